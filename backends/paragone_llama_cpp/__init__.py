@@ -1,0 +1,1 @@
+"""llama.cpp, for GGUF models, through llama-cpp-python."""

@@ -1,0 +1,64 @@
+"""What an engine is asked: messages, and the requests that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from paragone.wire import Json
+
+__all__ = ["Message", "OpenRequest", "Role", "RunRequest", "ScoreRequest"]
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    text: str
+    thinking: str = ""
+    """What a reasoning model thought before it answered; templates decide whether it is shown again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """Which model to open, and how."""
+
+    model: str
+    """A path, or the model's name at an endpoint: whatever the backend's model lists give as `model`."""
+    options: Mapping[str, Json] = field(default_factory=dict)
+    """Values for the backend's `load_options`, by name. Checked by the backend."""
+    python: str | None = None
+    """Interpreter for the worker of a native engine; None for the one that runs the application."""
+    threads: int | None = None
+    """CPU threads that the engine may use at once, unless its own options say otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One prompt for an open engine."""
+
+    messages: tuple[Message, ...]
+    """The conversation so far, oldest first. When the last message is the assistant's, it is continued."""
+    sampling: Mapping[str, Json] = field(default_factory=dict)
+    """Values for the backend's `sampling` options, by name. Checked by the backend."""
+    logprobs: int | None = None
+    """How many alternatives to report with each token; 0 for the token's own log-probability only, None for none."""
+    threads: int | None = None
+    """CPU threads to use for this run, unless the engine's own options say otherwise."""
+    cold: bool = False
+    """Process the whole prompt anew, reusing no KV cache: reproducible to the bit, and slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A text whose log-probabilities are wanted."""
+
+    text: str
+    messages: tuple[Message, ...] = ()
+    """The conversation that `text` answers; empty to score `text` as it stands, from its second token on."""
+    top: int = 0
+    """How many alternatives to report with each token."""

@@ -1,0 +1,45 @@
+"""What is known of a model: found on disk or at an endpoint, and once it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paragone.events import Caution
+
+__all__ = ["LoadedModel", "ModelInfo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model that could be opened, as its file's header or its server tells. None where unknown."""
+
+    model: str
+    """What `OpenRequest.model` takes to open it."""
+    name: str
+    size: int | None = None
+    """Bytes on disk, all parts together."""
+    quantization: str | None = None
+    """The field's name for it: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`."""
+    context: int | None = None
+    """Context window that it was trained for, in tokens."""
+    architecture: str | None = None
+    problem: str = ""
+    """Why it cannot be opened, where that is plain already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that is open, and how it really was opened."""
+
+    name: str
+    context: int | None = None
+    """Size of the context window in force, in tokens: prompt and answer together."""
+    size: int | None = None
+    """Bytes of the weights."""
+    quantization: str | None = None
+    architecture: str | None = None
+    cautions: tuple[Caution, ...] = ()
+    """What the user should know of this model, whatever is asked of it."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """For the manifest and the curious: library versions, layers on the GPU, cache types, threads."""

@@ -1,0 +1,192 @@
+"""Options declared once: a dataclass field with its default, its doc and its bounds.
+
+From that declaration come the checking of config files, `--set key=value` on the command line,
+the form on the screen and the page in the docs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from paragone.errors import InputError
+from paragone.wire import Json
+
+__all__ = ["OptionInfo", "Options", "build", "describe", "option", "parse"]
+
+T = TypeVar("T")
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Base of a backend's options.
+
+    Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
+    Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, `tuple[T, ...]` of one of
+    those, or any of them `| None`.
+    """
+
+
+def option(
+    default: T,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    metavar: str = "",
+) -> T:
+    """Declare an option: its default, one sentence on what it does, and the bounds of a number."""
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "metavar": metavar}
+    field: T = dataclasses.field(default=default, metadata=metadata)
+    return field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionInfo:
+    """An option as the user meets it."""
+
+    name: str
+    kind: str
+    """What a value looks like, for people: `whole number`, `text`, `f16 or q8_0` …"""
+    default: Json
+    doc: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    many: bool = False
+    """Whether it takes a list."""
+
+
+def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
+    """Return the options that a class declares, in the order of their declaration."""
+    hints = get_type_hints(options)
+    infos = []
+    for field in dataclasses.fields(options):
+        kind, many, _ = _shape(hints[field.name])
+        default: Any = field.default
+        infos.append(
+            OptionInfo(
+                name=field.name,
+                kind=field.metadata["metavar"] or _name(kind, many),
+                default=list(default) if isinstance(default, tuple) else default,
+                doc=field.metadata["doc"],
+                choices=get_args(kind) if get_origin(kind) is Literal else (),
+                minimum=field.metadata["minimum"],
+                maximum=field.metadata["maximum"],
+                many=many,
+            )
+        )
+    return tuple(infos)
+
+
+def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
+    """Return the options with the given values checked and the others at their defaults.
+
+    `owner` says in errors whose options they are. Raises InputError.
+    """
+    hints = get_type_hints(options)
+    infos = {info.name: info for info in describe(options)}
+    checked: dict[str, Any] = {}
+    of = f" of {owner}" if owner else ""
+    for name, value in values.items():
+        info = infos.get(name)
+        if info is None:
+            raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
+        checked[name] = _check(info, hints[name], value, f"The option {name!r}{of}")
+    return options(**checked)
+
+
+def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> Json:
+    """Return the value that `text`, typed by a user, gives the option `name`. Raises InputError.
+
+    Lists are separated by commas; `none` means no value where an option may have none.
+    """
+    infos = {info.name: info for info in describe(options)}
+    if name not in infos:
+        of = f" of {owner}" if owner else ""
+        raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
+    kind, many, optional = _shape(get_type_hints(options)[name])
+    if optional and text.strip().lower() == "none":
+        return None
+    value: Json
+    if many:
+        value = [_parse_one(kind, part.strip()) for part in text.split(",")] if text else []
+    else:
+        value = _parse_one(kind, text)
+    build(options, {name: value}, owner=owner)
+    return value
+
+
+def _parse_one(kind: Any, text: str) -> Json:
+    if kind is str or get_origin(kind) is Literal:
+        return text
+    try:
+        value: Json = json.loads(text.strip().lower())
+    except ValueError:
+        return text  # the check that follows says what was wanted
+    return value
+
+
+def _shape(hint: Any) -> tuple[Any, bool, bool]:
+    """Return the kind of one value, whether there are many, and whether there may be none."""
+    optional = False
+    if get_origin(hint) in (Union, types.UnionType):
+        rest = [kind for kind in get_args(hint) if kind is not type(None)]
+        optional, hint = True, rest[0]
+    if get_origin(hint) is tuple:
+        return get_args(hint)[0], True, optional
+    return hint, False, optional
+
+
+def _name(kind: Any, many: bool) -> str:
+    if get_origin(kind) is Literal:
+        name = " or ".join(get_args(kind))
+    else:
+        name = {bool: "true or false", int: "whole number", float: "number", str: "text"}[kind]
+    return f"list of {name}" if many else name
+
+
+def _check(info: OptionInfo, hint: Any, value: Any, what: str) -> object:
+    kind, many, optional = _shape(hint)
+    if value is None and optional:
+        return None
+    if many:
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            value = [value]
+        return tuple(_check_one(info, kind, item, what) for item in value)
+    return _check_one(info, kind, value, what)
+
+
+def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if info.choices:
+        if value not in info.choices:
+            raise InputError(f"{what} cannot be {value!r}.", hint=f"It is one of: {', '.join(info.choices)}.")
+        return value
+    if type(value) is not kind:
+        raise InputError(f"{what} cannot be {value!r}.", hint=f"It takes a {_name(kind, False)}.")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = info.minimum, info.maximum
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            if high is None:
+                bounds = f"at least {low:g}"
+            elif low is None:
+                bounds = f"at most {high:g}"
+            else:
+                bounds = f"from {low:g} to {high:g}"
+            raise InputError(f"{what} cannot be {value!r}.", hint=f"It takes a number {bounds}.")
+    return value
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"There are: {', '.join(known)}."

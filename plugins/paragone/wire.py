@@ -1,0 +1,111 @@
+"""Value types to JSON and back, by reflection on their fields.
+
+The standard library alone, since a worker's interpreter may have nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Mapping, Sequence
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+__all__ = ["Json", "from_json", "to_json"]
+
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+"""Whatever JSON can say."""
+
+
+class Value(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
+V = TypeVar("V", bound=Value)
+
+
+def to_json(value: Value) -> dict[str, Json]:
+    """Return the fields of a value type as JSON, leaving out those that have their default."""
+    out: dict[str, Json] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if field.default is not dataclasses.MISSING and item == field.default:
+            continue
+        out[field.name] = _dump(item)
+    return out
+
+
+def from_json(kind: type[V], data: Json) -> V:
+    """Return the value of type `kind` that `to_json` made `data` of.
+
+    Unknown names are ignored, so that a newer sender does not break an older reader.
+    Raises TypeError or ValueError where `data` does not fit.
+    """
+    return cast("V", _load(kind, data))
+
+
+def _dump(item: object) -> Json:
+    if item is None or isinstance(item, bool | int | float | str):
+        return item
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return to_json(item)
+    if isinstance(item, Mapping):
+        return {str(key): _dump(value) for key, value in item.items()}
+    if isinstance(item, Sequence):
+        return [_dump(value) for value in item]
+    raise TypeError(f"{type(item).__name__} has no place in JSON")
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _load(kind: Any, data: Any) -> object:
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(data, Mapping):
+            raise TypeError(f"{kind.__name__} must be an object, not {type(data).__name__}")
+        hints = _hints(kind)
+        return kind(**{name: _load(hints[name], data[name]) for name in hints if name in data})
+    if origin in (Union, types.UnionType):
+        return _load_union(get_args(kind), data)
+    if origin is Literal:
+        if data not in get_args(kind):
+            raise ValueError(f"{data!r} is none of {', '.join(map(repr, get_args(kind)))}")
+        return data
+    if origin is tuple:
+        return tuple(_load(get_args(kind)[0], item) for item in data)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(data, Mapping):
+            raise TypeError(f"an object wanted, not {type(data).__name__}")
+        return dict(data)  # option values and facts: JSON already
+    if kind is float and type(data) is int:
+        return float(data)
+    if isinstance(kind, type) and type(data) is not kind:
+        raise TypeError(f"{kind.__name__} wanted, not {type(data).__name__}")
+    return data
+
+
+def _load_union(kinds: tuple[Any, ...], data: Any) -> object:
+    reasons: list[str] = []
+    for kind in kinds:
+        try:
+            return _load(type(None) if kind is None else kind, data)
+        except (TypeError, ValueError) as error:
+            reasons.append(str(error))
+    raise TypeError("; ".join(reasons))

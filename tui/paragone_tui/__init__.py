@@ -1,0 +1,1 @@
+"""The view: a Textual screen of lanes, and the command line."""
