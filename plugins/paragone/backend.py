@@ -104,3 +104,11 @@ class Backend(ABC):
         Raises InputError where the model or an option is at fault, EngineError or EngineCrashed
         where the engine is.
         """
+
+    async def demo(self, cache: str) -> Sequence[ModelInfo]:
+        """Return models to show the program with, made in the folder `cache` where they must be made.
+
+        The first is the best. Empty where there are none.
+        """
+        del cache  # most backends have none
+        return ()

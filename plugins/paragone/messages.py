@@ -35,6 +35,8 @@ class OpenRequest:
     """Interpreter for the worker of a native engine; None for the one that runs the application."""
     threads: int | None = None
     """CPU threads that the engine may use at once, unless its own options say otherwise."""
+    log: str | None = None
+    """File for what a native engine's process prints; None for a temporary one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

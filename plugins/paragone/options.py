@@ -7,8 +7,6 @@ the form on the screen and the page in the docs.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,6 +124,8 @@ def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> J
 def _parse_one(kind: Any, text: str) -> Json:
     if kind is str or get_origin(kind) is Literal:
         return text
+    import json  # not everyone who declares options parses any
+
     try:
         value: Json = json.loads(text.strip().lower())
     except ValueError:
@@ -186,6 +186,8 @@ def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
+    import difflib  # wanted for an error alone
+
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"

@@ -1,0 +1,136 @@
+"""A worker's process: starting it, what it printed, and what to say of how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from paragone.errors import EngineCrashed, EngineError, InputError
+
+__all__ = ["crash", "folder_of", "open_log", "spawn", "tail"]
+
+TOO_OLD = 78
+"""The exit code by which `bootstrap.py` says that its interpreter is too old."""
+
+TAIL_LINES = 12
+TAIL_BYTES = 8192
+
+
+def folder_of(package: str) -> str:
+    """Return the folder of an importable top-level package, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError(f"The package {package} is not installed with paragone.")
+    return str(Path(next(iter(spec.submodule_search_locations))).resolve())
+
+
+def open_log(path: str | None) -> IO[bytes]:
+    """Open the file that takes what a worker prints: appended to, readable by its owner alone."""
+    if path is None:
+        return tempfile.TemporaryFile("a+b")
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    return open(descriptor, "a+b")  # noqa: PTH123 (the descriptor carries the mode)
+
+
+async def spawn(
+    engine: str, packages: Sequence[str], python: str | None, log: IO[bytes]
+) -> tuple[asyncio.subprocess.Process, socket.socket]:
+    """Start a worker for `engine` (`module:Class`) and return it with our end of its pipe.
+
+    `packages` are the names that it may import besides what its interpreter has. Raises InputError
+    where the interpreter cannot be started.
+    """
+    interpreter = str(Path(python).expanduser()) if python else sys.executable
+    ours, theirs = socket.socketpair()
+    command = [
+        interpreter,
+        str(Path(__file__).with_name("bootstrap.py")),
+        str(theirs.fileno()),
+        str(os.getpid()),
+        engine,
+        *(f"{name}={folder_of(name)}" for name in packages),
+    ]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # the terminal's Ctrl+C is the application's to handle
+            env=_environment(foreign=python is not None),
+        )
+    except OSError as error:
+        ours.close()
+        raise InputError(
+            f"The interpreter {interpreter} cannot be started: {error.strerror}.",
+            hint="Check the engine's `python` setting.",
+        ) from error
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def _environment(*, foreign: bool) -> dict[str, str]:
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
+    if foreign:  # what is meant for our interpreter is not meant for another
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
+            environment.pop(name, None)
+    return environment
+
+
+def tail(log: IO[bytes]) -> tuple[str, ...]:
+    """Return the last lines of a log that are meant for people: no Python tracebacks."""
+    end = log.seek(0, os.SEEK_END)
+    log.seek(max(0, end - TAIL_BYTES))
+    text = log.read().decode(errors="replace")
+    text = text.partition("Fatal Python error:")[0]
+    lines: list[str] = []
+    in_traceback = False
+    for line in text.splitlines()[1 if end > TAIL_BYTES else 0 :]:
+        if line.startswith("Traceback (most recent call last)"):
+            in_traceback = True
+        elif in_traceback and line and not line[0].isspace():
+            in_traceback = False  # this is the exception itself
+        elif not in_traceback and line.strip():
+            lines.append(line.rstrip())
+    return tuple(lines[-TAIL_LINES:])
+
+
+def crash(status: int, log: IO[bytes], path: str | None) -> EngineCrashed:
+    """Return the error for a worker that ended by itself with `status`."""
+    if status == TOO_OLD:
+        sentence = "The engine's interpreter is older than Python 3.11."
+        return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
+    if status < 0:
+        name, meaning = _signal(-status)
+        sentence = f"The engine's process was ended by {name}: {meaning}."
+    else:
+        sentence = f"The engine's process ended by itself with exit code {status}."
+    hint = f"What it printed is in {path}." if path else ""
+    return EngineCrashed(sentence, hint=hint, status=status, log_tail=tail(log))
+
+
+def _signal(number: int) -> tuple[str, str]:
+    meanings = {
+        signal.SIGKILL: "killed from outside; the system does that when memory runs out",
+        signal.SIGSEGV: "it touched memory that is not its own",
+        signal.SIGABRT: "its library gave up",
+        signal.SIGBUS: "it touched memory that is not there, such as a file that was cut short",
+        signal.SIGILL: "its library was built for another processor",
+        signal.SIGFPE: "an impossible calculation",
+        signal.SIGTERM: "asked to end from outside",
+    }
+    try:
+        name = signal.Signals(number)
+    except ValueError:
+        return f"signal {number}", "for a reason that only the system knows"
+    return name.name, meanings.get(name, signal.strsignal(number) or "for no known reason")

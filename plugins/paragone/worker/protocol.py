@@ -1,0 +1,70 @@
+"""The language between the application and a worker: one JSON object a line, both ways.
+
+The application sends `{"do": …}`, the worker answers `{"say": …}`:
+
+    hello     the worker, first of all: `version`, `pid`, `python`
+    probe     → `probed` with a Probe
+    load      → `progress` any number of times, then `loaded` with a LoadedModel
+    run       → `events` frames, each a list of events in order, then `ended`
+    count     → `counted`
+    score     → `scored`
+    stop      asks the present job to end early; it has no answer of its own
+    (end of the stream)   the application is gone: the worker ends at once
+
+A job that fails answers `failed` with an error instead. There is one job at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone.events import Caution, Event, Finish, PromptProgress, Token
+from paragone.wire import Json, from_json, to_json
+
+__all__ = ["VERSION", "dump_error", "dump_event", "load_error", "load_event"]
+
+VERSION = 1
+"""Raised when either side would misunderstand the other."""
+
+_EVENTS = {"prompt": PromptProgress, "token": Token, "caution": Caution, "finish": Finish}
+_NAMES = {kind: name for name, kind in _EVENTS.items()}
+_ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverflow}
+
+
+def dump_event(event: Event) -> Json:
+    """Return an event as JSON: its name and its fields, or, for a plain token, a short list.
+
+    Tokens are most of what is ever sent: `[time, text, channel, id]`, where the channel is 0 for
+    the answer and 1 for thinking.
+    """
+    if type(event) is Token and event.logprob is None and not event.top:
+        return [event.time, event.text, int(event.channel == "thinking"), event.id]
+    return {"event": _NAMES[type(event)], **to_json(event)}
+
+
+def load_event(data: Any) -> Event:
+    """Return the event that `dump_event` made `data` of. Raises TypeError, ValueError or KeyError."""
+    if isinstance(data, list):
+        time, text, thinking, token = data
+        return Token(text=text, channel="thinking" if thinking else "answer", id=token, time=time)
+    event: Event = from_json(_EVENTS[data["event"]], data)
+    return event
+
+
+def dump_error(error: ParagoneError) -> Json:
+    """Return an error as JSON."""
+    data: dict[str, Json] = {"error": "engine", "sentence": error.sentence, "hint": error.hint}
+    if isinstance(error, ContextOverflow):
+        data |= {"error": "overflow", "tokens": error.tokens, "context": error.context}
+    elif isinstance(error, InputError):
+        data["error"] = "input"
+    return data
+
+
+def load_error(data: Mapping[str, Any]) -> ParagoneError:
+    """Return the error that `dump_error` made `data` of."""
+    details = {name: data[name] for name in ("tokens", "context") if name in data}
+    error: ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
+    return error
