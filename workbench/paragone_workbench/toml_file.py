@@ -1,0 +1,208 @@
+"""TOML files read with the line of every key, so that an error can say where it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from paragone import InputError
+
+__all__ = ["Document", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
+
+Key: TypeAlias = tuple[str | int, ...]
+"""The way to a value: table and key names, and places in arrays."""
+
+_TOKEN = re.compile(
+    r'''
+    (?P<string> """ (?:\\.|[^\\])*? "{3,5} | \'\'\' .*? \'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*' )
+  | (?P<comment> \#[^\n]* )
+  | (?P<mark> \n | [\[\]{}=,.] )
+  | (?P<bare> [^\s\[\]{}=,."'\#]+ )
+    ''',
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class TomlError(InputError):
+    """A file that is no TOML."""
+
+    def __init__(self, path: Path, line: int, what: str, *, hint: str) -> None:
+        super().__init__(f"{path}:{line}: {what}", hint=hint)
+        self.path = path
+        self.line = line
+        """Where reading failed, from 1."""
+        self.what = what
+        """The sentence without the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML file that was read."""
+
+    path: Path
+    data: Mapping[str, object] = field(default_factory=dict)
+    lines: Mapping[Key, int] = field(default_factory=dict)
+    """The line of each key, from 1."""
+
+    def line(self, *key: str | int) -> int:
+        """Return the line of a key, or of the nearest table around it; 1 where there is none."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return self.lines.get(key, 1)
+
+    def where(self, *key: str | int) -> str:
+        """Return `FILE:LINE` of a key."""
+        return f"{self.path}:{self.line(*key)}"
+
+
+def read_toml(path: Path) -> Document:
+    """Read a TOML file. Raises TomlError, or InputError where there is no reading it."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
+        ) from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TomlError(path, line, "This is not UTF-8 text.", hint="Save the file as UTF-8.") from error
+    return parse_toml(path, text)
+
+
+def parse_toml(path: Path, text: str) -> Document:
+    """Parse a TOML text that stands in the file `path`. Raises TomlError."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        line, column = text.rstrip().count("\n") + 1, ""
+        if place and place[1]:
+            line, column = int(place[1]), f" at column {place[2]}"
+        what = message[: place.start()] if place else message
+        hint = "Texts stand in quotes, and tables are headed by [their.name]."
+        raise TomlError(path, line, f"This is not TOML: {what}{column}.", hint=hint) from error
+    return Document(path, data, key_lines(text))
+
+
+def key_lines(text: str) -> dict[Key, int]:
+    """Return the line of every key, table and array element of a TOML text that is known to be valid."""
+    return _Scanner(text).run()
+
+
+class _Scanner:
+    """One walk over the tokens, which notes where each key stands."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether it is a quoted string
+        line, end = 1, 0
+        for match in _TOKEN.finditer(text):
+            line += text.count("\n", end, match.start())
+            if match.lastgroup != "comment":
+                self._tokens.append((match[0], line, match.lastgroup == "string"))
+            line += match[0].count("\n")
+            end = match.end()
+        self._at = 0
+        self._lines: dict[Key, int] = {}
+        self._arrays: dict[Key, int] = {}  # arrays of tables, and the place of the last one
+
+    def run(self) -> dict[Key, int]:
+        table: Key = ()
+        while self._at < len(self._tokens):
+            if self._take("\n"):
+                continue
+            if self._take("["):
+                many = self._take("[")
+                table = self._header(many)
+            else:
+                self._pair(table)
+        return self._lines
+
+    def _header(self, many: bool) -> Key:
+        table: Key = ()
+        line = self._line()
+        names = self._name()
+        for place, name in enumerate(names):
+            table = (*table, name)
+            self._lines.setdefault(table, line)
+            if many and place == len(names) - 1:
+                self._arrays[table] = self._arrays.get(table, -1) + 1
+            if table in self._arrays:
+                table = (*table, self._arrays[table])
+                self._lines.setdefault(table, line)
+        self._take("]")
+        if many:
+            self._take("]")
+        return table
+
+    def _pair(self, table: Key) -> None:
+        line = self._line()
+        key = table
+        for name in self._name():
+            key = (*key, name)
+            self._lines.setdefault(key, line)
+        self._take("=")
+        self._value(key)
+
+    def _value(self, key: Key) -> None:
+        if self._take("["):
+            self._array(key)
+        elif self._take("{"):
+            while not self._take("}"):
+                if not (self._take("\n") or self._take(",")):
+                    self._pair(key)
+        else:
+            # dates hold blanks and numbers dots: a plain value ends where something else begins
+            while not (self._next("\n") or self._next(",") or self._next("]") or self._next("}")):
+                self._at += 1
+
+    def _array(self, key: Key) -> None:
+        place = 0
+        while not self._take("]"):
+            if self._take("\n"):
+                continue
+            if self._take(","):
+                place += 1
+                continue
+            self._lines.setdefault((*key, place), self._line())
+            self._value((*key, place))
+
+    def _name(self) -> list[str]:
+        """Take a key, dotted or not."""
+        names: list[str] = []
+        while not (self._next("=") or self._next("]")):
+            text, _, quoted = self._tokens[self._at]
+            self._at += 1
+            if quoted:
+                names.append(_unquote(text))
+            elif text != ".":
+                names.append(text)
+        return names
+
+    def _line(self) -> int:
+        return self._tokens[self._at][1]
+
+    def _next(self, mark: str) -> bool:
+        if self._at >= len(self._tokens):
+            return True  # the end closes everything
+        return self._tokens[self._at][0] == mark
+
+    def _take(self, mark: str) -> bool:
+        if self._next(mark):
+            self._at += 1
+            return True
+        return False
+
+
+def _unquote(text: str) -> str:
+    import tomllib
+
+    value: str = tomllib.loads(f"key = {text}")["key"]
+    return value
