@@ -1,0 +1,101 @@
+"""A llama.cpp context: what its KV cache holds, and the logits of what was computed last."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from paragone import EngineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Context"]
+
+_ABORTED = 2
+
+
+class Context:
+    """One sequence of tokens and its KV cache."""
+
+    def __init__(self, pointer: int, vocab_size: int) -> None:
+        self.pointer = pointer
+        self.size: int = lib.llama_n_ctx(pointer)
+        self.n_batch: int = lib.llama_n_batch(pointer)
+        self.tokens: list[int] = []
+        """What the KV cache holds."""
+        self._vocab_size = vocab_size
+        self._memory = lib.llama_get_memory(pointer)
+        # One batch for all: without positions and sequences llama.cpp counts on from where its
+        # memory ends, and without a list of outputs it gives the logits of the last token.
+        self._buffer = (lib.llama_token * self.n_batch)()
+        self._outputs = (ctypes.c_int8 * self.n_batch)(*[1] * self.n_batch)
+        self._batch = lib.llama_batch(n_tokens=1, token=self._buffer)
+        self._all = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
+
+    def keep(self, prompt: Sequence[int], *, cold: bool = False) -> int:
+        """Trim the cache to what it shares with the start of `prompt`, and return how many tokens that is.
+
+        At least the last token of the prompt is left to compute, since its logits are wanted.
+        """
+        shared = 0
+        if not cold:
+            limit = min(len(self.tokens), len(prompt) - 1)
+            while shared < limit and self.tokens[shared] == prompt[shared]:
+                shared += 1
+        self.trim(shared)
+        return len(self.tokens)
+
+    def trim(self, length: int) -> None:
+        """Forget all but the first `length` tokens, or all where the model's memory cannot go back."""
+        if length == len(self.tokens):
+            return
+        # Recurrent models keep a state, not a list: they cannot forget a part.
+        if length == 0 or not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+            lib.llama_memory_clear(self._memory, True)
+            length = 0
+        del self.tokens[length:]
+
+    def decode(self, token: int) -> bool:
+        """Compute one more token. False when it was aborted."""
+        self._buffer[0] = token
+        self._batch.n_tokens = 1
+        status = lib.llama_decode(self.pointer, self._batch)
+        if status:
+            return self._failed(status)
+        self.tokens.append(token)
+        return True
+
+    def feed(self, tokens: Sequence[int], *, outputs: bool = False) -> bool:
+        """Compute up to `n_batch` more tokens, with `outputs` the logits of each. False when it was aborted."""
+        batch = self._all if outputs else self._batch
+        count = len(tokens)
+        self._buffer[:count] = tokens
+        batch.n_tokens = count
+        status = lib.llama_decode(self.pointer, batch)
+        if status:
+            return self._failed(status)
+        self.tokens += tokens
+        return True
+
+    def logits(self, index: int = -1) -> NDArray[np.float32]:
+        """Return the logits of an output of the last computation, a view that the next one overwrites."""
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.pointer, index), (self._vocab_size,))
+
+    def _failed(self, status: int) -> bool:
+        # Parts of the batch may have reached the cache: go back to what is known to be whole.
+        whole = len(self.tokens)
+        self.tokens.append(-1)
+        self.trim(whole)
+        if status == _ABORTED:
+            return False
+        if status == 1:
+            raise EngineError(
+                f"llama.cpp found no room in the KV cache after {whole:,} tokens.",
+                hint="Start the engine again, with a smaller n_batch or a larger n_ctx.",
+            )
+        raise EngineError(f"llama.cpp could not compute the next tokens (llama_decode returned {status}).")

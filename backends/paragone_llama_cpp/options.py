@@ -1,0 +1,150 @@
+"""The options of llama.cpp engines, declared without importing the library.
+
+Defaults of the sampler are llama.cpp's own. Where an option takes a text that people keep in
+files (a template, a grammar, a schema), `@PATH` stands for the file's contents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from paragone import Options, option
+
+__all__ = ["CacheType", "LlamaCppLoadOptions", "LlamaCppSampling"]
+
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaCppLoadOptions(Options):
+    """What takes effect when a model is loaded."""
+
+    n_ctx: int | None = option(
+        None,
+        "Context window in tokens, prompt and answer together; by default the model's own, or as much "
+        "of it as fits in half of the free memory.",
+        minimum=16,
+    )
+    n_gpu_layers: int | None = option(
+        None,
+        "How many layers go to the GPU: 0 for none, -1 for all; by default all, where the library can.",
+        minimum=-1,
+    )
+    n_threads: int | None = option(
+        None,
+        "CPU threads to compute with; by default this engine's share of the cores, so that lanes that "
+        "run at once do not slow each other down.",
+        minimum=1,
+        maximum=1024,
+    )
+    n_batch: int | None = option(
+        None,
+        "Prompt tokens processed at once; fewer make progress finer and, on a GPU, stopping quicker. "
+        "By default 128, or 512 with layers on a GPU.",
+        minimum=1,
+        maximum=16384,
+    )
+    flash_attn: Literal["auto", "on", "off"] = option(
+        "auto", "Flash attention: less memory for long contexts, and needed for a quantized V cache."
+    )
+    type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")
+    type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")
+    tensor_split: tuple[float, ...] = option(
+        (),
+        "Share of the model for each GPU, in proportion, such as 3,1; by default by their free memory.",
+        minimum=0,
+    )
+    main_gpu: int | None = option(
+        None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
+    )
+    rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
+        None, "How positions beyond the trained context are scaled; by default as the model says."
+    )
+    rope_freq_base: float | None = option(None, "Base frequency of RoPE; by default the model's.", minimum=0)
+    rope_freq_scale: float | None = option(
+        None, "Frequency scale of RoPE, such as 0.5 for twice the context; by default the model's.", minimum=0
+    )
+    yarn_orig_ctx: int | None = option(
+        None, "Context that the model was trained for before YaRN scaling; by default the model's.", minimum=0
+    )
+    lora: str | None = option(None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path")
+    lora_scale: float = option(1.0, "Strength of the LoRA adapter.")
+    chat_template: str | None = option(
+        None,
+        "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file.",
+        metavar="text or @path",
+    )
+    rpc_servers: tuple[str, ...] = option(
+        (), "Addresses (HOST:PORT) of llama.cpp RPC servers whose memory and compute to use as well."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaCppSampling(Options):
+    """What each run may set anew."""
+
+    max_tokens: int | None = option(
+        None, "Longest answer in tokens; by default up to the end of the context.", minimum=1
+    )
+    temperature: float = option(
+        0.8,
+        "Randomness: 0 always takes the likeliest token, higher values roam more.",
+        minimum=0,
+        maximum=100,
+    )
+    top_k: int = option(40, "Sample among this many of the likeliest tokens; 0 for all.", minimum=0)
+    top_p: float = option(
+        0.95,
+        "Sample among the likeliest tokens that make up this much probability; 1 for all.",
+        minimum=0,
+        maximum=1,
+    )
+    min_p: float = option(
+        0.05,
+        "Leave out tokens less likely than this fraction of the likeliest one; 0 for none.",
+        minimum=0,
+        maximum=1,
+    )
+    repeat_penalty: float = option(
+        1.0, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
+    )
+    presence_penalty: float = option(
+        0.0, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
+    )
+    frequency_penalty: float = option(
+        0.0,
+        "Subtracted from the logit of each recent token as often as it occurred.",
+        minimum=-100,
+        maximum=100,
+    )
+    penalty_last_n: int = option(
+        64,
+        "How many recent tokens of the answer and prompt the penalties look at.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    seed: int | None = option(
+        None,
+        "Seed of the random numbers: the same seed gives the same answer; by default a new one each run.",
+        minimum=0,
+        maximum=2**32 - 2,
+    )
+    stop: tuple[str, ...] = option((), "Texts that end the answer when it comes to them; not part of it.")
+    grammar: str | None = option(
+        None,
+        "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
+        metavar="text or @path",
+    )
+    json_schema: str | None = option(
+        None,
+        "JSON schema that the answer must follow: the JSON itself, or @PATH of a file.",
+        metavar="text or @path",
+    )
+    thinking: bool | None = option(
+        None, "Whether a model that can should think before it answers; by default as its template does."
+    )
+    overflow: Literal["error", "drop_oldest"] = option(
+        "error",
+        "When the conversation is longer than the context: refuse, or drop its oldest turns and say so.",
+    )

@@ -1,0 +1,17 @@
+"""The plugin: which backends this package brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paragone import Backend
+from paragone.hooks import hookimpl
+from paragone_llama_cpp.backend import LlamaCppBackend
+
+__all__ = ["paragone_backends"]
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Bring the llama.cpp backend."""
+    return [LlamaCppBackend()]

@@ -1,0 +1,117 @@
+"""From messages to the tokens of a prompt that fits in the context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from paragone import Caution, ContextOverflow, InputError, Message
+from paragone_llama_cpp.options import LlamaCppSampling
+from paragone_llama_cpp.template import ChatTemplate
+from paragone_llama_cpp.text import THINKING_TAGS, Tags
+from paragone_llama_cpp.vocab import Vocab
+
+__all__ = ["Prompt", "PromptMaker"]
+
+
+class Prompt(NamedTuple):
+    """A prompt ready for the model."""
+
+    tokens: list[int]
+    inside: Tags | None = None
+    """The thinking block that the prompt leaves open."""
+    cautions: tuple[Caution, ...] = ()
+
+
+class PromptMaker:
+    """Makes prompts for one model."""
+
+    def __init__(self, vocab: Vocab, template: ChatTemplate | None, *, context: int, owner: str) -> None:
+        self._vocab = vocab
+        self._template = template
+        self._context = context
+        self._owner = owner
+
+    def make(self, messages: Sequence[Message], sampling: LlamaCppSampling) -> Prompt:
+        """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
+        if not messages:
+            raise InputError("There are no messages to answer.")
+        if sampling.overflow == "error":
+            return self.check(self.whole(messages, sampling.thinking))
+        return self._fit(messages, sampling)
+
+    def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
+        """Return the whole prompt, however long. Raises InputError."""
+        text = self._text(messages, thinking)
+        begun = text.rstrip()
+        tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
+        last = messages[-1]
+        if tags is None and last.role == "assistant" and last.thinking and not last.text:
+            tags = THINKING_TAGS[0]
+            text += tags.open + "\n"
+        if tags is not None and last.role == "assistant" and not last.text:
+            text += last.thinking
+        return Prompt(self.tokenize(text), tags)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text that stands at the very beginning."""
+        tokens = self._vocab.tokenize(text)
+        bos = self._vocab.bos
+        if self._vocab.adds_bos and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        return tokens
+
+    def check(self, prompt: Prompt) -> Prompt:
+        """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
+        length, room = len(prompt.tokens), self._context
+        if not length:
+            raise InputError("The prompt is empty.")
+        if length >= room:
+            raise ContextOverflow(
+                f"The prompt is {length:,} tokens long and the context of {self._owner} holds {room:,}: "
+                f"that is {length - room + 1:,} too many for an answer to begin.",
+                hint="Raise n_ctx, shorten the conversation, or set overflow to drop_oldest.",
+                tokens=length,
+                context=room,
+            )
+        return prompt
+
+    def _fit(self, messages: Sequence[Message], sampling: LlamaCppSampling) -> Prompt:
+        """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
+        quarter = self._context // 4
+        limit = self._context - min(sampling.max_tokens or quarter, quarter)
+        kept = list(messages)
+        prompt = self.whole(kept, sampling.thinking)
+        while len(prompt.tokens) > limit:
+            users = [at for at, message in enumerate(kept) if message.role == "user"]
+            if len(users) < 2:
+                break
+            # A turn is what lies between one question and the next: the answer goes with its question.
+            kept[: users[1]] = [message for message in kept[: users[1]] if message.role == "system"]
+            prompt = self.whole(kept, sampling.thinking)
+        self.check(prompt)
+        dropped = len(messages) - len(kept)
+        if not dropped:
+            return prompt
+        sentence = (
+            f"The oldest {dropped} messages were left out of the prompt, since the conversation is longer "
+            f"than the context of {self._context:,} tokens."
+        )
+        return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
+
+    def _text(self, messages: Sequence[Message], thinking: bool | None) -> str:
+        if self._template is None:
+            return "\n\n".join(message.text for message in messages)
+        last = messages[-1]
+        if last.role != "assistant":
+            return self._template.render(messages, generate=True, thinking=thinking)
+        if not last.text:
+            return self._template.render(messages[:-1], generate=True, thinking=thinking)
+        # An answer to be continued: what the template puts after it is cut off, and the blanks
+        # that the template may have cut off at its end are put back.
+        rendered = self._template.render(messages, generate=False, thinking=thinking)
+        answer = last.text.strip()
+        at = rendered.rfind(answer)
+        if at < 0 or not answer:
+            raise InputError(f"The chat template of {self._owner} does not let an answer be continued.")
+        return rendered[: at + len(answer)] + last.text[len(last.text.rstrip()) :]

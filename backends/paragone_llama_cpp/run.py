@@ -1,0 +1,99 @@
+"""One run: the prompt in slices, then token after token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+
+from paragone import (
+    Alternative,
+    Cancelled,
+    Caution,
+    Event,
+    Finish,
+    FinishReason,
+    PromptProgress,
+    Timings,
+    Usage,
+)
+from paragone_llama_cpp.abort import Abort
+from paragone_llama_cpp.context import Context
+from paragone_llama_cpp.logprobs import log_probability
+from paragone_llama_cpp.sampler import Sampler
+from paragone_llama_cpp.text import AnswerText
+from paragone_llama_cpp.vocab import Vocab
+
+__all__ = ["run"]
+
+
+def run(
+    context: Context,
+    vocab: Vocab,
+    sampler: Sampler,
+    prompt: list[int],
+    text: AnswerText,
+    cancelled: Cancelled,
+    *,
+    max_tokens: int | None,
+    logprobs: int | None,
+    cold: bool,
+) -> Iterator[Event]:
+    """Answer a prompt, yielding events; the last is a Finish."""
+    _abort = Abort(context.pointer, cancelled)  # in force for as long as this run lasts
+    room = context.size - len(prompt)
+    limit = min(max_tokens or room, room)
+    count = 0
+    reason: FinishReason = "cancelled"
+
+    started = time.monotonic()
+    cached = context.keep(prompt, cold=cold)
+    first = last = None
+    if (yield from _prefill(context, prompt, cached, cancelled)):
+        while True:
+            token = sampler.pick(context.pointer)
+            now = time.monotonic()
+            if vocab.ends(token):
+                reason = "stop"
+                break
+            first, last, count = first or now, now, count + 1
+            logprob: float | None = None
+            top: tuple[Alternative, ...] = ()
+            if logprobs is not None:
+                logprob, top = log_probability(context.logits(), token, logprobs, vocab)
+            yield from text.push(vocab.piece(token), token, now, logprob, top)
+            if text.stopped:
+                reason = "stop"
+                break
+            if count == limit:
+                reason = "length"
+                break
+            if cancelled or not context.decode(token):
+                break
+        yield from text.finish()
+
+    if reason == "length" and limit != max_tokens:
+        sentence = f"The answer ends here because the context of {context.size:,} tokens is full."
+        yield Caution(code="context-full", sentence=sentence)
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
+        timings=Timings(
+            prefill_s=first - started if first else None, decode_s=last - first if first and last else None
+        ),
+        time=time.monotonic(),
+    )
+
+
+def _prefill(
+    context: Context, prompt: list[int], cached: int, cancelled: Cancelled
+) -> Generator[Event, None, bool]:
+    """Compute what of the prompt is not in the cache. Its value is False when it was cancelled."""
+    done = cached
+    while True:
+        yield PromptProgress(done=done, total=len(prompt), cached=cached, time=time.monotonic())
+        if done == len(prompt):
+            return True
+        part = prompt[done : done + context.n_batch]
+        if cancelled or not context.feed(part):
+            return False
+        done += len(part)

@@ -1,0 +1,69 @@
+"""Text to tokens and back, in a model's vocabulary."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+
+from llama_cpp import llama_cpp as lib
+
+__all__ = ["Vocab"]
+
+
+class Vocab:
+    """The vocabulary of a loaded model."""
+
+    def __init__(self, model: int, visible: Iterable[str] = ()) -> None:
+        """Wrap the vocabulary of `model`.
+
+        `visible` are texts, such as thinking tags, whose tokens are written out even where the
+        model counts them among its control tokens.
+        """
+        self.pointer = lib.llama_model_get_vocab(model)
+        self.size: int = lib.llama_vocab_n_tokens(self.pointer)
+        self.bos: int = lib.llama_vocab_bos(self.pointer)
+        self.eos: int = lib.llama_vocab_eos(self.pointer)
+        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
+        self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
+        self._visible = {
+            token
+            for text in visible
+            for token in self.tokenize(text)
+            if lib.llama_vocab_is_control(self.pointer, token)
+        }
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
+        """Return the tokens of `text`; with `special`, control tokens written out in it count as such."""
+        data = text.encode("utf-8", "surrogatepass")
+        room = len(data) + 8
+        while True:
+            tokens = (lib.llama_token * room)()
+            n = lib.llama_tokenize(self.pointer, data, len(data), tokens, room, False, special)
+            if n >= 0:
+                return tokens[:n]
+            room = -n
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; none for a control token."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self.written(token, special=token in self._visible)
+        return piece
+
+    def written(self, token: int, *, special: bool = True) -> bytes:
+        """Return the bytes of a token, with `special` those of a control token too."""
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            n = lib.llama_token_to_piece(self.pointer, token, buffer, room, 0, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            room = -n
+
+    def ends(self, token: int) -> bool:
+        """Whether the token ends the answer."""
+        ends = self._ends.get(token)
+        if ends is None:
+            ends = self._ends[token] = lib.llama_vocab_is_eog(self.pointer, token)
+        return ends
