@@ -1,0 +1,6 @@
+"""The transcript of a lane: prompts, thoughts, answers and notes, painted where they change."""
+
+from paragone_tui.transcript.block import Block, Kind
+from paragone_tui.transcript.view import Transcript
+
+__all__ = ["Block", "Kind", "Transcript"]

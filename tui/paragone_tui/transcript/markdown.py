@@ -1,0 +1,158 @@
+"""A finished answer typeset as Markdown. Imported when the first answer is finished, off the main thread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich import box, markdown
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.markdown import Markdown, MarkdownElement
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.segment import Segment
+from rich.style import Style
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.theme import Theme
+from textual.strip import Strip
+
+from paragone_tui.clean import visible
+from paragone_tui.transcript.block import GUTTER, Palette
+
+__all__ = ["typeset"]
+
+_HIGHLIGHT_LIMIT = 20_000
+"""Characters of code beyond which colours are not worth the wait."""
+
+
+def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Strip, ...]:
+    """Return the rows that Markdown text takes at `width` cells, the gutter included.
+
+    HTML and console markup stay text, and nothing in it becomes a hyperlink.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=max(width - GUTTER, 8),
+        color_system="truecolor",
+        force_terminal=True,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        theme=_theme(palette),
+    )
+    answer = _Answer(text, code_theme="ansi_dark" if dark else "ansi_light")
+    base = palette["answer"]
+    gutter = Segment(" " * GUTTER, base)
+    lines = console.render_lines(answer, pad=False)
+    strips = [Strip(_trim([gutter, *_plain(line, base)])) for line in lines]
+    while strips and not strips[-1].text.strip():
+        strips.pop()
+    while strips and not strips[0].text.strip():
+        strips.pop(0)
+    return tuple(strips)
+
+
+def _plain(line: Iterable[Segment], base: Style) -> Iterable[Segment]:
+    for text, style, control in line:
+        if not control and text:
+            yield Segment(text, base + style if style else base)
+
+
+def _trim(line: list[Segment]) -> list[Segment]:
+    while line and not line[-1].text.strip(" "):
+        line.pop()
+    return list(Segment.simplify(line))
+
+
+def _theme(palette: Palette) -> Theme:
+    accent, code, quiet = (Style(color=palette[tone].color) for tone in ("accent", "code", "note"))
+    bold = Style(bold=True)
+    styles: Mapping[str, Style] = {
+        "markdown.h1": accent + Style(bold=True, underline=True),
+        "markdown.h2": accent + bold,
+        "markdown.h3": bold,
+        "markdown.h4": bold + Style(italic=True),
+        "markdown.h5": Style(italic=True),
+        "markdown.h6": Style(italic=True),
+        "markdown.code": code,
+        "markdown.code_block": code,
+        "markdown.block_quote": quiet,
+        "markdown.item.bullet": accent,
+        "markdown.item.number": accent,
+        "markdown.hr": quiet,
+        "markdown.link": Style(underline=True),
+        "markdown.link_url": quiet,
+        "markdown.table.border": quiet,
+        "markdown.table.header": bold,
+    }
+    return Theme(styles)
+
+
+class _Heading(markdown.Heading):
+    LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = {}
+
+
+class _CodeBlock(markdown.CodeBlock):
+    """Code, set in by two cells rather than boxed."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code = str(self.text).rstrip()
+        lexer = self.lexer_name if len(code) <= _HIGHLIGHT_LIMIT else "text"
+        syntax = Syntax(code, lexer, theme=self.theme, word_wrap=True, background_color="default")
+        yield Padding(syntax, (0, 0, 0, 2), expand=False)
+
+
+class _Rule(markdown.HorizontalRule):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Rule(style="markdown.hr", characters="─")
+
+
+class _Table(markdown.TableElement):
+    """A table whose only line is the one below its head."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, border_style="markdown.table.border"
+        )
+        for cell in self.header.row.cells if self.header and self.header.row else ():
+            table.add_column(cell.content, header_style="markdown.table.header", justify=cell.justify)
+        for row in self.body.rows if self.body else ():
+            table.add_row(*(cell.content for cell in row.cells))
+        yield table
+
+
+class _Answer(Markdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "heading_open": _Heading,
+        "fence": _CodeBlock,
+        "code_block": _CodeBlock,
+        "hr": _Rule,
+        "table_open": _Table,
+    }
+
+    def __init__(self, markup: str, code_theme: str) -> None:
+        super().__init__("", code_theme=code_theme, hyperlinks=False)
+        parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
+        self.parsed = parser.parse(visible(markup))
+        _make_plain(self.parsed)
+
+
+def _make_plain(tokens: Iterable[Token]) -> None:
+    """Clean what entities may have smuggled in, keep line ends, and show images as their text."""
+    for token in tokens:
+        token.content = visible(token.content)
+        for key, value in token.attrs.items():
+            if isinstance(value, str):
+                token.attrs[key] = visible(value).replace("\n", " ")
+        if token.type == "softbreak":
+            token.type = "hardbreak"
+        elif token.type == "image":
+            token.type, token.tag, token.children = "text", "", None
+        if token.children:
+            _make_plain(token.children)
