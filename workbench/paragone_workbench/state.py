@@ -57,20 +57,22 @@ class State:
 
     def save_engine(self, definition: EngineDefinition) -> None:
         """Keep an engine, in place of one of the same name. Raises ParagoneError."""
-        self._change(lambda saved: {"engines": {**saved.engines, definition.name: definition}})
+        self._change(
+            lambda saved: dataclasses.replace(saved, engines={**saved.engines, definition.name: definition})
+        )
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Keep which engines the lanes have now, for the next start. Raises ParagoneError."""
         lanes = tuple(names)
-        self._change(lambda _: {"lanes": lanes})
+        self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def set_theme(self, theme: str) -> None:
         """Keep the theme. Raises ParagoneError."""
-        self._change(lambda _: {"theme": theme})
+        self._change(lambda saved: dataclasses.replace(saved, theme=theme))
 
-    def _change(self, change: Callable[[_Saved], dict[str, object]]) -> None:
+    def _change(self, change: Callable[[_Saved], _Saved]) -> None:
         self._read()
-        saved = dataclasses.replace(self._saved, **change(self._saved))  # type: ignore[arg-type]
+        saved = change(self._saved)
         self._write(saved)
         self._saved = saved
 

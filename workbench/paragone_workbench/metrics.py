@@ -1,0 +1,146 @@
+"""The figures of a run, from the times that the engine itself put on its tokens."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import Event, Finish, PromptProgress, Timings, Token, Usage
+
+__all__ = ["Meter", "Percentiles", "RunMetrics", "percentile"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Median and tail of a distribution; None where there is nothing to take them of."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMetrics:
+    """What a run took. None where it is not known."""
+
+    load_s: float | None = None
+    """Seconds that opening the engine took, where it was opened for this run."""
+    ttft_s: float | None = None
+    """Time to first token: seconds from sending the prompt to the first text, thought or answered."""
+    prefill_tps: float | None = None
+    """Prompt tokens processed a second, those taken from the cache not counted."""
+    decode_tps: float | None = None
+    """Tokens generated a second after the first."""
+    itl_ms: Percentiles = Percentiles()
+    """Inter-token latency: milliseconds from each token to the next."""
+    prompt_tokens: int | None = None
+    """Length of the whole prompt, cached part included."""
+    cached_tokens: int | None = None
+    completion_tokens: int = 0
+    """As the engine counts, else the pieces that came."""
+
+
+class Meter:
+    """Takes the events of one run as they come and tells its figures at any time.
+
+    Events may come late and in batches: only the times in them count. Eight bytes a token are kept.
+    """
+
+    def __init__(self, *, sent: float, load_s: float | None = None) -> None:
+        """Begin a run whose prompt was sent at `sent`, on the monotonic clock that events use."""
+        self._sent = sent
+        self._load_s = load_s
+        self._times = array("d")
+        self._first_text: float | None = None
+        self._progress: PromptProgress | None = None
+        self._usage = Usage()
+        self._timings = Timings()
+
+    def feed(self, event: Event) -> None:
+        """Take an event."""
+        match event:
+            case Token():
+                self._times.append(event.time)
+                if self._first_text is None and event.text:
+                    self._first_text = event.time
+            case PromptProgress():
+                self._progress = event
+            case Finish():
+                self._usage, self._timings = event.usage, event.timings
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated so far; once the run is finished, as the engine counts them."""
+        counted = self._usage.completion_tokens
+        return len(self._times) if counted is None else counted
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from sending the prompt to the first text; None before it has come."""
+        return None if self._first_text is None else max(0.0, self._first_text - self._sent)
+
+    def rate(self, now: float, window: float = 1.0) -> float | None:
+        """Return the tokens a second over the last `window` seconds before `now`; None before the second token.
+
+        It falls when tokens fail to come, down to 0.
+        """
+        if len(self._times) < 2:
+            return None
+        start = max(now - window, self._times[0])
+        if now <= start:
+            return None
+        return (bisect_right(self._times, now) - bisect_right(self._times, start)) / (now - start)
+
+    def metrics(self) -> RunMetrics:
+        """Return the figures of the run as far as it has come.
+
+        Durations that the engine measured go before those between tokens' times.
+        """
+        prompt, cached = self._usage.prompt_tokens, self._usage.cached_tokens
+        if self._progress is not None:
+            prompt = self._progress.total if prompt is None else prompt
+            cached = self._progress.cached if cached is None else cached
+        return RunMetrics(
+            load_s=self._load_s,
+            ttft_s=self.ttft_s,
+            prefill_tps=self._prefill_tps(prompt, cached),
+            decode_tps=self._decode_tps(),
+            itl_ms=self._itl_ms(),
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            completion_tokens=self.tokens,
+        )
+
+    def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
+        # without the engine's own measure, the wait for the first text bounds it from above
+        seconds = self.ttft_s if self._timings.prefill_s is None else self._timings.prefill_s
+        processed = (prompt or 0) - (cached or 0)
+        return processed / seconds if seconds and processed > 0 else None
+
+    def _decode_tps(self) -> float | None:
+        seconds = self._timings.decode_s
+        if seconds is None and self._times:
+            seconds = self._times[-1] - self._times[0]
+        return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
+
+    def _itl_ms(self) -> Percentiles:
+        gaps = sorted(
+            1000 * (after - before) for before, after in zip(self._times, self._times[1:], strict=False)
+        )
+        if not gaps:
+            return Percentiles()
+        return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return a percentile of values in ascending order, at least one.
+
+    Linear interpolation between the two closest ranks: Hyndman and Fan's type 7, which is numpy's
+    default and `method="inclusive"` of `statistics.quantiles`.
+    """
+    place = (len(ordered) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

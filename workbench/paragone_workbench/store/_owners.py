@@ -1,0 +1,67 @@
+"""Which copies of the program are alive: each holds a lock that the kernel releases when it dies.
+
+Process ids would not do: they are used again, and mean nothing across containers that share a home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["Owner", "alone"]
+
+
+class Owner:
+    """This copy of the program. Raises OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.lock = os.urandom(8).hex()
+        """The name of its lock file, never used again."""
+        self._path = folder / self.lock
+        self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def alive(self) -> set[str]:
+        """Return the lock names of all living copies, this one included; clears away what the dead left."""
+        alive = {self.lock}
+        for path in self._path.parent.iterdir():
+            if path.name != self.lock and _held(path):
+                alive.add(path.name)
+            elif path.name != self.lock:
+                path.unlink(missing_ok=True)
+        return alive
+
+    def release(self) -> None:
+        """Give the lock back. Never fails."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._handle)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let one copy of the program at a time do what is within. Raises OSError."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _held(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

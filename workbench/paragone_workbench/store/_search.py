@@ -1,0 +1,74 @@
+"""Full-text search over prompts and answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from paragone_workbench.store.records import Hit
+
+if TYPE_CHECKING:
+    from paragone_workbench.store._database import Database, Row
+
+__all__ = ["search"]
+
+_GRAM = 3  # what the index is made of: it knows nothing shorter
+_BEFORE, _WIDTH = 30, 100  # of a snippet, in characters
+
+_PROMPTS = """
+    SELECT conversation.id, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
+    FROM prompt JOIN conversation ON conversation.id = prompt.conversation_id
+"""
+_RUNS = """
+    SELECT conversation.id, conversation.title, prompt.id, run.id, run.engine, run.text, run.started
+    FROM run JOIN prompt ON prompt.id = run.prompt_id
+    JOIN conversation ON conversation.id = prompt.conversation_id
+"""
+_IN_PROMPTS = "WHERE prompt.id IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?) "
+_IN_RUNS = "WHERE run.id IN (SELECT rowid FROM run_search WHERE run_search MATCH ?) "
+
+
+def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
+    """Return where all words of `text` stand, in upper or lower case, newest first."""
+    terms = sorted(text.replace("\0", " ").split(), key=len, reverse=True)
+    if not terms:
+        return ()
+    hits = [
+        *islice(_found(database, _PROMPTS, _IN_PROMPTS, "ORDER BY prompt.id DESC", terms), limit),
+        *islice(_found(database, _RUNS, _IN_RUNS, "ORDER BY run.id DESC", terms), limit),
+    ]
+    return tuple(sorted(hits, key=lambda hit: hit.time, reverse=True)[:limit])
+
+
+def _found(database: Database, select: str, indexed: str, order: str, terms: list[str]) -> Iterator[Hit]:
+    longest, *others = terms
+    if len(longest) >= _GRAM:
+        # in quotes it is a phrase to the index, whatever it holds; the other terms are looked for here
+        rows = database.stream(select + indexed + order, '"' + longest.replace('"', '""') + '"')
+    else:
+        rows = database.stream(select + order)
+        others = terms
+    wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
+    any_term = re.compile("|".join(map(re.escape, terms)), re.IGNORECASE)
+    for row in rows:
+        if all(term.search(row[5]) for term in wanted):
+            yield _hit(row, any_term)
+
+
+def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
+    conversation_id, title, prompt_id, run_id, engine, text, time = row
+    found = any_term.search(text)
+    start = max(0, found.start() - _BEFORE) if found else 0
+    snippet = " ".join(text[start : start + _WIDTH].split())
+    return Hit(
+        conversation_id=conversation_id,
+        title=title,
+        prompt_id=prompt_id,
+        run_id=run_id,
+        engine=engine,
+        snippet=snippet,
+        marks=tuple(match.span() for match in any_term.finditer(snippet)),
+        time=time,
+    )
