@@ -1,39 +1,149 @@
-"""The llama.cpp library itself: what it was built with, and what it says while it works."""
+"""The llama.cpp library itself: what it was built with, what it runs on, and what it says."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
+import llama_cpp
 from llama_cpp import llama_cpp as lib
+from llama_cpp._ggml import libggml
 
-__all__ = ["heard"]
+from paragone import EngineError, InputError
+
+__all__ = ["Device", "Log", "add_rpc_servers", "devices", "facts", "has_nvidia_gpu", "offloads"]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
-_errors: deque[str] = deque(maxlen=20)
+_GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
+_lines: deque[tuple[int, str]] = deque(maxlen=2000)
 
 
-@lib.llama_log_callback
 def _log(level: int, text: bytes, _: object) -> None:
     line = text.decode("utf-8", "replace")
     if level > 1:
         sys.stderr.write(line)
-    if level == _ERROR:
-        _errors.append(line.strip())
+    _lines.append((level, " ".join(line[:300].split())))
 
 
-lib.llama_log_set(_log, ctypes.c_void_p(0))
+_callback = lib.llama_log_callback(_log)  # kept: the library keeps no reference
+lib.llama_log_set(_callback, ctypes.c_void_p(0))
 
 
-@contextmanager
-def heard() -> Iterator[Callable[[], str]]:
-    """Listen for errors; what is yielded returns the first one, the cause of those that follow."""
-    _errors.clear()
+class Log:
+    """What the library said in the course of one thing that it was asked to do."""
 
-    def said() -> str:
-        return (_errors[0] if _errors else "it does not say why").rstrip(".")
+    def __init__(self) -> None:
+        _lines.clear()
 
-    yield said
+    def error(self) -> str:
+        """Return the first error, which is the cause of those that follow."""
+        errors = (line for level, line in _lines if level == _ERROR and line)
+        return next(errors, "it does not say why").rstrip(".")
+
+    def find(self, pattern: str) -> re.Match[str] | None:
+        """Return the first line in which the pattern is found."""
+        return next((found for _, line in _lines if (found := re.search(pattern, line))), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that llama.cpp can compute on."""
+
+    name: str
+    title: str
+    gpu: bool
+    free: int
+    """Bytes of its memory that are free."""
+    total: int
+
+
+def devices() -> list[Device]:
+    """Return what this build can compute on in this machine."""
+    return [_device(index) for index in range(libggml.ggml_backend_dev_count())]
+
+
+def offloads() -> bool:
+    """Whether there is a GPU and the library was built to use it."""
+    return bool(lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the machine has an NVIDIA GPU, as its driver says."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def facts() -> dict[str, str]:
+    """Say what the library is, how it was built and what it can compute on."""
+    found = {
+        "llama-cpp-python": llama_cpp.__version__,
+        "llama.cpp": lib.llama_version().decode(),
+        "build": " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |"),
+        "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
+    }
+    if offloads():
+        found["GPU"] = "used"
+    elif has_nvidia_gpu():
+        found["GPU"] = "this machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone"
+    else:
+        found["GPU"] = "none found"
+    return found
+
+
+def add_rpc_servers(addresses: tuple[str, ...]) -> None:
+    """Have models spread over these llama.cpp RPC servers too. Raises InputError and EngineError."""
+    if not addresses:
+        return
+    if not lib.llama_supports_rpc():
+        raise InputError(
+            "The option 'rpc_servers' needs a llama-cpp-python that was built with RPC.",
+            hint='Install it again with CMAKE_ARGS="-DGGML_RPC=on".',
+        )
+    registry = libggml.ggml_backend_reg_by_name(b"RPC")
+    add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(
+        libggml.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
+    )
+    for address in addresses:
+        server = add_server(address.encode())
+        if not server:
+            raise EngineError(
+                f"The RPC server {address} does not answer.", hint="Start rpc-server there, or leave it out."
+            )
+        libggml.ggml_backend_register(server)
+
+
+def _device(index: int) -> Device:
+    pointer = libggml.ggml_backend_dev_get(index)
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    libggml.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+    return Device(
+        name=libggml.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
+        title=libggml.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
+        gpu=libggml.ggml_backend_dev_type(pointer) in _GPUS,
+        free=free.value,
+        total=total.value,
+    )
+
+
+def _declare() -> None:
+    """Say what functions of ggml take and return that llama-cpp-python has no declarations for."""
+    pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+    for name, result, *arguments in (
+        ("ggml_backend_dev_count", size),
+        ("ggml_backend_dev_get", pointer, size),
+        ("ggml_backend_dev_name", text, pointer),
+        ("ggml_backend_dev_description", text, pointer),
+        ("ggml_backend_dev_type", ctypes.c_int, pointer),
+        ("ggml_backend_dev_memory", None, pointer, pointer, pointer),
+        ("ggml_backend_reg_by_name", pointer, text),
+        ("ggml_backend_reg_get_proc_address", pointer, pointer, text),
+        ("ggml_backend_register", None, pointer),
+    ):
+        function = getattr(libggml, name)
+        function.restype, function.argtypes = result, arguments
+
+
+_declare()

@@ -1,23 +1,23 @@
-"""Opening a model: options into llama.cpp's parameters, and a context that fits in memory."""
+"""Options into llama.cpp's parameters, and from them a model and a context."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
 
 from paragone import Cancelled, EngineError, InputError, Report
 from paragone_llama_cpp import library
-from paragone_llama_cpp.options import LlamaCppLoadOptions
+from paragone_llama_cpp.gguf import GgufError, read_header
+from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
-__all__ = ["load_model", "make_context", "meta"]
+__all__ = ["apply_lora", "load_model", "make_context"]
 
-_CACHE_TYPES = {
+_CACHE_TYPES: dict[CacheType, int] = {
     "f32": lib.GGML_TYPE_F32,
     "f16": lib.GGML_TYPE_F16,
-    "bf16": 30,
+    "bf16": 30,  # not declared by llama-cpp-python
     "q8_0": lib.GGML_TYPE_Q8_0,
     "q5_1": lib.GGML_TYPE_Q5_1,
     "q5_0": lib.GGML_TYPE_Q5_0,
@@ -25,75 +25,116 @@ _CACHE_TYPES = {
     "q4_0": lib.GGML_TYPE_Q4_0,
     "iq4_nl": lib.GGML_TYPE_IQ4_NL,
 }
-_ROPE = {"none": 0, "linear": 1, "yarn": 2, "longrope": 3}
-_FLASH = {"auto": -1, "off": 0, "on": 1}
+_FLOATS = ("f32", "f16", "bf16")
+_ROPE_SCALING = {None: -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
+_FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
+_SPLIT_NONE = 0
+
+OUTPUTS = 32
+"""Positions whose logits can be had from one computation: room for them is set aside for good."""
 
 
-def load_model(path: Path, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled) -> int:
-    """Return a pointer to the loaded model. Raises InputError and EngineError."""
+def load_model(
+    path: Path, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
+) -> tuple[int, str]:
+    """Return a pointer to the loaded model, and how much of it went to a GPU. Raises InputError and EngineError."""
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
-    if options.main_gpu is not None:
-        params.split_mode, params.main_gpu = 0, options.main_gpu
-    if options.tensor_split:
-        room = lib.llama_max_devices()
-        if len(options.tensor_split) > room:
-            raise InputError(
-                f"The option 'tensor_split' has {len(options.tensor_split)} shares.",
-                hint=f"This build of llama.cpp knows at most {room} GPUs.",
-            )
-        split = (ctypes.c_float * room)(*options.tensor_split)
-        params.tensor_split = split
+    _place(params, options)
 
     def progress(fraction: float, _: object) -> bool:
         report(fraction)
         return not cancelled
 
     params.progress_callback = lib.llama_progress_callback(progress)
-    with library.heard() as said:
-        model: int | None = lib.llama_model_load_from_file(str(path).encode(), params)
+    log = library.Log()
+    model: int | None = lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
-        if cancelled:
-            raise EngineError(f"Loading {path.name} was given up.")
-        raise EngineError(f"llama.cpp could not load {path.name}: {said()}.", hint="The log says more.")
-    return model
+        raise _failed(path, log, cancelled)
+    offloaded = log.find(r"offloaded (\d+)/(\d+) layers")
+    return model, f"{offloaded[1]} of {offloaded[2]}" if offloaded else "none"
 
 
 def make_context(
-    model: int, options: LlamaCppLoadOptions, *, n_ctx: int, n_batch: int, threads: int, name: str
+    model: int, options: LlamaCppLoadOptions, *, n_ctx: int, n_batch: int, threads: int, owner: str
 ) -> int:
-    """Return a pointer to a context of the model. Raises EngineError."""
+    """Return a pointer to a context of the model. Raises InputError and EngineError."""
+    if options.flash_attn == "off" and options.type_v not in _FLOATS:
+        raise InputError(
+            f"The option 'type_v' cannot be {options.type_v} without flash attention.",
+            hint="Set flash_attn to auto, or type_v to f16.",
+        )
     params = lib.llama_context_default_params()
     params.n_ctx = n_ctx
     params.n_batch = params.n_ubatch = n_batch
-    params.n_outputs_max = params.n_outputs_max_per_seq = n_batch
+    params.n_outputs_max = params.n_outputs_max_per_seq = min(OUTPUTS, n_batch)
     params.n_threads = params.n_threads_batch = threads
-    params.flash_attn_type = _FLASH[options.flash_attn]
+    params.flash_attn_type = _FLASH_ATTN[options.flash_attn]
     params.type_k, params.type_v = _CACHE_TYPES[options.type_k], _CACHE_TYPES[options.type_v]
-    if options.rope_scaling is not None:
-        params.rope_scaling_type = _ROPE[options.rope_scaling]
-    params.rope_freq_base = options.rope_freq_base or 0.0
+    params.rope_scaling_type = _ROPE_SCALING[options.rope_scaling]
+    params.rope_freq_base = options.rope_freq_base or 0.0  # 0 stands for the model's own
     params.rope_freq_scale = options.rope_freq_scale or 0.0
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
-    with library.heard() as said:
-        context: int | None = lib.llama_init_from_model(model, params)
+    log = library.Log()
+    context: int | None = lib.llama_init_from_model(model, params)
     if context is None:
-        raise EngineError(f"llama.cpp could not make a context of {n_ctx:,} tokens for {name}: {said()}.")
+        raise EngineError(
+            f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
+            hint="Try a smaller n_ctx, or a smaller type for the KV cache.",
+        )
     return context
 
 
-def meta(model: int, key: str) -> str | None:
-    """Return a value of the model's metadata as text."""
-    return _text(lambda buffer, room: lib.llama_model_meta_val_str(model, key.encode(), buffer, room))
+def apply_lora(model: int, context: int, options: LlamaCppLoadOptions) -> None:
+    """Apply the LoRA adapter that the options name, if any. Raises InputError."""
+    if options.lora is None:
+        return
+    path = Path(options.lora).expanduser()
+    try:
+        kind = read_header(str(path)).kind
+    except OSError as error:
+        raise InputError(f"The LoRA adapter {path} cannot be read: {error.strerror or error}.") from error
+    except GgufError as error:
+        raise InputError(f"The LoRA adapter {path.name} {error}.") from error
+    if kind != "adapter":
+        raise InputError(f"{path.name} is not a LoRA adapter.")
+    log = library.Log()
+    adapter = lib.llama_adapter_lora_init(model, str(path).encode())
+    if adapter is None:
+        raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
+    adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+    if lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(options.lora_scale)):
+        raise InputError(f"The LoRA adapter {path.name} does not fit the model.")
 
 
-def _text(fill: Callable[[ctypes.Array[ctypes.c_char], int], int]) -> str | None:
-    room = 256
-    while True:
-        buffer = ctypes.create_string_buffer(room)
-        length = fill(buffer, room)
-        if length < 0:
-            return None
-        if length < room:
-            return buffer.value.decode("utf-8", "replace")
-        room = length + 1
+def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None:
+    """Say which GPUs hold what."""
+    split = options.tensor_split
+    if options.main_gpu is not None:
+        if split:
+            raise InputError("Of the options 'main_gpu' and 'tensor_split' only one can be given.")
+        params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_gpu
+    if split:
+        room = lib.llama_max_devices()
+        if len(split) > room:
+            raise InputError(
+                f"The option 'tensor_split' has {len(split)} shares, and there can be {room} GPUs."
+            )
+        params.tensor_split = (ctypes.c_float * room)(*split)
+
+
+def _failed(path: Path, log: library.Log, cancelled: Cancelled) -> Exception:
+    if cancelled:
+        return EngineError(f"Loading {path.name} was given up.")
+    if unknown := log.find(r"unknown model architecture: '(.+)'"):
+        return InputError(
+            f"{path.name} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
+            hint="A newer llama-cpp-python may.",
+        )
+    if log.find(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file"):
+        return InputError(
+            f"{path.name} is truncated: some of its weights are missing.", hint="Get the file again."
+        )
+    if log.find(r"invalid|missing tensor|wrong shape|key not found|wrong number|failed to load|cannot find"):
+        return InputError(f"{path.name} is damaged or not for this version of llama.cpp: {log.error()}.")
+    return EngineError(f"llama.cpp could not load {path.name}: {log.error()}.")

@@ -48,8 +48,8 @@ class LlamaCppLoadOptions(Options):
     flash_attn: Literal["auto", "on", "off"] = option(
         "auto", "Flash attention: less memory for long contexts, and needed for a quantized V cache."
     )
-    type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")
-    type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")
+    type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
+    type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
     tensor_split: tuple[float, ...] = option(
         (),
         "Share of the model for each GPU, in proportion, such as 3,1; by default by their free memory.",

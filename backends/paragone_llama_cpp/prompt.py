@@ -42,6 +42,32 @@ class PromptMaker:
 
     def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
         """Return the whole prompt, however long. Raises InputError."""
+        text, tags = self._begun(messages, thinking)
+        return Prompt(self.tokenize(text), tags)
+
+    def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
+        """Return the tokens of a text after its prompt, and where it starts. Raises ContextOverflow."""
+        if messages:
+            prompt, _ = self._begun(messages, None)
+            tokens, alone = self.tokenize(prompt + text), self.tokenize(prompt)
+            pairs = zip(tokens, alone, strict=False)
+            # At the seam a token may hold some of both: it counts as the text's.
+            start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
+        else:
+            tokens = self.tokenize(text)
+            start = 2 if self._vocab.adds_bos else 1
+        if len(tokens) > self._context:
+            raise ContextOverflow(
+                f"The text and its prompt are {len(tokens):,} tokens long and the context of {self._owner} "
+                f"holds {self._context:,}.",
+                hint="Raise n_ctx.",
+                tokens=len(tokens),
+                context=self._context,
+            )
+        return tokens, max(start, 1)
+
+    def _begun(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+        """Return the text of the prompt, and the thinking block that it leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
         tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
@@ -51,7 +77,7 @@ class PromptMaker:
             text += tags.open + "\n"
         if tags is not None and last.role == "assistant" and not last.text:
             text += last.thinking
-        return Prompt(self.tokenize(text), tags)
+        return text, tags
 
     def tokenize(self, text: str) -> list[int]:
         """Return the tokens of a text that stands at the very beginning."""

@@ -50,7 +50,7 @@ def run(
     first = last = None
     if (yield from _prefill(context, prompt, cached, cancelled)):
         while True:
-            token = sampler.pick(context.pointer)
+            token = sampler.pick(context)
             now = time.monotonic()
             if vocab.ends(token):
                 reason = "stop"

@@ -2,53 +2,128 @@
 
 from __future__ import annotations
 
+import ctypes
 import secrets
+from typing import TypeAlias
 
+import numpy as np
 from llama_cpp import llama_cpp as lib
 
+from paragone import EngineError, InputError
+from paragone_llama_cpp import library
+from paragone_llama_cpp.context import Context
+from paragone_llama_cpp.grammar import gbnf
 from paragone_llama_cpp.options import LlamaCppSampling
+from paragone_llama_cpp.text import AnswerText
 from paragone_llama_cpp.vocab import Vocab
 
-__all__ = ["Sampler"]
+__all__ = ["GrammarSampler", "Sampler", "make_sampler"]
+
+_Pointer: TypeAlias = "ctypes._Pointer[lib.llama_sampler]"
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama_token_data."""
+
+
+def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
+    """Return the sampler that the options ask for, to be closed after use. Raises InputError."""
+    grammar = gbnf(options)
+    if grammar is None:
+        return Sampler(options, vocab)
+    return GrammarSampler(options, vocab, grammar, text)
 
 
 class Sampler:
-    """Picks tokens as the options say. Close it after use."""
+    """Picks tokens as the options say."""
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab) -> None:
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        add = self._add
-        if (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0):
-            add(
-                lib.llama_sampler_init_penalties(
-                    vocab.size,
-                    options.penalty_last_n,
-                    options.repeat_penalty,
-                    options.frequency_penalty,
-                    options.presence_penalty,
-                )
-            )
-        if options.temperature == 0:
-            add(lib.llama_sampler_init_greedy())
-            return
-        if options.top_k:
-            add(lib.llama_sampler_init_top_k(options.top_k))
-        if options.top_p < 1:
-            add(lib.llama_sampler_init_top_p(options.top_p, 1))
-        if options.min_p > 0:
-            add(lib.llama_sampler_init_min_p(options.min_p, 1))
-        add(lib.llama_sampler_init_temp(options.temperature))
-        seed = secrets.randbelow(2**32 - 1) if options.seed is None else options.seed
-        add(lib.llama_sampler_init_dist(seed))
+        for sampler in _samplers(options, vocab):
+            lib.llama_sampler_chain_add(self._chain, sampler)
 
-    def _add(self, sampler: int) -> None:
-        lib.llama_sampler_chain_add(self._chain, sampler)
-
-    def pick(self, context: int) -> int:
+    def pick(self, context: Context) -> int:
         """Return the token to follow what was computed last."""
-        token: int = lib.llama_sampler_sample(self._chain, context, -1)
+        token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
         return token
 
     def close(self) -> None:
         """Free the chain."""
         lib.llama_sampler_free(self._chain)
+
+
+def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
+    """Return the links of the chain, in llama.cpp's own order."""
+    chain: list[_Pointer] = []
+    if (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0):
+        chain.append(
+            lib.llama_sampler_init_penalties(
+                vocab.size,
+                options.penalty_last_n,
+                options.repeat_penalty,
+                options.frequency_penalty,
+                options.presence_penalty,
+            )
+        )
+    if options.temperature == 0:
+        return [*chain, lib.llama_sampler_init_greedy()]
+    if options.top_k:
+        chain.append(lib.llama_sampler_init_top_k(options.top_k))
+    if options.top_p < 1:
+        chain.append(lib.llama_sampler_init_top_p(options.top_p, 1))
+    if options.min_p > 0:
+        chain.append(lib.llama_sampler_init_min_p(options.min_p, 1))
+    seed = secrets.randbelow(2**32 - 1) if options.seed is None else options.seed
+    return [*chain, lib.llama_sampler_init_temp(options.temperature), lib.llama_sampler_init_dist(seed)]
+
+
+class GrammarSampler(Sampler):
+    """Picks tokens that a grammar allows. What a model thinks before it answers is free of it."""
+
+    def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
+        log = library.Log()
+        self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+        if not self._grammar:
+            raise InputError(f"The grammar cannot be used: {log.error()}.")
+        super().__init__(options, vocab)
+        self._text = text
+        self._ids = np.arange(vocab.size, dtype=np.int32)
+        self._data = np.zeros(vocab.size, _CANDIDATE)
+        self._array = lib.llama_token_data_array(data=self._data.ctypes.data_as(lib.llama_token_data_p))
+
+    def pick(self, context: Context) -> int:
+        """Return the token to follow what was computed last. Raises EngineError where none can."""
+        # The whole vocabulary is held against the grammar only when the freely picked token
+        # breaks it: that takes far longer than one look at one token.
+        token = self._pick(context)
+        if not self._text.thinking:
+            if not self._allowed(token):
+                token = self._pick(context, strictly=True)
+            lib.llama_sampler_accept(self._grammar, token)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def close(self) -> None:
+        """Free the chain and the grammar."""
+        super().close()
+        lib.llama_sampler_free(self._grammar)
+
+    def _pick(self, context: Context, *, strictly: bool = False) -> int:
+        self._data["id"], self._data["logit"] = self._ids, context.logits()
+        array = self._candidates(len(self._data))
+        if strictly:
+            lib.llama_sampler_apply(self._grammar, array)
+            if not np.isfinite(self._data["logit"]).any():
+                raise EngineError("No token of the model can go on with the grammar from here.")
+        lib.llama_sampler_apply(self._chain, array)
+        return int(self._data["id"][self._array.selected])
+
+    def _allowed(self, token: int) -> bool:
+        self._data[0] = (token, 1.0, 0.0)
+        lib.llama_sampler_apply(self._grammar, self._candidates(1))
+        return bool(np.isfinite(self._data["logit"][0]))
+
+    def _candidates(self, count: int) -> object:
+        self._array.size = count
+        self._array.selected = -1
+        self._array.sorted = False
+        return ctypes.byref(self._array)

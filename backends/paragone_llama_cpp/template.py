@@ -7,9 +7,9 @@ under a bound of time and memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import jinja2
 from jinja2 import nodes
@@ -26,14 +26,14 @@ _LARGEST = 1 << 20
 """Characters of a template, or factors of a product in it: beyond this it is no template but an attack."""
 
 
-class _Refused(Exception):  # noqa: N818
+class _Refused(Exception):
     """The template itself said that it cannot render these messages."""
 
 
 class _Generation(Extension):
     """Passes through `{% generation %}`, which marks the assistant's part for training."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         parser.stream.skip(1)
@@ -74,7 +74,7 @@ class ChatTemplate:
             raise InputError(
                 f"The chat template of {owner} takes too {error} to parse.", hint=_HINT
             ) from error
-        except Exception as error:  # noqa: BLE001 - a stranger's template can fail in any way
+        except Exception as error:  # a stranger's template can fail in any way
             raise InputError(
                 f"The chat template of {owner} cannot be parsed: {_said(error)}.", hint=_HINT
             ) from error
@@ -100,7 +100,7 @@ class ChatTemplate:
             raise InputError(
                 f"The chat template of {self._owner} takes too {error} to render.", hint=_HINT
             ) from error
-        except Exception as error:  # noqa: BLE001 - a stranger's template can fail in any way
+        except Exception as error:  # a stranger's template can fail in any way
             raise InputError(
                 f"The chat template of {self._owner} cannot be rendered: {_said(error)}.", hint=_HINT
             ) from error

@@ -77,7 +77,7 @@ class AnswerText:
     def push(
         self,
         piece: bytes,
-        id: int,
+        token: int,
         time: float,
         logprob: float | None = None,
         top: tuple[Alternative, ...] = (),
@@ -85,10 +85,10 @@ class AnswerText:
         """Take the bytes of the next token, and yield the tokens that are settled by now, in order."""
         text = self._decoder.decode(piece)
         if self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held):
-            yield Token(text=text, id=id, logprob=logprob, top=top, time=time)
+            yield Token(text=text, id=token, logprob=logprob, top=top, time=time)
             return
         self._text += text
-        self._held.append(_Held(id, logprob, top, time, len(text)))
+        self._held.append(_Held(token, logprob, top, time, len(text)))
         self._settle()
         yield from self._release()
 

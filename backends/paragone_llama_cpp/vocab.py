@@ -22,7 +22,8 @@ class Vocab:
         self.pointer = lib.llama_model_get_vocab(model)
         self.size: int = lib.llama_vocab_n_tokens(self.pointer)
         self.bos: int = lib.llama_vocab_bos(self.pointer)
-        self.eos: int = lib.llama_vocab_eos(self.pointer)
+        self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
+        """The tokens that begin and end a text; -1 where there is none."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
@@ -53,6 +54,8 @@ class Vocab:
 
     def written(self, token: int, *, special: bool = True) -> bytes:
         """Return the bytes of a token, with `special` those of a control token too."""
+        if token < 0:
+            return b""
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)

@@ -1,0 +1,229 @@
+"""The header of a GGUF file, read without loading the model.
+
+A vocabulary takes megabytes and comes before some of what is wanted; wherever possible it is not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+
+__all__ = ["FILE_TYPES", "GgufError", "Header", "read_header"]
+
+_START = 1 << 16
+"""Bytes that are read at once: enough for all that comes before the vocabulary."""
+
+_MOST_STRINGS = 1 << 24
+"""Longest list of texts that is believed; the largest vocabularies have a quarter of a million."""
+
+_STRING, _ARRAY = 8, 9
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_INTEGERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 10: "<Q", 11: "<q"}
+
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
+    37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
+}  # fmt: skip
+"""llama_ftype: how a file as a whole is quantized."""
+
+_TENSOR_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K",
+    12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0",
+    35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
+}  # fmt: skip
+"""ggml_type: how one tensor is quantized."""
+
+_IN_NAME = re.compile(
+    r"(?<![a-z0-9])(" + "|".join(sorted(set(FILE_TYPES.values()), key=len, reverse=True)) + r")(?![a-z0-9_])",
+    re.IGNORECASE,
+)
+
+
+class GgufError(ValueError):
+    """Why a file is no GGUF that can be read; completes the sentence that begins with its name."""
+
+
+class _End(Exception):
+    """The bytes at hand end before the header does."""
+
+
+@dataclass(slots=True)
+class Header:
+    """What a header tells. None where it does not."""
+
+    architecture: str | None = None
+    name: str | None = None
+    kind: str | None = None
+    """`model`, `adapter`, `mmproj` …"""
+    quantization: str | None = None
+    context: int | None = None
+    parts: int = 1
+    """Number of files that the model is split into."""
+    values: dict[str, str | int] = field(default_factory=dict)
+
+
+def read_header(path: str, *, whole: bool = False) -> Header:
+    """Return what the header of a GGUF file tells; with `whole`, go through all of it to see that it is sound.
+
+    Raises GgufError where the file is not sound, and OSError where it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        start = os.read(descriptor, _START)
+        _check(start)
+        values: dict[str, str | int] = {}
+        if not whole:
+            with contextlib.suppress(_End):  # of a long header: what is missing decides whether to go on
+                _walk(start, values, to_first_list=True)
+            named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
+            if named and "general.file_type" not in values:
+                values["quantization"] = named[1].upper()
+            if _suffices(values):
+                return _header(values)
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+            try:
+                _walk(content, values)
+            except _End:
+                raise GgufError("is truncated: it ends within its header") from None
+    finally:
+        os.close(descriptor)
+    return _header(values)
+
+
+def _check(start: bytes) -> None:
+    if not start:
+        raise GgufError("is empty")
+    if start[:4] != b"GGUF":
+        raise GgufError("is not a GGUF file")
+    if len(start) < 24:
+        raise GgufError("is truncated: it ends within its header")
+    version = int.from_bytes(start[4:8], "little")
+    if version & 0xFFFF == 0:
+        raise GgufError("is a GGUF file for big-endian machines")
+    if version not in (2, 3):
+        raise GgufError(f"is a GGUF file of version {version}; versions 2 and 3 can be read")
+
+
+def _suffices(values: dict[str, str | int]) -> bool:
+    architecture = values.get("general.architecture")
+    if architecture is None:
+        return False
+    typed = "general.file_type" in values or "quantization" in values
+    # Adapters and projectors have no context, and the parts of a split model tell nothing after the first.
+    return typed and (
+        f"{architecture}.context_length" in values or values.get("general.type", "model") != "model"
+    )
+
+
+def _header(values: dict[str, str | int]) -> Header:
+    def text(key: str) -> str | None:
+        value = values.get(key)
+        return value if isinstance(value, str) and value else None
+
+    def number(key: str) -> int | None:
+        value = values.get(key)
+        return value if isinstance(value, int) else None
+
+    file_type = number("general.file_type")
+    architecture = text("general.architecture")
+    return Header(
+        architecture=architecture,
+        name=text("general.name"),
+        kind=text("general.type"),
+        quantization=FILE_TYPES.get(-1 if file_type is None else file_type) or text("quantization"),
+        context=number(f"{architecture}.context_length"),
+        parts=number("split.count") or 1,
+        values=values,
+    )
+
+
+def _walk(data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
+    """Gather the texts and whole numbers of a header, up to its first long list or as far as its tensors."""
+    tensors, count = struct.unpack_from("<QQ", data, 8)
+    at, end = 24, len(data)
+    for _ in range(count):
+        key, at = _string(data, at, end)
+        if at + 4 > end:
+            raise _End
+        kind = int.from_bytes(data[at : at + 4], "little")
+        at += 4
+        if kind == _STRING:
+            values[key], at = _string(data, at, end)
+        elif kind == _ARRAY:
+            if to_first_list and key.startswith("tokenizer."):
+                return
+            at = _skip_list(data, at, end)
+        elif kind in _SIZES:
+            size = _SIZES[kind]
+            if at + size > end:
+                raise _End
+            if kind in _INTEGERS:
+                values[key] = struct.unpack_from(_INTEGERS[kind], data, at)[0]
+            at += size
+        else:
+            raise GgufError(f"is damaged: its header has a value of the unknown type {kind}")
+    _tensors(data, at, end, tensors, values)
+
+
+def _tensors(data: bytes | mmap.mmap, at: int, end: int, count: int, values: dict[str, str | int]) -> None:
+    """Go through the list of tensors; the type of the most numbers is the file's where it says none."""
+    types: Counter[int] = Counter()
+    for _ in range(count):
+        _, at = _string(data, at, end)
+        if at + 4 > end:
+            raise _End
+        dimensions = int.from_bytes(data[at : at + 4], "little")
+        if dimensions > 8:
+            raise GgufError(f"is damaged: it has a tensor of {dimensions} dimensions")
+        at += 4
+        if at + 8 * dimensions + 12 > end:
+            raise _End
+        *shape, kind = struct.unpack_from(f"<{dimensions}QI", data, at)
+        at += 8 * dimensions + 12
+        size = 1
+        for length in shape:
+            size *= length
+        types[kind] += size
+    if types and "general.file_type" not in values:
+        values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
+
+
+def _string(data: bytes | mmap.mmap, at: int, end: int) -> tuple[str, int]:
+    if at + 8 > end:
+        raise _End
+    start = at + 8
+    at = start + int.from_bytes(data[at:start], "little")
+    if at > end:
+        raise _End
+    return data[start:at].decode("utf-8", "replace"), at
+
+
+def _skip_list(data: bytes | mmap.mmap, at: int, end: int) -> int:
+    if at + 12 > end:
+        raise _End
+    kind, count = struct.unpack_from("<IQ", data, at)
+    at += 12
+    if kind in _SIZES:
+        at += _SIZES[kind] * count
+    elif kind == _STRING:
+        if count > _MOST_STRINGS:
+            raise GgufError(f"is damaged: its header has a list of {count:,} texts")
+        length = struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            if at + 8 > end:
+                raise _End
+            at += 8 + length(data, at)[0]
+    else:
+        raise GgufError(f"is damaged: its header has a list of the unknown type {kind}")
+    if at > end:
+        raise _End
+    return at

@@ -1,0 +1,155 @@
+"""Finding GGUF models in folders, and telling what is wrong with a file before it is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import InputError, ModelInfo
+from paragone_llama_cpp.gguf import GgufError, Header, read_header
+
+__all__ = ["check_model", "find_models"]
+
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
+
+_NO_MODELS = {
+    "adapter": "is a LoRA adapter, not a model; name it in the option lora of its model",
+    "mmproj": "is the image encoder of a model, not a model",
+    "imatrix": "is an importance matrix, not a model",
+}
+
+
+class _File(NamedTuple):
+    path: str
+    size: int
+
+
+def find_models(folders: Sequence[str]) -> list[ModelInfo]:
+    """List the GGUF models in these folders and below, by path; a split model is one.
+
+    Files that cannot be loaded are listed with their problem; folders that cannot be read are left out.
+    """
+    models: list[ModelInfo] = []
+    split: defaultdict[tuple[str, int], dict[int, _File]] = defaultdict(dict)
+    for file in sorted(set(_files(folders))):
+        part = _PART.fullmatch(file.path)
+        if part:
+            split[part[1], int(part[3])][int(part[2])] = file
+        else:
+            models.append(_model(file.path, [file], ""))
+    for (prefix, count), parts in split.items():
+        files = [parts[number] for number in sorted(parts)]
+        missing = [number for number in range(1, count + 1) if number not in parts]
+        problem = _missing(missing, count) if missing else ""
+        models.append(_model(files[0].path, files, problem, os.path.basename(prefix)))  # noqa: PTH119
+    return sorted(models, key=lambda model: model.model)
+
+
+def check_model(path: Path) -> Header:
+    """Return the header of a model that is about to be loaded. Raises InputError where it cannot be."""
+    shown = path.name or str(path)
+    if path.is_dir():
+        hint = "Name one of the .gguf files in it." if any(path.glob("*.gguf")) else ""
+        raise InputError(f"{path} is a folder, not a GGUF file.", hint=hint)
+    try:
+        header = read_header(str(path), whole=True)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.", hint="Check the path.") from error
+    except PermissionError as error:
+        raise InputError(f"You have no permission to read {path}.", hint="Check the file's mode.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except GgufError as error:
+        hint = "Get the file again." if "truncated" in str(error) or "damaged" in str(error) else _WANTED
+        raise InputError(f"{shown} {error}.", hint=hint) from error
+    problem = _problem(header)
+    if problem:
+        raise InputError(f"{shown} {problem}.", hint=_WANTED)
+    _check_parts(path)
+    return header
+
+
+_WANTED = "llama.cpp loads models in the GGUF format."
+
+
+def _check_parts(path: Path) -> None:
+    part = _PART.fullmatch(path.name)
+    if not part:
+        return
+    count = int(part[3])
+    if int(part[2]) != 1:
+        raise InputError(
+            f"{path.name} is a later part of a split model.",
+            hint=f"Name {part[1]}-00001-of-{part[3]}.gguf instead.",
+        )
+    missing = [
+        n for n in range(1, count + 1) if not path.with_name(f"{part[1]}-{n:05d}-of-{part[3]}.gguf").exists()
+    ]
+    if missing:
+        raise InputError(f"{path.name} {_missing(missing, count)}.", hint="Get the missing parts.")
+
+
+def _missing(missing: list[int], count: int) -> str:
+    numbers = ", ".join(map(str, missing[:8])) + (" …" if len(missing) > 8 else "")
+    return (
+        f"is one of {count} parts, of which there {'is' if len(missing) == 1 else 'are'} missing: {numbers}"
+    )
+
+
+def _model(path: str, files: list[_File], problem: str, name: str = "") -> ModelInfo:
+    header = Header()
+    try:
+        header = read_header(path)
+        problem = problem or _problem(header)
+    except GgufError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+    return ModelInfo(
+        model=path,
+        name=header.name or name or os.path.basename(path).removesuffix(".gguf"),  # noqa: PTH119
+        size=sum(file.size for file in files),
+        quantization=header.quantization,
+        context=header.context,
+        architecture=header.architecture,
+        problem=problem,
+    )
+
+
+def _problem(header: Header) -> str:
+    kind = "mmproj" if header.architecture == "clip" else header.kind
+    if kind in _NO_MODELS:
+        return _NO_MODELS[kind]
+    return "" if header.architecture else "is damaged: its header does not name an architecture"
+
+
+def _files(folders: Sequence[str]) -> Iterator[_File]:
+    """Yield the GGUF files in these folders and below. Links are followed, each folder is entered once."""
+    waiting = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(".gguf") and not entry.is_dir():
+                        yield _File(entry.path, _size(entry))
+                    elif entry.is_dir():
+                        waiting.append(entry.path)
+        except OSError:
+            continue
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a link to nowhere is listed with its problem
+        return 0
