@@ -16,7 +16,7 @@ from paragone import (
     Timings,
     Usage,
 )
-from paragone_llama_cpp.abort import Abort
+from paragone_llama_cpp.abort import aborted_by
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.logprobs import log_probability
 from paragone_llama_cpp.sampler import Sampler
@@ -39,17 +39,17 @@ def run(
     cold: bool,
 ) -> Iterator[Event]:
     """Answer a prompt, yielding events; the last is a Finish."""
-    _abort = Abort(context.pointer, cancelled)  # in force for as long as this run lasts
     room = context.size - len(prompt)
     limit = min(max_tokens or room, room)
     count = 0
     reason: FinishReason = "cancelled"
+    first = last = None
 
     started = time.monotonic()
-    cached = context.keep(prompt, cold=cold)
-    first = last = None
-    if (yield from _prefill(context, prompt, cached, cancelled)):
-        while True:
+    with aborted_by(cancelled, context.pointer):
+        cached = context.keep(prompt, cold=cold)
+        going = yield from _prefill(context, prompt, cached, cancelled)
+        while going:
             token = sampler.pick(context)
             now = time.monotonic()
             if vocab.ends(token):
@@ -67,8 +67,7 @@ def run(
             if count == limit:
                 reason = "length"
                 break
-            if cancelled or not context.decode(token):
-                break
+            going = not cancelled and context.decode(token)
         yield from text.finish()
 
     if reason == "length" and limit != max_tokens:
@@ -78,7 +77,8 @@ def run(
         reason=reason,
         usage=Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
         timings=Timings(
-            prefill_s=first - started if first else None, decode_s=last - first if first and last else None
+            prefill_s=first - started if first else None,
+            decode_s=last - first if first and last else None,
         ),
         time=time.monotonic(),
     )
