@@ -130,13 +130,18 @@ def _migrate(connection: sqlite3.Connection, version: int, scripts: dict[int, Pa
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script. `executescript` will not do: it commits what is open first."""
+    """Split a script whose statements end with their lines.
+
+    `executescript` will not do: it commits what is open first.
+    """
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+    if statement.strip():
+        yield statement
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

@@ -39,6 +39,7 @@ class Store:
         self._database = database
         self._owner = owner
         self._owner_id = owner_id
+        self._closed = False
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -75,7 +76,13 @@ class Store:
         return self._database.warning
 
     def close(self) -> None:
-        """Close the file; a run that has not ended is marked as interrupted. Never fails on a full disk."""
+        """Close the file; a run that has not ended is marked as interrupted.
+
+        Never fails, and may be called twice.
+        """
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(StoreError), self._database.transaction():
             interrupt(self._database, self._owner_id)
         self._database.close()

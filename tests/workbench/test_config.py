@@ -1,0 +1,279 @@
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from paragone import InputError
+from paragone.options import describe
+from paragone_workbench import config, settings
+from paragone_workbench.config import check, init, load, sample
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.paths import config_file, state_file
+from paragone_workbench.settings import ConfigError
+from paragone_workbench.state import State
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = {
+    "models": settings.ModelSettings,
+    "lanes": settings.LaneSettings,
+    "chat": settings.ChatSettings,
+    "ui": settings.UiSettings,
+}
+GOOD = """\
+[engines.smol]
+backend = "paper"
+model = "~/smol.gguf"
+python = "~/venv/bin/python"
+n_ctx = 512
+
+[engines."with blanks"]
+backend = "paper"
+model = "x"
+
+[models]
+folders = ["~/models", "/srv"]
+
+[lanes]
+start = ["smol", "paper:other"]
+mode = "sequential"
+
+[chat]
+system = "Be brief."
+
+[ui]
+theme = "nord"
+markdown = false
+
+[keys]
+stop = "ctrl+x,f5"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "my.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_without_a_file_everything_has_its_default():
+    settings_ = load()
+    assert settings_.engines == {}
+    assert settings_.lanes.mode == "parallel"
+    assert settings_.ui.markdown is True
+    assert settings_.ui.theme is None
+    assert settings_.document.path == config_file()
+
+
+def test_a_whole_file(write, home):
+    settings_ = load(write(GOOD))
+    assert list(settings_.engines) == ["smol", "with blanks"]
+    assert settings_.engines["smol"] == EngineDefinition(
+        name="smol",
+        backend="paper",
+        model=f"{home}/smol.gguf",
+        python=f"{home}/venv/bin/python",
+        options={"n_ctx": 512},
+    )
+    assert settings_.models.folders == (f"{home}/models", "/srv")
+    assert settings_.lanes.start == ("smol", "paper:other")
+    assert settings_.lanes.mode == "sequential"
+    assert settings_.chat.system == "Be brief."
+    assert settings_.ui.theme == "nord"
+    assert settings_.ui.markdown is False
+    assert settings_.keys == {"stop": "ctrl+x,f5"}
+    assert settings_.document.where("keys", "stop").endswith("my.toml:26")
+    assert settings_.warnings == ()
+    assert check(write(GOOD)) == []
+
+
+def test_the_default_file_is_read(write):
+    config_file().parent.mkdir(parents=True)
+    config_file().write_text(GOOD)
+    assert load().lanes.mode == "sequential"
+
+
+def test_a_file_that_was_named_must_exist(tmp_path):
+    with pytest.raises(InputError, match=r"none\.toml cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+
+
+WRONG = """\
+[engines.a]
+backend = "paper"
+modle = "x"
+[engines."b.c"]
+backend = 3
+model = "y"
+when = 1979-05-27
+[engines]
+d = 1
+[lanes]
+mode = "paralel"
+start = ["a",
+  "smoll"]
+[chat]
+sytem = "x"
+[ui]
+markdown = "yes"
+[uii]
+[keys]
+stop = 1
+"""
+
+
+def test_every_problem_is_found_where_it_is(write):
+    text = WRONG.replace("[engines]\nd = 1\n", "")
+    problems = check(write(text))
+    assert [(problem.line, problem.key) for problem in problems] == [
+        (1, "engines.a"),
+        (5, "engines.b.c.backend"),
+        (7, "engines.b.c.when"),
+        (9, "lanes.mode"),
+        (11, "lanes.start.1"),
+        (13, "chat.sytem"),
+        (15, "ui.markdown"),
+        (16, "uii"),
+        (18, "keys.stop"),
+    ]
+    said = [f"{problem.sentence} {problem.hint}" for problem in problems]
+    for words, sentence in zip(
+        ("'modle'", "text", "date", "parallel, sequential", "'smoll'", "'system'", "true or false", "'ui'"),
+        said,
+        strict=False,
+    ):
+        assert words in sentence
+
+
+def test_loading_tells_the_first_problem_and_how_many_there_are(write):
+    with pytest.raises(ConfigError) as caught:
+        load(write("[chat]\nsytem = 'x'\n[ui]\nthem = 'y'\n[lanes]\nmod = 'z'"))
+    assert re.search(r"my\.toml:2: .*'sytem'", caught.value.sentence)
+    assert "Did you mean 'system'?" in caught.value.hint
+    assert "2 more" in caught.value.hint
+    assert caught.value.exit_code == 2
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "engines = 1",
+        "[engines]\na = 1",
+        "lanes = []",
+        "keys = 'x'",
+        "models = 3",
+        "[[engines]]\nx = 1",
+        "ui = 1",
+    ],
+)
+def test_a_section_of_the_wrong_shape(write, text):
+    (problem,) = check(write(text))
+    assert "no table" in problem.sentence
+
+
+def test_a_file_that_is_no_toml_is_one_problem(write):
+    (problem,) = check(write("[chat]\nsystem = Be brief."))
+    assert problem.line == 2
+    assert str(problem).startswith(f"{problem.file}:2: This is not TOML")
+    with pytest.raises(InputError, match=r"my\.toml:2: This is not TOML"):
+        load(problem.file)
+
+
+def test_options_are_checked_where_the_backend_is_known(write, paper):
+    path = write(
+        "[engines.a]\nbackend = 'paper'\nmodel = 'x'\nn_ctx = -1\ntemprature = 1\ntemperature = 0.5\n"
+        "[engines.b]\nbackend = 'papre'\nmodel = 'x'\nanything = 1\n"
+    )
+    assert check(path) == []
+    problems = check(path, backend={"paper": paper}.get)
+    assert [(problem.line, problem.key) for problem in problems] == [
+        (4, "engines.a.n_ctx"),
+        (5, "engines.a.temprature"),
+        (8, "engines.b.backend"),
+    ]
+    assert problems[1].hint == "Did you mean 'temperature'?"
+
+
+def test_what_the_program_remembers_goes_over_the_file(write):
+    state = State(state_file())
+    state.save_engine(EngineDefinition(name="new", backend="paper", model="n"))
+    state.save_engine(EngineDefinition(name="smol", backend="paper", model="changed"))
+    state.set_theme("gruvbox")
+    state.remember_lanes(["new", "paper:spot"])
+    settings_ = load(write(GOOD))
+    assert list(settings_.engines) == ["smol", "with blanks", "new"]
+    assert settings_.engines["smol"].model == "changed"
+    assert settings_.ui.theme == "gruvbox"
+    assert settings_.lanes.start == ("smol", "paper:other"), "what the user wrote is meant"
+    assert load().lanes.start == ("new", "paper:spot")
+
+
+def test_a_remembered_lane_whose_engine_is_gone_stops_nothing():
+    State(state_file()).remember_lanes(["gone", "paper:x"])
+    settings_ = load()
+    assert settings_.lanes.start == ("paper:x",)
+    assert "'gone'" in settings_.warnings[0]
+
+
+def test_a_damaged_state_file_is_a_warning(write):
+    state_file().parent.mkdir(parents=True)
+    state_file().write_text("lanes = [")
+    settings_ = load(write(GOOD))
+    assert settings_.lanes.mode == "sequential"
+    assert ".bad" in settings_.warnings[0]
+
+
+def test_init_writes_the_sample_once():
+    path = init()
+    assert path == config_file()
+    assert path.read_text() == sample()
+    assert load() == config.Config(document=load().document)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        init()
+    assert path.read_text() == "mine"
+
+
+def test_the_users_file_is_never_written(write):
+    path = write(GOOD)
+    path.chmod(0o400)
+    state = State(state_file())
+    load(path, state)
+    state.set_theme("nord")
+    state.remember_lanes(["smol"])
+    assert path.read_text() == GOOD
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+
+
+# ── The documented sample ────────────────────────────────────────────────────────────────────
+
+UNCOMMENTED = re.sub(r"(?m)^#(?=[\[\w])", "", sample())
+
+
+def test_the_sample_at_the_root_is_the_one_that_ships():
+    assert (ROOT / "config.toml").read_text() == sample()
+    assert not (ROOT / "config.toml").is_symlink()  # archives hold the text there
+
+
+def test_all_that_the_sample_shows_is_valid_once_uncommented(write):
+    assert check(write(UNCOMMENTED)) == []
+    settings_ = load(write(UNCOMMENTED))
+    assert len(settings_.engines) == 2
+    assert len(settings_.engines["small, careful"].options) > 3
+
+
+def test_the_samples_options_are_the_backends_own(write):
+    plugin = pytest.importorskip("paragone_llama_cpp.plugin")
+    (backend,) = plugin.paragone_backends()
+    assert check(write(UNCOMMENTED), backend={backend.name: backend}.get) == []
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_sample_shows_every_setting(write, section):
+    shown = load(write(UNCOMMENTED)).document.data[section]
+    assert set(shown) == {info.name for info in describe(SECTIONS[section])}

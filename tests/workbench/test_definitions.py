@@ -1,0 +1,119 @@
+import pytest
+
+from paragone import InputError
+from paragone_workbench.definitions import (
+    EngineDefinition,
+    apply_settings,
+    choose,
+    from_spec,
+    resolve,
+    split_options,
+)
+
+SMOL = EngineDefinition(name="smol", backend="paper", model="smol.gguf", options={"n_ctx": 512})
+ENGINES = {"smol": SMOL, "large": EngineDefinition(name="large", backend="paper", model="large.gguf")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "backend", "model", "options"),
+    [
+        ("llama_cpp:/m/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1", "llama_cpp", "/m/SmolLM2.Q4_1.gguf", {}),
+        ("llama_cpp:model.gguf", "model", "llama_cpp", "model.gguf", {}),
+        ("exllamav2:/m/Llama-8B-4.0bpw", "Llama-8B-4.0bpw", "exllamav2", "/m/Llama-8B-4.0bpw", {}),
+        ("exllamav2:/m/Llama-8B/", "Llama-8B", "exllamav2", "/m/Llama-8B/", {}),
+        ("exllamav2:.", "exllamav2", "exllamav2", ".", {}),
+        ("ollama:qwen3:8b", "qwen3:8b", "ollama", "qwen3:8b", {}),
+        (
+            "ollama:qwen3:8b@http://127.0.0.1:11434",
+            "qwen3:8b",
+            "ollama",
+            "qwen3:8b",
+            {"url": "http://127.0.0.1:11434"},
+        ),
+        (
+            "openai:org/model@https://user@host/v1",
+            "model",
+            "openai",
+            "org/model",
+            {"url": "https://user@host/v1"},
+        ),
+        ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", {}),
+    ],
+)
+def test_an_engine_written_on_the_spot(spec, name, backend, model, options):
+    expected = EngineDefinition(name=name, backend=backend, model=model, options=options)
+    assert from_spec(spec) == expected
+
+
+@pytest.mark.parametrize("text", ["smol", "", ":x", "llama_cpp:", "3x:y", "two words:x", "openai:@http://h"])
+def test_what_is_no_engine_on_the_spot(text):
+    assert from_spec(text) is None
+
+
+def test_a_path_from_the_home_folder(home):
+    definition = from_spec("llama_cpp:~/m/x.gguf")
+    assert definition.model == f"{home}/m/x.gguf"
+    assert from_spec("ollama:~/odd@http://h").model == "~/odd"
+
+
+def test_a_defined_name_goes_first():
+    named = EngineDefinition(name="llama_cpp:x", backend="paper", model="y")
+    assert resolve("llama_cpp:x", {"llama_cpp:x": named}) is named
+    assert resolve("smol", ENGINES) is SMOL
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(InputError) as caught:
+        resolve("smoll", ENGINES)
+    assert "'smoll'" in caught.value.sentence
+    assert "Did you mean 'smol'?" in caught.value.hint
+    with pytest.raises(InputError, match="There are: smol, large"):
+        resolve("zzzz", ENGINES)
+    with pytest.raises(InputError, match="None is defined"):
+        resolve("smol", {})
+
+
+def test_every_chosen_engine_has_a_name_of_its_own():
+    engines = {**ENGINES, "smol-2": EngineDefinition(name="smol-2", backend="paper", model="z")}
+    names = [d.name for d in choose(["smol", "smol", "smol-2", "llama_cpp:smol.gguf"], engines)]
+    assert names == ["smol", "smol-3", "smol-2", "smol-4"]
+
+
+def test_settings_are_laid_over_the_options(paper):
+    changed = apply_settings(SMOL, paper, ["n_ctx=1024", "temperature = 0", "stop=a,b", "cache=q8_0"])
+    assert changed.options == {"n_ctx": 1024, "temperature": 0, "stop": ["a", "b"], "cache": "q8_0"}
+    assert SMOL.options == {"n_ctx": 512}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("temprature=1", "Did you mean 'temperature'?"),
+        ("n_ctxx=1", "Did you mean 'n_ctx'?"),
+        ("n_ctx=many", "'n_ctx' of the engine 'smol' cannot be 'many'"),
+        ("temperature=-1", "at least 0"),
+        ("cache=q9", "f16, q8_0"),
+        ("cache", "Write key=value"),
+        ("=1", "Write key=value"),
+    ],
+)
+def test_a_wrong_setting_is_told(paper, setting, said):
+    with pytest.raises(InputError) as caught:
+        apply_settings(SMOL, paper, [setting])
+    assert said in str(caught.value)
+
+
+def test_options_are_split_into_load_and_sampling(paper):
+    definition = EngineDefinition(
+        name="x", backend="paper", model="m", options={"temperature": 1, "n_ctx": 8, "stop": ["a"]}
+    )
+    assert split_options(definition, paper) == ({"n_ctx": 8}, {"temperature": 1, "stop": ["a"]})
+
+
+def test_an_unknown_option_names_the_engine(paper):
+    definition = EngineDefinition(name="x", backend="paper", model="m", options={"temprature": 1})
+    with pytest.raises(InputError, match=r"'x' has no option 'temprature'.*'temperature'"):
+        split_options(definition, paper)
+    definition = EngineDefinition(name="x", backend="paper", model="m", options={"n_ctx": "8"})
+    with pytest.raises(InputError, match="'n_ctx' of the engine 'x' cannot be '8'"):
+        split_options(definition, paper)

@@ -1,0 +1,137 @@
+import statistics
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paragone import Caution, Finish, PromptProgress, Timings, Token, Usage
+from paragone.wire import from_json, to_json
+from paragone_workbench.metrics import Meter, Percentiles, RunMetrics, percentile
+
+
+def meter(times, *, sent=0.0, text="x"):
+    meter = Meter(sent=sent, load_s=2.5)
+    for time in times:
+        meter.feed(Token(text=text, time=time))
+    return meter
+
+
+def test_nothing_came():
+    assert meter([]).metrics() == RunMetrics(load_s=2.5)
+
+
+def test_one_token():
+    metrics = meter([3.0], sent=1.0).metrics()
+    assert metrics.ttft_s == 2.0
+    assert metrics.decode_tps is None
+    assert metrics.itl_ms == Percentiles()
+    assert metrics.completion_tokens == 1
+
+
+def test_two_tokens():
+    metrics = meter([3.0, 3.5]).metrics()
+    assert metrics.decode_tps == 2.0
+    assert metrics.itl_ms == Percentiles(p50=500, p95=500, p99=500)
+
+
+def test_steady_tokens():
+    metrics = meter([1 + n / 8 for n in range(101)]).metrics()
+    assert metrics.decode_tps == 8.0
+    assert metrics.itl_ms == Percentiles(p50=125, p95=125, p99=125)
+    assert metrics.completion_tokens == 101
+
+
+def test_first_text_counts_thought_or_answered_and_a_piece_without_text_does_not():
+    meter = Meter(sent=1.0)
+    meter.feed(Caution(code="x", sentence="y"))
+    meter.feed(Token(text="", time=2.0))
+    assert meter.ttft_s is None
+    meter.feed(Token(text="hm", channel="thinking", time=3.0))
+    meter.feed(Token(text="yes", time=4.0))
+    assert meter.ttft_s == 2.0
+    assert meter.tokens == 3
+    assert meter.metrics().decode_tps == 1.0
+
+
+def test_what_the_engine_measured_goes_first():
+    counted = meter([1.0, 2.0])
+    usage = Usage(prompt_tokens=100, cached_tokens=60, completion_tokens=21)
+    counted.feed(Finish(reason="stop", usage=usage, timings=Timings(prefill_s=0.5, decode_s=4.0), time=5.0))
+    metrics = counted.metrics()
+    assert (metrics.prefill_tps, metrics.decode_tps) == (80.0, 5.0)
+    assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.completion_tokens) == (100, 60, 21)
+    assert counted.tokens == 21
+
+
+def test_counts_of_the_engine_with_the_times_of_the_tokens():
+    counted = meter([1.0, 3.0])  # two pieces that stand for eleven tokens
+    counted.feed(Finish(reason="stop", usage=Usage(prompt_tokens=4, completion_tokens=11), time=5.0))
+    assert counted.metrics().decode_tps == 5.0
+    assert counted.metrics().prefill_tps == 4.0
+
+
+def test_a_run_that_never_finished_has_the_prompt_as_far_as_it_was_told():
+    stopped = Meter(sent=0.0)
+    stopped.feed(PromptProgress(done=10, total=50, cached=10, time=0.1))
+    stopped.feed(PromptProgress(done=50, total=50, cached=10, time=0.4))
+    assert stopped.metrics().prefill_tps is None
+    stopped.feed(Token(text="x", time=0.5))
+    metrics = stopped.metrics()
+    assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.prefill_tps) == (50, 10, 80.0)
+
+
+def test_nothing_is_divided_by_nothing():
+    odd = meter([1.0, 1.0, 1.0], sent=1.0)
+    odd.feed(
+        Finish(
+            reason="stop",
+            usage=Usage(prompt_tokens=5, cached_tokens=5),
+            timings=Timings(prefill_s=0.0, decode_s=0.0),
+            time=1.0,
+        )
+    )
+    metrics = odd.metrics()
+    assert (metrics.ttft_s, metrics.prefill_tps, metrics.decode_tps) == (0.0, None, None)
+    assert metrics.itl_ms == Percentiles(p50=0, p95=0, p99=0)
+
+
+def test_the_live_rate():
+    live = Meter(sent=0.0)
+    assert live.rate(1.0) is None
+    live.feed(Token(text="x", time=1.0))
+    assert live.rate(1.0) is None
+    for n in range(1, 21):
+        live.feed(Token(text="x", time=1 + n / 10))
+    assert live.rate(1.5) == pytest.approx(10)  # what is later than `now` has not come yet
+    assert live.rate(3.0) == pytest.approx(10)
+    assert live.rate(3.5) == pytest.approx(5)
+    assert live.rate(9.0) == 0
+    assert live.rate(1.0) is None
+
+
+def test_metrics_survive_json():
+    metrics = meter([1.0, 2.0, 4.0]).metrics()
+    assert from_json(RunMetrics, to_json(metrics)) == metrics
+    assert from_json(RunMetrics, to_json(RunMetrics())) == RunMetrics()
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=200))
+def test_percentiles_are_those_of_the_statistics_module(values):
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    ordered = sorted(values)
+    for percent in (50, 95, 99):
+        assert percentile(ordered, percent) == pytest.approx(cuts[percent - 1], rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1e4), max_size=50), st.floats(0, 2e4))
+def test_any_times_give_figures_that_make_sense(times, now):
+    counted = meter(sorted(times))
+    metrics = counted.metrics()
+    itl = metrics.itl_ms
+    if len(times) > 1:
+        assert 0 <= itl.p50 <= itl.p95 <= itl.p99
+    assert metrics.decode_tps is None or metrics.decode_tps > 0
+    rate = counted.rate(now)
+    assert rate is None or rate >= 0

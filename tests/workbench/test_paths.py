@@ -1,0 +1,55 @@
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from paragone import ParagoneError
+from paragone_workbench import paths
+
+pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="XDG is Linux's")
+
+
+def test_every_place_follows_its_xdg_variable(home):
+    assert paths.config_file() == home / "config/paragone/config.toml"
+    assert paths.state_file() == home / "state/paragone/state.toml"
+    assert paths.history_file() == home / "data/paragone/history.db"
+    assert paths.cache_folder() == home / "cache/paragone"
+    assert home / "state/paragone" in paths.log_folder().parents
+
+
+def test_without_the_variables_the_places_are_the_usual_ones(home, monkeypatch):
+    for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.delenv(f"XDG_{kind}_HOME")
+    assert paths.config_file() == home / ".config/paragone/config.toml"
+    assert paths.data_folder() == home / ".local/share/paragone"
+
+
+def test_a_private_folder_lets_nobody_else_in(tmp_path):
+    folder = paths.private_folder(tmp_path / "a/b/c")
+    for made in (folder, folder.parent, folder.parent.parent):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_exists_keeps_its_mode(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    paths.private_folder(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("below", ["file", "file/folder"])
+def test_a_file_in_the_way_is_told(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParagoneError, match="cannot be made"):
+        paths.private_folder(tmp_path / below)
+
+
+def test_importing_the_rooms_loads_nothing_heavy():
+    modules = "paths, definitions, config, metrics, store"
+    code = (
+        f"import sys; from paragone_workbench import {modules}; "
+        "print({'platformdirs', 'sqlite3', 'tomllib', 'tomli_w', 'pluggy', 'asyncio'} & set(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"

@@ -1,0 +1,122 @@
+import errno
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paragone import ParagoneError
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.state import State
+
+SMOL = EngineDefinition(
+    name="smol", backend="paper", model="/m/x", python="/p", options={"n_ctx": 8, "stop": ["a"], "none": None}
+)
+
+
+def test_what_was_saved_is_there_again(tmp_path):
+    state = State(tmp_path / "folder/state.toml")
+    state.save_engine(SMOL)
+    state.remember_lanes(["smol", "smol-2"])
+    state.set_theme("nord")
+    again = State(state.path)
+    assert again.engines["smol"].options == {"n_ctx": 8, "stop": ["a"]}
+    assert again.engines["smol"].python == "/p"
+    assert (again.lanes, again.theme, again.warning) == (("smol", "smol-2"), "nord", "")
+
+
+def test_the_file_is_the_users_alone_and_nothing_else_is_left(tmp_path):
+    state = State(tmp_path / "folder/state.toml")
+    state.set_theme("nord")
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
+    assert list(state.path.parent.iterdir()) == [state.path]
+
+
+def test_two_copies_keep_each_others_changes(tmp_path):
+    one, two = State(tmp_path / "state.toml"), State(tmp_path / "state.toml")
+    one.save_engine(SMOL)
+    two.set_theme("nord")
+    again = State(tmp_path / "state.toml")
+    assert (list(again.engines), again.theme) == (["smol"], "nord")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = [",
+        "engines = 1",
+        "[engines]\na = 1",
+        "[engines.a]\nmodel = 'x'",
+        "[engines.a]\nmodel = 'x'\nbackend = 3",
+        "[lanes]\nstart = [1]",
+        "[ui]\ntheme = 1",
+        "lanes = 3",
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_told(tmp_path, text):
+    path = tmp_path / "state.toml"
+    path.write_text(text)
+    state = State(path)
+    assert "state.toml.bad" in state.warning
+    assert (tmp_path / "state.toml.bad").read_text() == text
+    assert (dict(state.engines), state.lanes, state.theme) == ({}, (), None)
+    state.set_theme("nord")
+    assert tomllib.loads(path.read_text()) == {"ui": {"theme": "nord"}}
+
+
+def test_a_file_from_a_newer_version_is_read_as_far_as_it_is_known(tmp_path):
+    (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
+    state = State(tmp_path / "state.toml")
+    assert (state.theme, state.warning) == ("nord", "")
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParagoneError, match="cannot be"):
+        State(tmp_path / "file/state.toml").set_theme("nord")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    state = State(tmp_path / "state.toml")
+    state.set_theme("nord")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ParagoneError, match="No space left"):
+        state.set_theme("gruvbox")
+    assert list(tmp_path.iterdir()) == [state.path]
+    assert (state.theme, State(state.path).theme) == ("nord", "nord")
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+JSON = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+ENGINES = st.builds(
+    EngineDefinition,
+    name=TEXT,
+    backend=TEXT,
+    model=TEXT,
+    python=st.none() | TEXT,
+    options=st.dictionaries(TEXT, JSON, max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(ENGINES, max_size=3), st.lists(TEXT))
+def test_any_engine_comes_back_as_it_was(tmp_path_factory, engines, lanes):
+    path = tmp_path_factory.mktemp("state") / "state.toml"
+    state = State(path)
+    for engine in engines:
+        state.save_engine(engine)
+    state.remember_lanes(lanes)
+    again = State(path)
+    assert again.engines == {engine.name: engine for engine in engines}
+    assert again.lanes == tuple(lanes)

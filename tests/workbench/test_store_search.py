@@ -1,0 +1,111 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.store import Store
+
+SMOL = EngineDefinition(name="smol", backend="paper", model="m")
+TEXTS = [
+    "What does the borrow checker do in Rust?",
+    "今天天气很好，我们去公园散步吧。",
+    "東京タワーはどこにありますか",
+    "Сколько стоит билет в Москву?",
+    "ภาษาไทยไม่มีช่องว่างระหว่างคำ",
+    "GRÖSSE und Übermut",
+    'He said "NOT (this) OR that*" AND left: -x ^y {z}',
+    "100% of a_b \\ c",
+    "👩‍👩‍👧 family 🚀🚀🚀",
+]
+
+
+@pytest.fixture
+def store():
+    store = Store.open()
+    for text in TEXTS:
+        conversation = store.new_conversation()
+        store.add_prompt(conversation, text, parent_id=None)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("borrow", 0),
+        ("BORROW checker", 0),
+        ("checker borrow", 0),
+        ("orrow", 0),
+        ("Ru", 0),
+        ("rust?", 0),
+        ("公园散步", 1),
+        ("天气", 1),
+        ("园", 1),
+        ("公园 天气", 1),
+        ("タワー", 2),
+        ("東京", 2),
+        ("москву", 3),
+        ("ช่องว่าง", 4),
+        ("übermut", 5),
+        ("öS", 5),
+        ('"NOT (this) OR', 6),
+        ("that*", 6),
+        ("left: -x ^y {z}", 6),
+        ("100%", 7),
+        ("a_b", 7),
+        ("\\", 7),
+        ("🚀🚀🚀", 8),
+        ("🚀", 8),
+    ],
+)
+def test_any_script_and_any_sign(store, query, found):
+    assert [hit.title for hit in store.search(query)] == [TEXTS[found]]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\0", "borrow 公园", "nowhere", "axb", "_b_", "zz", '""""'])
+def test_what_is_not_there_is_not_found(store, query):
+    assert store.search(query) == ()
+
+
+@given(st.text(min_size=1))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_typed_is_no_syntax(tmp_path_factory, query):
+    store = Store.open(tmp_path_factory.getbasetemp() / "search/history.db")
+    try:
+        for hit in store.search(query):
+            assert hit.snippet
+    finally:
+        store.close()
+
+
+def test_answers_are_found_with_who_gave_them_newest_first(store):
+    conversation = store.new_conversation()
+    lane = store.add_lane(conversation, SMOL, position=0)
+    prompt = store.add_prompt(conversation, "a zebra?", parent_id=None)
+    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
+    store.append_run(run, text="The ze")
+    store.append_run(run, text="bra is striped", thinking="zebra, horse")
+    assert [hit.run_id for hit in store.search("zebra")] == [None]
+    store.end_run(run, "done")
+    answer, question = store.search("zebra")
+    assert (answer.run_id, answer.engine, answer.prompt_id) == (run, "smol", prompt)
+    assert (question.run_id, question.engine, question.conversation_id) == (None, "", conversation)
+    assert store.search("horse") == ()
+    assert len(store.search("zebra", limit=1)) == 1
+
+
+def test_the_snippet_is_the_place_on_one_line(store):
+    conversation = store.new_conversation()
+    text = "before " * 100 + "\nthe  Needle\nin\tthe needle-stack " + "after " * 100
+    store.add_prompt(conversation, text, parent_id=None)
+    (hit,) = store.search("needle stack")
+    assert "the Needle in the needle-stack" in hit.snippet
+    assert len(hit.snippet) <= 100
+    assert [hit.snippet[start:end] for start, end in hit.marks] == ["Needle", "needle", "stack"]
+
+
+def test_the_index_is_true_to_the_texts_after_changes(store):
+    for summary in store.conversations()[::2]:
+        store.delete_conversation(summary.id)
+    for table in ("prompt_search", "run_search"):
+        store._database.run(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")

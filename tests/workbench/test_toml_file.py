@@ -1,0 +1,160 @@
+import datetime
+import string
+import tomllib
+
+import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paragone import InputError
+from paragone_workbench.toml_file import TomlError, key_lines, parse_toml, read_toml
+
+TEXT = '''\
+# comment [not.a.table]
+top = 1
+[engines.a]  # [engines.b]
+model = """
+[engines.c]
+x = 1
+"""
+other = \'\'\'
+y = "
+\'\'\'
+n.o.p = 1.5
+[engines."dotted.name"]
+"quoted key" = 'a # b = c'
+\'lit\' = "esc \\" = ]"
+when = 1979-05-27 07:32:00
+list = [
+  1, # one
+  "two]",
+
+  { inside = 1, deep = { er = 2 } },
+  [3,
+   4],
+]
+inline = { a = 1, "b c".d = [1, 2] }
+[[many]]
+z = 1
+[[many]]
+z = 2
+[many.sub]
+q = 3
+'''
+
+
+def test_every_kind_of_key_is_found():
+    lines = key_lines(TEXT)
+    tomllib.loads(TEXT)
+    name = ("engines", "dotted.name")
+    expected = {
+        ("top",): 2,
+        ("engines",): 3,
+        ("engines", "a"): 3,
+        ("engines", "a", "model"): 4,
+        ("engines", "a", "other"): 8,
+        ("engines", "a", "n"): 11,
+        ("engines", "a", "n", "o", "p"): 11,
+        name: 12,
+        (*name, "quoted key"): 13,
+        (*name, "lit"): 14,
+        (*name, "when"): 15,
+        (*name, "list"): 16,
+        (*name, "list", 0): 17,
+        (*name, "list", 1): 18,
+        (*name, "list", 2): 20,
+        (*name, "list", 2, "inside"): 20,
+        (*name, "list", 2, "deep", "er"): 20,
+        (*name, "list", 3): 21,
+        (*name, "list", 3, 1): 22,
+        (*name, "inline"): 24,
+        (*name, "inline", "b c", "d", 1): 24,
+        ("many",): 25,
+        ("many", 0, "z"): 26,
+        ("many", 1): 27,
+        ("many", 1, "z"): 28,
+        ("many", 1, "sub"): 29,
+        ("many", 1, "sub", "q"): 30,
+    }
+    assert {key: lines[key] for key in expected} == expected
+    assert not any("c" in key or "not" in key for key in lines)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "  # x", "\n\n[a]"])
+def test_any_end_of_file(end):
+    assert key_lines(f"x = 1\r\ny = [1,\r\n 2]{end}")[("y", 1)] == 3
+
+
+def test_a_missing_key_has_the_line_of_its_table(tmp_path):
+    document = parse_toml(tmp_path / "c.toml", TEXT)
+    assert document.line("engines", "a", "backend") == 3
+    assert document.line("nowhere") == 1
+    assert document.where("engines", "a") == f"{tmp_path}/c.toml:3"
+
+
+VALUES = st.recursive(
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.dates()
+    | st.datetimes(min_value=datetime.datetime(1000, 1, 1)).map(lambda d: d.replace(microsecond=0)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(string.printable, max_size=8), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def paths(value, at=()):
+    if at:
+        yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*at, key))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), VALUES, max_size=4), st.booleans())
+def test_whatever_is_written_every_key_has_its_line(data, multiline):
+    text = tomli_w.dumps(data, multiline_strings=multiline)
+    lines = key_lines(text)
+    assert set(lines) == set(paths(tomllib.loads(text)))
+    count = text.count("\n") + 1
+    assert all(1 <= line <= count for line in lines.values())
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(string.ascii_letters, min_size=1), st.text(), min_size=1))
+def test_the_line_is_the_one_where_the_key_stands(data):
+    text = tomli_w.dumps({"a": data}, multiline_strings=True)
+    for (*_, name), line in key_lines(text).items():
+        assert name in text.split("\n")[line - 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a = 1\nb = \n", 2), ("a = 1\n[b\n", 2), ("x = 1\n\ny = [1,\n", 3), ("a = 1\na = 2", 2), ('a = "', 1)],
+)
+def test_what_is_no_toml_is_told_with_its_line(tmp_path, text, line):
+    with pytest.raises(TomlError) as caught:
+        parse_toml(tmp_path / "c.toml", text)
+    assert caught.value.line == line
+    assert str(caught.value).startswith(f"{tmp_path}/c.toml:{line}: This is not TOML: ")
+    assert "(at" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "none.toml"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_toml(path)
+    (tmp_path / "latin.toml").write_bytes("a = 1\nb = 'é'".encode("latin-1"))
+    with pytest.raises(TomlError, match=r"latin\.toml:2: This is not UTF-8"):
+        read_toml(tmp_path / "latin.toml")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfa = 1")
+    assert read_toml(tmp_path / "c.toml").data == {"a": 1}
