@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +93,8 @@ class State:
             )
 
     def _write(self, saved: _Saved) -> None:
+        import tempfile
+
         import tomli_w
 
         text = tomli_w.dumps(_dump(saved))
