@@ -93,7 +93,7 @@ def read_header(path: str, *, whole: bool = False) -> Header:
             try:
                 _walk(content, values)
             except _End:
-                raise GgufError("is truncated: it ends within its header") from None
+                raise GgufError("is truncated or damaged: its header goes on past its end") from None
     finally:
         os.close(descriptor)
     return _header(values)
@@ -105,7 +105,7 @@ def _check(start: bytes) -> None:
     if start[:4] != b"GGUF":
         raise GgufError("is not a GGUF file")
     if len(start) < 24:
-        raise GgufError("is truncated: it ends within its header")
+        raise GgufError("is truncated or damaged: its header goes on past its end")
     version = int.from_bytes(start[4:8], "little")
     if version & 0xFFFF == 0:
         raise GgufError("is a GGUF file for big-endian machines")

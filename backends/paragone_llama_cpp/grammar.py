@@ -14,7 +14,10 @@ from paragone_llama_cpp.options import LlamaCppSampling
 
 __all__ = ["gbnf", "text_or_file"]
 
-_DEEPEST = 100
+_LONGEST = 1 << 20
+"""Characters of a grammar. The converter unrolls what a schema repeats, and gets here with a `maxLength` of 100,000."""
+
+_DEEPEST = 2_000
 _MOST = 10_000
 _PARTS = re.compile(
     r'"(?:\\.|[^"\\\n])*" | \[(?:\\.|[^\]\\\n])*\] | \#[^\n]* | [()] | \{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}',
@@ -52,7 +55,7 @@ def text_or_file(value: str, option: str) -> str:
 def _from_schema(schema: str) -> str:
     try:
         json.loads(schema)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"The option 'json_schema' is not JSON: {error}.") from error
     try:
         with bounded():
@@ -67,11 +70,15 @@ def _from_schema(schema: str) -> str:
 
 def _check(grammar: str) -> None:
     """Refuse what would end the process: llama.cpp recurses at every bracket and unrolls every repetition."""
+    if len(grammar) > _LONGEST:
+        raise InputError(
+            f"The grammar is {len(grammar):,} characters long.", hint="It may be at most a million."
+        )
     depth = 0
     for part in _PARTS.finditer(grammar):
         depth += {"(": 1, ")": -1}.get(part[0], 0)
         if depth > _DEEPEST:
-            raise InputError(f"The grammar nests more than {_DEEPEST} brackets.")
+            raise InputError(f"The grammar nests more than {_DEEPEST:,} brackets.")
         if part[1]:
             least, most = int(part[1]), int(part[3] or part[1])
             if most < least or most > _MOST:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 __all__ = ["GuardError", "bounded"]
 
-_SECONDS = 5.0
-_MEMORY = 256 << 20
+SECONDS = 5.0
+MEMORY = 256 << 20
+
 _PAGE = resource.getpagesize()
 
 
@@ -25,8 +26,8 @@ class _OutOfTimeError(BaseException):
 
 
 @contextmanager
-def bounded(seconds: float = _SECONDS, memory: int = _MEMORY) -> Iterator[None]:
-    """Interrupt what runs inside after `seconds`, or when it takes more than `memory` bytes.
+def bounded() -> Iterator[None]:
+    """Interrupt what runs inside after SECONDS, or when it takes more than MEMORY bytes.
 
     Raises GuardError. The time is looked at between bytecodes of Python, so that a single call
     into C is not interrupted; the memory is bounded on Linux, for the process as a whole.
@@ -40,9 +41,9 @@ def bounded(seconds: float = _SECONDS, memory: int = _MEMORY) -> Iterator[None]:
             if not done:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_OutOfTimeError))
 
-    timer = threading.Timer(seconds, interrupt)
+    timer = threading.Timer(SECONDS, interrupt)
     timer.daemon = True
-    limits = _limit_memory(memory)
+    limits = _limit_memory(MEMORY)
     timer.start()
     try:
         try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
+import tempfile
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +19,13 @@ from llama_cpp._ggml import libggml
 
 from paragone import EngineError, InputError
 
-__all__ = ["Device", "Log", "add_rpc_servers", "devices", "facts", "has_nvidia_gpu", "offloads"]
+__all__ = ["Device", "Log", "add_rpc_servers", "devices", "facts", "has_nvidia_gpu", "offloads", "printed"]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
+_SPEAKER = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
+"""The functions that an error came through."""
+
 _lines: deque[tuple[int, str]] = deque(maxlen=2000)
 
 
@@ -42,11 +49,30 @@ class Log:
     def error(self) -> str:
         """Return the first error, which is the cause of those that follow."""
         errors = (line for level, line in _lines if level == _ERROR and line)
-        return next(errors, "it does not say why").rstrip(".")
+        return _SPEAKER.sub("", next(errors, "it does not say why")).rstrip(".")
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the first line in which the pattern is found."""
         return next((found for _, line in _lines if (found := re.search(pattern, line))), None)
+
+
+@contextmanager
+def printed() -> Iterator[list[str]]:
+    """Gather the lines that the library prints past its log. They reach the process's stderr all the same."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            text = file.read()
+            os.write(2, text)
+            lines += text.decode("utf-8", "replace").splitlines()
 
 
 @dataclass(frozen=True, slots=True)

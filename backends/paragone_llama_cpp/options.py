@@ -72,7 +72,8 @@ class LlamaCppLoadOptions(Options):
     lora_scale: float = option(1.0, "Strength of the LoRA adapter.")
     chat_template: str | None = option(
         None,
-        "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file.",
+        "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
+        "an empty one has the text of the messages completed as it stands.",
         metavar="text or @path",
     )
     rpc_servers: tuple[str, ...] = option(

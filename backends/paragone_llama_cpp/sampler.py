@@ -80,10 +80,13 @@ class GrammarSampler(Sampler):
     """Picks tokens that a grammar allows. What a model thinks before it answers is free of it."""
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
-        log = library.Log()
-        self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+        with library.printed() as lines:
+            self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
         if not self._grammar:
-            raise InputError(f"The grammar cannot be used: {log.error()}.")
+            reason = next(iter(lines), "llama.cpp does not say why").removeprefix(
+                "parse: error parsing grammar: "
+            )
+            raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
         super().__init__(options, vocab)
         self._text = text
         self._ids = np.arange(vocab.size, dtype=np.int32)

