@@ -21,6 +21,9 @@ GRACE = 2.0
 HANDSHAKE = 60.0
 """Seconds that an interpreter may take to start: a cold disk on a busy server is slow."""
 
+DRAIN = 0.2
+"""Seconds for what a process sent before its end to be read."""
+
 LINE_LIMIT = 256 * 2**20
 """Bytes that one message may have."""
 
@@ -49,7 +52,7 @@ class Worker:
         self._closing = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
-        self._listener: asyncio.Task[None]
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     async def start(
@@ -69,7 +72,10 @@ class Worker:
         except BaseException:
             await worker._end()
             raise
-        worker._listener = asyncio.create_task(worker._listen())
+        worker._tasks = (
+            asyncio.create_task(worker._listen()),
+            asyncio.create_task(worker._watch()),
+        )
         return worker
 
     @property
@@ -116,9 +122,9 @@ class Worker:
         """End the process and free what it held."""
         self._closing = True
         await self._end()
-        self._listener.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listener
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, do: str, fields: Mapping[str, Json]) -> _Job:
         if self._death is not None:
@@ -175,6 +181,12 @@ class Worker:
             job.inbox.put_nowait(message)
             if message["say"] not in ("events", "progress"):
                 job.ended.set()
+
+    async def _watch(self) -> None:
+        """End the stream some time after the process, though a child of its hold the pipe open."""
+        await self._process.wait()
+        await asyncio.sleep(DRAIN)
+        self._reader.feed_eof()
 
     def _parse(self, line: bytes) -> Mapping[str, Any] | None:
         if not line.endswith(b"\n"):

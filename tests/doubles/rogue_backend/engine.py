@@ -1,0 +1,146 @@
+"""The engine of the rogue backend: see the package."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from paragone import (
+    Cancelled,
+    Caution,
+    ContextOverflow,
+    Engine,
+    Event,
+    Finish,
+    InputError,
+    LoadedModel,
+    Message,
+    OpenRequest,
+    Probe,
+    PromptProgress,
+    Report,
+    RunRequest,
+    ScoreRequest,
+    Timings,
+    Token,
+    Usage,
+)
+from rogue_backend.options import RogueLoad, RogueSampling
+
+MODELS = (
+    "steady", "escapes", "killed", "null", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
+    "wide",
+)  # fmt: skip
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
+
+
+class RogueEngine(Engine[RogueLoad, RogueSampling]):
+    load_options = RogueLoad
+    sampling = RogueSampling
+
+    @classmethod
+    def probe(cls) -> Probe:
+        return Probe(usable=True, facts={"python": sys.executable})
+
+    def load(
+        self, request: OpenRequest, options: RogueLoad, report: Report, cancelled: Cancelled
+    ) -> LoadedModel:
+        if request.model not in MODELS:
+            raise InputError(f"There is no model {request.model!r}.", hint=f"There are: {', '.join(MODELS)}.")
+        for step in range(10):
+            report(step / 10)
+            time.sleep(options.load_s / 10)
+        report(1.0)
+        self.model = request.model
+        self.context = options.context
+        cautions = (
+            (Caution(code="test", sentence="This engine fails on cue."),) if self.model == "cautious" else ()
+        )
+        return LoadedModel(
+            name=request.model,
+            context=options.context,
+            cautions=cautions,
+            facts={"threads": str(request.threads)},
+        )
+
+    def generate(self, request: RunRequest, sampling: RogueSampling, cancelled: Cancelled) -> Iterator[Event]:
+        start = time.monotonic()
+        prompt = self.count(request.messages)
+        if prompt >= self.context:
+            raise ContextOverflow(
+                f"The prompt has {prompt} tokens, the context {self.context}.",
+                tokens=prompt,
+                context=self.context,
+            )
+        yield PromptProgress(done=prompt, total=prompt, time=time.monotonic())
+        first = time.monotonic()
+        done = 0
+        reason = "stop"
+        for number in range(sampling.max_tokens):
+            if number == sampling.at:
+                self.misbehave(cancelled)
+            if cancelled and self.model != "deaf":
+                reason = "cancelled"
+                break
+            yield Token(text=self.word(number), id=number, time=time.monotonic())
+            done += 1
+            if sampling.rate < 1000:
+                time.sleep(1 / sampling.rate)
+        else:
+            reason = "length"
+        now = time.monotonic()
+        yield Finish(
+            reason=reason,
+            usage=Usage(prompt_tokens=prompt, cached_tokens=0, completion_tokens=done),
+            timings=Timings(prefill_s=first - start, decode_s=now - first),
+            time=now,
+        )
+
+    def word(self, number: int) -> str:
+        if self.model == "escapes":
+            return ESCAPES + " "
+        if self.model == "wide":
+            return f"語{number}😀 "
+        return f"word{number} "
+
+    def misbehave(self, cancelled: Cancelled) -> None:
+        match self.model:
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "null":
+                ctypes.string_at(0)
+            case "abort":
+                os.write(2, b"GGML_ASSERT(false) failed: this is what a library says before it aborts\n")
+                os.abort()
+            case "exit":
+                os._exit(3)
+            case "raises":
+                raise RuntimeError("the kernel image is unhappy")
+            case "deaf":
+                time.sleep(60)
+            case "loud":
+                os.write(1, b"o" * 2**20)
+                os.write(2, b"e" * 2**20)
+                print("printed from Python")
+            case "torn":
+                os.write(self.pipe(), b'{"say":"events","job":1,"eve')
+                os._exit(0)
+            case "garbage":
+                os.write(self.pipe(), b"this is not JSON\n")
+                time.sleep(60)
+            case "orphan":
+                if os.fork() == 0:  # a child that keeps the pipe open for a while
+                    time.sleep(5)
+                    os._exit(0)
+                os._exit(4)
+
+    def pipe(self) -> int:
+        return int(sys.argv[1])
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return sum(len(message.text.split()) + 1 for message in messages)
+
+    def score(self, request: ScoreRequest) -> Sequence[Token]:
+        raise NotImplementedError

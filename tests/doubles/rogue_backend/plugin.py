@@ -1,0 +1,26 @@
+"""The rogue backend as the application sees it."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from paragone import Backend, Capabilities, ModelInfo
+from paragone.hooks import hookimpl
+from paragone.worker import NativeBackend
+from rogue_backend.options import RogueLoad, RogueSampling
+
+
+class RogueBackend(NativeBackend):
+    name = "rogue"
+    title = "Rogue"
+    load_options = RogueLoad
+    sampling = RogueSampling
+    capabilities = Capabilities(count=True)
+    engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
+
+    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        return ()
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    return [RogueBackend()]

@@ -1,0 +1,307 @@
+"""The worker under real failures: processes that are killed, crash, hang, print and lie."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import pytest
+from rogue_backend.plugin import RogueBackend
+
+from paragone import (
+    EngineCrashed,
+    EngineError,
+    Event,
+    Finish,
+    InputError,
+    LoadProgress,
+    Message,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    PromptProgress,
+    RunRequest,
+    Token,
+)
+from paragone.worker.native import WorkerEngine
+
+
+def ask(text: str = "say something", **sampling: float) -> RunRequest:
+    return RunRequest(messages=(Message(role="user", text=text),), sampling=sampling)
+
+
+async def opened(model: str, **options: object) -> WorkerEngine:
+    engine = await RogueBackend().open(OpenRequest(model=model, **options), lambda progress: None)
+    assert isinstance(engine, WorkerEngine)
+    return engine
+
+
+async def collect(engine: OpenEngine, request: RunRequest) -> tuple[list[Event], ParagoneError | None]:
+    events: list[Event] = []
+    try:
+        async for event in engine.run(request):
+            events.append(event)
+    except ParagoneError as error:
+        return events, error
+    return events, None
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Token))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def until(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "never came about"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_run_arrives_whole_and_in_order():
+    engine = await opened("steady")
+    events, error = await collect(engine, ask(max_tokens=50))
+    assert error is None
+    assert isinstance(events[0], PromptProgress)
+    assert isinstance(events[-1], Finish)
+    assert text_of(events) == "".join(f"word{n} " for n in range(50))
+    times = [event.time for event in events if not isinstance(event, (Finish,))]
+    assert times == sorted(times)
+    await engine.close()
+    assert not alive(engine.worker.pid)
+
+
+async def test_load_progress_is_told():
+    seen: list[LoadProgress] = []
+    engine = await RogueBackend().open(OpenRequest(model="steady"), seen.append)
+    assert [progress.fraction for progress in seen] == pytest.approx([n / 10 for n in range(11)])
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("killed", "SIGKILL"),
+        ("null", "SIGSEGV"),
+        ("abort", "SIGABRT"),
+        ("exit", "exit code 3"),
+        ("torn", "exit code 0"),
+        ("garbage", "unreadable"),
+        ("orphan", "exit code 4"),
+    ],
+)
+async def test_a_dying_worker_keeps_what_it_said_and_leaves_the_other_alone(model: str, says: str):
+    bad, good = await asyncio.gather(opened(model), opened("steady"))
+    (events, error), (others, none) = await asyncio.gather(
+        collect(bad, ask(max_tokens=10, at=5, rate=20)), collect(good, ask(max_tokens=40, rate=50))
+    )
+    assert text_of(events) == "word0 word1 word2 word3 word4 "
+    assert isinstance(error, EngineCrashed)
+    assert says in error.sentence
+    assert "Traceback" not in " ".join(error.log_tail)
+    assert none is None
+    assert text_of(others) == "".join(f"word{n} " for n in range(40))
+    with pytest.raises(EngineCrashed):  # and it stays dead, with the same words
+        await bad.count([Message(role="user", text="still there?")])
+    await bad.close()
+    await good.close()
+
+
+async def test_the_last_words_of_a_library_are_kept():
+    engine = await opened("abort")
+    _, error = await collect(engine, ask())
+    assert isinstance(error, EngineCrashed)
+    assert error.log_tail == ("GGML_ASSERT(false) failed: this is what a library says before it aborts",)
+    assert error.status == -signal.SIGABRT
+    await engine.close()
+
+
+async def test_a_log_can_be_kept(tmp_path: Path):
+    log = tmp_path / "engine.log"
+    engine = await opened("abort", log=str(log))
+    _, error = await collect(engine, ask())
+    assert error is not None
+    assert str(log) in error.hint
+    assert "GGML_ASSERT" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+    await engine.close()
+
+
+async def test_prints_by_the_megabyte_harm_nothing():
+    engine = await opened("loud")
+    events, error = await collect(engine, ask(max_tokens=10))
+    assert error is None
+    assert text_of(events).endswith("word9 ")
+    await engine.close()
+
+
+async def test_an_exception_is_told_and_the_worker_lives_on():
+    engine = await opened("raises")
+    events, error = await collect(engine, ask())
+    assert text_of(events) == "word0 word1 word2 word3 word4 "
+    assert isinstance(error, EngineError)
+    assert error.sentence == "The engine failed: RuntimeError: the kernel image is unhappy."
+    again, error = await collect(engine, ask(max_tokens=3))
+    assert error is None
+    assert text_of(again) == "word0 word1 word2 "
+    await engine.close()
+
+
+async def test_stop_ends_a_run_with_what_it_has():
+    engine = await opened("steady")
+    events: list[Event] = []
+    async for event in engine.run(ask(max_tokens=10_000, rate=200)):
+        events.append(event)
+        if len(events) == 10:
+            await engine.stop()
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "cancelled"
+    assert events[-1].usage.completion_tokens < 1000
+    await engine.close()
+
+
+async def test_closing_the_stream_stops_the_engine_and_frees_it_for_the_next():
+    engine = await opened("steady")
+    async with contextlib.aclosing(engine.run(ask(max_tokens=10**6, rate=200))) as stream:
+        async for event in stream:
+            if isinstance(event, Token):
+                break
+    events, error = await collect(engine, ask(max_tokens=2))
+    assert error is None
+    assert text_of(events) == "word0 word1 "
+    await engine.close()
+
+
+async def test_cancelling_the_task_stops_the_engine():
+    engine = await opened("steady")
+    task = asyncio.create_task(collect(engine, ask(max_tokens=10**6, rate=200)))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    _, error = await collect(engine, ask(max_tokens=2))
+    assert error is None
+    await engine.close()
+
+
+async def test_an_engine_that_ignores_a_stop_is_killed_and_reported():
+    deaf, good = await asyncio.gather(opened("deaf"), opened("steady"))
+
+    async def stop_soon() -> None:
+        await asyncio.sleep(0.5)
+        await deaf.stop()
+
+    (events, error), (others, none), _ = await asyncio.gather(
+        collect(deaf, ask(rate=20)), collect(good, ask(max_tokens=100, rate=50)), stop_soon()
+    )
+    assert text_of(events) == "word0 word1 word2 word3 word4 "
+    assert isinstance(error, EngineCrashed)
+    assert "did not stop" in error.sentence
+    assert none is None
+    assert text_of(others).endswith("word99 ")
+    assert not alive(deaf.worker.pid)
+    await deaf.close()
+    await good.close()
+
+
+async def test_a_load_can_be_given_up():
+    task = asyncio.create_task(opened("steady", options={"load_s": 60}))
+    await asyncio.sleep(0.5)
+    children = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "bootstrap.py"], capture_output=True, text=True
+    )
+    (pid,) = map(int, children.stdout.split())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+async def test_the_worker_dies_with_its_parent(signal_number: int):
+    program = """
+import asyncio
+from rogue_backend.plugin import RogueBackend
+from paragone import Message, OpenRequest, RunRequest
+async def main():
+    engine = await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
+    print(engine.worker.pid, flush=True)
+    async for event in engine.run(RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 10**6, "rate": 50})):
+        pass
+asyncio.run(main())
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert alive(pid)
+    parent.send_signal(signal_number)
+    parent.wait()
+    parent.stdout.close()
+    await until(lambda: not alive(pid))
+
+
+async def test_bad_input_is_told_as_such():
+    with pytest.raises(InputError, match="no model 'nonsense'"):
+        await opened("nonsense")
+    with pytest.raises(InputError, match="no option 'contxt' of Rogue.*Did you mean 'context'"):
+        await opened("steady", options={"contxt": 3})
+    engine = await opened("steady")
+    _, error = await collect(engine, ask(raet=3))
+    assert isinstance(error, InputError)
+    await engine.close()
+
+
+async def test_an_interpreter_that_is_not_there():
+    with pytest.raises(
+        InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
+    ):
+        await opened("steady", python="/nowhere/python")
+
+
+async def test_an_interpreter_that_is_no_interpreter():
+    with pytest.raises(EngineCrashed, match="exit code"):
+        await opened("steady", python="/bin/false")
+
+
+async def test_a_foreign_interpreter_needs_nothing_installed(tmp_path: Path):
+    """A bare virtual environment runs the worker, and sees none of our packages but the two named."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    engine = await opened("steady", python=python)
+    events, error = await collect(engine, ask(max_tokens=3))
+    assert error is None
+    assert text_of(events) == "word0 word1 word2 "
+    await engine.close()
+    probe = await RogueBackend().probe(python)
+    assert probe.usable
+    assert probe.facts["python"] == python
+
+
+class Needy(RogueBackend):
+    """A backend whose engine imports what only our own environment has."""
+
+    engine = "rogue_backend.needy:NeedyEngine"
+    install = "pip install pluggy"
+
+
+async def test_a_foreign_interpreter_does_not_see_our_packages(tmp_path: Path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    probe = await Needy().probe(python)
+    assert not probe.usable
+    assert probe.reason == f"No module named 'pluggy', in {python}."
+    assert probe.remedy == "pip install pluggy"
+    assert (await Needy().probe()).usable
