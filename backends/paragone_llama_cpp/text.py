@@ -40,6 +40,8 @@ class _Held:
     logprob: float | None
     top: tuple[Alternative, ...]
     time: float
+    channel: Channel
+    """Where it counts if nothing of its text is kept."""
     open: int
     """Characters of it that are not yet settled."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
@@ -50,7 +52,7 @@ class _Held:
         self.parts.append((channel, text))
 
     def tokens(self) -> Iterator[Token]:
-        channel, text = self.parts[0] if self.parts else ("answer", "")
+        channel, text = self.parts[0] if self.parts else (self.channel, "")
         yield Token(
             text=text, channel=channel, id=self.id, logprob=self.logprob, top=self.top, time=self.time
         )
@@ -79,6 +81,10 @@ class AnswerText:
         """Whether the next token belongs to a thinking block, as far as is known."""
         return self._tags is not None
 
+    @property
+    def _channel(self) -> Channel:
+        return "thinking" if self._tags else "answer"
+
     def push(
         self,
         piece: bytes,
@@ -93,7 +99,7 @@ class AnswerText:
             yield Token(text=text, id=token, logprob=logprob, top=top, time=time)
             return
         self._text += text
-        self._held.append(_Held(token, logprob, top, time, len(text)))
+        self._held.append(_Held(token, logprob, top, time, self._channel, len(text)))
         self._settle()
         yield from self._release()
 
@@ -136,7 +142,7 @@ class AnswerText:
 
     def _take(self, count: int) -> None:
         """Settle the next characters as belonging to the present channel."""
-        self._settle_next(count, "thinking" if self._tags else "answer")
+        self._settle_next(count, self._channel)
 
     def _drop(self, count: int) -> None:
         """Settle the next characters as belonging to no text."""
