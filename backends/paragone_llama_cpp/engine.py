@@ -22,9 +22,9 @@ from paragone import (
     ScoreRequest,
     Token,
 )
+from paragone.cores import physical_cores
 from paragone_llama_cpp import library
 from paragone_llama_cpp.context import Context
-from paragone.cores import physical_cores
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
 from paragone_llama_cpp.loading import apply_lora, load_model, make_context
