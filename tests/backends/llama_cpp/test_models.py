@@ -1,0 +1,172 @@
+"""Reading headers and finding models, on files made for the purpose."""
+
+import os
+import struct
+
+import pytest
+
+from paragone_llama_cpp.gguf import GgufError, read_header
+from paragone_llama_cpp.models import find_models
+
+VOCABULARY = [f"token{i}" for i in range(60_000)]
+MODEL = {
+    "general.architecture": "llama",
+    "general.name": "Tiny",
+    "llama.context_length": 4096,
+    "general.file_type": 15,
+}
+
+
+@pytest.fixture
+def write(tmp_path, make_gguf):
+    def write_it(name, values=MODEL, tensors=(), **options):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_gguf(values, tensors, **options))
+        return path
+
+    return write_it
+
+
+def test_a_header_tells_what_the_model_is(write):
+    header = read_header(str(write("a.gguf")))
+    assert (header.name, header.architecture, header.quantization, header.context) == (
+        "Tiny",
+        "llama",
+        "Q4_K_M",
+        4096,
+    )
+
+
+def test_the_real_model(model_path):
+    header = read_header(model_path)
+    assert (header.architecture, header.quantization, header.context) == ("llama", "Q4_1", 8192)
+    assert "tokenizer.chat_template" in read_header(model_path, whole=True).values
+
+
+def test_the_vocabulary_is_not_read(write, monkeypatch):
+    path = write("a.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
+    assert path.stat().st_size > 800_000
+    read = []
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda fd, n: read.append(n) or real(fd, n))
+    monkeypatch.setattr("mmap.mmap", lambda *a, **k: pytest.fail("the whole file was mapped"))
+    assert read_header(str(path)).quantization == "Q4_K_M"
+    assert len(read) == 1
+    assert read[0] <= 1 << 16
+
+
+def test_what_comes_after_the_vocabulary_is_found(write):
+    # llama.cpp's quantizer puts the file type at the end.
+    values = {"general.architecture": "llama", "tokenizer.ggml.tokens": VOCABULARY, **MODEL}
+    assert read_header(str(write("a.gguf", values))).quantization == "Q4_K_M"
+
+
+def test_without_a_file_type_the_name_or_the_tensors_tell(write):
+    values = {key: value for key, value in MODEL.items() if key != "general.file_type"}
+    tensors = [("norm", (64,), 0), ("ffn", (64, 64), 14), ("token_embd", (8, 8), 1)]
+    assert read_header(str(write("tiny.gguf", values, tensors))).quantization == "Q6_K"
+    assert read_header(str(write("tiny-IQ4_XS.gguf", values))).quantization == "IQ4_XS"
+    assert read_header(str(write("tiny.q5_k_m.gguf", values))).quantization == "Q5_K_M"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04" + bytes(100), "is not a GGUF file"),
+        (b"GGUF" + bytes(3), "is truncated"),
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1"),
+        (b"GGUF" + struct.pack("<IQQ", 99, 0, 0), "version 99"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "is truncated"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "is truncated"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 77), "unknown type 77"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 8, 1 << 40), "list of"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 9, 1), "unknown type 9"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path, content, reason):
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    for whole in (False, True):
+        with pytest.raises(GgufError, match=reason):
+            read_header(str(path), whole=whole)
+    (model,) = find_models([str(tmp_path)])
+    assert reason in model.problem
+    assert model.name == "bad"
+
+
+def test_a_header_cut_anywhere_is_truncated_and_nothing_worse(tmp_path, make_gguf):
+    whole = make_gguf({**MODEL, "tokenizer.ggml.tokens": ["a", "b"]}, [("t", (2, 2), 0)])
+    path = tmp_path / "cut.gguf"
+    for length in range(4, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(GgufError, match="truncated"):
+            read_header(str(path), whole=True)
+
+
+def test_models_are_found_below_the_folders_and_sorted(write, tmp_path):
+    write("b/two.gguf")
+    write("a/deep/er/one.GGUF")
+    write("c.gguf")
+    (tmp_path / "notes.txt").write_text("no model")
+    (tmp_path / "folder.gguf").mkdir()
+    found = find_models([str(tmp_path), str(tmp_path / "b"), str(tmp_path / "nowhere")])
+    assert [os.path.relpath(model.model, tmp_path) for model in found] == [
+        "a/deep/er/one.GGUF",
+        "b/two.gguf",
+        "c.gguf",
+    ]
+    assert all(not model.problem and model.size for model in found)
+
+
+def test_links_are_followed_but_not_in_circles(write, tmp_path):
+    write("real/one.gguf")
+    (tmp_path / "real" / "back").symlink_to(tmp_path)
+    (tmp_path / "real" / "gone.gguf").symlink_to(tmp_path / "nothing")
+    found = find_models([str(tmp_path / "real")])
+    assert [os.path.basename(model.model) for model in found] == ["gone.gguf", "one.gguf"]
+    assert "cannot be read" in found[0].problem
+
+
+def test_a_split_model_is_one(write):
+    values = {**MODEL, "split.count": 3}
+    paths = [write(f"big-{n:05d}-of-00003.gguf", values if n == 1 else {"split.no": n}) for n in (1, 2, 3)]
+    (model,) = find_models([str(paths[0].parent)])
+    assert model.model == str(paths[0])
+    assert model.size == sum(path.stat().st_size for path in paths)
+    assert (model.name, model.quantization, model.problem) == ("Tiny", "Q4_K_M", "")
+
+
+def test_missing_parts_are_a_problem(write):
+    path = write("big-00001-of-00003.gguf")
+    write("big-00003-of-00003.gguf")
+    (model,) = find_models([str(path.parent)])
+    assert model.problem == "is one of 3 parts, of which there is missing: 2"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"general.type": "adapter", "general.architecture": "llama"}, "LoRA adapter"),
+        ({"general.architecture": "clip"}, "image encoder"),
+        ({"general.name": "x"}, "does not name an architecture"),
+    ],
+)
+def test_files_that_are_no_models_are_listed_as_such(write, values, reason):
+    path = write("x.gguf", values)
+    (model,) = find_models([str(path.parent)])
+    assert reason in model.problem
+
+
+def test_thousands_of_files_take_one_read_each(write, tmp_path, monkeypatch):
+    # How long that takes is the bench's business; that it cannot take long is this test's.
+    first = write("0.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
+    for number in range(1, 2000):
+        os.link(first, tmp_path / f"{number}.gguf")
+    reads = []
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda fd, n: reads.append(n) or real(fd, n))
+    assert len(find_models([str(tmp_path)])) == 2000
+    assert len(reads) == 2000
