@@ -94,6 +94,10 @@ class Usage:
     cached_tokens: int | None = None
     """The part of the prompt that was reused from the KV cache."""
     completion_tokens: int | None = None
+    drafted_tokens: int | None = None
+    """Tokens that speculative decoding proposed."""
+    accepted_tokens: int | None = None
+    """Those of the proposed tokens that were kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

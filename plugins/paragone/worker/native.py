@@ -16,6 +16,7 @@ from paragone.models import LoadedModel, ModelInfo
 from paragone.options import build
 from paragone.wire import from_json, to_json
 from paragone.worker.client import Worker
+from paragone.worker.environment import Environment
 from paragone.worker.protocol import load_event
 
 __all__ = ["NativeBackend"]
@@ -28,6 +29,8 @@ class NativeBackend(Backend):
     """The engine's class, as `module:Class`. The application never imports that module."""
     install: ClassVar[str] = ""
     """What to do where the engine's library is missing."""
+    environment: ClassVar[Environment | None] = None
+    """What a virtual environment for the engine is made of, where it should have one of its own."""
 
     @abstractmethod
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
