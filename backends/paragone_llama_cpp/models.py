@@ -19,6 +19,7 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 _NO_MODELS = {
     "adapter": "is a LoRA adapter, not a model; name it in the option lora of its model",
     "mmproj": "is the image encoder of a model, not a model",
+    "embedding": "is a model for embeddings: it writes no text",
     "imatrix": "is an importance matrix, not a model",
 }
 
@@ -52,20 +53,22 @@ def find_models(folders: Sequence[str]) -> list[ModelInfo]:
 def check_model(path: Path) -> Header:
     """Return the header of a model that is about to be loaded. Raises InputError where it cannot be."""
     shown = path.name or str(path)
-    if path.is_dir():
-        hint = "Name one of the .gguf files in it." if any(path.glob("*.gguf")) else ""
-        raise InputError(f"{path} is a folder, not a GGUF file.", hint=hint)
     try:
         header = read_header(str(path), whole=True)
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}.", hint="Check the path.") from error
     except PermissionError as error:
         raise InputError(f"You have no permission to read {path}.", hint="Check the file's mode.") from error
+    except IsADirectoryError as error:
+        hint = "Name one of the .gguf files in it." if any(path.glob("*.gguf")) else ""
+        raise InputError(f"{path} is a folder, not a GGUF file.", hint=hint) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except GgufError as error:
         hint = "Get the file again." if "truncated" in str(error) or "damaged" in str(error) else _WANTED
         raise InputError(f"{shown} {error}.", hint=hint) from error
+    except ValueError as error:  # a path with a null character in it
+        raise InputError(f"{str(path)!r} is no path of a file.") from error
     problem = _problem(header)
     if problem:
         raise InputError(f"{shown} {problem}.", hint=_WANTED)
@@ -122,6 +125,8 @@ def _model(path: str, files: list[_File], problem: str, name: str = "") -> Model
 
 def _problem(header: Header) -> str:
     kind = "mmproj" if header.architecture == "clip" else header.kind
+    if header.values.get(f"{header.architecture}.attention.causal") == 0:
+        kind = "embedding"
     if kind in _NO_MODELS:
         return _NO_MODELS[kind]
     return "" if header.architecture else "is damaged: its header does not name an architecture"

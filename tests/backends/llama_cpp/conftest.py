@@ -41,9 +41,9 @@ class Chat:
         self.engine = engine
         self.loaded = loaded
 
-    def events(self, prompt, *, cancel=None, logprobs=None, cold=False, **sampling):
+    def events(self, prompt, *, cancel=None, logprobs=None, cold=False, threads=None, **sampling):
         messages = [Message(role="user", text=prompt)] if isinstance(prompt, str) else prompt
-        request = RunRequest(messages=tuple(messages), logprobs=logprobs, cold=cold)
+        request = RunRequest(messages=tuple(messages), logprobs=logprobs, cold=cold, threads=threads)
         options = build(self.engine.sampling, sampling)
         return list(self.engine.generate(request, options, Stop() if cancel is None else cancel))
 
@@ -98,18 +98,26 @@ def _value(value):
         return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(
             struct.pack("<Q", len(item.encode())) + item.encode() for item in value
         )
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
     return struct.pack("<II", 4, value)
 
 
 def gguf(values, tensors=(), *, version=3):
-    """Return the bytes of a GGUF header: values by key, and (name, shape, ggml type) of tensors."""
+    """Return the bytes of a GGUF file: values by key, and (name, shape, ggml type, bytes if any) of tensors."""
     out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(values))]
     for key, value in values.items():
         out += [struct.pack("<Q", len(key)), key.encode(), _value(value)]
-    for name, shape, kind in tensors:
+    weights = b""
+    for name, shape, kind, *content in tensors:
         out += [struct.pack("<Q", len(name)), name.encode(), struct.pack("<I", len(shape))]
-        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, 0))
-    return b"".join(out)
+        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, len(weights)))
+        weights += b"".join(content)
+        weights += bytes(-len(weights) % 32)
+    header = b"".join(out)
+    return header + bytes(-len(header) % 32) + weights if weights else header
 
 
 @pytest.fixture(scope="session")

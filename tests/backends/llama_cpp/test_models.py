@@ -151,6 +151,7 @@ def test_missing_parts_are_a_problem(write):
     [
         ({"general.type": "adapter", "general.architecture": "llama"}, "LoRA adapter"),
         ({"general.architecture": "clip"}, "image encoder"),
+        ({"general.architecture": "bert", "bert.attention.causal": False}, "embeddings"),
         ({"general.name": "x"}, "does not name an architecture"),
     ],
 )
