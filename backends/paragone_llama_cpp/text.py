@@ -31,6 +31,9 @@ THINKING_TAGS = (
     Tags("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),  # gpt-oss
 )
 
+_NO_THINKING = "<|channel|>final<|message|>"
+"""How gpt-oss begins an answer that it did not think about."""
+
 
 @dataclass(slots=True)
 class _Held:
@@ -137,7 +140,11 @@ class AnswerText:
                 self._drop(len(self._text) - len(start) + len(tags.open))
                 self._tags, self._skip_space = tags, True
                 self._begun = True
-        self._begun = self._begun or not any(tags.open.startswith(start) for tags in THINKING_TAGS)
+        if start.startswith(_NO_THINKING):
+            self._drop(len(self._text) - len(start) + len(_NO_THINKING))
+            self._begun = True
+        openings = (_NO_THINKING, *(tags.open for tags in THINKING_TAGS))
+        self._begun = self._begun or not any(opening.startswith(start) for opening in openings)
         return self._begun
 
     def _take(self, count: int) -> None:

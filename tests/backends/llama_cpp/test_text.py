@@ -27,6 +27,11 @@ def test_a_thinking_block_goes_to_its_own_channel():
     assert ids == list(range(9))
 
 
+def test_gpt_oss_may_answer_without_thinking():
+    assert read(["<|channel|>", "final", "<|message|>", "Yes"])[:2] == ("Yes", "")
+    assert read(["<|channel|>", "fin", "e"])[:2] == ("<|channel|>fine", "")
+
+
 def test_tags_spread_over_tokens_are_recognised():
     assert read(list("<think>a<b</think>c<d"))[:2] == ("c<d", "a<b")
 
