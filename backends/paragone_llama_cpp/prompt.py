@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,14 +35,14 @@ class PromptMaker:
 
     def make(self, messages: Sequence[Message], sampling: LlamaCppSampling) -> Prompt:
         """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
-        if not messages:
-            raise InputError("There are no messages to answer.")
         if sampling.overflow == "error":
             return self.check(self.whole(messages, sampling.thinking))
         return self._fit(messages, sampling)
 
     def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
         """Return the whole prompt, however long. Raises InputError."""
+        if not messages:
+            raise InputError("There are no messages to answer.")
         text, tags = self._begun(messages, thinking)
         return Prompt(self.tokenize(text), tags)
 
@@ -106,16 +107,24 @@ class PromptMaker:
         """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
         quarter = self._context // 4
         limit = self._context - min(sampling.max_tokens or quarter, quarter)
-        kept = list(messages)
-        prompt = self.whole(kept, sampling.thinking)
-        while len(prompt.tokens) > limit:
-            users = [at for at, message in enumerate(kept) if message.role == "user"]
-            if len(users) < 2:
-                break
-            # A turn is what lies between one question and the next: the answer goes with its question.
-            kept[: users[1]] = [message for message in kept[: users[1]] if message.role == "system"]
-            prompt = self.whole(kept, sampling.thinking)
-        self.check(prompt)
+        prompt = self.whole(messages, sampling.thinking)
+        if len(prompt.tokens) <= limit:
+            return prompt
+
+        # A turn is what lies between one question and the next: the answer goes with its question.
+        turns = [at for at, message in enumerate(messages) if message.role == "user"][1:]
+
+        def without(start: int) -> list[Message]:
+            """Return the messages from `start` on, after the system's."""
+            return [message for message in messages[:start] if message.role == "system"] + [*messages[start:]]
+
+        def fits(start: int) -> bool:
+            return len(self.whole(without(start), sampling.thinking).tokens) <= limit
+
+        # Long conversations have hundreds of turns, and each look at one renders and tokenizes it all.
+        first = bisect_left(turns, True, key=fits)
+        kept = without(turns[min(first, len(turns) - 1)]) if turns else messages
+        prompt = self.check(self.whole(kept, sampling.thinking))
         dropped = len(messages) - len(kept)
         if not dropped:
             return prompt

@@ -236,6 +236,12 @@ def test_the_oldest_turns_are_dropped_when_the_user_chose_so(chat):
     assert 4 <= dropped < 24
     kept = [system, *old[dropped:], user("Say hi.")]
     assert events[-1].usage.prompt_tokens == chat.engine.count(kept)
+    # No more than needed: with one more turn less than a quarter of the context would be left.
+    assert (
+        chat.engine.count(kept)
+        <= 1024 - 4
+        < chat.engine.count([system, *old[dropped - 2 :], user("Say hi.")])
+    )
 
 
 def test_one_message_too_long_cannot_be_mended_by_dropping(chat):
@@ -324,5 +330,7 @@ def test_grammar_and_schema_do_not_go_together(chat):
 def test_no_messages_and_bad_orders_are_input_errors(chat):
     with pytest.raises(InputError):
         chat.events([])
+    with pytest.raises(InputError):
+        chat.engine.count([])
     with pytest.raises(InputError):
         chat.events([assistant("   ")], max_tokens=1)
