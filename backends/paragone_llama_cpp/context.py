@@ -37,12 +37,16 @@ class Context:
         self._batch = lib.llama_batch(n_tokens=1, token=self._buffer)
         self._all = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
 
-    def warm_up(self, token: int) -> None:
-        """Touch every weight once, so that the first prompt does not pay for it. Any token will do."""
+    def warm_up(self, token: int) -> bool:
+        """Touch every weight once, so that the first prompt does not pay for it. False when it was aborted.
+
+        Any token will do.
+        """
         lib.llama_set_warmup(self.pointer, True)
-        self.decode(max(token, 0))
+        warm = self.decode(max(token, 0))
         self.trim(0)
         lib.llama_set_warmup(self.pointer, False)
+        return warm
 
     def keep(self, prompt: Sequence[int], *, cold: bool = False) -> int:
         """Trim the cache to what it shares with the start of `prompt`, and return how many tokens that is.

@@ -13,6 +13,7 @@ from paragone import (
     Engine,
     EngineError,
     Event,
+    InputError,
     LoadedModel,
     Message,
     OpenRequest,
@@ -24,11 +25,13 @@ from paragone import (
 )
 from paragone.cores import physical_cores
 from paragone_llama_cpp import library
+from paragone_llama_cpp.abort import aborted_by
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
-from paragone_llama_cpp.loading import apply_lora, load_model, make_context
-from paragone_llama_cpp.memory import longest_context
+from paragone_llama_cpp.loading import load_model, make_context
+from paragone_llama_cpp.lora import apply_lora
+from paragone_llama_cpp.memory import available, longest_context
 from paragone_llama_cpp.models import check_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.prompt import PromptMaker
@@ -63,15 +66,21 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         path = Path(request.model).expanduser()
         header = check_model(path)
         library.add_rpc_servers(options.rpc_servers)
+        free = available()
         self._model, on_gpu = load_model(path, options, report, cancelled)
+        if lib.llama_model_has_encoder(self._model):
+            raise InputError(f"{path.name} is an encoder model, such as T5, which cannot be run here.")
         self._vocab = Vocab(self._model, [text for tags in THINKING_TAGS for text in tags])
         self._own_threads = options.n_threads
-        self._threads = options.n_threads or request.threads or physical_cores()
-        self._context = self._make_context(options, header, path.name)
+        self._threads = self._usual_threads = options.n_threads or request.threads or physical_cores()
+        n_ctx = options.n_ctx or longest_context(self._model, options, header, free)
+        self._context, flash_attn = self._make_context(options, n_ctx, path.name)
         apply_lora(self._model, self._context.pointer, options)
         template = self._make_template(options, header, path.name)
         self._prompts = PromptMaker(self._vocab, template, context=self._context.size, owner=path.name)
-        self._context.warm_up(self._vocab.bos)
+        with aborted_by(cancelled, self._context.pointer):
+            if not self._context.warm_up(self._vocab.bos):
+                raise EngineError(f"Loading {path.name} was given up.")
         return LoadedModel(
             name=header.name or path.stem,
             context=self._context.size,
@@ -83,7 +92,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 **library.facts(),
                 "layers on a GPU": on_gpu,
                 "KV cache": f"K {options.type_k}, V {options.type_v}",
-                "flash attention": options.flash_attn,
+                "flash attention": flash_attn,
                 "threads": str(self._threads),
                 "prompt slice": f"{self._context.n_batch} tokens",
             },
@@ -127,11 +136,10 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         lib.llama_free(self._context.pointer)
         lib.llama_model_free(self._model)
 
-    def _make_context(self, options: LlamaCppLoadOptions, header: Header, owner: str) -> Context:
-        n_ctx = options.n_ctx or longest_context(self._model, options, header)
+    def _make_context(self, options: LlamaCppLoadOptions, n_ctx: int, owner: str) -> tuple[Context, str]:
         while True:
             try:
-                pointer = make_context(
+                pointer, flash_attn = make_context(
                     self._model,
                     options,
                     n_ctx=n_ctx,
@@ -145,7 +153,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 if options.n_ctx is not None or n_ctx < _SHORTEST:
                     raise
             else:
-                return Context(pointer, self._vocab.size)
+                return Context(pointer, self._vocab.size), flash_attn
 
     def _make_template(self, options: LlamaCppLoadOptions, header: Header, owner: str) -> ChatTemplate | None:
         source = header.values.get("tokenizer.chat_template")
@@ -171,8 +179,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
             yield Caution(code="beyond-trained-context", sentence=sentence)
         if options.n_gpu_layers != 0 and not library.offloads():
-            if options.n_gpu_layers is not None:
-                sentence = "Layers on a GPU were asked for, but this llama-cpp-python cannot use one here."
+            if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
+                sentence = "A GPU was asked for, but this llama-cpp-python cannot use one here."
                 yield Caution(code="no-gpu", sentence=sentence)
             elif library.has_nvidia_gpu():
                 sentence = "This machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone."
@@ -182,7 +190,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return options.n_gpu_layers != 0 and library.offloads()
 
     def _share_cores(self, threads: int | None) -> None:
-        wanted = self._own_threads or threads or self._threads
+        wanted = self._own_threads or threads or self._usual_threads
         if wanted != self._threads:
             lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
             self._threads = wanted

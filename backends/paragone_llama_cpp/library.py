@@ -23,6 +23,9 @@ __all__ = ["Device", "Log", "add_rpc_servers", "devices", "facts", "has_nvidia_g
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+"""When ggml gives up it would have a debugger print the stack, at length and over its own last words."""
+
 _SPEAKER = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
 """The functions that an error came through."""
 
@@ -52,8 +55,8 @@ class Log:
         return _SPEAKER.sub("", next(errors, "it does not say why")).rstrip(".")
 
     def find(self, pattern: str) -> re.Match[str] | None:
-        """Return the first line in which the pattern is found."""
-        return next((found for _, line in _lines if (found := re.search(pattern, line))), None)
+        """Return the first line in which the pattern is found, in whatever case."""
+        return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
 
 
 @contextmanager

@@ -9,10 +9,9 @@ from llama_cpp import llama_cpp as lib
 
 from paragone import Cancelled, EngineError, InputError, Report
 from paragone_llama_cpp import library
-from paragone_llama_cpp.gguf import GgufError, read_header
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
-__all__ = ["apply_lora", "load_model", "make_context"]
+__all__ = ["load_model", "make_context"]
 
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": lib.GGML_TYPE_F32,
@@ -37,7 +36,10 @@ OUTPUTS = 32
 def load_model(
     path: Path, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
 ) -> tuple[int, str]:
-    """Return a pointer to the loaded model, and how much of it went to a GPU. Raises InputError and EngineError."""
+    """Return a pointer to the loaded model, and how many of its layers went to a GPU.
+
+    Raises InputError and EngineError.
+    """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
@@ -57,8 +59,11 @@ def load_model(
 
 def make_context(
     model: int, options: LlamaCppLoadOptions, *, n_ctx: int, n_batch: int, threads: int, owner: str
-) -> int:
-    """Return a pointer to a context of the model. Raises InputError and EngineError."""
+) -> tuple[int, str]:
+    """Return a pointer to a context of the model, and whether it uses flash attention.
+
+    Raises InputError and EngineError.
+    """
     if options.flash_attn == "off" and options.type_v not in _FLOATS:
         raise InputError(
             f"The option 'type_v' cannot be {options.type_v} without flash attention.",
@@ -82,29 +87,8 @@ def make_context(
             f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
             hint="Try a smaller n_ctx, or a smaller type for the KV cache.",
         )
-    return context
-
-
-def apply_lora(model: int, context: int, options: LlamaCppLoadOptions) -> None:
-    """Apply the LoRA adapter that the options name, if any. Raises InputError."""
-    if options.lora is None:
-        return
-    path = Path(options.lora).expanduser()
-    try:
-        kind = read_header(str(path)).kind
-    except OSError as error:
-        raise InputError(f"The LoRA adapter {path} cannot be read: {error.strerror or error}.") from error
-    except GgufError as error:
-        raise InputError(f"The LoRA adapter {path.name} {error}.") from error
-    if kind != "adapter":
-        raise InputError(f"{path.name} is not a LoRA adapter.")
-    log = library.Log()
-    adapter = lib.llama_adapter_lora_init(model, str(path).encode())
-    if adapter is None:
-        raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
-    adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
-    if lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(options.lora_scale)):
-        raise InputError(f"The LoRA adapter {path.name} does not fit the model.")
+    refused = log.find(r"Flash Attention not supported") or options.flash_attn == "off"
+    return context, "off" if refused else "on"
 
 
 def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None:
@@ -126,6 +110,16 @@ def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None
 def _failed(path: Path, log: library.Log, cancelled: Cancelled) -> Exception:
     if cancelled:
         return EngineError(f"Loading {path.name} was given up.")
+    if gpu := log.find(r"invalid value for main_gpu: (-?\d+) \(available devices: (\d+)\)"):
+        return InputError(
+            f"There is no GPU {gpu[1]} for the option 'main_gpu': llama.cpp sees {gpu[2]} here.",
+            hint="They are numbered from 0.",
+        )
+    if log.find(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
+        return EngineError(
+            f"{path.name} does not fit in memory: {log.error()}.",
+            hint="Close another engine, use a smaller quantization, or put fewer layers on the GPU (n_gpu_layers).",
+        )
     if unknown := log.find(r"unknown model architecture: '(.+)'"):
         return InputError(
             f"{path.name} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
@@ -135,6 +129,6 @@ def _failed(path: Path, log: library.Log, cancelled: Cancelled) -> Exception:
         return InputError(
             f"{path.name} is truncated: some of its weights are missing.", hint="Get the file again."
         )
-    if log.find(r"invalid|missing tensor|wrong shape|key not found|wrong number|failed to load|cannot find"):
+    if log.find(r"invalid|missing tensor|wrong shape|key not found|wrong number|cannot find"):
         return InputError(f"{path.name} is damaged or not for this version of llama.cpp: {log.error()}.")
     return EngineError(f"llama.cpp could not load {path.name}: {log.error()}.")

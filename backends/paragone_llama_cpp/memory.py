@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
@@ -10,7 +12,7 @@ from paragone_llama_cpp import library
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
-__all__ = ["longest_context"]
+__all__ = ["available", "longest_context"]
 
 _BYTES: dict[CacheType, float] = {
     "f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
@@ -18,21 +20,41 @@ _BYTES: dict[CacheType, float] = {
 }  # fmt: skip
 """Bytes of one number in the KV cache."""
 
+_SHARE = 4
+"""Of the free memory a cache may have one part in this many: other lanes load at the same time, and computing needs some."""
+
 _STEP = 256
 
 
-def longest_context(model: int, options: LlamaCppLoadOptions, header: Header) -> int:
-    """Return the model's own context, or as much of it as takes half of the free memory.
+def longest_context(model: int, options: LlamaCppLoadOptions, header: Header, before: int) -> int:
+    """Return the model's own context, or as much of it as takes a quarter of the free memory.
 
-    The other half is for what computing needs, for the next lane and for the rest of the machine.
-    Models whose layers do not all remember everything get by with less than is reckoned here.
+    `before` is what `available` returned before the model was loaded. Models whose layers do not
+    all remember everything get by with less than is reckoned here.
     """
     trained: int = lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
     if not token:
         return trained  # a recurrent model: its memory does not grow
-    fits = int(_free(model, options) / 2 / token) // _STEP * _STEP
+    fits = int(_free(model, options, before) / _SHARE / token) // _STEP * _STEP
     return min(trained, max(fits, 2 * _STEP))
+
+
+def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes of main memory that this process can still have; files in the page cache count as free."""
+    free = min(device.free for device in library.devices() if not device.gpu)
+    with contextlib.suppress(OSError):
+        lines = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    with contextlib.suppress(OSError):
+        for line in (proc / "self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                free = min(free, _left(groups, path, "memory.max", "memory.current", ""))
+            elif "memory" in controllers.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+                free = min(free, _left(groups / "memory", path, *names))
+    return max(0, free)
 
 
 def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -> float:
@@ -47,25 +69,28 @@ def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -
     return float(lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * numbers)
 
 
-def _free(model: int, options: LlamaCppLoadOptions) -> int:
+def _free(model: int, options: LlamaCppLoadOptions, before: int) -> int:
     """Return the free bytes of the memory in which the cache will lie."""
     layers = options.n_gpu_layers
     if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):
         return sum(device.free for device in library.devices() if device.gpu)
-    # The weights are mapped from their file: their pages count as available, and will be needed.
-    return max(0, _available() - int(lib.llama_model_size(model)))
+    # Weights mapped from their file take memory only as they are used: not yet, but they will.
+    return max(0, before - int(lib.llama_model_size(model)))
 
 
-def _available() -> int:
-    """Return the bytes of main memory that this process can still have."""
-    available = min(device.free for device in library.devices() if not device.gpu)
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        available = int(lines["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return available
-    return available if limit == "max" else min(available, max(0, int(limit) - int(used)))
+def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
+    """Return the bytes that a control group and those that it lies in leave to it."""
+    left = sys.maxsize
+    own = groups / path.lstrip("/")
+    # In a container the path may be the host's, of which only the root can be seen.
+    for group in (own, *own.parents):
+        if not group.is_relative_to(groups):
+            break
+        with contextlib.suppress(OSError):
+            most = (group / limit).read_text().strip()
+            if most == "max":
+                continue
+            statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            files = sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            left = min(left, int(most) - int((group / usage).read_text()) + files)
+    return left

@@ -23,7 +23,7 @@ class LlamaCppLoadOptions(Options):
     n_ctx: int | None = option(
         None,
         "Context window in tokens, prompt and answer together; by default the model's own, or as much "
-        "of it as fits in half of the free memory.",
+        "of it as fits in a quarter of the free memory.",
         minimum=16,
     )
     n_gpu_layers: int | None = option(
@@ -121,7 +121,7 @@ class LlamaCppSampling(Options):
     )
     penalty_last_n: int = option(
         64,
-        "How many recent tokens of the answer and prompt the penalties look at.",
+        "How many of the answer's latest tokens the penalties look at.",
         minimum=0,
         maximum=1_000_000,
     )

@@ -22,6 +22,7 @@ def test_the_loaded_model_says_how_it_was_opened(chat):
     assert loaded.cautions == ()
     assert loaded.facts["threads"] == "1"
     assert loaded.facts["KV cache"] == "K f16, V f16"
+    assert loaded.facts["flash attention"] == "on"
     assert loaded.facts["layers on a GPU"]
     assert loaded.facts["llama-cpp-python"]
 
@@ -57,22 +58,138 @@ def test_loading_can_be_cancelled(open_chat, make_stop):
         open_chat(report=lambda fraction: stop.ask() if fraction > 0.2 else None, stop=stop)
 
 
-def test_layers_asked_of_a_gpu_that_is_not_used_are_a_caution(open_chat, monkeypatch):
+@pytest.mark.parametrize("options", [{"n_gpu_layers": 10}, {"main_gpu": 0}, {"tensor_split": [1.0]}])
+def test_a_gpu_that_is_asked_for_and_not_used_is_a_caution(open_chat, monkeypatch, options):
     from paragone_llama_cpp import library
 
-    monkeypatch.setattr(library, "offloads", lambda: False)
-    asked = open_chat(n_gpu_layers=10).loaded.cautions
+    if library.offloads():
+        pytest.skip("this build has a GPU")
+    asked = open_chat(**options).loaded.cautions
     assert [caution.code for caution in asked] == ["no-gpu"]
+
+
+def test_loading_can_be_cancelled_while_it_warms_up(open_chat, make_stop):
+    # The load's one subscription is made when all but that is done.
+    stop = make_stop(on_subscribe=lambda stop: stop.ask())
+    with pytest.raises(EngineError, match="given up"):
+        open_chat(stop=stop)
 
 
 def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import memory
 
-    # 23,040 bytes a token: 30 layers, 3 heads of 64 numbers, K and V in f16.
-    monkeypatch.setattr(memory, "_free", lambda model, options: 2 * 1100 * 23_040)
+    # 23,040 bytes a token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
+    monkeypatch.setattr(memory, "_free", lambda model, options, before: 4 * 1100 * 23_040)
     loaded = open_chat(n_ctx=None).loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
+
+
+def test_the_memory_of_control_groups_counts(tmp_path):
+    from paragone_llama_cpp.memory import available
+
+    def group(name, **files):
+        folder = tmp_path / "groups" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files.items():
+            (folder / file.replace("__", ".")).write_text(content)
+
+    (tmp_path / "self").mkdir()
+    (tmp_path / "meminfo").write_text("MemTotal: 32000000 kB\nMemAvailable:   16000000 kB\n")
+    whose = tmp_path / "self" / "cgroup"
+
+    def free():
+        return available(tmp_path, tmp_path / "groups")
+
+    whose.write_text("0::/user/me\n")
+    assert free() == 16_384_000_000
+    # The process's own group has no limit, the one above it has; what files take there can be had.
+    statistics = "anon 5\nactive_file 1000000000\ninactive_file 2000000000\n"
+    group("user/me", memory__max="max\n", memory__current="1\n", memory__stat="anon 1\n")
+    group("user", memory__max="8000000000\n", memory__current="6000000000\n", memory__stat=statistics)
+    assert free() == 5_000_000_000
+    # The older kind, in a container that sees the root of its group alone.
+    whose.write_text("4:cpu,memory:/docker/abc\n")
+    statistics = "inactive_file 7\ntotal_active_file 0\ntotal_inactive_file 500000000\n"
+    files = {"memory__limit_in_bytes": "3000000000\n", "memory__usage_in_bytes": "1000000000\n"}
+    group("memory", **files, memory__stat=statistics)
+    assert free() == 2_500_000_000
+
+
+def test_threads_are_the_runs_or_else_the_loads(chat):
+    from llama_cpp import llama_cpp as lib
+
+    def used(threads):
+        chat.ask("Hello", max_tokens=1, threads=threads)
+        return lib.llama_n_threads(chat.engine._context.pointer)
+
+    assert [used(2), used(None)] == [2, 1]
+
+
+def test_an_engines_own_threads_come_before_a_runs(open_chat):
+    from llama_cpp import llama_cpp as lib
+
+    chat = open_chat(n_threads=1)
+    chat.ask("Hello", max_tokens=1, threads=2)
+    assert lib.llama_n_threads(chat.engine._context.pointer) == 1
+
+
+def test_a_lora_adapter_changes_the_answer_as_strongly_as_asked(open_chat, tmp_path, make_gguf):
+    numpy = pytest.importorskip("numpy")
+    random = numpy.random.default_rng(1)
+    tensors = []
+    for layer in range(30):
+        down, up = random.standard_normal((2, 576), numpy.float32)
+        tensors += [
+            (f"blk.{layer}.attn_q.weight.lora_a", (576, 1), 0, down.tobytes()),
+            (f"blk.{layer}.attn_q.weight.lora_b", (1, 576), 0, up.tobytes()),
+        ]
+    kind = {"general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora"}
+    path = tmp_path / "adapter.gguf"
+    path.write_bytes(make_gguf({**kind, "adapter.lora.alpha": 1.0}, tensors))
+
+    def answer(**options):
+        return open_chat(**options).ask("Name a fruit.", temperature=0, max_tokens=8)[0]
+
+    assert answer(lora=str(path), lora_scale=0.0) == answer()
+    assert answer(lora=str(path)) != answer()
+    other = tmp_path / "other.gguf"
+    other.write_bytes(
+        make_gguf({**kind, "general.architecture": "qwen2", "adapter.lora.alpha": 1.0}, tensors)
+    )
+    with pytest.raises(InputError, match=r"other\.gguf cannot be applied"):
+        open_chat(lora=str(other))
+
+
+def test_memory_that_does_not_suffice_is_said(model_path):
+    # In a process of its own, with room for the library but not for the weights.
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from paragone import EngineError\n"
+        "from paragone_llama_cpp import loading\n"
+        "from paragone_llama_cpp.options import LlamaCppLoadOptions\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"
+        "try:\n"
+        "    loading.load_model(Path(sys.argv[1]), LlamaCppLoadOptions(), lambda part: None, False)\n"
+        "except EngineError as error:\n"
+        "    print(error.sentence)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, model_path], capture_output=True, text=True, check=True
+    )
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf does not fit in memory" in result.stdout
+
+
+def test_a_library_that_gives_up_leaves_its_reason_as_the_last_words():
+    code = (
+        "from paragone_llama_cpp.library import libggml\n"
+        "libggml.ggml_abort(b'file.c', 7, b'the reason: %s', b'none')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode < 0
+    assert result.stderr.strip().endswith("file.c:7: the reason: none")
 
 
 def test_options_reach_the_library(open_chat):
@@ -123,6 +240,10 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
         "half.gguf": (start, "is truncated: some of its weights are missing"),
         "unknown.gguf": (make_gguf({"general.architecture": "lxama"}), "architecture 'lxama'"),
         "hollow.gguf": (make_gguf({"general.architecture": "llama"}), "damaged"),
+        "embed.gguf": (
+            make_gguf({"general.architecture": "bert", "bert.attention.causal": False}),
+            "embeddings",
+        ),
         "lora.gguf": (make_gguf({"general.type": "adapter"}), "LoRA adapter"),
         "part-00002-of-00003.gguf": (make_gguf({"general.architecture": "llama"}), "later part"),
         "part-00001-of-00003.gguf": (make_gguf({"general.architecture": "llama"}), "missing: 3"),
@@ -138,8 +259,21 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
 
 
 def test_a_folder_is_not_a_model(open_chat, tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder") as caught:
         open_chat(tmp_path)
+    assert not caught.value.hint
+    (tmp_path / "a.gguf").touch()
+    with pytest.raises(InputError, match="is a folder") as caught:
+        open_chat(tmp_path)
+    assert ".gguf files in it" in caught.value.hint
+
+
+def test_a_pipe_and_a_path_that_is_none_are_input_errors(open_chat, tmp_path):
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(InputError, match="is empty"):
+        open_chat(tmp_path / "pipe.gguf")
+    with pytest.raises(InputError, match="is no path"):
+        open_chat("a\0b.gguf")
 
 
 def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_path, monkeypatch):
