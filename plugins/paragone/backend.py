@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from paragone.errors import EngineError
 from paragone.events import Event, LoadProgress, Token
 from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
 from paragone.models import LoadedModel, ModelInfo
@@ -63,13 +64,13 @@ class OpenEngine(ABC):
     async def stop(self) -> None:
         """Ask the present run to end early: its Finish then says `cancelled`. Without a run, nothing."""
 
-    @abstractmethod
     async def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make."""
+        """Return the length in tokens of the prompt that these messages make, where the backend can."""
+        raise EngineError("This engine cannot count tokens.")
 
-    @abstractmethod
     async def score(self, request: ScoreRequest) -> tuple[Token, ...]:
-        """Return the tokens of a given text with their log-probabilities."""
+        """Return the tokens of a given text with their log-probabilities, where the backend can."""
+        raise EngineError("This engine cannot tell the log-probabilities of a given text.")
 
     @abstractmethod
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from paragone.backend import Probe
+from paragone.errors import EngineError
 from paragone.events import Event, Token
 from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
 from paragone.models import LoadedModel
@@ -64,13 +65,13 @@ class Engine(ABC, Generic[L, S]):
         Once `cancelled` holds, stop within 100 ms and yield a Finish that says so.
         """
 
-    @abstractmethod
     def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make."""
+        """Return the length in tokens of the prompt that these messages make, where the engine can."""
+        raise EngineError("This engine cannot count tokens.")
 
-    @abstractmethod
     def score(self, request: ScoreRequest) -> Sequence[Token]:
-        """Return the tokens of a given text with their log-probabilities."""
+        """Return the tokens of a given text with their log-probabilities, where the engine can."""
+        raise EngineError("This engine cannot tell the log-probabilities of a given text.")
 
     def close(self) -> None:
         """Free what the end of the process does not."""

@@ -22,7 +22,6 @@ from paragone import (
     PromptProgress,
     Report,
     RunRequest,
-    ScoreRequest,
     Timings,
     Token,
     Usage,
@@ -141,6 +140,3 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
 
     def count(self, messages: Sequence[Message]) -> int:
         return sum(len(message.text.split()) + 1 for message in messages)
-
-    def score(self, request: ScoreRequest) -> Sequence[Token]:
-        raise NotImplementedError

@@ -1,0 +1,207 @@
+"""The events of a run, in their order, and what they add up to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from paragone.backend import Backend, OpenEngine
+from paragone.errors import InputError
+from paragone.events import Caution, Event, Finish, PromptProgress, Token
+from paragone.messages import Message, RunRequest
+from paragone.testing.asking import (
+    COUNTING,
+    asked,
+    check_error,
+    check_plain,
+    collect,
+    finish_of,
+    text_of,
+    tokens_of,
+    within,
+)
+from paragone.testing.setting import Setting, has_option
+from paragone.wire import Json
+
+__all__ = ["AnswerChecks", "check_events"]
+
+
+class AnswerChecks(Setting):
+    """Answers that are let finish."""
+
+    async def test_events_come_in_order(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """Prompt progress, then tokens, then one Finish; each with the time it happened at."""
+        started = time.monotonic()
+        events = await self.answer(engine, asked("Say hello.", sampling))
+        times = [event.time for event in events if not isinstance(event, Caution)]
+        assert started <= times[0], "times are of time.monotonic(), taken when the event happens"
+        assert times[-1] <= time.monotonic(), "times are of time.monotonic(), taken when the event happens"
+
+    async def test_usage_agrees_with_the_events(
+        self, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """The tokens counted are those seen: of the prompt, of the cache and of the answer."""
+        events = await self.answer(engine, asked("Say hello to everyone.", sampling))
+        usage = finish_of(events).usage
+        prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        assert prompt is None or prompt > 0, f"no prompt has {prompt} tokens"
+        assert cached is None or 0 <= cached <= (prompt or cached), f"{cached} tokens of {prompt} cached"
+        for event in events:
+            if isinstance(event, PromptProgress) and prompt is not None:
+                assert event.total == prompt, (
+                    f"the progress is of {event.total} tokens, the usage of {prompt}"
+                )
+        if completion is not None:
+            tokens = tokens_of(events)
+            whole = [token for token in tokens if token.id is not None]
+            if whole:  # some engines count the token that ends the answer
+                assert completion - len(whole) in (0, 1), (
+                    f"{len(whole)} tokens came, the usage is {completion}"
+                )
+            pieces = [token for token in tokens if token.text]
+            assert whole or completion >= len(pieces), f"{len(pieces)} pieces of {completion} tokens"
+
+    async def test_timings_fit_in_the_run(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """The durations that the engine tells are seconds, and no longer than the run was."""
+        started = time.monotonic()
+        timings = finish_of(await self.answer(engine, asked("Say hello.", sampling))).timings
+        took = time.monotonic() - started
+        told = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
+        assert all(seconds >= 0 for seconds in told), f"a negative duration: {timings}"
+        assert sum(told) <= 1.1 * took + 0.1, f"{timings} of a run that took {took:.3f} s"
+
+    async def test_an_answer_can_be_limited(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """`max_tokens`, where it is an option, ends the answer, and the Finish says `length`."""
+        if not has_option(backend, "max_tokens"):
+            pytest.skip("it has no sampling option max_tokens")
+        events = await self.answer(engine, asked(COUNTING, {**sampling, "max_tokens": 4}))
+        finish = finish_of(events)
+        assert finish.reason == "length", f"an answer cut by max_tokens ends with {finish.reason!r}"
+        assert finish.usage.completion_tokens in (None, 4)
+        assert len([token for token in tokens_of(events) if token.text]) <= 4
+
+    async def test_every_kind_of_message_is_taken(
+        self, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """A conversation has a system message, earlier turns and what was thought in them."""
+        messages = (
+            Message(role="system", text="You are brief."),
+            Message(role="user", text="What is one and one?"),
+            Message(role="assistant", text="Two.", thinking="They want a sum."),
+            Message(role="user", text="And two and two?"),
+        )
+        await self.answer(engine, RunRequest(messages=messages, sampling=sampling))
+
+    async def test_an_answer_is_continued(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """A last message of the assistant's is continued; who cannot do that says so."""
+        messages = (
+            Message(role="user", text="Count from one to ten, in words."),
+            Message(role="assistant", text="One, two, three,"),
+        )
+        request = RunRequest(messages=messages, sampling=sampling)
+        try:
+            events = await within(self.patience, "an answer", collect(engine, request))
+        except InputError as error:
+            check_error(error)
+        else:
+            check_events(events)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Grüße, 你好, שלום, नमस्ते.",
+            "👩‍👩‍👧 🇮🇹 e\u0301 \u202etorn\u202c",
+            "<|im_end|> </s> [INST] {{ 1 }} \t\n%s",
+        ],
+        ids=["languages", "clusters", "markup"],
+    )
+    async def test_any_text_can_be_asked(
+        self, engine: OpenEngine, sampling: Mapping[str, Json], text: str
+    ) -> None:
+        """A prompt is any text: every script, and what looks like markup to somebody."""
+        await self.answer(engine, asked(text, sampling))
+
+    async def test_a_seed_reproduces_an_answer(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """On this machine the same seed, run cold, gives the same answer, whatever ran in between."""
+        if not backend.capabilities.local or not has_option(backend, "seed"):
+            pytest.skip("it does not compute here, or has no sampling option seed")
+        request = asked("Tell me of the sea.", {**sampling, "seed": 7}, cold=True)
+        first = await self.answer(engine, request)
+        await self.answer(engine, asked("And now of the sky.", {**sampling, "seed": 8}))
+        again = await self.answer(engine, request)
+        assert text_of(again) == text_of(first)
+
+    async def test_a_cold_run_reuses_nothing(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """On this machine a cold run processes its whole prompt."""
+        if not backend.capabilities.local:
+            pytest.skip("it does not compute here")
+        await self.answer(engine, asked("Say hello.", sampling))
+        events = await self.answer(engine, asked("Say hello.", sampling, cold=True))
+        assert finish_of(events).usage.cached_tokens in (None, 0)
+        assert all(event.cached == 0 for event in events if isinstance(event, PromptProgress))
+
+    async def test_others_go_on_while_it_answers(
+        self, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """Waiting for the model leaves the event loop to the other lanes."""
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        async def turns_while_it_answers() -> int:
+            before = turns
+            await collect(engine, asked("Say hello.", sampling))
+            return turns - before
+
+        task = asyncio.create_task(others())
+        try:
+            taken = await within(self.patience, "an answer", turns_while_it_answers())
+        finally:
+            task.cancel()
+        assert taken, "nothing else could run until the answer was there: it blocks the event loop"
+
+    async def answer(self, engine: OpenEngine, request: RunRequest) -> list[Event]:
+        """Return the events of a run that must go well."""
+        events = await within(self.patience, "an answer", collect(engine, request))
+        check_events(events)
+        assert text_of(events), "the answer is empty"
+        return events
+
+
+def check_events(events: Sequence[Event]) -> None:
+    """Check that the events of a run that nobody stopped are well made and in order."""
+    finish = finish_of(list(events))
+    assert finish.reason in ("stop", "length"), f"nobody stopped it, but it ends with {finish.reason!r}"
+    before: float = 0
+    done = -1
+    answering = False
+    for event in events:
+        assert isinstance(event, PromptProgress | Token | Caution | Finish), f"{event!r} is no event"
+        check_plain(event)
+        if isinstance(event, Caution):
+            assert event.code, f"a program cannot tell {event!r} from others"
+            assert event.sentence.strip(), f"a user does not learn what {event!r} means"
+            continue
+        assert event.time >= before, f"time went back by {before - event.time:.6f} s with {event!r}"
+        before = event.time
+        if isinstance(event, PromptProgress):
+            assert not answering, "prompt progress came after a token"
+            assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
+            assert 0 <= event.cached <= event.done <= event.total, f"{event!r} does not add up"
+            done = event.done
+        elif isinstance(event, Token):
+            answering = True
+            event.text.encode()  # whole characters only

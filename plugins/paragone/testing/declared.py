@@ -1,0 +1,83 @@
+"""What a backend says of itself, before any model is open."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from paragone.backend import Backend, Capabilities, Probe
+from paragone.messages import OpenRequest
+from paragone.options import Options, build, describe
+from paragone.testing.asking import check_plain, within
+from paragone.testing.setting import Setting
+
+__all__ = ["DeclarationChecks"]
+
+
+class DeclarationChecks(Setting):
+    """Names, options, capabilities, the probe and the list of models."""
+
+    async def test_it_has_names(self, backend: Backend) -> None:
+        """A backend has a name for configs, an identifier, and a title for people."""
+        assert backend.name.isidentifier(), f"{backend.name!r} is no identifier"
+        assert backend.title.strip(), "there is no title"
+        assert isinstance(backend.capabilities, Capabilities)
+
+    @pytest.mark.parametrize("when", ["load_options", "sampling"])
+    async def test_every_option_has_a_doc_and_a_good_default(self, backend: Backend, when: str) -> None:
+        """Options have a sentence of documentation and a default that their own bounds allow."""
+        options: type[Options] = getattr(backend, when)
+        for field in dataclasses.fields(options):
+            assert "doc" in field.metadata, f"declare {field.name!r} with paragone.option"
+            assert field.default is not dataclasses.MISSING, f"the option {field.name!r} has no default"
+        for info in describe(options):
+            assert info.doc.strip(), f"the option {info.name!r} has no doc"
+            built = build(options, {info.name: info.default})
+            assert built == options(), f"the default of {info.name!r} is another once it was checked"
+
+    async def test_no_option_is_declared_twice(self, backend: Backend) -> None:
+        """An option takes effect when a model is opened, or with each run; not both."""
+        both = {info.name for info in describe(backend.load_options)} & {
+            info.name for info in describe(backend.sampling)
+        }
+        assert not both, f"in load_options and in sampling: {', '.join(sorted(both))}"
+
+    async def test_the_probe_tells_what_it_found(self, backend: Backend, opening: OpenRequest) -> None:
+        """A probe has facts to show, or the reason why the backend is not usable and what to do."""
+        probe = await within(self.patience, "the probe", backend.probe(opening.python))
+        check_probe(probe)
+        assert probe.usable, f"the suite needs a backend that is usable here: {probe.reason} {probe.remedy}"
+
+    async def test_the_probe_never_raises(self, backend: Backend) -> None:
+        """A probe with an interpreter that is not there is an answer as well."""
+        check_probe(await within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
+
+    async def test_it_lists_models(self, backend: Backend, opening: OpenRequest, tmp_path: Path) -> None:
+        """Folders that are empty or not there do no harm, and a model on disk is found in its folder."""
+        folders = [str(tmp_path), str(tmp_path / "not there")]
+        model = Path(opening.model)
+        on_disk = backend.capabilities.local and model.exists()
+        if on_disk:
+            folders.append(str(model.parent))
+        models = await within(self.patience, "listing models", backend.models(folders))
+        for info in models:
+            check_plain(info)
+            assert info.model, f"there is no way to open {info!r}"
+            assert info.name, f"there is no name for {info!r}"
+        if on_disk:
+            found = [Path(info.model) for info in models]
+            assert any(path.exists() and path.samefile(model) for path in found), f"{model} was not found"
+
+
+def check_probe(probe: Probe) -> None:
+    """Check that a probe says enough for its user to act on."""
+    check_plain(probe)
+    if probe.usable:
+        assert probe.facts, "a usable backend has facts to show: its version at least"
+    else:
+        assert probe.reason.strip(), "a probe says why the backend is not usable"
+        assert probe.remedy.strip(), "a probe says what to do about it"
+    for name, fact in probe.facts.items():
+        assert isinstance(fact, str), f"the fact {name!r} is {fact!r} and not a string"

@@ -1,0 +1,75 @@
+"""Opening a model and closing it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from paragone.backend import Backend, OpenEngine
+from paragone.errors import ParagoneError
+from paragone.events import LoadProgress
+from paragone.messages import OpenRequest
+from paragone.testing.answers import check_events
+from paragone.testing.asking import asked, check_plain, collect, within
+from paragone.testing.setting import Opened, Setting
+from paragone.wire import Json
+
+__all__ = ["OpeningChecks"]
+
+
+class OpeningChecks(Setting):
+    """From `open` to `close`."""
+
+    async def test_loading_tells_how_far_it_is(self, engine: OpenEngine, opened: Opened) -> None:
+        """Load progress, where there is any, never falls and ends at 1."""
+        fractions = [progress.fraction for progress in opened.progress]
+        assert all(0 <= fraction <= 1 for fraction in fractions), f"not from 0 to 1: {fractions}"
+        assert fractions == sorted(fractions), f"load progress fell: {fractions}"
+        assert not fractions or fractions[-1] == 1, f"load progress ended at {fractions[-1]}"
+
+    async def test_the_loaded_model_is_described(self, engine: OpenEngine) -> None:
+        """What is known of the open model has its types and makes sense."""
+        loaded = engine.loaded
+        check_plain(loaded)
+        assert loaded.name.strip(), "the loaded model has no name"
+        assert loaded.context is None or loaded.context > 0
+        assert loaded.size is None or loaded.size > 0
+        for caution in loaded.cautions:
+            assert caution.code, f"a program cannot tell {caution!r} from others"
+            assert caution.sentence.strip(), f"a user does not learn what {caution!r} means"
+        for name, fact in loaded.facts.items():
+            assert isinstance(fact, str), f"the fact {name!r} is {fact!r} and not a string"
+
+    async def test_two_engines_are_open_side_by_side(
+        self, backend: Backend, opening: OpenRequest, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """A second engine answers at the same time as the first, and its end is not the first one's."""
+        other = await within(self.patience, "opening", backend.open(opening, ignore))
+        try:
+            request = dataclasses.replace(asked("Say hello.", sampling), threads=1)
+            both = asyncio.gather(collect(engine, request), collect(other, request))
+            for events in await within(2 * self.patience, "two answers at once", both):
+                check_events(events)
+        finally:
+            await within(self.patience, "closing", other.close())
+        check_events(await within(self.patience, "an answer", collect(engine, request)))
+
+    async def test_closing_is_for_good(
+        self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
+    ) -> None:
+        """An engine may be closed twice, and refuses to work after that."""
+        engine = await within(self.patience, "opening", backend.open(opening, ignore))
+        await within(self.patience, "closing", engine.close())
+        await within(self.patience, "closing again", engine.close())
+        await within(self.patience, "stopping a closed engine", engine.stop())
+        with pytest.raises(ParagoneError):
+            await within(self.patience, "refusing to answer", collect(engine, asked("Hello?", sampling)))
+        with pytest.raises(ParagoneError):
+            await within(self.patience, "refusing to count", engine.count(asked("Hello?", {}).messages))
+
+
+def ignore(progress: LoadProgress) -> None:
+    """Take no notice of the progress."""

@@ -1,0 +1,93 @@
+"""What cannot be: it is refused in a sentence that names what is at fault, and nothing is harmed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from paragone.backend import Backend, OpenEngine
+from paragone.errors import ContextOverflow, InputError, ParagoneError
+from paragone.messages import OpenRequest
+from paragone.options import describe
+from paragone.testing.answers import check_events
+from paragone.testing.asking import asked, check_error, collect, within, words
+from paragone.testing.opening import ignore
+from paragone.testing.setting import Setting
+from paragone.wire import Json
+
+__all__ = ["RefusalChecks"]
+
+NO_VALUE: Json = {"no": "option"}
+"""A value that no option can have: options are never mappings."""
+
+
+class RefusalChecks(Setting):
+    """Options, models and prompts that will not do."""
+
+    async def test_an_unknown_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """Opening with an option that does not exist names it."""
+        wrong = {**opening.options, "no_such_option": 1}
+        await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), "no_such_option")
+
+    async def test_a_bad_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """Opening with an option whose value will not do names the option."""
+        for info in describe(backend.load_options)[:1]:
+            wrong = {**opening.options, info.name: NO_VALUE}
+            await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), info.name)
+
+    async def test_an_unknown_model_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """A model that is not there is named."""
+        wrong = dataclasses.replace(opening, model="no-such-model")
+        with pytest.raises(ParagoneError) as caught:
+            await within(self.patience, "refusing to open", backend.open(wrong, ignore))
+        check_error(caught.value, "no-such-model")
+
+    async def test_an_unknown_sampling_option_is_refused(
+        self, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """A run with an option that does not exist names it, and the engine goes on."""
+        await self.refuses_to_run(engine, {**sampling, "no_such_option": 1}, "no_such_option")
+        await self.still_answers(engine, sampling)
+
+    async def test_a_bad_sampling_option_is_refused(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """A run with an option whose value will not do names the option, and the engine goes on."""
+        for info in describe(backend.sampling):
+            await self.refuses_to_run(engine, {**sampling, info.name: NO_VALUE}, info.name)
+        await self.still_answers(engine, sampling)
+
+    async def test_a_prompt_beyond_the_context_is_refused(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """On this machine a prompt that does not fit is not cut: the error says how long it is."""
+        context = engine.loaded.context
+        if not backend.capabilities.local or context is None:
+            pytest.skip("it does not compute here, or does not know its context")
+        request = asked(words(context + 1), sampling)
+        with pytest.raises(ContextOverflow) as caught:
+            await within(self.patience, "refusing the prompt", collect(engine, request))
+        check_error(caught.value)
+        assert caught.value.context == context
+        assert caught.value.tokens >= context, f"a prompt of {caught.value.tokens} tokens fits in {context}"
+        if backend.capabilities.count:
+            assert caught.value.tokens == await engine.count(request.messages)
+        await self.still_answers(engine, sampling)
+
+    async def refuses_to_open(self, backend: Backend, request: OpenRequest, name: str) -> None:
+        """Check that opening raises an InputError that names what is at fault."""
+        with pytest.raises(InputError) as caught:
+            await within(self.patience, "refusing to open", backend.open(request, ignore))
+        check_error(caught.value, name)
+
+    async def refuses_to_run(self, engine: OpenEngine, sampling: Mapping[str, Json], name: str) -> None:
+        """Check that a run raises an InputError that names what is at fault."""
+        with pytest.raises(InputError) as caught:
+            await within(self.patience, "refusing to run", collect(engine, asked("Hello?", sampling)))
+        check_error(caught.value, name)
+
+    async def still_answers(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """Check that nothing was harmed."""
+        check_events(await within(self.patience, "an answer", collect(engine, asked("Say hello.", sampling))))

@@ -1,0 +1,98 @@
+"""Ending a run early, in each of the ways there are; the engine is free for the next one every time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from paragone.backend import Backend, OpenEngine
+from paragone.events import Token
+from paragone.testing.answers import check_events
+from paragone.testing.asking import COUNTING, Run, asked, collect, finish_of, within, words
+from paragone.testing.setting import Setting
+from paragone.wire import Json
+
+__all__ = ["StoppingChecks"]
+
+
+class StoppingChecks(Setting):
+    """`stop`, a stream that is closed, and a task that is cancelled."""
+
+    async def test_stop_ends_a_run(
+        self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
+    ) -> None:
+        """A run that is stopped in its answer comes to its Finish, which says `cancelled`."""
+        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
+            await self.stop(engine, run)
+        await self.next_run_works(engine, sampling)
+
+    async def test_stop_ends_a_run_at_its_start(
+        self,
+        backend: Backend,
+        engine: OpenEngine,
+        sampling: Mapping[str, Json],
+        long_sampling: Mapping[str, Json],
+    ) -> None:
+        """A run that is stopped with its first event, in a long prompt, does so too."""
+        room = engine.loaded.context if backend.capabilities.local else None
+        text = words(min(3000, room // 3) if room else 100)
+        async with Run(engine, asked(f"{COUNTING} {text}", long_sampling), tokens=0) as run:
+            await self.stop(engine, run)
+        await self.next_run_works(engine, sampling)
+
+    async def test_stop_without_a_run_does_nothing(
+        self, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """There may be no run any more when the user asks; the next one is not stopped for that."""
+        await within(self.grace, "stopping nothing", engine.stop())
+        await self.next_run_works(engine, sampling)
+
+    async def test_closing_the_stream_stops_the_engine(
+        self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
+    ) -> None:
+        """Whoever leaves a run in the middle closes its generator, and that is enough."""
+
+        async def leave() -> float:
+            async with contextlib.aclosing(engine.run(asked(COUNTING, long_sampling))) as stream:
+                async for event in stream:
+                    if isinstance(event, Token):
+                        break
+                left = time.monotonic()
+            return time.monotonic() - left
+
+        took = await within(self.patience, "leaving a run", leave())
+        assert took <= self.grace, f"closing the stream took {took:.1f} seconds"
+        await self.next_run_works(engine, sampling)
+
+    async def test_cancelling_the_task_stops_the_engine(
+        self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
+    ) -> None:
+        """A task that is cancelled while it waits for an event ends as cancelled, and soon."""
+        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
+            await run.begin(self.patience)
+            run.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await within(self.grace, "ending a cancelled run", run.task)
+            assert run.task.cancelled(), "the cancelling was swallowed"
+        await self.next_run_works(engine, sampling)
+
+    async def stop(self, engine: OpenEngine, run: Run) -> None:
+        """Stop a run once it has begun, and check how it ends."""
+        await run.begin(self.patience)
+        await within(self.grace, "`stop`", engine.stop())
+        await within(self.grace, "ending a run that was stopped", run.task)
+        reason = finish_of(run.events).reason
+        if reason in ("stop", "length"):
+            pytest.fail("the answer ended before it could be stopped: have `long_sampling` make it longer")
+        assert reason == "cancelled"
+
+    async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """Check that the engine is free and answers another prompt from its beginning to its end."""
+        events = await within(
+            self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
+        )
+        check_events(events)
