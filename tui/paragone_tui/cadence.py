@@ -25,6 +25,11 @@ class Cadence:
         self._last = 0.0
         self._handle: asyncio.Handle | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a call is to come."""
+        return self._handle is not None
+
     def ask(self) -> None:
         """Have the call made on the next beat. Needs a running event loop."""
         if self._handle is not None:

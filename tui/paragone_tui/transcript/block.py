@@ -7,83 +7,94 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.strip import Strip
 
 from paragone_tui.clean import visible
+from paragone_tui.transcript.palette import Palette, Tone
 from paragone_tui.transcript.wrap import Wrapped
 
-__all__ = ["GUTTER", "Block", "Kind", "Palette", "Tone"]
+__all__ = ["GUTTER", "Block", "Kind"]
 
-Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "error"]
-Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "error", "log", "hint", "mark"]
-Palette: TypeAlias = Mapping[str, Style]
-"""The style of each tone, and of the mark beside it (`prompt-mark`)."""
+Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
 GUTTER = 2
-"""Cells at the left of every row: the mark of the block's kind, and a space."""
+"""Cells at the left of every row: the mark of the row's tone, and a space."""
 
-_MARKS: Mapping[str, str] = {
+_MARKS: Mapping[Tone, str] = {
     "prompt": "▎ ",
     "thinking": "┊ ",
     "note": "· ",
-    "error": "▎ ",
-    "log": "▎ ",
-    "hint": "▎ ",
+    "caution": "! ",
+    "error": "✗ ",
+    "log": "│ ",
+    "hint": "→ ",
 }
+_MARKED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "thinking", "log"})
 _WORD = re.compile(r"\S+")
 
 
 class _Part:
     """A stretch of text in one tone."""
 
-    def __init__(self, tone: Tone) -> None:
-        self.tone = tone
-        self.pieces: list[str] = []
-        self.wrapped = Wrapped(80)
-        self.strips: dict[int, Strip] = {}
+    def __init__(self, tone: Tone, text: str = "") -> None:
+        self._tone = tone
+        self._pieces = [text] if text else []
+        self._wrapped = Wrapped(80)
+        self._stale = bool(text)
+        self._strips: dict[int, Strip] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
 
     def append(self, text: str) -> None:
-        self.pieces.append(text)
-        first = self.wrapped.append(text)
-        for row in [row for row in self.strips if row >= first]:
-            del self.strips[row]
+        self._pieces.append(text)
+        if self._stale:
+            return
+        rows = len(self._wrapped.rows)
+        for row in range(self._wrapped.append(text), rows):
+            self._strips.pop(row, None)
 
     def lay_out(self, width: int) -> None:
-        if self.wrapped.width != width:
-            self.wrapped = Wrapped(width, "".join(self.pieces))
-            self.strips.clear()
+        if self._stale or self._wrapped.width != width:
+            self._wrapped = Wrapped(width, "".join(self._pieces))
+            self._stale = False
+            self._strips.clear()
+
+    def repaint(self) -> None:
+        self._strips.clear()
 
     @property
     def height(self) -> int:
-        rows = self.wrapped.rows
+        rows = self._wrapped.rows
         return len(rows) - (not rows[-1]) if rows else 0
 
     def strip(self, row: int, palette: Palette) -> Strip:
-        strip = self.strips.get(row)
+        strip = self._strips.get(row)
         if strip is None:
-            text = self.wrapped.rows[row].rstrip()
-            # A note is marked once, a prompt all the way down.
-            mark = _MARKS.get(self.tone, "") if row == 0 or self.tone != "note" else ""
-            strip = _strip(mark, text, self.tone, palette)
-            self.strips[row] = strip
+            text = self._wrapped.rows[row].rstrip()
+            marked = row == 0 or self._tone in _MARKED_ALL_DOWN
+            strip = _strip(_MARKS.get(self._tone) if marked else None, text, self._tone, palette)
+            self._strips[row] = strip
         return strip
 
 
 class Block:
     """Something said in a transcript: a prompt, an answer, a note.
 
-    `text` is the raw text as it came, for the clipboard; what is painted has been cleaned.
+    `text` is the raw text as it came, for the clipboard; what is painted has been cleaned. `log`
+    lines and a `hint` stand below the text.
     """
 
     def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = ()) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.finished = False
+        """Whether no more text will come."""
         self.folded = False
-        self._typeset: tuple[Strip, ...] | None = None
-        self._untypesettable = False
+        """Whether it is shown as one line that says how much there is."""
         self.start = 0
         """The block's first row in the transcript."""
+        self._typeset: tuple[Strip, ...] | None = None
+        self._untypesettable = False
         self._raw: list[str] = []
         self._held = ""
         self._words = 0
@@ -93,13 +104,9 @@ class Block:
         self._body = _Part(kind)
         self._parts = [self._body]
         if log:
-            part = _Part("log")
-            part.append("\n".join(visible(line) for line in log))
-            self._parts.append(part)
+            self._parts.append(_Part("log", "\n".join(visible(line).rstrip("\n") for line in log)))
         if hint:
-            part = _Part("hint")
-            part.append(visible(hint))
-            self._parts.append(part)
+            self._parts.append(_Part("hint", visible(hint)))
 
     @property
     def text(self) -> str:
@@ -108,19 +115,22 @@ class Block:
             self._raw = ["".join(self._raw)]
         return self._raw[0] if self._raw else ""
 
-    @property
-    def words(self) -> int:
-        """How many words it has."""
-        return self._words
-
     def append(self, text: str) -> None:
         """Add text at the end."""
         self._raw.append(text)
         text = self._held + text
         # A line end may be torn between two pieces.
-        self._held = text[-1:] if text[-1:] == "\r" and not self.finished else ""
-        text = visible(text[: len(text) - len(self._held)])
-        if not self._body.pieces:
+        self._held = "\r" if text.endswith("\r") else ""
+        self._take(visible(text.removesuffix(self._held)))
+
+    def finish(self) -> None:
+        """Take note that no more text will come."""
+        self.finished = True
+        held, self._held = self._held, ""
+        self._take(visible(held))
+
+    def _take(self, text: str) -> None:
+        if not self._body:
             text = text.lstrip("\n")  # models often start with empty lines
         if not text:
             return
@@ -128,13 +138,6 @@ class Block:
         self._words += sum(1 for _ in _WORD.finditer(text)) - joined
         self._in_word = not text[-1].isspace()
         self._body.append(text)
-
-    def finish(self) -> None:
-        """Take note that no more text will come."""
-        self.finished = True
-        if self._held:
-            held, self._held = self._held, ""
-            self._body.append(visible(held))
 
     def lay_out(self, width: int) -> None:
         """Wrap to `width` cells, the gutter included, from now on."""
@@ -145,16 +148,16 @@ class Block:
                 part.lay_out(max(width - GUTTER, 2))
 
     def repaint(self) -> None:
-        """Forget the rows' styles."""
+        """Forget the rows' styles, and that it was typeset."""
         self._head = None
         self._typeset = None
         for part in self._parts:
-            part.strips.clear()
+            part.repaint()
 
     @property
     def wants_typesetting(self) -> bool:
         """Whether it is a finished answer that could be set as Markdown and is not yet."""
-        ready = self.kind == "answer" and self.finished and bool(self._body.pieces)
+        ready = self.kind == "answer" and self.finished and bool(self._body)
         return ready and self._typeset is None and not self._untypesettable
 
     def set_type(self, rows: tuple[Strip, ...] | None) -> None:
@@ -164,9 +167,9 @@ class Block:
 
     @property
     def height(self) -> int:
-        """Number of rows."""
+        """Number of rows; 0 for a block in which nothing has been said yet."""
         if self.folded:
-            return 1
+            return min(1, self._words)
         if self._typeset is not None:
             return len(self._typeset)
         return sum(part.height for part in self._parts)
@@ -184,14 +187,13 @@ class Block:
         raise IndexError(row)
 
     def _folded_strip(self, palette: Palette) -> Strip:
-        text = f"thinking · {self._words} word{'' if self._words == 1 else 's'}"
+        text = f"{self.kind} · {self._words:,} word{'' if self._words == 1 else 's'}"
         if self._head is None or self._head[0] != text:
-            self._head = text, _strip("▸ ", text, "thinking", palette)
+            self._head = text, _strip("▸ ", text, self.kind, palette)
         return self._head[1]
 
 
-def _strip(mark: str, text: str, tone: Tone, palette: Palette) -> Strip:
-    mark = mark or " " * GUTTER
-    if mark.isspace():
-        return Strip([Segment(mark + text, palette[tone])])
+def _strip(mark: str | None, text: str, tone: Tone, palette: Palette) -> Strip:
+    if mark is None:
+        return Strip([Segment(" " * GUTTER + text, palette[tone])])
     return Strip([Segment(mark, palette[f"{tone}-mark"]), Segment(text, palette[tone])])

@@ -21,7 +21,8 @@ from rich.theme import Theme
 from textual.strip import Strip
 
 from paragone_tui.clean import visible
-from paragone_tui.transcript.block import GUTTER, Palette
+from paragone_tui.transcript.block import GUTTER
+from paragone_tui.transcript.palette import Palette
 
 __all__ = ["typeset"]
 
@@ -120,7 +121,9 @@ class _Table(markdown.TableElement):
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, border_style="markdown.table.border"
         )
         for cell in self.header.row.cells if self.header and self.header.row else ():
-            table.add_column(cell.content, header_style="markdown.table.header", justify=cell.justify)
+            table.add_column(
+                cell.content, header_style="markdown.table.header", justify=cell.justify, overflow="fold"
+            )
         for row in self.body.rows if self.body else ():
             table.add_row(*(cell.content for cell in row.cells))
         yield table

@@ -8,11 +8,14 @@ from operator import attrgetter
 
 from textual.strip import Strip
 
-from paragone_tui.transcript.block import Block, Palette
+from paragone_tui.transcript.block import Block, Kind
+from paragone_tui.transcript.palette import Palette
 
 __all__ = ["Page", "Place"]
 
 _BLANK = Strip([], 0)
+_REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
+"""Kinds of which several stand together, without a blank row between them."""
 _start = attrgetter("start")
 
 
@@ -39,7 +42,8 @@ class Page:
 
     def add(self, block: Block) -> None:
         """Put a block at the end."""
-        block.lay_out(self.width)
+        if self.width:
+            block.lay_out(self.width)
         self.blocks.append(block)
         self.arrange(block)
 
@@ -53,16 +57,22 @@ class Page:
     def arrange(self, since: Block | None = None) -> None:
         """Find the places of the blocks, those before `since` being where they were."""
         index = 0 if since is None else self.blocks.index(since)
-        for at in range(index, len(self.blocks)):
-            block = self.blocks[at]
-            if at == 0:
-                block.start = 0
-            else:
-                above = self.blocks[at - 1]
-                gap = 0 if above.kind == block.kind == "note" else 1
-                block.start = above.start + above.height + gap
-        last = self.blocks[-1] if self.blocks else None
-        self.height = last.start + last.height if last else 0
+        above = self._last_shown(index)
+        for block in self.blocks[index:]:
+            bottom = above.start + above.height if above else 0
+            close = above is None or (above.kind in _REMARKS and block.kind in _REMARKS)
+            block.start = bottom if close or not block.height else bottom + 1
+            if block.height:
+                above = block
+        self.height = above.start + above.height if above else 0
+
+    def _last_shown(self, before: int) -> Block | None:
+        return next((block for block in reversed(self.blocks[:before]) if block.height), None)
+
+    def cut(self, after: Block | None) -> None:
+        """Remove the blocks after one, or all."""
+        del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
+        self.arrange()
 
     def strip(self, row: int, palette: Palette) -> Strip:
         """Return a row, blank between the blocks and after the last."""

@@ -2,86 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from paragone import Channel
 from paragone_tui.cadence import Cadence
-from paragone_tui.transcript.block import GUTTER, Block, Kind, Palette, Tone
+from paragone_tui.transcript.block import GUTTER, Block, Kind
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.rows import difference
+from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of
+from paragone_tui.transcript.typesetter import Typesetter
 
 __all__ = ["Transcript"]
 
 _MEASURE = 100
 """Cells that a row of text takes at most: longer ones are hard to read."""
-_TYPESET_LIMIT = 200_000
-"""Characters beyond which an answer stays as it came: a second of work."""
+_WHEEL = 3
+"""Rows that a notch of the mouse wheel moves."""
 _MORE = " ↓ more "
-_TONES: tuple[str, ...] = (
-    *get_args(Tone),
-    "prompt-mark",
-    "thinking-mark",
-    "note-mark",
-    "error-mark",
-    "code",
-    "accent",
-)
+_NOWHERE = Size(0, 0)
 
 
 class Transcript(Widget, can_focus=True):
     """What was said in a lane, as it is being said.
 
     While the end is in view the view follows it, in strides of several rows; scrolling up lets go.
-    All text is data: it is cleaned, and no markup but an answer's Markdown means anything.
+    All text is data: it is cleaned, and no markup but an answer's Markdown means anything. Blocks
+    may be added before the widget is mounted.
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"transcript--{tone}" for tone in _TONES}
-    DEFAULT_CSS = """
-    Transcript {
-        width: 1fr;
-        height: 1fr;
-        background: $background;
-        color: $foreground;
-    }
-    Transcript > .transcript--prompt-mark { color: $primary; }
-    Transcript > .transcript--prompt { text-style: bold; }
-    Transcript > .transcript--thinking { color: $text-muted; }
-    Transcript > .transcript--thinking-mark { color: $primary-muted; }
-    Transcript > .transcript--note { color: $text-muted; }
-    Transcript > .transcript--note-mark { color: $warning; }
-    Transcript > .transcript--error { color: $text-error; }
-    Transcript > .transcript--error-mark { color: $error; }
-    Transcript > .transcript--log { color: $text-muted; }
-    Transcript > .transcript--hint { color: $foreground; }
-    Transcript > .transcript--mark { color: $primary; }
-    Transcript > .transcript--code { color: $text-secondary; }
-    Transcript > .transcript--accent { color: $primary; }
-    Transcript:ansi {
-        & > .transcript--prompt-mark { color: ansi_blue; }
-        & > .transcript--thinking { color: ansi_bright_black; }
-        & > .transcript--thinking-mark { color: ansi_bright_black; }
-        & > .transcript--note { color: ansi_bright_black; }
-        & > .transcript--note-mark { color: ansi_yellow; }
-        & > .transcript--error { color: ansi_red; }
-        & > .transcript--error-mark { color: ansi_red; }
-        & > .transcript--log { color: ansi_bright_black; }
-        & > .transcript--hint { color: ansi_default; }
-        & > .transcript--mark { color: ansi_blue; }
-        & > .transcript--code { color: ansi_cyan; }
-        & > .transcript--accent { color: ansi_blue; }
-    }
-    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
+    DEFAULT_CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_rows(-1)", "Up", show=False, id="transcript.up"),
         Binding("down,j", "scroll_rows(1)", "Down", show=False, id="transcript.down"),
@@ -97,22 +55,22 @@ class Transcript(Widget, can_focus=True):
         self,
         *,
         markdown: bool = True,
+        fold_thinking: bool = False,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's name for it
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self.following = True
-        """Whether the view goes along with new text."""
-        self._markdown = markdown
+        self._following = True
+        self._fold_thinking = fold_thinking
         self._page = Page()
+        self._open: Block | None = None
         self._top = 0
         self._painted: list[Strip] = []
-        self._laid_out = Size(0, 0)
-        self._palette: dict[str, Style] = {}
-        self._fold = False
+        self._laid_out = _NOWHERE
+        self._palette: Palette = {}
         self._changed: Block | None = None
-        self._typesetting = False
+        self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(lambda: self.call_later(self._flush))
 
     # What is said
@@ -123,54 +81,133 @@ class Transcript(Widget, can_focus=True):
         return self._page.blocks
 
     def add(self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = ()) -> Block:
-        """Put a new block at the end and return it.
+        """Put a whole block at the end and return it.
 
-        `log` lines are shown verbatim and `hint` in plain below the text, as for a crash. An
-        answer or thinking stays open for `extend` until it is finished.
+        Below the text stand `log` lines, verbatim, and a `hint` what to do, as for a crash. A
+        prompt brings the end into view.
         """
         block = Block(kind, hint=hint, log=log)
-        if text:
-            block.append(text)
-        if kind == "thinking":
-            block.folded = self._fold
-        elif kind != "answer":
-            block.finish()
+        block.append(text)
+        self._append(block)
+        self._finish(block)
         if kind == "prompt":
-            self.following = True
-        self._page.add(block)
-        self._touch(block)
+            self._following = True
         return block
 
-    def extend(self, block: Block, text: str) -> None:
-        """Add text to a block that is being written; it is painted on the next beat."""
+    def write(self, text: str, channel: Channel = "answer") -> None:
+        """Add a piece of what is being streamed; it is painted on the next beat.
+
+        The first piece opens a block. A piece on the other channel closes that and opens the next.
+        """
+        if not text:
+            return
+        block = self._open
+        if block is None or block.kind != channel:
+            self.end()
+            block = self._open = Block(channel)
+            self._append(block)
         block.append(text)
         self._touch(block)
 
-    def finish(self, block: Block) -> None:
-        """Close a block; a finished answer is typeset as Markdown."""
+    def end(self) -> None:
+        """Close what is being streamed, if anything is; a finished answer is typeset as Markdown."""
+        block, self._open = self._open, None
+        if block is not None:
+            self._finish(block)
+
+    def rewind(self) -> None:
+        """Remove everything after the last prompt, as before another answer to it."""
+        self.end()
+        prompt = next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
+        self._page.cut(prompt)
+        self._changed = None
+        self._following = True
+        start = prompt.start if prompt else 0
+        self._show(max(self._end, min(self._top, start)))
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._open = self._changed = None
+        self._page = Page()
+        self._top = 0
+        self._following = True
+        self._laid_out = _NOWHERE
+        self.refresh()
+
+    @property
+    def last_answer(self) -> str:
+        """The last answer as it came, without empty lines around it; "" where there is none.
+
+        It has not been cleaned: it is for the clipboard, not for the screen.
+        """
+        pieces: list[str] = []
+        for block in reversed(self.blocks):
+            if block.kind == "answer":
+                pieces.append(block.text)
+            elif block.kind == "prompt" and pieces:
+                break
+        return "".join(reversed(pieces)).strip("\r\n")
+
+    @property
+    def text(self) -> str:
+        """What stands in the view, row by row."""
+        return "\n".join(strip.text.rstrip() for strip in self._painted)
+
+    # How it is shown
+
+    @property
+    def markdown(self) -> bool:
+        """Whether finished answers are typeset as Markdown, or left as they came."""
+        return self._typesetter.wanted
+
+    @markdown.setter
+    def markdown(self, wanted: bool) -> None:
+        if wanted == self._typesetter.wanted:
+            return
+        self._typesetter.wanted = wanted
+        self._rearrange(self._restyle)
+        self._typeset()
+
+    @property
+    def fold_thinking(self) -> bool:
+        """Whether what the model thought is shown as one line, or in full."""
+        return self._fold_thinking
+
+    @fold_thinking.setter
+    def fold_thinking(self, fold: bool) -> None:
+        self._fold_thinking = fold
+        self._rearrange(self._fold)
+
+    def _restyle(self) -> None:
+        for block in self.blocks:
+            block.repaint()
+        if self._laid_out:
+            self._typesetter.set_at_once(self._page, self._palette)
+
+    def _fold(self) -> None:
+        for block in self.blocks:
+            block.folded = self._fold_thinking and block.kind == "thinking"
+
+    def _append(self, block: Block) -> None:
+        block.folded = self._fold_thinking and block.kind == "thinking"
+        self._page.add(block)
+        self._touch(block)
+
+    def _finish(self, block: Block) -> None:
         block.finish()
         self._touch(block)
         self._typeset()
 
-    def clear(self) -> None:
-        """Remove everything."""
-        self._page = Page()
-        self._changed = None
-        self._top = 0
-        self.following = True
-        self._laid_out = Size(0, 0)
-        self.refresh()
-
-    def fold_thinking(self, fold: bool) -> None:
-        """Show what the model thought in full, or as one line."""
-        self._fold = fold
-        self._rearrange(lambda: self._fold_all(fold))
-
-    def _fold_all(self, fold: bool) -> None:
-        for block in self._page.blocks:
-            block.folded = fold and block.kind == "thinking"
+    def _typeset(self) -> None:
+        if self._laid_out:
+            self._typesetter.start(self._page, self._palette, self._rearrange)
 
     # Where the view is
+
+    @property
+    def following(self) -> bool:
+        """Whether the view goes along with new text."""
+        return self._following
 
     @property
     def _end(self) -> int:
@@ -180,8 +217,23 @@ class Transcript(Widget, can_focus=True):
     def to_end(self) -> None:
         """Show the end and follow it."""
         self._flush()
-        self.following = True
+        self._following = True
         self._show(max(self._top, self._end))
+
+    def to_start(self) -> None:
+        """Show the beginning."""
+        self.scroll_rows(-self._page.height)
+
+    def scroll_pages(self, pages: int) -> None:
+        """Move by that many screenfuls, down or up."""
+        self.scroll_rows(pages * max(1, self.size.height - 2))
+
+    def scroll_rows(self, rows: int) -> None:
+        """Move by that many rows, down or up; away from the end, stop following it."""
+        self._flush()
+        top = max(0, min(self._top + rows, max(self._end, self._top)))
+        self._following = top >= self._end
+        self._show(top)
 
     def action_to_end(self) -> None:
         """Show the end and follow it."""
@@ -189,25 +241,23 @@ class Transcript(Widget, can_focus=True):
 
     def action_to_start(self) -> None:
         """Show the beginning."""
-        self.action_scroll_rows(-self._page.height)
+        self.to_start()
 
     def action_scroll_pages(self, pages: int) -> None:
         """Move by that many screenfuls, down or up."""
-        self.action_scroll_rows(pages * max(1, self.size.height - 2))
+        self.scroll_pages(pages)
 
     def action_scroll_rows(self, rows: int) -> None:
-        """Move by that many rows, down or up; away from the end, stop following it."""
-        top = max(0, min(self._top + rows, max(self._end, self._top)))
-        self.following = top >= self._end
-        self._show(top)
+        """Move by that many rows, down or up."""
+        self.scroll_rows(rows)
 
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.action_scroll_rows(-3)
+        self.scroll_rows(-_WHEEL)
 
     def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.action_scroll_rows(3)
+        self.scroll_rows(_WHEEL)
 
     def _show(self, top: int) -> None:
         self._top = top
@@ -222,44 +272,41 @@ class Transcript(Widget, can_focus=True):
             self._cadence.ask()
 
     def _flush(self) -> None:
+        """Put what was said since the last beat in its place, and have it painted."""
         changed, self._changed = self._changed, None
-        if changed is None or not self._laid_out or changed not in self._page.blocks:
+        if changed is None or not self._laid_out:
             return
         self._page.arrange(changed)
-        if self.following and self._page.height > self._top + self.size.height:
-            self._stride()
+        if self._following and self._page.height > self._top + self.size.height:
+            self._top = self._stride()
         self._repaint()
 
-    def _stride(self) -> None:
-        """Move on so far that there is room for more text, with the last prompt still in view if that can be."""
-        height = self.size.height
-        self._top = self._end + max(1, height // 3)
-        prompts = (block.start for block in reversed(self._page.blocks) if block.kind == "prompt")
-        prompt = next(prompts, self._top)
-        if self._end <= prompt - 1 and prompt + height > self._page.height + 1:
-            self._top = prompt
+    def _stride(self) -> int:
+        """Return a top row with room for more text below, and the last prompt still in view if that can be."""
+        prompt = next((block.start for block in reversed(self.blocks) if block.kind == "prompt"), 0)
+        return prompt if prompt > self._end else self._end + max(1, self.size.height // 3)
 
     def _repaint(self) -> None:
-        """Have the cells painted that are not on the screen what they should be."""
-        if not self._laid_out:
-            return
-        width = self.size.width
+        """Have the rows painted that are not on the screen what they should be."""
+        if not self._laid_out or self._laid_out != self.size:
+            return  # it is about to be painted whole
         before, self._painted = self._painted, self._rows()
-        regions = []
-        for y, (old, new) in enumerate(zip(before, self._painted, strict=True)):
-            if old is not new and (span := difference(old, new, width)):
-                regions.append(Region(span[0], y, span[1] - span[0], 1))
+        width = self.size.width
+        regions = [
+            Region(0, y, width, 1)
+            for y, (old, new) in enumerate(zip(before, self._painted, strict=True))
+            if old is not new and old != new
+        ]
         if regions:
             self.refresh(*regions)
 
     def _rows(self) -> list[Strip]:
         top, height = self._top, self.size.height
         rows = [self._page.strip(row, self._palette) for row in range(top, top + height)]
-        if self._page.height > top + height and not self.following and height > 1:
+        if self._page.height > top + height and not self._following and height > 1:
             start = max(0, self.size.width - len(_MORE))
-            rows[-1] = Strip(
-                [*rows[-1].extend_cell_length(start).crop(0, start), Segment(_MORE, self._palette["mark"])]
-            )
+            last = rows[-1].extend_cell_length(start).crop(0, start)
+            rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
         return rows
 
     def render_line(self, y: int) -> Strip:
@@ -271,30 +318,30 @@ class Transcript(Widget, can_focus=True):
     def _lay_out(self) -> None:
         """Wrap everything to the present size, and keep the reader's place."""
         if not self._palette:
-            self._palette = self._styles()
-        place = None if self.following else self._page.place(self._top, self._palette)
+            self._palette = palette_of(self)
+        place = None if self._following else self._page.place(self._top, self._palette)
         self._laid_out = self.size
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
+        self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
-        self._top = (
-            self._end if place is None else max(0, min(self._page.find(place, self._palette), self._end))
-        )
+        top = self._end if place is None else self._page.find(place, self._palette)
+        self._top = max(0, min(top, self._end))
         self._painted = self._rows()
         self._typeset()
 
-    def _rearrange(self, change: Callable[[], None]) -> None:
+    def _rearrange(self, change: Callable[[], object]) -> None:
         """Change the rows of blocks that were there, and keep the reader's place."""
         self._flush()
-        page, palette = self._page, self._palette
+        page = self._page
         if not self._laid_out:
             change()
             return
-        place = page.place(self._top, palette)
+        place = page.place(self._top, self._palette)
         below = page.height - self._top
         change()
         page.arrange()
-        top = page.find(place, palette) if place else 0
-        if self.following:
+        top = page.find(place, self._palette) if place else 0
+        if self._following:
             # What is read is the end, unless all of what changed is in view.
             if place and place.block.height != place.height:
                 top = page.height - below
@@ -303,62 +350,22 @@ class Transcript(Widget, can_focus=True):
             top = min(top, self._end)
         self._show(max(0, top))
 
-    # Styles
-
-    def _styles(self) -> dict[str, Style]:
-        plain = self.rich_style
-        styles = {tone: self.get_component_rich_style(f"transcript--{tone}") for tone in _TONES}
-        styles["answer"] = plain
-        styles["log-mark"] = styles["hint-mark"] = styles["error-mark"]
-        return styles
-
     def notify_style_update(self) -> None:
         """Take over the theme's colours."""
         super().notify_style_update()
         if not self._palette:
             return
-        styles = self._styles()
-        if styles != self._palette:
-            self._palette = styles
-            for block in self._page.blocks:
-                block.repaint()
-            self._laid_out = Size(0, 0)
-            self.refresh()
+        palette = palette_of(self)
+        if palette == self._palette:
+            return
 
-    # Markdown
+        def change() -> None:
+            self._palette = palette
+            self._restyle()
 
-    def _typeset(self) -> None:
-        if self._markdown and not self._typesetting and self._next_to_typeset():
-            self._typesetting = True
-            self.run_worker(self._typeset_all(), group="typeset")
-
-    def _next_to_typeset(self) -> Block | None:
-        if not self._laid_out:
-            return None
-        return next((block for block in reversed(self._page.blocks) if block.wants_typesetting), None)
-
-    async def _typeset_all(self) -> None:
-        """Typeset what is finished, in a thread: the screen goes on meanwhile."""
-        try:
-            while block := self._next_to_typeset():
-                width, palette = self._page.width, self._palette
-                dark = self.app.current_theme.dark
-                strips = await asyncio.to_thread(_typeset_text, block.text, width, palette, dark)
-                if (width, palette) == (self._page.width, self._palette):
-                    self._rearrange(partial(block.set_type, strips))
-        finally:
-            self._typesetting = False
+        self._rearrange(change)
+        self._typeset()
+        self.refresh()
 
     def _on_unmount(self) -> None:
         self._cadence.stop()
-
-
-def _typeset_text(text: str, width: int, palette: Palette, dark: bool) -> tuple[Strip, ...] | None:
-    if len(text) > _TYPESET_LIMIT:
-        return None
-    from paragone_tui.transcript.markdown import typeset  # not before it is needed: 0.2 s
-
-    try:
-        return typeset(text, width, palette, dark=dark)
-    except Exception:  # noqa: BLE001 - hostile text at the edge of a lane: better plain than gone
-        return None

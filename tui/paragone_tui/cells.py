@@ -1,0 +1,124 @@
+"""The cells of a terminal: what stands in each, how it looks, and the sequences that make it look so."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+from unicodedata import category
+
+from rich.cells import split_graphemes
+from rich.color import ColorSystem
+from rich.style import Style
+from textual.strip import Strip
+
+__all__ = ["BLANK", "Cell", "Look", "Pen", "cells_of", "is_doubtful"]
+
+Look: TypeAlias = tuple[int, str, str]
+"""Attributes as bits in rich's order, and the SGR codes of the foreground and the background."""
+Cell: TypeAlias = tuple[str, Look]
+"""What stands in a cell; "" is the right half of a wide character."""
+
+BLANK = " "
+_PLAIN: Look = (0, "", "")
+_ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
+_MARKED = 0b1_1111_0111_1000
+"""The attributes that show on a blank: underlines, blinking, reverse, strike, frames, overline."""
+
+_FLAG = range(0x1F1E6, 0x1F200)
+_JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+
+
+@lru_cache(maxsize=4096)
+def _look(style: Style, colors: ColorSystem) -> Look:
+    fore, back = style.color, style.bgcolor
+    return (
+        style._attributes & style._set_attributes,
+        ";".join(fore.downgrade(colors).get_ansi_codes()) if fore and not fore.is_default else "",
+        ";".join(back.downgrade(colors).get_ansi_codes(foreground=False))
+        if back and not back.is_default
+        else "",
+    )
+
+
+def cells_of(strip: Strip, colors: ColorSystem | None) -> list[Cell]:
+    """Return the cells of a strip, all plain where the terminal has no colours.
+
+    Blanks that look alike are equal: a blank has no foreground.
+    """
+    cells: list[Cell] = []
+    for text, style, control in strip:
+        if control or not text:
+            continue
+        look = _look(style, colors) if style and colors else _PLAIN
+        blank = (BLANK, look if look[0] & _MARKED else (0, "", look[2]))
+        if text.isascii():
+            cells += [blank if character == BLANK else (character, look) for character in text]
+            continue
+        for start, end, width in split_graphemes(text)[0]:
+            grapheme = text[start:end]
+            if grapheme == BLANK:
+                cells.append(blank)
+            elif width:
+                cells.append((grapheme, look))
+                cells += [("", look)] * (width - 1)
+            _join(cells, grapheme if not width else "")
+    return cells
+
+
+def _join(cells: list[Cell], mark: str) -> None:
+    """Join a mark without a cell of its own to the character before it, and two halves of a flag."""
+    at = len(cells) - 1
+    if mark:
+        while at >= 0 and not cells[at][0]:
+            at -= 1
+        if at >= 0:
+            cells[at] = cells[at][0] + mark, cells[at][1]
+    elif at > 0 and all(len(text) == 1 and ord(text) in _FLAG for text, _ in cells[at - 1 :]):
+        cells[at - 1] = cells[at - 1][0] + cells[at][0], cells[at - 1][1]
+        cells[at] = "", cells[at][1]
+
+
+@lru_cache(maxsize=4096)
+def is_doubtful(grapheme: str) -> bool:
+    """Tell whether terminals disagree on how wide a grapheme is.
+
+    Those are flags, and what joiners, selectors, skin tones and spacing marks make.
+    """
+    return len(grapheme) > 1 and (
+        not _JOINING.isdisjoint(grapheme) or any(category(mark) not in ("Mn", "Me") for mark in grapheme[1:])
+    )
+
+
+class Pen:
+    """The colours and attributes that the terminal writes in, at first its own."""
+
+    def __init__(self, colors: str | None) -> None:
+        self.colors = ColorSystem[colors.upper()] if colors else None
+        """The colours that the terminal has; None where it knows no such sequences."""
+        self._look = _PLAIN
+
+    def take(self, cell: Cell) -> str:
+        """Return the sequence after which the cell's text looks as it should."""
+        text, look = cell
+        if look == self._look:
+            return ""
+        old_attributes, old_fore, old_back = self._look
+        attributes, fore, back = look
+        if text == BLANK and back == old_back and not (attributes | old_attributes) & _MARKED:
+            return ""
+        self._look = look
+        codes = []
+        if old_attributes & ~attributes:
+            codes.append("")  # nothing is shorter than 0, and means it
+            old_attributes, old_fore, old_back = 0, "", ""
+        added = attributes & ~old_attributes
+        codes += [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
+        if fore != old_fore:
+            codes.append(fore or "39")
+        if back != old_back:
+            codes.append(back or "49")
+        return f"\x1b[{';'.join(codes)}m"
+
+    def lift(self) -> str:
+        """Return the sequence that gives the terminal its own colours back."""
+        return "\x1b[m" if self._look != _PLAIN else ""

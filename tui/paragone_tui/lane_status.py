@@ -1,0 +1,199 @@
+"""The status line of a lane: what its engine does, how fast, and how full its context is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paragone_tui.cadence import Cadence
+from paragone_tui.clean import visible
+
+__all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
+
+LaneState: TypeAlias = Literal[
+    "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
+]
+
+_EVERY = 0.5
+"""Seconds between two changes of the figures: more cannot be read."""
+_WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
+_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
+_BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatusInfo:
+    """What a lane's status line says. None and 0 are left out."""
+
+    engine: str = ""
+    state: LaneState = "empty"
+    loaded: float | None = None
+    """How much of the model is loaded, from 0 to 1."""
+    prompt_done: int = 0
+    """Tokens of the prompt that have been processed."""
+    prompt_total: int = 0
+    tokens: int = 0
+    """Tokens written."""
+    tokens_per_s: float | None = None
+    ttft_s: float | None = None
+    """Seconds to the first token."""
+    context_used: int = 0
+    """Tokens in the context window."""
+    context_size: int = 0
+
+
+class LaneStatus(Widget):
+    """One line: a new state is painted at once, new figures at most twice a second."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"lane-status--{tone}" for tone in ("engine", "busy", "bad", "figure")
+    }
+    DEFAULT_CSS = """
+    LaneStatus {
+        width: 1fr;
+        height: 1;
+        background: $background;
+        color: $text-muted;
+    }
+    LaneStatus > .lane-status--engine { text-style: bold; color: $foreground; }
+    LaneStatus > .lane-status--busy { color: $primary; }
+    LaneStatus > .lane-status--bad { color: $text-error; }
+    LaneStatus > .lane-status--figure { color: $text-muted; }
+    LaneStatus:ansi {
+        color: ansi_bright_black;
+        & > .lane-status--engine { color: ansi_default; }
+        & > .lane-status--busy { color: ansi_blue; }
+        & > .lane-status--bad { color: ansi_red; }
+        & > .lane-status--figure { color: ansi_bright_black; }
+    }
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's name for it
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._info = LaneStatusInfo()
+        self._painted = Strip([], 0)
+        self._width = 0
+        self._cadence = Cadence(lambda: self.call_later(self._repaint), _EVERY)
+
+    @property
+    def text(self) -> str:
+        """What it says at the present width."""
+        return self._strip().text.rstrip()
+
+    def show(self, info: LaneStatusInfo) -> None:
+        """Say this; a new state at once, new figures in their time."""
+        before, self._info = self._info, info
+        if not self.is_mounted or info == before:
+            return
+        if (info.state, info.engine) == (before.state, before.engine):
+            self._cadence.ask()
+        else:
+            self._repaint()
+
+    def _repaint(self) -> None:
+        if self._width != self.size.width:
+            return  # it is about to be painted whole
+        before, self._painted = self._painted, self._strip()
+        if before != self._painted:
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line."""
+        if self._width != self.size.width:
+            self._width = self.size.width
+            self._painted = self._strip()
+        return self._painted
+
+    def notify_style_update(self) -> None:
+        """Take over the theme's colours."""
+        super().notify_style_update()
+        self._width = 0
+
+    def _on_unmount(self) -> None:
+        self._cadence.stop()
+
+    def _strip(self) -> Strip:
+        info, width = self._info, self.size.width
+        style = self.rich_style
+        tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
+        state_style = self.get_component_rich_style(f"lane-status--{tone}")
+        engine = visible(info.engine).replace("\n", " ")
+        # The parts, the dearest first; what finds no room is left out.
+        room = width - 2
+        state = [Segment(_WORDS.get(info.state, info.state), state_style)]
+        room -= _cells(state)
+        shown = _ellipsis(engine, max(room - 3, 0)) if engine else ""
+        left = [Segment(" ", style)]
+        if shown:
+            left += [
+                Segment(shown, self.get_component_rich_style("lane-status--engine")),
+                Segment("  ", style),
+            ]
+            room -= cell_len(shown) + 2
+        left += state
+        right: list[Segment] = []
+        for part in self._figures(info, style, state_style):
+            if _cells(part) + 2 <= room:
+                right += [Segment("  ", style), *part]
+                room -= _cells(part) + 2
+        blank = max(0, width - 1 - _cells(left) - _cells(right))
+        return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)])
+
+    def _figures(self, info: LaneStatusInfo, style: Style, busy: Style) -> Iterator[list[Segment]]:
+        if info.state == "loading" and info.loaded is not None:
+            yield [Segment(f"{info.loaded:4.0%}", style)]
+            yield _bar(info.loaded, busy)
+        elif info.state == "reading" and info.prompt_total:
+            yield [Segment(f"{info.prompt_done:,}/{info.prompt_total:,}", style)]
+            yield _bar(info.prompt_done / info.prompt_total, busy)
+        elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
+            if info.tokens_per_s:
+                yield [Segment(_rate(info.tokens_per_s), style)]
+            if info.context_size:
+                yield [Segment(f"context {info.context_used:,}/{info.context_size:,}", style)]
+            if info.ttft_s is not None:
+                yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
+            if info.tokens:
+                yield [Segment(f"{info.tokens:,} tokens", style)]
+
+
+def _cells(segments: list[Segment]) -> int:
+    return sum(cell_len(text) for text, _, _ in segments)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.0f} tok/s" if rate >= 100 else f"{rate:.1f} tok/s"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _ellipsis(text: str, cells: int) -> str:
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 1 else ""
+
+
+def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:
+    """Return a bar in eighths of a cell."""
+    eighths = round(max(0.0, min(1.0, fraction)) * cells * 8)
+    full, rest = divmod(eighths, 8)
+    filled = "█" * full + (_EIGHTHS[rest] if rest else "")
+    track = style + Style(dim=True)
+    return [Segment(filled, style), Segment("░" * (cells - len(filled)), track)]

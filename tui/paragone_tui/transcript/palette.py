@@ -1,0 +1,71 @@
+"""The colours of a transcript, from the theme's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from rich.style import Style
+from textual.widget import Widget
+
+__all__ = ["COMPONENTS", "CSS", "Palette", "Tone", "palette_of"]
+
+Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
+Palette: TypeAlias = Mapping[str, Style]
+"""The style of each tone, of the mark beside it (`prompt-mark`), of `accent`, `code` and `more`."""
+
+_STYLED = (
+    "prompt",
+    "prompt-mark",
+    "thinking",
+    "thinking-mark",
+    "note",
+    "note-mark",
+    "caution",
+    "caution-mark",
+    "error",
+    "error-mark",
+    "log",
+    "log-mark",
+    "hint",
+    "hint-mark",
+    "code",
+    "accent",
+    "more",
+)
+COMPONENTS: frozenset[str] = frozenset(f"transcript--{name}" for name in _STYLED)
+CSS = """
+Transcript {
+    width: 1fr;
+    height: 1fr;
+    background: $background;
+    color: $foreground;
+    & > .transcript--prompt { text-style: bold; }
+    & > .transcript--prompt-mark, & > .transcript--accent, & > .transcript--more { color: $primary; }
+    & > .transcript--thinking, & > .transcript--thinking-mark { color: $text-muted; }
+    & > .transcript--note, & > .transcript--note-mark { color: $text-muted; }
+    & > .transcript--caution, & > .transcript--caution-mark { color: $text-warning; }
+    & > .transcript--error, & > .transcript--error-mark { color: $text-error; }
+    & > .transcript--log { color: $text-muted; }
+    & > .transcript--log-mark { color: $text-error; }
+    & > .transcript--hint-mark { color: $primary; }
+    & > .transcript--code { color: $text-secondary; }
+}
+Transcript:ansi {
+    & > .transcript--prompt-mark, & > .transcript--accent, & > .transcript--more { color: ansi_blue; }
+    & > .transcript--thinking, & > .transcript--thinking-mark { color: ansi_bright_black; }
+    & > .transcript--note, & > .transcript--note-mark { color: ansi_bright_black; }
+    & > .transcript--caution, & > .transcript--caution-mark { color: ansi_yellow; }
+    & > .transcript--error, & > .transcript--error-mark { color: ansi_red; }
+    & > .transcript--log { color: ansi_bright_black; }
+    & > .transcript--log-mark { color: ansi_red; }
+    & > .transcript--hint-mark { color: ansi_blue; }
+    & > .transcript--code { color: ansi_cyan; }
+}
+"""
+
+
+def palette_of(transcript: Widget) -> Palette:
+    """Return the styles that the theme now gives a transcript."""
+    styles = {name: transcript.get_component_rich_style(f"transcript--{name}") for name in _STYLED}
+    return {"answer": transcript.rich_style, **styles}

@@ -1,0 +1,90 @@
+"""Finished answers are typeset as Markdown in a thread: the screen goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paragone_tui.transcript.block import Block
+from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.palette import Palette
+
+__all__ = ["Typesetter"]
+
+_LIMIT = 200_000
+"""Characters beyond which an answer stays as it came: a second of work."""
+_AT_ONCE = 8_000
+"""Characters that are typeset while the screen waits: some 15 ms of work."""
+_MODULE = "paragone_tui.transcript.markdown"
+
+_Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
+
+
+class Typesetter:
+    """Typesets the answers of a page, the newest first, while its widget is on the screen."""
+
+    def __init__(self, widget: Widget, wanted: bool) -> None:
+        self.wanted = wanted
+        """Whether answers are to be typeset."""
+        self._widget = widget
+        self._page: Page | None = None
+        self._palette: Palette = {}
+        self._running = False
+
+    def start(self, page: Page, palette: Palette, rearrange: _Rearrange) -> None:
+        """See to it that the page's finished answers are typeset; changes go through `rearrange`."""
+        self._page, self._palette = page, palette
+        if not self._running and self._next():
+            self._running = True
+            self._widget.run_worker(self._run(rearrange), group="typeset")
+
+    def set_at_once(self, page: Page, palette: Palette) -> None:
+        """Typeset the newest answers before they are painted, so that a new width or theme does not flicker."""
+        if not self.wanted or _MODULE not in sys.modules:
+            return
+        room = _AT_ONCE
+        for block in reversed(page.blocks):
+            if block.wants_typesetting:
+                room -= len(block.text)
+                if room < 0:
+                    break
+                block.set_type(_typeset(block.text, page.width, palette, self._dark))
+        page.arrange()
+
+    @property
+    def _dark(self) -> bool:
+        return self._widget.app.current_theme.dark
+
+    def _next(self) -> Block | None:
+        if not self.wanted or self._page is None:
+            return None
+        return next((block for block in reversed(self._page.blocks) if block.wants_typesetting), None)
+
+    async def _run(self, rearrange: _Rearrange) -> None:
+        try:
+            while block := self._next():
+                page, palette = self._page, self._palette
+                assert page is not None  # or there would be no block
+                width = page.width
+                rows = await asyncio.to_thread(_typeset, block.text, width, palette, self._dark)
+                if self.wanted and (page, width, palette) == (self._page, page.width, self._palette):
+                    rearrange(partial(block.set_type, rows))
+        finally:
+            self._running = False
+
+
+def _typeset(text: str, width: int, palette: Palette, dark: bool) -> tuple[Strip, ...] | None:
+    if len(text) > _LIMIT:
+        return None
+    from paragone_tui.transcript.markdown import typeset  # not before it is needed: 0.2 s
+
+    try:
+        return typeset(text, width, palette, dark=dark)
+    except Exception:  # noqa: BLE001 - hostile text at the edge of a lane: better plain than gone
+        return None
