@@ -7,9 +7,10 @@ import os
 import re
 from pathlib import Path
 
+from paragone import ParagoneError
 from paragone_workbench.paths import log_folder, private_folder
 
-__all__ = ["engine_log"]
+__all__ = ["crash_report", "engine_log"]
 
 _KEPT = 50
 _numbers = itertools.count(1)
@@ -32,3 +33,15 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # another copy of the program may have dropped it
         return 0.0
+
+
+def crash_report(text: str) -> str:
+    """Keep a report of a mistake in the program, and return where it is, as the end of a sentence."""
+    try:
+        path = engine_log("paragone-crash")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 (the descriptor carries the mode)
+            file.write(text)
+    except (OSError, ParagoneError):
+        return "the report of it could not be written."
+    return f"the report for its makers is in {path}."

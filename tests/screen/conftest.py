@@ -1,0 +1,109 @@
+"""The whole screen under Textual's pilot, with engines of the rogue double in real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from paragone_tui.app import ParagoneApp
+from paragone_workbench import config
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.paths import state_file
+from paragone_workbench.state import State
+
+PATIENCE = 20.0
+
+
+class Screen:
+    """The program, and what a person would see of it."""
+
+    def __init__(self, app: ParagoneApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {PATIENCE:.0f} s: {what or condition}\n{self.text}")
+            await self.pilot.pause()
+            await asyncio.sleep(0.02)
+        await self.pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        await self.press(*("space" if character == " " else character for character in text))
+
+    async def ask(self, text: str) -> None:
+        """Send a prompt, once every engine is there."""
+        await self.until(lambda: all(not lane.is_opening for lane in self.lanes), "engines open")
+        await self.type(text)
+        await self.press("enter")
+
+    async def answered(self) -> None:
+        await self.until(lambda: not self.app.lanes.session.is_busy, "answers end")
+
+    @property
+    def lanes(self):
+        return self.app.lanes.session.lanes
+
+    @property
+    def columns(self):
+        return self.app.lanes.columns
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen, row by row."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in lines)
+
+    @property
+    def told(self) -> str:
+        """What notifications say."""
+        return "\n".join(note.message for note in self.app._notifications)
+
+
+@pytest.fixture
+def start():
+    """Start the program: `async with start(rogue("steady"), size=(100, 30)) as screen`."""
+
+    @contextlib.asynccontextmanager
+    async def begin(
+        *definitions: EngineDefinition,
+        size: tuple[int, int] = (100, 30),
+        settings: str | None = None,
+        remembered: bool = False,
+        mode: str = "parallel",
+        system: str = "",
+    ) -> AsyncIterator[Screen]:
+        state = State(state_file())
+        path = None
+        if settings is not None:
+            path = Path(state_file()).parent / "config.toml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(settings, encoding="utf-8")
+        app = ParagoneApp(
+            config=config.load(path, state=state),
+            state=state,
+            definitions=None if remembered else definitions,
+            mode=mode,
+            system=system,
+        )
+        async with app.run_test(size=size) as pilot:
+            screen = Screen(app, pilot)
+            try:
+                await screen.until(lambda: app.store is not None, "the store opens")
+                yield screen
+            finally:
+                await app.action_quit()
+
+    return begin

@@ -1,0 +1,129 @@
+"""One prompt, typed once, streams into every lane."""
+
+import pytest
+from rogue_backend.definitions import rogue
+
+
+async def test_one_prompt_goes_to_both_lanes(start):
+    async with start(rogue("steady", "left"), rogue("wide", "right")) as screen:
+        await screen.ask("hello there")
+        await screen.answered()
+        assert screen.text.count("hello there") == 2
+        assert "word19" in screen.text
+        assert "語19😀" in screen.text
+        assert [lane.state for lane in screen.lanes] == ["done", "done"]
+        assert screen.app.lanes.composer.text == ""
+
+
+async def test_a_prompt_may_have_several_lines(start):
+    async with start(rogue("steady")) as screen:
+        await screen.type("one")
+        await screen.press("ctrl+j")
+        await screen.type("two")
+        await screen.press("enter")
+        await screen.answered()
+        (prompt,) = screen.app.lanes.session.prompts
+        assert prompt.text == "one\ntwo"
+
+
+async def test_a_prompt_sent_while_engines_load_is_answered(start):
+    async with start(rogue("steady", load_s=0.5)) as screen:
+        await screen.type("hello")
+        await screen.press("enter")
+        assert screen.lanes[0].state == "loading"
+        await screen.answered()
+        assert "word19" in screen.text
+
+
+async def test_what_is_blank_is_not_sent(start):
+    async with start(rogue("steady")) as screen:
+        await screen.type("  ")
+        await screen.press("enter")
+        assert screen.app.lanes.session.prompts == []
+
+
+async def test_a_prompt_while_answers_come_waits_in_the_composer(start):
+    async with start(rogue("steady", rate=10, max_tokens=1000)) as screen:
+        await screen.ask("first")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.type("second")
+        await screen.press("enter")
+        assert screen.app.lanes.composer.text == "second"
+        assert "esc" in screen.told
+
+
+@pytest.mark.parametrize(
+    ("key", "states"), [("escape", ["stopped", "stopped"]), ("f8", ["stopped", "writing"])]
+)
+async def test_stopping_keeps_what_came(start, key, states):
+    slow = {"rate": 20, "max_tokens": 2000}
+    async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: all(lane.run and "word2" in lane.run.text for lane in screen.lanes))
+        await screen.press(key)
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == states)
+        assert "word2" in screen.columns[0].transcript.text
+        assert "Stopped." in screen.columns[0].transcript.text
+
+
+async def test_answer_again_takes_the_place_of_the_answer(start):
+    async with start(rogue("steady", max_tokens=3)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("f5")
+        await screen.answered()
+        transcript = screen.columns[0].transcript
+        assert [block.kind for block in transcript.blocks if block.kind in ("prompt", "answer")] == [
+            "prompt",
+            "answer",
+        ]
+        assert transcript.text.count("word1") == 1
+
+
+async def test_in_turn_the_second_lane_waits(start):
+    slow = {"rate": 20, "max_tokens": 8}
+    async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow), mode="sequential") as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        assert screen.lanes[1].state == "waiting"
+        await screen.answered()
+        assert [lane.state for lane in screen.lanes] == ["done", "done"]
+
+
+async def test_earlier_prompts_come_back(start):
+    async with start(rogue("steady", max_tokens=2)) as screen:
+        for text in ("one", "two"):
+            await screen.ask(text)
+            await screen.answered()
+        await screen.type("draft")
+        composer = screen.app.lanes.composer
+        await screen.press("ctrl+up")
+        assert composer.text == "two"
+        await screen.press("ctrl+up", "ctrl+up")
+        assert composer.text == "one"
+        await screen.press("ctrl+down", "ctrl+down")
+        assert composer.text == "draft"
+
+
+async def test_a_cut_answer_says_so(start):
+    async with start(rogue("steady", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "max_tokens" in screen.text
+
+
+async def test_the_status_line_has_the_figures(start):
+    async with start(rogue("steady"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        status = screen.columns[0].status.text
+        assert "steady" in status
+        assert "done" in status
+        assert "tok/s" in status
+        assert "/4,096" in status
+        assert "20 tokens" in status
+
+
+async def test_cautions_of_a_model_are_shown(start):
+    async with start(rogue("cautious")) as screen:
+        await screen.until(lambda: "fails on cue" in screen.text)

@@ -1,0 +1,104 @@
+"""Engines that fail: the lane says why, the other goes on, and one key starts the engine again."""
+
+import pytest
+from rogue_backend.definitions import rogue
+
+SENTENCES = {
+    "killed": "ended by SIGKILL",
+    "null": "ended by SIGSEGV",
+    "abort": "ended by SIGABRT",
+    "exit": "exit code 3",
+    "torn": "ended by itself with exit code 0",
+    "garbage": "sent something unreadable",
+    "orphan": "exit code 4",
+}
+
+
+@pytest.mark.parametrize("model", SENTENCES)
+async def test_a_crash_stays_in_its_lane(start, model):
+    async with start(rogue(model, rate=50), rogue("steady", rate=200), size=(160, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        broken, steady = screen.columns
+        assert broken.lane.state == "crashed"
+        assert SENTENCES[model] in " ".join(broken.transcript.text.split())
+        assert "word" in broken.lane.runs[screen.app.lanes.session.prompts[0]].text
+        assert steady.lane.state == "done"
+        assert "word19" in steady.transcript.text
+        assert "f7 starts the engine again" in " ".join(broken.transcript.text.split())
+        await screen.press("f7")
+        await screen.until(lambda: broken.lane.state == "ready", "the engine starts again")
+        await screen.press("f5")
+        await screen.answered()
+        assert "word4" in broken.transcript.text
+
+
+async def test_the_card_shows_what_the_library_said(start):
+    async with start(rogue("abort"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "GGML_ASSERT(false) failed" in screen.text
+
+
+async def test_an_engine_that_does_not_stop_is_ended(start):
+    async with start(rogue("deaf"), rogue("steady", rate=50, max_tokens=200), size=(160, 30)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].run and "word4" in screen.lanes[0].run.text)
+        await screen.press("f8")
+        await screen.until(lambda: screen.lanes[0].state == "crashed", "the deaf engine is ended")
+        assert "did not stop" in " ".join(screen.columns[0].transcript.text.split())
+        assert "word4" in screen.columns[0].transcript.text
+        await screen.answered()
+        assert screen.lanes[1].state == "done"
+
+
+async def test_a_mistake_of_an_engine_is_a_sentence(start):
+    async with start(rogue("raises"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "the kernel image is unhappy" in screen.text
+        assert "Traceback" not in screen.text
+        assert screen.lanes[0].state == "failed"
+
+
+async def test_a_megabyte_of_prints_reaches_no_screen(start):
+    async with start(rogue("loud"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "word19" in screen.text
+        assert "ooooo" not in screen.text
+        assert "printed from Python" not in screen.text
+
+
+async def test_what_a_model_says_never_steers_the_terminal(start):
+    async with start(rogue("escapes", "[bold]name\x1b[2J"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "\x1b" not in screen.text
+        assert "\u202e" not in screen.text
+        assert "[bold]mark[/bold]" in screen.text
+        assert "[bold]name␛[2J" in screen.columns[0].status.text
+
+
+async def test_an_engine_that_cannot_be_opened_says_why(start):
+    async with start(rogue("nonsense"), rogue("steady"), size=(160, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "There is no model 'nonsense'" in " ".join(screen.columns[0].transcript.text.split())
+        assert screen.lanes[0].state == "failed"
+        assert screen.lanes[1].state == "done"
+
+
+async def test_a_prompt_without_any_engine_stays_in_the_composer(start):
+    async with start(rogue("nonsense")) as screen:
+        await screen.ask("go")
+        assert screen.app.lanes.composer.text == "go"
+        assert "No engine is running" in screen.told
+
+
+async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
+    async with start(rogue("steady", context=3), size=(120, 30)) as screen:
+        await screen.ask("one two three four")
+        await screen.answered()
+        assert "The prompt has 5 tokens, the context 3." in screen.text
+        assert screen.lanes[0].is_open

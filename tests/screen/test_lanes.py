@@ -1,0 +1,212 @@
+"""Lanes come, go, change their engines and find their place."""
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone_tui.commands import COMMANDS
+from paragone_workbench.paths import state_file
+from paragone_workbench.state import State
+
+
+async def test_without_lanes_the_picker_opens(start):
+    async with start() as screen:
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.press("escape")
+        assert "No lane yet" in screen.text
+
+
+async def test_a_lane_is_added_by_writing_an_engine(start):
+    async with start(rogue("steady", "first")) as screen:
+        await screen.press("f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 2)
+        await screen.ask("go")
+        await screen.answered()
+        assert [lane.state for lane in screen.lanes] == ["done", "done"]
+
+
+async def test_the_picker_lists_engines_and_says_why_not(start):
+    settings = """
+[engines.mine]
+backend = "rogue"
+model = "steady"
+
+[engines.elsewhere]
+backend = "rogue"
+model = "steady"
+python = "/nowhere/python"
+
+[engines.unknown]
+backend = "nothing_such"
+model = "x"
+"""
+    async with start(rogue("steady", "first"), settings=settings, size=(140, 40)) as screen:
+        await screen.press("f3")
+        await screen.until(lambda: "/nowhere/python cannot be started" in screen.text)
+        assert "There is no backend 'nothing_such'" in screen.text
+        await screen.type("mine")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 2)
+        assert screen.lanes[1].definition.name == "mine"
+
+
+async def test_six_lanes_are_the_most(start):
+    async with start(*(rogue("steady", f"n{number}") for number in range(6)), size=(300, 100)) as screen:
+        await screen.press("f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: "6 lanes already" in screen.told)
+        assert len(screen.columns) == 6
+        assert all(column.display for column in screen.columns)
+
+
+async def test_an_engine_is_changed_in_mid_conversation(start):
+    async with start(rogue("steady", max_tokens=3)) as screen:
+        await screen.ask("first")
+        await screen.answered()
+        await screen.press("f4")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: screen.lanes[0].definition.model == "wide")
+        await screen.ask("second")
+        await screen.answered()
+        text = screen.columns[0].transcript.text
+        assert "word2" in text
+        assert "From here on: wide" in text
+        assert "語19" in text
+
+
+async def test_closing_a_lane_frees_its_engine(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await screen.until(lambda: all(lane.is_open for lane in screen.lanes))
+        gone = screen.lanes[0]
+        await screen.press("f9")
+        await screen.until(lambda: len(screen.columns) == 1)
+        assert not gone.is_open
+        assert screen.lanes[0].definition.name == "b"
+
+
+async def test_zoom_shows_the_current_lane_alone(start):
+    async with start(rogue("steady", "aleph"), rogue("steady", "beth")) as screen:
+        await screen.press("f2")
+        assert [column.display for column in screen.columns] == [True, False]
+        assert "1/2 aleph" in screen.text
+        await screen.press("tab")
+        assert [column.display for column in screen.columns] == [False, True]
+        await screen.press("f2")
+        assert all(column.display for column in screen.columns)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (300, 100)])
+async def test_every_size_shows_the_current_lane_and_the_composer(start, size):
+    async with start(*(rogue("wide", f"lane-{number}") for number in range(6)), size=size) as screen:
+        await screen.ask("hello")
+        await screen.answered()
+        shown = [column for column in screen.columns if column.display]
+        assert len(shown) == min(6, size[0] // 24)
+        assert all("語" in column.transcript.text for column in shown)
+        await screen.pilot.resize_terminal(80, 24)
+        await screen.until(lambda: sum(column.display for column in screen.columns) == 3)
+        assert "語" in screen.text
+
+
+async def test_a_new_conversation_begins_empty(start):
+    async with start(rogue("steady")) as screen:
+        await screen.ask("secret words")
+        await screen.answered()
+        await screen.press("ctrl+n")
+        assert "secret words" not in screen.text
+        assert screen.app.lanes.session.prompts == []
+        await screen.ask("again")
+        await screen.answered()
+        assert len(screen.app.store.conversations()) == 2
+
+
+async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
+    async with start(rogue("steady", "a", max_tokens=3), rogue("steady", "b", max_tokens=3)) as screen:
+        await screen.ask("about whales")
+        await screen.answered()
+        await screen.press("ctrl+n")
+        await screen.ask("about birds")
+        await screen.answered()
+        await screen.press("ctrl+o")
+        await screen.until(lambda: "about whales" in screen.text)
+        await screen.type("whales")
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "LanesScreen")
+        await screen.until(lambda: "about whales" in screen.text)
+        assert "about birds" not in screen.text
+        await screen.ask("more")
+        await screen.answered()
+        (_, whales) = screen.app.store.conversations()[::-1]
+        assert whales.prompts == 2
+
+
+async def test_the_lanes_of_last_time_are_there_again(start):
+    async with start(rogue("steady", "steady"), rogue("wide", "wide")):
+        pass
+    assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
+    async with start(remembered=True) as screen:
+        assert [lane.definition.model for lane in screen.lanes] == ["steady", "wide"]
+
+
+async def test_thinking_is_folded_for_all_lanes(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("f6")
+        assert screen.columns[0].transcript.fold_thinking is True
+
+
+async def test_copying_takes_the_raw_answer(start):
+    async with start(rogue("steady", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("ctrl+y")
+        assert screen.app.clipboard == "word0 word1 "
+
+
+async def test_scrolling_reaches_both_ends(start):
+    async with start(rogue("steady", max_tokens=2000, rate=100000), size=(60, 15)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("ctrl+home")
+        assert "word0" in screen.text
+        await screen.press("ctrl+end")
+        assert "word1999" in screen.text
+        await screen.press("pageup")
+        assert "word1999" not in screen.text
+
+
+async def test_help_lists_the_keys_in_force(start):
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 60)) as screen:
+        await screen.press("f1")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
+        for command in COMMANDS:
+            assert command.id in screen.text
+        assert "^g" in screen.text
+        await screen.press("escape")
+        await screen.press("ctrl+g")
+        assert screen.app.lanes._zoomed
+
+
+async def test_an_unknown_command_in_keys_is_told_of_with_its_line(start):
+    async with start(rogue("steady"), settings='[keys]\n\nzooom = "ctrl+g"\n') as screen:
+        await screen.until(lambda: "config.toml:3" in screen.told)
+        assert "'zoom'" in screen.told
+
+
+async def test_every_command_is_in_the_palette(start):
+    async with start(rogue("steady")) as screen:
+        titles = {command.title for command in screen.app.get_system_commands(screen.app.lanes)}
+        wanted = {command.title for command in COMMANDS if command.id not in ("palette", "send", "newline")}
+        assert wanted <= titles
+        await screen.press("ctrl+p")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "CommandPalette")
+
+
+async def test_a_theme_that_is_not_there_is_told_of(start):
+    async with start(rogue("steady"), settings='[ui]\ntheme = "mauve"\n') as screen:
+        await screen.until(lambda: "'mauve'" in screen.told)

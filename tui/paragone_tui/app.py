@@ -1,0 +1,246 @@
+"""The program on the screen: what it starts with, and what holds for all its screens."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from paragone import ParagoneError
+from paragone_tui.commands import COMMANDS, keys_in_force
+from paragone_tui.lanes_screen import LanesScreen
+from paragone_workbench.definitions import EngineDefinition, choose
+from paragone_workbench.registry import Registry
+from paragone_workbench.session import Mode, Session
+from paragone_workbench.settings import Config
+from paragone_workbench.state import State
+
+if TYPE_CHECKING:
+    from paragone_workbench.store import Store
+
+__all__ = ["ParagoneApp", "run_screen"]
+
+
+def run_screen(
+    *,
+    config: Config,
+    state: State,
+    definitions: Sequence[EngineDefinition] | None,
+    mode: Mode,
+    system: str,
+    demo: bool = False,
+) -> int:
+    """Show the screen until the user leaves it, and return the exit code.
+
+    `definitions` are the engines to start with; None for those of the config, or of last time.
+    """
+    app = ParagoneApp(
+        config=config, state=state, definitions=definitions, mode=mode, system=system, demo=demo
+    )
+    app.run()
+    return app.return_code or 0
+
+
+class ParagoneApp(App[None]):
+    """Lanes of engines, side by side."""
+
+    TITLE = "paragone"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+    CSS = "Toast { max-width: 80; }"
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        state: State,
+        definitions: Sequence[EngineDefinition] | None,
+        mode: Mode,
+        system: str,
+        demo: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.state = state
+        self.user_keys = {key: keys for key, keys in config.keys.items() if key in _IDS}
+        self.keys = keys_in_force(self.user_keys)
+        self.registry = Registry()
+        self.store: Store | None = None
+        self._demo = demo
+        self._remembers = not demo
+        self._session = Session(self.registry, system=system, mode=mode, on_problem=self.complain)
+        self._problems: list[str] = [*config.warnings]
+        for definition in self._first(definitions):
+            self._session.add_lane(definition)
+        self.set_keymap(self.user_keys)
+
+    def _first(self, definitions: Sequence[EngineDefinition] | None) -> Sequence[EngineDefinition]:
+        if definitions is not None or self._demo:
+            return definitions or ()
+        try:
+            return choose(self.config.lanes.start, self.config.engines)
+        except ParagoneError as error:
+            self._problems.append(str(error))
+            return ()
+
+    def get_default_screen(self) -> Screen[None]:
+        """The lanes."""
+        self.lanes = LanesScreen(self._session, markdown=self.config.ui.markdown)
+        return self.lanes
+
+    def on_mount(self) -> None:
+        """Begin, once the screen can be seen."""
+        self._set_theme()
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._report_keys()
+        for problem in [*self._problems, self.state.warning]:
+            if problem:
+                self.say(problem, warning=True)
+        self._open_store()
+        if self._demo:
+            self.run_worker(self._begin_demo(), group="work")
+        elif self._session.lanes:
+            self._session.open_engines()
+        else:
+            self.lanes.action_add_lane()
+
+    def _open_store(self) -> None:
+        from paragone_workbench.store import Store  # sqlite3 is not needed to show a screen
+
+        try:
+            self.store = Store.open()
+        except ParagoneError as error:
+            self.complain(error)
+            return
+        if self.store.warning:
+            self.say(self.store.warning, warning=True)
+        self._session.record(self.store)
+
+    async def _begin_demo(self) -> None:
+        from paragone_workbench.demo import demo_engines
+
+        self.lanes.welcome.update("Making the demo's second model, once …")
+        try:
+            for definition in await demo_engines(self.registry):
+                self._session.add_lane(definition)
+        except ParagoneError as error:
+            self.complain(error)
+        await self.lanes.rebuild()
+        self._session.open_engines()
+
+    # Asked for by screens
+
+    def pick_engine(self, then: Callable[[EngineDefinition | None], None]) -> None:
+        """Let the user pick an engine."""
+        from paragone_tui.engine_picker import EnginePicker
+
+        self.push_screen(EnginePicker(self.config, self.registry), then)
+
+    def pick_conversation(self, then: Callable[[int | None], None]) -> None:
+        """Let the user pick an earlier conversation."""
+        if self.store is None:
+            self.say("The history could not be opened: there is nothing to reopen.")
+            return
+        from paragone_tui.conversation_picker import ConversationPicker
+
+        self.push_screen(ConversationPicker(self.store), then)
+
+    def remember_lanes(self) -> None:
+        """Keep the present lanes for the next start."""
+        if self._remembers:
+            with contextlib.suppress(ParagoneError):  # the next start asks again
+                self.state.remember_lanes(
+                    _spec(lane.definition, self.config.engines) for lane in self._session.lanes
+                )
+
+    def say(self, sentence: str, *, warning: bool = False) -> None:
+        """Tell the user something."""
+        self.notify(
+            sentence,
+            severity="warning" if warning else "information",
+            timeout=10 if warning else 4,
+            markup=False,
+        )
+
+    def complain(self, error: ParagoneError) -> None:
+        """Tell the user of an error that belongs to no lane."""
+        self.notify(str(error), severity="error", timeout=12, markup=False)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy text by OSC 52, and through tmux where it runs."""
+        from paragone_tui.clipboard import give_to_tmux
+
+        super().copy_to_clipboard(text)
+        self.run_worker(give_to_tmux(text), group="clipboard")
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette lists: every command of the screen, and the themes."""
+        yield SystemCommand("Theme", "Change the colours.", self.action_change_theme)
+        if screen is not self.lanes:
+            return
+        for command in COMMANDS:
+            if command.id not in ("palette", "send", "newline"):
+                action = getattr(self.lanes, f"action_{command.action}")
+                yield SystemCommand(command.title, command.help, action)
+
+    async def action_quit(self) -> None:
+        """Free the engines and leave."""
+        self.remember_lanes()
+        await self._session.close()
+        if self.store is not None:
+            self.store.close()
+        self.exit()
+
+    # Themes and keys
+
+    def _set_theme(self) -> None:
+        theme = self.config.ui.theme
+        if theme is None:
+            return
+        if theme in self.available_themes:
+            self.theme = theme
+        else:
+            where = self.config.document.where("ui", "theme")
+            self._problems.append(f"{where}: There is no theme {theme!r}; ctrl+p, then Theme, lists them.")
+
+    def _keep_theme(self, theme: str) -> None:
+        if theme != self.config.ui.theme:
+            with contextlib.suppress(ParagoneError):
+                self.state.set_theme(theme)
+
+    def _report_keys(self) -> None:
+        for key in self.config.keys:
+            if key not in _IDS:
+                from paragone_workbench.definitions import nearest
+
+                where = self.config.document.where("keys", key)
+                self._problems.append(f"{where}: No command is called {key!r}. {nearest(key, _IDS)}")
+
+    def _fatal_error(self) -> None:
+        """Leave with a sentence; the traceback goes to a file, for whoever mends the program."""
+        from rich.text import Text
+
+        from paragone_workbench.logs import crash_report
+
+        kept = crash_report(traceback.format_exc())
+        self._exit_renderables.append(
+            Text(f"paragone: A mistake in the program ended it. Conversations are kept; {kept}")
+        )
+        self._close_messages_no_wait()
+
+
+_IDS = frozenset(command.id for command in COMMANDS)
+
+
+def _spec(definition: EngineDefinition, engines: object) -> str:
+    """Return the text that stands for an engine on a command line."""
+    if isinstance(engines, dict) and engines.get(definition.name) == definition:
+        return definition.name
+    url = definition.options.get("url")
+    return f"{definition.backend}:{definition.model}" + (f"@{url}" if url else "")

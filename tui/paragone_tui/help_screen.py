@@ -1,0 +1,76 @@
+"""The help: every command, with the keys in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from paragone_tui.commands import COMMANDS, Command, readable
+from paragone_tui.painting import ThriftyScreen
+
+__all__ = ["HelpScreen"]
+
+
+class HelpScreen(ThriftyScreen[None], ModalScreen[None]):
+    """Lists keys and what they do."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,f1,q,enter", "dismiss", "Close"),
+        ("pageup", "page(-1)", "Up"),
+        ("pagedown,space", "page(1)", "Down"),
+    ]
+    CSS = """
+    HelpScreen {
+        align: center middle;
+        #help {
+            width: 84; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; padding: 0 1; background: $surface;
+            scrollbar-size-vertical: 1;
+        }
+    }
+    """
+
+    def __init__(self, keys: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        with VerticalScroll(id="help"):
+            yield Static(self._text())
+
+    def _text(self) -> Content:
+        shown = {command.id: readable(self._keys[command.id]) for command in COMMANDS}
+        width = max(len(text) for text in shown.values())
+        lines: list[Content] = []
+        for group, commands in groupby(sorted(COMMANDS, key=_place), key=lambda command: command.group):
+            lines.append(Content.styled(f"{group}", "bold $primary"))
+            lines += [
+                Content.assemble(
+                    (f" {shown[command.id]:<{width}}  ", "bold"), command.help, (f"  {command.id}", "dim")
+                )
+                for command in commands
+            ]
+        lines.append(Content.styled("Mouse", "bold $primary"))
+        lines.append(Content(" The wheel scrolls the lane under it; shift and the mouse select text."))
+        lines.append(Content(""))
+        lines.append(Content('The grey words are ids: in config.toml, [keys] stop = "escape,f10" sets keys.'))
+        return Content("\n").join(lines)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by a screenful."""
+        scroll = self.query_one("#help", VerticalScroll)
+        scroll.scroll_relative(y=pages * max(1, scroll.size.height - 2), animate=False)
+
+
+def _place(command: Command) -> int:
+    groups = ["Prompt", "Lane", "Lanes", "Conversation", "Program"]
+    return groups.index(command.group)

@@ -1,0 +1,120 @@
+"""What could be put in a lane: engines of the config, models that backends find, and what stands in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from paragone import Backend, ModelInfo, ParagoneError, Probe
+from paragone_workbench.definitions import EngineDefinition, from_spec
+from paragone_workbench.registry import Registry
+from paragone_workbench.settings import Config
+
+__all__ = ["Offer", "offers", "size_text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An engine that can be picked, or a backend that cannot be used and why."""
+
+    name: str
+    detail: str = ""
+    trouble: str = ""
+    """Why it would not work, and what to do."""
+    definition: EngineDefinition | None = None
+    """None for what cannot be picked."""
+
+    @property
+    def searched(self) -> str:
+        """What a filter looks in, in lower case."""
+        return f"{self.name} {self.detail}".casefold()
+
+
+async def offers(config: Config, registry: Registry) -> AsyncIterator[Sequence[Offer]]:
+    """Yield what there is: at once the engines of the config, then with what each backend adds."""
+    defined = list(config.engines.values())
+    yield [Offer(name=it.name, detail=_detail(it), definition=it) for it in defined]
+    backends = await asyncio.to_thread(registry.all)
+    probes: dict[tuple[str, str | None], Probe] = {}
+    found: dict[str, list[Offer]] = {}
+
+    def all_offers() -> list[Offer]:
+        mine = [
+            _defined(it, registry.find(it.backend), probes.get((it.backend, it.python))) for it in defined
+        ]
+        return mine + [offer for name in backends for offer in found.get(name, [])]
+
+    wanted = {(name, None) for name in backends} | {(it.backend, it.python) for it in defined}
+    tasks = [
+        asyncio.create_task(_look(backend, python, config.models.folders))
+        for name, python in sorted(wanted, key=str)
+        if (backend := backends.get(name)) is not None
+    ]
+    yield all_offers()
+    try:
+        for task in asyncio.as_completed(tasks):
+            backend, python, probe, models = await task
+            probes[backend.name, python] = probe
+            if python is None:
+                found[backend.name] = _offered(backend, probe, models)
+            yield all_offers()
+    finally:
+        for it in tasks:
+            it.cancel()
+
+
+async def _look(
+    backend: Backend, python: str | None, folders: Sequence[str]
+) -> tuple[Backend, str | None, Probe, Sequence[ModelInfo]]:
+    probe = await backend.probe(python)
+    models: Sequence[ModelInfo] = ()
+    if probe.usable and python is None:
+        try:
+            models = await backend.models(folders)
+        except ParagoneError as error:
+            probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+    return backend, python, probe, models
+
+
+def _defined(definition: EngineDefinition, backend: Backend | None, probe: Probe | None) -> Offer:
+    trouble = ""
+    if backend is None:
+        trouble = f"There is no backend {definition.backend!r}."
+    elif probe is not None and not probe.usable:
+        trouble = f"{probe.reason} {probe.remedy}".strip()
+    return Offer(name=definition.name, detail=_detail(definition), trouble=trouble, definition=definition)
+
+
+def _offered(backend: Backend, probe: Probe, models: Sequence[ModelInfo]) -> list[Offer]:
+    if not probe.usable:
+        trouble = f"{probe.reason} {probe.remedy}".strip()
+        return [Offer(name=backend.title, detail="not usable here", trouble=trouble)]
+    return [_model(backend, it) for it in models] or [
+        Offer(name=backend.title, detail=f"usable; write {backend.name}:MODEL above, or set models.folders")
+    ]
+
+
+def _model(backend: Backend, model: ModelInfo) -> Offer:
+    parts = [model.quantization or "", size_text(model.size), backend.title, model.model]
+    definition = from_spec(f"{backend.name}:{model.model}") or EngineDefinition(
+        name=model.name, backend=backend.name, model=model.model
+    )
+    return Offer(
+        name=model.name or PurePath(model.model).name,
+        detail=" · ".join(part for part in parts if part),
+        trouble=f"{model.problem[:1].upper()}{model.problem[1:]}." if model.problem else "",
+        definition=None if model.problem else definition,
+    )
+
+
+def _detail(definition: EngineDefinition) -> str:
+    return f"{definition.backend} · {definition.model}"
+
+
+def size_text(size: int | None) -> str:
+    """Return a size in bytes as people read it: `98 MB`, `4.1 GB`; empty where unknown."""
+    if size is None:
+        return ""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
