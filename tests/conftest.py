@@ -1,6 +1,7 @@
 """What every test has: its own home, the test doubles on the path, and no way off this machine."""
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 DOUBLES = Path(__file__).parent / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue leave no core files
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -103,7 +104,7 @@ class ParagoneApp(App[None]):
             if problem:
                 self.say(problem, warning=True)
         self._open_store()
-        if self._demo:
+        if self._demo and not self._session.lanes:
             self.run_worker(self._begin_demo(), group="work")
         elif self._session.lanes:
             self._session.open_engines()
@@ -127,7 +128,10 @@ class ParagoneApp(App[None]):
 
         self.lanes.welcome.update("Making the demo's second model, once …")
         try:
-            for definition in await demo_engines(self.registry):
+            engines = await demo_engines(self.registry)
+            named = {definition.name: definition for definition in engines}
+            self.config = dataclasses.replace(self.config, engines={**named, **self.config.engines})
+            for definition in engines:
                 self._session.add_lane(definition)
         except ParagoneError as error:
             self.complain(error)

@@ -89,9 +89,9 @@ COMMANDS: tuple[Command, ...] = (
 
 
 def bindings() -> list[Binding]:
-    """Return the screen's bindings; they go before those of the text that is being typed."""
+    """Return the screen's bindings. While a prompt is typed, the composer looks at the keys first."""
     return [
-        Binding(command.keys, command.action, command.title, id=command.id, show=False, priority=True)
+        Binding(command.keys, command.action, command.title, id=command.id, show=False)
         for command in COMMANDS
     ]
 

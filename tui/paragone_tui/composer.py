@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from textual import events
 from textual.widgets import TextArea
 
 __all__ = ["Composer"]
@@ -27,11 +28,28 @@ class Composer(TextArea):
     }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Mapping[str, str]) -> None:
+        """Make one in which these keys mean these actions of the screen."""
         super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask every lane …")
+        self._actions = actions
         self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
         self._recalled: int | None = None
         self._draft = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Do what a key of the screen's means, in its turn among the characters that are typed.
+
+        A priority binding would overtake them: of "hello⏎" typed at once, a part would be sent.
+        """
+        action = next(
+            (self._actions[key] for key in (event.key, *event.aliases) if key in self._actions), None
+        )
+        if action is None:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(f"screen.{action}")
 
     def take(self) -> str:
         """Return the text and begin anew."""

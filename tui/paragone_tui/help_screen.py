@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -45,25 +46,26 @@ class HelpScreen(ThriftyScreen[None], ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The list."""
         with VerticalScroll(id="help"):
-            yield Static(self._text())
+            yield Static(self._table())
+            yield Static(
+                '\nThe words in the middle are ids: in config.toml, [keys] stop = "escape,f10" sets keys.',
+                markup=False,
+            )
 
-    def _text(self) -> Content:
-        shown = {command.id: readable(self._keys[command.id]) for command in COMMANDS}
-        width = max(len(text) for text in shown.values())
-        lines: list[Content] = []
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column()
         for group, commands in groupby(sorted(COMMANDS, key=_place), key=lambda command: command.group):
-            lines.append(Content.styled(f"{group}", "bold $primary"))
-            lines += [
-                Content.assemble(
-                    (f" {shown[command.id]:<{width}}  ", "bold"), command.help, (f"  {command.id}", "dim")
-                )
-                for command in commands
-            ]
-        lines.append(Content.styled("Mouse", "bold $primary"))
-        lines.append(Content(" The wheel scrolls the lane under it; shift and the mouse select text."))
-        lines.append(Content(""))
-        lines.append(Content('The grey words are ids: in config.toml, [keys] stop = "escape,f10" sets keys.'))
-        return Content("\n").join(lines)
+            table.add_row(Text(group, style="bold underline"))
+            for command in commands:
+                table.add_row(readable(self._keys[command.id]), command.id, command.help)
+        table.add_row(Text("Mouse", style="bold underline"))
+        table.add_row(
+            "wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."
+        )
+        return table
 
     def action_page(self, pages: int) -> None:
         """Scroll by a screenful."""

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from paragone import ParagoneError
 from paragone_tui.clean import visible
-from paragone_tui.commands import COMMANDS, bindings, keys_in_force, readable
+from paragone_tui.commands import COMMANDS, bindings, readable
 from paragone_tui.composer import Composer
 from paragone_tui.lane_column import LaneColumn
 from paragone_tui.painting import ThriftyScreen
@@ -30,6 +30,10 @@ __all__ = ["LanesScreen"]
 NARROWEST = 24
 """Cells that a lane needs to be read; where there is less, only some lanes are shown."""
 
+_AT_THE_FOOT = ("send", "newline", "stop", "help", "palette", "add-lane", "swap-engine", "next-lane")
+"""The commands whose keys stand at the foot, the most needed first."""
+_HINTS = {command.id: command.hint for command in COMMANDS}
+
 
 class LanesScreen(ThriftyScreen[None]):
     """Lanes, a composer, and a line of keys."""
@@ -37,7 +41,7 @@ class LanesScreen(ThriftyScreen[None]):
     app: ParagoneApp
     AUTO_FOCUS = "Composer"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
-    CSS = """
+    DEFAULT_CSS = """
     #lanes { height: 1fr; }
     #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
     #keys { height: 1; padding: 0 1; color: $text-muted; }
@@ -63,17 +67,19 @@ class LanesScreen(ThriftyScreen[None]):
         yield Static(id="welcome", markup=False)
         with Horizontal(id="lanes"):
             yield from self.columns
-        yield Composer()
+        yield Composer(
+            {key.strip(): command.action for command in COMMANDS for key in self.app.keys[command.id]}
+        )
         yield Static(id="keys", markup=False)
 
     def on_mount(self) -> None:
         """Show what there is."""
-        self.show_keys()
         self.lay_out_lanes()
 
     def on_resize(self, event: events.Resize) -> None:
         """Show as many lanes as there is room for."""
         self.lay_out_lanes(event.size.width)
+        self.show_keys(event.size.width)
 
     # What is shown
 
@@ -96,22 +102,22 @@ class LanesScreen(ThriftyScreen[None]):
         self.welcome.display = not columns
         self.lanes.display = bool(columns)
         if not columns:
-            keys = self.app.keys
             self.welcome.update(
-                f"No lane yet.\n\n{readable(keys['add-lane'][:1])} puts an engine here: one of your "
+                f"No lane yet.\n\n{self._key('add-lane')} puts an engine here: one of your "
                 "config.toml's, a model file, or one written on the spot.\n"
-                f"{readable(keys['reopen'][:1])} reopens an earlier conversation, "
-                f"{readable(keys['help'][:1])} shows all keys."
+                f"{self._key('reopen')} reopens an earlier conversation, "
+                f"{self._key('help')} shows all keys."
             )
 
-    def show_keys(self) -> None:
-        """Show the keys in force at the foot."""
-        keys = self.app.keys
-        self.keys.update(
-            "  ".join(
-                f"{readable(keys[command.id][:1])} {command.hint}" for command in COMMANDS if command.hint
-            )
-        )
+    def show_keys(self, width: int) -> None:
+        """Show the keys in force at the foot, as many as there is room for."""
+        shown = ""
+        for name in _AT_THE_FOOT:
+            more = f"{shown}  {self._key(name)} {_HINTS[name]}".lstrip()
+            if len(more) > width - 2:
+                break
+            shown = more
+        self.keys.update(shown)
 
     @property
     def current(self) -> LaneColumn | None:
@@ -137,7 +143,7 @@ class LanesScreen(ThriftyScreen[None]):
             lane,
             markdown=self._markdown,
             fold_thinking=self._fold_thinking,
-            restart_key=readable(self.app.keys["restart-engine"][:1]),
+            restart_key=self._key("restart-engine"),
         )
 
     # The prompt
@@ -357,7 +363,7 @@ class LanesScreen(ThriftyScreen[None]):
     # Common to several
 
     def _key(self, command: str) -> str:
-        return readable(keys_in_force(self.app.user_keys)[command][:1])
+        return readable(self.app.keys[command][:1])
 
     def _current_or_say(self) -> LaneColumn | None:
         if self.current is None:
