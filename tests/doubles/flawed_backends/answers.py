@@ -1,0 +1,164 @@
+"""Flaws in the events of a run."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from polite_backend import PoliteEngine, PoliteSampling
+
+from flawed_backends.found import found_by
+from paragone import (
+    Event,
+    Finish,
+    RunRequest,
+    Token,
+)
+
+ORDER = "events come in order"
+USAGE = "usage agrees with the events"
+LIMIT = "an answer can be limited"
+COUNT = "count agrees with the run"
+
+
+@found_by(ORDER, elsewhere=True)
+class TokenAfterFinish(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        return (finish, Token(text="and ", id=1, time=self.now()))
+
+
+@found_by(ORDER, elsewhere=True)
+class TwoFinishes(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        return (finish, finish)
+
+
+@found_by(ORDER, elsewhere=True)
+class NoFinish(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        return ()
+
+
+@found_by(ORDER, elsewhere=True)
+class TimeRunsBackwards(PoliteEngine):
+    def now(self) -> float:
+        return 2 * self.started - time.monotonic()
+
+    started = time.monotonic()
+
+
+@found_by(ORDER, elsewhere=True)
+class WallClock(PoliteEngine):
+    def now(self) -> float:
+        return time.time()
+
+
+@found_by(ORDER, elsewhere=True)
+class PromptProgressFalls(PoliteEngine):
+    def steps(self, cached: int, total: int) -> Sequence[int]:
+        return (total, cached)
+
+
+@found_by(ORDER, elsewhere=True)
+class TextIsBytes(PoliteEngine):
+    def token(self, word: int, top: int | None, at: float) -> Token:
+        return replace(super().token(word, top, at), text=b"red ")
+
+
+@found_by(ORDER, elsewhere=True)
+class HalfACharacter(PoliteEngine):
+    def token(self, word: int, top: int | None, at: float) -> Token:
+        return replace(super().token(word, top, at), text="\ud83d")
+
+
+@found_by(ORDER, USAGE, elsewhere=True)
+class SaysNothing(PoliteEngine):
+    def token(self, word: int, top: int | None, at: float) -> Token:
+        return replace(super().token(word, top, at), text="")
+
+
+@found_by(USAGE, LIMIT)
+class CountsItsTokensWrong(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        usage = replace(finish.usage, completion_tokens=(finish.usage.completion_tokens or 0) + 5)
+        return (replace(finish, usage=usage),)
+
+
+@found_by(USAGE, COUNT)
+class CountsItsPromptWrong(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        usage = replace(finish.usage, prompt_tokens=(finish.usage.prompt_tokens or 0) + 1)
+        return (replace(finish, usage=usage),)
+
+
+@found_by(COUNT, elsewhere=True)
+class CountsAnything(PoliteEngine):
+    async def count(self, messages) -> int:
+        self.check_open()
+        return 7
+
+
+@found_by("timings fit in the run")
+class Milliseconds(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        timings = replace(finish.timings, decode_s=(finish.timings.decode_s or 0) * 1000 + 10)
+        return (replace(finish, timings=timings),)
+
+
+@found_by(LIMIT)
+class KeepsQuietAboutTheLimit(PoliteEngine):
+    def ending(self, finish: Finish) -> Sequence[Event]:
+        return (replace(finish, reason="stop") if finish.reason == "length" else finish,)
+
+
+@found_by("a seed reproduces an answer")
+class IgnoresTheSeed(PoliteEngine):
+    def chooser(self, sampling: PoliteSampling):
+        return super().chooser(replace(sampling, seed=None))
+
+
+@found_by("a cold run reuses nothing")
+class NeverCold(PoliteEngine):
+    def keep(self, prompt: list[str], *, cold: bool) -> int:
+        return super().keep(prompt, cold=False)
+
+
+@found_by("others go on while it answers", elsewhere=True)
+class BlocksTheLoop(PoliteEngine):
+    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        stream = super().run(request)
+        while True:
+            try:
+                yield run_to_the_next(anext(stream))
+            except StopAsyncIteration:
+                return
+
+
+def run_to_the_next(step):
+    """Have a coroutine done on the spot, as blocking code would."""
+    try:
+        while True:
+            step.send(None)
+    except StopIteration as done:
+        return done.value
+
+
+@found_by("every kind of message is taken", elsewhere=True)
+class OneTurnOnly(PoliteEngine):
+    def words(self, messages):
+        (message,) = messages
+        return super().words([message])
+
+
+@found_by("an answer is continued")
+class NoContinuing(PoliteEngine):
+    def words(self, messages):
+        assert messages[-1].role == "user"
+        return super().words(messages)
+
+
+@found_by("any text can be asked")
+class Ascii(PoliteEngine):
+    def words(self, messages):
+        for message in messages:
+            message.text.encode("ascii")
+        return super().words(messages)

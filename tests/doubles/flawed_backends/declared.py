@@ -1,0 +1,79 @@
+"""Flaws in what a backend says of itself."""
+
+from dataclasses import dataclass
+
+from polite_backend import PoliteBackend, PoliteLoad, PoliteSampling
+
+from flawed_backends.found import found_by
+from paragone import (
+    Probe,
+    option,
+)
+
+OPTIONS = "every option has a doc and a good default"
+
+
+@found_by(OPTIONS, elsewhere=True)
+class OptionWithoutDoc(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class load_options(PoliteLoad):
+        threads: int = 1
+
+
+@found_by(OPTIONS)
+class OptionWithBlankDoc(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class load_options(PoliteLoad):
+        threads: int = option(1, " ")
+
+
+@found_by(OPTIONS)
+class DefaultOutOfBounds(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class sampling(PoliteSampling):
+        top_p: float = option(2.0, "Sample among this much probability.", maximum=1)
+
+
+@found_by("no option is declared twice")
+class OneOptionTwice(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class sampling(PoliteSampling):
+        context: int = option(1024, "Context window, in tokens.", minimum=8)
+
+
+@found_by("it has names")
+class NoTitle(PoliteBackend):
+    title = ""
+
+
+@found_by("it has names")
+class NameWithBlanks(PoliteBackend):
+    name = "not quite"
+
+
+@found_by("the probe tells what it found", "the probe never raises")
+class ProbeWithoutFacts(PoliteBackend):
+    async def probe(self, python: str | None = None) -> Probe:
+        return Probe(usable=True)
+
+
+@found_by("the probe tells what it found", "the probe never raises")
+class ProbeWithoutRemedy(PoliteBackend):
+    async def probe(self, python: str | None = None) -> Probe:
+        return Probe(usable=False, reason="It is broken.")
+
+
+@found_by("the probe never raises")
+class ProbeRaises(PoliteBackend):
+    async def probe(self, python: str | None = None) -> Probe:
+        if python is not None:
+            raise FileNotFoundError(python)
+        return await super().probe()
+
+
+@found_by("it lists models")
+class ListingRaises(PoliteBackend):
+    async def models(self, folders):
+        from pathlib import Path
+
+        return [path for folder in folders for path in Path(folder).iterdir()]

@@ -1,0 +1,27 @@
+"""Which tests of the suite find which flaw."""
+
+from typing import NamedTuple
+
+from polite_backend import PoliteBackend, PoliteEngine
+
+
+class Found(NamedTuple):
+    tests: set[str]
+    """The tests of the suite that are about the flaw."""
+    elsewhere: bool
+    """Whether others stumble over it as well."""
+
+
+FLAWS: dict[type[PoliteBackend], Found] = {}
+
+
+def found_by(*tests: str, elsewhere: bool = False):
+    """Note which tests find the flaw of a backend, or of a backend with this flawed engine."""
+
+    def note(flawed):
+        if issubclass(flawed, PoliteEngine):
+            flawed = type(flawed.__name__, (PoliteBackend,), {"engine": flawed})
+        FLAWS[flawed] = Found({f"test_{test.replace(' ', '_')}" for test in tests}, elsewhere)
+        return flawed
+
+    return note

@@ -1,0 +1,66 @@
+"""Flaws in opening and closing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from polite_backend import PoliteBackend, PoliteEngine
+
+from flawed_backends.found import found_by
+
+LOADING = "loading tells how far it is"
+
+
+@found_by(LOADING)
+class LoadProgressFalls(PoliteBackend):
+    def fractions(self) -> Sequence[float]:
+        return (0.0, 0.6, 0.5, 1.0)
+
+
+@found_by(LOADING)
+class LoadProgressStops(PoliteBackend):
+    def fractions(self) -> Sequence[float]:
+        return (0.0, 0.99)
+
+
+@found_by(LOADING)
+class LoadProgressInPercent(PoliteBackend):
+    def fractions(self) -> Sequence[float]:
+        return (0, 50, 100)
+
+
+@found_by("the loaded model is described")
+class FactsAreNumbers(PoliteBackend):
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        engine.loaded = replace(engine.loaded, facts={"layers": 32})
+        return engine
+
+
+@found_by("the loaded model is described")
+class Nameless(PoliteBackend):
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        engine.loaded = replace(engine.loaded, name="")
+        return engine
+
+
+@found_by("two engines are open side by side")
+class OneEngineForAll(PoliteBackend):
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        if not hasattr(self, "only") or self.only.closed:
+            OneEngineForAll.only = engine
+        return self.only
+
+
+@found_by("closing is for good")
+class WorksWhenClosed(PoliteEngine):
+    async def close(self) -> None:
+        pass
+
+
+@found_by("closing is for good")
+class ClosesOnce(PoliteEngine):
+    async def close(self) -> None:
+        self.check_open()
+        await super().close()
