@@ -1,0 +1,51 @@
+"""The two backends, as the application sees them: neither library is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from paragone import Capabilities, ModelInfo
+from paragone.worker import Environment, NativeBackend
+from paragone_exllama.options import ExLlamaSampling, ExLlamaV2LoadOptions, ExLlamaV3LoadOptions
+from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
+
+__all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]
+
+
+class ExLlamaV2Backend(NativeBackend):
+    """EXL2, GPTQ and unquantized models in ExLlamaV2, each in a process of its own."""
+
+    name = "exllamav2"
+    title = "ExLlamaV2"
+    load_options = ExLlamaV2LoadOptions
+    sampling = ExLlamaSampling
+    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
+    install: ClassVar[str] = "Make its environment with: paragone env create exllamav2."
+    environment: ClassVar[Environment | None] = EXLLAMAV2
+
+    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the models in these folders and below that ExLlamaV2 loads."""
+        from paragone_exllama.folders import find_models
+
+        return find_models(folders, ("EXL2", "GPTQ", "plain"))
+
+
+class ExLlamaV3Backend(NativeBackend):
+    """EXL3 and unquantized models in ExLlamaV3, each in a process of its own."""
+
+    name = "exllamav3"
+    title = "ExLlamaV3"
+    load_options = ExLlamaV3LoadOptions
+    sampling = ExLlamaSampling
+    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
+    install: ClassVar[str] = "Make its environment with: paragone env create exllamav3."
+    environment: ClassVar[Environment | None] = EXLLAMAV3
+
+    def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the models in these folders and below that ExLlamaV3 loads."""
+        from paragone_exllama.folders import find_models
+
+        return find_models(folders, ("EXL3", "plain"))

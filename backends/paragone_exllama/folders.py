@@ -1,0 +1,210 @@
+"""Model folders: found, and described from their JSON and the headers of their weights alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paragone import InputError, ModelInfo
+from paragone_exllama.formats import Format, Stored, how_stored
+from paragone_exllama.safetensors import SafetensorsError, Tensor, read_header
+
+__all__ = ["ModelFolder", "check_folder", "find_models", "read_json"]
+
+_KINDS = ("ForCausalLM", "ForConditionalGeneration")
+"""How the architectures that write text are called."""
+
+_CONTEXT = (
+    "max_position_embeddings",
+    "max_sequence_length",
+    "model_max_length",
+    "max_seq_len",
+    "n_positions",
+)
+
+
+class _FolderError(Exception):
+    """The folder holds no model that can be loaded; the text says what is the matter with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model in Hugging Face's layout."""
+
+    path: Path
+    config: Mapping[str, Any]
+    stored: Stored
+    size: int
+    """Bytes of its weights."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        if self.path.parent.name == "snapshots" and self.path.parent.parent.name.startswith("models--"):
+            return self.path.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+        return self.path.name
+
+    @property
+    def architecture(self) -> str | None:
+        """The architecture's name, as config.json has it."""
+        named = self.config.get("architectures")
+        return str(named[0]) if isinstance(named, list) and named else None
+
+    @property
+    def context(self) -> int | None:
+        """The context window that it was trained for, in tokens."""
+        return self.number(*_CONTEXT)
+
+    @property
+    def cache_numbers(self) -> int:
+        """How many numbers the KV cache holds for each token; 0 where that cannot be told."""
+        layers = self.number("num_hidden_layers", "n_layers", "n_layer")
+        heads = self.number("num_attention_heads", "n_heads", "n_head")
+        hidden = self.number("hidden_size", "d_model", "n_embd")
+        if not layers or not heads:
+            return 0
+        width = self.number("head_dim") or (hidden or 0) // heads
+        return 2 * layers * (self.number("num_key_value_heads") or heads) * width
+
+    def number(self, *keys: str) -> int | None:
+        """Return the first of these whole numbers in config.json that there is."""
+        nested = self.config.get("text_config")
+        for values in (self.config, nested if isinstance(nested, dict) else {}):
+            for key in keys:
+                value = values.get(key)
+                if isinstance(value, int) and not isinstance(value, bool):
+                    return value
+        return None
+
+
+def find_models(folders: Sequence[str], formats: Collection[Format]) -> list[ModelInfo]:
+    """List the models of these formats in the given folders and below, by path.
+
+    Damaged ones are listed with their problem; folders that cannot be read are left out.
+    """
+    models = [info for path in _walk(folders) if (info := _info(path, formats)) is not None]
+    return sorted(models, key=lambda model: model.model)
+
+
+def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFolder:
+    """Return a model that is about to be loaded. Raises InputError where it cannot be."""
+    if path.is_file():
+        hint = f"Name the folder that it is in: {path.parent}." if path.suffix == ".safetensors" else ""
+        raise InputError(f"{path} is a file; {title} loads a model's folder.", hint=hint)
+    if not path.is_dir():
+        raise InputError(f"There is no folder {path}.", hint="Check the path.")
+    try:
+        folder = _read(path)
+        problem = _problem(folder)
+    except _FolderError as error:
+        raise InputError(f"{path.name or path} {error}.", hint="Get the model again.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if folder.stored.format not in formats:
+        raise InputError(
+            f"{folder.name} is stored as {folder.stored.name}, which {title} does not load.",
+            hint=f"It loads {', '.join(_NAMES[name] for name in _NAMES if name in formats)}.",
+        )
+    if problem:
+        raise InputError(f"{folder.name} {problem}.")
+    return folder
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one where there is no such file or none in it."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+_NAMES: dict[Format, str] = {
+    "EXL2": "EXL2", "EXL3": "EXL3", "GPTQ": "GPTQ of 4 bits", "plain": "unquantized weights",
+}  # fmt: skip
+
+
+def _info(path: Path, formats: Collection[Format]) -> ModelInfo | None:
+    config = read_json(path / "config.json")
+    named = config.get("architectures")
+    if not (isinstance(named, list) and named and str(named[0]).endswith(_KINDS)):
+        return None
+    problem = ""
+    try:
+        folder = _read(path)
+        problem = _problem(folder)
+    except _FolderError as error:
+        problem = str(error)
+        folder = ModelFolder(path, config, how_stored(config, {}), 0)
+    except OSError:
+        return None
+    if not problem and folder.stored.format not in formats:
+        return None
+    return ModelInfo(
+        model=str(path),
+        name=folder.name,
+        size=folder.size or None,
+        quantization=None if problem else folder.stored.name,
+        context=folder.context,
+        architecture=folder.architecture,
+        problem=problem,
+    )
+
+
+def _read(path: Path) -> ModelFolder:
+    config_file = path / "config.json"
+    config = read_json(config_file)
+    if not config:
+        raise _FolderError("has a damaged config.json" if config_file.exists() else "has no config.json")
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise _FolderError("holds no weights in the safetensors format")
+    index = read_json(path / "model.safetensors.index.json").get("weight_map")
+    wanted = set(index.values()) if isinstance(index, dict) else set()
+    missing = sorted(wanted - {file.name for file in files})
+    if missing:
+        raise _FolderError(
+            f"lacks {len(missing)} of its {len(wanted)} files of weights, such as {missing[0]}"
+        )
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors |= read_header(file)
+        except SafetensorsError as error:
+            raise _FolderError(f"cannot be loaded: {file.name} {error}") from error
+    return ModelFolder(path, config, how_stored(config, tensors), sum(t.size for t in tensors.values()))
+
+
+def _problem(folder: ModelFolder) -> str:
+    if not (folder.path / "tokenizer.json").exists():
+        return "has no tokenizer.json"
+    if folder.architecture is None:
+        return "does not name an architecture in its config.json"
+    if folder.stored.format == "GPTQ" and folder.stored.bits != 4:
+        return f"is stored as {folder.stored.name}; of GPTQ, only 4 bits can be loaded"
+    return ""
+
+
+def _walk(folders: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders that look like a model's. Links are followed, each folder is entered once."""
+    waiting = [Path(folder).expanduser().absolute() for folder in folders]
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as scan:
+                entries = list(scan)
+            names = {entry.name for entry in entries}
+            if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+                yield folder
+            waiting += [folder / entry.name for entry in entries if entry.is_dir()]
+        except OSError:
+            continue

@@ -1,0 +1,93 @@
+"""How a model's weights are stored, and in how many bits, as its tensors' names and shapes tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from paragone_exllama.safetensors import Tensor
+
+__all__ = ["Format", "Stored", "how_stored"]
+
+Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
+
+_PLAIN = ("F16", "BF16", "F32")
+
+
+class Stored(NamedTuple):
+    """A format and its particulars."""
+
+    format: Format
+    name: str
+    """The field's name for it: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
+    bits: float | None = None
+    """Bits for each weight of the linear layers, the head left out; None where they are not quantized."""
+
+
+def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
+    """Say how these tensors are stored. `config` is the model's config.json."""
+    quantization = config.get("quantization_config")
+    stated: Mapping[str, Any] = quantization if isinstance(quantization, dict) else {}
+    method = str(stated.get("quant_method", "")).lower()
+    endings = {name.rpartition(".")[2] for name in tensors}
+    if "q_weight" in endings:
+        return _exl("EXL2", stated, _exl2_bits(tensors))
+    if "trellis" in endings:
+        return _exl("EXL3", stated, _exl3_bits(tensors))
+    if "qweight" in endings and method == "gptq":
+        bits = stated.get("bits")
+        bits = float(bits) if isinstance(bits, int) else None
+        return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
+    if method or "qweight" in endings:
+        return Stored("other", method.upper() or "unknown")
+    sizes: dict[str, int] = {}
+    for tensor in tensors.values():
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
+    most = max(sizes, key=lambda dtype: sizes[dtype], default="")
+    return Stored("plain", most) if most in _PLAIN else Stored("other", most or "unknown")
+
+
+def _exl(kind: Literal["EXL2", "EXL3"], stated: Mapping[str, Any], counted: float | None) -> Stored:
+    # What the author asked for is what people know the model by; what it came to differs a little.
+    bits = stated.get("bits")
+    bits = float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else counted
+    return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
+
+
+def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Count from the columns of `q_weight` and the rows that `q_invperm` puts in order."""
+    stored = weights = 0
+    for layer, parts in _layers(tensors, "q_weight").items():
+        rows = next((parts[name].shape[0] for name in ("q_invperm", "q_perm") if name in parts), 0)
+        columns = parts["q_weight"].shape[-1]
+        if rows and not _is_head(layer):
+            stored += sum(part.size for part in parts.values())
+            weights += rows * columns
+    return round(8 * stored / weights, 2) if weights else None
+
+
+def _exl3_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Count from `trellis`: a tile of 16 × 16 weights in 16 numbers of 16 bits for each bit per weight."""
+    stored = weights = 0
+    for layer, parts in _layers(tensors, "trellis").items():
+        shape = parts["trellis"].shape
+        if len(shape) == 3 and not _is_head(layer):
+            stored += sum(part.size for part in parts.values())
+            weights += 256 * shape[0] * shape[1]
+    return round(8 * stored / weights, 2) if weights else None
+
+
+def _is_head(layer: str) -> bool:
+    return layer.rpartition(".")[2] == "lm_head"
+
+
+def _layers(tensors: Mapping[str, Tensor], part: str) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each layer that has one called `part`, by their last names."""
+    layers: dict[str, dict[str, Tensor]] = {
+        name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
+    }
+    for name, tensor in tensors.items():
+        layer, _, last = name.rpartition(".")
+        if layer in layers:
+            layers[layer][last] = tensor
+    return layers

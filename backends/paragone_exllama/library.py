@@ -1,0 +1,102 @@
+"""What the engine asks of ExLlamaV2 and of ExLlamaV3 alike: one model that is open, and its generator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from paragone_exllama.options import ExLlamaSampling
+
+__all__ = ["PAGE", "Job", "Library", "Logits"]
+
+PAGE = 256
+"""Tokens of a page of the KV cache, in both libraries."""
+
+Logits: TypeAlias = Any
+"""A tensor with a number for each token of the vocabulary."""
+
+
+class Job(Protocol):
+    """One prompt in the generator."""
+
+    accepted_draft_tokens: int
+    rejected_draft_tokens: int
+
+
+class Library(ABC):
+    """An open model. All of it is called from one thread, and one job is under way at a time."""
+
+    capacity: int
+    """Tokens that the cache holds of a prompt and its answer."""
+    trained: int | None
+    """The context window that the model was trained for."""
+    largest_chunk: int
+    """Prompt tokens that may be processed at once."""
+    drafts: bool
+    """Whether tokens are proposed before the model computes them."""
+    facts: Mapping[str, str]
+    """How the model was opened, for people."""
+
+    @abstractmethod
+    def start(
+        self,
+        tokens: Sequence[int],
+        sampling: ExLlamaSampling,
+        *,
+        limit: int,
+        ends: Collection[int],
+        logits: bool,
+    ) -> Job:
+        """Give the generator a prompt to answer with at most `limit` tokens, or until one of `ends`."""
+
+    @abstractmethod
+    def iterate(self) -> Sequence[Mapping[str, Any]]:
+        """Compute the next part of the prompt or the next token, and return what came of it.
+
+        The results have the shapes that the generator's `iterate` documents.
+        """
+
+    @abstractmethod
+    def cancel(self, job: Job) -> None:
+        """Take a job out of the generator, if it is still there."""
+
+    @abstractmethod
+    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
+        """Return the model's logits for the `count` tokens of a result, before any sampler."""
+
+    @abstractmethod
+    def cached(self, job: Job) -> int:
+        """Return how many of the prompt's tokens were in the cache already."""
+
+    @abstractmethod
+    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
+        """Yield the logits after each of these tokens. What the cache held is lost."""
+
+    @abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text; special tokens written out in it count as such."""
+
+    @abstractmethod
+    def token_id(self, text: str) -> int | None:
+        """Return the token that stands for exactly this text."""
+
+    @abstractmethod
+    def pieces(self, *, special: bool) -> Sequence[str]:
+        """Return the text of every token; with `special`, that of special tokens too."""
+
+    @abstractmethod
+    def set_chunk(self, tokens: int) -> None:
+        """Have at most so many prompt tokens processed at once, a multiple of PAGE."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Wait until the GPU has done all that it was told."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Use nothing of what the cache holds again."""
+
+    @abstractmethod
+    def rebuild(self) -> None:
+        """Make the generator anew, after a failure in it."""

@@ -1,0 +1,24 @@
+"""Log-probabilities under the model, before any sampler."""
+
+from __future__ import annotations
+
+from paragone import Alternative
+from paragone_exllama.library import Logits
+from paragone_exllama.vocab import Vocab
+
+__all__ = ["log_probability"]
+
+
+def log_probability(
+    logits: Logits, token: int, top: int, vocab: Vocab
+) -> tuple[float, tuple[Alternative, ...]]:
+    """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first."""
+    row = logits.float().log_softmax(-1)
+    logprob = float(row[token].item())
+    if not top:
+        return logprob, ()
+    values, ids = row.topk(min(top, vocab.size))
+    return logprob, tuple(
+        Alternative(text=vocab.written(index), id=index, logprob=value)
+        for value, index in zip(values.tolist(), ids.tolist(), strict=True)
+    )

@@ -1,0 +1,68 @@
+"""What the environments of the two libraries are made of: requirements that work together.
+
+ExLlamaV2's last release was made with numpy 1.26, ExLlamaV3 needs numpy 2.1 and more. PyTorch 2.8
+and 2.10 are built with CUDA 12.8, PyTorch 2.11 with CUDA 13.0. The wheel of ExLlamaV2 does not
+declare `tokenizers`, which it imports; jinja2 renders chat templates.
+"""
+
+from __future__ import annotations
+
+from paragone.worker import Build, Environment
+
+__all__ = ["EXLLAMAV2", "EXLLAMAV3"]
+
+_TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
+
+EXLLAMAV2 = Environment(
+    builds=(
+        Build(
+            cuda="13",
+            driver=580,
+            requirements=(
+                "exllamav2==0.3.2",
+                "torch==2.11.0",
+                "numpy==1.26.4",
+                "tokenizers>=0.21.1,<1",
+                *_TOOLS,
+            ),
+            download=2_900_000_000,
+            disk=6_000_000_000,
+        ),
+        Build(
+            cuda="12",
+            driver=525,
+            requirements=(
+                "exllamav2==0.3.2",
+                "torch==2.8.0",
+                "numpy==1.26.4",
+                "tokenizers>=0.21.1,<1",
+                *_TOOLS,
+            ),
+            download=4_100_000_000,
+            disk=8_500_000_000,
+        ),
+    ),
+    pythons=("3.12", "3.11"),  # the last that numpy 1.26 has wheels for
+    modules=("torch", "exllamav2"),
+)
+
+EXLLAMAV3 = Environment(
+    builds=(
+        Build(
+            cuda="13",
+            driver=580,
+            requirements=("exllamav3==1.6.5", "torch==2.11.0", *_TOOLS),
+            download=2_900_000_000,
+            disk=6_000_000_000,
+        ),
+        Build(
+            cuda="12",
+            driver=525,
+            requirements=("exllamav3==1.6.5", "torch==2.10.0", *_TOOLS),
+            download=4_100_000_000,
+            disk=8_500_000_000,
+        ),
+    ),
+    pythons=("3.12", "3.13", "3.11"),
+    modules=("torch", "exllamav3"),
+)

@@ -1,0 +1,211 @@
+"""Whether a library is usable in this interpreter, and if not, why and what to do.
+
+Only files and the driver are looked at: neither PyTorch nor the library is imported, which takes
+seconds, and on some machines minutes of compiling.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import Probe
+from paragone_exllama.nvidia import Driver, NoDriver, look, visible
+
+__all__ = ["flash_attention", "probe"]
+
+_FLASH_ATTN = (2, 5, 7)
+"""The first flash-attn with paged attention."""
+
+
+class _Unusable(Exception):
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class _Torch(NamedTuple):
+    version: str
+    cuda: str | None
+    hip: str | None
+
+
+def probe(library: str, title: str) -> Probe:
+    """Look for PyTorch, a GPU, the library and its compiled part, in this order."""
+    facts = {"interpreter": sys.executable}
+    remedy = f"Make an environment with all that it needs: paragone env create {library}."
+    try:
+        torch = _torch(title, remedy)
+        facts["PyTorch"] = torch.version
+        facts[title] = _library(library, title, remedy)
+        if torch.cuda is not None:
+            facts["CUDA of PyTorch"] = torch.cuda
+            driver = _driver(torch.cuda, library, title)
+            gpus = visible(driver.gpus)
+            facts["driver"] = f"{driver.version}, for CUDA up to {_dotted(driver.cuda)}"
+            facts["GPUs"] = ", ".join(f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" for gpu in gpus)
+            facts["compiled part"] = _compiled(library, title, torch)
+            if library == "exllamav2":
+                facts["attention"] = flash_attention(max(gpu.capability for gpu in gpus))[1]
+        else:
+            _amd_gpu(title)
+            facts["ROCm of PyTorch"] = str(torch.hip)
+    except _Unusable as unusable:
+        return Probe(usable=False, reason=unusable.reason, remedy=unusable.remedy, facts=facts)
+    return Probe(usable=True, facts=facts)
+
+
+def flash_attention(capability: tuple[int, int] | None) -> tuple[bool, str]:
+    """Say whether ExLlamaV2 can page its attention on a GPU of this compute capability, and what it does."""
+    unpaged = "unpaged, so that only the latest conversation is kept in the cache"
+    try:
+        found = version("flash-attn")
+    except PackageNotFoundError:
+        return False, f"{unpaged}: flash-attn is not installed"
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < _FLASH_ATTN:
+        return False, f"{unpaged}: flash-attn {found} is older than {_dotted(_FLASH_ATTN)}"
+    if capability is not None and capability < (8, 0):
+        return False, f"{unpaged}: flash-attn needs a GPU of the Ampere generation or newer"
+    return True, f"paged, by flash-attn {found}"
+
+
+def _torch(title: str, remedy: str) -> _Torch:
+    folder = _folder("torch")
+    if folder is None:
+        raise _Unusable(f"{title} needs PyTorch, which is not installed in {sys.executable}.", remedy)
+    stated = _constants(folder / "version.py")
+    torch = _Torch(stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip"))
+    if torch.cuda is None and torch.hip is None:
+        raise _Unusable(
+            f"The PyTorch {torch.version} in {sys.executable} was built for the CPU alone; "
+            f"{title} needs one with CUDA.",
+            remedy,
+        )
+    return torch
+
+
+def _library(library: str, title: str, remedy: str) -> str:
+    if _folder(library) is None:
+        raise _Unusable(f"{title} is not installed in {sys.executable}.", remedy)
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _driver(cuda: str, library: str, title: str) -> Driver:
+    elsewhere = f"{title} computes on NVIDIA GPUs only; open the model on a machine that has one."
+    try:
+        driver = look()
+    except NoDriver as error:
+        raise _Unusable(f"{title} finds no GPU: {error}.", elsewhere) from error
+    if not driver.gpus:
+        raise _Unusable(f"{title} finds no GPU: the NVIDIA driver is there, but shows none.", elsewhere)
+    if not visible(driver.gpus):
+        raise _Unusable(
+            f"{title} finds no GPU: CUDA_VISIBLE_DEVICES hides all {len(driver.gpus)} of this machine.",
+            "Unset it, or set it to the numbers of GPUs, such as 0.",
+        )
+    major = int(cuda.partition(".")[0])
+    if driver.cuda[0] < major:
+        raise _Unusable(
+            f"The NVIDIA driver {driver.version} can run CUDA up to {_dotted(driver.cuda)}, and the PyTorch "
+            f"in {sys.executable} was built for CUDA {cuda}.",
+            f"Update the driver, or run: paragone env create {library} --cuda {driver.cuda[0]}.",
+        )
+    return driver
+
+
+def _amd_gpu(title: str) -> None:
+    if not Path("/dev/kfd").exists():
+        raise _Unusable(
+            f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and there is none here.",
+            "Open the model on a machine that has one.",
+        )
+
+
+def _compiled(library: str, title: str, torch: _Torch) -> str:
+    """Say where the library's part in CUDA and C++ comes from."""
+    extension = f"{library}_ext"
+    if PathFinder.find_spec(extension) is not None:
+        return "installed with the library"
+    cuda = torch.cuda or ""
+    root = os.environ.get("TORCH_EXTENSIONS_DIR")
+    if root is None:  # as in torch.utils.cpp_extension
+        cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        tag = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}_cu{cuda.replace('.', '')}"
+        root = str(Path(cache, "torch_extensions", tag))
+    if Path(root, extension, f"{extension}.so").exists():
+        return f"compiled on this machine, in {root}"
+    compiler = _nvcc()
+    prebuilt = f"or a wheel of {title} that has it for PyTorch {torch.version.partition('+')[0]}"
+    missing = f"The part of {title} that runs on the GPU has not been compiled yet, and there is no"
+    if compiler is None:
+        raise _Unusable(
+            f"{missing} CUDA compiler (nvcc) here.", f"Install the CUDA {cuda} toolkit, {prebuilt}."
+        )
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        raise _Unusable(f"{missing} C++ compiler here.", f"Install g++, {prebuilt}.")
+    release = _release(compiler)
+    if release and release.partition(".")[0] != cuda.partition(".")[0]:
+        raise _Unusable(
+            f"The part of {title} that runs on the GPU has not been compiled yet, and the CUDA compiler here "
+            f"is of CUDA {release}, while PyTorch was built for CUDA {cuda}.",
+            f"Install the CUDA {cuda} toolkit, or run: "
+            f"paragone env create {library} --cuda {release.partition('.')[0]}.",
+        )
+    return f"to be compiled by {compiler} when a model is first opened, which takes some minutes"
+
+
+def _nvcc() -> str | None:
+    for home in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")):
+        if home and Path(home, "bin", "nvcc").exists():
+            return str(Path(home, "bin", "nvcc"))
+    usual = Path("/usr/local/cuda/bin/nvcc")
+    return shutil.which("nvcc") or (str(usual) if usual.exists() else None)
+
+
+def _release(nvcc: str) -> str | None:
+    """Return the CUDA version of a compiler, where it tells."""
+    try:
+        said = subprocess.run(
+            [nvcc, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"release (\d+\.\d+)", said)
+    return found[1] if found else None
+
+
+def _folder(package: str) -> Path | None:
+    spec = PathFinder.find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))) if places else None
+
+
+def _constants(path: Path) -> dict[str, str | None]:
+    """Return the texts and Nones that a module assigns to names at its top."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    found: dict[str, str | None] = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+            found[target.id] = value.value if isinstance(value.value, str) else None
+    return found
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

@@ -1,0 +1,160 @@
+"""From messages to the tokens of a prompt that fits in the context."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from paragone import Caution, ContextOverflow, InputError, Message
+from paragone_exllama.options import ExLlamaSampling
+from paragone_exllama.template import ChatTemplate
+from paragone_exllama.text import THINKING_TAGS, Tags
+
+__all__ = ["Prompt", "PromptMaker"]
+
+
+class Prompt(NamedTuple):
+    """A prompt ready for the model."""
+
+    tokens: list[int]
+    inside: Tags | None = None
+    """The thinking block that the prompt leaves open."""
+    cautions: tuple[Caution, ...] = ()
+
+
+class PromptMaker:
+    """Makes prompts for one model."""
+
+    def __init__(
+        self,
+        tokenize: Callable[[str], list[int]],
+        template: ChatTemplate | None,
+        *,
+        bos: int | None,
+        context: int,
+        owner: str,
+    ) -> None:
+        """`bos` is the token that a text which stands by itself begins with, if any."""
+        self._tokenize = tokenize
+        self._template = template
+        self._bos = bos
+        self._context = context
+        self._owner = owner
+
+    def make(self, messages: Sequence[Message], sampling: ExLlamaSampling) -> Prompt:
+        """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
+        if sampling.overflow == "error":
+            return self.check(self.whole(messages, sampling.thinking))
+        return self._fit(messages, sampling)
+
+    def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
+        """Return the whole prompt, however long. Raises InputError."""
+        if not messages:
+            raise InputError("There are no messages to answer.")
+        text, tags = self._begun(messages, thinking)
+        return Prompt(self.tokenize(text), tags)
+
+    def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
+        """Return the tokens of a text after its prompt, and where it starts. Raises ContextOverflow."""
+        if messages:
+            prompt, _ = self._begun(messages, None)
+            tokens, alone = self.tokenize(prompt + text), self.tokenize(prompt)
+            pairs = zip(tokens, alone, strict=False)
+            # At the seam a token may hold some of both: it counts as the text's.
+            start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
+        else:
+            tokens = self.tokenize(text)
+            start = 1 if self._bos is None else 2
+        if len(tokens) > self._context:
+            raise ContextOverflow(
+                f"The text and its prompt are {len(tokens):,} tokens long and the context of {self._owner} "
+                f"holds {self._context:,}.",
+                hint="Raise max_seq_len.",
+                tokens=len(tokens),
+                context=self._context,
+            )
+        return tokens, max(start, 1)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text that stands at the very beginning."""
+        tokens = self._tokenize(text)
+        if self._bos is not None and tokens[:1] != [self._bos]:
+            tokens.insert(0, self._bos)
+        return tokens
+
+    def check(self, prompt: Prompt) -> Prompt:
+        """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
+        length, room = len(prompt.tokens), self._context
+        if not length:
+            raise InputError("The prompt is empty.")
+        if length >= room:
+            raise ContextOverflow(
+                f"The prompt is {length:,} tokens long and the context of {self._owner} holds {room:,}: "
+                f"that is {length - room + 1:,} too many for an answer to begin.",
+                hint="Raise max_seq_len, shorten the conversation, or set overflow to drop_oldest.",
+                tokens=length,
+                context=room,
+            )
+        return prompt
+
+    def _begun(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+        """Return the text of the prompt, and the thinking block that it leaves open."""
+        text = self._text(messages, thinking)
+        begun = text.rstrip()
+        tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
+        last = messages[-1]
+        if tags is None and last.role == "assistant" and last.thinking and not last.text:
+            tags = THINKING_TAGS[0]
+            text += tags.open + "\n"
+        if tags is not None and last.role == "assistant" and not last.text:
+            text += last.thinking
+        return text, tags
+
+    def _fit(self, messages: Sequence[Message], sampling: ExLlamaSampling) -> Prompt:
+        """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
+        quarter = self._context // 4
+        limit = self._context - min(sampling.max_tokens or quarter, quarter)
+        prompt = self.whole(messages, sampling.thinking)
+        if len(prompt.tokens) <= limit:
+            return prompt
+
+        # A turn is what lies between one question and the next: the answer goes with its question.
+        turns = [at for at, message in enumerate(messages) if message.role == "user"][1:]
+
+        def without(start: int) -> list[Message]:
+            """Return the messages from `start` on, after the system's."""
+            return [message for message in messages[:start] if message.role == "system"] + [*messages[start:]]
+
+        def fits(start: int) -> bool:
+            return len(self.whole(without(start), sampling.thinking).tokens) <= limit
+
+        # Long conversations have hundreds of turns, and each look at one renders and tokenizes it all.
+        first = bisect_left(turns, True, key=fits)
+        kept = without(turns[min(first, len(turns) - 1)]) if turns else messages
+        prompt = self.check(self.whole(kept, sampling.thinking))
+        dropped = len(messages) - len(kept)
+        if not dropped:
+            return prompt
+        sentence = (
+            f"The oldest {dropped} messages were left out of the prompt, since the conversation is longer "
+            f"than the context of {self._context:,} tokens."
+        )
+        return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
+
+    def _text(self, messages: Sequence[Message], thinking: bool | None) -> str:
+        if self._template is None:
+            return "\n\n".join(message.text for message in messages)
+        last = messages[-1]
+        if last.role != "assistant":
+            return self._template.render(messages, generate=True, thinking=thinking)
+        if not last.text:
+            return self._template.render(messages[:-1], generate=True, thinking=thinking)
+        # An answer to be continued: what the template puts after it is cut off, and the blanks
+        # that the template may have cut off at its end are put back.
+        rendered = self._template.render(messages, generate=False, thinking=thinking)
+        answer = last.text.strip()
+        at = rendered.rfind(answer)
+        if at < 0 or not answer:
+            raise InputError(f"The chat template of {self._owner} does not let an answer be continued.")
+        return rendered[: at + len(answer)] + last.text[len(last.text.rstrip()) :]

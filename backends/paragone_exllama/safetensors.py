@@ -1,0 +1,62 @@
+"""The headers of safetensors files: names, types and shapes of tensors. No weight is read.
+
+The format is described in the README of Hugging Face's `safetensors` project: eight bytes with the
+header's length, the header in JSON, the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["SafetensorsError", "Tensor", "read_header"]
+
+_LONGEST = 100_000_000
+"""Bytes of a header; the reference implementation allows no more."""
+
+
+class SafetensorsError(Exception):
+    """The file is no safetensors file, or not a whole one; the text says what it is."""
+
+
+class Tensor(NamedTuple):
+    """What the header says of a tensor."""
+
+    dtype: str
+    """`F16`, `BF16`, `I32` …"""
+    shape: tuple[int, ...]
+    size: int
+    """Bytes."""
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
+    with path.open("rb") as file:
+        whole = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= _LONGEST:
+            raise SafetensorsError("is not a safetensors file")
+        text = file.read(length)
+    if len(text) < length:
+        raise SafetensorsError("is truncated")
+    try:
+        entries = json.loads(text)
+        tensors = {name: _tensor(entry) for name, entry in entries.items() if name != "__metadata__"}
+        end = max((entry["data_offsets"][1] for name, entry in entries.items() if name in tensors), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise SafetensorsError("is damaged: its header cannot be read") from error
+    if whole < 8 + length + end:
+        raise SafetensorsError("is truncated")
+    return tensors
+
+
+def _tensor(entry: dict[str, Any]) -> Tensor:
+    start, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not all(type(size) is int and size >= 0 for size in (start, end, *shape)) or end < start:
+        raise ValueError(entry)
+    return Tensor(str(entry["dtype"]), shape, end - start)

@@ -1,0 +1,145 @@
+"""Chat templates: from messages to the text of a prompt.
+
+Templates come with the model's file and are treated as hostile: they run in Jinja's sandbox and
+under a bound of time and memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from paragone import InputError, Message
+from paragone_exllama.guard import GuardError, bounded
+
+__all__ = ["ChatTemplate"]
+
+_LARGEST = 1 << 20
+"""Characters of a template, or factors of a product in it: beyond this it is no template but an attack."""
+
+
+class _Refused(Exception):
+    """The template itself said that it cannot render these messages."""
+
+
+class _Generation(Extension):
+    """Passes through `{% generation %}`, which marks the assistant's part for training."""
+
+    tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        parser.stream.skip(1)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        # One product or power can take longer than any clock is looked at.
+        for factor in (left, right):
+            size = (
+                abs(factor) if isinstance(factor, int) else len(factor) if hasattr(factor, "__len__") else 0
+            )
+            if size > _LARGEST or (operator == "**" and size > 64):
+                raise OverflowError("a product too large for a chat template")
+        return super().call_binop(context, operator, left, right)
+
+
+class ChatTemplate:
+    """A chat template that is parsed and can be rendered."""
+
+    def __init__(self, source: str, *, bos: str, eos: str, owner: str) -> None:
+        """Parse a template. `owner` says in errors whose it is. Raises InputError."""
+        self._bos = bos
+        self._eos = eos
+        self._owner = owner
+        if len(source) > _LARGEST:
+            raise InputError(f"The chat template of {owner} is {len(source):,} characters long.", hint=_HINT)
+        sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+        sandbox.filters["tojson"] = _tojson
+        sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
+        try:
+            with bounded():
+                self._template = sandbox.from_string(source)
+        except GuardError as error:
+            raise InputError(
+                f"The chat template of {owner} takes too {error} to parse.", hint=_HINT
+            ) from error
+        except Exception as error:  # a stranger's template can fail in any way
+            raise InputError(
+                f"The chat template of {owner} cannot be parsed: {_said(error)}.", hint=_HINT
+            ) from error
+
+    def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
+        """Return the prompt; with `generate` it ends where the assistant is to begin. Raises InputError."""
+        variables: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
+        try:
+            with bounded():
+                return self._template.render(
+                    messages=[_variables(message) for message in messages],
+                    add_generation_prompt=generate,
+                    bos_token=self._bos,
+                    eos_token=self._eos,
+                    tools=None,
+                    **variables,
+                )
+        except _Refused as error:
+            raise InputError(
+                f"The chat template of {self._owner} refuses these messages: {_said(error)}."
+            ) from error
+        except GuardError as error:
+            raise InputError(
+                f"The chat template of {self._owner} takes too {error} to render.", hint=_HINT
+            ) from error
+        except Exception as error:  # a stranger's template can fail in any way
+            raise InputError(
+                f"The chat template of {self._owner} cannot be rendered: {_said(error)}.", hint=_HINT
+            ) from error
+
+
+_HINT = "Give another with the option chat_template."
+
+
+def _said(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        text = f"{text.rstrip('.')} (line {error.lineno})"
+    return text.rstrip(".").replace("\n", " ")[:300]
+
+
+def _variables(message: Message) -> dict[str, str]:
+    variables = {"role": message.role, "content": message.text}
+    if message.thinking:
+        # Two names for one thing: Qwen's and DeepSeek's templates ask for the first, gpt-oss for the second.
+        variables["reasoning_content"] = variables["thinking"] = message.thinking
+    return variables
+
+
+def _raise_exception(message: object) -> NoReturn:
+    raise _Refused(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # As Hugging Face has it: Jinja's own escapes HTML.
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )

@@ -1,0 +1,179 @@
+"""From the bytes of tokens to the text of an answer: whole characters, stop texts, thinking blocks.
+
+A token is held back only while its text could be the start of a stop text or of a thinking tag.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from paragone import Alternative, Channel, Token
+
+__all__ = ["THINKING_TAGS", "AnswerText", "Tags"]
+
+
+class Tags(NamedTuple):
+    """What encloses a model's thinking."""
+
+    open: str
+    close: str
+
+
+THINKING_TAGS = (
+    Tags("<think>", "</think>"),  # DeepSeek R1, Qwen 3, SmolLM3 and most others
+    Tags("[THINK]", "[/THINK]"),  # Magistral
+    Tags("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    Tags("<seed:think>", "</seed:think>"),  # Seed-OSS
+    Tags("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),  # gpt-oss
+)
+
+_NO_THINKING = "<|channel|>final<|message|>"
+"""How gpt-oss begins an answer that it did not think about."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A token whose text is not yet settled."""
+
+    id: int
+    logprob: float | None
+    top: tuple[Alternative, ...]
+    time: float
+    channel: Channel
+    """Where it counts if nothing of its text is kept."""
+    open: int
+    """Characters of it that are not yet settled."""
+    parts: list[tuple[Channel, str]] = field(default_factory=list)
+
+    def add(self, channel: Channel, text: str) -> None:
+        if self.parts and self.parts[-1][0] == channel:
+            text = self.parts.pop()[1] + text
+        self.parts.append((channel, text))
+
+    def tokens(self) -> Iterator[Token]:
+        channel, text = self.parts[0] if self.parts else (self.channel, "")
+        yield Token(
+            text=text, channel=channel, id=self.id, logprob=self.logprob, top=self.top, time=self.time
+        )
+        for channel, text in self.parts[1:]:  # one token that ends the thinking and begins the answer
+            yield Token(text=text, channel=channel, time=self.time)
+
+
+class AnswerText:
+    """Turns the pieces of tokens into Token events."""
+
+    def __init__(self, stops: tuple[str, ...] = (), *, inside: Tags | None = None) -> None:
+        """Begin an answer; `inside` says that the prompt has already opened a thinking block."""
+        self.stopped = False
+        """Whether a stop text has come; what follows it is dropped."""
+        self._stops = tuple(stop for stop in stops if stop)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._tags = inside
+        self._begun = inside is not None
+        """Whether it is settled if the answer begins with a thinking block."""
+        self._skip_space = inside is not None
+        self._text = ""
+        self._held: deque[_Held] = deque()
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token belongs to a thinking block, as far as is known."""
+        return self._tags is not None
+
+    @property
+    def _channel(self) -> Channel:
+        return "thinking" if self._tags else "answer"
+
+    def push(
+        self,
+        piece: bytes,
+        token: int,
+        time: float,
+        logprob: float | None = None,
+        top: tuple[Alternative, ...] = (),
+    ) -> Iterator[Token]:
+        """Take the bytes of the next token, and yield the tokens that are settled by now, in order."""
+        text = self._decoder.decode(piece)
+        if self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held):
+            yield Token(text=text, id=token, logprob=logprob, top=top, time=time)
+            return
+        self._text += text
+        self._held.append(_Held(token, logprob, top, time, self._channel, len(text)))
+        self._settle()
+        yield from self._release()
+
+    def finish(self) -> Iterator[Token]:
+        """Yield what was held back. Bytes that never became a character are dropped."""
+        if not self.stopped:
+            self._take(len(self._text))
+        yield from self._release()
+
+    def _settle(self) -> None:
+        if not self._begun and not self._begin():
+            return
+        while True:
+            if self._skip_space:
+                self._drop(len(self._text) - len(self._text.lstrip()))
+                self._skip_space = not self._text
+            ends = (self._tags.close,) if self._tags else self._stops
+            found = min(((at, -len(end)) for end in ends if (at := self._text.find(end)) >= 0), default=None)
+            if found is None:
+                self._take(len(self._text) - max((_overlap(self._text, end) for end in ends), default=0))
+                return
+            self._take(found[0])
+            if self._tags is None:
+                self.stopped = True
+                self._drop(len(self._text))
+                return
+            self._drop(-found[1])
+            self._tags, self._skip_space = None, True
+
+    def _begin(self) -> bool:
+        """Find out whether the answer begins with a thinking block; False while that is open."""
+        start = self._text.lstrip()
+        for tags in THINKING_TAGS:
+            if start.startswith(tags.open):
+                self._drop(len(self._text) - len(start) + len(tags.open))
+                self._tags, self._skip_space = tags, True
+                self._begun = True
+        if start.startswith(_NO_THINKING):
+            self._drop(len(self._text) - len(start) + len(_NO_THINKING))
+            self._begun = True
+        openings = (_NO_THINKING, *(tags.open for tags in THINKING_TAGS))
+        self._begun = self._begun or not any(opening.startswith(start) for opening in openings)
+        return self._begun
+
+    def _take(self, count: int) -> None:
+        """Settle the next characters as belonging to the present channel."""
+        self._settle_next(count, self._channel)
+
+    def _drop(self, count: int) -> None:
+        """Settle the next characters as belonging to no text."""
+        self._settle_next(count, None)
+
+    def _settle_next(self, count: int, channel: Channel | None) -> None:
+        text, self._text = self._text[:count], self._text[count:]
+        for held in self._held:
+            if not text:
+                return
+            if held.open:
+                part, text = text[: held.open], text[held.open :]
+                held.open -= len(part)
+                if channel is not None:
+                    held.add(channel, part)
+
+    def _release(self) -> Iterator[Token]:
+        while self._held and not self._held[0].open:
+            yield from self._held.popleft().tokens()
+
+
+def _overlap(text: str, end: str) -> int:
+    """Return the length of the longest start of `end` that `text` ends with."""
+    for length in range(min(len(end) - 1, len(text)), 0, -1):
+        if text.endswith(end[:length]):
+            return length
+    return 0

@@ -1,0 +1,124 @@
+"""What a model's JSON files say of its tokenizer: chat template, special tokens, ends of answers.
+
+The layout is Hugging Face's: config.json, generation_config.json, tokenizer.json,
+tokenizer_config.json, and chat_template.jinja or chat_template.json where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paragone import InputError
+from paragone_exllama.folders import ModelFolder, read_json
+
+__all__ = ["TokenizerFiles", "read_tokenizer_files"]
+
+_ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
+    "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",
+)  # fmt: skip
+"""Tokens that end an answer in every model that has them; quantizers lose generation_config.json at times."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """The texts of special tokens, and the numbers of those that the files give no text for."""
+
+    bos: str
+    eos: str
+    adds_bos: bool
+    """Whether a text that stands by itself begins with the token `bos`."""
+    template: str | None
+    end_ids: frozenset[int]
+    end_texts: tuple[str, ...]
+
+    def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
+        """Return the ids of the tokens that end an answer; `id_of` knows the vocabulary."""
+        return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
+
+
+def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> TokenizerFiles:
+    """Read a model's files. `chat_template` is the user's own. Raises InputError."""
+    path = folder.path
+    settings = read_json(path / "tokenizer_config.json")
+    tokenizer = read_json(path / "tokenizer.json")
+    known = {str(token.get("content")) for token in _dicts(tokenizer.get("added_tokens"))}
+    eos = _text(settings.get("eos_token"))
+    ends = [text for text in _ENDS if text in known]
+    if "<|end|>" in known and "<|channel|>" not in known:
+        ends.append("<|end|>")  # in gpt-oss it ends a channel, in Phi an answer
+    bos = _text(settings.get("bos_token"))
+    template = _template(path, settings) if chat_template is None else _given(chat_template) or None
+    return TokenizerFiles(
+        bos=bos,
+        eos=eos,
+        adds_bos=_adds_bos(settings, tokenizer, bos),
+        template=template,
+        end_ids=frozenset(
+            _ids(folder.config.get("eos_token_id"))
+            | _ids(_dict(folder.config.get("text_config")).get("eos_token_id"))
+            | _ids(read_json(path / "generation_config.json").get("eos_token_id"))
+        ),
+        end_texts=tuple(dict.fromkeys([*([eos] if eos else []), *ends])),
+    )
+
+
+def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
+    try:
+        return (path / "chat_template.jinja").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        pass
+    for found in (settings.get("chat_template"), read_json(path / "chat_template.json").get("chat_template")):
+        if isinstance(found, str):
+            return found
+        named = {entry.get("name"): entry.get("template") for entry in _dicts(found)}
+        if isinstance(default := named.get("default"), str):
+            return default
+    return None
+
+
+def _given(option: str) -> str:
+    if not option.startswith("@"):
+        return option
+    try:
+        return Path(option[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(
+            f"The file {option[1:]} of the option 'chat_template' cannot be read: {reason}."
+        ) from error
+
+
+def _adds_bos(settings: Mapping[str, Any], tokenizer: Mapping[str, Any], bos: str) -> bool:
+    stated = settings.get("add_bos_token")
+    if isinstance(stated, bool):
+        return stated and bool(bos)
+    # Newer tokenizers say it in what is done to every text after it was cut into tokens.
+    after = _dict(tokenizer.get("post_processor"))
+    for processor in (after, *_dicts(after.get("processors"))):
+        for piece in _dicts(processor.get("single"))[:1]:
+            return bool(bos) and _dict(piece.get("SpecialToken")).get("id") == bos
+    return False
+
+
+def _text(token: object) -> str:
+    """Return the text of a special token, which is stated in one of two ways."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else ""
+
+
+def _ids(value: object) -> set[int]:
+    values = value if isinstance(value, list) else [value]
+    return {entry for entry in values if isinstance(entry, int) and not isinstance(entry, bool)}
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

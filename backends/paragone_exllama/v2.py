@@ -1,0 +1,249 @@
+"""ExLlamaV2 (0.3.2): the only module that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from exllamav2 import (
+    ExLlamaV2,
+    ExLlamaV2Cache,
+    ExLlamaV2Cache_Q4,
+    ExLlamaV2Cache_Q6,
+    ExLlamaV2Cache_Q8,
+    ExLlamaV2CacheBase,
+    ExLlamaV2Config,
+    ExLlamaV2Lora,
+    ExLlamaV2Tokenizer,
+    __version__,
+    attn,
+)
+from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
+from exllamav2.util import cuda_sync_active
+
+from paragone import Cancelled, InputError, Report
+from paragone_exllama.folders import ModelFolder
+from paragone_exllama.library import PAGE, Job, Library, Logits
+from paragone_exllama.loading import Request, stages
+from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+
+__all__ = ["V2"]
+
+_CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
+    "fp16": ExLlamaV2Cache,
+    "q8": ExLlamaV2Cache_Q8,
+    "q6": ExLlamaV2Cache_Q6,
+    "q4": ExLlamaV2Cache_Q4,
+}
+_CHUNK = 2048
+_OUTPUTS = PAGE
+"""Positions whose logits can be had from one computation: VRAM for them is set aside for good."""
+
+
+class _Job(ExLlamaV2DynamicJob):
+    """A job that keeps the logits as the model gave them; the samplers change them in place."""
+
+    kept: list[torch.Tensor] | None = None
+
+    def receive_logits(self, logits: torch.Tensor) -> Any:
+        if self.kept is not None:
+            self.kept.append(logits[0, 0].clone())
+        return super().receive_logits(logits)
+
+
+class V2(Library):
+    """A model in ExLlamaV2."""
+
+    def __init__(
+        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
+    ) -> None:
+        self._options = options
+        config = _config(request.model, options, request.context)
+        self._paged = _paged(config, options)
+        draft_progress, progress = stages(request, report, cancelled)
+        self._draft: ExLlamaV2 | None = None
+        self._draft_cache: ExLlamaV2CacheBase | None = None
+        if request.draft is not None:
+            draft_config = _config(request.draft, options, request.context)
+            self._draft = ExLlamaV2(draft_config)
+            self._draft_cache = ExLlamaV2Cache(self._draft, max_seq_len=request.context, lazy=True)
+            self._draft.load_autosplit(self._draft_cache, callback=draft_progress)
+        self._model = ExLlamaV2(config)
+        make_cache = _CACHES[options.cache_type]
+        if options.gpu_split:
+            self._model.load(list(options.gpu_split), callback=progress)
+            self._cache = make_cache(self._model, max_seq_len=request.context)
+        else:
+            self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
+            self._model.load_autosplit(self._cache, callback=progress)
+        self._loras: list[ExLlamaV2Lora] = []
+        if options.lora is not None:
+            folder = str(Path(options.lora).expanduser())
+            self._loras = [ExLlamaV2Lora.from_directory(self._model, folder, options.lora_scale)]
+        self._tokenizer = ExLlamaV2Tokenizer(config)
+        self.largest_chunk = int(config.max_input_len)
+        self._generator = self._make_generator()
+        self._generator.warmup()
+        self.drafts = bool(self._generator.num_draft_tokens)
+        # While it drafts, the generator ends that much before the end of the cache.
+        self.capacity = request.context - self._generator.num_draft_tokens
+        self.trained = int(config.original_max_seq_len)
+        self.facts = {
+            "ExLlamaV2": __version__,
+            "PyTorch": torch.__version__,
+            "attention": "paged" if self._paged else "unpaged",
+        }
+
+    def start(
+        self,
+        tokens: Sequence[int],
+        sampling: ExLlamaSampling,
+        *,
+        limit: int,
+        ends: Collection[int],
+        logits: bool,
+    ) -> Job:
+        """Give the generator a prompt."""
+        job = _Job(
+            input_ids=torch.tensor([tokens], dtype=torch.long),
+            # While it drafts, the generator ends that much before the number that it is given.
+            max_new_tokens=limit + self._generator.num_draft_tokens,
+            gen_settings=_settings(sampling),
+            seed=sampling.seed,
+            stop_conditions=sorted(ends),
+        )
+        job.kept = [] if logits else None
+        self._generator.enqueue(job)
+        return job
+
+    def iterate(self) -> Sequence[Mapping[str, Any]]:
+        """Compute the next part of the prompt or the next tokens."""
+        results: list[dict[str, Any]] = self._generator.iterate()
+        return results
+
+    def cancel(self, job: Job) -> None:
+        """Take a job out of the generator."""
+        assert isinstance(job, _Job)
+        self._generator.cancel(job)
+
+    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
+        """Return the logits that were kept for the next tokens."""
+        assert isinstance(job, _Job)
+        kept = job.kept or []
+        rows = kept[:count]
+        del kept[:count]
+        return rows
+
+    def cached(self, job: Job) -> int:
+        """Return how much of the prompt was in the cache already."""
+        assert isinstance(job, _Job)
+        cached: int = job.cached_pages * self._generator.page_size + job.cached_tokens
+        return cached
+
+    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
+        """Yield the logits after each token."""
+        self._cache.current_seq_len = 0
+        try:
+            for at in range(0, len(tokens), _OUTPUTS):
+                ids = torch.tensor([tokens[at : at + _OUTPUTS]], dtype=torch.long)
+                logits = self._model.forward(ids, self._cache, loras=self._loras, cpu_logits=True)
+                yield from logits[0]
+        finally:
+            self.forget()
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
+
+    def token_id(self, text: str) -> int | None:
+        """Return the token that stands for this text."""
+        token: int | None = self._tokenizer.single_id(text)
+        return token
+
+    def pieces(self, *, special: bool) -> Sequence[str]:
+        """Return the text of every token."""
+        return list(self._tokenizer.get_id_to_piece_list(special))
+
+    def set_chunk(self, tokens: int) -> None:
+        """Bound the parts of the prompt."""
+        self._generator.max_chunk_size = tokens
+
+    def wait(self) -> None:
+        """Wait for the GPU."""
+        cuda_sync_active()
+
+    def forget(self) -> None:
+        """Use nothing of the cache again."""
+        self._generator.reset_page_table()
+
+    def rebuild(self) -> None:
+        """Make the generator anew."""
+        self._generator = self._make_generator()
+
+    def _make_generator(self) -> ExLlamaV2DynamicGenerator:
+        options = self._options
+        generator = ExLlamaV2DynamicGenerator(
+            model=self._model,
+            cache=self._cache,
+            tokenizer=self._tokenizer,
+            max_batch_size=1,
+            max_chunk_size=self.largest_chunk,
+            max_q_size=max(8, options.draft_tokens + 1),
+            draft_model=self._draft,
+            draft_cache=self._draft_cache,
+            num_draft_tokens=options.draft_tokens,
+            use_ngram_draft=options.draft_ngram,
+            paged=self._paged,
+        )
+        if self._loras:
+            generator.set_loras(self._loras)
+        return generator
+
+
+def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> ExLlamaV2Config:
+    config = ExLlamaV2Config(str(folder.path))
+    if options.rope_yarn is not None:
+        if config.alt_rope_method != "yarn":
+            config.yarn_rope_original_max_position_embeddings = config.max_seq_len
+        config.alt_rope_method = "yarn"
+        config.yarn_rope_factor = options.rope_yarn
+    if options.rope_scale is not None:
+        config.scale_pos_emb = options.rope_scale
+    if options.rope_alpha is not None:
+        config.scale_alpha_value = options.rope_alpha
+    config.max_seq_len = context
+    config.max_input_len = min(options.chunk_size or _CHUNK, context)
+    config.max_attention_size = config.max_input_len**2
+    config.max_output_len = _OUTPUTS
+    config.arch_compat_overrides()
+    return config
+
+
+def _paged(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
+    possible = bool(attn.has_flash_attn_with_paged) and not config.no_flash_attn
+    if options.paged and not possible:
+        raise InputError(
+            "Paged attention needs flash-attn 2.5.7 or newer, a GPU of the Ampere generation or newer and a "
+            "model that works with it.",
+            hint="Install flash-attn in the engine's environment, or leave out the option paged.",
+        )
+    return possible if options.paged is None else options.paged
+
+
+def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
+    greedy = sampling.temperature == 0 or sampling.top_p == 0
+    penalties = sampling.penalty_last_n > 0
+    return ExLlamaV2Sampler.Settings(
+        token_repetition_penalty=sampling.repeat_penalty if penalties else 1.0,
+        token_repetition_range=sampling.penalty_last_n,
+        token_frequency_penalty=sampling.frequency_penalty if penalties else 0.0,
+        token_presence_penalty=sampling.presence_penalty if penalties else 0.0,
+        temperature=1.0 if greedy else sampling.temperature,
+        # The order of llama.cpp: what is unlikely is left out first.
+        temperature_last=True,
+        top_k=1 if greedy else sampling.top_k,
+        top_p=0.0 if greedy else sampling.top_p,
+        min_p=0.0 if greedy else sampling.min_p,
+    )

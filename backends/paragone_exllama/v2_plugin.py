@@ -1,0 +1,17 @@
+"""The plugin of ExLlamaV2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paragone import Backend
+from paragone.hooks import hookimpl
+from paragone_exllama.backend import ExLlamaV2Backend
+
+__all__ = ["paragone_backends"]
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Bring the ExLlamaV2 backend."""
+    return [ExLlamaV2Backend()]

@@ -1,0 +1,236 @@
+"""ExLlamaV3 (1.6): the only module that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from exllamav3 import (
+    Cache,
+    CacheLayer_fp16,
+    CacheLayer_quant,
+    ComboSampler,
+    Config,
+    Generator,
+    Model,
+    Tokenizer,
+)
+from exllamav3 import Job as V3Job
+from exllamav3.model.lora import LoRA
+from exllamav3.util import cuda_sync_active
+from exllamav3.version import __version__
+
+from paragone import Cancelled, Report
+from paragone_exllama.library import PAGE, Job, Library, Logits
+from paragone_exllama.loading import Request, stages
+from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV3LoadOptions
+
+__all__ = ["V3"]
+
+_CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
+_CHUNK = 2048
+_OUTPUTS = PAGE
+"""Positions whose logits can be had from one computation."""
+
+_NGRAM = 2
+"""Tokens that must have stood together before, for what followed them to be proposed."""
+
+
+class V3(Library):
+    """A model in ExLlamaV3."""
+
+    def __init__(
+        self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
+    ) -> None:
+        self._options = options
+        self._context = request.context
+        self.largest_chunk = min(options.chunk_size or _CHUNK, request.context)
+        draft_progress, progress = stages(request, report, cancelled)
+        split = list(options.gpu_split) or None
+        self._draft: Model | None = None
+        self._draft_cache: Cache | None = None
+        if request.draft is not None:
+            draft_config = Config.from_directory(str(request.draft.path))
+            draft_config.override_dynamic_seq_len(request.context)
+            self._draft = Model.from_config(draft_config)
+            self._draft_cache = self._make_cache(self._draft, "fp16")
+            self._draft.load(use_per_device=split, max_chunk_size=self.largest_chunk, callback=draft_progress)
+        config = Config.from_directory(str(request.model.path))
+        config.override_dynamic_seq_len(request.context)
+        self._model = Model.from_config(config)
+        self._cache = self._make_cache(self._model, options.cache_type)
+        self._model.load(
+            use_per_device=split,
+            max_chunk_size=self.largest_chunk,
+            max_output_size=_OUTPUTS,
+            callback=progress,
+            draft_model=self._draft,
+        )
+        if options.lora is not None:
+            folder = str(Path(options.lora).expanduser())
+            self._lora = LoRA.from_directory(self._model, folder, options.lora_scale)
+        self._tokenizer = Tokenizer.from_config(config)
+        self._model.warmup(
+            cache=self._cache,
+            max_chunk_size=self.largest_chunk,
+            max_batch_size=1,
+            max_q_len=self._drafted + 1,
+        )
+        self._generator = self._make_generator()
+        self.drafts = bool(self._drafted)
+        # The generator ends one token, and what it may draft, before the end of the cache.
+        self.capacity = request.context - 1 - self._generator.max_draft_tokens
+        self.trained = int(config.max_position_embeddings)
+        self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
+
+    def start(
+        self,
+        tokens: Sequence[int],
+        sampling: ExLlamaSampling,
+        *,
+        limit: int,
+        ends: Collection[int],
+        logits: bool,
+    ) -> Job:
+        """Give the generator a prompt."""
+        job = V3Job(
+            input_ids=torch.tensor([tokens], dtype=torch.long),
+            max_new_tokens=limit,
+            sampler=_sampler(sampling),
+            seed=sampling.seed,
+            stop_conditions=sorted(ends),
+            return_logits=logits,
+        )
+        self._generator.enqueue(job)
+        started: Job = job
+        return started
+
+    def iterate(self) -> Sequence[Mapping[str, Any]]:
+        """Compute the next part of the prompt or the next tokens."""
+        results: list[dict[str, Any]] = self._generator.iterate()
+        return results
+
+    def cancel(self, job: Job) -> None:
+        """Take a job out of the generator."""
+        assert isinstance(job, V3Job)
+        self._generator.cancel(job)
+
+    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
+        """Return the logits that came with the tokens; samplers here work on copies."""
+        held = result if "logits" in result else result["held"]
+        return [held["logits"][0, at] for at in range(count)]
+
+    def cached(self, job: Job) -> int:
+        """Return how much of the prompt was in the cache already."""
+        assert isinstance(job, V3Job)
+        cached: int = job.cached_pages * PAGE + job.cached_tokens
+        return cached
+
+    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
+        """Yield the logits after each token."""
+        self.forget()
+        recurrent = [self._cache.get_new_state()] if self._model.get_recurrent_layers() else []
+        try:
+            for at in range(0, len(tokens), _OUTPUTS):
+                params: dict[str, Any] = {
+                    "attn_mode": "flash_attn",
+                    "cache": self._cache,
+                    "batch_shape": (1, self._context),
+                    "past_len": at,
+                }
+                if recurrent:
+                    params["recurrent_states"] = recurrent
+                ids = torch.tensor([tokens[at : at + _OUTPUTS]], dtype=torch.long)
+                yield from self._model.forward(ids, params)[0]
+        finally:
+            for state in recurrent:
+                self._cache.release_state(state)
+            self.forget()
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
+
+    def token_id(self, text: str) -> int | None:
+        """Return the token that stands for this text."""
+        token: int | None = self._tokenizer.single_id(text)
+        return token
+
+    def pieces(self, *, special: bool) -> Sequence[str]:
+        """Return the text of every token."""
+        return list(self._tokenizer.get_id_to_piece_list(special))
+
+    def set_chunk(self, tokens: int) -> None:
+        """Bound the parts of the prompt."""
+        self._generator.max_chunk_size = tokens
+
+    def wait(self) -> None:
+        """Wait for the GPU."""
+        cuda_sync_active()
+
+    def forget(self) -> None:
+        """Use nothing of the cache again: a new generator knows of none of it."""
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Make the generator anew."""
+        self._generator.close()
+        self._generator = self._make_generator()
+
+    @property
+    def _drafted(self) -> int:
+        """How many tokens are proposed at a time."""
+        return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
+
+    def _make_cache(self, model: Model, cache_type: CacheType) -> Cache:
+        history = self._options.draft_tokens if self._options.draft_model or self._options.draft_ngram else 0
+        if cache_type == "fp16":
+            return Cache(
+                model,
+                max_num_tokens=self._context,
+                layer_type=CacheLayer_fp16,
+                max_batch_size=1,
+                max_history=history,
+            )
+        bits = _CACHE_BITS[cache_type]
+        return Cache(
+            model,
+            max_num_tokens=self._context,
+            layer_type=CacheLayer_quant,
+            max_batch_size=1,
+            max_history=history,
+            k_bits=bits,
+            v_bits=bits,
+        )
+
+    def _make_generator(self) -> Generator:
+        return Generator(
+            model=self._model,
+            cache=self._cache,
+            tokenizer=self._tokenizer,
+            max_batch_size=1,
+            max_chunk_size=self.largest_chunk,
+            draft_model=self._draft,
+            draft_cache=self._draft_cache,
+            num_draft_tokens=self._drafted or None,
+            ngram_match_min=_NGRAM if self._options.draft_ngram else 0,
+        )
+
+
+def _sampler(sampling: ExLlamaSampling) -> ComboSampler:
+    greedy = sampling.temperature == 0 or sampling.top_p == 0
+    return ComboSampler(
+        rep_p=sampling.repeat_penalty,
+        freq_p=sampling.frequency_penalty,
+        pres_p=sampling.presence_penalty,
+        rep_sustain_range=sampling.penalty_last_n,
+        rep_decay_range=0,
+        temperature=0.0 if greedy else sampling.temperature,
+        # The order of llama.cpp: what is unlikely is left out first.
+        temp_last=True,
+        min_p=sampling.min_p,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+    )
