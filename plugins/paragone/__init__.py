@@ -4,7 +4,15 @@ Importing this takes the standard library only. `paragone.hooks` (the hook that 
 implements) and `paragone.testing` (the conformance suite) are imported by themselves.
 """
 
-from paragone.backend import Backend, Capabilities, OnProgress, OpenEngine, Probe
+from paragone.backend import (
+    Backend,
+    Capabilities,
+    EndpointReport,
+    OnProgress,
+    OpenEngine,
+    Probe,
+    PullProgress,
+)
 from paragone.engine import Cancelled, Engine, Report
 from paragone.errors import ContextOverflow, EngineCrashed, EngineError, InputError, ParagoneError
 from paragone.events import (
@@ -33,6 +41,7 @@ __all__ = [
     "Caution",
     "Channel",
     "ContextOverflow",
+    "EndpointReport",
     "Engine",
     "EngineCrashed",
     "EngineError",
@@ -52,6 +61,7 @@ __all__ = [
     "ParagoneError",
     "Probe",
     "PromptProgress",
+    "PullProgress",
     "Report",
     "Role",
     "RunRequest",

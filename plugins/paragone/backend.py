@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from paragone.errors import EngineError
+from paragone.errors import EngineError, InputError
 from paragone.events import Event, LoadProgress, Token
 from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
 from paragone.models import LoadedModel, ModelInfo
 from paragone.options import Options
+from paragone.wire import Json
 
-__all__ = ["Backend", "Capabilities", "OnProgress", "OpenEngine", "Probe"]
+__all__ = ["Backend", "Capabilities", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
 
 OnProgress: TypeAlias = Callable[[LoadProgress], None]
 
@@ -43,6 +44,29 @@ class Probe:
     """What to do about it, in a sentence or a command."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What was found: versions, devices, build flags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """What was found where a backend's models are served."""
+
+    address: str
+    """Scheme, host and port; empty where the options do not say."""
+    probe: Probe
+    """Whether it can be used, else why not; in its facts the server's name and version and what is loaded."""
+    models: tuple[ModelInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """How far a server is with downloading a model."""
+
+    status: str
+    """What it is doing, in its own words."""
+    done: int = 0
+    """Bytes downloaded."""
+    total: int | None = None
+    """Bytes in all, as far as the server knows them yet."""
 
 
 class OpenEngine(ABC):
@@ -113,3 +137,16 @@ class Backend(ABC):
         """
         del cache  # most backends have none
         return ()
+
+    async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
+        """Tell of the server that these load options name. None where the backend has no servers. Never raises."""
+        del options
+        return None
+
+    def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+        """Have the server that these load options name download a model, telling how far it is.
+
+        Closing the generator, or cancelling the task that awaits it, gives up; the server may keep
+        what it has for the next try. Raises InputError and EngineError.
+        """
+        raise InputError(f"{self.title} cannot download models.")

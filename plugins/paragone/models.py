@@ -24,6 +24,8 @@ class ModelInfo:
     context: int | None = None
     """Context window that it was trained for, in tokens."""
     architecture: str | None = None
+    capabilities: tuple[str, ...] = ()
+    """What its server says that it can do: `completion`, `vision`, `thinking` …"""
     problem: str = ""
     """Why it cannot be opened, where that is plain already."""
 
