@@ -1,0 +1,1 @@
+"""Engines elsewhere: Ollama and OpenAI-compatible servers, as lanes like any other."""

@@ -1,0 +1,117 @@
+"""An endpoint made ready: its address checked, its key found, its certificates read."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from paragone import InputError
+from paragone_remote.keys import find_key, make_headers
+from paragone_remote.options import EndpointOptions
+from paragone_remote.text import plain
+
+__all__ = ["Endpoint", "check_url", "make_endpoint"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a server is and what it is sent with every request. Its repr shows no secret."""
+
+    url: str
+    """The base of the protocol's paths, without a slash at its end."""
+    origin: str
+    """`scheme://host:port`, for sentences and for knowing the server again."""
+    options: EndpointOptions
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether something is sent by which the server could know us."""
+        return "authorization" in self.headers
+
+    def quote(self, text: str) -> str:
+        """Return a server's words for use in a sentence, what we sent in secret taken out of them."""
+        for value in self.headers.values():
+            for secret in (value, value.rpartition(" ")[2]):
+                if len(secret) >= 4:
+                    text = text.replace(secret, "•••")
+        return plain(text)
+
+
+async def make_endpoint(options: EndpointOptions, *, default: str | None, path: str = "") -> Endpoint:
+    """Return the endpoint that these options name; `path` belongs at the end of a URL without one.
+
+    Raises InputError.
+    """
+    url = options.url or default
+    if url is None:
+        raise InputError(
+            "It is not said where the server is.", hint="Set url, such as http://127.0.0.1:8000."
+        )
+    base, origin = check_url(url, path)
+    headers = make_headers(options.headers)
+    key = await find_key(options.key_env, options.key_command)
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    tls = _make_tls(options) if base.startswith("https:") else None
+    return Endpoint(url=base, origin=origin, options=options, headers=headers, tls=tls)
+
+
+def check_url(url: str, path: str = "") -> tuple[str, str]:
+    """Return the base URL without a slash at its end, and its origin. Raises InputError."""
+    shown = plain(url)
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError("The url cannot be read.", hint="Write it as http://HOST:PORT.") from error
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            "The url holds a user name or password, where it would be recorded.",
+            hint="Name an environment variable: key_env, or in headers.",
+        )
+    if parts.scheme not in ("http", "https") or not host:
+        raise InputError(f"The url {shown!r} is not one of a server.", hint="Write it as http://HOST:PORT.")
+    if parts.query or parts.fragment or not url.isprintable():
+        raise InputError("The url has parts that do not belong: write http://HOST:PORT and a path at most.")
+    name = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{name}" + (f":{port}" if port else "")
+    base = urlunsplit((parts.scheme, origin.partition("://")[2], parts.path.rstrip("/") or path, "", ""))
+    return base, origin
+
+
+def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
+    import certifi  # comes with httpx; the authorities that it trusts
+
+    context = ssl.create_default_context(cafile=certifi.where())
+    if options.ca_file is not None:
+        path = _existing(options.ca_file, "ca_file")
+        try:
+            context.load_verify_locations(cafile=path)
+        except ssl.SSLError as error:
+            raise InputError(f"ca_file: {path} holds no certificate in PEM form.") from error
+    if options.client_cert is not None:
+        cert = _existing(options.client_cert, "client_cert")
+        key = _existing(options.client_key, "client_key") if options.client_key else None
+        try:
+            # a key with a passphrase would have OpenSSL ask for it on the terminal
+            context.load_cert_chain(cert, key, password=lambda: "")
+        except ssl.SSLError as error:
+            raise InputError(
+                "client_cert and client_key do not make a certificate with its key.",
+                hint="Both are PEM files, the key without a passphrase.",
+            ) from error
+    elif options.client_key is not None:
+        raise InputError("client_key is set, but not client_cert.")
+    return context
+
+
+def _existing(path: str, option: str) -> str:
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise InputError(f"{option}: there is no file {plain(str(found))}.")
+    return str(found)

@@ -1,0 +1,99 @@
+"""What every engine elsewhere does: wait, try again before the first token, stop, and close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from typing import Generic, TypeVar
+
+import httpx
+
+from paragone import (
+    Caution,
+    Event,
+    Finish,
+    LoadedModel,
+    OpenEngine,
+    Options,
+    RunRequest,
+    Token,
+)
+from paragone.options import build
+from paragone_remote.endpoint import Endpoint
+from paragone_remote.faults import FAULTS, CutOff, explain
+from paragone_remote.waiting import Stopped, Wait
+
+__all__ = ["RemoteEngine"]
+
+S = TypeVar("S", bound=Options)
+
+_TRIES = 3
+
+
+class RemoteEngine(OpenEngine, Generic[S]):
+    """A model at an endpoint."""
+
+    def __init__(
+        self,
+        sampling: type[S],
+        endpoint: Endpoint,
+        http: httpx.AsyncClient,
+        loaded: LoadedModel,
+        *,
+        model: str,
+    ) -> None:
+        self.loaded = loaded
+        self._kind = sampling
+        self._endpoint = endpoint
+        self._http = http
+        self._model = model
+        self._wait: Wait | None = None
+
+    @abstractmethod
+    def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
+        """Make the request once and yield what comes; the last event is a Finish. Raises out of `FAULTS`."""
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        """Answer a prompt. A server that is busy or just restarting is asked again, until a token came."""
+        sampling = build(self._kind, request.sampling, owner=self._model)
+        options = self._endpoint.options
+        wait = self._wait = Wait()
+        begun = False
+        try:
+            for left in reversed(range(_TRIES)):
+                async with contextlib.aclosing(self._answer(request, sampling)) as events:
+                    try:
+                        while True:
+                            patience = options.idle_timeout if begun else options.load_timeout
+                            event = await wait.within(patience, anext(events, None))
+                            if event is None:
+                                raise CutOff
+                            begun = begun or isinstance(event, Token)
+                            yield event
+                            if isinstance(event, Finish):
+                                return
+                    except FAULTS as error:
+                        fault = explain(
+                            error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
+                        )
+                        if begun or fault.pause is None or not left:
+                            raise fault.error from error
+                yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
+                await wait.within(None, asyncio.sleep(fault.pause))
+        except Stopped:
+            yield Finish(reason="cancelled", time=time.monotonic())
+        finally:
+            self._wait = None
+
+    async def stop(self) -> None:
+        """End the present run: its request is closed, by which the server knows to stop too."""
+        if self._wait is not None:
+            self._wait.stop()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.stop()
+        await self._http.aclose()

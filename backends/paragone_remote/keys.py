@@ -1,0 +1,109 @@
+"""Keys and headers: taken from environment variables and commands, kept out of everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Iterable
+
+from paragone import EngineError, InputError
+
+__all__ = ["find_key", "make_headers"]
+
+_PATIENCE = 60.0
+"""Seconds that a key's command has; it may ask for a passphrase in a window of its own."""
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # RFC 9110, 5.1
+_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+
+
+async def find_key(variable: str | None, command: str | None) -> str | None:
+    """Return the key that an environment variable holds or a command prints; None where neither is named.
+
+    Raises InputError, never with what was found in it.
+    """
+    if variable is not None and command is not None:
+        raise InputError("Both key_env and key_command are set.", hint="Keep the one that gives the key.")
+    if variable is not None:
+        if not _NAME.fullmatch(variable):
+            raise InputError(
+                "key_env is not the name of an environment variable.",
+                hint="Write the variable's name there, not the key itself.",
+            )
+        return _fit(_variable(variable), f"The environment variable {variable}")
+    if command is not None:
+        return _fit(await _printed(command), "What key_command printed")
+    return None
+
+
+def make_headers(lines: Iterable[str]) -> dict[str, str]:
+    """Return the headers that `Name: value` lines make, variables in their values filled in. Raises InputError."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        match = _HEADER.fullmatch(line.strip())
+        if match is None:
+            raise InputError("A line of headers is not written as `Name: value`.")
+        name, value = match[1], match[2]
+        if _SECRET.search(name) and not _VARIABLE.search(value):
+            raise InputError(
+                f"The header {name} holds a secret where it would be recorded.",
+                hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
+            )
+        filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
+        headers[name.lower()] = _fit(filled, f"The header {name}")
+    return headers
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise InputError(f"The environment variable {name} is not set.", hint="Set it and start again.")
+    return value
+
+
+def _fit(text: str, what: str) -> str:
+    """Return a header's value if it may be one."""
+    if not (text.isascii() and text.isprintable()):
+        raise InputError(f"{what} has characters that cannot be sent in a header.")
+    return text
+
+
+async def _printed(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InputError("key_command has a quotation mark without its other half.") from error
+    if not words:
+        raise InputError("key_command is empty.")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise InputError(f"key_command cannot run {words[0]}: {reason}.") from error
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            out, _ = await process.communicate()
+    except TimeoutError as error:
+        raise EngineError(f"key_command ({words[0]}) printed no key in {_PATIENCE:g} seconds.") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    key = out.decode("utf-8", "replace").partition("\n")[0].strip()
+    if process.returncode or not key:
+        raise InputError(
+            f"key_command ({words[0]}) gave no key: it ended with status {process.returncode}.",
+            hint="Run it in a terminal to see why.",
+        )
+    return key

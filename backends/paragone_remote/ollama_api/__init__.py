@@ -1,0 +1,1 @@
+"""Ollama, through its official client. Protocol: https://docs.ollama.com/api."""

@@ -1,0 +1,65 @@
+"""The Ollama backend, as the application sees it: neither its client nor httpx is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from paragone import (
+    Backend,
+    Capabilities,
+    EndpointReport,
+    Json,
+    ModelInfo,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    Probe,
+    PullProgress,
+)
+from paragone_remote.installed import library, need
+from paragone_remote.ollama_api.options import OllamaLoadOptions, OllamaSampling
+
+__all__ = ["OllamaBackend"]
+
+
+class OllamaBackend(Backend):
+    """Models on Ollama servers."""
+
+    name = "ollama"
+    title = "Ollama"
+    load_options = OllamaLoadOptions
+    sampling = OllamaSampling
+    capabilities = Capabilities(logprobs=True)
+
+    async def probe(self, python: str | None = None) -> Probe:
+        """Say whether Ollama's client is here. What a server can do, `endpoint` tells."""
+        return library("ollama")
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the models of the server on this machine; none where there is no such server."""
+        report = await self.endpoint({"connect_timeout": 1.0})
+        return report.models
+
+    async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
+        """Tell of a server: its version, its models, which of them are loaded."""
+        if not (probe := library("ollama")).usable:
+            return EndpointReport(address="", probe=probe)
+        await need("ollama")
+        from paragone_remote.ollama_api.reporting import report
+
+        return await report(options)
+
+    async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+        """Have a server download a model."""
+        await need("ollama")
+        from paragone_remote.ollama_api.pulling import pull
+
+        async for progress in pull(model, options):
+            yield progress
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        """Have a server load a model."""
+        await need("ollama")
+        from paragone_remote.ollama_api.opening import open_model
+
+        return await open_model(request, on_progress)

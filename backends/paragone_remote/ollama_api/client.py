@@ -1,0 +1,102 @@
+"""Ollama's official client on our HTTP client, with the fields that it does not know yet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from typing import TypeVar
+
+import httpx
+import ollama
+
+from paragone import Json
+from paragone_remote.faults import GaveUp
+from paragone_remote.transport import Garbled
+
+__all__ = ["OllamaClient"]
+
+T = TypeVar("T")
+
+
+class OllamaClient(ollama.AsyncClient):
+    """The official client, kept from reading OLLAMA_HOST and OLLAMA_API_KEY: an engine says what it uses.
+
+    What its methods raise is out of `faults.FAULTS`.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._client = http
+
+    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[ollama.ChatResponse, None]:
+        """Yield the parts of a streamed answer. The official `chat` has no `truncate` and no `shift`."""
+        parts = await self._request(
+            ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": True}, stream=True
+        )
+        async for part in _parts(parts):
+            yield part
+
+    async def chat_once(self, body: Mapping[str, Json]) -> ollama.ChatResponse:
+        """Return an answer in one piece; without messages it loads or unloads the model."""
+        return await _once(
+            self._request(ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": False})
+        )
+
+    async def pull_parts(self, model: str) -> AsyncGenerator[ollama.ProgressResponse, None]:
+        """Yield the progress of a download to the server."""
+        async for part in _parts(await self.pull(model, stream=True)):
+            yield part
+
+    async def listed(self) -> ollama.ListResponse:
+        """Return the models that the server has."""
+        return await _once(self.list())
+
+    async def details(self, model: str) -> ollama.ShowResponse:
+        """Return what the server knows of a model."""
+        return await _once(self.show(model))
+
+    async def running(self) -> ollama.ProcessResponse:
+        """Return the models that are loaded."""
+        return await _once(self.ps())
+
+    async def version(self) -> str:
+        """Return the server's version."""
+        reply = await self._client.get("/api/version")
+        try:
+            found = reply.json()
+        except (ValueError, RecursionError) as error:
+            raise Garbled(_NOT_OLLAMA) from error
+        if not isinstance(found, dict) or not isinstance(found.get("version"), str):
+            raise Garbled(_NOT_OLLAMA)
+        return str(found["version"])
+
+
+_NOT_OLLAMA = "something that Ollama would not send"
+
+_UNFIT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+"""What the official client raises where a reply is not what it should be."""
+
+
+async def _once(answer: Awaitable[T]) -> T:
+    try:
+        return await answer
+    except ollama.ResponseError as error:
+        raise GaveUp(str(error.error)) from error
+    except ConnectionError as error:
+        # the client hides what went wrong behind an advice of its own
+        if isinstance(error.__context__, httpx.HTTPError):
+            raise error.__context__ from None
+        raise
+    except _UNFIT as error:
+        raise Garbled(_NOT_OLLAMA) from error
+
+
+async def _parts(parts: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """Yield what the official client yields."""
+    try:
+        while True:
+            part = await _once(anext(parts, None))
+            if part is None:
+                return
+            yield part
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()

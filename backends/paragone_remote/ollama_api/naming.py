@@ -1,0 +1,28 @@
+"""What Ollama calls things: models by name and tag, figures by keys of the GGUF header."""
+
+from __future__ import annotations
+
+import ollama
+
+from paragone_remote.text import plain
+
+__all__ = ["DEFAULT_URL", "architecture", "full_name", "trained_context"]
+
+DEFAULT_URL = "http://127.0.0.1:11434"
+
+
+def full_name(model: str) -> str:
+    """Return a model's name with its tag, by which the server lists it."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
+def architecture(details: ollama.ShowResponse) -> str | None:
+    """Return the model's architecture, as its header calls it."""
+    found = (details.modelinfo or {}).get("general.architecture")
+    return plain(found) if isinstance(found, str) else None
+
+
+def trained_context(details: ollama.ShowResponse) -> int | None:
+    """Return the context that the model was trained for, in tokens."""
+    found = (details.modelinfo or {}).get(f"{architecture(details)}.context_length")
+    return found if isinstance(found, int) and found > 0 else None

@@ -1,0 +1,175 @@
+"""Having an Ollama server load a model, and finding out how it really did."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+import ollama
+
+from paragone import (
+    Caution,
+    InputError,
+    Json,
+    LoadedModel,
+    LoadProgress,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+)
+from paragone.options import build
+from paragone_remote.asking import ask, connected
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.ollama_api.client import OllamaClient
+from paragone_remote.ollama_api.engine import OllamaEngine
+from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, full_name, trained_context
+from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.text import plain
+
+__all__ = ["open_model"]
+
+_BARE_TEMPLATE = "{{ .Prompt }}"
+"""What Ollama gives a model that came without a chat template."""
+
+_SAYS_CUT = (0, 12, 4)
+"""The first version that knows `truncate` and `shift` in a chat."""
+
+
+async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    """Have a server load a model. Giving up closes the request, by which the server gives up too."""
+    options = build(OllamaLoadOptions, request.options, owner="Ollama")
+    endpoint = await make_endpoint(options, default=DEFAULT_URL)
+    async with connected(endpoint) as http:
+        client = OllamaClient(http)
+        version = await ask(endpoint, client.version())
+        details = await _details(client, endpoint, request.model)
+        before = await ask(endpoint, client.running())
+        context = options.num_ctx or _usual_context(details)
+        base = _base(request.model, options, context)
+        on_progress(LoadProgress(fraction=0.0))
+        load = client.chat_once({**base, "messages": []})
+        await ask(endpoint, load, model=request.model, seconds=options.load_timeout)
+        on_progress(LoadProgress(fraction=1.0))
+        running = _find(await ask(endpoint, client.running()), request.model)
+        loaded = _loaded(request.model, endpoint, version, details, running, context, options)
+        ours = _find(before, request.model) is None and options.keep_alive is None
+        return OllamaEngine(endpoint, http, loaded, model=request.model, base=base, unload=ours)
+
+
+async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
+    try:
+        details = await ask(endpoint, client.details(model), model=model)
+    except InputError as error:
+        if "no model" not in error.sentence:
+            raise
+        names = [plain(entry.model or "") for entry in (await ask(endpoint, client.listed())).models]
+        near = difflib.get_close_matches(model, names, n=1)
+        if near:
+            hint = f"Did you mean {near[0]!r}?"
+        else:
+            hint = f"It has: {', '.join(names[:20])}." if names else "It has none yet; have it pull one."
+        raise InputError(error.sentence, hint=hint) from error
+    if details.capabilities and "completion" not in details.capabilities:
+        raise InputError(f"{plain(model)} answers no prompts: it can do {', '.join(details.capabilities)}.")
+    return details
+
+
+def _usual_context(details: ollama.ShowResponse) -> int:
+    """Return the context of the Modelfile, else the model's own, within bounds."""
+    for line in (details.parameters or "").splitlines():
+        name, _, value = line.strip().partition(" ")
+        if name == "num_ctx" and value.strip().isdecimal():
+            return int(value)
+    return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, Json]:
+    load = {
+        "num_ctx": context,
+        "num_gpu": options.num_gpu,
+        "num_thread": options.num_thread,
+        "num_batch": options.num_batch,
+    }
+    base: dict[str, Json] = {
+        "model": model,
+        "options": {name: value for name, value in load.items() if value is not None},
+        # A prompt that does not fit is an error, and an answer ends where the context does.
+        # Servers that do not know these words ignore them.
+        "truncate": False,
+        "shift": False,
+    }
+    if options.keep_alive is not None:
+        # a number is seconds to the server, and -1 for ever; text is a duration with its unit
+        number = options.keep_alive.lstrip("-").isdecimal()
+        base["keep_alive"] = int(options.keep_alive) if number else options.keep_alive
+    return base
+
+
+def _find(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
+    wanted = full_name(model)
+    return next((entry for entry in running.models if full_name(entry.model or "") == wanted), None)
+
+
+def _loaded(
+    model: str,
+    endpoint: Endpoint,
+    version: str,
+    details: ollama.ShowResponse,
+    running: ollama.ProcessResponse.Model | None,
+    context: int,
+    options: OllamaLoadOptions,
+) -> LoadedModel:
+    facts = {"server": f"Ollama {plain(version)}", "url": endpoint.url}
+    if details.capabilities:
+        facts["capabilities"] = plain(", ".join(details.capabilities))
+    size = None
+    if running is not None:
+        size = running.size
+        if running.size and running.size_vram is not None:
+            facts["in VRAM"] = f"{running.size_vram / 2**30:.1f} GiB, {running.size_vram / running.size:.0%}"
+    in_force = running.context_length if running is not None else None
+    return LoadedModel(
+        name=plain(model),
+        context=in_force or context,
+        size=None if size is None else int(size),
+        quantization=plain(details.details.quantization_level or "") or None if details.details else None,
+        architecture=architecture(details),
+        cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
+        facts=facts,
+    )
+
+
+def _cautions(
+    name: str,
+    version: str,
+    details: ollama.ShowResponse,
+    in_force: int | None,
+    context: int,
+    options: OllamaLoadOptions,
+) -> Iterator[Caution]:
+    if (details.template or "").strip() == _BARE_TEMPLATE:
+        sentence = f"{name} has no chat template: the text of the messages is completed as it stands."
+        yield Caution(code="no-chat-template", sentence=sentence)
+    trained = trained_context(details)
+    if in_force and in_force < context:
+        sentence = f"The context is {in_force:,} tokens: the server did not give the {context:,} asked for."
+        yield Caution(code="context-reduced", sentence=sentence)
+    elif trained and context < trained and options.num_ctx is None:
+        sentence = f"The context is {context:,} tokens and not the model's {trained:,}; num_ctx sets it."
+        yield Caution(code="context-reduced", sentence=sentence)
+    elif trained and context > trained:
+        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
+        yield Caution(code="beyond-trained-context", sentence=sentence)
+    if (0,) < _number(version) < _SAYS_CUT:
+        sentence = (
+            f"Ollama {plain(version)} cuts a prompt that is too long without a word; "
+            "it can only be guessed from what it counted."
+        )
+        yield Caution(code="may-truncate", sentence=sentence)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return a version to compare; that of a server built by hand is 0.0.0 and says nothing."""
+    parts = version.split("-")[0].split(".")
+    number = tuple(int(part) for part in parts if part.isdecimal())
+    return number if any(number) else (0,)

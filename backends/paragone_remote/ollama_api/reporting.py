@@ -1,0 +1,87 @@
+"""What an Ollama server has: its version, its models, what is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import ollama
+
+from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
+from paragone.options import build
+from paragone_remote.asking import ask
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.ollama_api.client import OllamaClient
+from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, trained_context
+from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.text import plain
+from paragone_remote.transport import make_client
+
+__all__ = ["report"]
+
+_AT_ONCE = 4
+"""Models that a server is asked about at a time."""
+
+
+async def report(options: Mapping[str, Json]) -> EndpointReport:
+    """Tell of the server that these options name."""
+    address = ""
+    try:
+        endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"), default=DEFAULT_URL)
+        address = endpoint.origin
+        async with make_client(endpoint) as http:
+            client = OllamaClient(http)
+            version = await ask(endpoint, client.version())
+            models = await _models(client, endpoint)
+            running = await ask(endpoint, client.running())
+    except ParagoneError as error:
+        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        return EndpointReport(address=address, probe=probe)
+    facts = {"server": f"Ollama {plain(version)}", "models": str(len(models))}
+    if running.models:
+        facts["loaded"] = ", ".join(_described(entry) for entry in running.models)
+    return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)
+
+
+async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+    listed = await ask(endpoint, client.listed())
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(entry: ollama.ListResponse.Model) -> ModelInfo:
+        async with turn:
+            return await _info(client, endpoint, entry)
+
+    return tuple(await asyncio.gather(*(one(entry) for entry in listed.models if entry.model)))
+
+
+async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResponse.Model) -> ModelInfo:
+    model = entry.model or ""
+    name = plain(model)
+    size = int(entry.size) if entry.size is not None else None
+    quantization = plain(entry.details.quantization_level or "") or None if entry.details else None
+    if name != model:
+        problem = "Its name has characters that cannot be shown or typed."
+        return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=problem)
+    try:
+        details = await ask(endpoint, client.details(model), model=model)
+    except ParagoneError as error:
+        return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=error.sentence)
+    able = details.capabilities or []
+    problem = "It answers no prompts." if able and "completion" not in able else ""
+    return ModelInfo(
+        model=name,
+        name=name,
+        size=size,
+        quantization=quantization,
+        context=trained_context(details),
+        architecture=architecture(details),
+        capabilities=tuple(plain(word) for word in able),
+        problem=problem,
+    )
+
+
+def _described(entry: ollama.ProcessResponse.Model) -> str:
+    name = plain(entry.model or "")
+    if not entry.size:
+        return name
+    return f"{name} ({entry.size / 2**30:.1f} GiB, {(entry.size_vram or 0) / entry.size:.0%} in VRAM)"

@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers, through the official client. Protocol: https://platform.openai.com/docs/api-reference."""

@@ -1,0 +1,171 @@
+"""A model open at an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping
+
+import httpx
+
+from paragone import (
+    Caution,
+    Event,
+    Finish,
+    FinishReason,
+    Json,
+    LoadedModel,
+    RunRequest,
+    Timings,
+    Usage,
+)
+from paragone_remote.endpoint import Endpoint
+from paragone_remote.engine import RemoteEngine
+from paragone_remote.faults import CutOff
+from paragone_remote.openai_api.client import OpenAIClient
+from paragone_remote.openai_api.habits import Habits
+from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.reading import Part, read_chat, read_completion
+from paragone_remote.openai_api.requests import chat_body, completion_body
+from paragone_remote.openai_api.server import Server
+from paragone_remote.pieces import tokens_of
+from paragone_remote.transport import Refusal
+from paragone_remote.truncation import TruncationAlarm
+
+__all__ = ["OpenAIEngine"]
+
+
+class OpenAIEngine(RemoteEngine[OpenAISampling]):
+    """A model at an OpenAI-compatible server."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        http: httpx.AsyncClient,
+        loaded: LoadedModel,
+        *,
+        model: str,
+        server: Server,
+        raw: bool,
+        habits: Habits,
+    ) -> None:
+        """`raw`: whether the messages' text is completed as it stands; `habits`: what the server refused before."""
+        super().__init__(OpenAISampling, endpoint, http, loaded, model=model)
+        self._client = OpenAIClient(http, endpoint)
+        self._server = server
+        self._raw = raw
+        self._habits = habits
+        self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
+
+    async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
+        for caution in self._beforehand(request):
+            yield caution
+        make = completion_body if self._raw else chat_body
+        wanted = make(self._model, request, sampling, self._server.kind)
+        while True:
+            body = self._habits.take_out(wanted)
+            try:
+                async with contextlib.aclosing(self._events(body, request)) as events:
+                    async for event in events:
+                        if isinstance(event, Finish):
+                            for caution in self._left_out(wanted):
+                                yield caution
+                        yield event
+            except Refusal as refusal:
+                # A refusal comes before any token: what is left out then is all that is lost.
+                if not self._habits.learn(refusal, body):
+                    raise
+            else:
+                return
+
+    async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
+        """Yield what comes of one request."""
+        state = _State()
+        async with contextlib.aclosing(self._parts(body)) as parts:
+            async for part in parts:
+                state.take(part)
+                if part.progress is not None:
+                    yield part.progress
+                scored = part.scored if request.logprobs is not None else ()
+                top, now = request.logprobs or 0, time.monotonic()
+                if part.thinking:
+                    alone = () if part.answer else scored
+                    for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
+                        yield token
+                if part.answer or (scored and not part.thinking):
+                    for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
+                        yield token
+        if state.reason is None and not state.began:
+            # A server that fails before its first token may have promised a stream by then.
+            await self._client.why("/completions" if self._raw else "/chat/completions", body)
+        if state.reason is None:
+            raise CutOff
+        for caution in self._afterwards(request, state):
+            yield caution
+        reason: FinishReason = "length" if state.reason == "length" else "stop"
+        yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
+
+    async def _parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Part, None]:
+        if self._raw:
+            async with contextlib.aclosing(self._client.complete(body)) as completions:
+                async for completion in completions:
+                    yield read_completion(completion, time.monotonic())
+        else:
+            async with contextlib.aclosing(self._client.chat(body)) as chunks:
+                async for chunk in chunks:
+                    yield read_chat(chunk, time.monotonic())
+
+    def _beforehand(self, request: RunRequest) -> Iterator[Caution]:
+        if request.cold and self._server.kind != "llama-server":
+            sentence = (
+                "This server reuses its KV cache as it sees fit: the prompt may not have been processed anew."
+            )
+            yield Caution(code="not-cold", sentence=sentence)
+        continued = bool(request.messages) and request.messages[-1].role == "assistant"
+        if continued and not self._raw and self._server.kind in ("llama-cpp-python", "LM Studio", "unknown"):
+            sentence = "This server may begin a new answer rather than go on with the last."
+            yield Caution(code="may-not-continue", sentence=sentence)
+
+    def _left_out(self, wanted: Mapping[str, Json]) -> Iterator[Caution]:
+        for name in self._habits.left_out(wanted):
+            if name == "log-probabilities":
+                sentence = f"The server at {self._endpoint.origin} gives no log-probabilities."
+                yield Caution(code="no-logprobs", sentence=sentence)
+            else:
+                sentence = f"The server at {self._endpoint.origin} does not take {name}; it was left out."
+                yield Caution(code="option-refused", sentence=sentence)
+
+    def _afterwards(self, request: RunRequest, state: _State) -> Iterator[Caution]:
+        usage = state.usage
+        caution = self._alarm.check(request.messages, usage.prompt_tokens, usage.completion_tokens)
+        if caution is not None:
+            yield caution
+        if (
+            request.logprobs is not None
+            and state.began
+            and not state.scored
+            and not self._habits.has_refused("logprobs")
+        ):
+            sentence = f"The server at {self._endpoint.origin} gave no log-probabilities."
+            yield Caution(code="no-logprobs", sentence=sentence)
+        if state.reason == "content_filter":
+            yield Caution(code="filtered", sentence="The server's filter ended the answer.")
+
+
+class _State:
+    """What is known of an answer besides its text."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.scored = False
+        self.reason: str | None = None
+        self.usage = Usage()
+        self.timings = Timings()
+
+    def take(self, part: Part) -> None:
+        """Note what a part says."""
+        self.began = self.began or bool(part.answer or part.thinking)
+        self.scored = self.scored or bool(part.scored)
+        self.reason = part.reason or self.reason
+        self.usage = part.usage or self.usage
+        self.timings = part.timings or self.timings

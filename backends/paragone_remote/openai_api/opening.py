@@ -1,0 +1,73 @@
+"""Reaching a model at an OpenAI-compatible server, and finding out what it is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from paragone import (
+    Caution,
+    InputError,
+    LoadedModel,
+    LoadProgress,
+    ModelInfo,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+)
+from paragone.options import build
+from paragone_remote.asking import connected
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.openai_api.engine import OpenAIEngine
+from paragone_remote.openai_api.habits import Habits
+from paragone_remote.openai_api.options import OpenAILoadOptions
+from paragone_remote.openai_api.server import find_models, identify
+from paragone_remote.text import plain
+
+__all__ = ["open_model"]
+
+_habits: dict[str, Habits] = {}
+"""By endpoint's URL; what a server refuses does not change while it runs."""
+
+
+async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    """Reach a model at a server; a server that loads models when they are first asked does so with the first run."""
+    options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
+    endpoint = await make_endpoint(options, default=None, path="/v1")
+    on_progress(LoadProgress(fraction=0.0))
+    async with connected(endpoint) as http:
+        model = _choose(await find_models(http, endpoint), request.model, endpoint)
+        server = await identify(http, endpoint)
+        raw = options.raw if options.raw is not None else server.has_template is False
+        name = plain(request.model)
+        cautions: tuple[Caution, ...] = ()
+        if raw:
+            sentence = (
+                f"{name} is used without a chat template: the text of the messages is completed as it stands."
+            )
+            cautions = (Caution(code="no-chat-template", sentence=sentence),)
+        loaded = LoadedModel(
+            name=name,
+            context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
+            size=model.size,
+            quantization=model.quantization,
+            architecture=model.architecture,
+            cautions=cautions,
+            facts={"server": server.title, "url": endpoint.url},
+        )
+        on_progress(LoadProgress(fraction=1.0))
+        habits = _habits.setdefault(endpoint.url, Habits())
+        return OpenAIEngine(
+            endpoint, http, loaded, model=request.model, server=server, raw=raw, habits=habits
+        )
+
+
+def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:
+    """Return what the server tells of a model. Raises InputError: many servers would answer with another model."""
+    for model in models:
+        if model.model == wanted and not model.problem:
+            return model
+    names = [model.name for model in models]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names[:20]) or 'none'}."
+    raise InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)

@@ -1,0 +1,17 @@
+"""The plugin: which backends this package brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paragone import Backend
+from paragone.hooks import hookimpl
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+__all__ = ["paragone_backends"]
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    """Bring the backend of OpenAI-compatible servers."""
+    return [OpenAIBackend()]

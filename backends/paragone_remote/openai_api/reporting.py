@@ -1,0 +1,31 @@
+"""What an OpenAI-compatible server is and has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paragone import EndpointReport, Json, ParagoneError, Probe
+from paragone.options import build
+from paragone_remote.endpoint import make_endpoint
+from paragone_remote.openai_api.options import OpenAILoadOptions
+from paragone_remote.openai_api.server import find_models, identify
+from paragone_remote.transport import make_client
+
+__all__ = ["report"]
+
+
+async def report(options: Mapping[str, Json]) -> EndpointReport:
+    """Tell of the server that these options name."""
+    address = ""
+    try:
+        built = build(OpenAILoadOptions, options, owner="OpenAI-compatible")
+        endpoint = await make_endpoint(built, default=None, path="/v1")
+        address = endpoint.origin
+        async with make_client(endpoint) as http:
+            models = await find_models(http, endpoint)
+            server = await identify(http, endpoint)
+    except ParagoneError as error:
+        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        return EndpointReport(address=address, probe=probe)
+    facts = {"server": server.title, "models": str(len(models))}
+    return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)

@@ -1,0 +1,65 @@
+"""The body of a request, in the words that each server knows."""
+
+from __future__ import annotations
+
+from paragone import Json, RunRequest
+from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.server import Kind
+
+__all__ = ["chat_body", "completion_body"]
+
+
+def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the body of a chat request, extras included."""
+    messages: list[Json] = []
+    for message in request.messages:
+        turn: dict[str, Json] = {"role": message.role, "content": message.text}
+        if message.thinking and kind in ("llama-server", "vLLM", "SGLang"):
+            turn["reasoning_content"] = message.thinking
+        messages.append(turn)
+    body: dict[str, Json] = {"model": model, "messages": messages, **_sampling(sampling, request, kind)}
+    if sampling.max_tokens is not None:
+        body["max_tokens"] = sampling.max_tokens
+    if sampling.thinking is not None:
+        body["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
+    if sampling.effort is not None:
+        body["reasoning_effort"] = sampling.effort
+    if request.logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = min(request.logprobs, 20)
+    if request.messages and request.messages[-1].role == "assistant" and kind in ("vLLM", "SGLang"):
+        body["continue_final_message"] = True
+        body["add_generation_prompt"] = False
+    return body
+
+
+def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the body of a completion of the messages' text as it stands, extras included."""
+    prompt = "\n\n".join(message.text for message in request.messages)
+    # Left out, max_tokens would be 16 with many servers; null is as much as fits.
+    body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
+    body |= _sampling(sampling, request, kind)
+    if request.logprobs is not None:
+        body["logprobs"] = min(request.logprobs, 20)
+    return body
+
+
+def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:
+    penalty = "repetition_penalty" if kind in ("vLLM", "SGLang", "TabbyAPI") else "repeat_penalty"
+    wanted: dict[str, Json] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "seed": sampling.seed,
+        "stop": list(sampling.stop) or None,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        penalty: sampling.repeat_penalty,
+    }
+    body: dict[str, Json] = {name: value for name, value in wanted.items() if value is not None}
+    body["stream_options"] = {"include_usage": True}
+    if kind == "llama-server":
+        body["return_progress"] = True
+        body["cache_prompt"] = not request.cold
+    return body

@@ -1,0 +1,146 @@
+"""Which OpenAI-compatible server it is, by the paths that it has beside the common ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import httpx
+
+from paragone import ModelInfo, ParagoneError
+from paragone_remote.asking import ask
+from paragone_remote.endpoint import Endpoint
+from paragone_remote.text import plain
+from paragone_remote.transport import Garbled
+
+__all__ = ["Kind", "Server", "find_models", "identify"]
+
+Kind: TypeAlias = Literal[
+    "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
+]
+
+Data: TypeAlias = Mapping[str, object]
+
+_PATIENCE = 10.0
+"""Seconds that a path which the server need not have may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server, as far as it tells."""
+
+    kind: Kind = "unknown"
+    version: str = ""
+    context: int | None = None
+    """Size of the context window in force, where the server tells without being asked for a model."""
+    has_template: bool | None = None
+    """Whether its model has a chat template; None where it does not tell."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
+        return f"{name} {self.version}".rstrip()
+
+
+async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
+    """Find out which server it is. Never raises: one that tells nothing is unknown."""
+    props, version, info, tabby, studio, described = await asyncio.gather(
+        _get(http, endpoint, "/props"),  # llama-server
+        _get(http, endpoint, "/version"),  # vLLM
+        _get(http, endpoint, "/get_server_info"),  # SGLang
+        _get(http, endpoint, "/v1/model"),  # TabbyAPI
+        _get(http, endpoint, "/api/v0/models"),  # LM Studio
+        _get(http, endpoint, "/openapi.json"),
+    )
+    if "default_generation_settings" in props or "total_slots" in props:
+        return _llama_server(props)
+    if "tokenizer_path" in info or "model_path" in info:
+        return Server(kind="SGLang", version=_word(info, "version"), context=_number(info, "context_length"))
+    about = _part(described, "info")
+    if "llama.cpp Python API" in _word(about, "title"):
+        return Server(kind="llama-cpp-python", version=_word(about, "version"))
+    if "TabbyAPI" in _word(about, "title") or "parameters" in tabby:
+        return Server(kind="TabbyAPI", context=_number(_part(tabby, "parameters"), "max_seq_len"))
+    if isinstance(studio.get("data"), list):
+        return Server(kind="LM Studio")
+    if _word(version, "version"):
+        return Server(kind="vLLM", version=_word(version, "version"))
+    return Server()
+
+
+async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+    """List the server's models. Raises ParagoneError."""
+    listed = await ask(endpoint, _listed(http, f"{endpoint.url}/models"))
+    return tuple(_info(entry) for entry in listed if isinstance(entry, Mapping) and _word(entry, "id"))
+
+
+async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
+    listed = _parse(await http.get(url)).get("data")
+    if not isinstance(listed, list):
+        raise Garbled("something that is not a list of models")
+    return listed
+
+
+def _info(entry: Data) -> ModelInfo:
+    model = entry["id"]
+    name = _word(entry, "id")
+    meta = _part(entry, "meta")  # llama-server's
+    context = (
+        _number(entry, "max_model_len")  # vLLM, SGLang
+        or _number(entry, "loaded_context_length")  # LM Studio
+        or _number(entry, "max_context_length")
+        or _number(meta, "n_ctx_train")
+    )
+    return ModelInfo(
+        model=name,
+        name=name,
+        size=_number(meta, "size"),
+        quantization=_word(entry, "quantization") or None,
+        architecture=_word(entry, "arch") or None,
+        context=context,
+        problem="" if name == model else "Its name has characters that cannot be shown or typed.",
+    )
+
+
+def _llama_server(props: Data) -> Server:
+    settings = _part(props, "default_generation_settings")
+    return Server(
+        kind="llama-server",
+        version=_word(props, "build_info"),
+        context=_number(settings, "n_ctx") or _number(props, "n_ctx"),
+        has_template=bool(props["chat_template"]) if "chat_template" in props else None,
+    )
+
+
+async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
+    root = endpoint.url.removesuffix("/v1")
+    try:
+        return _parse(await ask(endpoint, http.get(root + path), seconds=_PATIENCE))
+    except ParagoneError:
+        return {}
+
+
+def _parse(reply: httpx.Response) -> Data:
+    try:
+        found = reply.json()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _part(data: Data, name: str) -> Data:
+    found = data.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _word(data: Data, name: str) -> str:
+    found = data.get(name)
+    return plain(found) if isinstance(found, str) else ""
+
+
+def _number(data: Data, name: str) -> int | None:
+    found = data.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None

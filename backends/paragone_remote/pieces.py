@@ -1,0 +1,45 @@
+"""Tokens out of what a server sends at once: a piece of text, and log-probabilities that may not line up with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from paragone import Alternative, Token
+from paragone.events import Channel
+from paragone_remote.text import whole
+
+__all__ = ["Scored", "tokens_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A token's text with its log-probability, as the server reports it."""
+
+    text: str
+    logprob: float
+    top: Sequence[tuple[str, float]] = ()
+
+
+def tokens_of(
+    text: str, scored: Sequence[Scored], *, channel: Channel, top: int, time: float
+) -> Iterator[Token]:
+    """Yield the tokens that `text` is made of, one for each of `scored` where there are any.
+
+    Where their texts do not add up to `text`, the last token carries it whole: what is shown is
+    always what was answered.
+    """
+    text = whole(text)
+    if not scored:
+        yield Token(text=text, channel=channel, time=time)
+        return
+    exact = "".join(token.text for token in scored) == text
+    for number, token in enumerate(scored, 1):
+        ranked = sorted(token.top, key=lambda pair: -pair[1])[:top]
+        yield Token(
+            text=token.text if exact else text if number == len(scored) else "",
+            channel=channel,
+            logprob=token.logprob,
+            top=tuple(Alternative(text=whole(other), logprob=logprob) for other, logprob in ranked),
+            time=time,
+        )

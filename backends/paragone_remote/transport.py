@@ -1,0 +1,169 @@
+"""The one road to a server: what may be sent where, and what may come back.
+
+Both official clients run on this httpx client. Whatever they would send of their own (keys from
+the environment, platform headers) stays here; redirects are not followed; a reply that is not
+the protocol's becomes an exception that tells what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import urllib.request
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import httpx
+
+from paragone_remote.endpoint import Endpoint
+
+__all__ = ["Garbled", "Refusal", "make_client"]
+
+LONGEST_LINE = 8 * 2**20
+"""Bytes without a line's end beyond which a reply is nonsense."""
+
+_LONGEST_REFUSAL = 64 * 2**10
+_REFUSAL_PATIENCE = 10.0
+"""Seconds that the text of a refusal has to arrive."""
+
+_OURS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+"""Headers of the clients' that are sent on."""
+
+
+class Refusal(Exception):
+    """An answer with a status that is no success."""
+
+    def __init__(self, status: int, body: str, *, headers: httpx.Headers) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait; None where it does not say, or gives a date."""
+        try:
+            return max(0.0, float(self.headers.get("retry-after", "")))
+        except ValueError:
+            return None
+
+
+class Garbled(Exception):
+    """A reply that is not the protocol's; the message continues “The server sent …”."""
+
+
+class _Checked(httpx.AsyncByteStream):
+    """A reply's bytes, with lines of a bearable length and nothing in them but UTF-8."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        whole = True
+        line = 0
+        async for chunk in self._stream:
+            end = chunk.rfind(b"\n")
+            line = line + len(chunk) if end < 0 else len(chunk) - end
+            if line > LONGEST_LINE:
+                raise Garbled(f"a line of more than {LONGEST_LINE // 2**20} MB")
+            if whole and chunk.isascii():
+                yield chunk
+            else:
+                text = decoder.decode(chunk)
+                whole = not decoder.getstate()[0]
+                yield text.encode()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Road(httpx.AsyncBaseTransport):
+    """Lets through what belongs to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
+        self._endpoint = endpoint
+        self._inner = inner
+        parts = urlsplit(endpoint.origin)
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        self._home = (parts.scheme, parts.hostname, parts.port if parts.port != usual else None)
+        connect = endpoint.options.connect_timeout
+        # How long a reply may take is for whoever waits for it; connecting is not.
+        self._patience = {
+            "connect": connect,
+            "write": endpoint.options.load_timeout,
+            "read": None,
+            "pool": None,
+        }
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        if (url.scheme, url.host, url.port) != self._home:
+            raise Garbled("us to another host")
+        headers = [(name, value) for name, value in request.headers.items() if name in _OURS]
+        headers += [("accept-encoding", "identity"), ("user-agent", "paragone")]
+        headers += self._endpoint.headers.items()
+        request.headers = httpx.Headers(headers)
+        request.extensions = {**request.extensions, "timeout": self._patience}
+        response = await self._inner.handle_async_request(request)
+        try:
+            await self._check(response)
+        except BaseException:
+            await response.aclose()
+            raise
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Checked(stream),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def _check(self, response: httpx.Response) -> None:
+        if response.status_code >= 300:
+            raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
+        if response.headers.get("content-type", "").startswith("text/html"):
+            raise Garbled("a web page (HTML)")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Garbled("compressed data that was not asked for")
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """Return as much of a refusal's text as comes in time and is worth reading."""
+    text = b""
+    try:
+        async with asyncio.timeout(_REFUSAL_PATIENCE):
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for chunk in response.stream:
+                text += chunk
+                if len(text) > _LONGEST_REFUSAL:
+                    break
+    except (TimeoutError, httpx.HTTPError):
+        pass  # the status says enough
+    return text[:_LONGEST_REFUSAL].decode("utf-8", "replace")
+
+
+def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
+    """Return an HTTP client that reaches this endpoint and nothing else."""
+    tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
+    inner = httpx.AsyncHTTPTransport(
+        verify=tls, trust_env=False, proxy=_proxy(endpoint), limits=httpx.Limits(max_connections=8)
+    )
+    return httpx.AsyncClient(
+        transport=_Road(endpoint, inner), base_url=endpoint.url, trust_env=False, follow_redirects=False
+    )
+
+
+def _proxy(endpoint: Endpoint) -> str | None:
+    """Return the proxy that the environment names for this endpoint, where it is asked for."""
+    if not endpoint.options.use_proxy:
+        return None
+    parts = urlsplit(endpoint.origin)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,0 +1,52 @@
+"""Waiting for a server: no longer than was said, and not at all once the user asks to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+__all__ = ["Stopped", "TooSlow", "Wait"]
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The user asked to stop."""
+
+
+class TooSlow(Exception):
+    """Nothing came in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing in {seconds:g} s")
+        self.seconds = seconds
+
+
+class Wait:
+    """The waits of one run. Giving one up cancels what was waited for, and so closes its request."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._present: asyncio.Timeout | None = None
+
+    def stop(self) -> None:
+        """End the present wait and every later one."""
+        self._asked = True
+        if self._present is not None:
+            self._present.reschedule(asyncio.get_running_loop().time())
+
+    async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
+        """Return what `awaitable` gives. Raises TooSlow after that many seconds, Stopped when asked to."""
+        try:
+            # Entered even when it was asked already, so that what is awaited gets its end.
+            async with asyncio.timeout(0 if self._asked else seconds) as self._present:
+                return await awaitable
+        except TimeoutError:
+            if self._asked:
+                raise Stopped from None
+            if self._present is not None and self._present.expired() and seconds is not None:
+                raise TooSlow(seconds) from None
+            raise
+        finally:
+            self._present = None
