@@ -35,6 +35,7 @@ from paragone_llama_cpp.memory import available, longest_context
 from paragone_llama_cpp.models import check_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.prompt import PromptMaker
+from paragone_llama_cpp.rpc import add_rpc_servers
 from paragone_llama_cpp.run import run
 from paragone_llama_cpp.sampler import make_sampler
 from paragone_llama_cpp.score import score
@@ -65,7 +66,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         """Open a GGUF file."""
         path = Path(request.model).expanduser()
         header = check_model(path)
-        library.add_rpc_servers(options.rpc_servers)
+        add_rpc_servers(options.rpc_servers)
         free = available()
         self._model, on_gpu = load_model(path, options, report, cancelled)
         if lib.llama_model_has_encoder(self._model):

@@ -17,9 +17,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as lib
 from llama_cpp._ggml import libggml
 
-from paragone import EngineError, InputError
-
-__all__ = ["Device", "Log", "add_rpc_servers", "devices", "facts", "has_nvidia_gpu", "offloads", "printed"]
+__all__ = ["Device", "Log", "libggml", "devices", "facts", "has_nvidia_gpu", "offloads", "printed"]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
@@ -113,35 +111,14 @@ def facts() -> dict[str, str]:
         "build": " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |"),
         "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
     }
-    if offloads():
-        found["GPU"] = "used"
+    gpus = [device.title for device in devices() if device.gpu and not device.name.startswith("RPC")]
+    if gpus:
+        found["GPU"] = ", ".join(gpus)
     elif has_nvidia_gpu():
         found["GPU"] = "this machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone"
     else:
         found["GPU"] = "none found"
     return found
-
-
-def add_rpc_servers(addresses: tuple[str, ...]) -> None:
-    """Have models spread over these llama.cpp RPC servers too. Raises InputError and EngineError."""
-    if not addresses:
-        return
-    if not lib.llama_supports_rpc():
-        raise InputError(
-            "The option 'rpc_servers' needs a llama-cpp-python that was built with RPC.",
-            hint='Install it again with CMAKE_ARGS="-DGGML_RPC=on".',
-        )
-    registry = libggml.ggml_backend_reg_by_name(b"RPC")
-    add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(
-        libggml.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
-    )
-    for address in addresses:
-        server = add_server(address.encode())
-        if not server:
-            raise EngineError(
-                f"The RPC server {address} does not answer.", hint="Start rpc-server there, or leave it out."
-            )
-        libggml.ggml_backend_register(server)
 
 
 def _device(index: int) -> Device:

@@ -39,7 +39,8 @@ def test_probe_tells_the_build():
 def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
     from paragone_llama_cpp import library
 
-    monkeypatch.setattr(library, "offloads", lambda: False)
+    cpus = [device for device in library.devices() if not device.gpu]
+    monkeypatch.setattr(library, "devices", lambda: cpus)
     monkeypatch.setattr(library, "has_nvidia_gpu", lambda: True)
     assert "built for the CPU alone" in library.facts()["GPU"]
 
@@ -300,6 +301,7 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
         ({"main_gpu": 0, "tensor_split": [1.0]}, "only one"),
         ({"tensor_split": [1.0] * 500}, "tensor_split"),
         ({"rpc_servers": ["127.0.0.1:1"]}, "RPC"),
+        ({"rpc_servers": ["somewhere"]}, "RPC|rpc_servers"),
         ({"lora": "/nowhere.gguf"}, "LoRA adapter"),
         ({"chat_template": "{% for"}, "chat template"),
         ({"chat_template": "@/nowhere.jinja"}, "chat_template"),
@@ -310,10 +312,6 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
     ],
 )
 def test_bad_load_options_are_input_errors(open_chat, options, reason):
-    from paragone_llama_cpp import library
-
-    if "rpc_servers" in options and library.lib.llama_supports_rpc():
-        pytest.skip("this build can use RPC")
     with pytest.raises((InputError, EngineError), match=reason):
         open_chat(**options)
 
