@@ -1,0 +1,93 @@
+# A clone needs python3 (3.11 or newer), a C++ compiler, make, and the Python registry or a mirror of it.
+# requirements/*.txt pin everything else, with hashes; `make lock` writes them from pyproject.toml.
+
+PYTHON ?= python3
+UV := .tools/bin/uv
+BIN := .venv/bin
+
+# The python3 that is here is the one that runs paragone: uv must not fetch another.
+export UV_PYTHON_DOWNLOADS := never
+# All cores for llama.cpp, also where its build falls back from ninja to make.
+export CMAKE_BUILD_PARALLEL_LEVEL := $(or $(CMAKE_BUILD_PARALLEL_LEVEL),$(shell getconf _NPROCESSORS_ONLN))
+
+# uv does not read pip's settings: the mirror that pip knows is told to it.
+PIP_MIRROR = $${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null)}
+UV_PIP = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_MIRROR)}" $(UV) pip
+IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
+COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' $(UPGRADE)
+
+.PHONY: help demo test bench screens lint format lock upgrade clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/demo ## two small models side by side, in this terminal
+	@$(BIN)/paragone demo
+
+test: .venv/dev ## every check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: .venv/dev ## measure what the README claims, each figure beside its baseline
+	$(BIN)/python -m bench
+
+screens: .venv/dev ## the README's pictures of the program, made by the program
+	$(BIN)/python docs/screens.py
+
+lint: .venv/dev ## the quick checks alone: ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev ## lay the code out
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Its own cache: locking looks into llama.cpp's source anew, and uv would forget the wheel that it built from it.
+lock: export UV_CACHE_DIR := .tools/cache
+lock: $(UV) ## after a change of pyproject.toml's dependencies: pin what is new, keep what still fits
+	$(COMPILE) --group uv -o requirements/uv.txt
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra demo -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra demo --extra remote --group dev \
+	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock ## the newest of everything that pyproject.toml allows
+
+clean: ## remove what make and the tests made here
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis snapshot_report.html
+
+# The environment for the program; `make test` adds its own tools to the same one.
+.venv/demo: requirements/demo.txt requirements/build.txt pyproject.toml $(BIN)/python
+	@echo "Installing paragone in .venv. The first time, llama.cpp is compiled for this machine; that takes some minutes."
+	@$(UV_PIP) install $(IN_VENV) --compile-bytecode --require-hashes -r requirements/demo.txt $(OR_SAY_WHY)
+	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
+	@touch $@
+
+.venv/dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python
+	@echo "Installing paragone and its checks in .venv. The first time, llama.cpp is compiled for this machine; that takes some minutes."
+	@$(UV_PIP) sync $(IN_VENV) --compile-bytecode --require-hashes requirements/dev.txt $(OR_SAY_WHY)
+	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
+	@touch .venv/demo $@
+
+OR_SAY_WHY = || { command -v c++ || command -v g++ || command -v clang++ || \
+  echo "No C++ compiler was found: llama.cpp needs one. Install g++ or clang, then run make again." >&2; exit 1; }
+
+$(BIN)/python: | $(UV)
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+
+# A uv on PATH serves if pyproject.toml's required-version lets it; a link that broke is made anew.
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "paragone needs Python 3.11 or newer. If yours is not called $(PYTHON), say so: make demo PYTHON=python3.12" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@if uv cache dir >/dev/null 2>&1; then ln -sf "$$(command -v uv)" $@; \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then echo "Fetching uv into .tools."; \
+	  PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .tools --only-binary :all: \
+	    --require-hashes --requirement requirements/uv.txt && touch $@; \
+	else echo "Neither uv nor pip was found. Install one of them (on Debian and Ubuntu: apt install python3-pip), then run make again." >&2; \
+	  exit 1; fi

@@ -1,0 +1,68 @@
+"""What a clone holds: text of a reasonable size, no models, and no address of a package registry."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+LARGEST = 200_000  # bytes
+# How the files of models and archives of tensors begin or are called.
+MODEL_MAGIC = (b"GGUF", b"GGML", b"ggjt", b"lmgg", b"tjgg")
+MODEL_SUFFIXES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".onnx", ".ckpt", ".npz"}
+# A setting that chooses a registry, or the address of one: a lock that holds either works nowhere else.
+REGISTRY = re.compile(
+    r"""
+    ^\s*(?: --(?:extra-)?index-url | -i\s | --find-links | --trusted-host | \[\[tool\.uv\.index\]\]
+          | (?:extra-)?index-url\s*= )
+    | https?://[^\s"'<>)]*/simple\b
+    | https?://[^\s"'<>)]*\.whl\b
+    | \b(?:pypi|pythonhosted)[.]org\b
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+@pytest.fixture(scope="module")
+def tracked(checkout) -> list[Path]:
+    if not (checkout / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=checkout, capture_output=True, check=True)
+    files = [checkout / name for name in listed.stdout.decode().split("\0") if name]
+    return [file for file in files if file.is_file()]
+
+
+def test_the_checkout_is_looked_at(tracked, checkout):
+    assert checkout / "pyproject.toml" in tracked
+
+
+def test_no_file_is_large(tracked):
+    assert [file for file in tracked if file.stat().st_size > LARGEST] == []
+
+
+def test_no_model_is_kept(tracked):
+    def is_model(file: Path) -> bool:
+        with file.open("rb") as opened:
+            return opened.read(4) in MODEL_MAGIC or file.suffix in MODEL_SUFFIXES
+
+    assert [file for file in tracked if is_model(file)] == []
+
+
+def test_no_registry_is_named(tracked):
+    found = []
+    for file in tracked:
+        text = file.read_bytes().decode(errors="replace")
+        found += [f"{file}: {match[0]}" for match in REGISTRY.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://mirror.invalid/",
+        "  [[tool.uv.index]]",
+        "# from https://mirror.invalid" + "/simple",
+    ],
+)
+def test_a_registry_would_be_found(line):
+    assert REGISTRY.search(f"numpy==2.0\n{line}\n")

@@ -1,0 +1,130 @@
+"""What is built holds the program whole and nothing else, and runs from where it was unpacked."""
+
+import configparser
+import email
+import json
+import os
+import stat
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+def build(source: Path, kind: str, into: Path) -> Path:
+    """Build in this environment: nothing is fetched, as `pip` or `uv build` would."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(into)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
+    (built,) = into.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+    with zipfile.ZipFile(build(checkout, "wheel", tmp_path_factory.mktemp("wheel"))) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    """The text of a file in the wheel's .dist-info, by its name."""
+    folder = next(name.split("/")[0] for name in wheel.namelist() if name.endswith("/METADATA"))
+    return lambda name: wheel.read(f"{folder}/{name}").decode()
+
+
+@pytest.fixture(scope="module")
+def packages(checkout):
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())
+    return [checkout / each for each in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+
+
+def content(wheel: zipfile.ZipFile) -> set[str]:
+    return {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+
+def sources(packages: list[Path]) -> set[str]:
+    return {
+        str(file.relative_to(package.parent))
+        for package in packages
+        for file in package.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def test_every_package_that_the_rooms_hold_is_packed(checkout, packages):
+    rooms = ("tui", "workbench", "plugins", "backends")
+    assert {file.parent for room in rooms for file in (checkout / room).glob("*/__init__.py")} == set(
+        packages
+    )
+
+
+def test_the_wheel_holds_what_the_packages_hold_and_nothing_else(wheel, packages):
+    assert content(wheel) == sources(packages)
+
+
+def test_the_sample_config_ships_as_a_file(wheel, checkout):
+    sample = wheel.getinfo("paragone_workbench/config.toml")
+    assert stat.S_ISREG(sample.external_attr >> 16)
+    assert wheel.read(sample) == (checkout / "config.toml").read_bytes()
+
+
+def test_every_package_tells_that_it_is_typed(wheel, packages):
+    assert {f"{package.name}/py.typed" for package in packages} <= content(wheel)
+
+
+def test_the_licence_and_the_readme_are_with_it(metadata, checkout):
+    assert metadata("licenses/LICENSE") == (checkout / "LICENSE").read_text()
+    told = email.message_from_string(metadata("METADATA"))
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Requires-Python"] == ">=3.11"
+
+
+def test_a_wheel_from_the_source_distribution_is_the_same(wheel, checkout, tmp_path):
+    with tarfile.open(build(checkout, "sdist", tmp_path / "sdist")) as opened:
+        opened.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("paragone-*/")
+    with zipfile.ZipFile(build(unpacked, "wheel", tmp_path / "wheel")) as again:
+        assert content(again) == content(wheel)
+        assert all(again.read(name) == wheel.read(name) for name in content(wheel))
+
+
+LOOK = """
+import importlib, importlib.metadata, importlib.resources, json, sys
+found = importlib.metadata.distribution("paragone")
+print(json.dumps({
+    "packages": {name: importlib.import_module(name).__file__ for name in json.loads(sys.argv[1])},
+    "entry points": {f"{point.group}: {point.name}": str(point.load()) for point in found.entry_points},
+    "config": str(importlib.resources.files("paragone_workbench") / "config.toml"),
+}))
+"""
+
+
+def test_an_installed_wheel_runs_without_the_checkout(wheel, metadata, packages, tmp_path):
+    # A wheel of this kind is installed by unpacking it; the standard says so.
+    assert "Root-Is-Purelib: true" in metadata("WHEEL")
+    assert not any(".data/" in name for name in wheel.namelist())
+    wheel.extractall(tmp_path / "installed")
+
+    # No site: it would read the .pth file that puts the checkout on the path.
+    path = [str(tmp_path / "installed"), sysconfig.get_path("platlib"), sysconfig.get_path("purelib")]
+    code = f"import sys; sys.path[:0] = {path!r}\n{LOOK}"
+    said = subprocess.run(
+        [sys.executable, "-ISB", "-c", code, json.dumps([package.name for package in packages])],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = json.loads(said.stdout)
+    for place in (*seen["packages"].values(), seen["config"]):
+        assert Path(place).is_relative_to(tmp_path / "installed")
+    declared = configparser.ConfigParser()
+    declared.read_string(metadata("entry_points.txt"))
+    assert declared["console_scripts"]["paragone"] == "paragone_tui.main:main"
+    assert {"console_scripts: paragone", "paragone: llama_cpp"} <= set(seen["entry points"])
