@@ -1,0 +1,58 @@
+"""The program in a terminal, and waiting for what a person would wait for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+from bench.terminal import Terminal
+
+PROGRAM = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+class Program:
+    """The program in a terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.process = psutil.Process(terminal.process.pid)
+
+    def sees(self, *texts: str) -> None:
+        for text in texts:
+            self.terminal.read_until(text, PATIENCE)
+
+    def until(self, condition: Callable[[str], object], what: str) -> None:
+        """Read until what stands on the screen fulfils a condition."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition(self.terminal.text):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {PATIENCE:.0f} s: {what}\n{self.terminal.text}")
+            self.terminal.read(0.05)
+
+    def type(self, keys: str) -> None:
+        self.terminal.send(keys)
+
+    def workers(self) -> list[psutil.Process]:
+        return self.process.children(recursive=True)
+
+    def leave(self) -> int:
+        """Quit as a person does, and return the exit code."""
+        workers = self.workers()
+        self.type("\x11")
+        deadline = time.monotonic() + PATIENCE
+        while self.terminal.process.poll() is None and time.monotonic() < deadline:
+            self.terminal.read(0.05)
+        _, alive = psutil.wait_procs(workers, timeout=5)
+        assert not alive, "the engines' processes outlived the program"
+        return self.terminal.process.wait(5)

@@ -1,0 +1,46 @@
+"""Two real models, side by side, from one command."""
+
+import re
+
+import pytest
+from tests.end_to_end.program import PROGRAM, until
+
+pytestmark = pytest.mark.model
+
+
+def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
+    program = start("demo")
+    program.sees("smollm2-q4_1", "smollm2-q3_k_m")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    assert len(program.workers()) == 2
+    program.type("Name three colours.\r")  # at once, as a paste or a fast typist does
+    program.until(lambda text: text.count("Name three colours.") == 2, "the prompt stands in both lanes")
+    program.until(lambda text: len(re.findall("writing|done", text)) == 2, "both lanes answer")
+    program.until(lambda text: len(re.findall(r"context (?!0/)\d+/", text)) == 2, "both lanes count tokens")
+    program.type("\x1b")
+    program.until(lambda text: len(re.findall("stopped|done", text)) == 2, "both lanes stop")
+    program.type("And why?\r")
+    program.until(lambda text: text.count("And why?") == 2, "a second prompt")
+    assert program.leave() == 0
+    assert b"\x1b[?1049l" in program.terminal.output  # the terminal is as it was
+
+
+def test_it_works_in_tmux(tmux, smollm2):
+    program = " ".join(f"'{part}'" for part in PROGRAM)
+    model = f"'llama_cpp:{smollm2}'"
+    settings = "--set n_threads=1 --set n_ctx=512 --set max_tokens=12"
+    tmux("new-session", "-d", "-x", "100", "-y", "24", f"{program} {model} {model} {settings}; sleep 60")
+
+    def screen() -> str:
+        return tmux("capture-pane", "-p")
+
+    until(lambda: screen().count("ready") == 2, "both engines load")
+    tmux("send-keys", "-l", "Say hello.")
+    tmux("send-keys", "Enter")
+    until(lambda: screen().count("done") == 2, "both lanes answer")
+    assert screen().count("Say hello.") == 2
+    tmux("send-keys", "C-y")
+    until(lambda: "Copied" in screen(), "the answer is copied")
+    until(lambda: tmux("show-buffer").strip(), "tmux has it in its buffer")
+    tmux("send-keys", "C-q")
+    until(lambda: "ready" not in screen() and "done" not in screen(), "the program leaves")

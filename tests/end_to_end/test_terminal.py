@@ -1,0 +1,100 @@
+"""What a terminal sees of engines that stream, fail, and say what they should not."""
+
+import re
+import signal
+
+import psutil
+
+SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"word(\d+)", text)]
+
+
+def test_nothing_is_written_when_nothing_happens(start):
+    program = start("rogue:steady", "rogue:wide")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("hello\r")
+    program.until(lambda text: text.count("done") == 2, "both lanes answer")
+    program.terminal.read_until_quiet(1.0)
+    assert program.terminal.read(5) == 0
+    assert program.leave() == 0
+
+
+def test_what_was_said_before_a_kill_is_there_again(start):
+    program = start("rogue:steady", "rogue:steady", *SLOW)
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("count please\r")
+    program.sees("word120")
+    seen = max(numbers(program.terminal.text))
+    workers = program.workers()
+    assert len(workers) == 2
+    program.process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive, "the engines' processes outlived the program"
+
+    again = start("rogue:steady")
+    again.sees("ready")
+    again.type("\x0f")
+    again.sees("count please", "2 ")
+    again.type("\r")
+    again.until(lambda text: text.count("Interrupted") == 2, "both lanes say so")
+    saved = max(numbers(again.terminal.text))
+    assert saved >= seen - 40, "a kill loses a second at most"
+    again.until(lambda text: text.count("ready") == 2, "the engines load")
+    again.type("go on\r")
+    again.until(lambda text: text.count("go on") == 2, "the conversation goes on")
+    assert again.leave() == 0
+
+
+def test_engines_end_when_the_terminal_is_closed(start):
+    program = start("rogue:steady", *SLOW)
+    program.sees("ready")
+    program.type("go\r")
+    program.sees("word20")
+    workers = program.workers()
+    program.process.send_signal(signal.SIGHUP)
+    _, alive = psutil.wait_procs([program.process, *workers], timeout=10)
+    assert not alive
+
+
+def test_control_codes_of_a_model_stay_text(start):
+    program = start("rogue:escapes")
+    program.sees("ready")
+    before = len(program.terminal.output)
+    program.type("go\r")
+    program.sees("done")
+    program.terminal.read_until_quiet(1.0)
+    written = bytes(program.terminal.output[before:])
+    assert b"\x1b]0;" not in written
+    assert b"\x1b[2J" not in written
+    assert b"\x1b[?1049l" not in written
+    assert b"\x9b5m" not in written
+    assert "[bold]mark[/bold]" in program.terminal.text
+    assert "owned" not in program.terminal.title
+    assert program.leave() == 0
+
+
+def test_a_crash_is_told_and_one_key_starts_the_engine_again(start):
+    program = start("rogue:abort", "rogue:steady", "--set", "rate=40")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("go\r")
+    program.sees("SIGABRT", "GGML_ASSERT", "f7 starts")
+    program.until(lambda text: "done" in text, "the other lane finishes")
+    program.type("\x1b[18~")
+    program.until(lambda text: "crashed" not in text.splitlines()[0], "the engine is there again")
+    assert program.leave() == 0
+
+
+def test_a_terminal_may_change_its_size_in_mid_answer(start):
+    program = start("rogue:wide", "rogue:steady", "--set", "rate=40", "--set", "max_tokens=200")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("go\r")
+    program.sees("word20")
+    for columns, rows in ((60, 15), (300, 100), (80, 24), (61, 15), (120, 30)):
+        program.terminal.resize(columns, rows)
+        program.terminal.read(0.3)
+    program.until(lambda text: text.count("done") == 2, "both lanes finish")
+    program.sees("word199", "語199😀")
+    assert program.leave() == 0
