@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from math import floor
+from math import floor, inf
 
 __all__ = ["BEAT", "Cadence"]
 
@@ -22,7 +22,7 @@ class Cadence:
     def __init__(self, call: Callable[[], object], every: float = BEAT) -> None:
         self._call = call
         self._every = every
-        self._last = 0.0
+        self._last = -inf
         self._handle: asyncio.Handle | None = None
 
     @property

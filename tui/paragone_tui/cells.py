@@ -8,6 +8,7 @@ from unicodedata import category
 
 from rich.cells import split_graphemes
 from rich.color import ColorSystem
+from rich.console import COLOR_SYSTEMS
 from rich.style import Style
 from textual.strip import Strip
 
@@ -93,7 +94,7 @@ class Pen:
     """The colours and attributes that the terminal writes in, at first its own."""
 
     def __init__(self, colors: str | None) -> None:
-        self.colors = ColorSystem[colors.upper()] if colors else None
+        self.colors = COLOR_SYSTEMS[colors] if colors else None
         """The colours that the terminal has; None where it knows no such sequences."""
         self._look = _PLAIN
 

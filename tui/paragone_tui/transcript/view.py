@@ -229,10 +229,10 @@ class Transcript(Widget, can_focus=True):
         self.scroll_rows(pages * max(1, self.size.height - 2))
 
     def scroll_rows(self, rows: int) -> None:
-        """Move by that many rows, down or up; away from the end, stop following it."""
+        """Move by that many rows, down or up; going up stops following the end, coming to it takes that up."""
         self._flush()
         top = max(0, min(self._top + rows, max(self._end, self._top)))
-        self._following = top >= self._end
+        self._following = top >= self._end and top >= self._top
         self._show(top)
 
     def action_to_end(self) -> None:
@@ -343,7 +343,7 @@ class Transcript(Widget, can_focus=True):
         top = page.find(place, self._palette) if place else 0
         if self._following:
             # What is read is the end, unless all of what changed is in view.
-            if place and place.block.height != place.height:
+            if place and place.row > 0 and place.block.height != place.height:
                 top = page.height - below
             top = max(top, self._end)
         else:

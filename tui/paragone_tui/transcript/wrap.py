@@ -22,11 +22,12 @@ class Wrapped:
     def __init__(self, width: int, text: str = "") -> None:
         self.width = max(width, 2)  # a wide character must fit somewhere
         self.rows: list[str] = []
-        if text:
-            self.append(text)
+        self.append(text)
 
     def append(self, text: str) -> int:
         """Add text at the end and return the index of the first row that may have changed."""
+        if not text:
+            return len(self.rows)
         # Greedy breaking never changes a row once the next has begun.
         tail = self.rows.pop() if self.rows else ""
         first = len(self.rows)

@@ -1,0 +1,130 @@
+"""A terminal for the view's tests: what an app would write goes to an emulator, and can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import pyte
+from pyte.screens import Char
+from rich.console import Console
+from textual._compositor import Compositor, CompositorUpdate
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widget import Widget
+
+from paragone_tui.lane_status import LaneStatus
+from paragone_tui.painting import ThriftyScreen
+from paragone_tui.transcript import Transcript
+
+
+class Looks(NamedTuple):
+    """A cell as it looks: a blank has no foreground."""
+
+    text: str
+    fore: str
+    back: str
+    marks: tuple[bool, ...]
+
+
+def looks(char: Char) -> Looks:
+    marks = (char.underscore, char.strikethrough, char.reverse, char.blink)
+    if char.data == " " and not any(marks):
+        return Looks(" ", "", char.bg, ())
+    return Looks(char.data, char.fg, char.bg, (char.bold, char.italics, *marks))
+
+
+class Emulator:
+    """Stands in for the user's terminal: pyte, as wide and high as the app at the time."""
+
+    def __init__(self) -> None:
+        self.screen = pyte.Screen(80, 24)
+        self.stream = pyte.Stream(self.screen)
+        self.written: list[str] = []
+
+    def write(self, data: str, size: tuple[int, int]) -> None:
+        width, height = size
+        if (self.screen.columns, self.screen.lines) != (width, height):
+            self.screen.resize(height, width)
+        self.written.append(data)
+        self.stream.feed(data)
+
+    @property
+    def rows(self) -> list[list[Looks]]:
+        buffer, columns = self.screen.buffer, range(self.screen.columns)
+        return [[looks(buffer[y][x]) for x in columns] for y in range(self.screen.lines)]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+
+class Watched(App[None]):
+    """An app of the given widgets, whose updates an emulator shows."""
+
+    def __init__(
+        self,
+        *widgets: Widget,
+        screen: type[Screen[None]] = ThriftyScreen,
+        colors: str | None = "truecolor",
+        css: str = "",
+    ) -> None:
+        super().__init__()
+        self.terminal = Emulator()
+        self._widgets = widgets
+        self._screen_type = screen
+        self._colors = colors
+        if css:
+            self.stylesheet.add_source(css)
+
+    def get_default_screen(self) -> Screen[None]:
+        return self._screen_type()
+
+    def compose(self) -> ComposeResult:
+        yield from self._widgets
+
+    @property
+    def palette(self) -> Console:
+        return Console(color_system=self._colors, force_terminal=True, legacy_windows=False)  # type: ignore[arg-type]
+
+    def _display(self, screen: Screen[object], renderable: object) -> None:
+        if isinstance(renderable, CompositorUpdate) and screen is self.screen:
+            self.terminal.write(renderable.render_segments(self.palette), self.size)
+        super()._display(screen, renderable)  # type: ignore[arg-type]
+
+    def assert_painted_as_by_textual(self) -> None:
+        """Hold what stands on the terminal against what Textual's own painting would leave there."""
+        wanted = self.as_textual_paints()
+        assert self.terminal.text == wanted.text
+        assert self.terminal.rows == wanted.rows
+
+    def as_textual_paints(self) -> Emulator:
+        """Return a terminal on which Textual's own painting has put the present screen, whole."""
+        compositor = self.screen._compositor
+        dirty = compositor._dirty_regions.copy()
+        update = Compositor.render_full_update(compositor)
+        compositor._dirty_regions = dirty
+        emulator = Emulator()
+        emulator.write(update.render_segments(self.palette).replace("\n", "\r\n"), self.size)
+        return emulator
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait until nothing is left to be painted: no beat, no typesetting, no message."""
+    app = pilot.app
+    cadences = [widget._cadence for widget in find(app, (Transcript, LaneStatus))]
+    while True:
+        waiting = any(cadence.waiting for cadence in cadences)
+        await pilot.pause(0.01 if waiting else None)
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        if not waiting:
+            return
+
+
+def find(app: App[None], kinds: tuple[type[Widget], ...]) -> Iterable[Transcript | LaneStatus]:
+    return cast(
+        "Iterable[Transcript | LaneStatus]",
+        [widget for widget in app.screen.walk_children() if isinstance(widget, kinds)],
+    )

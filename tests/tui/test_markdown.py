@@ -1,0 +1,171 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.style import Style
+
+from paragone_tui.transcript.markdown import typeset
+
+PALETTE = {
+    "answer": Style(color="white", bgcolor="black"),
+    "accent": Style(color="blue"),
+    "code": Style(color="green"),
+    "note": Style(color="bright_black"),
+}
+
+
+def rows(text, width=40):
+    return [strip.text for strip in typeset(text, width, PALETTE, dark=True)]
+
+
+def shown(text, width=40):
+    return "\n".join(row.rstrip() for row in rows(text, width))
+
+
+def style_of(text, word, width=40):
+    for strip in typeset(text, width, PALETTE, dark=True):
+        for segment in strip:
+            if word in segment.text:
+                return segment.style
+    raise AssertionError(f"{word!r} is not there")
+
+
+def test_an_answer():
+    text = """\
+# Title
+A **bold** word, `code` and
+a second line.
+
+- one
+- two
+  1. inner
+
+> quoted
+
+```python
+def f():
+    return 1
+```
+---
+"""
+    assert (
+        shown(text)
+        == """\
+  Title
+
+  A bold word, code and
+  a second line.
+
+   • one
+   • two
+      1 inner
+
+  ▌ quoted
+
+    def f():
+        return 1
+
+  ──────────────────────────────────────"""
+    )
+
+
+def test_styles():
+    assert style_of("a **bold** b", "bold").bold
+    assert style_of("a *slanted* b", "slanted").italic
+    assert style_of("a ~~gone~~ b", "gone").strike
+    assert style_of("a `code` b", "code").color == PALETTE["code"].color
+    assert style_of("# Head", "Head").color == PALETTE["accent"].color
+    assert style_of("plain", "plain") == PALETTE["answer"]
+    assert style_of("```python\nclass X: pass\n```", "class").color not in (None, PALETTE["answer"].color)
+
+
+def test_a_table_has_one_line_and_loses_nothing():
+    text = "| name | speed |\n| :-- | --: |\n| smol | 240 |\n| averyveryverylongname | 9 |\n"
+    assert (
+        shown(text)
+        == """\
+  name                    speed
+  ─────────────────────────────
+  smol                      240
+  averyveryverylongname       9"""
+    )
+    narrow = shown(text, 20)
+    assert "…" not in narrow
+    assert "averyveryverylongname" in re.sub(r"\s|240|9", "", narrow)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[red]x[/red]",
+        "[link=http://evil]x[/]",
+        "[@click=app.quit]x[/]",
+        ":smile:",
+        "<b>x</b>",
+        "<script>alert(1)</script>",
+    ],
+)
+def test_other_markup_is_text(text):
+    assert shown(text).strip() == text
+
+
+@pytest.mark.parametrize(
+    "text", ["[a](http://b.c)", "<http://b.c>", "![a](http://b.c)", "[a]\n\n[a]: http://b.c"]
+)
+def test_nothing_is_a_hyperlink(text):
+    for strip in typeset(text, 40, PALETTE, dark=True):
+        for segment in strip:
+            assert segment.style.link is None
+            assert not segment.style.meta
+
+
+def test_a_link_shows_where_it_leads():
+    assert shown("see [the page](http://b.c/x) there") == "  see the page (http://b.c/x) there"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&#27;[2J &#x9b;31m &#8238;",
+        "[a](http://b.c/&#27;[2J)",
+        "```&#27;]0;t&#7;\ncode\x1b[2J\n```",
+        "`\x1b]8;;x\x07`",
+        "# \x9b2J",
+        "| \x1b[2J |\n| - |\n| &#27; |",
+        "    \x1b[2J",
+        "![\x1b[2J](a)",
+        "<\x1b[2J@b.c>",
+    ],
+)
+def test_no_control_character_comes_through(text):
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", "".join(rows(text)))
+
+
+MARKS = [
+    *"*_`#->[]()<>\\",
+    "**",
+    "```",
+    "1.",
+    "](",
+    "&amp;",
+    "~~",
+    "---",
+    "![",
+    "![]()",
+    "word",
+    "今天",
+    "👩\u200d👩\u200d👧",
+]
+SPACES = ["\n", "\n\n", " ", "    ", "\t", "| a | b |\n", "| - | - |\n"]
+pieces = st.sampled_from(MARKS + SPACES)
+
+
+@settings(deadline=None)
+@given(st.lists(pieces, max_size=40).map("".join), st.integers(2, 60))
+def test_any_text_fits_and_keeps_its_words(text, width):
+    lines = rows(text, width)
+    assert all(cell_len(line) <= max(width, 10) for line in lines)
+    words = [re.sub(r"\s", "", shown).count("word") for shown in ("".join(lines), text)]
+    assert words[0] >= words[1] - text.count("](") - text.count("![") - text.count("```")

@@ -1,0 +1,253 @@
+import pytest
+from emulator import Watched, settle
+
+from paragone_tui.transcript import Transcript
+
+ANSWER = "It **scatters**.\n\n- blue\n- not red\n"
+
+
+def shown(app):
+    return app.terminal.text.strip("\n")
+
+
+async def transcript(pilot, **options):
+    """Mount a transcript and wait for its first painting."""
+    widget = Transcript(**options)
+    await pilot.app.mount(widget)
+    await settle(pilot)
+    return widget
+
+
+@pytest.fixture
+async def pilot():
+    async with Watched().run_test(size=(40, 20)) as pilot:
+        yield pilot
+
+
+async def test_a_conversation(pilot):
+    lane = await transcript(pilot)
+    lane.add("prompt", "Why is the sky blue?")
+    for piece in ("Let me ", "think."):
+        lane.write(piece, "thinking")
+    for piece in ("It **scat", "ters**.\n\n", "- blue\n- not red\n"):
+        lane.write(piece)
+    lane.end()
+    lane.add("note", "Stopped.")
+    lane.add("caution", "The oldest turn was dropped.")
+    lane.add("error", "The worker was killed.", log=["ggml.c:7: assert", "Aborted"], hint="Press ctrl+r.")
+    await settle(pilot)
+    assert (
+        shown(pilot.app)
+        == """\
+▎ Why is the sky blue?
+
+┊ Let me think.
+
+  It scatters.
+
+   • blue
+   • not red
+
+· Stopped.
+! The oldest turn was dropped.
+
+✗ The worker was killed.
+│ ggml.c:7: assert
+│ Aborted
+→ Press ctrl+r."""
+    )
+    assert [(block.kind, block.finished) for block in lane.blocks] == [
+        ("prompt", True),
+        ("thinking", True),
+        ("answer", True),
+        ("note", True),
+        ("caution", True),
+        ("error", True),
+    ]
+    assert lane.text.strip() == shown(pilot.app)
+
+
+async def test_what_was_said_before_it_is_mounted(pilot):
+    widget = Transcript()
+    widget.add("prompt", "Early")
+    widget.write("An ans")
+    await pilot.app.mount(widget)
+    widget.write("wer.")
+    widget.end()
+    await settle(pilot)
+    assert shown(pilot.app) == "▎ Early\n\n  An answer."
+
+
+async def test_an_answer_is_plain_until_it_is_finished(pilot):
+    lane = await transcript(pilot)
+    lane.write(ANSWER)
+    await settle(pilot)
+    assert shown(pilot.app) == "  It **scatters**.\n\n  - blue\n  - not red"
+    lane.end()
+    await settle(pilot)
+    assert shown(pilot.app) == "  It scatters.\n\n   • blue\n   • not red"
+
+
+async def test_markdown_off_and_on(pilot):
+    lane = await transcript(pilot, markdown=False)
+    lane.add("answer", ANSWER)
+    await settle(pilot)
+    assert "**scatters**" in shown(pilot.app)
+    lane.markdown = True
+    await settle(pilot)
+    assert "**" not in shown(pilot.app)
+    lane.markdown = False
+    await settle(pilot)
+    assert "**scatters**" in shown(pilot.app)
+
+
+async def test_only_answers_are_typeset(pilot):
+    lane = await transcript(pilot)
+    for kind in ("prompt", "thinking", "note", "caution", "error"):
+        lane.add(kind, "as *it* came", hint="_here_", log=["__there__"])
+    await settle(pilot)
+    assert shown(pilot.app).count("as *it* came") == 5
+    assert shown(pilot.app).count("_here_") == 5
+    assert shown(pilot.app).count("__there__") == 5
+
+
+async def test_thinking_folded_and_shown(pilot):
+    lane = await transcript(pilot, fold_thinking=True)
+    lane.write("One ", "thinking")
+    await settle(pilot)
+    assert shown(pilot.app) == "▸ thinking · 1 word"
+    lane.write("two thr", "thinking")
+    lane.write("ee\nfour", "thinking")
+    lane.write("So.")
+    await settle(pilot)
+    assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
+    lane.fold_thinking = False
+    await settle(pilot)
+    assert shown(pilot.app) == "┊ One two three\n┊ four\n\n  So."
+    lane.fold_thinking = True
+    await settle(pilot)
+    assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
+
+
+async def test_empty_thinking_takes_no_room(pilot):
+    lane = await transcript(pilot)
+    lane.write("\n\n", "thinking")
+    lane.write("\n\nSo.")
+    await settle(pilot)
+    assert shown(pilot.app) == "  So."
+    lane.fold_thinking = True
+    await settle(pilot)
+    assert shown(pilot.app) == "  So."
+
+
+async def test_a_remark_in_the_middle_of_an_answer(pilot):
+    lane = await transcript(pilot)
+    lane.write("One ")
+    lane.add("caution", "Beware.")
+    lane.write("two.")
+    await settle(pilot)
+    assert shown(pilot.app) == "  One two.\n\n! Beware."
+    assert lane.last_answer == "One two."
+
+
+async def test_the_last_answer_as_it_came(pilot):
+    lane = await transcript(pilot)
+    assert lane.last_answer == ""
+    lane.add("prompt", "1")
+    lane.add("answer", "old")
+    lane.add("prompt", "2")
+    assert lane.last_answer == "old"
+    lane.write("\n\nnew \x1b[1m")
+    lane.write("hm", "thinking")
+    lane.write("\r\n**answer**\n")
+    lane.end()
+    lane.add("note", "Stopped.")
+    assert lane.last_answer == "new \x1b[1m\r\n**answer**"
+
+
+async def test_rewind_goes_back_to_the_last_prompt(pilot):
+    lane = await transcript(pilot)
+    lane.add("prompt", "1")
+    lane.add("answer", "first")
+    lane.add("prompt", "2")
+    lane.write("hm", "thinking")
+    lane.write("second")
+    await settle(pilot)
+    lane.rewind()
+    await settle(pilot)
+    assert shown(pilot.app) == "▎ 1\n\n  first\n\n▎ 2"
+    lane.write("another")
+    lane.end()
+    await settle(pilot)
+    assert shown(pilot.app) == "▎ 1\n\n  first\n\n▎ 2\n\n  another"
+
+
+async def test_rewind_of_a_long_answer_shows_the_prompt(pilot):
+    lane = await transcript(pilot)
+    lane.add("prompt", "2")
+    lane.write("word\n" * 100)
+    await settle(pilot)
+    assert "▎ 2" not in shown(pilot.app)
+    lane.rewind()
+    await settle(pilot)
+    assert shown(pilot.app) == "▎ 2"
+
+
+async def test_rewind_without_a_prompt(pilot):
+    lane = await transcript(pilot)
+    lane.rewind()
+    lane.write("x")
+    lane.rewind()
+    await settle(pilot)
+    assert not lane.blocks
+    assert shown(pilot.app) == ""
+
+
+async def test_clear(pilot):
+    lane = await transcript(pilot)
+    lane.add("prompt", "1")
+    lane.write("half an ans")
+    await settle(pilot)
+    lane.clear()
+    await settle(pilot)
+    assert shown(pilot.app) == ""
+    lane.write("new")
+    await settle(pilot)
+    assert shown(pilot.app) == "  new"
+
+
+async def test_ending_twice_and_nothing(pilot):
+    lane = await transcript(pilot)
+    lane.write("")
+    lane.end()
+    lane.end()
+    assert not lane.blocks
+
+
+async def test_a_line_end_torn_between_two_tokens(pilot):
+    lane = await transcript(pilot, markdown=False)
+    for piece in ("a\r", "\nb", "\r", "c\r"):
+        lane.write(piece)
+    await settle(pilot)
+    assert shown(pilot.app) == "  a\n  b␍c"
+    lane.end()
+    await settle(pilot)
+    assert shown(pilot.app) == "  a\n  b␍c␍"
+
+
+async def test_an_answer_too_long_to_typeset_stays_as_it_came(pilot):
+    lane = await transcript(pilot)
+    lane.add("answer", "**x** " * 40_000)
+    await settle(pilot)
+    assert "**x**" in shown(pilot.app)
+
+
+async def test_removed_while_it_is_written(pilot):
+    lane = await transcript(pilot)
+    lane.write("half")
+    await lane.remove()
+    lane.write(" more")
+    lane.end()
+    lane.add("note", "Stopped.")
+    await pilot.pause()
+    assert shown(pilot.app) == ""

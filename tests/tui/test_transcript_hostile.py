@@ -1,0 +1,93 @@
+"""What a model, an endpoint or a log says is data: it steers neither the terminal nor the renderer."""
+
+import re
+
+import pytest
+from emulator import Watched, settle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from textual.containers import Vertical
+from textual.screen import Screen
+
+from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
+from paragone_tui.painting import ThriftyScreen
+from paragone_tui.transcript import Transcript
+
+OURS = re.compile(r"\x1b\[[\d;]*[mHCG]")
+"""What the painting itself sends: colours, and where to write."""
+HOSTILE = [
+    "\x1b[2J\x1b[H",
+    "\x1b]0;owned\x07",
+    "\x1b]52;c;ZXZpbA==\x07",
+    "\x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\",
+    "\x1b[?1049l\x1b[?1003l",
+    "\x1bc",
+    "\x1bP$q\x1b\\",
+    "\x1b_Ga=T;AAAA\x1b\\",
+    "\x9b2J\x9d0;owned\x9c\x90q\x9c",
+    "\x00\x07\x08\x0b\x0c\x0e\x0f\x7f",
+    "a\rb",
+    "\u202egnp.exe\u2066",
+    "[red]x[/red] [link=http://evil]x[/link] [@click=app.exit]x[/]",
+    "[/]",
+    "[bold",
+    "&#27;[2J &#x9b;2J",
+    "[a](http://evil/&#27;[2J)",
+    "```\x1b[2J\n\x1b]0;x\x07\n```",
+    "\ud800",
+]
+
+
+def everywhere(text):
+    """Return the widgets that say a text in every way that they can."""
+    status = LaneStatus()
+    status.show(LaneStatusInfo(engine=text, state="ready"))
+    lane = Transcript()
+    for kind in ("prompt", "thinking", "answer", "note", "caution", "error"):
+        lane.add(kind, text, hint=text, log=[text])
+    for channel in ("thinking", "answer"):
+        for character in text:
+            lane.write(character, channel)
+    return Vertical(status, lane), lane
+
+
+@pytest.mark.parametrize("screen", [ThriftyScreen, Screen])
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_nothing_but_our_own_sequences_is_written(text, screen):
+    widgets, lane = everywhere(text)
+    app = Watched(widgets, screen=screen)
+    async with app.run_test(size=(100, 60)) as pilot:
+        await settle(pilot)
+        lane.end()
+        await settle(pilot)
+        written = OURS.sub("", "".join(app.terminal.written)).replace("\n", "")
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u2069\ud800-\udfff]", written)
+        assert lane.blocks[2].text == text
+
+
+async def test_console_markup_is_shown_as_it_came():
+    text = "[red]x[/red] [@click=app.exit]y[/]"
+    widgets, lane = everywhere(text)
+    app = Watched(widgets)
+    async with app.run_test(size=(100, 60)) as pilot:
+        lane.end()
+        await settle(pilot)
+        # Six kinds with text, log and hint, two streamed, and the status line.
+        assert app.terminal.text.count(text) == 6 * 3 + 2 + 1 - 2
+        assert not any(
+            segment.style and (segment.style.meta or segment.style.link)
+            for y in range(60)
+            for segment in lane.render_line(y)
+        )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(codec=None), max_size=60))
+async def test_any_text_at_all(text):
+    widgets, lane = everywhere(text)
+    app = Watched(widgets)
+    async with app.run_test(size=(60, 15)) as pilot:
+        lane.end()
+        await settle(pilot)
+        written = OURS.sub("", "".join(app.terminal.written))
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", written)

@@ -1,0 +1,290 @@
+"""Where the view of a transcript is: following the end, scrolled by hand, kept through changes."""
+
+from itertools import pairwise
+
+import pytest
+from emulator import Watched, settle
+from textual import events
+
+from paragone_tui.transcript import Transcript
+
+HEIGHT = 15
+WORDS = "the quick brown fox jumps over the lazy dog and runs away"
+
+
+def paragraphs(count, start=0):
+    return "".join(f"Number {number}: {WORDS}.\n\n" for number in range(start, start + count))
+
+
+class Lane:
+    """A transcript in an app, with what a test asks about it."""
+
+    def __init__(self, pilot, widget):
+        self.pilot = pilot
+        self.widget = widget
+
+    @property
+    def shown(self):
+        return self.pilot.app.terminal.text
+
+    @property
+    def numbers(self):
+        """The paragraphs whose beginnings are in view."""
+        words = self.shown.split()
+        return [
+            int(number.rstrip(":"))
+            for word, number in pairwise(words)
+            if word == "Number" and number.endswith(":")
+        ]
+
+    async def settle(self):
+        await settle(self.pilot)
+        self.pilot.app.assert_painted_as_by_textual()
+
+    async def press(self, *keys):
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    async def wheel(self, kind, notches=1):
+        for _ in range(notches):
+            self.widget.post_message(kind(self.widget, 5, 5, 0, 1, 0, False, False, False, 5, 5))
+        await self.settle()
+
+    async def resize(self, width, height):
+        await self.pilot.resize_terminal(width, height)
+        await self.settle()
+
+
+@pytest.fixture
+async def lane():
+    widget = Transcript()
+    app = Watched(widget)
+    async with app.run_test(size=(60, HEIGHT)) as pilot:
+        await settle(pilot)
+        widget.focus()
+        yield Lane(pilot, widget)
+
+
+async def test_the_end_is_followed_in_strides(lane):
+    lane.widget.add("prompt", "Count.")
+    tops = []
+    for number in range(40):
+        lane.widget.write(paragraphs(1, number))
+        await lane.settle()
+        assert f"Number {number}:" in lane.shown
+        if not tops or tops[-1] != lane.widget._top:
+            tops.append(lane.widget._top)
+    # Each stride makes room for several rows: far fewer of them than rows.
+    assert len(tops) <= 1 + lane.widget._page.height / (HEIGHT // 3)
+
+
+async def test_a_new_prompt_comes_into_view_with_the_room_for_its_answer(lane):
+    lane.widget.add("prompt", "First.")
+    lane.widget.add("answer", paragraphs(10))
+    await lane.settle()
+    await lane.press("home")
+    lane.widget.add("prompt", "Second.")
+    await lane.settle()
+    assert lane.shown.startswith("▎ Second.")
+    lane.widget.write("Yes.")
+    await lane.settle()
+    assert lane.shown.startswith("▎ Second.")
+
+
+async def test_scrolling_up_lets_go_of_the_end(lane):
+    lane.widget.write(paragraphs(20))
+    await lane.settle()
+    await lane.press("pageup")
+    assert not lane.widget.following
+    before = lane.shown
+    assert "↓ more" in before
+    written = len(lane.pilot.app.terminal.written)
+    lane.widget.write(paragraphs(20, 20))
+    await lane.settle()
+    assert lane.shown == before
+    assert len(lane.pilot.app.terminal.written) == written
+    await lane.press("end")
+    assert lane.widget.following
+    assert "Number 39:" in lane.shown
+    assert "↓ more" not in lane.shown
+
+
+async def test_scrolling_down_to_the_end_takes_it_up_again(lane):
+    lane.widget.write(paragraphs(20))
+    await lane.settle()
+    await lane.press("up")
+    assert not lane.widget.following
+    await lane.press("pagedown")
+    assert lane.widget.following
+
+
+async def test_keys(lane):
+    lane.widget.add("answer", paragraphs(30))
+    await lane.settle()
+    await lane.press("home")
+    assert lane.widget._top == 0
+    for keys, rows in [
+        (["down"], 1),
+        (["j", "k"], 0),
+        (["up"], -1),
+        (["pagedown"], HEIGHT - 2),
+        (["space"], HEIGHT - 2),
+        (["ctrl+f", "ctrl+b"], 0),
+        (["pageup"], 2 - HEIGHT),
+    ]:
+        top = lane.widget._top
+        await lane.press(*keys)
+        assert lane.widget._top - top == rows, keys
+    await lane.press("G")
+    assert lane.numbers[-1] == 29
+    await lane.press("g")
+    assert lane.numbers[0] == 0
+    await lane.press("up", "pageup")
+    assert lane.widget._top == 0
+
+
+async def test_every_row_can_be_reached_by_pages(lane):
+    lane.widget.add("answer", paragraphs(30))
+    await lane.settle()
+    await lane.press("home")
+    seen = set(lane.numbers)
+    while not lane.widget.following:
+        await lane.press("pagedown")
+        seen.update(lane.numbers)
+    assert seen == set(range(30))
+
+
+async def test_the_wheel(lane):
+    lane.widget.add("answer", paragraphs(30))
+    await lane.settle()
+    top = lane.widget._top
+    await lane.wheel(events.MouseScrollUp, 4)
+    assert lane.widget._top == top - 12
+    await lane.wheel(events.MouseScrollDown, 1)
+    assert lane.widget._top == top - 9
+    assert not lane.widget.following
+    await lane.wheel(events.MouseScrollDown, 10)
+    assert lane.widget.following
+
+
+async def test_what_fits_does_not_scroll(lane):
+    lane.widget.add("answer", "short")
+    await lane.settle()
+    await lane.press("up", "pageup", "home", "down", "end")
+    await lane.wheel(events.MouseScrollUp)
+    assert lane.widget._top == 0
+    assert lane.widget.following
+
+
+@pytest.mark.parametrize("markdown", [True, False])
+async def test_the_place_is_kept_through_resizes(lane, markdown):
+    lane.widget.markdown = markdown
+    for part in range(4):
+        lane.widget.add("prompt", f"Prompt {part}")
+        lane.widget.add("answer", paragraphs(25, 25 * part))
+    await lane.settle()
+    lane.widget.scroll_rows(-lane.widget._page.height // 2)
+    await lane.settle()
+    place = lane.numbers[0]
+    for size in [(40, 20), (120, 15), (60, 40), (300, 100), (61, 15), (30, 12), (60, HEIGHT)]:
+        await lane.resize(*size)
+        if size[1] < 100:
+            # The paragraph at the top is still there, or the end of it.
+            assert place - 1 <= lane.numbers[0] <= place + 1, size
+            assert not lane.widget.following
+
+
+async def test_the_end_is_kept_through_resizes(lane):
+    lane.widget.add("answer", paragraphs(50))
+    await lane.settle()
+    for size in [(40, 20), (120, 15), (300, 100), (60, 15), (20, 50)]:
+        await lane.resize(*size)
+        assert "Number 49:" in lane.shown
+        assert lane.widget.following
+
+
+@pytest.mark.parametrize("size", [(60, 15), (300, 100), (10, 3), (2, 1), (1, 1)])
+async def test_sizes(lane, size):
+    lane.widget.add("prompt", "A question")
+    lane.widget.add(
+        "answer", paragraphs(3) + "| a | b |\n| - | - |\n| 1 | 2 |\n\n```c\nint main;\n```\n今天天气"
+    )
+    lane.widget.add("error", "Killed.", log=["line"], hint="Press r.")
+    await lane.resize(*size)
+    await lane.press("home", "pagedown", "end")
+    lane.widget.write("more 今天")
+    await lane.settle()
+    assert lane.widget.following
+
+
+async def test_resized_while_text_streams_in(lane):
+    """Between the resize and the painting, beats may fall."""
+    lane.widget.add("prompt", "Count.")
+    for number, size in enumerate([(60, 20), (60, 15), (80, 15), (40, 30), (60, 15)]):
+        lane.widget.write(paragraphs(2, 2 * number))
+        lane.widget._flush()
+        await lane.pilot.resize_terminal(*size)
+        lane.widget.write("and ")
+        lane.widget._flush()
+        await lane.settle()
+        assert f"Number {2 * number + 1}:" in lane.shown
+
+
+async def test_typesetting_above_keeps_the_readers_place(lane):
+    lane.widget.markdown = False
+    lane.widget.add("answer", "- *item*\n" * 40 + "\n" * 5 + "> quote\n" * 10)
+    lane.widget.add("prompt", "here")
+    lane.widget.add("answer", paragraphs(20))
+    await lane.settle()
+    lane.widget.scroll_rows(-10)
+    await lane.settle()
+    place = lane.numbers[0]
+    lane.widget.markdown = True
+    await lane.settle()
+    assert abs(lane.numbers[0] - place) <= 1
+
+
+async def test_folding_above_keeps_the_readers_place(lane):
+    lane.widget.add("thinking", paragraphs(20, 100))
+    lane.widget.add("answer", paragraphs(20))
+    await lane.settle()
+    await lane.press("pageup", "pageup")
+    first = lane.numbers[0]
+    assert first < 100
+    for fold in (True, False):
+        lane.widget.fold_thinking = fold
+        await lane.settle()
+        assert lane.numbers[0] == first
+
+
+async def test_a_finished_answer_stays_where_it_was_read(lane):
+    lane.widget.add("prompt", "Count.")
+    lane.widget.write(paragraphs(12) + "**The end.**")
+    await lane.settle()
+    row = next(y for y, line in enumerate(lane.shown.splitlines()) if "The end." in line)
+    lane.widget.end()
+    await lane.settle()
+    assert lane.shown.splitlines()[row] == "  The end."
+
+
+async def test_a_theme_keeps_the_place(lane):
+    lane.widget.add("answer", "# Head\n\n- *item*\n\n" + paragraphs(40))
+    await lane.settle()
+    lane.widget.scroll_rows(-40)
+    await lane.settle()
+    before = lane.shown
+    colors = {cell.back for row in lane.pilot.app.terminal.rows for cell in row}
+    for theme in ("textual-light", "nord", "ansi-dark", "textual-dark"):
+        lane.pilot.app.theme = theme
+        await lane.settle()
+        assert lane.shown == before
+        assert theme == "textual-dark" or colors != {
+            cell.back for row in lane.pilot.app.terminal.rows for cell in row
+        }
+
+
+async def test_rows_of_a_wide_screen_are_of_readable_length(lane):
+    await lane.resize(300, 20)
+    lane.widget.add("answer", "word " * 200)
+    await lane.settle()
+    assert max(len(line) for line in lane.shown.splitlines()) <= 102

@@ -1,0 +1,71 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from paragone_tui.transcript.wrap import Wrapped
+
+texts = st.text(
+    st.one_of(
+        st.sampled_from(list("abcdef   \n.,")),
+        st.sampled_from(list("漢字かな、。한국👍🇩🇪é")),
+        st.sampled_from(["\u0301", "\u200d", "\ufe0f", "👩", "\U0001f3fd", "☁", "क", "ा", "\u3000"]),
+    ),
+    max_size=120,
+)
+widths = st.integers(2, 24)
+
+
+def rows(text, width):
+    return [row.rstrip() for row in Wrapped(width, text).rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "wanted"),
+    [
+        ("one two three", 7, ["one two", "three"]),
+        ("one two  three", 7, ["one two", "three"]),
+        ("unbreakable", 4, ["unbr", "eaka", "ble"]),
+        ("a unbreakable", 4, ["a", "unbr", "eaka", "ble"]),
+        ("  indented text", 10, ["  indented", "text"]),
+        ("a\n\nb", 9, ["a", "", "b"]),
+        ("今天天气很好", 5, ["今天", "天气", "很好"]),
+        ("今天天，气很好", 6, ["今天", "天，气", "很好"]),
+        ("mixed 今天 words", 8, ["mixed 今", "天 words"]),
+        ("👍👍👍", 4, ["👍👍", "👍"]),
+        ("", 5, []),
+    ],
+)
+def test_broken_between_words_or_beside_wide_characters(text, width, wanted):
+    assert rows(text, width) == wanted
+
+
+@given(texts, widths)
+def test_nothing_is_lost_and_nothing_is_too_wide(text, width):
+    wrapped = Wrapped(width, text)
+    assert "".join(wrapped.rows) == text
+    assert all(cell_len(row.rstrip()) <= width for row in wrapped.rows)
+    assert all(row.endswith("\n") or not row.count("\n") for row in wrapped.rows)
+
+
+@given(st.lists(texts, max_size=12), widths)
+@example(["今", "\u0301", "天"], 2)
+def test_growing_at_the_end_is_wrapping_the_whole(pieces, width):
+    grown = Wrapped(width)
+    before: list[str] = []
+    for piece in pieces:
+        first = grown.append(piece)
+        assert grown.rows[:first] == before[:first]
+        before = list(grown.rows)
+    assert grown.rows == Wrapped(width, "".join(pieces)).rows
+
+
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=30), st.integers(9, 30))
+def test_rows_are_as_full_as_can_be(words, width):
+    text = " ".join(words)
+    broken = rows(text, width)
+    assert " ".join(broken) == text  # no word is cut that fits
+    for row, following in pairwise(broken):
+        assert len(row) + 1 + len(following.split()[0]) > width
