@@ -7,6 +7,7 @@ the form on the screen and the page in the docs.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ __all__ = ["OptionInfo", "Options", "build", "describe", "option", "parse"]
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
+
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_SHOWN = 80
+"""Characters of a refused value that are repeated to its user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,7 @@ def _parse_one(kind: Any, text: str) -> Json:
 
     try:
         value: Json = json.loads(text.strip().lower())
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # the check that follows says what was wanted
     return value
 
@@ -145,10 +150,8 @@ def _shape(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def _name(kind: Any, many: bool) -> str:
-    if get_origin(kind) is Literal:
-        name = " or ".join(get_args(kind))
-    else:
-        name = {bool: "true or false", int: "whole number", float: "number", str: "text"}[kind]
+    choices = get_origin(kind) is Literal
+    name = " or ".join(get_args(kind)) if choices else _WANTED[kind].removeprefix("a ")
     return f"list of {name}" if many else name
 
 
@@ -164,25 +167,42 @@ def _check(info: OptionInfo, hint: Any, value: Any, what: str) -> object:
 
 
 def _check_one(info: OptionInfo, kind: Any, value: Any, what: str) -> object:
-    if kind is float and type(value) is int:
-        value = float(value)
     if info.choices:
         if value not in info.choices:
-            raise InputError(f"{what} cannot be {value!r}.", hint=f"It is one of: {', '.join(info.choices)}.")
+            raise _refusal(what, value, f"It is one of: {', '.join(info.choices)}.")
         return value
+    if kind is float and type(value) is int:
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if type(value) is not kind:
-        raise InputError(f"{what} cannot be {value!r}.", hint=f"It takes a {_name(kind, False)}.")
-    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise _refusal(what, value, f"It takes {_WANTED[kind]}.")
+    if kind in (int, float):
         low, high = info.minimum, info.maximum
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            if high is None:
-                bounds = f"at least {low:g}"
-            elif low is None:
-                bounds = f"at most {high:g}"
-            else:
-                bounds = f"from {low:g} to {high:g}"
-            raise InputError(f"{what} cannot be {value!r}.", hint=f"It takes a number {bounds}.")
+        if (
+            not math.isfinite(value)
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        ):
+            raise _refusal(what, value, f"It takes {_number(low, high)}.")
     return value
+
+
+def _refusal(what: str, value: object, hint: str) -> InputError:
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = shown[:_SHOWN] + "…"
+    return InputError(f"{what} cannot be {shown}.", hint=hint)
+
+
+def _number(low: float | None, high: float | None) -> str:
+    """Say which numbers an option takes; infinity and not-a-number are none that JSON could carry."""
+    if low is not None and high is not None:
+        return f"a number from {low:g} to {high:g}"
+    if low is not None:
+        return f"a number of at least {low:g}"
+    return "a finite number" if high is None else f"a number of at most {high:g}"
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
@@ -191,4 +211,4 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"
-    return f"There are: {', '.join(known)}."
+    return f"There are: {', '.join(known)}." if known else "There are none."

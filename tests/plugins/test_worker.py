@@ -45,7 +45,7 @@ async def collect(engine: OpenEngine, request: RunRequest) -> tuple[list[Event],
     events: list[Event] = []
     try:
         async for event in engine.run(request):
-            events.append(event)
+            events.append(event)  # noqa: PERF401 (what came before an error counts)
     except ParagoneError as error:
         return events, error
     return events, None
@@ -256,7 +256,7 @@ asyncio.run(main())
 async def test_bad_input_is_told_as_such():
     with pytest.raises(InputError, match="no model 'nonsense'"):
         await opened("nonsense")
-    with pytest.raises(InputError, match="no option 'contxt' of Rogue.*Did you mean 'context'"):
+    with pytest.raises(InputError, match=r"no option 'contxt' of Rogue.*Did you mean 'context'"):
         await opened("steady", options={"contxt": 3})
     engine = await opened("steady")
     _, error = await collect(engine, ask(raet=3))

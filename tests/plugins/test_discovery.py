@@ -1,0 +1,189 @@
+"""Discovery: plugins of every sort of brokenness, each installed for the test as a stranger's would be."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from paragone import Backend
+from paragone.discovery import Problem, discover, plugin_names
+
+GOOD = """
+from collections.abc import Iterable
+from paragone import Backend
+from paragone.hooks import hookimpl
+
+class Found(Backend):
+    name = "{name}"
+    title = "Found"
+    async def probe(self, python=None): ...
+    async def models(self, folders): ...
+    async def open(self, request, on_progress): ...
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    return [Found()]
+"""
+
+
+class Site:
+    """A folder of installed distributions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, plugin: str, source: str | None, *, package: str = "") -> None:
+        """Install a distribution with one module and one entry point; without a source the module is missing."""
+        module = f"{package or plugin}_module"
+        if source is not None:
+            (self.folder / f"{module}.py").write_text(source)
+        info = self.folder / f"{package or plugin}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package or plugin}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[paragone]\n{plugin} = {module}\n")
+
+    def imported(self) -> set[str]:
+        """The modules of this site that have been imported."""
+        return {path.stem for path in self.folder.glob("*.py")} & set(sys.modules)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    site = Site(folder)
+    yield site
+    for module in site.imported():
+        del sys.modules[module]
+
+
+def problem_of(plugin: str) -> Problem:
+    """The one problem that is reported of a plugin, the other plugins being found in spite of it."""
+    found = discover()
+    assert "rogue" in found.backends
+    assert plugin not in found.backends
+    (problem,) = (problem for problem in found.problems if problem.plugin == plugin)
+    return problem
+
+
+def test_a_plugin_is_found(site):
+    site.install("found", GOOD.format(name="found"))
+    found = discover()
+    assert isinstance(found.backends["found"], Backend)
+    assert not [problem for problem in found.problems if problem.plugin == "found"]
+
+
+def test_our_own_arrive_as_any_strangers_do():
+    assert "llama_cpp" in plugin_names()
+    assert discover("llama_cpp").backends.keys() == {"llama_cpp"}
+
+
+def test_names_import_nothing(site):
+    site.install("found", GOOD.format(name="found"))
+    site.install("broken", "raise RuntimeError")
+    site.install("missing", None)
+    assert {"found", "broken", "missing", "rogue"} <= set(plugin_names())
+    assert list(plugin_names()) == sorted(plugin_names())
+    assert not site.imported()
+
+
+def test_one_plugin_is_loaded_by_its_name(site):
+    site.install("found", GOOD.format(name="found"))
+    site.install("other", "raise RuntimeError('nobody asked for this one')")
+    found = discover("found")
+    assert set(found.backends) == {"found"}
+    assert found.problems == ()
+    assert site.imported() == {"found_module"}
+
+
+def test_one_plugin_that_is_not_there_is_nothing():
+    found = discover("nonsense")
+    assert not found.backends
+    assert not found.problems
+
+
+def test_every_call_asks_anew(site):
+    site.install("found", GOOD.format(name="found"))
+    assert discover("found").backends["found"] is not discover("found").backends["found"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "ModuleNotFoundError: No module named 'bad_module'"),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("def (", "SyntaxError: invalid syntax (bad_module.py, line 1)"),
+        ("raise RuntimeError('CUDA is too old\\nand more')", "RuntimeError: CUDA is too old"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise ValueError", "ValueError"),
+    ],
+    ids=["missing", "imports missing", "syntax", "raises", "exits", "raises without words"],
+)
+def test_a_plugin_that_cannot_be_imported(site, source, reason):
+    site.install("bad", source, package="their_package")
+    reason = reason.replace("bad_module", "their_package_module")
+    assert problem_of("bad") == Problem(plugin="bad", package="their_package", reason=reason)
+
+
+def test_a_misspelt_hook(site):
+    site.install("bad", GOOD.format(name="bad").replace("paragone_backends", "paragone_backend"))
+    reason = problem_of("bad").reason
+    assert reason.startswith("it implements a hook that does not exist")
+    assert "'paragone_backend'" in reason
+
+
+def test_a_hook_without_its_mark(site):
+    site.install("bad", GOOD.format(name="bad").replace("@hookimpl", ""))
+    assert "brings no backend; is its hook marked with paragone.hooks.hookimpl?" in problem_of("bad").reason
+
+
+def test_a_hook_with_arguments_that_nobody_gives(site):
+    site.install("bad", GOOD.format(name="bad").replace("backends()", "backends(config)"))
+    assert problem_of("bad").reason.startswith("PluginValidationError: Plugin 'bad' for hook")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("None", "it brings no backend; is its hook marked with paragone.hooks.hookimpl?"),
+        ("[]", "it brings no backend; is its hook marked with paragone.hooks.hookimpl?"),
+        ("7", "TypeError: 'int' object is not iterable"),
+        ("['bad']", "'bad' is not a paragone.Backend"),
+        ("[Found]", "<class 'bad_module.Found'> is not a paragone.Backend"),
+        ("[Found(), 'bad']", "'bad' is not a paragone.Backend"),
+        ("(1 / 0 for _ in 'a')", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_hook_that_answers_wrongly(site, answer, reason):
+    site.install("bad", GOOD.format(name="bad").replace("[Found()]", answer))
+    assert problem_of("bad").reason == reason
+
+
+def test_an_abstract_backend(site):
+    source = GOOD.format(name="bad").replace("    async def open(self, request, on_progress): ...\n", "")
+    site.install("bad", source)
+    assert problem_of("bad").reason.startswith("TypeError: Can't instantiate abstract class Found")
+
+
+@pytest.mark.parametrize("name", ["", "not quite", "3d", "a-b"])
+def test_a_name_that_no_config_could_say(site, name):
+    site.install("bad", GOOD.format(name=name))
+    assert problem_of("bad").reason == f"{name!r} will not do as a backend's name; it must be an identifier"
+
+
+def test_a_name_that_is_taken(site):
+    """The plugin whose entry point comes first in the alphabet keeps it; the other is told of."""
+    site.install("first", GOOD.format(name="wanted"))
+    site.install("second", GOOD.format(name="wanted"))
+    found = discover()
+    assert type(found.backends["wanted"]).__module__ == "first_module"
+    (problem,) = (problem for problem in found.problems if problem.plugin == "second")
+    assert problem.reason == "a backend named 'wanted' is there already"
+
+
+def test_one_plugin_with_several_backends(site):
+    two = GOOD.format(name="one").replace("[Found()]", "[Found(), Other()]")
+    site.install("both", two + "\nclass Other(Found):\n    name = 'two'\n")
+    assert set(discover("both").backends) == {"one", "two"}

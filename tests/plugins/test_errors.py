@@ -1,0 +1,46 @@
+"""Errors: a sentence, what to do, and what the command line ends with."""
+
+import pytest
+
+from paragone import ContextOverflow, EngineCrashed, EngineError, InputError, ParagoneError
+
+
+@pytest.mark.parametrize(
+    ("kind", "parent", "exit_code"),
+    [
+        (ParagoneError, Exception, 1),
+        (InputError, ParagoneError, 2),
+        (EngineError, ParagoneError, 1),
+        (ContextOverflow, InputError, 2),
+        (EngineCrashed, EngineError, 1),
+    ],
+)
+def test_what_the_user_can_mend_exits_with_two_and_the_rest_with_one(kind, parent, exit_code):
+    error = kind("It broke.", hint="Mend it.")
+    assert isinstance(error, parent)
+    assert error.exit_code == exit_code
+    assert (error.sentence, error.hint) == ("It broke.", "Mend it.")
+
+
+def test_it_reads_as_the_sentence_and_the_hint():
+    assert str(InputError("It broke.", hint="Mend it.")) == "It broke. Mend it."
+    assert str(InputError("It broke.")) == "It broke."
+
+
+def test_the_cause_is_chained_and_not_shown():
+    cause = OSError("disk on fire")
+    with pytest.raises(EngineError) as caught:
+        raise EngineError("The model cannot be read.") from cause
+    assert caught.value.__cause__ is cause
+    assert "fire" not in str(caught.value)
+
+
+def test_an_overflow_says_by_how_much():
+    error = ContextOverflow("Too long.", tokens=700, context=512)
+    assert error.tokens - error.context == 188
+
+
+def test_a_crash_keeps_the_last_words():
+    error = EngineCrashed("It crashed.", status=-11, log_tail=("one", "two"))
+    assert (error.status, error.log_tail) == (-11, ("one", "two"))
+    assert EngineCrashed("It crashed.").log_tail == ()

@@ -1,0 +1,224 @@
+"""Options: declared once, described to people, checked from configs and parsed from command lines."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paragone import InputError, Options, option
+from paragone.options import OptionInfo, build, describe, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example(Options):
+    flag: bool = option(False, "A switch.")
+    count: int = option(3, "A whole number.", minimum=0, maximum=10)
+    share: float = option(0.5, "A number.", minimum=0, maximum=1)
+    scale: float = option(1.0, "A number without bounds.")
+    text: str = option("", "Any text.")
+    path: str | None = option(None, "A path or none.", metavar="path")
+    kind: Literal["f16", "q8_0"] = option("f16", "One of some.")
+    limit: int | None = option(None, "A number or none.", minimum=1)
+    at_most: float = option(0.0, "A number with an upper bound.", maximum=5)
+    split: tuple[float, ...] = option((), "Some numbers.", minimum=0)
+    stop: tuple[str, ...] = option(("end",), "Some texts.")
+    kinds: tuple[Literal["f16", "q8_0"], ...] | None = option(None, "Some of some, or none.")
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+kind = st.sampled_from(["f16", "q8_0"])
+VALUES = {
+    "flag": st.booleans(),
+    "count": st.integers(0, 10),
+    "share": st.floats(0, 1) | st.integers(0, 1),
+    "scale": finite | st.integers(-(2**53), 2**53),
+    "text": st.text(),
+    "path": st.none() | st.text(),
+    "kind": kind,
+    "limit": st.none() | st.integers(min_value=1),
+    "at_most": st.floats(max_value=5, allow_infinity=False),
+    "split": st.lists(st.floats(0, allow_infinity=False)),
+    "stop": st.lists(st.text()),
+    "kinds": st.none() | st.lists(kind),
+}
+good_values = st.fixed_dictionaries({}, optional=VALUES)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+def test_every_option_is_described_in_order():
+    infos = {info.name: info for info in describe(Example)}
+    assert list(infos) == list(VALUES)
+    assert infos["count"] == OptionInfo(
+        name="count", kind="whole number", default=3, doc="A whole number.", minimum=0, maximum=10
+    )
+    assert infos["kind"].choices == ("f16", "q8_0")
+    assert infos["stop"] == OptionInfo(
+        name="stop", kind="list of text", default=["end"], doc="Some texts.", many=True
+    )
+    assert [infos[name].kind for name in ("flag", "share", "path", "kind", "kinds")] == [
+        "true or false",
+        "number",
+        "path",
+        "f16 or q8_0",
+        "list of f16 or q8_0",
+    ]
+
+
+def test_no_options_at_all():
+    assert describe(Options) == ()
+    assert build(Options, {}) == Options()
+
+
+@given(good_values)
+def test_good_values_are_kept_and_the_others_are_at_their_defaults(values):
+    built = build(Example, values)
+    for name in VALUES:
+        value = getattr(built, name)
+        if name not in values:
+            assert value == getattr(Example(), name)
+        elif isinstance(values[name], list):
+            assert value == tuple(values[name])
+        else:
+            assert value == values[name]
+    assert build(Example, {name: getattr(built, name) for name in VALUES}) == built
+
+
+@given(good_values)
+def test_numbers_have_the_type_that_was_declared(values):
+    built = build(Example, values)
+    assert type(built.share) is type(built.scale) is float
+    assert all(type(value) is float for value in built.split)
+
+
+@given(st.dictionaries(st.sampled_from(list(VALUES)) | st.text(), anything, max_size=3))
+def test_whatever_is_given_is_built_or_refused_by_name(values):
+    error = refusal(build, Example, values, owner="the example")
+    if error is None:
+        assert set(values) <= set(VALUES)
+    else:
+        assert any(f"option {name!r} of the example" in error.sentence for name in values)
+        assert error.hint
+
+
+@given(st.sampled_from(list(VALUES)), st.text())
+def test_whatever_is_typed_is_parsed_or_refused_by_name(name, text):
+    error = refusal(parse, Example, name, text)
+    if error is None:
+        build(Example, {name: parse(Example, name, text)})
+    else:
+        assert f"option {name!r} cannot be" in error.sentence
+
+
+def refusal(do, *args, **options) -> InputError | None:
+    try:
+        do(*args, **options)
+    except InputError as error:
+        return error
+    return None
+
+
+@given(good_values)
+def test_values_typed_are_the_values_meant(values):
+    for name, value in values.items():
+        if isinstance(value, list):
+            if not all(
+                str(item).strip() == str(item) and "," not in str(item) for item in value
+            ) or value == [""]:
+                continue  # what a list of texts on a command line cannot say
+            typed = ",".join(map(str, value))
+        else:
+            typed = str(value)
+        if isinstance(value, str) and typed.strip().lower() == "none" and name == "path":
+            continue
+        assert build(Example, {name: parse(Example, name, typed)}) == build(Example, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
+        ("flag", "true", True),
+        ("flag", " False ", False),
+        ("count", "7", 7),
+        ("share", "1", 1),
+        ("share", "1e-3", 0.001),
+        ("limit", "none", None),
+        ("limit", "None", None),
+        ("text", "none", "none"),
+        ("text", "true", "true"),
+        ("text", "7", "7"),
+        ("kind", "q8_0", "q8_0"),
+        ("split", "3, 1", [3, 1]),
+        ("split", "", []),
+        ("stop", "a,b c", ["a", "b c"]),
+        ("kinds", "f16", ["f16"]),
+    ],
+)
+def test_what_is_typed(name, typed, value):
+    parsed = parse(Example, name, typed)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("flag", 1, "The option 'flag' of It cannot be 1. It takes true or false."),
+        ("count", True, "The option 'count' of It cannot be True. It takes a whole number."),
+        ("count", 3.0, "The option 'count' of It cannot be 3.0. It takes a whole number."),
+        ("count", 11, "The option 'count' of It cannot be 11. It takes a number from 0 to 10."),
+        ("count", "3", "The option 'count' of It cannot be '3'. It takes a whole number."),
+        ("count", None, "The option 'count' of It cannot be None. It takes a whole number."),
+        ("limit", 0, "The option 'limit' of It cannot be 0. It takes a number of at least 1."),
+        ("at_most", 6, "The option 'at_most' of It cannot be 6.0. It takes a number of at most 5."),
+        ("share", math.nan, "The option 'share' of It cannot be nan. It takes a number from 0 to 1."),
+        ("scale", math.nan, "The option 'scale' of It cannot be nan. It takes a finite number."),
+        ("scale", math.inf, "The option 'scale' of It cannot be inf. It takes a finite number."),
+        ("text", 3, "The option 'text' of It cannot be 3. It takes text."),
+        ("kind", "q4", "The option 'kind' of It cannot be 'q4'. It is one of: f16, q8_0."),
+        ("split", [1, -1], "The option 'split' of It cannot be -1.0. It takes a number of at least 0."),
+        ("stop", ["a", 3], "The option 'stop' of It cannot be 3. It takes text."),
+        ("kinds", ["f32"], "The option 'kinds' of It cannot be 'f32'. It is one of: f16, q8_0."),
+    ],
+)
+def test_what_is_refused(name, value, says):
+    with pytest.raises(InputError) as caught:
+        build(Example, {name: value}, owner="It")
+    assert str(caught.value) == says
+
+
+def test_numbers_too_large_for_a_float():
+    with pytest.raises(InputError, match="'scale' cannot be inf"):
+        build(Example, {"scale": 10**400})
+
+
+def test_one_value_will_do_for_a_list():
+    assert build(Example, {"stop": "end", "split": 3}) == Example(stop=("end",), split=(3.0,))
+
+
+def test_a_name_that_is_nearly_right():
+    with pytest.raises(InputError) as caught:
+        build(Example, {"cuont": 3}, owner="It")
+    assert str(caught.value) == "There is no option 'cuont' of It. Did you mean 'count'?"
+    with pytest.raises(InputError, match="Did you mean 'count'"):
+        parse(Example, "cuont", "3")
+
+
+def test_a_name_that_is_not_even_nearly_right():
+    with pytest.raises(InputError, match="There are: flag, count, share"):
+        build(Example, {"zzz": 3})
+    with pytest.raises(InputError) as caught:
+        build(Options, {"zzz": 3}, owner="It")
+    assert str(caught.value) == "There is no option 'zzz' of It. There are none."
+
+
+def test_brackets_without_end():
+    with pytest.raises(InputError, match="'count'") as caught:
+        parse(Example, "count", "[" * 100_000)
+    assert len(caught.value.sentence) < 200

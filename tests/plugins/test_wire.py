@@ -1,0 +1,180 @@
+"""Value types to JSON and back, and the worker's protocol on top of that."""
+
+import dataclasses
+import json
+import math
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import paragone
+from paragone import (
+    Caution,
+    ContextOverflow,
+    EngineError,
+    Finish,
+    InputError,
+    LoadProgress,
+    Message,
+    ModelInfo,
+    OpenRequest,
+    Options,
+    ParagoneError,
+    Probe,
+    PromptProgress,
+    RunRequest,
+    Token,
+    Usage,
+)
+from paragone.events import Event
+from paragone.wire import from_json, to_json
+from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
+
+# Texts with all that JSON must escape, lone surrogates too: invalid file names have them.
+texts = st.text(st.characters(codec=None))
+numbers = st.floats(allow_nan=False)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | numbers | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    max_leaves=5,
+)
+FIELDS = {
+    "sampling": st.dictionaries(texts, anything),
+    "options": st.dictionaries(texts, anything),
+    "facts": st.dictionaries(texts, texts),
+}
+
+
+def values_of(kind):
+    """Return a strategy for values of a type, made from the declarations of its fields."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    return st.builds(kind, **{name: FIELDS[name] for name in names if name in FIELDS})
+
+
+for plain, strategy in ((str, texts), (float, numbers)):
+    st.register_type_strategy(plain, strategy)
+EVENTS = [PromptProgress, Token, Caution, Finish]
+EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
+KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind is not Options]
+"""All value types there are."""
+
+
+def through_json(data):
+    return json.loads(json.dumps(data))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_a_value_survives_the_way_to_json_and_back(kind, data):
+    value = data.draw(values_of(kind))
+    again = from_json(kind, through_json(to_json(value)))
+    assert again == value
+    assert type(again) is kind
+
+
+@given(st.one_of(*map(values_of, EVENTS)))
+def test_an_event_survives_the_pipe(event):
+    again = load_event(through_json(dump_event(event)))
+    assert again == event
+    assert type(again) is type(event)
+
+
+def test_these_are_all_events():
+    assert set(get_args(Event)) == set(EVENTS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_value_type_is_frozen_slotted_and_takes_names(kind):
+    assert kind.__dataclass_params__.frozen
+    assert "__slots__" in vars(kind)
+    assert all(field.kw_only for field in dataclasses.fields(kind))
+
+
+def test_a_plain_token_is_a_short_list():
+    """Tokens are most of what is ever sent."""
+    token = Token(text="hi", id=7, time=1.5)
+    assert dump_event(token) == [1.5, "hi", 0, 7]
+    assert dump_event(dataclasses.replace(token, channel="thinking")) == [1.5, "hi", 1, 7]
+
+
+def test_defaults_are_left_out():
+    assert to_json(Message(role="user", text="hi")) == {"role": "user", "text": "hi"}
+    assert to_json(ModelInfo(model="a", name="b", size=0)) == {"model": "a", "name": "b", "size": 0}
+
+
+def test_names_from_a_newer_sender_are_ignored():
+    data = {"role": "user", "text": "hi", "mood": "good"}
+    assert from_json(Message, data) == Message(role="user", text="hi")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "says"),
+    [
+        (Message, [], "Message must be an object, not list"),
+        (Message, {"role": "user"}, "text"),
+        (Message, {"role": "king", "text": "hi"}, "'king' is none of 'system', 'user', 'assistant'"),
+        (Message, {"role": "user", "text": 3}, "str wanted, not int"),
+        (LoadProgress, {"fraction": "1"}, "float wanted, not str"),
+        (LoadProgress, {"fraction": True}, "float wanted, not bool"),
+        (Usage, {"prompt_tokens": 1.5}, "int wanted, not float"),
+        (Usage, {"prompt_tokens": True}, "int wanted, not bool"),
+        (Probe, {"usable": 1}, "bool wanted, not int"),
+        (RunRequest, {"messages": [{}]}, "role"),
+        (RunRequest, {"messages": 7}, "iterable"),
+        (OpenRequest, {"model": "a", "options": []}, "an object wanted, not list"),
+        (Finish, {"reason": "bored", "time": 1.0}, "'bored' is none of"),
+    ],
+)
+def test_what_does_not_fit_is_refused(kind, data, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        from_json(kind, data)
+
+
+@given(kind=st.sampled_from(KINDS), data=anything)
+def test_whatever_comes_is_read_or_refused(kind, data):
+    try:
+        value = from_json(kind, data)
+    except (TypeError, ValueError):
+        return
+    assert isinstance(value, kind)
+
+
+def test_an_integer_will_do_for_a_float():
+    progress = from_json(LoadProgress, {"fraction": 1})
+    assert progress == LoadProgress(fraction=1.0)
+    assert type(progress.fraction) is float
+
+
+def test_what_is_no_json_is_not_sent():
+    with pytest.raises(TypeError, match="set has no place in JSON"):
+        to_json(OpenRequest(model="a", options={"stop": {"a"}}))
+
+
+def test_infinity_survives():
+    token = Token(text="", logprob=-math.inf, time=0.0)
+    assert load_event(through_json(dump_event(token))) == token
+
+
+@given(
+    sentence=texts,
+    hint=texts,
+    tokens=st.integers(0),
+    context=st.integers(0),
+    kind=st.sampled_from([InputError, EngineError, ContextOverflow]),
+)
+def test_an_error_survives_the_pipe(sentence, hint, tokens, context, kind):
+    more = {"tokens": tokens, "context": context} if kind is ContextOverflow else {}
+    error = kind(sentence, hint=hint, **more)
+    again = load_error(through_json(dump_error(error)))
+    assert type(again) is kind
+    assert vars(again) == vars(error)
+
+
+def test_an_error_of_a_kind_of_its_own_is_sent_as_what_it_is_a_kind_of():
+    class Missing(InputError):
+        pass
+
+    assert type(load_error(through_json(dump_error(Missing("Gone."))))) is InputError
+    assert type(load_error(through_json(dump_error(ParagoneError("Gone."))))) is EngineError
