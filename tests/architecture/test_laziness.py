@@ -1,0 +1,86 @@
+"""What is imported when, seen by `sys.modules` in an interpreter of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = sorted(init.parent.name for init in (ROOT / "backends").glob("*/__init__.py"))
+ENGINES = {"llama_cpp", "torch", "exllamav2", "exllamav3", "ollama", "openai", "httpx", "numpy", "jinja2"}
+"""What extras bring: imported by whoever uses them, when they do."""
+
+
+def modules_after(program: str, *options: str) -> set[str]:
+    """Run a program and return the modules that it imported, beyond those that the interpreter itself did."""
+    rooms = [str(ROOT / room) for room in ("plugins", "backends")]
+    script = f"""
+import sys
+before = set(sys.modules)
+sys.path[:0] = {rooms!r}
+{program}
+print("\\n".join(set(sys.modules) - before))
+"""
+    command = [sys.executable, *options, "-c", script]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def modules_of_a_bare_interpreter_after(program: str) -> set[str]:
+    """The same with nothing installed: whatever is not of the standard library cannot be imported at all."""
+    return modules_after(program, "-I", "-S")
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_the_interface_is_standard_library_only_and_little_of_it():
+    modules = modules_of_a_bare_interpreter_after("import paragone")
+    assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
+    heavy = {
+        "asyncio",
+        "importlib.metadata",
+        "json",
+        "logging",
+        "pathlib",
+        "socket",
+        "subprocess",
+        "tempfile",
+    }
+    assert not modules & heavy
+    assert not modules & {"paragone.hooks", "paragone.discovery", "paragone.testing", "paragone.worker"}
+
+
+def test_what_a_worker_loads_is_standard_library_only():
+    modules = modules_of_a_bare_interpreter_after("import paragone.worker.serve")
+    assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backends_package_can_be_imported_by_a_bare_interpreter(backend):
+    """A worker imports it where nothing is installed but the engine: the hook is elsewhere."""
+    modules = modules_of_a_bare_interpreter_after(f"import {backend}")
+    assert packages(modules) <= sys.stdlib_module_names | {"paragone", backend}
+
+
+def test_finding_all_backends_imports_no_engine():
+    program = "from paragone.discovery import discover; found = discover()"
+    modules = modules_after(program)
+    assert set(BACKENDS) <= packages(modules)
+    assert not packages(modules) & {*ENGINES, "pytest"}
+
+
+def test_describing_all_options_imports_no_engine():
+    program = """
+from paragone.discovery import discover
+from paragone.options import describe
+for backend in discover().backends.values():
+    describe(backend.load_options), describe(backend.sampling)
+"""
+    assert not packages(modules_after(program)) & ENGINES
+
+
+def test_names_of_plugins_import_no_plugin():
+    program = "from paragone.discovery import plugin_names; assert plugin_names()"
+    assert not packages(modules_after(program)) & set(BACKENDS)
