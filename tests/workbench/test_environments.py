@@ -1,0 +1,241 @@
+"""Environments are really made: a wheel from a folder, installed by uv and by pip, without a network."""
+
+import asyncio
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from paragone import EngineError, InputError
+from paragone.worker import Build, Environment, NativeBackend
+from paragone_workbench import environments
+from paragone_workbench.paths import data_folder
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+UV = shutil.which("uv")
+
+needs_uv = pytest.mark.skipif(UV is None, reason="uv is not installed here")
+
+
+def build(*requirements, cuda="13", driver=580, disk=1000):
+    return Build(cuda=cuda, driver=driver, requirements=requirements, download=600, disk=disk)
+
+
+class Tiny(NativeBackend):
+    """Stands in for a backend whose library is one module without an engine in it."""
+
+    name = "tiny"
+    title = "Tiny"
+    environment = Environment(
+        builds=(build("tinyengine==1.0"), build("tinyengine==0.9", cuda="12", driver=525)),
+        pythons=(HERE,),
+        modules=("tinyengine",),
+    )
+
+    def find_models(self, folders):
+        return ()
+
+
+class Plain(Tiny):
+    name = "plain"
+    title = "Plain"
+    environment = None
+
+
+@pytest.fixture(params=["uv", "pip"])
+def installer(request, monkeypatch, tmp_path):
+    """Have uv on the path, or keep it off."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    if request.param == "pip":
+        folders = os.environ["PATH"].split(os.pathsep)
+        kept = [folder for folder in folders if not Path(folder, "uv").exists()]
+        monkeypatch.setenv("PATH", os.pathsep.join(kept))
+    elif UV is None:
+        pytest.skip("uv is not installed here")
+    return request.param
+
+
+@pytest.fixture
+def wheels(tmp_path):
+    """A folder of wheels: tinyengine 1.0, which is fine, and 0.9, which cannot be imported."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for version, source in (
+        ("1.0", "print('tiny says hello')\nVALUE = 7\n"),
+        ("0.9", "raise RuntimeError('no GPU')\n"),
+    ):
+        name = f"tinyengine-{version}"
+        with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("tinyengine.py", source)
+            info = f"{name}.dist-info"
+            wheel.writestr(
+                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tinyengine\nVersion: {version}\n"
+            )
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return folder
+
+
+async def made(backend, wheels, **options):
+    plan = await environments.plan(backend, find_links=str(wheels), **options)
+    return plan, [step async for step in environments.create(plan)]
+
+
+async def test_an_environment_is_made_used_listed_and_removed(installer, wheels):
+    backend = Tiny()
+    assert environments.interpreter(backend, None) is None
+    plan, steps = await made(backend, wheels, cuda="13")
+    assert (plan.uv is not None) == (installer == "uv")
+    assert (plan.download, plan.disk, plan.replaces) == (0, 1000, False)
+    assert list(dict.fromkeys(step.stage for step in steps)) == ["create", "install", "check"]
+    assert steps[-1].line == "tiny says hello"
+
+    python = environments.interpreter(backend, None)
+    assert python == str(data_folder() / "environments" / "tiny" / "bin" / "python")
+    assert environments.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
+    process = await asyncio.create_subprocess_exec(
+        python, "-c", "import tinyengine; print(tinyengine.VALUE)", stdout=asyncio.subprocess.PIPE
+    )
+    assert (await process.communicate())[0] == b"tiny says hello\n7\n"
+
+    (found,) = environments.find({"tiny": backend})
+    assert (found.name, found.whole, found.cuda, found.outdated) == ("tiny", True, "13", False)
+    assert found.size > 1000
+    assert [step.line async for step in environments.check(backend)][-1] == "tiny says hello"
+
+    assert environments.remove("tiny") == found.size
+    assert environments.find({}) == ()
+    assert environments.interpreter(backend, None) is None
+
+
+async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(installer, wheels):
+    with pytest.raises(EngineError) as caught:
+        await made(Tiny(), wheels, cuda="12")
+    assert caught.value.sentence == (
+        "tinyengine cannot be imported in the environment of Tiny: RuntimeError: no GPU"
+    )
+    assert "paragone env check tiny" in caught.value.hint
+    (found,) = environments.find({"tiny": Tiny()})
+    assert (found.whole, found.cuda) == (True, "12")
+    with pytest.raises(EngineError, match="no GPU"):
+        _ = [step async for step in environments.check(Tiny())]
+
+
+async def test_what_cannot_be_installed_is_an_error_and_the_environment_is_not_used(installer, wheels):
+    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(EngineError, match=r"could not be made: .*tinyengine") as caught:
+        await made(Tiny(), wheels, cuda="13")
+    assert str(wheels) in caught.value.hint
+    assert environments.interpreter(Tiny(), None) is None
+    (found,) = environments.find({})
+    assert not found.whole
+    with pytest.raises(InputError, match="not a whole one"):
+        _ = [step async for step in environments.check(Tiny())]
+
+
+@needs_uv
+async def test_making_it_again_replaces_it(wheels, monkeypatch, tmp_path):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    await made(Tiny(), wheels, cuda="13")
+    stray = data_folder() / "environments" / "tiny" / "stray"
+    stray.touch()
+    plan, _ = await made(Tiny(), wheels, cuda="13")
+    assert plan.replaces
+    assert not stray.exists()
+
+
+@needs_uv
+async def test_an_environment_of_older_requirements_is_called_outdated(wheels, monkeypatch, tmp_path):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    await made(Tiny(), wheels, cuda="13")
+
+    class Newer(Tiny):
+        environment = Environment(builds=(build("tinyengine==2.0"),), pythons=(HERE,), modules=())
+
+    (found,) = environments.find({"tiny": Newer()})
+    assert found.outdated
+
+
+async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheels, tmp_path):
+    # An interpreter that makes no environment, but waits: it says where its child is.
+    child = tmp_path / "child"
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+    )
+    slow.chmod(0o755)
+    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    object.__setattr__(plan, "uv", None)
+    steps = environments.create(plan)
+    async with asyncio.timeout(30):
+        while not (child.exists() and child.read_text().strip()):
+            await anext(steps)
+    pid = int(child.read_text())
+    # While it is being made, nobody else may make it.
+    with pytest.raises(InputError, match="is being made already"):
+        await anext(environments.create(plan))
+    await steps.aclose()
+    async with asyncio.timeout(10):
+        while _alive(pid):
+            await asyncio.sleep(0.01)
+    assert environments.interpreter(Tiny(), None) is None
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_path):
+    async def refused(backend=None, **options):
+        with pytest.raises(InputError) as caught:
+            await environments.plan(backend or Tiny(), **options)
+        return str(caught.value)
+
+    assert await refused(Plain()) == (
+        "Plain needs no environment of its own. It runs with what is installed here."
+    )
+    assert (
+        await refused(cuda="11") == "There is no environment of Tiny for CUDA 11. There is one for 13 or 12."
+    )
+    assert "There is no folder" in await refused(find_links=str(tmp_path / "none"))
+    assert "is no Python interpreter" in await refused(python="/bin/true")
+    assert "is no Python interpreter" in await refused(python=str(tmp_path / "python"))
+
+    class Ancient(Tiny):
+        environment = Environment(builds=(build(),), pythons=("2.7",), modules=())
+
+    assert await refused(Ancient(), python=sys.executable) == (
+        f"Tiny needs Python 2.7, and {sys.executable} is {HERE}."
+    )
+    assert "Tiny needs Python 2.7, and none is found here." in await refused(Ancient())
+
+    class Huge(Tiny):
+        environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())
+
+    assert "takes about 1000000000.0 GB" in await refused(Huge())
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda"), [(None, "13"), ("580.65.06", "13"), ("535.161.08", "12"), ("470.82.01", "12")]
+)
+async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, cuda, monkeypatch, tmp_path):
+    file = tmp_path / "version"
+    if driver is not None:
+        file.write_text(
+            f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Tue Jan 14 03:02:17 UTC 2025\n"
+            "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"
+        )
+    monkeypatch.setattr("paragone_workbench.environments.planning._DRIVER", file)
+    assert (await environments.plan(Tiny())).build.cuda == cuda
+
+
+def test_only_environments_can_be_removed(tmp_path):
+    with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
+        environments.remove("../..")
+    assert tmp_path.exists()

@@ -1,0 +1,124 @@
+"""The environments that there are, and which interpreter an engine runs in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paragone import Backend, InputError, ParagoneError
+from paragone.worker import Environment
+from paragone_workbench.definitions import nearest
+from paragone_workbench.paths import data_folder
+
+__all__ = ["MARKER", "Found", "declared", "find", "folder_of", "interpreter", "python_in", "remove"]
+
+MARKER = "paragone.json"
+"""Written into an environment when all is installed: one without is not whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An environment on this machine."""
+
+    name: str
+    """The backend's."""
+    folder: Path
+    whole: bool
+    """Whether its installation came to its end."""
+    cuda: str = ""
+    """The major version of CUDA that it was made for."""
+    outdated: bool = False
+    """Whether the backend asks for other requirements by now."""
+    size: int = 0
+    """Bytes on disk."""
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return python_in(self.folder)
+
+
+def declared(backend: Backend) -> Environment | None:
+    """Return what a backend declares for its environment, if it should have one."""
+    environment = getattr(backend, "environment", None)
+    return environment if isinstance(environment, Environment) else None
+
+
+def folder_of(name: str) -> Path:
+    """Return where the environment of a backend belongs."""
+    return data_folder() / "environments" / name
+
+
+def python_in(folder: Path) -> Path:
+    """Return the interpreter of an environment."""
+    return folder / "bin" / "python"
+
+
+def interpreter(backend: Backend, chosen: str | None) -> str | None:
+    """Return the interpreter for a backend's worker: the chosen one, its environment's, or None for our own."""
+    if chosen is not None or declared(backend) is None:
+        return chosen
+    folder = folder_of(backend.name)
+    return str(python_in(folder)) if (folder / MARKER).exists() else None
+
+
+def find(backends: Mapping[str, Backend]) -> tuple[Found, ...]:
+    """Return the environments on this machine, by name, also of backends that are gone. Walks their files."""
+    try:
+        folders = sorted(path for path in folder_of("").iterdir() if path.is_dir())
+    except OSError:
+        return ()
+    return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
+
+
+def remove(name: str) -> int:
+    """Delete an environment, and return how many bytes that freed. Raises InputError and ParagoneError."""
+    there = [found.name for found in find({})]
+    if name not in there:
+        hint = nearest(name, there) if there else "There is none on this machine."
+        raise InputError(f"There is no environment {name!r}.", hint=hint)
+    folder = folder_of(name)
+    size = _size(folder)
+    try:
+        # Without the marker first: what is half deleted must not be used.
+        (folder / MARKER).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+    return size
+
+
+def _found(folder: Path, backend: Backend | None) -> Found:
+    made: dict[str, Any] = {}
+    try:
+        made = json.loads((folder / MARKER).read_text())
+    except (OSError, ValueError):
+        return Found(name=folder.name, folder=folder, whole=False, size=_size(folder))
+    environment = None if backend is None else declared(backend)
+    current = [list(build.requirements) for build in environment.builds] if environment else []
+    return Found(
+        name=folder.name,
+        folder=folder,
+        whole=True,
+        cuda=str(made.get("cuda", "")),
+        outdated=bool(current) and made.get("requirements") not in current,
+        size=_size(folder),
+    )
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes that a folder's files take; a file with several names counts once."""
+    sizes: dict[tuple[int, int], int] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = Path(parent, name).lstat()
+            except OSError:
+                continue
+            sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())

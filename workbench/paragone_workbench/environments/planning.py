@@ -1,0 +1,162 @@
+"""What making an environment would take, to be shown before it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import Backend, InputError
+from paragone.worker import Build, Environment
+from paragone_workbench.environments.found import declared, folder_of
+
+__all__ = ["Plan", "plan"]
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An environment that could be made."""
+
+    name: str
+    """The backend's."""
+    title: str
+    folder: Path
+    build: Build
+    modules: tuple[str, ...]
+    """What is imported in it at the end, to see that it works."""
+    python: str
+    """The interpreter that it is made with."""
+    uv: str | None
+    """The program `uv`, or None where venv and pip do its work."""
+    find_links: Path | None
+    """The folder that wheels come from, and from nowhere else; None for the usual index."""
+    free: int
+    """Bytes that are free where it goes."""
+    replaces: bool
+    """Whether there is one already, which is deleted first."""
+
+    @property
+    def download(self) -> int:
+        """Bytes to fetch, about."""
+        return 0 if self.find_links else self.build.download
+
+    @property
+    def disk(self) -> int:
+        """Bytes that it takes, about."""
+        return self.build.disk
+
+
+async def plan(
+    backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
+) -> Plan:
+    """Return what it takes to make the environment of a backend. Nothing is changed.
+
+    `cuda` is a major version, by default the newest that this machine's driver can run; `python` an
+    interpreter; `find_links` a folder of wheels to install from without an index. Raises InputError.
+    """
+    environment = declared(backend)
+    if environment is None:
+        raise InputError(
+            f"{backend.title} needs no environment of its own.", hint="It runs with what is installed here."
+        )
+    build = _build(environment, cuda, backend.title)
+    links = None if find_links is None else Path(find_links).expanduser().absolute()
+    if links is not None and not links.is_dir():
+        raise InputError(f"There is no folder {links}.", hint="--find-links takes a folder of wheels.")
+    folder = folder_of(backend.name)
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    if free < build.disk:
+        raise InputError(
+            f"The environment of {backend.title} takes about {_gb(build.disk)}, and {_gb(free)} are free "
+            f"in {folder.parent}.",
+            hint="Free some space, or set XDG_DATA_HOME to a folder on a larger disk.",
+        )
+    return Plan(
+        name=backend.name,
+        title=backend.title,
+        folder=folder,
+        build=build,
+        modules=environment.modules,
+        python=await _python(environment, python, backend.title),
+        uv=shutil.which("uv"),
+        find_links=links,
+        free=free,
+        replaces=folder.exists(),
+    )
+
+
+def _build(environment: Environment, cuda: str | None, title: str) -> Build:
+    if cuda is not None:
+        for build in environment.builds:
+            if build.cuda == cuda:
+                return build
+        there = " or ".join(build.cuda for build in environment.builds)
+        raise InputError(
+            f"There is no environment of {title} for CUDA {cuda}.", hint=f"There is one for {there}."
+        )
+    driver = _driver()
+    if driver is not None:
+        for build in environment.builds:
+            if build.driver <= driver:
+                return build
+    # Without a driver here, the newest: it may be made for another machine's disk.
+    return environment.builds[-1 if driver is not None else 0]
+
+
+def _driver() -> int | None:
+    """Return the first part of the NVIDIA driver's version, where there is one (Linux)."""
+    try:
+        said = _DRIVER.read_text()
+    except OSError:
+        return None
+    found = re.search(r"\s(\d{3,})\.\d+", said)
+    return int(found[1]) if found else None
+
+
+async def _python(environment: Environment, chosen: str | None, title: str) -> str:
+    wanted = " or ".join(environment.pythons)
+    if chosen is not None:
+        path = shutil.which(str(Path(chosen).expanduser()))
+        found = None if path is None else await _version(path)
+        if path is None or found is None:
+            raise InputError(f"{chosen} is no Python interpreter.", hint="--python takes the path of one.")
+        if found not in environment.pythons:
+            raise InputError(f"{title} needs Python {wanted}, and {chosen} is {found}.")
+        return path
+    for path in _candidates(environment):
+        if await _version(path) in environment.pythons:
+            return path
+    raise InputError(
+        f"{title} needs Python {wanted}, and none is found here.", hint="Name one with --python PATH."
+    )
+
+
+def _candidates(environment: Environment) -> Iterable[str]:
+    for version in environment.pythons:
+        if path := shutil.which(f"python{version}"):
+            yield path
+    yield sys.executable
+
+
+async def _version(python: str) -> str | None:
+    """Return which Python an interpreter is, such as `3.12`; None where it is none."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            python, "-I", "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+    except (OSError, TimeoutError):
+        return None
+    version = said.decode(errors="replace").strip()
+    return version if re.fullmatch(r"\d+\.\d+", version) else None
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
