@@ -1,0 +1,141 @@
+"""The program as people start it: a process with arguments, pipes and terminals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import fastjsonschema
+import psutil
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("paragone"))
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
+PATIENCE = 60.0
+
+
+def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run the program to its end; its standard input is a pipe, empty if nothing is given."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    return subprocess.run([PROGRAM, *argv], input=data, capture_output=True, timeout=PATIENCE)
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What it printed to standard error, which never is a traceback."""
+    text = done.stderr.decode()
+    assert "Traceback" not in text
+    return text
+
+
+def data(command: str, done: subprocess.CompletedProcess[bytes]) -> dict:
+    """The JSON that a command printed, which has the documented shape."""
+    found = json.loads(done.stdout)
+    fastjsonschema.compile({"$ref": f"#/$defs/{command.replace(' ', '%20')}", "$defs": SCHEMA["$defs"]})(
+        found
+    )
+    return found
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(*argv: str, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the program; at the end it is gone, and its engines with it."""
+    process = subprocess.Popen(
+        [PROGRAM, *argv],
+        stdin=streams.get("stdin", subprocess.DEVNULL),
+        stdout=streams.get("stdout", subprocess.PIPE),
+        stderr=streams.get("stderr", subprocess.PIPE),
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def engines_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The processes that run its engines now."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def all_gone(engines: Sequence[psutil.Process]) -> bool:
+    return not any(engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE for engine in engines)
+
+
+class Terminal:
+    """A pseudo-terminal to give to the program; what it wrote there is read to its end."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self.written = b""
+
+    def read(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Read until the program has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while self.take() or process.poll() is None:
+            assert time.monotonic() < deadline, self.written
+        return self.written
+
+    def take(self, wait: float = 0.05) -> bool:
+        """Read what is there. False where nothing came in a moment."""
+        if not select.select([self._ours], [], [], wait)[0]:
+            return False
+        self.written += os.read(self._ours, 65536)
+        return True
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    with contextlib.closing(Terminal()) as terminal:
+        yield terminal
+
+
+@pytest.fixture
+def settings(home: Path) -> Callable[[str], Path]:
+    """Writes the user's config.toml, where the program looks for it."""
+
+    def write(text: str) -> Path:
+        path = home / "config" / "paragone" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def smol(smollm2: Path) -> Sequence[str]:
+    """The real engine, and the options that make it answer the same each time, on one thread."""
+    options: Mapping[str, object] = {
+        "n_threads": 1,
+        "n_ctx": 1024,
+        "temperature": 0,
+        "seed": 1,
+        "max_tokens": 16,
+    }
+    return (
+        f"llama_cpp:{smollm2}",
+        *(word for key, value in options.items() for word in ("--set", f"{key}={value}")),
+    )

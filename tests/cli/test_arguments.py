@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from paragone import InputError
+from paragone_tui.cli.arguments import COMMANDS, help_of, parse
+
+from .conftest import SCHEMA, data, paragone, said
+
+PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("ask", "smol", "hi", "--set", "a=1", "--json", "--config", "f"),
+        ("--config", "f", "--set", "a=1", "ask", "smol", "--json", "hi"),
+        ("--json", "ask", "--config=f", "--set=a=1", "--", "smol", "hi"),
+    ],
+)
+def test_options_stand_anywhere(argv):
+    args = parse(argv)
+    assert (args.command, args.engine, args.prompt, args.settings) == ("ask", "smol", "hi", ["a=1"])
+    assert (args.config, args.json) == (Path("f"), True)
+
+
+def test_engines_stand_between_options():
+    args = parse(["compare", "a", "--sequential", "b", "--prompt", "x", "c"])
+    assert (args.engines, args.sequential, args.prompt) == (["a", "b", "c"], True, "x")
+
+
+def test_a_value_is_no_command():
+    args = parse(["--system", "ask", "smol"])
+    assert (args.command, args.system, args.engines) == ("", "ask", ["smol"])
+
+
+def test_an_engine_that_is_called_as_a_command():
+    assert (parse(["--", "ask"]).command, parse(["--", "ask"]).engines) == ("", ["ask"])
+    assert (parse(["ask", "ask"]).command, parse(["ask", "ask"]).engine) == ("ask", "ask")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence", "hint"),
+    [
+        (["ask"], "required: ENGINE", "`paragone ask --help`"),
+        (["ask", "a", "b", "c"], "c", "`paragone ask --help`"),
+        (["ask", "a", "--jsn"], "paragone ask has no option --jsn.", "Did you mean --json?"),
+        (["--jsn"], "paragone has no option --jsn.", "`paragone --help`"),
+        (["ask", "a", "--set"], "expected one argument", "`paragone ask --help`"),
+        (["config", "edit"], "edit", "`paragone config --help`"),
+        (["engines", "--sequential"], "no option --sequential", "`paragone engines --help`"),
+    ],
+)
+def test_what_cannot_be_read(argv, sentence, hint):
+    with pytest.raises(InputError) as caught:
+        parse(argv)
+    assert sentence in caught.value.sentence
+    assert hint in caught.value.hint
+
+
+def test_mistakes_end_with_2():
+    done = paragone("ask", "--jsn")
+    assert done.returncode == 2
+    assert said(done).startswith("paragone: paragone ask has no option --jsn.\nDid you mean --json?")
+
+
+def test_the_screen_needs_a_terminal():
+    done = paragone()
+    assert done.returncode == 2
+    assert said(done).startswith("paragone: The screen needs a terminal.\n")
+
+
+def test_a_misspelt_command():
+    done = paragone("doctr")
+    assert done.returncode == 2
+    assert "Did you mean `paragone doctor`?" in said(done)
+
+
+def test_version():
+    done = paragone("--version")
+    assert (done.returncode, done.stdout.decode()) == (0, f"paragone {version('paragone')}\n")
+
+
+# What is loaded
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--version"],
+        ["--help"],
+        ["ask", "rogue:steady", "hi"],
+        ["compare", "rogue:steady", "--prompt", "hi"],
+        ["engines"],
+        ["models", "rogue"],
+        ["config", "check"],
+    ],
+)
+def test_no_screen_is_loaded_but_for_the_screen(argv):
+    program = f"""
+import sys
+from paragone_tui.main import main
+assert main({argv!r}) == 0
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+assert not loaded & {{"textual", "rich", "sqlite3", "llama_cpp"}}, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+# The page in the docs
+
+
+def section(name: str) -> str:
+    """What the page says of a command."""
+    title = f"## paragone {name}" if name else "## The screen"
+    return PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_page_has_every_command_and_its_options(name):
+    usage = section(name).partition("```\n")[2].partition("```")[0]
+    assert usage.startswith(f"paragone {name}".rstrip())
+    options = set(re.findall(r"--[a-z]+", help_of(name).partition("commands:")[0])) - {"--help"}
+    assert set(re.findall(r"--[a-z]+", usage)) == options
+    said = re.sub("```.*?```", "", PAGE, flags=re.DOTALL)
+    assert all(option in said for option in options)
+    assert name in help_of("")
+    assert name in PAGE.partition("## Words")[0]
+
+
+def test_every_command_has_a_shape():
+    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config"}
+    assert printing | {"config path", "config check", "config init"} <= set(SCHEMA["$defs"])
+
+
+def test_the_example_has_the_shape():
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    data("compare", subprocess.CompletedProcess((), 0, example.encode()))
+    fields = json.loads(example)["lanes"][0]
+    assert set(fields) == set(SCHEMA["$defs"]["lane"]["required"])

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import fcntl
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from .conftest import PROGRAM, all_gone, data, engines_of, paragone, running, said, until
+
+# More than anyone reads: what ends such an answer is not the engine.
+ENDLESS = ("--set", "max_tokens=10000000")
+SLOW = ("--set", "rate=50")
+
+
+@pytest.mark.model
+def test_a_real_answer_is_all_that_is_printed(smol):
+    plain = paragone("ask", *smol, "Name three colours.")
+    assert (plain.returncode, said(plain)) == (0, "")
+    as_json = paragone("ask", *smol, "Name three colours.", "--json")
+    assert as_json.returncode == 0
+    answer = data("ask", as_json)
+    assert answer["text"] == plain.stdout.decode()
+    assert len(answer["text"]) > 20
+    assert answer["finish"] == "length"
+    assert answer["usage"]["completion_tokens"] == 16
+    assert answer["usage"]["prompt_tokens"] > 5
+    assert answer["timings"]["ttft_s"] > 0
+    assert answer["timings"]["load_s"] > 0
+    assert answer["error"] is None
+
+
+@pytest.mark.model
+def test_the_system_prompt_is_part_of_the_prompt(smol, settings):
+    def length(*words: str) -> int:
+        return data("ask", paragone("ask", *smol, "hi", "--json", *words))["usage"]["prompt_tokens"]
+
+    settings("[chat]\nsystem = 'one two three four five six seven'\n")
+    from_config = length()
+    assert length("--system", "one") < from_config
+    assert length("--system", "one two three four five six seven eight nine") > from_config
+
+
+def prompt_words(*argv: str, stdin: str | bytes = b"") -> int:
+    """How many words the prompt had: the rogue engine counts them, and one more for each message."""
+    done = paragone("ask", "rogue:steady", "--json", *argv, stdin=stdin)
+    assert done.returncode == 0, said(done)
+    return data("ask", done)["usage"]["prompt_tokens"] - 1
+
+
+def test_a_pipe_is_the_prompt():
+    assert prompt_words(stdin="three small words\n") == 3
+    assert prompt_words("-", stdin="three small words\n") == 3
+
+
+def test_piped_text_follows_the_prompt_that_is_given():
+    assert prompt_words("two words", stdin="and three more\n") == 5
+    assert prompt_words("two words", stdin="\n") == 2
+
+
+def test_words_behind_two_dashes_may_begin_with_dashes():
+    assert prompt_words("--", "--json is what?") == 3
+
+
+@pytest.mark.parametrize(
+    ("stdin", "argv", "sentence"),
+    [
+        (b"", (), "The prompt is empty."),
+        (b"\xff\xfe", (), "What is piped in is not UTF-8 text."),
+        (b"", (b"caf\xe9",), "The prompt is not UTF-8 text."),
+    ],
+)
+def test_a_prompt_that_is_none(stdin, argv, sentence):
+    done = subprocess.run([PROGRAM, "ask", "rogue:steady", *argv], input=stdin, capture_output=True)
+    assert done.returncode == 2
+    assert sentence in said(done)
+
+
+def test_without_a_prompt_at_a_terminal(terminal):
+    with running("ask", "rogue:steady", stdin=terminal.theirs) as process:
+        _, error = process.communicate()
+    assert process.returncode == 2
+    assert error.decode().startswith("paragone: There is no prompt.\n")
+
+
+def test_closed_standard_streams():
+    done = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi <&- >&- 2>&-"])
+    assert done.returncode == 0
+
+
+# What goes wrong
+
+
+def test_a_crash_in_mid_answer_keeps_what_came():
+    done = paragone("ask", "rogue:abort", "hi", *SLOW)
+    assert done.returncode == 1
+    assert done.stdout == b"word0 word1 word2 word3 word4 "
+    lines = said(done).splitlines()
+    assert lines[0] == "paragone: The engine's process was ended by SIGABRT: its library gave up."
+    assert lines[1] == "  | GGML_ASSERT(false) failed: this is what a library says before it aborts"
+    assert lines[-1].startswith("What it printed is in ")
+
+
+def test_a_crash_as_json():
+    done = paragone("ask", "rogue:killed", "hi", "--json", *SLOW)
+    assert done.returncode == 1
+    answer = data("ask", done)
+    assert answer["text"].startswith("word0 ")
+    assert "SIGKILL" in answer["error"]
+    assert "SIGKILL" in said(done)
+
+
+def test_an_engine_that_is_not_there(settings):
+    settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
+    done = paragone("ask", "smal", "hi")
+    assert done.returncode == 2
+    assert said(done).startswith("paragone: There is no engine 'smal'.\nDid you mean 'small'?")
+
+
+def test_a_model_that_is_not_there():
+    done = paragone("ask", "llama_cpp:/nowhere/model.gguf", "hi")
+    assert done.returncode == 2
+    assert "There is no file /nowhere/model.gguf." in said(done)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("rat=1", "Did you mean 'rate'?"),
+        ("rate=fast", "It takes a number."),
+        ("rate=-1", "at least 0.001."),
+        ("rate", "Write key=value"),
+    ],
+)
+def test_a_setting_that_cannot_be(setting, sentence):
+    done = paragone("ask", "rogue:steady", "hi", "--set", setting)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert sentence in said(done)
+
+
+def test_a_config_that_cannot_be_used_says_where(settings):
+    path = settings("[lanes]\n\nmode = 'sideways'\n")
+    done = paragone("ask", "rogue:steady", "hi")
+    assert done.returncode == 2
+    assert said(done).startswith(f"paragone: {path}:3: ")
+
+
+def test_engines_with_their_options_from_the_config(settings, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text("[engines.ask]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 2\n")
+    done = paragone("--config", str(other), "ask", "ask", "hi")
+    assert (done.returncode, done.stdout) == (0, b"word0 word1 ")
+    done = paragone("ask", "ask", "hi", "--set", "max_tokens=3", "--config", str(other))
+    assert (done.returncode, done.stdout) == (0, b"word0 word1 word2 ")
+
+
+def test_a_warning_is_no_part_of_the_answer():
+    done = paragone("ask", "rogue:cautious", "hi", "--set", "max_tokens=1")
+    assert (done.returncode, done.stdout) == (0, b"word0 ")
+    assert said(done) == "paragone: warning: This engine fails on cue.\n"
+
+
+def test_nothing_is_recorded(home):
+    assert paragone("ask", "rogue:steady", "hi").returncode == 0
+    assert not (home / "data").exists()
+
+
+# Whoever reads
+
+
+def test_a_reader_that_has_had_enough():
+    done = subprocess.run(
+        f"'{PROGRAM}' ask rogue:steady hi {' '.join((*ENDLESS, *SLOW))} </dev/null | head -c1",
+        shell=True,
+        capture_output=True,
+        timeout=60,
+        executable="/bin/bash",
+    )
+    assert (done.stdout, said(done)) == (b"w", "")
+
+
+def test_the_exit_code_where_the_reader_is_gone():
+    with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
+        assert process.stdout.read(1) == b"w"
+        engines = engines_of(process)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+    assert len(engines) == 1
+    assert all_gone(engines)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_full_disk(more):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [PROGRAM, "ask", "rogue:steady", "hi", *more],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert done.returncode == 1
+    assert said(done) == "paragone: The output cannot be written: No space left on device.\n"
+
+
+def test_text_is_written_as_it_comes():
+    with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
+        assert process.stdout.read(12) == b"word0 word1 "  # with millions to come
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+
+# Ctrl+C
+
+
+def test_ctrl_c_stops_the_engine_and_keeps_what_came():
+    with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
+        start = process.stdout.read(6)
+        engines = engines_of(process)
+        process.send_signal(signal.SIGINT)
+        rest, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == b""
+    words = (start + rest).decode().split()
+    assert words == [f"word{number}" for number in range(len(words))]
+    assert len(engines) == 1
+    assert all_gone(engines)
+
+
+def test_ctrl_c_with_json():
+    with running("ask", "rogue:steady", "hi", "--json", *ENDLESS, *SLOW) as process:
+        until(lambda: engines_of(process), "the engine's process is there")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    done = subprocess.CompletedProcess((), 130, output)
+    assert data("ask", done)["finish"] == "cancelled"
+
+
+def test_ctrl_c_while_the_model_is_loaded():
+    with running("ask", "rogue:steady", "hi", "--set", "load_s=600") as process:
+        until(lambda: engines_of(process), "the engine's process is there")
+        engines = engines_of(process)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=60)
+    assert (process.returncode, output, error) == (130, b"", b"")
+    assert all_gone(engines)
+
+
+def test_ctrl_c_is_heard_though_nobody_reads():
+    with running("ask", "rogue:steady", "hi", *ENDLESS, "--set", "rate=1000000") as process:
+        until(lambda: is_full(process.stdout.fileno()), "the pipe is full")
+        engines = engines_of(process)
+        process.send_signal(signal.SIGINT)
+        until(lambda: handles_by_default(process.pid, signal.SIGINT), "the first is taken")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
+        until(lambda: all_gone(engines), "the engine ends with the program")
+
+
+def is_full(pipe: int) -> bool:
+    """Whether a pipe into which an engine writes takes no more."""
+    before = waiting_in(pipe)
+    time.sleep(0.5)  # hundreds of frames
+    return 0 < before == waiting_in(pipe)
+
+
+def waiting_in(pipe: int) -> int:
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def handles_by_default(pid: int, number: int) -> bool:
+    """Whether a process neither catches nor ignores a signal."""
+    with open(f"/proc/{pid}/status") as file:
+        fields = dict(line.split(":\t") for line in file)
+    caught = int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)
+    return not caught >> (number - 1) & 1
+
+
+# Terminals
+
+
+def test_what_could_steer_a_terminal_does_not_reach_it(terminal):
+    with running("ask", "rogue:escapes", "hi", stdout=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert process.returncode == 0
+    assert not any(sign in written for sign in "\x1b\x07\x9b\u202e")
+    assert "␛]0;owned␇␛[2J␛[31mred␛[5m[bold]mark[/bold]" in written
+    assert written.endswith("evil \r\n")  # the shell's next line is its own
+
+
+def test_a_pipe_gets_them_exactly():
+    done = paragone("ask", "rogue:escapes", "hi", "--set", "max_tokens=1")
+    assert (
+        done.stdout.decode()
+        == "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil "
+    )
+
+
+def test_json_is_exact_and_safe_on_a_terminal(terminal):
+    with running(
+        "ask", "rogue:escapes", "hi", "--json", "--set", "max_tokens=1", stdout=terminal.theirs
+    ) as process:
+        written = terminal.read(process)
+    assert not any(sign in written.decode() for sign in "\x1b\x07\x9b\u202e")
+    done = subprocess.CompletedProcess((), 0, written)
+    assert data("ask", done)["text"].startswith("\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m")
+    assert data("ask", done)["text"].endswith("\u202eevil ")
+
+
+def test_names_are_cleaned_everywhere():
+    done = paragone("ask", "rogue:\x1b[31mred\nline", "hi")
+    assert done.returncode == 2
+    assert "\x1b" not in said(done)
+    assert "There is no model '\\x1b[31mred\\nline'." in said(done)
+    done = paragone("ask", "\x1b[31m", "hi")
+    assert "\x1b" not in said(done)
+
+
+def test_a_terminal_is_told_what_happens_and_the_line_goes(terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with running(
+        "ask", "rogue:steady", "hi", "--set", "load_s=0.5", stdout=terminal.theirs, stderr=terminal.theirs
+    ) as process:
+        written = terminal.read(process).decode()
+    before, _, after = written.partition("word0")
+    assert "\rloading " in before
+    assert before.endswith("\r\x1b[K")
+    assert "\x1b" not in after
+
+
+def test_a_dumb_terminal_is_not(terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    with running(
+        "ask", "rogue:steady", "hi", "--set", "max_tokens=1", stdout=terminal.theirs, stderr=terminal.theirs
+    ) as process:
+        assert terminal.read(process) == b"word0 \r\n"
+
+
+def test_a_locale_without_unicode(terminal, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with running("ask", "rogue:wide", "hi", "--set", "max_tokens=1", stdout=terminal.theirs) as process:
+        assert terminal.read(process) == b"?0? \r\n"
+    assert process.returncode == 0
+    done = paragone("ask", "rogue:wide", "hi", "--set", "max_tokens=1")
+    assert done.stdout.decode() == "語0😀 "
+
+
+def test_a_prompt_typed_at_a_terminal(terminal):
+    with running("ask", "rogue:steady", "-", "--json", stdin=terminal.theirs) as process:
+        terminal.type("four words are typed\n\x04")
+        output, _ = process.communicate(timeout=60)
+    assert data("ask", subprocess.CompletedProcess((), 0, output))["usage"]["prompt_tokens"] == 4 + 1

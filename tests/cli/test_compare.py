@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from paragone.cores import physical_cores
+
+from .conftest import all_gone, data, engines_of, paragone, running, said
+
+
+@pytest.mark.model
+def test_two_real_engines_answer_one_prompt(smol):
+    done = paragone("compare", smol[0], *smol, "--prompt", "Name three colours.", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("compare", done)
+    assert found["prompt"] == "Name three colours."
+    first, second = found["lanes"]
+    assert (first["engine"], second["engine"]) == (
+        "SmolLM2-135M-Instruct.Q4_1",
+        "SmolLM2-135M-Instruct.Q4_1-2",
+    )
+    assert first["text"] == second["text"]
+    for lane in found["lanes"]:
+        assert len(lane["text"]) > 20
+        assert (lane["finish"], lane["error"]) == ("length", None)
+        assert lane["usage"]["completion_tokens"] == 16
+        assert all(lane["timings"][name] > 0 for name in ("load_s", "ttft_s", "prefill_tps", "decode_tps"))
+        assert lane["timings"]["itl_ms"]["p50"] > 0
+
+
+def test_answers_stand_below_their_engines():
+    done = paragone("compare", "rogue:steady", "rogue:escapes", "--prompt", "hi", "--set", "max_tokens=2")
+    assert (done.returncode, said(done)) == (0, "")
+    first, second = done.stdout.decode().split("\n\n── ")
+    assert first.startswith("── steady (rogue) ───")
+    assert first.splitlines()[1] == "word0 word1 "
+    assert "2 tokens · " in first
+    assert "cut at its length limit" in first
+    assert second.startswith("escapes (rogue) ───")
+    assert "\x1b[31mred" in second  # to a pipe, exactly
+
+
+def test_a_terminal_gets_them_cleaned(terminal):
+    argv = ("compare", "rogue:escapes", "--prompt", "hi", "--set", "max_tokens=1")
+    with running(*argv, stdout=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert "␛[31mred" in written
+    assert "\x1b" not in written
+
+
+def test_a_lane_that_fails_leaves_the_others_alone():
+    argv = ("compare", "rogue:steady", "rogue:abort", "rogue:nothing", "--prompt", "hi", "--set", "rate=50")
+    done = paragone(*argv, "--json")
+    assert (done.returncode, said(done)) == (1, "")
+    steady, abort, nothing = data("compare", done)["lanes"]
+    assert (steady["finish"], steady["error"]) == ("length", None)
+    assert len(steady["text"].split()) == 20
+    assert abort["text"] == "word0 word1 word2 word3 word4 "
+    assert abort["finish"] is None
+    assert "SIGABRT" in abort["error"]
+    assert "There is no model 'nothing'." in nothing["error"]
+    plain = paragone(*argv)
+    assert plain.returncode == 1
+    assert plain.stdout.decode().count("\nfailed: ") == 2
+    assert "word3 word4 \n" in plain.stdout.decode()
+
+
+def test_an_engine_that_is_not_there_ends_it_before_it_begins():
+    done = paragone("compare", "rogue:steady", "nothing", "--prompt", "hi")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "There is no engine 'nothing'." in said(done)
+
+
+def test_an_option_that_one_of_them_does_not_have():
+    done = paragone("compare", "rogue:steady", "llama_cpp:/x.gguf", "--prompt", "hi", "--set", "rate=5")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "The engine 'x' has no option 'rate'" in said(done)
+
+
+def test_a_wrong_option_in_the_config_ends_it_before_it_begins(settings):
+    settings("[engines.odd]\nbackend = 'rogue'\nmodel = 'steady'\nrate = 'fast'\n")
+    done = paragone("compare", "rogue:steady", "odd", "--prompt", "hi")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_more_than_fit():
+    done = paragone("compare", *["rogue:steady"] * 7, "--prompt", "hi")
+    assert done.returncode == 2
+    assert "At most 6 engines can be compared at once, not 7." in said(done)
+
+
+def test_the_prompt_is_piped_in():
+    done = paragone("compare", "rogue:steady", "--json", stdin="three small words\n")
+    assert data("compare", done)["prompt"] == "three small words"
+
+
+@pytest.mark.skipif(physical_cores() < 2, reason="one core is not shared")
+def test_one_after_the_other_each_has_all_cores(settings):
+    def threads(*more: str) -> list[str]:
+        done = paragone(
+            "compare",
+            "rogue:threads",
+            "rogue:threads",
+            "--prompt",
+            "hi",
+            "--set",
+            "max_tokens=1",
+            "--json",
+            *more,
+        )
+        return [lane["text"].strip() for lane in data("compare", done)["lanes"]]
+
+    assert threads("--sequential") == [str(physical_cores())] * 2
+    settings("[lanes]\nmode = 'sequential'\n")
+    assert threads() == [str(physical_cores())] * 2
+
+
+def test_ctrl_c_prints_what_came():
+    argv = ("compare", "rogue:steady", "rogue:steady", "--prompt", "hi", "--json")
+    with running(*argv, "--set", "max_tokens=10000000", "--set", "rate=50") as process:
+        engines: list = []
+        while len(engines) < 2:
+            engines = engines_of(process)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, b"")
+    assert b'"cancelled"' in output
+    assert all_gone(engines)
+
+
+def test_nothing_is_recorded(home):
+    assert paragone("compare", "rogue:steady", "--prompt", "hi").returncode == 0
+    assert not (home / "data").exists()

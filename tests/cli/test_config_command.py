@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from .conftest import data, paragone, said
+
+
+def test_path(home, settings):
+    path = home / "config" / "paragone" / "config.toml"
+    assert paragone("config", "path").stdout.decode() == f"{path}\n"
+    assert data("config path", paragone("config", "path", "--json")) == {"file": str(path), "exists": False}
+    settings("")
+    assert data("config path", paragone("config", "path", "--json"))["exists"] is True
+
+
+def test_init_then_check(home):
+    path = home / "config" / "paragone" / "config.toml"
+    done = paragone("config", "init")
+    assert (done.returncode, done.stdout.decode(), said(done)) == (0, f"{path}\n", "")
+    assert "[engines.small]" in path.read_text()
+    again = paragone("config", "init")
+    assert again.returncode == 2
+    assert "is there already; nothing was changed." in said(again)
+    checked = paragone("config", "check")
+    assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: nothing is wrong.\n")
+
+
+def test_check_lists_every_problem_with_its_line(settings):
+    path = settings(
+        "[lane]\nmode = 'parallel'\n\n[engines.odd]\nbackend = 'rogue'\nmodel = 'steady'\nrat = 5\nrate = 'fast'\n"
+    )
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert done.stdout.decode().splitlines() == [
+        f"{path}:1: There is no section [lane]. Did you mean 'lanes'?",
+        f"{path}:7: The engine 'odd' has no option 'rat': its backend rogue knows none such. Did you mean 'rate'?",
+        f"{path}:8: The option 'rate' of the engine 'odd' cannot be 'fast'. It takes a number.",
+    ]
+    found = data("config check", paragone("config", "check", "--json"))
+    assert [problem["line"] for problem in found["problems"]] == [1, 7, 8]
+    assert found["problems"][1]["key"] == "engines.odd.rat"
+
+
+def test_check_of_what_is_no_toml(settings):
+    path = settings("[lanes\n")
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert done.stdout.decode().startswith(f"{path}:1: This is not TOML: ")
+
+
+def test_check_without_a_file(home):
+    done = paragone("config", "check")
+    assert done.returncode == 0
+    assert "is not there; the defaults are in force." in done.stdout.decode()
+
+
+def test_a_file_that_was_named_must_be_there():
+    done = paragone("config", "check", "--config", "/nowhere/config.toml")
+    assert done.returncode == 2
+    assert "/nowhere/config.toml cannot be read" in said(done)
+
+
+def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
+    path = home / "state" / "paragone" / "state.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("[engines")
+    assert "paragone: warning: What the program had saved could not be read" in said(paragone("engines"))
+    assert "saved" not in said(paragone("engines"))  # it was set aside

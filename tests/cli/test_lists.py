@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .conftest import data, paragone, said
+
+ENGINES = """
+[engines.good]
+backend = 'rogue'
+model = 'steady'
+
+[engines.misspelt]
+backend = 'rogue'
+model = 'steady'
+rat = 5
+
+[engines.strange]
+backend = 'rouge'
+model = 'steady'
+
+[engines.elsewhere]
+backend = 'rogue'
+model = 'steady'
+python = '/nowhere/python'
+
+[engines.missing]
+backend = 'rogue'
+model = '/nowhere/model'
+
+[engines."\\u001b[31mred"]
+backend = 'rogue'
+model = 'steady'
+"""
+
+
+def test_engines_and_why_they_cannot_run(settings):
+    settings(ENGINES)
+    done = paragone("engines", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = {engine["engine"]: engine for engine in data("engines", done)["engines"]}
+    assert {name for name, engine in found.items() if engine["usable"]} == {"good", "\x1b[31mred"}
+    assert "no option 'rat'" in found["misspelt"]["reason"]
+    assert found["misspelt"]["remedy"] == "Did you mean 'rate'?"
+    assert "no backend 'rouge'" in found["strange"]["reason"]
+    assert "/nowhere/python cannot be started" in found["elsewhere"]["reason"]
+    assert found["elsewhere"]["python"] == "/nowhere/python"
+    assert found["missing"]["reason"] == "There is no file or folder /nowhere/model."
+
+
+def test_engines_in_lines(settings):
+    settings(ENGINES)
+    done = paragone("engines")
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0
+    assert len(lines) == 6
+    assert lines[0].split() == ["good", "rogue", "steady", "usable"]
+    assert "not usable: The engine 'misspelt' has no option 'rat'" in lines[1]
+    assert lines[5].startswith("␛[31mred")
+
+
+def test_no_option_is_printed_for_it_may_be_a_key(settings):
+    settings("[engines.far]\nbackend = 'rogue'\nmodel = 'm'\napi_key = 'sk-secret'\n")
+    for argv in (["engines"], ["engines", "--json"], ["doctor", "--json"], ["config", "check"]):
+        done = paragone(*argv)
+        assert b"sk-secret" not in done.stdout + done.stderr
+
+
+def test_no_engines():
+    done = paragone("engines")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert "`paragone config init`" in said(done)
+    assert data("engines", paragone("engines", "--json")) == {"engines": []}
+
+
+@pytest.fixture
+def folder(tmp_path, settings, smollm2):
+    """A folder with a real model, a file that is none, and a link under a name that could steer a terminal."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "real.gguf").symlink_to(smollm2)
+    (folder / "broken.gguf").write_bytes(b"no model")
+    (folder / "\x1b[31mred.gguf").symlink_to(smollm2)
+    settings(f"[models]\nfolders = ['{folder}']\n")
+    return folder
+
+
+def test_models(folder, smollm2):
+    done = paragone("models", "llama_cpp", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = {model["model"]: model for model in data("models", done)["models"]}
+    real = found[str(folder / "real.gguf")]
+    assert real["backend"] == "llama_cpp"
+    assert real["size"] == os.stat(smollm2).st_size
+    assert (real["quantization"], real["context"], real["architecture"]) == ("Q4_1", 8192, "llama")
+    assert real["problem"] == ""
+    assert found[str(folder / "broken.gguf")]["problem"]
+
+
+def test_models_in_lines(folder):
+    done = paragone("models", "llama_cpp")
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].split() == ["NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "ENGINE"]
+    assert any(f"llama_cpp:{folder}/real.gguf" in line and "94 MiB" in line for line in lines)
+    assert any(f"llama_cpp:{folder}/broken.gguf — " in line for line in lines)
+    assert "\x1b" not in done.stdout.decode()
+
+
+def test_models_of_a_backend_that_is_not_there():
+    done = paragone("models", "llama_cp")
+    assert done.returncode == 2
+    assert "Did you mean 'llama_cpp'?" in said(done)
+
+
+def test_models_of_a_backend_alone(folder):
+    assert data("models", paragone("models", "rogue", "--json")) == {"models": [], "problems": []}
+
+
+def test_no_folders():
+    done = paragone("models", "rogue")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert "name some under [models]" in said(done)
+
+
+def test_a_folder_that_is_not_there(settings):
+    path = settings("[models]\nfolders = ['/nowhere/at/all']\n")
+    done = paragone("models", "rogue")
+    assert f"warning: /nowhere/at/all, named in {path}:2, is no folder." in said(done)

@@ -1,0 +1,63 @@
+"""What the command line gives to the screen; the screen itself is tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from .conftest import PATIENCE, Terminal
+
+PROGRAM = """
+import json, sys
+import paragone_tui.app
+
+def run_screen(*, config, state, definitions, mode, system, demo=False):
+    engines = definitions and [[it.name, it.model, dict(it.options)] for it in definitions]
+    print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo}) + "END")
+    return 7
+
+paragone_tui.app.run_screen = run_screen
+from paragone_tui.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def given(terminal: Terminal, *argv: str) -> dict:
+    """What the screen is started with."""
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.theirs)
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *argv], **ends) as process:
+        written = terminal.read(process).decode()
+        assert process.wait(PATIENCE) == 7, written
+    return json.loads(written.rpartition("GIVEN")[2].partition("END")[0])
+
+
+def test_engines_that_were_named(terminal, settings):
+    settings("[engines.ask]\nbackend = 'rogue'\nmodel = 'steady'\nrate = 5\n")
+    found = given(terminal, "--", "ask", "rogue:wide")
+    assert found["engines"] == [["ask", "steady", {"rate": 5}], ["wide", "wide", {}]]
+    assert (found["mode"], found["system"], found["demo"]) == ("parallel", "", False)
+
+
+def test_without_engines_the_settings_decide(terminal, settings):
+    settings("[lanes]\nstart = ['rogue:steady']\nmode = 'sequential'\n[chat]\nsystem = 'Be brief.'\n")
+    found = given(terminal)
+    assert found == {"engines": None, "mode": "sequential", "system": "Be brief.", "demo": False}
+    assert given(terminal, "--system", "")["system"] == ""
+    assert given(terminal, "--set", "rate=2")["engines"] == [["steady", "steady", {"rate": 2.0}]]
+
+
+def test_a_backend_that_is_missing_is_the_lane_to_show(terminal):
+    assert given(terminal, "nowhere:model")["engines"] == [["model", "model", {}]]
+
+
+def test_demo(terminal):
+    found = given(terminal, "demo", "--system", "Rhyme.")
+    assert found == {"engines": None, "mode": "parallel", "system": "Rhyme.", "demo": True}
+
+
+def test_demo_with_settings(terminal, smollm2, home):
+    found = given(terminal, "demo", "--set", "n_ctx=512")
+    assert [engine[2] for engine in found["engines"]] == [{"n_ctx": 512}] * 2
+    assert found["engines"][0][1] == str(smollm2)
+    assert found["demo"] is True

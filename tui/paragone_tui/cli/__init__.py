@@ -1,0 +1,1 @@
+"""The command line: everything the screen can do to engines, without it. No Textual, no rich."""

@@ -1,0 +1,96 @@
+"""`paragone doctor`: what this machine can run, and what is missing for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from paragone import Json
+from paragone_tui.cli.arguments import Arguments
+from paragone_tui.cli.config import problem_json
+from paragone_tui.cli.loop import run
+from paragone_tui.cli.output import line, put, put_json, warn
+from paragone_tui.cli.sizes import size
+from paragone_workbench.doctor import Diagnosis, Machine, examine
+from paragone_workbench.paths import state_file
+from paragone_workbench.registry import Registry
+from paragone_workbench.state import State
+
+__all__ = ["doctor"]
+
+
+def doctor(args: Arguments) -> int:
+    """Say what was found. Returns the exit code."""
+    state = State(state_file())
+    if state.warning:
+        warn(state.warning)
+    diagnosis = run(examine(args.config, state, Registry()))
+    if args.json:
+        put_json(_json(diagnosis))
+    else:
+        _print(diagnosis)
+    return 0
+
+
+def _json(diagnosis: Diagnosis) -> dict[str, Json]:
+    return {
+        "version": diagnosis.version,
+        "machine": dataclasses.asdict(diagnosis.machine),
+        "backends": [
+            {
+                "backend": name,
+                "title": title,
+                "usable": probe.usable,
+                "reason": probe.reason,
+                "remedy": probe.remedy,
+                "facts": dict(probe.facts),
+            }
+            for name, (title, probe) in diagnosis.backends.items()
+        ],
+        "broken_plugins": [
+            {"plugin": problem.plugin, "package": problem.package, "reason": problem.reason}
+            for problem in diagnosis.broken_plugins
+        ],
+        "config": {
+            "file": str(diagnosis.config),
+            "exists": diagnosis.config.exists(),
+            "problems": [problem_json(problem) for problem in diagnosis.problems],
+        },
+    }
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    _print_machine(diagnosis.version, diagnosis.machine)
+    put("\nBackends")
+    if not diagnosis.backends:
+        put("  none: no plugin brings one")
+    for name, (title, probe) in diagnosis.backends.items():
+        put(line(f"  {'✓' if probe.usable else '✗'} {name}: {title}"))
+        for text in (probe.reason, probe.remedy):
+            if text:
+                put(line(f"      {text}"))
+        for key, value in probe.facts.items():
+            put(line(f"      {key}: {value}"))
+    if diagnosis.broken_plugins:
+        put("\nPlugins that cannot be used")
+        for broken in diagnosis.broken_plugins:
+            put(line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"))
+    put("\nSettings")
+    if diagnosis.problems:
+        for problem in diagnosis.problems:
+            put(line(f"  ✗ {problem}"))
+    elif diagnosis.config.exists():
+        put(line(f"  ✓ {diagnosis.config}"))
+    else:
+        put(line(f"  {diagnosis.config} is not there; the defaults are in force"))
+
+
+def _print_machine(version: str, machine: Machine) -> None:
+    put(line(f"paragone {version}, {machine.python} ({machine.executable})"))
+    put("\nMachine")
+    put(line(f"  {machine.platform}"))
+    put(f"  {machine.cores} cores, {machine.threads} threads")
+    put(f"  memory {size(machine.memory)}, {size(machine.memory_free)} free")
+    for gpu in machine.gpus:
+        put(line(f"  GPU {gpu.name}: {size(gpu.memory)}, {size(gpu.memory_free)} free, driver {gpu.driver}"))
+    if not machine.gpus:
+        put(line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"))

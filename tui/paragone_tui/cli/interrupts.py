@@ -1,0 +1,50 @@
+"""Ctrl+C while engines answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+from paragone_workbench.session import Session
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """Stops a session's engines at the first Ctrl+C, so that what came can be printed; a second ends it all."""
+
+    def __init__(self, session: Session) -> None:
+        self.came = False
+        """Whether Ctrl+C was pressed."""
+        self._session = session
+        self._stopping: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Stop the engines early, whoever wants it."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._session.stop())
+
+    @contextlib.asynccontextmanager
+    async def heard(self) -> AsyncIterator[None]:
+        """Listen for Ctrl+C meanwhile, unless whoever started the program had it ignored; then free the engines."""
+        before = signal.getsignal(signal.SIGINT)
+        loop = asyncio.get_running_loop()
+        if before is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGINT, self._first)
+        try:
+            yield
+        finally:
+            if self._stopping is not None:
+                await self._stopping
+            await self._session.close()
+            if before is not signal.SIG_IGN:
+                loop.remove_signal_handler(signal.SIGINT)
+                signal.signal(signal.SIGINT, before)
+
+    def _first(self) -> None:
+        self.came = True
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.stop()
