@@ -89,7 +89,7 @@ def explain(
         case httpx.ConnectError():
             return _explain_connect(error, endpoint)
         case _:
-            return _explain_broken(error, endpoint, begun)
+            return _explain_broken(endpoint, begun)
 
 
 _STANDS = "What came of it stands."
@@ -234,12 +234,12 @@ def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
     return EngineError(f"{_at(endpoint)} and this program cannot agree on TLS: {reason}.")
 
 
-def _explain_broken(error: BaseException, endpoint: Endpoint, begun: bool) -> Fault:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in (cause.reason or ""):
-            sentence = f"{_at(endpoint)} wants a client certificate."
-            return Fault(error=InputError(sentence, hint="Name its PEM file: client_cert."))
+def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
     if begun:
         sentence = f"{_at(endpoint)} broke the connection in the middle of the answer."
         return Fault(error=EngineError(sentence, hint=_STANDS))
-    return Fault(error=EngineError(f"{_at(endpoint)} broke the connection before it answered."), pause=0.3)
+    # TLS 1.3 has the server look at the client's certificate when the client thinks all is well
+    unknown = endpoint.tls is not None and endpoint.options.client_cert is None
+    hint = "It may want a client certificate: client_cert." if unknown else ""
+    sentence = f"{_at(endpoint)} broke the connection before it answered."
+    return Fault(error=EngineError(sentence, hint=hint), pause=0.3)

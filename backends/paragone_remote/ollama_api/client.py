@@ -81,12 +81,12 @@ async def _once(answer: Awaitable[T]) -> T:
     except ollama.ResponseError as error:
         raise GaveUp(str(error.error)) from error
     except ConnectionError as error:
-        # the client hides what went wrong behind an advice of its own
-        if isinstance(error.__context__, httpx.HTTPError):
-            raise error.__context__ from None
-        raise
+        hidden = error.__context__  # the client puts an advice of its own before what went wrong
+        if not isinstance(hidden, httpx.HTTPError):
+            raise
     except _UNFIT as error:
         raise Garbled(_NOT_OLLAMA) from error
+    raise hidden  # as it was: raised in the handler, it would lose what it came from
 
 
 async def _parts(parts: AsyncIterator[T]) -> AsyncGenerator[T, None]:

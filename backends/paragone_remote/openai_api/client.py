@@ -86,11 +86,12 @@ async def _once(answer: Awaitable[R]) -> R:
     try:
         return await answer
     except openai.APIConnectionError as error:
-        if isinstance(error.__cause__, FAULTS):
-            raise error.__cause__ from None
-        raise Garbled(_NOT_THE_PROTOCOL) from error
+        cause = error.__cause__
+        if not isinstance(cause, FAULTS):
+            raise Garbled(_NOT_THE_PROTOCOL) from error
     except openai.APIError as error:
         body = error.body
         raise GaveUp(body if isinstance(body, str) else said(json.dumps(body)) or error.message) from error
     except _UNFIT as error:
         raise Garbled(_NOT_THE_PROTOCOL) from error
+    raise cause  # as it was: raised in the handler, it would lose what it came from

@@ -1,0 +1,171 @@
+"""What the tests of engines elsewhere share: real servers on loopback, a hostile double, ways to ask."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hostile_server import OLLAMA, OPENAI, HostileServer
+
+from paragone import Message, OpenRequest, ParagoneError, RunRequest, Token
+
+# Before any test moves the home away: where `make ollama` puts the server.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+OLLAMA_PROGRAM = _CACHE / "paragone-ollama" / "ollama"
+
+_START_PATIENCE = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(command, ready, *, env, log):
+    """Run a server until the block ends; it begins once `ready` answers."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + _START_PATIENCE
+        while True:
+            with (
+                contextlib.suppress(urllib.error.URLError, ConnectionError),
+                urllib.request.urlopen(ready, timeout=5),
+            ):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_server(smollm2, tmp_path_factory):
+    """Give the URL and the log of a real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2.
+
+    By hand: `python -m llama_cpp.server --model SmolLM2-135M-Instruct.Q4_1.gguf --model_alias smollm2
+    --n_ctx 1024 --n_threads 1 --n_batch 128 --logits_all true`. It keeps all logits, since it gives
+    log-probabilities only then.
+    """
+    pytest.importorskip("llama_cpp.server.app", reason="llama-cpp-python[server] is not installed")
+    port = free_port()
+    folder = tmp_path_factory.mktemp("llama_cpp_server")
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(smollm2), "--model_alias", "smollm2"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", "--n_batch", "128"]
+    command += ["--n_threads", "1", "--n_threads_batch", "1", "--logits_all", "true"]
+    url = f"http://127.0.0.1:{port}"
+    with serving(command, f"{url}/v1/models", env=dict(os.environ), log=folder / "log"):
+        yield url, folder / "log"
+
+
+@pytest.fixture(scope="session")
+def ollama_server(smollm2, tmp_path_factory):
+    """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it."""
+    if not OLLAMA_PROGRAM.is_file():
+        why = "run `make ollama`" if shutil.which("go") else "it is built with Go 1.24 or later"
+        pytest.skip(f"there is no real Ollama at {OLLAMA_PROGRAM}: {why}")
+    port = free_port()
+    folder = tmp_path_factory.mktemp("ollama")
+    url = f"http://127.0.0.1:{port}"
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "OLLAMA_HOST": f"127.0.0.1:{port}",
+        "OLLAMA_MODELS": str(folder / "models"),
+        "OLLAMA_NUM_PARALLEL": "1",
+    }
+    modelfile = folder / "Modelfile"
+    modelfile.write_text(f"FROM {smollm2}\n")
+    with serving([str(OLLAMA_PROGRAM), "serve"], f"{url}/api/version", env=env, log=folder / "log"):
+        create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
+        subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
+        yield url
+
+
+@pytest.fixture(params=[OLLAMA, OPENAI], ids=["ollama", "openai"])
+def protocol(request):
+    return request.param
+
+
+@pytest_asyncio.fixture
+async def hostile(protocol):
+    """Give a hostile server for the test's protocol."""
+    server = HostileServer(protocol)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def backend_of(protocol):
+    from paragone_remote.ollama_api.backend import OllamaBackend
+    from paragone_remote.openai_api.backend import OpenAIBackend
+
+    return {"ollama": OllamaBackend, "openai": OpenAIBackend}[protocol.name]()
+
+
+@pytest.fixture
+def backend(protocol):
+    return backend_of(protocol)
+
+
+class Lane:
+    """An open engine, and short ways to ask it."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def run(self, text="Hello?", *, logprobs=None, cold=False, **sampling):
+        messages = (Message(role="user", text=text),) if isinstance(text, str) else tuple(text)
+        return self.engine.run(RunRequest(messages=messages, sampling=sampling, logprobs=logprobs, cold=cold))
+
+    async def ask(self, text="Hello?", **options):
+        """Return the events of a run, and the error that it ended in, if it did."""
+        events = []
+        try:
+            async for event in self.run(text, **options):
+                events.append(event)  # noqa: PERF401 (what came before an error counts)
+        except ParagoneError as error:
+            return events, error
+        return events, None
+
+
+def text_of(events, channel="answer"):
+    return "".join(event.text for event in events if isinstance(event, Token) and event.channel == channel)
+
+
+@pytest_asyncio.fixture
+async def open_lane():
+    """Open engines at servers, and close them after the test."""
+    engines = []
+
+    async def open_it(server, **options):
+        request = OpenRequest(model="m", options={"url": server.url, **server.protocol.options, **options})
+        engine = await backend_of(server.protocol).open(request, lambda progress: None)
+        engines.append(engine)
+        return Lane(engine)
+
+    yield open_it
+    for engine in engines:
+        await engine.close()
+
+
+@pytest.fixture
+def text():
+    return text_of

@@ -1,0 +1,210 @@
+"""Who may see what: keys, headers, certificates, proxies. No secret is shown, none goes where it does not belong."""
+
+import asyncio
+import ssl
+
+import pytest
+import trustme
+from hostile_server import HostileServer
+
+from paragone import InputError, OpenRequest, ParagoneError
+
+SECRET = "sk-verysecret"
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    async with asyncio.timeout(20):
+        yield
+
+
+async def refused(backend, **options):
+    with pytest.raises(ParagoneError) as caught:
+        await backend.open(OpenRequest(model="m", options=options), lambda progress: None)
+    return caught.value
+
+
+def sent(server):
+    """Return all that a server was sent in headers, as one text."""
+    return "\n".join(f"{name}: {value}" for one in server.requests for name, value in one.headers.items())
+
+
+async def test_a_key_from_a_command(hostile, open_lane):
+    await open_lane(hostile, key_command=f"echo {SECRET}")
+    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("false", "key_command (false) gave no key: it ended with status 1."),
+        ("true", "key_command (true) gave no key: it ended with status 0."),
+        ("no-such-program x", "key_command cannot run no-such-program: no such file or directory."),
+        ("echo 'x", "key_command has a quotation mark without its other half."),
+    ],
+)
+async def test_a_command_without_a_key(backend, hostile, command, sentence):
+    error = await refused(backend, url=hostile.url, key_command=command)
+    assert isinstance(error, InputError)
+    assert error.sentence == sentence
+    assert hostile.requests == []
+
+
+async def test_a_variable_that_is_not_set(backend, hostile):
+    error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
+    assert error.sentence == "The environment variable BOX_KEY is not set."
+    assert hostile.requests == []
+
+
+async def test_a_key_where_a_variables_name_belongs(backend, hostile):
+    error = await refused(backend, url=hostile.url, key_env=SECRET)
+    assert "not the name of an environment variable" in error.sentence
+    assert SECRET not in str(error)
+
+
+async def test_headers_with_a_variable_in_them(hostile, open_lane, monkeypatch):
+    monkeypatch.setenv("GATE", SECRET)
+    await open_lane(hostile, headers=["X-Team: red", "X-Api-Key: $GATE", "X-Both: a ${GATE} b"])
+    headers = hostile.requests[0].headers
+    assert headers["x-team"] == "red"
+    assert headers["x-api-key"] == SECRET
+    assert headers["x-both"] == f"a {SECRET} b"
+
+
+@pytest.mark.parametrize("header", [f"Authorization: Bearer {SECRET}", f"X-Api-Key: {SECRET}"])
+async def test_a_secret_written_into_a_header(backend, hostile, header):
+    error = await refused(backend, url=hostile.url, headers=[header])
+    assert "holds a secret where it would be recorded" in error.sentence
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize("line", ["no colon", "Bad Name: x", "X-Two: a\r\nX-Three: b"])
+async def test_a_header_that_is_none(backend, hostile, line):
+    error = await refused(backend, url=hostile.url, headers=[line])
+    assert isinstance(error, InputError)
+    assert hostile.requests == []
+
+
+async def test_a_password_in_the_url(backend):
+    error = await refused(backend, url=f"http://me:{SECRET}@127.0.0.1:1")
+    assert "user name or password" in error.sentence
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://box", "box:8000", "http://", "http://box:99999", "http://b/?a=1", "http://[:"]
+)
+async def test_a_url_that_is_none(backend, url):
+    assert isinstance(await refused(backend, url=url), InputError)
+
+
+async def test_the_clients_own_keys_and_marks_stay_here(hostile, open_lane, monkeypatch):
+    """Both official clients read keys from the environment and tell servers about this machine."""
+    for name in ("OLLAMA_API_KEY", "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")
+    hostile.on_chat = lambda exchange: exchange.answer("Hello.")
+    _, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert SECRET not in sent(hostile)
+    assert "authorization" not in sent(hostile)
+    assert "stainless" not in sent(hostile)
+    assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
+
+
+async def test_nothing_of_an_engine_shows_its_key(hostile, open_lane, monkeypatch):
+    monkeypatch.setenv("BOX_KEY", SECRET)
+    lane = await open_lane(hostile, key_env="BOX_KEY")
+    assert SECRET not in repr(lane.engine.loaded)
+    assert SECRET not in repr(vars(lane.engine))
+
+
+async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol, monkeypatch):
+    proxy = HostileServer(protocol)
+    await proxy.start()
+    try:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        await open_lane(hostile)
+        assert proxy.requests == []
+        direct = len(hostile.requests)
+        await open_lane(hostile, use_proxy=True)
+        assert len(hostile.requests) == direct
+        assert proxy.requests[0].path.startswith(hostile.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        await open_lane(hostile, use_proxy=True)
+        assert len(hostile.requests) > direct
+    finally:
+        await proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+async def secure(protocol, authority):
+    """Give a server with a certificate that nobody here trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = HostileServer(protocol)
+    await server.start(tls=context)
+    yield server
+    await server.stop()
+
+
+async def test_a_certificate_that_nobody_signed(secure, backend):
+    error = await refused(backend, url=secure.url)
+    assert error.sentence.startswith(f"The certificate of {secure.url} is not to be trusted: ")
+    assert "ca_file" in error.hint
+    assert secure.requests == []
+
+
+async def test_a_ca_file_makes_it_trusted(secure, open_lane, authority, tmp_path, text):
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    secure.on_chat = lambda exchange: exchange.answer("Hello.")
+    events, error = await (await open_lane(secure, ca_file=str(path))).ask()
+    assert error is None
+    assert text(events) == "Hello."
+
+
+async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = HostileServer(protocol)
+    await server.start(tls=context)
+    ca, cert, key = tmp_path / "ca.pem", tmp_path / "me.pem", tmp_path / "me.key"
+    authority.cert_pem.write_to_path(ca)
+    mine = authority.issue_cert("me@example.org")
+    mine.cert_chain_pems[0].write_to_path(cert)
+    mine.private_key_pem.write_to_path(key)
+    try:
+        error = await refused(backend, url=server.url, ca_file=str(ca))
+        assert "client certificate" in str(error)
+        await open_lane(server, ca_file=str(ca), client_cert=str(cert), client_key=str(key))
+    finally:
+        await server.stop()
+
+
+async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
+    (tmp_path / "empty.pem").write_text("nothing")
+    for options in (
+        {"ca_file": str(tmp_path / "none.pem")},
+        {"ca_file": str(tmp_path / "empty.pem")},
+        {"client_cert": str(tmp_path / "empty.pem")},
+        {"client_key": str(tmp_path / "empty.pem")},
+    ):
+        error = await refused(backend, url=secure.url, **options)
+        assert isinstance(error, InputError)
+        assert next(iter(options)) in error.sentence
+
+
+async def test_tls_asked_of_a_server_without(hostile, backend):
+    error = await refused(backend, url=hostile.url.replace("http:", "https:"))
+    assert "does not speak TLS" in error.sentence
+    assert "http://" in error.hint

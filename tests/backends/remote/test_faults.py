@@ -1,0 +1,446 @@
+"""Every way in which a server fails ends in a sentence, soon, and with what was streamed kept."""
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+from hostile_server import HostileServer
+
+from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    """Fail whatever takes longer than any deadline in these tests."""
+    async with asyncio.timeout(20):
+        yield
+
+
+def codes(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+async def refused_to_open(backend, url, **options):
+    with pytest.raises(ParagoneError) as caught:
+        await backend.open(OpenRequest(model="m", options={"url": url, **options}), lambda progress: None)
+    return caught.value
+
+
+async def test_a_good_answer(hostile, open_lane, text):
+    hostile.on_chat = lambda exchange: exchange.answer("Hel", "lo.")
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "Hello."
+    assert events[-1].usage.prompt_tokens == 5
+    assert events[-1].usage.completion_tokens == 2
+
+
+async def test_connection_refused(backend, protocol):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        error = await refused_to_open(backend, url)
+    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    assert error.hint == "Is the server running there?"
+
+
+async def test_no_such_host(backend, monkeypatch):
+    def no_name(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
+    error = await refused_to_open(backend, "http://gpu-box:8000")
+    assert error.sentence == "There is no host by the name of gpu-box."
+
+
+async def test_reset_in_mid_stream(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once", " upon")
+        await asyncio.sleep(0.05)  # lets the text arrive: a reset discards what is under way
+        exchange.reset()
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once upon"
+    where = f"The server at {hostile.url}"
+    assert error.sentence == f"{where} broke the connection in the middle of the answer."
+    assert len(hostile.chats) == 1, "asked again after a token"
+
+
+async def test_silence_in_mid_stream(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        await exchange.gone()
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile, idle_timeout=0.3)).ask()
+    assert text(events) == "Once"
+    assert "fell silent in the middle of the answer, for 0.3 seconds" in error.sentence
+
+
+async def test_silence_from_the_start(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.gone()
+    events, error = await (await open_lane(hostile, load_timeout=0.3)).ask()
+    assert events == []
+    assert "gave no answer within 0.3 seconds" in error.sentence
+    assert "load_timeout" in error.hint
+
+
+async def test_a_slow_drip(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        for byte in exchange.protocol.piece(" upon a time" * 20):
+            await exchange.send(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile, idle_timeout=0.4)).ask()
+    assert text(events) == "Once"
+    assert "fell silent" in error.sentence
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_is_wanted(hostile, open_lane, status):
+    hostile.on_chat = lambda exchange: exchange.refuse(status, {"error": "no"})
+    _, error = await (await open_lane(hostile)).ask()
+    assert isinstance(error, InputError)
+    assert error.sentence == f"The server at {hostile.url} wants a key ({status})."
+    assert "key_env" in error.hint
+
+
+async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
+    monkeypatch.setenv("BOX_KEY", "sk-verysecret")
+    hostile.on_chat = lambda exchange: exchange.refuse(500, {"error": "bad key sk-verysecret, go away"})
+    lane = await open_lane(hostile, key_env="BOX_KEY")
+    assert hostile.requests[0].headers["authorization"] == "Bearer sk-verysecret"
+    _, error = await lane.ask()
+    assert error.sentence == f"The server at {hostile.url} failed (500): bad key •••, go away."
+    hostile.on_chat = lambda exchange: exchange.refuse(401, {"error": "bad key sk-verysecret"})
+    _, error = await lane.ask()
+    assert error.sentence == f"The server at {hostile.url} refused the key (401)."
+
+
+async def test_the_model_is_gone(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(404, {"error": "model 'm' not found"})
+    _, error = await (await open_lane(hostile)).ask()
+    assert error.sentence == f"The server at {hostile.url} has no model 'm'."
+
+
+async def test_a_model_that_was_never_there(backend, hostile):
+    hostile.replies["/api/show"] = lambda exchange: exchange.refuse(404, {"error": "model 'x' not found"})
+    request = OpenRequest(model="x", options={"url": hostile.url})
+    with pytest.raises(InputError) as caught:
+        await backend.open(request, lambda progress: None)
+    assert caught.value.sentence == f"The server at {hostile.url} has no model 'x'."
+    assert "It has: m" in caught.value.hint
+
+
+async def test_too_many_requests_for_a_moment(hostile, open_lane, text):
+    async def chat(exchange):
+        if len(hostile.chats) == 1:
+            await exchange.refuse(429, {"error": "slow down"}, retry_after="0.2")
+        else:
+            await exchange.answer("Now.")
+
+    hostile.on_chat = chat
+    start = time.monotonic()
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "Now."
+    assert codes(events) == ["retried"]
+    assert time.monotonic() - start >= 0.2
+
+
+async def test_too_many_requests_for_an_hour(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(429, {"error": "slow down"}, retry_after="3600")
+    _, error = await (await open_lane(hostile)).ask()
+    assert "takes no more requests for now (429): slow down." in error.sentence
+    assert error.hint == "It asks to wait 3600 seconds."
+    assert len(hostile.chats) == 1
+
+
+async def test_server_error(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(500, {"error": {"message": "CUDA out of memory"}})
+    _, error = await (await open_lane(hostile)).ask()
+    assert error.sentence == f"The server at {hostile.url} failed (500): CUDA out of memory."
+    assert len(hostile.chats) == 1
+
+
+async def test_queue_full(hostile, open_lane):
+    body = {"error": "server busy, please try again. maximum pending requests exceeded"}
+    hostile.on_chat = lambda exchange: exchange.refuse(503, body, retry_after="0")
+    events, error = await (await open_lane(hostile)).ask()
+    assert "is too busy (503): server busy, please try again." in error.sentence
+    assert codes(events) == ["retried", "retried"]
+    assert len(hostile.chats) == 3
+
+
+@pytest.mark.parametrize("texts", [[], ["Once", " upon"]], ids=["at once", "in mid-stream"])
+async def test_an_error_line_under_200(hostile, open_lane, text, texts):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say(*texts)
+        await exchange.send(exchange.protocol.line({"error": "llama runner process has terminated"}))
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "".join(texts)
+    when = "gave up in the middle of the answer" if texts else "failed"
+    assert error.sentence == f"The server at {hostile.url} {when}: llama runner process has terminated."
+
+
+async def test_a_web_page(hostile, open_lane):
+    page = "<html><body>Log in</body></html>"
+    hostile.on_chat = lambda exchange: exchange.refuse(200, page, "text/html; charset=utf-8")
+    _, error = await (await open_lane(hostile)).ask()
+    assert error.sentence == f"The server at {hostile.url} sent a web page (HTML)."
+    assert "login page" in error.hint
+
+
+async def test_a_web_page_called_json(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(200, "<html>Log in</html>")
+    _, error = await (await open_lane(hostile)).ask()
+    assert isinstance(error, EngineError)
+    assert "Log in" not in error.sentence
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"message": {"cont', b"[[[", b"7", b"null", b'{"choices": 3}', b"[" * 100_000]
+)
+async def test_half_a_line_and_other_nonsense(hostile, open_lane, text, line):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        await exchange.send(exchange.protocol.raw(line))
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once"
+    assert isinstance(error, EngineError)
+    assert f"The server at {hostile.url}" in error.sentence
+
+
+async def test_half_a_line_and_the_end(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        await exchange.send(exchange.protocol.piece(" upon")[:-15])
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once"
+    assert isinstance(error, EngineError)
+
+
+async def test_an_end_without_the_last_line(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once", " upon")
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once upon"
+    assert error.sentence == f"The server at {hostile.url} ended the answer before it was done."
+
+
+async def test_a_line_of_10_mb(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        await exchange.send(exchange.protocol.piece("x" * 10_000_000))
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once"
+    assert error.sentence == f"The server at {hostile.url} sent a line of more than 8 MB."
+
+
+async def test_invalid_utf_8(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        whole = exchange.protocol.line
+        data = whole(
+            {"message": {"role": "assistant", "content": "QQ"}, "choices": [{"delta": {"content": "QQ"}}]}
+        )
+        await exchange.send(data.replace(b"QQ", b"caf\xe9 \xff\xf0\x9f "))
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events).startswith("caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}")
+    text(events).encode()
+
+
+async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        data = exchange.protocol.piece("QQ").replace(b"QQ", "é🙂".encode())
+        for byte in data:
+            await exchange.send(bytes([byte]))
+        await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", b"\\ud800"))
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "é🙂\N{REPLACEMENT CHARACTER}"
+
+
+async def test_escape_sequences_in_an_answer_are_data(hostile, open_lane, text):
+    evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J"
+    hostile.on_chat = lambda exchange: exchange.answer(evil)
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == evil  # an answer is kept as it came; the screen makes it harmless
+
+
+async def test_escape_sequences_in_refusals(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(500, {"error": "\x1b[31mred\x07 \u202e \u200b\nline"})
+    _, error = await (await open_lane(hostile)).ask()
+    assert error.sentence.isprintable()
+    assert "red" in error.sentence
+
+
+async def test_escape_sequences_in_model_names(hostile, backend):
+    evil = "m\x1b[2J"
+    hostile.replies["/api/tags"] = {"models": [{"model": evil, "size": 1}]}
+    hostile.replies["/v1/models"] = {"data": [{"id": evil}]}
+    report = await backend.endpoint({"url": hostile.url})
+    assert report.probe.usable
+    (model,) = report.models
+    assert model.name.isprintable()
+    assert model.model == model.name
+    assert "characters" in model.problem
+
+
+async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypatch):
+    monkeypatch.setenv("BOX_KEY", "sk-verysecret")
+    other = HostileServer(protocol)
+    await other.start()
+    try:
+        target = f"{other.url}{protocol.chat}"
+        hostile.on_chat = lambda exchange: exchange.refuse(307, "", location=target)
+        _, error = await (await open_lane(hostile, key_env="BOX_KEY")).ask()
+    finally:
+        await other.stop()
+    assert other.requests == []
+    assert error.sentence == f"The server at {hostile.url} points to {target} (307). Nothing was sent there."
+
+
+async def test_it_dies_while_loading(hostile, backend, protocol):
+    async def die(exchange):
+        exchange.reset()
+
+    hostile.on_load = die
+    hostile.replies["/v1/models"] = die
+    error = await refused_to_open(backend, hostile.url)
+    assert error.sentence == f"The server at {hostile.url} broke the connection before it answered."
+
+
+async def test_it_fails_to_load(hostile, backend, protocol):
+    body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
+    hostile.on_load = lambda exchange: exchange.refuse(500, body)
+    hostile.replies["/v1/models"] = lambda exchange: exchange.refuse(500, body)
+    error = await refused_to_open(backend, hostile.url)
+    assert "failed (500): model requires more system memory" in error.sentence
+
+
+async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
+    loading, closed = asyncio.Event(), asyncio.Event()
+
+    async def load(exchange):
+        loading.set()
+        await exchange.gone()
+        closed.set()
+
+    hostile.on_load = load
+    hostile.replies["/v1/models"] = load
+    opening = asyncio.create_task(
+        backend.open(OpenRequest(model="m", options={"url": hostile.url}), lambda progress: None)
+    )
+    await loading.wait()
+    opening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await opening
+    await closed.wait()
+
+
+async def test_stop_closes_the_request(hostile, open_lane):
+    closed = asyncio.Event()
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("One", " two")
+        await exchange.gone()
+        closed.set()
+
+    hostile.on_chat = chat
+    lane = await open_lane(hostile)
+    events = []
+    async for event in lane.run():
+        events.append(event)
+        if len(events) == 2:
+            await lane.engine.stop()
+    await closed.wait()
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "cancelled"
+
+
+async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
+    hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
+    lane = await open_lane(hostile)
+    events = []
+    async for event in lane.run():
+        events.append(event)
+        if isinstance(event, Caution):
+            asyncio.get_running_loop().call_soon(asyncio.ensure_future, lane.engine.stop())
+    assert events[-1].reason == "cancelled"
+
+
+async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, open_lane, text):
+    async def chat(exchange):
+        if len(hostile.chats) == 1:
+            exchange.reset()
+        else:
+            await exchange.answer("Here.")
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "Here."
+    assert codes(events) == ["retried"]
+
+
+async def test_a_server_that_was_restarted(hostile, open_lane, text):
+    hostile.on_chat = lambda exchange: exchange.answer("Here.")
+    lane = await open_lane(hostile)
+    assert text((await lane.ask())[0]) == "Here."
+    port = hostile.port
+    await hostile.stop()
+    _, error = await lane.ask()
+    assert error.sentence == f"Nothing answers at {hostile.url}: the connection was refused."
+    await hostile.start(port)
+    events, error = await lane.ask()
+    assert error is None
+    assert text(events) == "Here."
+
+
+async def test_one_lane_fails_and_the_others_go_on(hostile, open_lane, text):
+    async def chat(exchange):
+        if exchange.request.body["messages"][0]["content"] == "fail":
+            await exchange.refuse(500, {"error": "no"})
+        else:
+            await exchange.answer("Fine.")
+
+    hostile.on_chat = chat
+    bad, good = await open_lane(hostile), await open_lane(hostile)
+    (_, error), (events, none) = await asyncio.gather(bad.ask("fail"), good.ask("work"))
+    assert error is not None
+    assert none is None
+    assert text(events) == "Fine."

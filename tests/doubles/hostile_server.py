@@ -1,0 +1,221 @@
+"""A double of an Ollama or OpenAI-compatible server that misbehaves on cue, on a free port of loopback.
+
+It stands in for servers (and what stands before them) as they fail in the field: it resets, falls
+silent, refuses, sends what is not the protocol. Its lists and details are those of one model,
+`m`; what it answers a chat with is up to the test. It does not compute anything.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import struct
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict
+    body: dict
+
+
+@dataclass
+class Protocol:
+    """How one of the two protocols writes what a test says."""
+
+    name: str
+    chat: str
+    content_type: str
+    options: dict = field(default_factory=dict)
+
+    def piece(self, text, **more):
+        if self.name == "ollama":
+            return self.line({"message": {"role": "assistant", "content": text, **more}, "done": False})
+        return self.line({"choices": [{"index": 0, "delta": {"content": text, **more}}]})
+
+    def end(self, *, read=5, written=2):
+        if self.name == "ollama":
+            counts = {"prompt_eval_count": read, "eval_count": written, "eval_duration": 10**9}
+            message = {"role": "assistant", "content": ""}
+            return self.line({"message": message, "done": True, "done_reason": "stop", **counts})
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage}
+        return self.line(last) + b"data: [DONE]\n\n"
+
+    def line(self, data):
+        return self.raw(json.dumps(data).encode())
+
+    def raw(self, data):
+        return data + b"\n" if self.name == "ollama" else b"data: " + data + b"\n\n"
+
+
+OLLAMA = Protocol("ollama", "/api/chat", "application/x-ndjson", {"num_ctx": 4096})
+OPENAI = Protocol("openai", "/v1/chat/completions", "text/event-stream; charset=utf-8")
+
+
+class Exchange:
+    """One request and what the test sends back."""
+
+    def __init__(self, request, reader, writer, protocol):
+        self.request = request
+        self.protocol = protocol
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def begin(self, status=200, content_type=None, **headers):
+        """Send the head of a reply that ends with its connection."""
+        head = [f"HTTP/1.1 {status} Because", f"content-type: {content_type or self.protocol.content_type}"]
+        head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.send("\r\n".join([*head, "connection: close", "", ""]).encode())
+
+    async def say(self, *texts):
+        for text in texts:
+            await self.send(self.protocol.piece(text))
+
+    async def answer(self, *texts, **counts):
+        """Behave: stream these texts and the end."""
+        await self.begin()
+        await self.say(*texts)
+        await self.send(self.protocol.end(**counts))
+
+    async def refuse(self, status, body="", content_type="application/json", **headers):
+        text = body if isinstance(body, str) else json.dumps(body)
+        await self.begin(status, content_type, **headers)
+        await self.send(text.encode())
+
+    def reset(self):
+        """Break the connection as a killed server or a firewall does: with a TCP reset."""
+        linger = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._writer.transport.abort()
+
+    async def gone(self):
+        """Wait until the client has closed its end."""
+        with contextlib.suppress(ConnectionError):
+            await self._reader.read()
+
+
+class HostileServer:
+    """Serves one protocol; `on_chat` is what a test puts in place of an answer."""
+
+    def __init__(self, protocol):
+        self.protocol = protocol
+        self.requests = []
+        self.on_chat = None
+        self.on_load = None
+        self.replies = {}
+        """What other paths answer: JSON by path."""
+        self.running = []
+        self._tasks = set()
+        self._server = None
+        self.port = 0
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def chats(self):
+        """The requests that were for an answer."""
+        paths = (self.protocol.chat, "/v1/completions")
+        return [
+            request
+            for request in self.requests
+            if request.path in paths and (request.body.get("messages") or request.body.get("prompt"))
+        ]
+
+    async def start(self, port=0, tls: ssl.SSLContext | None = None):
+        self.scheme = "https" if tls else "http"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls, limit=2**24)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            request = await self._read(reader, writer)
+            if request is not None:
+                self.requests.append(request)
+                await self._reply(Exchange(request, reader, writer, self.protocol))
+        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
+            pass  # a client that hung up, or the end of the test
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+            with contextlib.suppress(Exception):
+                await writer.wait_closed()
+
+    async def _read(self, reader, writer):
+        try:
+            first = await reader.readexactly(1)
+            if first == b"\x16":  # a TLS handshake; servers without TLS say what this one does
+                writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+                return None
+            head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        except asyncio.IncompleteReadError:
+            return None
+        method, path, _ = head[0].split(" ", 2)
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+        cased = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
+        length = int(headers.get("content-length", 0))
+        body = await reader.readexactly(length) if length else b"{}"
+        return Request(method, path, {name.lower(): value for name, value in cased.items()}, json.loads(body))
+
+    async def _reply(self, exchange):
+        request = exchange.request
+        path = request.path if request.path.startswith("/") else "/" + request.path.split("/", 3)[3]
+        if path in self.replies:
+            reply = self.replies[path]
+            if callable(reply):
+                await reply(exchange)
+            else:
+                await exchange.refuse(200, reply)
+        elif path in (self.protocol.chat, "/v1/completions"):
+            loading = path == "/api/chat" and not request.body["messages"]
+            if loading and self.on_load is not None:
+                await self.on_load(exchange)
+            elif loading:
+                done = "unload" if request.body.get("keep_alive") == 0 else "load"
+                empty = {"role": "assistant", "content": ""}
+                await exchange.refuse(200, {"message": empty, "done": True, "done_reason": done})
+            else:
+                await self.on_chat(exchange)
+        elif path in ORDINARY[self.protocol.name]:
+            await exchange.refuse(200, ORDINARY[self.protocol.name][path])
+        else:
+            await exchange.refuse(404, {"error": "not found"})
+
+
+ORDINARY = {
+    "ollama": {
+        "/api/version": {"version": "0.13.5"},
+        "/api/tags": {
+            "models": [{"model": "m:latest", "size": 9, "details": {"quantization_level": "Q4_1"}}]
+        },
+        "/api/ps": {"models": []},
+        "/api/show": {
+            "details": {"quantization_level": "Q4_1"},
+            "template": "{{ .Messages }}",
+            "capabilities": ["completion"],
+            "model_info": {"general.architecture": "llama", "llama.context_length": 4096},
+        },
+    },
+    "openai": {"/v1/models": {"object": "list", "data": [{"id": "m", "object": "model"}]}},
+}
