@@ -10,9 +10,15 @@ export UV_PYTHON_DOWNLOADS := never
 # All cores for llama.cpp, also where its build falls back from ninja to make.
 export CMAKE_BUILD_PARALLEL_LEVEL := $(or $(CMAKE_BUILD_PARALLEL_LEVEL),$(shell getconf _NPROCESSORS_ONLN))
 
-# uv does not read pip's settings: the mirror that pip knows is told to it.
-PIP_MIRROR = $${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null)}
-UV_PIP = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$(PIP_MIRROR)}" $(UV) pip
+# The certificates that this machine trusts, as pip and git use them; uv brings a list of its own otherwise. The
+# second name is what older versions of uv read.
+export UV_SYSTEM_CERTS := 1
+export UV_NATIVE_TLS := 1
+
+# uv does not read pip's settings: a mirror that pip is set to use is told to it.
+PIP_MIRROR = $$($(PYTHON) -m pip config list 2>/dev/null | sed -n "s/^[a-z]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1)
+UV_PIP = mirror="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(PIP_MIRROR)}}"; \
+  env $${mirror:+UV_DEFAULT_INDEX="$$mirror"} $(UV) pip
 IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
@@ -49,10 +55,10 @@ format: .venv/dev ## lay the code out
 # Its own cache: locking looks into llama.cpp's source anew, and uv would forget the wheel that it built from it.
 lock: export UV_CACHE_DIR := .tools/cache
 lock: $(UV) ## after a change of pyproject.toml's dependencies: pin what is new, keep what still fits
-	$(COMPILE) --group uv -o requirements/uv.txt
-	$(COMPILE) --group build -o requirements/build.txt
-	$(COMPILE) pyproject.toml --extra demo -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra demo --extra remote --group dev \
+	@$(COMPILE) --group uv -o requirements/uv.txt
+	@$(COMPILE) --group build -o requirements/build.txt
+	@$(COMPILE) pyproject.toml --extra demo -o requirements/demo.txt
+	@$(COMPILE) pyproject.toml --extra demo --extra remote --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 
 upgrade: UPGRADE := --upgrade
@@ -74,7 +80,7 @@ clean: ## remove what make and the tests made here
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
 	@touch .venv/demo $@
 
-OR_SAY_WHY = || { command -v c++ || command -v g++ || command -v clang++ || \
+OR_SAY_WHY = || { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
   echo "No C++ compiler was found: llama.cpp needs one. Install g++ or clang, then run make again." >&2; exit 1; }
 
 $(BIN)/python: | $(UV)
