@@ -70,6 +70,14 @@ class DeclarationChecks(Setting):
             found = [Path(info.model) for info in models]
             assert any(path.exists() and path.samefile(model) for path in found), f"{model} was not found"
 
+    async def test_its_server_is_described(self, backend: Backend, opening: OpenRequest) -> None:
+        """A backend with servers tells what is at the one that it is to open a model of."""
+        report = await within(self.patience, "describing the server", backend.endpoint(opening.options))
+        if report is not None:
+            check_plain(report)
+            check_probe(report.probe)
+            assert report.probe.usable, f"{report.address}: {report.probe.reason} {report.probe.remedy}"
+
 
 def check_probe(probe: Probe) -> None:
     """Check that a probe says enough for its user to act on."""

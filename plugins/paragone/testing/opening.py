@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 
@@ -57,6 +58,22 @@ class OpeningChecks(Setting):
             await within(self.patience, "closing", other.close())
         check_events(await within(self.patience, "an answer", collect(engine, request)))
 
+    async def test_opening_can_be_given_up(
+        self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
+    ) -> None:
+        """A task that opens a model can be cancelled, ends soon, and leaves nothing in the way of the next."""
+        task = asyncio.create_task(opened_and_closed(backend, opening))
+        await asyncio.sleep(0)  # it has begun
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await within(self.grace, "giving up", task)
+        assert task.cancelled(), "the cancelling was swallowed"
+        engine = await within(self.patience, "opening", backend.open(opening, ignore))
+        try:
+            check_events(await within(self.patience, "an answer", collect(engine, asked("Hello?", sampling))))
+        finally:
+            await within(self.patience, "closing", engine.close())
+
     async def test_closing_is_for_good(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
@@ -69,6 +86,12 @@ class OpeningChecks(Setting):
             await within(self.patience, "refusing to answer", collect(engine, asked("Hello?", sampling)))
         with pytest.raises(ParagoneError):
             await within(self.patience, "refusing to count", engine.count(asked("Hello?", {}).messages))
+
+
+async def opened_and_closed(backend: Backend, opening: OpenRequest) -> None:
+    """Open an engine and, if it comes to that, close it."""
+    engine = await backend.open(opening, ignore)
+    await engine.close()
 
 
 def ignore(progress: LoadProgress) -> None:

@@ -77,3 +77,9 @@ class ListingRaises(PoliteBackend):
         from pathlib import Path
 
         return [path for folder in folders for path in Path(folder).iterdir()]
+
+
+@found_by("its server is described")
+class ServerCannotBeDescribed(PoliteBackend):
+    async def endpoint(self, options):
+        raise ConnectionRefusedError

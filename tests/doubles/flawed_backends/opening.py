@@ -1,5 +1,7 @@
 """Flaws in opening and closing."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -64,3 +66,11 @@ class ClosesOnce(PoliteEngine):
     async def close(self) -> None:
         self.check_open()
         await super().close()
+
+
+@found_by("opening can be given up")
+class CannotBeGivenUp(PoliteBackend):
+    async def open(self, request, on_progress):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return await super().open(request, on_progress)
