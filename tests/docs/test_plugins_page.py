@@ -1,0 +1,158 @@
+"""docs/plugins.md: its plugins are built from the page, found, and put through the conformance suite."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import paragone
+from paragone import Capabilities
+from paragone.events import Event
+from paragone.testing import BackendConformance
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+LINES_TEST = '''
+"""The lines backend against its imaginary server: a double that answers with numbers, one a line."""
+import asyncio
+import itertools
+import json
+
+import pytest
+import pytest_asyncio
+
+from paragone import OpenRequest
+from paragone.testing import BackendConformance
+from paragone_lines.backend import LinesBackend
+
+async def answer(reader, writer):
+    try:
+        question = json.loads(await reader.readline())
+        if "list" in question:
+            writer.write(b"numbers letters\\n")
+        else:
+            for number in itertools.count():
+                writer.write(b"%d\\n" % number)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+    except ConnectionError:
+        pass  # the client has had enough
+    finally:
+        writer.close()
+
+class TestLines(BackendConformance):
+    @pytest_asyncio.fixture(loop_scope="class", scope="class")
+    async def port(self):
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        yield server.sockets[0].getsockname()[1]
+        server.close()
+
+    @pytest.fixture
+    def backend(self):
+        return LinesBackend()
+
+    @pytest.fixture
+    def opening(self, port):
+        return OpenRequest(model="numbers", options={"url": f"lines://127.0.0.1:{port}"})
+'''
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder with what the page says, installed as a package manager would."""
+    site = tmp_path_factory.mktemp("site")
+    for name, text in {**FILES, "paragone_lines/__init__.py": "", "tests/test_lines.py": LINES_TEST}.items():
+        path = site / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    project = tomllib.loads(FILES["pyproject.toml"])["project"]
+    install(site, project["name"], project["entry-points"]["paragone"])
+    install(site, "paragone-lines", {"lines": "paragone_lines.plugin"})
+    return site
+
+
+def install(site: Path, name: str, plugins: dict[str, str]) -> None:
+    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    points = "".join(f"{plugin} = {module}\n" for plugin, module in plugins.items())
+    (info / "entry_points.txt").write_text(f"[paragone]\n{points}")
+
+
+def run(site: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    ended = subprocess.run(
+        [sys.executable, *arguments], cwd=site, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_page_has_its_files():
+    assert set(FILES) == {
+        "pyproject.toml",
+        *(f"paragone_parrot/{name}.py" for name in ("__init__", "options", "engine", "plugin")),
+        *(f"paragone_lines/{name}.py" for name in ("options", "backend", "plugin")),
+        "look.py",
+        "tests/test_parrot.py",
+    }
+
+
+def test_the_plugins_are_found(site):
+    assert run(site, "look.py") == "parrot\n"
+    program = "from paragone.discovery import discover; print(*discover('lines').backends)"
+    assert run(site, "-c", program) == "lines\n"
+
+
+@pytest.mark.parametrize("plugin", ["parrot", "lines"])
+def test_the_plugins_conform(site, plugin):
+    out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"tests/test_{plugin}.py")
+    passed = re.search(r"(\d+) passed", out)
+    assert passed
+    assert int(passed[1]) > 30
+
+
+def test_the_parrot_runs_in_an_interpreter_without_anything_installed(site, tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    program = """
+import asyncio, sys
+from paragone_parrot.plugin import ParrotBackend
+print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
+"""
+    out = run(site, "-c", program, str(tmp_path / "bare" / "bin" / "python"))
+    assert out.startswith("Probe(usable=True")
+
+
+@pytest.mark.parametrize("package", ["paragone_parrot", "paragone_lines"])
+def test_the_code_passes_a_strict_type_check(site, package):
+    """Authors copy it: its types must hold."""
+    run(site, "-m", "mypy", "--strict", "--cache-dir", str(site / "cache"), "-p", package)
+
+
+def test_nothing_is_left_out():
+    """What an author meets is on the page, and it can only be forgotten here."""
+    errors = [name for name in paragone.__all__ if name.endswith("Error")] + [
+        "ContextOverflow",
+        "EngineCrashed",
+    ]
+    events = [kind.__name__ for kind in get_args(Event)]
+    capabilities = [field.name for field in dataclasses.fields(Capabilities)]
+    suite = ["backend", "opening", "sampling", "long_sampling", "patience", "grace"]
+    assert set(suite) <= set(dir(BackendConformance))
+    for name in (*errors, *events, *capabilities, *suite):
+        assert f"`{name}`" in PAGE, f"{name} is not on the page"
+
+
+def test_links_within_the_page_lead_somewhere():
+    headings = {
+        line.strip("# ").lower().replace(" ", "-") for line in PAGE.splitlines() if line.startswith("#")
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", PAGE)) <= headings
