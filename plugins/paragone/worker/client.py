@@ -66,7 +66,13 @@ class Worker:
             log_file.close()
             raise
         worker = cls(process, log_file, log)
-        worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+        try:
+            worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+        except BaseException:
+            worker._kill()
+            await process.wait()
+            log_file.close()
+            raise
         try:
             await worker._greet()
         except BaseException:
@@ -162,7 +168,18 @@ class Worker:
             raise EngineError("The engine's process speaks another version of the worker protocol.")
 
     async def _listen(self) -> None:
-        """Hand each message to the job that it belongs to, until the process ends."""
+        """Hand out what comes, and tell the job under way when no more will, whatever the reason."""
+        death: ParagoneError = EngineError("The engine was closed.")  # where this task is cancelled
+        try:
+            death = await self._hand_out()
+        finally:
+            self._death = death
+            if self._job is not None:
+                self._job.inbox.put_nowait(death)
+                self._job.ended.set()
+
+    async def _hand_out(self) -> ParagoneError:
+        """Hand each message to the job that it belongs to, until the process ends. Returns why it did."""
         while True:
             try:
                 line = await self._reader.readline()
@@ -170,11 +187,7 @@ class Worker:
                 line = b""  # longer than any message, or the pipe broke: the same to us as its end
             message = self._parse(line)
             if message is None:
-                self._death = await self._ended(unreadable=line.endswith(b"\n"))
-                if self._job is not None:
-                    self._job.inbox.put_nowait(self._death)
-                    self._job.ended.set()
-                return
+                return await self._ended(unreadable=line.endswith(b"\n"))
             job = self._job
             if job is None or job.number != message.get("job"):
                 continue  # what a job that was given up still said
@@ -226,4 +239,8 @@ class Worker:
         except TimeoutError:
             self._kill()
             await self._process.wait()
-        self._log.close()
+        except asyncio.CancelledError:
+            self._kill()  # whoever waits has no time left
+            raise
+        finally:
+            self._log.close()

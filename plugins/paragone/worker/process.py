@@ -74,6 +74,9 @@ async def spawn(
             f"The interpreter {interpreter} cannot be started: {error.strerror}.",
             hint="Check the engine's `python` setting.",
         ) from error
+    except BaseException:
+        ours.close()
+        raise
     finally:
         theirs.close()
     return process, ours
