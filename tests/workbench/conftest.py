@@ -1,13 +1,20 @@
-"""A backend that has options and no engine."""
+"""A backend that has options and no engine, and sessions whose lanes run real workers."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from typing import Literal
 
+import psutil
 import pytest
 
-from paragone import Backend, Options, option
+from paragone import Backend, Json, Options, option
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import Lane, LaneListener
+from paragone_workbench.registry import Registry
+from paragone_workbench.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +49,111 @@ class Paper(Backend):
 @pytest.fixture
 def paper() -> Paper:
     return Paper()
+
+
+# ── Lanes and sessions over real workers ───────────────────────────────────────────────────────
+
+
+class Told(LaneListener):
+    """Keeps what a lane tells, in order."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        """The states, each once until the next."""
+        self.said: list[str] = []
+        """Everything else."""
+        self.texts: list[str] = []
+        self.fractions: list[float | None] = []
+
+    def state_changed(self, lane):
+        if not self.states or self.states[-1] != lane.state:
+            self.states.append(lane.state)
+        if lane.state == "loading":
+            self.fractions.append(lane.load_fraction)
+
+    def prompted(self, lane, run):
+        self.said.append(f"prompted {run.prompt.text}")
+
+    def run_started(self, lane, run):
+        self.said.append(f"started {run.prompt.text}")
+
+    def text_came(self, lane, run, channel, text):
+        self.texts.append(text)
+
+    def cautioned(self, lane, caution):
+        self.said.append(f"cautioned {caution.code}")
+
+    def run_ended(self, lane, run):
+        assert run.state != "running"
+        assert lane.run is None
+        self.said.append(f"ended {run.state}")
+
+    def engine_failed(self, lane, error):
+        self.said.append(f"failed {error.sentence}")
+
+
+@pytest.fixture
+def told():
+    """Return a function that begins to listen to a lane."""
+
+    def listen(lane: Lane) -> Told:
+        listener = Told()
+        lane.listeners.append(listener)
+        return listener
+
+    return listen
+
+
+@pytest.fixture
+def rogue():
+    """Return a function that defines an engine of the rogue backend, whose model says how it fails."""
+
+    def define(model: str = "steady", name: str | None = None, **options: Json) -> EngineDefinition:
+        return EngineDefinition(name=name or model, backend="rogue", model=model, options=options)
+
+    return define
+
+
+@pytest.fixture
+def until():
+    """Return a function that waits for a condition."""
+
+    async def wait(condition, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "never came about"
+            await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+async def tidy():
+    """Check that nothing is left: no worker, no task, and no error that the event loop was told of."""
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    tasks = asyncio.all_tasks()
+    yield errors
+    left = asyncio.all_tasks() - tasks - {asyncio.current_task()}
+    assert not left, left
+    assert _workers() == []
+    assert errors == []
+
+
+@pytest.fixture
+async def session(tidy):
+    """An empty session, closed at the end of the test."""
+    made = Session(Registry())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def workers():
+    """Return a function that lists the workers that run, and what they started."""
+    return _workers
+
+
+def _workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from paragone import (
     Backend,
     Caution,
-    Channel,
     EngineCrashed,
     EngineError,
+    Event,
     Finish,
     Json,
     LoadedModel,
@@ -27,11 +27,14 @@ from paragone import (
     Token,
 )
 from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.listener import LaneListener
 from paragone_workbench.logs import engine_log
 from paragone_workbench.manifest import manifest
 from paragone_workbench.metrics import Meter
+from paragone_workbench.mistakes import as_told, report
 from paragone_workbench.registry import Registry
 from paragone_workbench.run import Prompt, Run
+from paragone_workbench.slot import Slot, ended
 
 __all__ = ["Lane", "LaneListener", "LaneState"]
 
@@ -42,33 +45,11 @@ LaneState: TypeAlias = Literal[
 how the last run ended; `failed` and `crashed` are also how an engine is that could not be opened, or is gone."""
 
 
-class LaneListener:
-    """Is told what happens in a lane, on the event loop, as it happens. Override what is of interest."""
-
-    def state_changed(self, lane: Lane) -> None:
-        """The lane's state or one of its figures is another."""
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        """A prompt was given to the lane; it may have to wait."""
-
-    def run_started(self, lane: Lane, run: Run) -> None:
-        """The engine has been given the prompt; the run's manifest is known."""
-
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """A piece of the answer, or of the thoughts before it."""
-
-    def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """Something the user should know, of the model or of the run."""
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        """The run is over, however it ended; its metrics are known."""
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """The engine could not be opened."""
-
-
 class Lane:
-    """An engine and its transcript. Its methods are called on the event loop; none raises for an engine's sake."""
+    """An engine and its transcript. Its methods are called on the event loop; none raises for an engine's sake.
+
+    What a listener raises goes to the loop's exception handler; the run and the other listeners go on.
+    """
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
@@ -88,9 +69,11 @@ class Lane:
         self.runs: dict[Prompt, Run] = {}
         """The latest run of each prompt that the lane was given."""
         self._registry = registry
-        self._engine: OpenEngine | None = None
+        self._slot = Slot(self._opened, self._open_failed)
         self._sampling: dict[str, Json] = {}
-        self._opening: asyncio.Task[None] | None = None
+        self._load_began = 0.0
+        self._asked: OpenEngine | None = None
+        """The engine, while it has the present run."""
         self._answering: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -99,12 +82,12 @@ class Lane:
     @property
     def is_open(self) -> bool:
         """Whether the engine is there to be asked."""
-        return self._engine is not None
+        return self._slot.engine is not None
 
     @property
     def is_opening(self) -> bool:
-        """Whether the engine is being opened."""
-        return self._opening is not None and not self._opening.done()
+        """Whether the engine is being opened, or will be once the one before it is freed."""
+        return self._slot.is_opening
 
     @property
     def is_busy(self) -> bool:
@@ -124,26 +107,25 @@ class Lane:
 
     def open(self, threads: int | None = None) -> None:
         """Begin to open the engine, unless that is under way or done."""
-        if self._engine is None and not self.is_opening:
-            self.load_fraction = None
-            self.error = None
-            self._set("loading")
-            self._opening = asyncio.create_task(self._open(threads))
+        if not self.is_open and not self.is_opening:
+            self._slot.open(lambda: self._open(threads))
+            if self.run is None:  # otherwise that is told when its engine has ended it
+                self._begin_loading()
 
     async def opened(self) -> bool:
         """Wait until the engine is open; False when it could not be."""
-        while self.is_opening and self._opening is not None:
-            await asyncio.wait([self._opening])
-        return self._engine is not None
+        await self._slot.settled()
+        return self.is_open
 
     async def swap(self, definition: EngineDefinition, threads: int | None = None) -> None:
-        """Go on with another engine; the transcript stays. A run under way is stopped."""
-        await self.close()
+        """Go on with another engine; the transcript stays. A run under way is stopped.
+
+        Returns once the engine before it is freed; `opened` waits for the new one.
+        """
+        freeing = self._free()
         self.definition = definition
-        self.loaded = None
-        self.meter = None
-        self.progress = None
         self.open(threads)
+        await asyncio.shield(freeing)
 
     async def restart(self, threads: int | None = None) -> None:
         """Open the engine anew, whatever it does now."""
@@ -151,55 +133,63 @@ class Lane:
 
     async def close(self) -> None:
         """Free the engine. A run under way is stopped."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.cancel()
-            await asyncio.wait([opening])
-        engine, self._engine = self._engine, None
-        if self.run is not None and self._answering is not None:
-            self._stopping = True
-            if engine is None or self.state not in ("reading", "writing"):
-                self._answering.cancel()
-        if engine is not None:
-            await engine.close()
-        await self.answered()
-        self._set("empty")
+        freeing = self._free()
+        freeing.add_done_callback(lambda _: self._emptied())
+        await asyncio.shield(freeing)
 
-    async def _open(self, threads: int | None) -> None:
-        start = time.monotonic()
+    def _begin_loading(self) -> None:
+        self.loaded = self.load_fraction = self.load_s = None
+        self.error = self.meter = self.progress = None
+        self._set("loading")
+
+    async def _open(self, threads: int | None) -> OpenEngine:
+        self._load_began = time.monotonic()
         definition = self.definition
-        try:
-            backend = self._registry.get(definition.backend)
-            load, self._sampling = split_options(definition, backend)
-            request = OpenRequest(
-                model=definition.model,
-                options=load,
-                python=definition.python,
-                threads=threads,
-                log=str(engine_log(definition.name)),
-            )
-            engine = await backend.open(request, self._on_progress)
-        except ParagoneError as error:
-            self._engine_failed(error)
-        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its lane)
-            self._engine_failed(_mistake(definition, error))
-        else:
-            self._engine = engine
-            self.loaded = engine.loaded
-            self.load_s = time.monotonic() - start
-            self._set("ready")
-            for caution in engine.loaded.cautions:
-                self._caution(caution)
+        backend = self._registry.get(definition.backend)
+        load, self._sampling = split_options(definition, backend)
+        request = OpenRequest(
+            model=definition.model,
+            options=load,
+            python=definition.python,
+            threads=threads,
+            log=str(engine_log(definition.name)),
+        )
+        return await backend.open(request, self._on_progress)
 
     def _on_progress(self, progress: LoadProgress) -> None:
         self.load_fraction = progress.fraction
         self._changed()
 
-    def _engine_failed(self, error: ParagoneError) -> None:
-        self.error = error
-        self._set("crashed" if isinstance(error, EngineCrashed) else "failed")
-        for listener in self.listeners:
-            listener.engine_failed(self, error)
+    def _opened(self, engine: OpenEngine) -> None:
+        self.loaded = engine.loaded
+        self.load_s = time.monotonic() - self._load_began
+        self._set("ready" if self.run is None else "waiting")
+        for caution in engine.loaded.cautions:
+            self._caution(caution)
+
+    def _open_failed(self, error: Exception) -> None:
+        told = self.error = as_told(error, self.definition.backend)
+        self._set("crashed" if isinstance(told, EngineCrashed) else "failed")
+        self._tell(lambda it: it.engine_failed(self, told))
+
+    def _free(self) -> asyncio.Task[None]:
+        """Begin to free the engine, whatever it does now, and return the task that does."""
+        answering = self._answering
+        if self.run is None or answering is None:
+            return self._slot.free()
+        self._stopping = True
+        if self._asked is None:
+            answering.cancel()  # now: the engine that it waits for will not come
+        return self._slot.free(lambda: self._end_run(answering))
+
+    async def _end_run(self, answering: asyncio.Task[None]) -> None:
+        if not answering.done():
+            await self.stop()
+            await ended(answering)
+
+    def _emptied(self) -> None:
+        if not self.is_open and not self.is_opening:
+            self._set("empty")
 
     # Runs
 
@@ -215,21 +205,22 @@ class Lane:
 
         It waits for the engine to be open, then for `turn`; `threads` is asked when it really starts.
         """
+        assert self.run is None  # its caller has seen to it
         run = Run(prompt=prompt, engine=self.definition.name)
         self.run = self.runs[prompt] = run
         self._stopping = False
-        self.meter = None
-        self.progress = None
+        self.error = self.meter = self.progress = None
         if self.state != "loading":
             self._set("waiting")
-        for listener in self.listeners:
-            listener.prompted(self, run)
+        self._tell(lambda it: it.prompted(self, run))
         self._answering = asyncio.create_task(self._answer(run, messages, threads, turn))
+        # Not in the task itself: one that is cancelled before its first step never takes any.
+        self._answering.add_done_callback(lambda answering: self._end(run, answering.cancelled()))
         return run
 
     async def answered(self) -> None:
         """Wait until no run is under way."""
-        while self._answering is not None and not self._answering.done():
+        while self.run is not None and self._answering is not None:
             await asyncio.wait([self._answering])
 
     async def stop(self) -> None:
@@ -237,10 +228,23 @@ class Lane:
         if self.run is None or self._answering is None:
             return
         self._stopping = True
-        if self._engine is not None and self.state in ("reading", "writing"):
-            await self._engine.stop()
-        else:
+        if self._asked is None:
             self._answering.cancel()
+            return
+        try:
+            await self._asked.stop()
+        except Exception as error:  # noqa: BLE001 (the run is ended all the same)
+            report("A backend failed to stop a run.", error)
+            self._answering.cancel()
+
+    def take_up(self, runs: dict[Prompt, Run]) -> None:
+        """Go on with another transcript; the engine stays. Only while the lane is not busy."""
+        assert self.run is None  # its caller has seen to it
+        self.runs = runs
+        self.meter = self.progress = None
+        if self.is_open:
+            self.error = None
+            self._set("ready")
 
     async def _answer(
         self,
@@ -255,74 +259,72 @@ class Lane:
                 return
             async with turn or contextlib.nullcontext():
                 await self._run(run, messages, threads())
-        except asyncio.CancelledError:
-            if not self._stopping:
-                run.state = "interrupted"
-                raise
-            run.state, run.finish = "stopped", "cancelled"
-        finally:
-            self._end(run)
+        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its lane)
+            self._run_failed(run, as_told(error, self.definition.backend))
 
     async def _run(self, run: Run, messages: Sequence[Message], threads: int | None) -> None:
-        engine = self._engine
-        assert engine is not None  # its caller has seen to it
+        engine = self._slot.engine
+        assert engine is not None  # its caller has seen to it, and freeing it cancels who waits
         request = RunRequest(messages=tuple(messages), sampling=self._sampling, threads=threads)
+        run.engine = self.definition.name
         run.manifest = manifest(self.definition, engine.loaded, request)
-        self.meter = Meter(sent=time.monotonic(), load_s=self.load_s)
+        meter = self.meter = Meter(sent=time.monotonic(), load_s=self.load_s)
         self.load_s = None
+        self._asked = engine
         self._set("reading")
-        for listener in self.listeners:
-            listener.run_started(self, run)
+        self._tell(lambda it: it.run_started(self, run))
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:
-                    self.meter.feed(event)
-                    match event:
-                        case Token():
-                            self._take(run, event)
-                        case PromptProgress():
-                            self.progress = event
-                            self._changed()
-                        case Caution():
-                            run.cautions.append(event)
-                            self._caution(event)
-                        case Finish():
-                            run.finish = event.reason
-            run.state = "stopped" if run.finish == "cancelled" else "done"
-        except ParagoneError as error:
-            await self._run_failed(run, error)
-        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its lane)
-            await self._run_failed(run, _mistake(self.definition, error))
+                    meter.feed(event)
+                    self._take(run, event)
+        finally:
+            self._asked = None
+            run.metrics = meter.metrics()
+        if run.finish is None:
+            raise EngineError("The engine ended its answer without saying why.")
+        run.state = "stopped" if run.finish == "cancelled" else "done"
 
-    def _take(self, run: Run, token: Token) -> None:
-        if self.state != "writing":
-            self._set("writing")
-        if token.text:
-            run.add(token.channel, token.text)
-            for listener in self.listeners:
-                listener.text_came(self, run, token.channel, token.text)
-        self._changed()
+    def _take(self, run: Run, event: Event) -> None:
+        match event:
+            case Token(text=text, channel=channel):
+                if self.state != "writing":
+                    self._set("writing")
+                if text:
+                    run.add(channel, text)
+                    self._tell(lambda it: it.text_came(self, run, channel, text))
+                self._changed()
+            case PromptProgress():
+                self.progress = event
+                self._changed()
+            case Caution():
+                run.cautions.append(event)
+                self._caution(event)
+            case Finish():
+                run.finish = event.reason
 
-    async def _run_failed(self, run: Run, error: ParagoneError) -> None:
-        if self._stopping and self._engine is None:  # closed or swapped in mid-answer
+    def _run_failed(self, run: Run, error: ParagoneError) -> None:
+        if self._stopping and not self.is_open:  # closed or swapped in mid-answer
             run.state, run.finish = "stopped", "cancelled"
             return
         run.state, run.error, self.error = "failed", error, error
-        if isinstance(error, EngineCrashed) and self._engine is not None:
-            engine, self._engine = self._engine, None
-            await engine.close()
+        if isinstance(error, EngineCrashed):
+            self._slot.free()
 
-    def _end(self, run: Run) -> None:
-        if self.meter is not None:
-            run.metrics = self.meter.metrics()
+    def _end(self, run: Run, cancelled: bool) -> None:
+        if cancelled and self._stopping:
+            run.state, run.finish = "stopped", "cancelled"
+        elif cancelled:  # by the end of the event loop
+            run.state = "interrupted"
         self.run = None
-        if self._engine is not None:
+        if self.is_open:
             state: LaneState = "failed" if run.state == "failed" else "stopped"
             self._set("done" if run.state == "done" else state)
         elif isinstance(run.error, EngineCrashed):
             self._set("crashed")
-        for listener in self.listeners:
-            listener.run_ended(self, run)
+        self._tell(lambda it: it.run_ended(self, run))
+        if self.is_opening and self.state != "loading":  # of the next engine
+            self._begin_loading()
 
     # Telling
 
@@ -331,20 +333,14 @@ class Lane:
         self._changed()
 
     def _changed(self) -> None:
-        for listener in self.listeners:
-            listener.state_changed(self)
+        self._tell(lambda it: it.state_changed(self))
 
     def _caution(self, caution: Caution) -> None:
-        for listener in self.listeners:
-            listener.cautioned(self, caution)
+        self._tell(lambda it: it.cautioned(self, caution))
 
-
-def _mistake(definition: EngineDefinition, error: Exception) -> EngineError:
-    """Return what to say of an error that the backend should have caught."""
-    said = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0][:300]
-    wrapped = EngineError(
-        f"The backend {definition.backend} made a mistake ({said}).",
-        hint="Tell its author; the other lanes are not affected.",
-    )
-    wrapped.__cause__ = error
-    return wrapped
+    def _tell(self, what: Callable[[LaneListener], None]) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                what(listener)
+            except Exception as error:  # noqa: BLE001 (its mistake costs neither the run nor the others)
+                report("A lane's listener failed.", error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from paragone import Channel
+from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.lane import Lane, LaneListener
 from paragone_workbench.run import Prompt, Run
-from paragone_workbench.store import EndState, Store, StoreError
+from paragone_workbench.store import EndState, SavedConversation, SavedLane, Store, StoreError
 
 __all__ = ["Recording"]
 
@@ -17,15 +18,17 @@ EVERY = 0.5
 
 
 class Recording(LaneListener):
-    """One conversation as the store has it. A store that fails is told of once; the screen goes on without."""
+    """One conversation as the store has it.
 
-    def __init__(
-        self, store: Store, on_problem: Callable[[StoreError], None], *, conversation: int | None = None
-    ) -> None:
-        self.conversation = conversation
+    A store that fails is told of once; the session goes on without, and the next prompt tries it again.
+    """
+
+    def __init__(self, store: Store, on_problem: Callable[[StoreError], None]) -> None:
+        self.conversation: int | None = None
         """The conversation's id, once it has a prompt."""
-        self.lane_ids: dict[Lane, int] = {}
-        self.last_prompt: int | None = None
+        self._lanes: dict[Lane, int] = {}
+        self._position = 0
+        self._last_prompt: int | None = None
         self._store = store
         self._on_problem = on_problem
         self._failed = False
@@ -33,39 +36,57 @@ class Recording(LaneListener):
         self._pending: dict[Run, dict[Channel, list[str]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @classmethod
+    def resumed(
+        cls,
+        store: Store,
+        on_problem: Callable[[StoreError], None],
+        saved: SavedConversation,
+        lanes: Mapping[Lane, SavedLane],
+    ) -> Recording:
+        """Return the recording that goes on with a saved conversation, in the lanes that took up its own."""
+        recording = cls(store, on_problem)
+        recording.conversation = saved.id
+        recording._lanes.update((lane, saved_lane.id) for lane, saved_lane in lanes.items())
+        recording._position = max((lane.position + 1 for lane in saved.lanes), default=0)
+        recording._last_prompt = saved.prompts[-1].id if saved.prompts else None
+        return recording
+
     def add_prompt(self, prompt: Prompt, system: str) -> None:
         """Save a prompt; the first begins the conversation."""
-        if self._failed:
-            return
         try:
             if self.conversation is None:
                 self.conversation = self._store.new_conversation(system=system)
-            self.last_prompt = prompt.saved = self._store.add_prompt(
-                self.conversation, prompt.text, parent_id=self.last_prompt
+            self._last_prompt = prompt.saved = self._store.add_prompt(
+                self.conversation, prompt.text, parent_id=self._last_prompt
             )
+            self._failed = False
         except StoreError as error:
             self._fail(error)
 
-    def place(self, lane: Lane, position: int) -> None:
-        """Save that a lane is there, once there is a conversation."""
-        if self._failed or self.conversation is None or lane in self.lane_ids:
+    def place(self, lane: Lane) -> None:
+        """Save that a lane is there, to the right of the others, once there is a conversation."""
+        if self._failed or self.conversation is None or lane in self._lanes:
             return
         try:
-            self.lane_ids[lane] = self._store.add_lane(self.conversation, lane.definition, position=position)
+            self._lanes[lane] = self._store.add_lane(
+                self.conversation, lane.definition, position=self._position
+            )
+            self._position += 1
         except StoreError as error:
             self._fail(error)
 
-    def swapped(self, lane: Lane) -> None:
+    def swapped(self, lane: Lane, definition: EngineDefinition) -> None:
         """Save that a lane has another engine."""
-        if not self._failed and lane in self.lane_ids:
+        if not self._failed and lane in self._lanes:
             try:
-                self._store.set_lane_engine(self.lane_ids[lane], lane.definition)
+                self._store.set_lane_engine(self._lanes[lane], definition)
             except StoreError as error:
                 self._fail(error)
 
     def closed(self, lane: Lane) -> None:
         """Save that a lane was closed."""
-        lane_id = self.lane_ids.pop(lane, None)
+        lane_id = self._lanes.pop(lane, None)
         if not self._failed and lane_id is not None:
             try:
                 self._store.close_lane(lane_id)
@@ -74,7 +95,7 @@ class Recording(LaneListener):
 
     def run_started(self, lane: Lane, run: Run) -> None:
         """Begin to save a run."""
-        lane_id = self.lane_ids.get(lane)
+        lane_id = self._lanes.get(lane)
         if self._failed or lane_id is None or run.prompt.saved is None:
             return
         try:
@@ -86,7 +107,7 @@ class Recording(LaneListener):
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Save text, with what else comes in the next half second."""
-        if run not in self._runs:
+        if self._failed or run not in self._runs:
             return
         self._pending.setdefault(run, {"answer": [], "thinking": []})[channel].append(text)
         if self._timer is None:
@@ -128,5 +149,6 @@ class Recording(LaneListener):
                 self._fail(error)
 
     def _fail(self, error: StoreError) -> None:
-        self._failed = True
-        self._on_problem(error)
+        if not self._failed:
+            self._failed = True
+            self._on_problem(error)

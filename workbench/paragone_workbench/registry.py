@@ -31,7 +31,7 @@ class Registry:
             if problem.plugin == name:
                 raise InputError(
                     f"The plugin {problem.plugin} of {problem.package or 'an unknown package'} cannot be "
-                    f"used: {problem.reason}.",
+                    f"used: {problem.reason.rstrip('.')}.",
                     hint="Repair it or remove it; the other backends are not affected.",
                 )
         hint = nearest(name, self._found) if self._found else "No plugin brings one."

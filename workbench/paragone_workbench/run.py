@@ -59,11 +59,11 @@ class Run:
 
     @classmethod
     def restored(cls, prompt: Prompt, saved: SavedRun) -> Run:
-        """Return a run as the store has it."""
+        """Return a run as the store has it. One that another copy of the program still runs ends here."""
         run = cls(
             prompt=prompt,
             engine=saved.engine,
-            state=saved.state,
+            state="interrupted" if saved.state == "running" else saved.state,
             finish=saved.finish,
             error=ParagoneError(saved.error) if saved.error else None,
             metrics=saved.metrics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from paragone import InputError, Message
@@ -48,6 +48,7 @@ class Session:
         self._store: Store | None = None
         self._recording: Recording | None = None
         self._turn = asyncio.Lock()
+        self._leaving: set[Lane] = set()
 
     # Lanes
 
@@ -63,9 +64,9 @@ class Session:
         return lane
 
     def open_engines(self) -> None:
-        """Begin to open every engine that is not open."""
+        """Begin to open every engine that was not opened yet. Those that failed are for `restart`."""
         for lane in self.lanes:
-            if not lane.is_open:
+            if lane.state == "empty":
                 lane.open(self._share(self.lanes))
 
     async def restart(self, lane: Lane) -> None:
@@ -74,20 +75,27 @@ class Session:
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Give a lane another engine; it goes on with the conversation."""
-        await lane.swap(definition, self._share(self.lanes))
         if self._recording is not None:
-            self._recording.swapped(lane)
+            self._recording.swapped(lane, definition)
+        await lane.swap(definition, self._share(self.lanes))
 
     async def close_lane(self, lane: Lane) -> None:
         """Close a lane and free its engine."""
-        self.lanes.remove(lane)
+        if lane in self.lanes:
+            self.lanes.remove(lane)
         if self._recording is not None:
             self._recording.closed(lane)
-        await lane.close()
+        await self._let_go([lane])
 
     async def close(self) -> None:
         """Free every engine. What is being answered is kept as far as it came."""
-        await asyncio.gather(*(lane.close() for lane in self.lanes))
+        await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
+
+    async def _let_go(self, lanes: Sequence[Lane]) -> None:
+        """Free the engines of lanes that are no longer there."""
+        self._leaving.update(lanes)
+        await asyncio.gather(*(lane.close() for lane in lanes))
+        self._leaving.difference_update(lanes)
 
     # Prompts
 
@@ -101,6 +109,7 @@ class Session:
 
         A lane whose engine is gone is not asked; one whose engine is being opened answers once it is.
         """
+        assert not self.is_busy  # its caller has seen to it
         prompt = Prompt(text=text)
         self.prompts.append(prompt)
         if self._recording is not None:
@@ -167,7 +176,7 @@ class Session:
         self.prompts.clear()
         self.system = self._new_system
         for lane in self.lanes:
-            lane.runs.clear()
+            lane.take_up({})
         if self._store is not None:
             self._stop_recording()
             self._start_recording(Recording(self._store, self._on_problem))
@@ -189,19 +198,16 @@ class Session:
             else:
                 spare.remove(lane)
             lanes[lane] = saved_lane
-        await asyncio.gather(*(lane.close() for lane in spare))
+        self._stop_recording()
         self.system = saved.system
         by_id = {prompt.id: Prompt(text=prompt.text, saved=prompt.id) for prompt in saved.prompts}
         self.prompts[:] = by_id.values()
+        self.lanes[:] = lanes
         for lane, saved_lane in lanes.items():
             turns = ((by_id[turn.prompt.id], turn.run) for turn in saved_lane.turns)
-            lane.runs = {prompt: Run.restored(prompt, run) for prompt, run in turns if run is not None}
-        self._stop_recording()
-        self.lanes[:] = lanes
-        recording = Recording(self._store, self._on_problem, conversation=conversation_id)
-        recording.last_prompt = saved.prompts[-1].id if saved.prompts else None
-        recording.lane_ids.update((lane, saved_lane.id) for lane, saved_lane in lanes.items())
-        self._start_recording(recording)
+            lane.take_up({prompt: Run.restored(prompt, run) for prompt, run in turns if run is not None})
+        self._start_recording(Recording.resumed(self._store, self._on_problem, saved, lanes))
+        await self._let_go(spare)
 
     def _start_recording(self, recording: Recording) -> None:
         self._recording = recording
@@ -217,5 +223,5 @@ class Session:
 
     def _place_lanes(self) -> None:
         if self._recording is not None:
-            for position, lane in enumerate(self.lanes):
-                self._recording.place(lane, position)
+            for lane in self.lanes:
+                self._recording.place(lane)

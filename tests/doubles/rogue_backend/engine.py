@@ -30,7 +30,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide",
+    "wide", "threads",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -73,7 +73,14 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 tokens=prompt,
                 context=self.context,
             )
+        steps = round(sampling.prefill_s * 20)
+        for step in range(steps):
+            if cancelled:
+                break
+            yield PromptProgress(done=prompt * step // steps, total=prompt, time=time.monotonic())
+            time.sleep(1 / 20)
         yield PromptProgress(done=prompt, total=prompt, time=time.monotonic())
+        self.threads = request.threads
         first = time.monotonic()
         done = 0
         reason = "stop"
@@ -102,6 +109,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             return ESCAPES + " "
         if self.model == "wide":
             return f"語{number}😀 "
+        if self.model == "threads":  # how many it may use
+            return f"{self.threads} "
         return f"word{number} "
 
     def misbehave(self, cancelled: Cancelled) -> None:

@@ -15,4 +15,5 @@ class RogueLoad(Options):
 class RogueSampling(Options):
     max_tokens: int = option(20, "Words to answer with.", minimum=0)
     rate: float = option(1000.0, "Words per second.", minimum=0.001)
+    prefill_s: float = option(0.0, "Seconds that reading the prompt takes.", minimum=0)
     at: int = option(5, "Word before which the failure strikes.", minimum=0)

@@ -14,7 +14,7 @@ class RogueBackend(NativeBackend):
     title = "Rogue"
     load_options = RogueLoad
     sampling = RogueSampling
-    capabilities = Capabilities(count=True)
+    capabilities = Capabilities(count=True, local=True)
     engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
