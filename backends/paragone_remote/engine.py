@@ -13,6 +13,7 @@ import httpx
 
 from paragone import (
     Caution,
+    EngineError,
     Event,
     Finish,
     LoadedModel,
@@ -59,6 +60,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt. A server that is busy or just restarting is asked again, until a token came."""
         sampling = build(self._kind, request.sampling, owner=self._model)
+        if self._http.is_closed:
+            raise EngineError("This engine is closed.", hint="Open it again.")
         options = self._endpoint.options
         wait = self._wait = Wait()
         begun = False

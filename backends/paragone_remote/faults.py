@@ -32,7 +32,7 @@ _NO_MODEL = re.compile(r"model", re.IGNORECASE)
 
 
 class CutOff(Exception):
-    """The answer's stream ended without its end."""
+    """The answer's stream ended without its end; the message is a hint why, where there is one."""
 
 
 class GaveUp(Exception):
@@ -76,11 +76,8 @@ def explain(
         case Garbled():
             return Fault(error=_garbled(error, endpoint))
         case CutOff():
-            return Fault(
-                error=EngineError(
-                    f"{_at(endpoint)} ended the answer before it was done.", hint=_STANDS if begun else ""
-                )
-            )
+            sentence = f"{_at(endpoint)} ended the answer before it was done."
+            return Fault(error=EngineError(sentence, hint=str(error) or (_STANDS if begun else "")))
         case httpx.ConnectTimeout():
             seconds = endpoint.options.connect_timeout
             sentence = f"{endpoint.origin} took no connection within {seconds:g} seconds."

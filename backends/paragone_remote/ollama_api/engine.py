@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -23,7 +24,9 @@ from paragone import (
 )
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
+from paragone_remote.faults import FAULTS
 from paragone_remote.ollama_api.client import OllamaClient
+from paragone_remote.ollama_api.naming import find_running
 from paragone_remote.ollama_api.options import OllamaSampling
 from paragone_remote.pieces import Scored, tokens_of
 from paragone_remote.truncation import TruncationAlarm
@@ -32,7 +35,10 @@ from paragone_remote.waiting import Wait
 __all__ = ["OllamaEngine"]
 
 _UNLOAD_PATIENCE = 5.0
-"""Seconds that a server has to take note that a model is no longer wanted."""
+"""Seconds that a server has to unload a model."""
+
+_LOOK_S = 0.1
+"""Seconds from one look at what is loaded to the next."""
 
 _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that are worth a word; a look at the loaded model takes 0.02."""
@@ -88,13 +94,15 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         if self._unload:
             self._unload = False
             # Whatever comes of it, the engine is closed: the server unloads the model in its own time.
-            with contextlib.suppress(Exception):
-                await self._ask_to_unload()
+            with contextlib.suppress(*FAULTS):
+                await Wait().within(_UNLOAD_PATIENCE, self._have_unloaded())
         await super().close()
 
-    async def _ask_to_unload(self) -> None:
-        body: dict[str, Json] = {"model": self._model, "messages": [], "keep_alive": 0}
-        await Wait().within(_UNLOAD_PATIENCE, self._client.chat_once(body))
+    async def _have_unloaded(self) -> None:
+        """Have the model unloaded, and wait until it is: its memory is wanted for the next."""
+        await self._client.chat_once({"model": self._model, "messages": [], "keep_alive": 0})
+        while find_running(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (a server tells only when asked)
+            await asyncio.sleep(_LOOK_S)
 
     def _cautions(self, request: RunRequest, part: ollama.ChatResponse) -> Iterator[Caution]:
         caution = self._alarm.check(request.messages, part.prompt_eval_count, part.eval_count)

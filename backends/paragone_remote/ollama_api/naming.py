@@ -6,12 +6,18 @@ import ollama
 
 from paragone_remote.text import plain
 
-__all__ = ["DEFAULT_URL", "architecture", "full_name", "trained_context"]
+__all__ = ["DEFAULT_URL", "architecture", "find_running", "trained_context"]
 
 DEFAULT_URL = "http://127.0.0.1:11434"
 
 
-def full_name(model: str) -> str:
+def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
+    """Return a model's entry among those that are loaded."""
+    wanted = _full(model)
+    return next((entry for entry in running.models if _full(entry.model or "") == wanted), None)
+
+
+def _full(model: str) -> str:
     """Return a model's name with its tag, by which the server lists it."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 

@@ -22,7 +22,7 @@ from paragone_remote.asking import ask, connected
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, full_name, trained_context
+from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.text import plain
 
@@ -50,9 +50,9 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         load = client.chat_once({**base, "messages": []})
         await ask(endpoint, load, model=request.model, seconds=options.load_timeout)
         on_progress(LoadProgress(fraction=1.0))
-        running = _find(await ask(endpoint, client.running()), request.model)
+        running = find_running(await ask(endpoint, client.running()), request.model)
         loaded = _loaded(request.model, endpoint, version, details, running, context, options)
-        ours = _find(before, request.model) is None and options.keep_alive is None
+        ours = find_running(before, request.model) is None and options.keep_alive is None
         return OllamaEngine(endpoint, http, loaded, model=request.model, base=base, unload=ours)
 
 
@@ -103,11 +103,6 @@ def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, Jso
         number = options.keep_alive.lstrip("-").isdecimal()
         base["keep_alive"] = int(options.keep_alive) if number else options.keep_alive
     return base
-
-
-def _find(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
-    wanted = full_name(model)
-    return next((entry for entry in running.models if full_name(entry.model or "") == wanted), None)
 
 
 def _loaded(

@@ -34,6 +34,11 @@ from paragone_remote.truncation import TruncationAlarm
 
 __all__ = ["OpenAIEngine"]
 
+_INTERRUPTS = (
+    "It drops an answer for the next request, unless it was started with --interrupt_requests false; "
+    "then lanes on it answer one after the other."
+)
+
 
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
     """A model at an OpenAI-compatible server."""
@@ -99,7 +104,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             # A server that fails before its first token may have promised a stream by then.
             await self._client.why("/completions" if self._raw else "/chat/completions", body)
         if state.reason is None:
-            raise CutOff
+            raise CutOff(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
             yield caution
         reason: FinishReason = "length" if state.reason == "length" else "stop"

@@ -61,8 +61,8 @@ def llama_cpp_server(smollm2, tmp_path_factory):
     """Give the URL and the log of a real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2.
 
     By hand: `python -m llama_cpp.server --model SmolLM2-135M-Instruct.Q4_1.gguf --model_alias smollm2
-    --n_ctx 1024 --n_threads 1 --n_batch 128 --logits_all true`. It keeps all logits, since it gives
-    log-probabilities only then.
+    --n_ctx 1024 --n_threads 1 --n_batch 128 --logits_all true --interrupt_requests false`. It keeps
+    all logits, since it gives log-probabilities only then, and lets an answer end before the next.
     """
     pytest.importorskip("llama_cpp.server.app", reason="llama-cpp-python[server] is not installed")
     port = free_port()
@@ -70,6 +70,7 @@ def llama_cpp_server(smollm2, tmp_path_factory):
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(smollm2), "--model_alias", "smollm2"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", "--n_batch", "128"]
     command += ["--n_threads", "1", "--n_threads_batch", "1", "--logits_all", "true"]
+    command += ["--interrupt_requests", "false"]
     url = f"http://127.0.0.1:{port}"
     with serving(command, f"{url}/v1/models", env=dict(os.environ), log=folder / "log"):
         yield url, folder / "log"

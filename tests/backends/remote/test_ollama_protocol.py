@@ -1,0 +1,287 @@
+"""Ollama's protocol, with a double in place of servers and models that cannot run here."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from hostile_server import OLLAMA, HostileServer
+
+from paragone import Caution, InputError, Message, OpenRequest, Token
+from paragone_remote.ollama_api.backend import OllamaBackend
+
+
+@pytest.fixture
+def protocol():
+    return OLLAMA
+
+
+@pytest_asyncio.fixture
+async def server(protocol):
+    server = HostileServer(protocol)
+    server.on_chat = lambda exchange: exchange.answer("Hello.")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def cautions(events):
+    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
+
+
+async def test_what_is_asked(server, open_lane):
+    lane = await open_lane(server, num_gpu=3, keep_alive="-1")
+    messages = [
+        Message(role="system", text="Be brief."),
+        Message(role="assistant", text="Yes.", thinking="Hm."),
+        Message(role="user", text="Why?"),
+    ]
+    await lane.ask(messages, logprobs=30, max_tokens=7, temperature=0.5, top_k=3, stop=["x"], thinking=False)
+    assert server.chats[0].body == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "assistant", "content": "Yes.", "thinking": "Hm."},
+            {"role": "user", "content": "Why?"},
+        ],
+        "options": {
+            "num_ctx": 4096,
+            "num_gpu": 3,
+            "num_predict": 7,
+            "temperature": 0.5,
+            "top_k": 3,
+            "stop": ["x"],
+        },
+        "think": False,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "truncate": False,
+        "shift": False,
+        "keep_alive": -1,
+        "stream": True,
+    }
+
+
+async def test_every_request_tells_the_context(server, open_lane):
+    await (await open_lane(server)).ask()
+    bodies = [request.body for request in server.requests if request.path == "/api/chat"]
+    assert len(bodies) == 2  # one to load, one to answer
+    assert all(body["options"]["num_ctx"] == 4096 for body in bodies)
+    assert all(body["truncate"] is False and body["shift"] is False for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "trained", "wanted", "code"),
+    [
+        ("", 2048, 2048, None),
+        ("", 131072, 8192, "context-reduced"),
+        ('stop "x"\nnum_ctx   6000', 131072, 6000, "context-reduced"),
+        ("", None, 8192, None),
+    ],
+)
+async def test_the_context_when_none_is_set(server, parameters, trained, wanted, code):
+    info = {"general.architecture": "llama"} | ({"llama.context_length": trained} if trained else {})
+    server.replies["/api/show"] = {"model_info": info, "parameters": parameters}
+    request = OpenRequest(model="m", options={"url": server.url})
+    engine = await OllamaBackend().open(request, lambda progress: None)
+    await engine.close()
+    assert engine.loaded.context == wanted
+    assert [caution.code for caution in engine.loaded.cautions] == ([code] if code else [])
+
+
+async def test_the_context_that_the_server_really_gave(server, open_lane):
+    server.replies["/api/ps"] = {
+        "models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**30, "context_length": 2048}]
+    }
+    lane = await open_lane(server)
+    assert lane.engine.loaded.context == 2048
+    assert [caution.code for caution in lane.engine.loaded.cautions] == ["context-reduced"]
+    assert lane.engine.loaded.facts["in VRAM"] == "1.0 GiB, 50%"
+
+
+async def test_a_model_without_a_template(server, open_lane):
+    server.replies["/api/show"] = {"model_info": {}, "template": "{{ .Prompt }}"}
+    lane = await open_lane(server)
+    assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
+
+
+async def test_a_model_for_embeddings(server):
+    server.replies["/api/show"] = {"model_info": {}, "capabilities": ["embedding"]}
+    request = OpenRequest(model="m", options={"url": server.url})
+    with pytest.raises(InputError) as caught:
+        await OllamaBackend().open(request, lambda progress: None)
+    assert caught.value.sentence == "m answers no prompts: it can do embedding."
+
+
+async def test_thinking_has_its_own_channel(server, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.piece("", thinking="Let me"))
+        await exchange.send(exchange.protocol.piece("", thinking=" see."))
+        await exchange.say("Four.")
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(thinking=True, effort="high")
+    assert error is None
+    assert text(events, "thinking") == "Let me see."
+    assert text(events) == "Four."
+    assert server.chats[0].body["think"] == "high"
+
+
+def entry(token, logprob=-1.0):
+    top = [{"token": "other", "logprob": -3.0}, {"token": token, "logprob": logprob}]
+    return {"token": token, "logprob": logprob, "top_logprobs": top}
+
+
+async def test_log_probabilities_that_do_not_line_up(server, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        data = {"message": {"role": "assistant", "content": "two words"}, "done": False}
+        await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("two"), entry(" words")]}))
+        data["message"]["content"] = "é!"
+        await exchange.send(
+            exchange.protocol.line({**data, "logprobs": [entry("\ufffd"), entry("\ufffd"), entry("!")]})
+        )
+        data["message"]["content"] = ""
+        await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("<end>")]}))
+        await exchange.send(exchange.protocol.end(written=6))
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(logprobs=1)
+    assert error is None
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [token.text for token in tokens] == ["two", " words", "", "", "é!", ""]
+    assert all(token.logprob == -1.0 for token in tokens)
+    assert [[other.text for other in token.top] for token in tokens][:2] == [["two"], [" words"]]
+
+
+async def test_a_server_without_log_probabilities(server, open_lane):
+    events, _ = await (await open_lane(server)).ask(logprobs=0)
+    assert cautions(events) == {
+        "no-logprobs": "The server gave no log-probabilities; Ollama does from version 0.12.11 on."
+    }
+
+
+async def test_a_prompt_that_was_cut(server, open_lane):
+    """Servers before 0.12.4 do not know `truncate`, and read what is left."""
+    server.replies["/api/version"] = {"version": "0.11.4"}
+    lane = await open_lane(server)
+    assert [caution.code for caution in lane.engine.loaded.cautions] == ["may-truncate"]
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
+    events, _ = await lane.ask("A word of it. " * 100)
+    assert "at least 233 tokens were sent and it read 12" in cautions(events)["truncated"]
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=4096)
+    events, _ = await lane.ask("A word of it. " * 1000)
+    assert "fills the context of 4,096 tokens" in cautions(events)["truncated"]
+
+
+async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane):
+    lane = await open_lane(server)
+    first = Message(role="user", text="How are you?")
+    server.on_chat = lambda exchange: exchange.answer("Fine.", read=900)
+    events, _ = await lane.ask([first])
+    assert cautions(events) == {}
+    server.on_chat = lambda exchange: exchange.answer("Fine.", read=850)
+    events, _ = await lane.ask([first, Message(role="assistant", text="Fine."), first])
+    assert "at least 900 tokens were sent and it read 850" in cautions(events)["truncated"]
+
+
+async def test_no_alarm_for_what_is_only_long(server, open_lane):
+    """Blank lines, rules and tables are few tokens however long they are."""
+    lane = await open_lane(server)
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=40)
+    events, _ = await lane.ask("Look:" + " " * 3000 + "\n" * 500 + "=" * 2000 + "." * 300)
+    assert cautions(events) == {}
+
+
+async def test_a_context_that_was_shifted(server, open_lane):
+    lane = await open_lane(server)
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=4000, written=500)
+    events, _ = await lane.ask("Hello?")
+    assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
+
+
+async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
+    async def chat(exchange):
+        await exchange.begin()
+        done = {"message": {"role": "assistant", "content": "Hi."}, "done": True, "load_duration": 7 * 10**9}
+        await exchange.send(exchange.protocol.line(done))
+
+    server.on_chat = chat
+    events, _ = await (await open_lane(server)).ask()
+    assert cautions(events)["reloaded"].startswith("The server loaded the model first: 7.0 s")
+
+
+async def test_a_cold_run_is_not_promised(server, open_lane):
+    events, _ = await (await open_lane(server)).ask(cold=True)
+    assert list(cautions(events)) == ["not-cold"]
+
+
+async def test_a_download(server):
+    async def pull(exchange):
+        assert exchange.request.body["model"] == "tiny"
+        await exchange.begin()
+        for line in (
+            {"status": "pulling manifest"},
+            {"status": "pulling aa", "digest": "aa", "total": 100},
+            {"status": "pulling aa", "digest": "aa", "total": 100, "completed": 60},
+            {"status": "pulling bb\x1b[2J", "digest": "bb", "total": 50, "completed": 50},
+            {"status": "success"},
+        ):
+            await exchange.send(exchange.protocol.line(line))
+
+    server.replies["/api/pull"] = pull
+    told = [progress async for progress in OllamaBackend().pull("tiny", {"url": server.url})]
+    assert [(progress.done, progress.total) for progress in told] == [
+        (0, None),
+        (0, 100),
+        (60, 100),
+        (110, 150),
+        (110, 150),
+    ]
+    assert told[-1].status == "success"
+    assert told[3].status.isprintable()
+
+
+async def test_a_download_that_is_given_up(server):
+    closed = asyncio.Event()
+
+    async def pull(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.line({"status": "pulling", "digest": "aa", "total": 100}))
+        await exchange.gone()
+        closed.set()
+
+    server.replies["/api/pull"] = pull
+    stream = OllamaBackend().pull("tiny", {"url": server.url})
+    await anext(stream)
+    await stream.aclose()
+    async with asyncio.timeout(5):
+        await closed.wait()
+
+
+async def test_a_report_of_a_server(server):
+    server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
+    report = await OllamaBackend().endpoint({"url": server.url})
+    assert report.address == server.url
+    assert report.probe.facts == {
+        "server": "Ollama 0.13.5",
+        "models": "1",
+        "loaded": "m:latest (2.0 GiB, 100% in VRAM)",
+    }
+    (model,) = report.models
+    assert (model.model, model.size, model.quantization, model.context) == ("m:latest", 9, "Q4_1", 4096)
+
+
+async def test_a_report_of_no_server(server):
+    await server.stop()
+    report = await OllamaBackend().endpoint({"url": server.url})
+    assert not report.probe.usable
+    assert report.probe.reason == f"Nothing answers at {server.url}: the connection was refused."
+    assert report.models == ()
+
+
+async def test_a_url_of_something_else(server):
+    server.replies["/api/version"] = {"name": "a printer"}
+    report = await OllamaBackend().endpoint({"url": server.url})
+    assert report.probe.reason == f"The server at {server.url} sent something that Ollama would not send."

@@ -1,0 +1,308 @@
+"""What OpenAI-compatible servers do differently, with doubles in place of those that cannot run here."""
+
+import pytest
+import pytest_asyncio
+from hostile_server import OPENAI, HostileServer
+
+from paragone import Caution, InputError, Message, OpenRequest, PromptProgress, Token
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+
+@pytest.fixture
+def protocol():
+    return OPENAI
+
+
+@pytest_asyncio.fixture
+async def server(protocol):
+    server = HostileServer(protocol)
+    server.on_chat = lambda exchange: exchange.answer("Hello.")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def cautions(events):
+    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
+
+
+LLAMA_SERVER = {
+    "total_slots": 4,
+    "build_info": "b6000-abc",
+    "chat_template": "{{ messages }}",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+
+
+async def test_only_what_was_set_is_sent(server, open_lane):
+    await (await open_lane(server)).ask(temperature=0.5)
+    assert server.chats[0].body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hello?"}],
+        "temperature": 0.5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def test_what_is_sent_when_all_is_set(server, open_lane):
+    sampling = {
+        "max_tokens": 5,
+        "top_p": 0.9,
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.2,
+        "seed": 3,
+        "stop": ["x"],
+        "top_k": 4,
+        "min_p": 0.1,
+        "repeat_penalty": 1.1,
+        "thinking": False,
+        "effort": "low",
+    }
+    await (await open_lane(server)).ask(logprobs=2, **sampling)
+    body = server.chats[0].body
+    assert body["chat_template_kwargs"] == {"enable_thinking": sampling.pop("thinking")}
+    assert body["reasoning_effort"] == sampling.pop("effort")
+    assert {name: body[name] for name in sampling} == sampling
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
+
+
+@pytest.mark.parametrize("url", ["{}", "{}/", "{}/v1", "{}/v1/"])
+async def test_urls_with_and_without_the_version(server, url):
+    request = OpenRequest(model="m", options={"url": url.format(server.url)})
+    engine = await OpenAIBackend().open(request, lambda progress: None)
+    await engine.close()
+    assert engine.loaded.facts["url"] == f"{server.url}/v1"
+
+
+async def test_a_server_must_be_named():
+    with pytest.raises(InputError) as caught:
+        await OpenAIBackend().open(OpenRequest(model="m"), lambda progress: None)
+    assert caught.value.sentence == "It is not said where the server is."
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_reasoning_in_either_field(server, open_lane, text, name):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.piece(None, **{name: "Let me see."}))
+        await exchange.say("Four.")
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert text(events, "thinking") == "Let me see."
+    assert text(events) == "Four."
+
+
+REFUSALS = [
+    (400, {"error": {"message": "Unrecognized request argument supplied: min_p"}}),
+    (422, {"detail": [{"loc": ["body", "min_p"], "msg": "Extra inputs are not permitted"}]}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSALS)
+async def test_a_sampler_that_is_refused_is_left_out_from_then_on(server, open_lane, text, status, body):
+    async def chat(exchange):
+        if "min_p" in exchange.request.body:
+            await exchange.refuse(status, body)
+        else:
+            await exchange.answer("Hello.")
+
+    server.on_chat = chat
+    lane = await open_lane(server)
+    for requests in (2, 3):  # refused once; the second run asks but once
+        events, error = await lane.ask(min_p=0.1, top_k=5)
+        assert error is None
+        assert text(events) == "Hello."
+        where = f"The server at {server.url}"
+        assert cautions(events) == {"option-refused": f"{where} does not take min_p; it was left out."}
+        assert len(server.chats) == requests
+    assert server.chats[-1].body["top_k"] == 5
+    other = await open_lane(server)  # another engine at the same endpoint knows it too
+    await other.ask(min_p=0.1)
+    assert len(server.chats) == 4
+
+
+async def test_a_refusal_of_something_else_is_no_lesson(server, open_lane):
+    server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
+    _, error = await (await open_lane(server)).ask(min_p=0.1)
+    assert "does not take the request (400): no such role." in error.sentence
+    assert len(server.chats) == 1
+
+
+async def test_log_probabilities_that_are_refused(server, open_lane, text):
+    """llama-cpp-python's server promises a stream and breaks it off; asked without one, it says why."""
+
+    async def chat(exchange):
+        body = exchange.request.body
+        if "logprobs" not in body:
+            await exchange.answer("Hello.")
+        elif body.get("stream"):
+            await exchange.begin()
+        else:
+            message = "logprobs is not supported for models created with logits_all=False"
+            await exchange.refuse(500, {"error": {"message": message}})
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(logprobs=1)
+    assert error is None
+    assert text(events) == "Hello."
+    assert list(cautions(events)) == ["no-logprobs"]
+
+
+async def test_log_probabilities_that_do_not_come(server, open_lane):
+    events, _ = await (await open_lane(server)).ask(logprobs=1)
+    assert list(cautions(events)) == ["no-logprobs"]
+
+
+async def test_usage_that_is_refused(server, open_lane):
+    async def chat(exchange):
+        if "stream_options" in exchange.request.body:
+            await exchange.refuse(400, {"error": "unknown field stream_options"})
+        else:
+            await exchange.answer("Hello.")
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert cautions(events) == {}  # the figures are missing, and no option of the user's is
+
+
+async def test_a_prompt_that_was_cut(server, open_lane):
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
+    events, _ = await (await open_lane(server)).ask("A word of it. " * 100)
+    assert "at least 233 tokens were sent and it read 12" in cautions(events)["truncated"]
+
+
+async def test_llama_servers_own_times_and_progress(server, open_lane):
+    server.replies["/props"] = LLAMA_SERVER
+
+    async def chat(exchange):
+        await exchange.begin()
+        progress = {"total": 50, "cache": 10, "processed": 30, "time_ms": 5}
+        await exchange.send(exchange.protocol.line({"choices": [], "prompt_progress": progress}))
+        await exchange.say("Hello.")
+        timings = {"prompt_ms": 250.0, "predicted_ms": 1500.0}
+        last = {"choices": [{"delta": {}, "finish_reason": "length"}], "timings": timings}
+        await exchange.send(exchange.protocol.line(last))
+        usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}
+        await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
+        await exchange.send(b"data: [DONE]\n\n")
+
+    server.on_chat = chat
+    lane = await open_lane(server)
+    assert lane.engine.loaded.facts["server"] == "llama-server b6000-abc"
+    assert lane.engine.loaded.context == 4096
+    events, error = await lane.ask(cold=True)
+    assert error is None
+    progress = events[0]
+    assert isinstance(progress, PromptProgress)
+    assert (progress.done, progress.total, progress.cached) == (30, 50, 10)
+    last = events[-1]
+    assert last.reason == "length"
+    assert (last.timings.prefill_s, last.timings.decode_s) == (0.25, 1.5)
+    assert (last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens) == (50, 10, 9)
+    assert server.chats[0].body["cache_prompt"] is False
+    assert cautions(events) == {}
+
+
+async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):
+    server.replies["/props"] = {**LLAMA_SERVER, "chat_template": ""}
+
+    async def complete(exchange):
+        await exchange.begin()
+        tokens = {"tokens": [" five", ","], "token_logprobs": [-0.1, -0.2]}
+        tokens["top_logprobs"] = [{" five": -0.1}, {",": -0.2, ".": -3}]
+        await exchange.send(
+            exchange.protocol.line({"choices": [{"index": 0, "text": " five,", "logprobs": tokens}]})
+        )
+        await exchange.send(
+            exchange.protocol.line({"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]})
+        )
+        await exchange.send(b"data: [DONE]\n\n")
+
+    server.on_chat = complete
+    lane = await open_lane(server)
+    assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
+    events, error = await lane.ask("One, two, three, four,", logprobs=1)
+    assert error is None
+    request = server.chats[0]
+    assert request.path == "/v1/completions"
+    assert request.body["prompt"] == "One, two, three, four,"
+    assert request.body["max_tokens"] is None
+    assert text(events) == " five,"
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [token.logprob for token in tokens] == [-0.1, -0.2]
+    assert [other.text for other in tokens[1].top] == [","]
+
+
+async def test_a_context_overflow_in_mid_stream(server, open_lane):
+    async def chat(exchange):
+        await exchange.begin()
+        message = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
+        await exchange.send(exchange.protocol.line({"error": {"message": message, "code": 400}}))
+
+    server.on_chat = chat
+    _, error = await (await open_lane(server)).ask()
+    assert (error.tokens, error.context) == (5000, 4096)
+
+
+VLLM = {"data": [{"id": "m", "max_model_len": 2048}]}
+
+
+async def test_going_on_with_an_answer(server, open_lane):
+    server.replies["/version"] = {"version": "0.11.0"}
+    server.replies["/v1/models"] = VLLM
+    lane = await open_lane(server)
+    events, _ = await lane.ask(
+        [Message(role="user", text="Count."), Message(role="assistant", text="One,")], repeat_penalty=1.2
+    )
+    body = server.chats[0].body
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert body["repetition_penalty"] == 1.2
+    assert cautions(events) == {}
+
+
+@pytest.mark.parametrize(
+    ("replies", "title"),
+    [
+        ({"/props": LLAMA_SERVER}, "llama-server b6000-abc"),
+        ({"/version": {"version": "0.11.0"}, "/v1/models": VLLM}, "vLLM 0.11.0"),
+        ({"/get_server_info": {"model_path": "m", "version": "0.5.3"}}, "SGLang 0.5.3"),
+        ({"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}}, "TabbyAPI"),
+        ({"/api/v0/models": {"data": []}}, "LM Studio"),
+        (
+            {"/openapi.json": {"info": {"title": "🦙 llama.cpp Python API", "version": "0.3"}}},
+            "llama-cpp-python 0.3",
+        ),
+        ({"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}, "OpenAI-compatible server"),
+    ],
+)
+async def test_each_server_is_known(server, replies, title):
+    server.replies.update(replies)
+    report = await OpenAIBackend().endpoint({"url": server.url})
+    assert report.probe.facts == {"server": title, "models": "1"}
+
+
+async def test_details_of_models_where_they_are_told(server):
+    server.replies["/v1/models"] = {
+        "data": [
+            {"id": "a", "meta": {"n_ctx_train": 8192, "size": 77}},
+            {"id": "b", "max_model_len": 2048},
+            {"id": "c", "max_context_length": 512, "quantization": "Q4_K_M", "arch": "llama"},
+            {"id": 7},
+            "nonsense",
+        ]
+    }
+    a, b, c = (await OpenAIBackend().endpoint({"url": server.url})).models
+    assert (a.context, a.size) == (8192, 77)
+    assert b.context == 2048
+    assert (c.context, c.quantization, c.architecture) == (512, "Q4_K_M", "llama")
+
+
+async def test_something_that_has_no_models(server):
+    server.replies["/v1/models"] = {"hello": "world"}
+    report = await OpenAIBackend().endpoint({"url": server.url})
+    assert report.probe.reason == f"The server at {server.url} sent something that is not a list of models."

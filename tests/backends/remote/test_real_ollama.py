@@ -1,0 +1,186 @@
+"""A real Ollama server with SmolLM2; skipped where `make ollama` has not built one."""
+
+import asyncio
+import json
+import time
+import urllib.request
+
+import pytest
+import pytest_asyncio
+
+from paragone import ContextOverflow, EngineError, InputError, Message, OpenRequest, RunRequest
+from paragone.testing import BackendConformance
+from paragone_remote.ollama_api.backend import OllamaBackend
+
+pytestmark = pytest.mark.model
+
+OPTIONS = {"num_ctx": 1024, "num_thread": 1}
+
+
+class TestConformance(BackendConformance):
+    @pytest.fixture
+    def backend(self):
+        return OllamaBackend()
+
+    @pytest.fixture
+    def opening(self, ollama_server):
+        return OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS})
+
+
+def get(url, body=None):
+    """Ask a server without any of the code under test."""
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return json.load(reply)
+
+
+def running(url):
+    return {model["model"]: model["context_length"] for model in get(f"{url}/api/ps")["models"]}
+
+
+@pytest_asyncio.fixture
+async def opened(ollama_server):
+    engines = []
+
+    async def open_it(**options):
+        request = OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS, **options})
+        engines.append(await OllamaBackend().open(request, lambda progress: None))
+        return engines[-1]
+
+    yield open_it
+    for engine in engines:
+        await engine.close()
+
+
+async def drain(stream):
+    async for _ in stream:
+        pass
+
+
+def asking(text, **sampling):
+    return RunRequest(messages=(Message(role="user", text=text),), sampling={"temperature": 0, **sampling})
+
+
+async def test_the_server_is_known(ollama_server, opened):
+    engine = await opened()
+    report = await OllamaBackend().endpoint({"url": ollama_server})
+    assert report.probe.facts["server"] == f"Ollama {get(f'{ollama_server}/api/version')['version']}"
+    assert report.probe.facts["loaded"].startswith("smollm2:latest (0.1 GiB, ")
+    (model,) = report.models
+    assert (model.model, model.quantization, model.context) == ("smollm2:latest", "Q4_1", 8192)
+    assert model.architecture == "llama"
+    assert model.capabilities == ("completion",)
+    assert engine.loaded.context == 1024
+    assert engine.loaded.quantization == "Q4_1"
+
+
+async def test_the_context_is_always_told(ollama_server, opened):
+    await opened(num_ctx=768)
+    assert running(ollama_server) == {"smollm2:latest": 768}
+
+
+async def test_the_models_own_context_is_the_default_and_said_when_it_is_less(ollama_server):
+    request = OpenRequest(model="smollm2", options={"url": ollama_server, "num_thread": 1})
+    engine = await OllamaBackend().open(request, lambda progress: None)
+    try:
+        assert running(ollama_server) == {"smollm2:latest": 8192}
+        assert engine.loaded.cautions == ()
+    finally:
+        await engine.close()
+
+
+async def test_closing_unloads_what_was_loaded(ollama_server, opened):
+    engine = await opened()
+    assert "smollm2:latest" in running(ollama_server)
+    await engine.close()
+    async with asyncio.timeout(10):
+        while running(ollama_server):
+            await asyncio.sleep(0.05)
+
+
+async def test_closing_leaves_what_was_there_before(ollama_server, opened):
+    first = await opened()
+    second = await opened()
+    await second.close()
+    assert "smollm2:latest" in running(ollama_server)
+    await first.close()
+
+
+async def test_a_model_that_is_to_be_kept(ollama_server, opened):
+    engine = await opened(keep_alive="10m")
+    await engine.close()
+    assert "smollm2:latest" in running(ollama_server)
+    get(f"{ollama_server}/api/generate", {"model": "smollm2", "keep_alive": 0})
+
+
+async def test_the_servers_own_times_are_told(opened):
+    engine = await opened()
+    start = time.monotonic()
+    events = [event async for event in engine.run(asking("Say hello.", max_tokens=8))]
+    took = time.monotonic() - start
+    last = events[-1]
+    assert last.usage.prompt_tokens > 5
+    assert last.usage.completion_tokens == 8
+    assert 0 < last.timings.prefill_s < took
+    assert 0 < last.timings.decode_s < took
+
+
+async def test_a_prompt_that_does_not_fit_is_an_error_and_not_another_answer(opened):
+    engine = await opened(num_ctx=512)
+    with pytest.raises(ContextOverflow) as caught:
+        await drain(engine.run(asking("word " * 700)))
+    assert caught.value.context == 512
+
+
+async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
+    """Left to itself, the server drops the oldest turns and answers the last."""
+    engine = await opened(num_ctx=512)
+    turns = (
+        Message(role="user", text="word " * 700),
+        Message(role="assistant", text="Yes."),
+        Message(role="user", text="Say hello."),
+    )
+    with pytest.raises(ContextOverflow):
+        await drain(engine.run(RunRequest(messages=turns)))
+
+
+async def test_an_answer_ends_where_the_context_does(opened):
+    engine = await opened(num_ctx=64)
+    events = [event async for event in engine.run(asking("Count from one to one thousand, in words."))]
+    usage = events[-1].usage
+    assert events[-1].reason == "length"
+    assert usage.prompt_tokens + usage.completion_tokens <= 64
+
+
+async def test_stopping_stops_the_server(opened):
+    """It answers one at a time here: the next answer could not come if it still computed the last."""
+    engine = await opened()
+    count = 0
+    async for _ in engine.run(asking("Count from one to one thousand, in words.", max_tokens=900)):
+        count += 1
+        if count == 3:
+            await engine.stop()
+    async with asyncio.timeout(10):  # 900 tokens take this server more than 20 seconds on one thread
+        events = [event async for event in engine.run(asking("Say hello.", max_tokens=2))]
+    assert events[-1].reason == "length"
+
+
+async def test_thinking_asked_of_a_model_that_cannot(opened):
+    engine = await opened()
+    with pytest.raises(InputError) as caught:
+        await drain(engine.run(asking("Hello?", thinking=True)))
+    assert "does not support thinking" in caught.value.sentence
+
+
+async def test_a_name_that_is_nearly_right(ollama_server):
+    request = OpenRequest(model="smolm2", options={"url": ollama_server})
+    with pytest.raises(InputError) as caught:
+        await OllamaBackend().open(request, lambda progress: None)
+    assert caught.value.hint == "Did you mean 'smollm2:latest'?"
+
+
+async def test_a_download_that_fails(ollama_server):
+    """The server is asked for a model of a registry on this machine that does not answer."""
+    with pytest.raises(EngineError) as caught:
+        await drain(OllamaBackend().pull("127.0.0.1:1/library/none", {"url": ollama_server}))
+    assert "connection refused" in caught.value.sentence

@@ -1,0 +1,125 @@
+"""A real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2."""
+
+import asyncio
+import math
+
+import pytest
+import pytest_asyncio
+
+from paragone import Caution, ContextOverflow, Finish, Message, OpenRequest, RunRequest, Token
+from paragone.testing import BackendConformance
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+pytestmark = pytest.mark.model
+
+
+class TestConformance(BackendConformance):
+    @pytest.fixture
+    def backend(self):
+        return OpenAIBackend()
+
+    @pytest.fixture
+    def opening(self, llama_cpp_server):
+        return OpenRequest(model="smollm2", options={"url": llama_cpp_server[0]})
+
+    @pytest.fixture
+    def long_sampling(self):
+        return {"max_tokens": 300}
+
+
+@pytest_asyncio.fixture
+async def engine(llama_cpp_server):
+    request = OpenRequest(model="smollm2", options={"url": llama_cpp_server[0]})
+    engine = await OpenAIBackend().open(request, lambda progress: None)
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture
+async def raw_engine(llama_cpp_server):
+    request = OpenRequest(model="smollm2", options={"url": llama_cpp_server[0], "raw": True})
+    engine = await OpenAIBackend().open(request, lambda progress: None)
+    yield engine
+    await engine.close()
+
+
+async def drain(stream):
+    async for _ in stream:
+        pass
+
+
+def asking(text, *, logprobs=None, **sampling):
+    return RunRequest(
+        messages=(Message(role="user", text=text),),
+        sampling={"temperature": 0, **sampling},
+        logprobs=logprobs,
+    )
+
+
+async def test_the_server_is_known(llama_cpp_server):
+    import llama_cpp
+
+    report = await OpenAIBackend().endpoint({"url": llama_cpp_server[0]})
+    assert report.address == llama_cpp_server[0]
+    assert report.probe.facts["server"] == f"llama-cpp-python {llama_cpp.__version__}"
+    assert [model.model for model in report.models] == ["smollm2"]
+
+
+async def test_the_same_answer_as_asked_with_the_bare_client(llama_cpp_server, engine, text):
+    import httpx
+
+    body = {"model": "smollm2", "max_tokens": 12, "temperature": 0}
+    body["messages"] = [{"role": "user", "content": "What is the sea?"}]
+    async with httpx.AsyncClient() as http:
+        reply = await http.post(f"{llama_cpp_server[0]}/v1/chat/completions", json=body, timeout=60)
+    wanted = reply.json()["choices"][0]["message"]["content"]
+    events = [event async for event in engine.run(asking("What is the sea?", max_tokens=12))]
+    assert text(events) == wanted
+    assert events[-1].reason == "length"
+
+
+async def test_stopping_stops_the_server(llama_cpp_server, engine):
+    log = llama_cpp_server[1]
+    before = log.read_text().count("Disconnected from client")
+    events = []
+    async for event in engine.run(asking("Count from one to one thousand.", max_tokens=800)):
+        events.append(event)
+        if len(events) == 3:
+            await engine.stop()
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "cancelled"
+    async with asyncio.timeout(10):  # the server is heard to notice, and what it computed is dropped
+        while log.read_text().count("Disconnected from client") == before:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_prompt_that_does_not_fit_says_how_long_it_is(engine):
+    """The server promises a stream, and then breaks it off without a word."""
+    with pytest.raises(ContextOverflow) as caught:
+        await drain(engine.run(asking("word " * 1200, max_tokens=3)))
+    assert caught.value.context == 1024
+    assert caught.value.tokens > 1200
+
+
+async def test_raw_text_is_completed(raw_engine, text):
+    assert [caution.code for caution in raw_engine.loaded.cautions] == ["no-chat-template"]
+    request = asking("One, two, three, four,", max_tokens=6, logprobs=2)
+    events = [event async for event in raw_engine.run(request)]
+    assert text(events).startswith(" five")
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert all(math.exp(token.logprob) <= 1 and len(token.top) == 2 for token in tokens)
+
+
+async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(raw_engine):
+    events = [event async for event in raw_engine.run(asking("One, two, three, four,"))]
+    assert sum(isinstance(event, Token) for event in events) > 16
+
+
+async def test_what_it_cannot_do_is_said(engine):
+    request = RunRequest(
+        messages=(Message(role="user", text="Count:"), Message(role="assistant", text="One, two,")),
+        sampling={"max_tokens": 3},
+        cold=True,
+    )
+    codes = [event.code async for event in engine.run(request) if isinstance(event, Caution)]
+    assert codes == ["not-cold", "may-not-continue"]
