@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple, cast
 
 import pyte
 from pyte.screens import Char
 from rich.console import Console
-from textual._compositor import Compositor, CompositorUpdate
+from textual._compositor import Compositor, CompositorUpdate, LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -97,7 +98,9 @@ class Watched(App[None]):
         """Hold what stands on the terminal against what Textual's own painting would leave there."""
         wanted = self.as_textual_paints()
         assert self.terminal.text == wanted.text
-        assert self.terminal.rows == wanted.rows
+        for y, (row, wanted_row) in enumerate(zip(self.terminal.rows, wanted.rows, strict=True)):
+            for x, cells in enumerate(zip(row, wanted_row, strict=True)):
+                assert cells[0] == cells[1], f"the cell at column {x} of row {y}"
 
     def as_textual_paints(self) -> Emulator:
         """Return a terminal on which Textual's own painting has put the present screen, whole."""
@@ -105,8 +108,15 @@ class Watched(App[None]):
         dirty = compositor._dirty_regions.copy()
         update = Compositor.render_full_update(compositor)
         compositor._dirty_regions = dirty
+        strips = [list(row) for row in update.strips]
+        for strip in chain.from_iterable(strips):
+            strip._render_cache = None
+            for segment in strip:
+                if segment.style:
+                    segment.style._ansi = None  # rich keeps it, whatever colours it was asked for
         emulator = Emulator()
-        emulator.write(update.render_segments(self.palette).replace("\n", "\r\n"), self.size)
+        sequences = LayoutUpdate(strips, update.region).render_segments(self.palette)
+        emulator.write(sequences.replace("\n", "\r\n"), self.size)
         return emulator
 
 
@@ -114,11 +124,14 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until nothing is left to be painted: no beat, no typesetting, no message."""
     app = pilot.app
     cadences = [widget._cadence for widget in find(app, (Transcript, LaneStatus))]
+    for cadence in cadences:
+        cadence._every = 0.01  # from now on: tests need not wait as eyes do
     while True:
         waiting = any(cadence.waiting for cadence in cadences)
-        await pilot.pause(0.01 if waiting else None)
+        await pilot.pause(0.01 if waiting else 0)
         await app.workers.wait_for_complete()
-        await pilot.pause()
+        await pilot.pause(0)
+        await pilot.pause(0)
         if not waiting:
             return
 

@@ -41,16 +41,13 @@ def _look(style: Style, colors: ColorSystem) -> Look:
     )
 
 
-def cells_of(strip: Strip, colors: ColorSystem | None) -> list[Cell]:
-    """Return the cells of a strip, all plain where the terminal has no colours.
-
-    Blanks that look alike are equal: a blank has no foreground.
-    """
+def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
+    """Return the cells of a strip. Blanks that look alike are equal: a blank has no foreground."""
     cells: list[Cell] = []
     for text, style, control in strip:
         if control or not text:
             continue
-        look = _look(style, colors) if style and colors else _PLAIN
+        look = _look(style, colors) if style else _PLAIN
         blank = (BLANK, look if look[0] & _MARKED else (0, "", look[2]))
         if text.isascii():
             cells += [blank if character == BLANK else (character, look) for character in text]
@@ -94,8 +91,8 @@ class Pen:
     """The colours and attributes that the terminal writes in, at first its own."""
 
     def __init__(self, colors: str | None) -> None:
-        self.colors = COLOR_SYSTEMS[colors] if colors else None
-        """The colours that the terminal has; None where it knows no such sequences."""
+        self.colors = COLOR_SYSTEMS[colors or "truecolor"]
+        """The colours that the terminal has; where that is unknown Textual takes it to have all."""
         self._look = _PLAIN
 
     def take(self, cell: Cell) -> str:

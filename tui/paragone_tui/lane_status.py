@@ -134,9 +134,9 @@ class LaneStatus(Widget):
         state_style = self.get_component_rich_style(f"lane-status--{tone}")
         engine = visible(info.engine).replace("\n", " ")
         # The parts, the dearest first; what finds no room is left out.
-        room = width - 2
-        state = [Segment(_WORDS.get(info.state, info.state), state_style)]
-        room -= _cells(state)
+        word = _WORDS.get(info.state, info.state)
+        state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
+        room = width - 2 - _cells(state)
         shown = _ellipsis(engine, max(room - 3, 0)) if engine else ""
         left = [Segment(" ", style)]
         if shown:
@@ -152,11 +152,11 @@ class LaneStatus(Widget):
                 right += [Segment("  ", style), *part]
                 room -= _cells(part) + 2
         blank = max(0, width - 1 - _cells(left) - _cells(right))
-        return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)])
+        return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
 
     def _figures(self, info: LaneStatusInfo, style: Style, busy: Style) -> Iterator[list[Segment]]:
         if info.state == "loading" and info.loaded is not None:
-            yield [Segment(f"{info.loaded:4.0%}", style)]
+            yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
             yield _bar(info.loaded, busy)
         elif info.state == "reading" and info.prompt_total:
             yield [Segment(f"{info.prompt_done:,}/{info.prompt_total:,}", style)]
@@ -169,7 +169,7 @@ class LaneStatus(Widget):
             if info.ttft_s is not None:
                 yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
             if info.tokens:
-                yield [Segment(f"{info.tokens:,} tokens", style)]
+                yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
 
 
 def _cells(segments: list[Segment]) -> int:

@@ -1,0 +1,147 @@
+import pytest
+from emulator import Watched, settle
+from rich.cells import cell_len
+
+from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
+
+
+@pytest.fixture
+async def line():
+    widget = LaneStatus()
+    async with Watched(widget).run_test(size=(80, 3)) as pilot:
+        await settle(pilot)
+        yield pilot, widget
+
+
+async def say(line, **info):
+    """Have it say something, and return what stands on the terminal."""
+    pilot, widget = line
+    widget.show(LaneStatusInfo(**info))
+    await settle(pilot)
+    pilot.app.assert_painted_as_by_textual()
+    shown = pilot.app.terminal.screen.display[0]
+    return shown.rstrip()
+
+
+@pytest.mark.parametrize(
+    ("info", "wanted"),
+    [
+        ({}, " no engine"),
+        ({"engine": "smol", "state": "loading"}, " smol  loading"),
+        ({"engine": "smol", "state": "loading", "loaded": 0.5}, " smol  loading   50%  ██████░░░░░░"),
+        ({"engine": "smol", "state": "loading", "loaded": 0.01}, " smol  loading    1%  ▏░░░░░░░░░░░"),
+        ({"engine": "smol", "state": "ready", "context_size": 8192}, " smol  ready  context 0/8,192"),
+        ({"engine": "smol", "state": "waiting"}, " smol  waiting"),
+        (
+            {"engine": "smol", "state": "reading", "prompt_done": 1024, "prompt_total": 4096},
+            " smol  reading the prompt  1,024/4,096  ███░░░░░░░░░",
+        ),
+        (
+            {"engine": "smol", "state": "writing", "tokens": 1400, "tokens_per_s": 49.64, "ttft_s": 0.123},
+            " smol  writing  49.6 tok/s  TTFT 123 ms  1,400 tokens",
+        ),
+        (
+            {
+                "engine": "s",
+                "state": "done",
+                "tokens_per_s": 241.3,
+                "ttft_s": 2.25,
+                "context_used": 90,
+                "context_size": 100,
+            },
+            " s  done  241 tok/s  context 90/100  TTFT 2.2 s",
+        ),
+        ({"engine": "smol", "state": "stopped", "tokens": 1}, " smol  stopped  1 token"),
+        ({"engine": "smol", "state": "crashed"}, " smol  crashed"),
+        ({"engine": "smol", "state": "loading", "loaded": 7.0}, " smol  loading  100%  ████████████"),
+    ],
+)
+async def test_what_it_says(line, info, wanted):
+    assert " ".join((await say(line, **info)).split()) == " ".join(wanted.split())
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 10, 18, 25, 30, 40, 60, 100, 300])
+async def test_what_finds_no_room_is_left_out_whole(line, width):
+    pilot, widget = line
+    await pilot.resize_terminal(width, 3)
+    shown = await say(
+        line,
+        engine="a-rather-long-name-今天",
+        state="writing",
+        tokens=1400,
+        tokens_per_s=49.6,
+        ttft_s=0.12,
+        context_used=900,
+        context_size=8192,
+    )
+    assert cell_len(widget.text) <= width
+    assert shown == widget.text
+    if width >= 18:
+        assert "writing" in shown
+    for figure, rest in [
+        ("49.6", "tok/s"),
+        ("context", "900/8,192"),
+        ("TTFT", "120 ms"),
+        ("1,400", "tokens"),
+    ]:
+        assert (figure in shown) == (rest in shown)
+    if width >= 100:
+        assert "a-rather-long-name-今" in shown
+        assert "1,400 tokens" in shown
+
+
+async def test_a_narrow_lane_says_it_in_fewer_words(line):
+    pilot, _ = line
+    await pilot.resize_terminal(12, 3)
+    assert await say(line, engine="smol", state="reading") == " reading"
+
+
+async def test_a_new_state_is_painted_at_once_and_new_figures_in_their_time(line):
+    pilot, widget = line
+    await say(line, engine="smol", state="writing")
+    await say(line, engine="smol", state="writing", tokens=1, tokens_per_s=1.0)  # after a rest: at once
+    widget._cadence._every = 3600
+    widget.show(LaneStatusInfo(engine="smol", state="writing", tokens=2, tokens_per_s=2.0))
+    assert widget._cadence.waiting
+    await pilot.pause(0)
+    assert "1.0 tok/s" in pilot.app.terminal.text
+    widget.show(LaneStatusInfo(engine="smol", state="done", tokens=3, tokens_per_s=3.0))
+    await pilot.pause(0)
+    await pilot.pause(0)
+    assert "done" in pilot.app.terminal.text
+    assert "3.0 tok/s" in pilot.app.terminal.text
+
+
+async def test_nothing_is_painted_when_nothing_changed(line):
+    pilot, _ = line
+    info = {"engine": "smol", "state": "writing", "tokens_per_s": 50.01}
+    await say(line, **info)
+    pilot.app.terminal.written.clear()
+    await say(line, **info)
+    await say(line, **{**info, "tokens_per_s": 50.02})  # reads the same
+    assert not "".join(pilot.app.terminal.written)
+
+
+async def test_shown_before_it_is_mounted():
+    widget = LaneStatus()
+    widget.show(LaneStatusInfo(engine="smol", state="ready"))
+    app = Watched(widget)
+    async with app.run_test(size=(40, 3)) as pilot:
+        await settle(pilot)
+        assert app.terminal.text.startswith(" smol  ready")
+
+
+async def test_a_theme_and_a_width(line):
+    pilot, _ = line
+    await say(line, engine="smol", state="crashed")
+    for theme in ("nord", "ansi-dark", "textual-light"):
+        pilot.app.theme = theme
+        await settle(pilot)
+        pilot.app.assert_painted_as_by_textual()
+    await pilot.resize_terminal(30, 3)
+    await settle(pilot)
+    pilot.app.assert_painted_as_by_textual()
+
+
+async def test_an_engine_of_a_hostile_name(line):
+    assert await say(line, engine="x\x1b[2J\ny\u202e", state="ready") == " x␛[2J y␦  ready"

@@ -1,0 +1,350 @@
+"""A screen that writes changed cells only, held against what Textual's own painting leaves on a terminal."""
+
+import re
+
+import pytest
+from emulator import Watched, settle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.segment import Segment
+from rich.style import Style
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Region
+from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Input, Label, TextArea
+
+from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
+from paragone_tui.painting import ThriftyScreen
+from paragone_tui.transcript import Transcript
+
+COLORS = ["truecolor", "256", "standard", None]
+
+
+class Canvas(Widget):
+    """Shows the given rows of segments."""
+
+    DEFAULT_CSS = "Canvas { width: 1fr; height: 1fr; background: #102030; color: #c0c0c0; }"
+
+    def __init__(self):
+        super().__init__()
+        self.rows = {}
+
+    def put(self, y, *segments):
+        self.rows[y] = Strip(segments)
+        self.refresh(Region(0, y, self.size.width, 1))
+
+    def render_line(self, y):
+        return self.rows.get(y, Strip([])).adjust_cell_length(self.size.width, self.rich_style)
+
+
+def plain(text):
+    return Segment(text, Style(color="#c0c0c0", bgcolor="#102030"))
+
+
+def written(app):
+    """Return what was written since this was last asked."""
+    data = "".join(app.terminal.written)
+    app.terminal.written.clear()
+    return data
+
+
+async def put(pilot, canvas, y, *segments):
+    """Show a row, and return what that took to write."""
+    canvas.put(y, *segments)
+    await pilot.pause(0)
+    pilot.app.assert_painted_as_by_textual()
+    return written(pilot.app)
+
+
+@pytest.fixture
+async def canvas():
+    widget = Canvas()
+    async with Watched(widget).run_test(size=(40, 6)) as pilot:
+        await pilot.pause(0)
+        written(pilot.app)
+        yield pilot, widget
+
+
+async def test_only_what_changed_is_written(canvas):
+    style = "\x1b[38;2;192;192;192;48;2;16;32;48m"
+    assert await put(*canvas, 0, plain("a sentence")) == f"\x1b[1H{style}a sentence\x1b[m"
+    assert await put(*canvas, 0, plain("a sentence that")) == f"\x1b[1;12H{style}that\x1b[m"
+    assert await put(*canvas, 0, plain("a sentence that")) == ""
+    assert await put(*canvas, 0, plain("a sentence than")) == f"\x1b[1;15H{style}n\x1b[m"
+
+
+async def test_far_changes_of_a_row_are_written_apart(canvas):
+    pilot, widget = canvas
+    await put(pilot, widget, 2, plain("x" * 30))
+    data = await put(pilot, widget, 2, plain("y" + "x" * 28 + "y"))
+    assert data.count("y") == 2
+    assert "x" not in data
+    assert "\x1b[28C" in data
+    # What is nearer than a leap is long is written again.
+    assert "xxx" in await put(pilot, widget, 2, plain("zxxxz" + "x" * 25))
+
+
+async def test_colours_are_set_where_they_change(canvas):
+    bold = Segment("bold", Style(color="#c0c0c0", bgcolor="#102030", bold=True))
+    data = await put(*canvas, 0, plain("one two "), bold, plain(" three"))
+    assert len(re.findall("\x1b\\[[\\d;]*m", data)) == 4
+    assert "\x1b[1mbold" in data
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["underline", "reverse", "strike", "bold italic", "on red", "overline", "dim", "underline2", "blink"],
+)
+async def test_attributes_begin_and_end(canvas, style):
+    marked = Segment(" both sides ", Style.parse(style))
+    await put(*canvas, 1, plain("before"), marked, plain("after"), Segment(" "), marked)
+    await put(*canvas, 1, plain("before but twelve "), plain("after"), marked)
+
+
+async def test_blanks_have_no_foreground(canvas):
+    await put(*canvas, 0, plain("      "))
+    assert await put(*canvas, 0, Segment("      ", Style(color="red", bgcolor="#102030", bold=True))) == ""
+    assert await put(*canvas, 0, Segment("      ", Style(color="red", bgcolor="#102030", underline=True)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("漢字", "ab字"),
+        ("a漢字", "漢字a"),
+        ("漢字漢字", "漢a漢a"),
+        ("漢 字", "漢字 "),
+        ("👍👍", "a👍b"),
+        ("e\u0301a", "ea"),
+        ("ea", "e\u0301a"),
+        ("가나", "나가"),
+        ("x" * 38 + "漢", "x" * 39 + "x"),
+        ("x" * 40, "x" * 38 + "漢"),
+    ],
+)
+async def test_wide_characters(canvas, before, after):
+    for text in (before, after, before, ""):
+        await put(*canvas, 3, plain(text))
+
+
+@pytest.mark.parametrize("text", ["👨\u200d👩\u200d👧", "🇩🇪", "☁️", "👍🏽", "1️⃣", "क्षि"])
+async def test_what_stands_beside_characters_of_doubtful_width(text):
+    """The emulator draws these as wide as their parts are, others as narrow as one cell."""
+    canvas = Canvas()
+    other = Canvas()
+    app = Watched(Horizontal(canvas, other))
+    async with app.run_test(size=(60, 3)) as pilot:
+        other.put(0, plain("the other lane"))
+        canvas.put(0, plain("12345678901234567890"))
+        await pilot.pause(0)
+        for row in (
+            f"ab{text}cd",
+            f"abc{text}d",
+            f"{text} here",
+            f"{text}{text}{text} and on",
+            "nothing more",
+        ):
+            canvas.put(0, plain(row))
+            await pilot.pause(0)
+            shown = app.terminal.text.splitlines()[0]
+            # The columns of all that follows are right, whatever became of the character itself.
+            assert app.terminal.rows[0][30 + 4].text == "o"
+            assert "other lane" in shown
+            tail = row.rpartition(text)[2]
+            column = Strip([plain(row)]).cell_length - len(tail)
+            cells = "".join(cell.text for cell in app.terminal.rows[0][column : column + len(tail)])
+            assert cells == tail
+            assert not app.terminal.text.splitlines()[0][:30].count("9")
+
+
+async def test_a_stranger_that_repaints_all_of_itself_is_cheap():
+    area = TextArea("word " * 200, soft_wrap=True)
+    area.cursor_blink = False
+    app = Watched(area, Label("A widget that fills the screen is painted whole."))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x")
+        await pilot.pause(0)
+        written(app)
+        await pilot.press("y")
+        await pilot.pause(0)
+        app.assert_painted_as_by_textual()
+        assert 0 < len(written(app)) < 400
+
+
+@pytest.mark.parametrize("colors", COLORS)
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
+async def test_terminals_of_few_colours(colors, theme):
+    lane, status = Transcript(), LaneStatus()
+    app = Watched(Vertical(status, lane), colors=colors)
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.theme = theme
+        status.show(LaneStatusInfo(engine="smol", state="writing", tokens_per_s=50.0, tokens=7))
+        lane.add("prompt", "A question")
+        lane.write("An *answer* with `code`\n\n```python\ndef f(): pass\n```\n")
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
+        lane.end()
+        lane.add("error", "Killed.", hint="Press r.", log=["line"])
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
+        if colors == "standard":
+            assert not re.search("[34]8;[25];", written(app))
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "ansi-dark"])
+async def test_no_color(monkeypatch, theme):
+    monkeypatch.setenv("NO_COLOR", "1")
+    lane = Transcript()
+    app = Watched(lane)
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.theme = theme
+        lane.add("prompt", "A question")
+        lane.add("answer", "An *answer*")
+        lane.add("caution", "Beware.")
+        lane.add("error", "Killed.", hint="Press r.", log=["line"])
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
+        shades = re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", written(app))
+        assert all(red == green == blue for red, green, blue in shades)
+        # Every kind is known by its sign.
+        assert [line[0] for line in app.terminal.text.splitlines() if line.strip()] == list("▎ !✗│→")
+
+
+class Question(ThriftyScreen[None], ModalScreen[None]):
+    """A modal over a part of the screen."""
+
+    DEFAULT_CSS = (
+        "Question { align: center middle; } Question Label { width: 20; height: 3; background: red; }"
+    )
+
+    def compose(self):
+        yield Label("Really?")
+
+
+async def test_screens_on_screens():
+    lane = Transcript()
+    app = Watched(lane)
+    async with app.run_test(size=(60, 15)) as pilot:
+        lane.add("prompt", "under it")
+        await settle(pilot)
+        for _ in range(2):
+            app.push_screen(Question())
+            await pilot.pause(0)
+            app.assert_painted_as_by_textual()
+            assert "Really?" in app.terminal.text
+            lane.write("while it is there ")
+            while lane._cadence.waiting:
+                await pilot.pause(0.01)
+            await settle(pilot)
+            app.assert_painted_as_by_textual()
+            app.pop_screen()
+            await settle(pilot)
+            app.assert_painted_as_by_textual()
+            assert "Really?" not in app.terminal.text
+        app.push_screen(Screen())  # one that paints as Textual does
+        await pilot.pause(0)
+        app.pop_screen()
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
+
+
+async def test_a_screenshot_does_not_disturb():
+    lane = Transcript()
+    app = Watched(lane)
+    async with app.run_test(size=(60, 15)) as pilot:
+        lane.add("prompt", "here")
+        await settle(pilot)
+        assert "here" in app.export_screenshot()
+        lane.write("and there")
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
+
+
+words = st.sampled_from(
+    [
+        "word ",
+        "two words ",
+        "\n",
+        "\n\n",
+        "**bold** ",
+        "`code` ",
+        "今天天气很好",
+        "👍 ",
+        "é",
+        "e\u0301 ",
+        "# ",
+        "- ",
+        "x" * 70,
+    ]
+)
+steps = st.one_of(
+    st.tuples(
+        st.just("write"),
+        st.integers(0, 1),
+        st.sampled_from(["answer", "thinking"]),
+        st.lists(words, max_size=30),
+    ),
+    st.tuples(st.just("end"), st.integers(0, 1)),
+    st.tuples(st.just("prompt"), st.integers(0, 1), st.lists(words, min_size=1, max_size=8)),
+    st.tuples(st.just("error"), st.integers(0, 1)),
+    st.tuples(st.just("rewind"), st.integers(0, 1)),
+    st.tuples(st.just("fold"), st.integers(0, 1), st.booleans()),
+    st.tuples(st.just("markdown"), st.integers(0, 1), st.booleans()),
+    st.tuples(st.just("scroll"), st.integers(0, 1), st.integers(-40, 40)),
+    st.tuples(st.just("resize"), st.integers(60, 130), st.integers(15, 40)),
+    st.tuples(st.just("theme"), st.sampled_from(["nord", "textual-light", "ansi-dark", "textual-dark"])),
+    st.tuples(
+        st.just("status"),
+        st.integers(0, 1),
+        st.sampled_from(["writing", "done", "crashed"]),
+        st.integers(0, 999),
+    ),
+    st.tuples(st.just("type"), st.text("abc ", min_size=1, max_size=5)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
+async def test_whatever_happens_the_terminal_shows_what_textual_would_paint(steps):
+    lanes = [Transcript(), Transcript()]
+    statuses = [LaneStatus(), LaneStatus()]
+    composer = Input()
+    columns = [Vertical(status, lane) for status, lane in zip(statuses, lanes, strict=True)]
+    app = Watched(Horizontal(*columns), composer)
+    async with app.run_test(size=(80, 24)) as pilot:
+        composer.cursor_blink = False
+        composer.focus()
+        for step, beat in steps:
+            match step:
+                case ("write", lane, channel, pieces):
+                    for piece in pieces:
+                        lanes[lane].write(piece, channel)
+                case ("end", lane):
+                    lanes[lane].end()
+                case ("prompt", lane, pieces):
+                    lanes[lane].add("prompt", "".join(pieces))
+                case ("error", lane):
+                    lanes[lane].add("error", "Killed.", log=["one", "two"], hint="Press r.")
+                case ("rewind", lane):
+                    lanes[lane].rewind()
+                case ("fold", lane, fold):
+                    lanes[lane].fold_thinking = fold
+                case ("markdown", lane, wanted):
+                    lanes[lane].markdown = wanted
+                case ("scroll", lane, rows):
+                    lanes[lane].scroll_rows(rows)
+                case ("resize", width, height):
+                    await pilot.resize_terminal(width, height)
+                case ("theme", theme):
+                    app.theme = theme
+                case ("status", lane, state, number):
+                    statuses[lane].show(LaneStatusInfo(engine="smol", state=state, tokens=number))
+                case ("type", text):
+                    composer.value += text
+            if beat:
+                await settle(pilot)
+                app.assert_painted_as_by_textual()
+        await settle(pilot)
+        app.assert_painted_as_by_textual()
