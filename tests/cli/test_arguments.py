@@ -128,8 +128,8 @@ def section(name: str) -> str:
 def test_the_page_has_every_command_and_its_options(name):
     usage = section(name).partition("```\n")[2].partition("```")[0]
     assert usage.startswith(f"paragone {name}".rstrip())
-    options = set(re.findall(r"--[a-z]+", help_of(name).partition("commands:")[0])) - {"--help"}
-    assert set(re.findall(r"--[a-z]+", usage)) == options
+    options = set(re.findall(r"--[a-z-]+", help_of(name).partition("commands:")[0])) - {"--help"}
+    assert set(re.findall(r"--[a-z-]+", usage)) == options
     said = re.sub("```.*?```", "", PAGE, flags=re.DOTALL)
     assert all(option in said for option in options)
     assert name in help_of("")
@@ -137,8 +137,8 @@ def test_the_page_has_every_command_and_its_options(name):
 
 
 def test_every_command_has_a_shape():
-    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config"}
-    assert printing | {"config path", "config check", "config init"} <= set(SCHEMA["$defs"])
+    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config", "env"}
+    assert printing | {"config path", "config check", "config init", "env list"} <= set(SCHEMA["$defs"])
 
 
 def test_the_example_has_the_shape():

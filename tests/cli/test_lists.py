@@ -102,7 +102,7 @@ def test_models_in_lines(folder):
     done = paragone("models", "llama_cpp")
     lines = done.stdout.decode().splitlines()
     assert lines[0].split() == ["NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "ENGINE"]
-    assert any(f"llama_cpp:{folder}/real.gguf" in line and "94 MiB" in line for line in lines)
+    assert any(f"llama_cpp:{folder}/real.gguf" in line and "98 MB" in line for line in lines)
     assert any(f"llama_cpp:{folder}/broken.gguf — " in line for line in lines)
     assert "\x1b" not in done.stdout.decode()
 

@@ -81,6 +81,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_tui.cli.config import config
 
             return config(args)
+        case "env":
+            from paragone_tui.cli.env import env
+
+            return env(args)
         case "doctor":
             from paragone_tui.cli.doctor import doctor
 

@@ -16,6 +16,8 @@ from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
 from paragone_workbench.config import check
 from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.environments import interpreter
+from paragone_workbench.mistakes import as_told
 from paragone_workbench.paths import config_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.settings import Problem
@@ -99,15 +101,19 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
-    """Ask a backend whether it is usable here. Whatever its plugin does, this gives an answer."""
+    """Ask a backend whether it is usable here. Whatever its plugin does, this gives an answer.
+
+    `python` is the interpreter that was chosen; by default the backend's own environment is meant, if
+    it has one.
+    """
     try:
         async with asyncio.timeout(PATIENCE):
-            return await backend.probe(python)
+            return await backend.probe(interpreter(backend, python))
     except TimeoutError:
-        return Probe(usable=False, reason=f"It gave no answer within {PATIENCE:.0f} seconds.")
+        return Probe(usable=False, reason=f"It gave no answer within {PATIENCE:g} seconds.")
     except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its own line)
-        said = f"{type(error).__name__}: {error}".rstrip(": ")
-        return Probe(usable=False, reason=f"Its plugin made a mistake ({said}).", remedy="Tell its author.")
+        told = as_told(error, backend.name)
+        return Probe(usable=False, reason=told.sentence, remedy=told.hint)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
@@ -196,7 +202,7 @@ async def find_gpus() -> tuple[Sequence[Gpu], str]:
         async with asyncio.timeout(PATIENCE):
             said, _ = await process.communicate()
     except TimeoutError:
-        return [], f"nvidia-smi gave no answer within {PATIENCE:.0f} seconds."
+        return [], f"nvidia-smi gave no answer within {PATIENCE:g} seconds."
     finally:
         if process.returncode is None:
             process.kill()

@@ -29,6 +29,10 @@ class Arguments(argparse.Namespace):
     sequential: bool
     backend: str | None
     action: str
+    cuda: str | None
+    python: str | None
+    find_links: str | None
+    yes: bool
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,6 +115,10 @@ def help_of(name: str) -> str:
     return (COMMANDS[name] if name else screen)().help()
 
 
+_VALUED = ("--config", "--system", "--set")
+"""Options that may stand before the command's name with a value behind them."""
+
+
 def _first_word(argv: Sequence[str]) -> int | None:
     takes_value = False
     for place, word in enumerate(argv):
@@ -118,7 +126,7 @@ def _first_word(argv: Sequence[str]) -> int | None:
             takes_value = False
         elif word == "--":
             return None
-        elif word in ("--config", "--system", "--set"):
+        elif word in _VALUED:
             takes_value = True
         elif not word.startswith("-"):
             return place
@@ -212,6 +220,28 @@ def _config() -> Command:
     return _common(command, prints=True)
 
 
+def _env() -> Command:
+    command = Command("env", "Make, list, check or remove environments for engines that need their own.")
+    command.words.add_argument(
+        "action",
+        metavar="ACTION",
+        choices=("create", "list", "check", "remove"),
+        help="create: install a backend's library in an environment of its own, having said what it takes; "
+        "list: those there are; check: import what one is for; remove: delete one",
+    )
+    command.words.add_argument("backend", metavar="BACKEND", nargs="?", help="whose environment it is")
+    add = command.options.add_argument
+    add(
+        "--cuda",
+        metavar="VERSION",
+        help="create for this major version of CUDA, instead of what the driver can",
+    )
+    add("--python", metavar="PATH", help="create with this interpreter")
+    add("--find-links", metavar="FOLDER", help="create from wheels in this folder, without a network")
+    add("--yes", action="store_true", help="create without asking")
+    return _common(command, prints=True)
+
+
 def _doctor() -> Command:
     return _common(
         Command("doctor", "Say what this machine can run, and what is missing for the rest."), prints=True
@@ -225,6 +255,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "engines": _engines,
     "models": _models,
     "config": _config,
+    "env": _env,
     "doctor": _doctor,
 }
 """What makes each command, by name: making all of them at every start would be felt."""

@@ -9,8 +9,8 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.config import problem_json
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import line, put, put_json, warn
-from paragone_tui.cli.sizes import size
 from paragone_workbench.doctor import Diagnosis, Machine, examine
+from paragone_workbench.offers import size_text
 from paragone_workbench.paths import state_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
@@ -89,8 +89,15 @@ def _print_machine(version: str, machine: Machine) -> None:
     put("\nMachine")
     put(line(f"  {machine.platform}"))
     put(f"  {machine.cores} cores, {machine.threads} threads")
-    put(f"  memory {size(machine.memory)}, {size(machine.memory_free)} free")
+    put(f"  memory {_memory(machine.memory, machine.memory_free)}")
     for gpu in machine.gpus:
-        put(line(f"  GPU {gpu.name}: {size(gpu.memory)}, {size(gpu.memory_free)} free, driver {gpu.driver}"))
+        put(line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"))
     if not machine.gpus:
         put(line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"))
+
+
+def _memory(size: int | None, free: int | None) -> str:
+    parts = [size_text(size) or "of unknown size"]
+    if free is not None:
+        parts.append(f"{size_text(free)} free")
+    return ", ".join(parts)

@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
+from paragone import Backend, Json, ModelInfo, ParagoneError
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import complain, note, put_json, put_table, warn
-from paragone_tui.cli.sizes import size
+from paragone_workbench.mistakes import as_told
+from paragone_workbench.offers import size_text
 
 __all__ = ["models"]
 
@@ -63,10 +64,8 @@ async def _find(
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
     try:
         return await backend.models(folders)
-    except ParagoneError as error:
-        return error
     except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
-        return EngineError(f"The backend {backend.name} made a mistake ({type(error).__name__}: {error}).")
+        return as_told(error, backend.name)
 
 
 def _json(backend: str, model: ModelInfo) -> dict[str, Json]:
@@ -89,13 +88,12 @@ def _print(listed: Sequence[tuple[str, ModelInfo]]) -> None:
 
 
 def _row(backend: str, model: ModelInfo) -> tuple[str, ...]:
-    context = "?" if model.context is None else str(model.context)
     spec = shlex.quote(f"{backend}:{model.model}")
     return (
         model.name,
-        size(model.size),
-        model.quantization or "?",
-        context,
-        model.architecture or "?",
+        size_text(model.size),
+        model.quantization or "",
+        "" if model.context is None else str(model.context),
+        model.architecture or "",
         f"{spec} — {model.problem}" if model.problem else spec,
     )

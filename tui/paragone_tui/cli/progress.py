@@ -1,33 +1,25 @@
-"""What engines are about before there is anything to print: one line on a terminal's standard error."""
+"""What engines are about before there is anything to print."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from paragone_tui.cli.output import line
+from paragone_tui.cli.status_line import StatusLine
 from paragone_workbench.lane import Lane, LaneListener
 
 __all__ = ["Progress"]
 
-EVERY = 0.1
-"""Seconds between two paintings."""
-
 
 class Progress(LaneListener):
-    """A line that says how far loading, reading and writing are; gone when it is left. Silent elsewhere than on a terminal."""
+    """A status line that says how far loading, reading and writing are; gone when it is left."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._lanes = lanes
-        self._on = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        self._painted = ""
-        self._next = 0.0
+        self._line = StatusLine()
 
     def __enter__(self) -> Progress:
-        if self._on:
+        if self._line.on:
             for lane in self._lanes:
                 lane.listeners.append(self)
         return self
@@ -39,33 +31,19 @@ class Progress(LaneListener):
 
     def state_changed(self, lane: Lane) -> None:
         """Paint, unless that was done a moment ago."""
-        now = time.monotonic()
-        if self._on and now >= self._next:
-            self._next = now + EVERY
-            self._paint()
+        if self._line.due:
+            if len(self._lanes) == 1:
+                self._line.show(_doing(lane))
+            else:
+                self._line.show(" · ".join(f"{it.definition.name}: {_doing(it)}" for it in self._lanes))
 
     def clear(self) -> None:
         """Take the line away until the next change: something else is to be printed."""
-        if self._painted:
-            self._painted = ""
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._line.clear()
 
     def end(self) -> None:
         """Take the line away for good."""
-        self.clear()
-        self._on = False
-
-    def _paint(self) -> None:
-        if len(self._lanes) == 1:
-            text = _doing(self._lanes[0])
-        else:
-            text = " · ".join(f"{lane.definition.name}: {_doing(lane)}" for lane in self._lanes)
-        text = line(text)[: os.get_terminal_size(sys.stderr.fileno()).columns - 1]
-        if text != self._painted:
-            self._painted = text
-            sys.stderr.write(f"\r{text}\x1b[K")
-            sys.stderr.flush()
+        self._line.end()
 
 
 def _doing(lane: Lane) -> str:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from .conftest import data, paragone, said
+
+
+def test_doctor(settings):
+    path = settings("[lane]\n")
+    done = paragone("doctor", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("doctor", done)
+    backends = {backend["backend"]: backend for backend in found["backends"]}
+    assert backends["rogue"]["usable"] is True
+    assert found["config"]["exists"] is True
+    assert found["config"]["problems"][0]["file"] == str(path)
+
+
+@pytest.mark.model
+def test_doctor_in_lines(settings):
+    path = settings("[lane]\n")
+    done = paragone("doctor")
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0
+    assert lines[0].startswith("paragone ")
+    assert "  ✓ rogue: Rogue" in lines
+    assert "  ✓ llama_cpp: llama.cpp" in lines
+    assert f"  ✗ {path}:1: There is no section [lane]. Did you mean 'lanes'?" in lines
+
+
+def test_a_broken_plugin_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "more" / "broken-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = sys:nothing\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
+    done = paragone("doctor")
+    assert done.returncode == 0
+    assert "✗ brokenplugin of broken: AttributeError" in done.stdout.decode()
+    done = paragone("ask", "brokenplugin:model", "hi")
+    assert done.returncode == 2
+    assert "The plugin brokenplugin of broken cannot be used" in said(done)

@@ -1,0 +1,121 @@
+"""`paragone env`, with a backend whose library is one module in a wheel, which is really installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import data, paragone, running, said
+
+PLUGIN = f"""
+from paragone.hooks import hookimpl
+from paragone.worker import Build, Environment, NativeBackend
+
+class Tiny(NativeBackend):
+    name = "tiny"
+    title = "Tiny"
+    environment = Environment(
+        builds=(Build(cuda="13", driver=580, requirements=("tinyengine==1.0",), download=600, disk=1000),),
+        pythons=("{sys.version_info[0]}.{sys.version_info[1]}",),
+        modules=("tinyengine",),
+    )
+
+    def find_models(self, folders):
+        return ()
+
+@hookimpl
+def paragone_backends():
+    return [Tiny()]
+"""
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a wheel of the library, and its backend on the path: a double, in place of a real engine's."""
+    plugin = tmp_path / "plugin"
+    info = plugin / "tiny-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[paragone]\ntiny = tiny_plugin\n")
+    (plugin / "tiny_plugin.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=":")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "tinyengine-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tinyengine.py", "print('\\x1b[31mtiny says hello')\n")
+        info_name = "tinyengine-1.0.dist-info"
+        wheel.writestr(f"{info_name}/METADATA", "Metadata-Version: 2.1\nName: tinyengine\nVersion: 1.0\n")
+        wheel.writestr(f"{info_name}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info_name}/RECORD", "")
+    return folder
+
+
+def test_an_environment_is_made_checked_listed_and_removed(wheels, home):
+    folder = home / "data" / "paragone" / "environments" / "tiny"
+    done = paragone("env", "create", "tiny", "--find-links", str(wheels), "--yes")
+    assert done.returncode == 0, said(done)
+    told = said(done)
+    assert told.startswith("paragone: An environment for Tiny, CUDA 13, with ")
+    assert f"  download  from {wheels}\n" in told
+    assert f"  folder    {folder}\n" in told
+    assert "create …" in told
+    assert "check …" in told
+    assert done.stdout.startswith(b"tiny: made")
+    (found,) = data("env list", paragone("env", "list", "--json"))["environments"]
+    assert (found["backend"], found["folder"], found["cuda"]) == ("tiny", str(folder), "13")
+    assert (found["whole"], found["outdated"]) == (True, False)
+    assert paragone("env", "list").stdout.decode().startswith("tiny  ")
+    assert paragone("env", "check", "tiny").returncode == 0
+    removed = paragone("env", "remove", "tiny")
+    assert removed.stdout.startswith(b"tiny: removed, ")
+    assert not folder.exists()
+    assert paragone("env", "check", "tiny").returncode == 2
+    assert "paragone env create BACKEND" in said(paragone("env", "list"))
+
+
+def test_nobody_is_there_to_be_asked(wheels, home):
+    done = paragone("env", "create", "tiny", "--find-links", str(wheels))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "--yes" in said(done)
+    assert not (home / "data").exists()
+
+
+@pytest.mark.parametrize("answer", ["n", "", "y"])
+def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answer):
+    monkeypatch.setenv("TERM", "xterm")
+    argv = ("env", "create", "tiny", "--find-links", str(wheels))
+    with running(*argv, stdin=terminal.theirs, stdout=subprocess.DEVNULL, stderr=terminal.theirs) as process:
+        while b"Make it? [y/N] " not in terminal.written:
+            assert terminal.take(60)
+        terminal.type(f"{answer}\n")
+        written = terminal.read(process).decode()
+    made = (home / "data" / "paragone" / "environments" / "tiny").exists()
+    assert (process.returncode, made) == ((0, True) if answer == "y" else (1, False))
+    if answer == "y":
+        for stage in ("create", "install", "check"):
+            assert f"\r{stage} 0 s: " in written
+        assert "\x1b[31m" not in written  # what the programs at work say is cleaned
+        assert written.endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("create",), "Which backend's environment is meant?"),
+        (("create", "rogue"), "Rogue needs no environment of its own."),
+        (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
+        (("check", "tiny"), "Tiny has no environment here"),
+        (("remove", "tiny"), "There is no environment 'tiny'."),
+        (("remove", "tiny", "--yes"), "takes none of the options of `create`."),
+        (("check", "tiny", "--json"), "Only `paragone env list` prints JSON."),
+    ],
+)
+def test_what_cannot_be(wheels, argv, sentence):
+    done = paragone("env", *argv)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in said(done)

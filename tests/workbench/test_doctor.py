@@ -1,0 +1,178 @@
+"""What a machine can run: real probes in workers, a stand-in for nvidia-smi, plugins that are broken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from rogue_backend.plugin import RogueBackend
+
+from paragone import Probe
+from paragone_workbench import doctor
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.doctor import Gpu, examine, find_gpus, probe, probe_engines
+from paragone_workbench.paths import config_file, state_file
+from paragone_workbench.registry import Registry
+from paragone_workbench.state import State
+
+
+async def examined():
+    return await examine(None, State(state_file()), Registry())
+
+
+async def test_the_machine():
+    machine = (await examined()).machine
+    assert machine.executable == sys.executable
+    assert 1 <= machine.cores <= machine.threads <= (os.cpu_count() or 1)
+    assert machine.memory is not None
+    assert machine.memory_free is not None
+    assert 0 < machine.memory_free <= machine.memory <= psutil.virtual_memory().total
+
+
+async def test_backends_are_asked():
+    backends = (await examined()).backends
+    title, found = backends["rogue"]
+    assert (title, found.usable, found.reason) == ("Rogue", True, "")
+    assert found.facts["python"] == sys.executable
+    assert "llama_cpp" in backends
+
+
+async def test_a_plugin_that_cannot_be_imported(tmp_path, monkeypatch):
+    folder = tmp_path / "broken-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = a_module_that_is_not_there\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    diagnosis = await examined()
+    (problem,) = diagnosis.broken_plugins
+    assert (problem.plugin, problem.package) == ("brokenplugin", "broken")
+    assert "a_module_that_is_not_there" in problem.reason
+    assert diagnosis.backends["rogue"][1].usable
+
+
+async def test_a_config_with_mistakes_stands_in_nobodys_way():
+    path = config_file()
+    path.parent.mkdir(parents=True)
+    path.write_text("[lanes]\nmode = 'sideways'\n")
+    diagnosis = await examined()
+    assert diagnosis.config == path
+    assert [(problem.line, problem.key) for problem in diagnosis.problems] == [(2, "lanes.mode")]
+    assert diagnosis.backends["rogue"][1].usable
+
+
+# Probes
+
+
+class Mistaken(RogueBackend):
+    """Stands in for a backend whose author made a mistake."""
+
+    async def probe(self, python: str | None = None) -> Probe:
+        raise ZeroDivisionError("division by zero")
+
+
+class Silent(RogueBackend):
+    """Stands in for a backend whose probe hangs."""
+
+    async def probe(self, python: str | None = None) -> Probe:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_mistake_in_a_plugin():
+    found = await probe(Mistaken())
+    assert not found.usable
+    assert "ZeroDivisionError: division by zero" in found.reason
+
+
+async def test_a_backend_that_gives_no_answer(monkeypatch):
+    monkeypatch.setattr(doctor, "PATIENCE", 0.05)
+    found = await probe(Silent())
+    assert (found.usable, found.reason) == (False, "It gave no answer within 0.05 seconds.")
+
+
+async def test_an_interpreter_that_is_not_there():
+    found = await probe(RogueBackend(), "/nowhere/python")
+    assert not found.usable
+    assert "/nowhere/python cannot be started" in found.reason
+
+
+async def test_engines_share_a_probe(monkeypatch):
+    asked = []
+
+    async def answer(backend, python=None):
+        asked.append((backend.name, python))
+        return Probe(usable=True)
+
+    monkeypatch.setattr(doctor, "probe", answer)
+    definitions = [
+        EngineDefinition(name="a", backend="rogue", model="steady"),
+        EngineDefinition(name="b", backend="rogue", model="wide"),
+        EngineDefinition(name="c", backend="rogue", model="wide", python="/other/python"),
+        EngineDefinition(name="d", backend="rogue", model="wide", options={"rat": 1}),
+        EngineDefinition(name="e", backend="rouge", model="wide"),
+        EngineDefinition(name="f", backend="rogue", model="/nowhere/model"),
+    ]
+    probes = await probe_engines(definitions, Registry())
+    assert asked == [("rogue", None), ("rogue", "/other/python")]
+    assert [found.usable for found in probes] == [True, True, True, False, False, False]
+    assert [found.remedy for found in probes[3:]] == [
+        "Did you mean 'rate'?",
+        "Did you mean 'rogue'?",
+        "Check the engine's `model`.",
+    ]
+
+
+# GPUs
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Puts a stand-in for NVIDIA's program on the path: it prints what the real one would."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def stand_in(printed: str, status: int = 0) -> Path:
+        path = folder / "nvidia-smi"
+        path.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{printed}\nEND\nexit {status}\n")
+        path.chmod(0o755)
+        return path
+
+    return stand_in
+
+
+async def test_gpus(nvidia_smi):
+    nvidia_smi("NVIDIA H100 80GB HBM3, 81559, 81078, 550.54.15\nNVIDIA GH200, [N/A], [N/A], 550.54.15")
+    gpus, problem = await find_gpus()
+    assert problem == ""
+    assert gpus == [
+        Gpu(
+            name="NVIDIA H100 80GB HBM3", memory=81559 * 2**20, memory_free=81078 * 2**20, driver="550.54.15"
+        ),
+        Gpu(name="NVIDIA GH200", driver="550.54.15"),
+    ]
+
+
+async def test_no_driver_is_running(nvidia_smi):
+    nvidia_smi(
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMake sure …", 9
+    )
+    assert await find_gpus() == (
+        [],
+        "nvidia-smi failed: NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    )
+
+
+async def test_nvidia_smi_is_not_there(nvidia_smi):
+    assert await find_gpus() == ([], "nvidia-smi is not there, so no NVIDIA driver is installed.")
+
+
+async def test_nvidia_smi_cannot_be_started(nvidia_smi):
+    nvidia_smi("").write_bytes(b"\x7fELF")
+    gpus, problem = await find_gpus()
+    assert gpus == []
+    assert problem.startswith("nvidia-smi cannot be started: ")

@@ -1,0 +1,120 @@
+"""`paragone env`: environments for engines whose libraries do not get on with others'."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import AsyncGenerator
+
+from paragone import InputError
+from paragone_tui.cli.arguments import Arguments
+from paragone_tui.cli.loop import run
+from paragone_tui.cli.output import line, note, put, put_json, put_table
+from paragone_tui.cli.status_line import StatusLine
+from paragone_workbench.environments import Plan, Step, check, create, find, plan, remove
+from paragone_workbench.offers import size_text
+from paragone_workbench.registry import Registry
+
+__all__ = ["env"]
+
+
+def env(args: Arguments) -> int:
+    """Do what is asked about environments. Returns the exit code."""
+    registry = Registry()
+    if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
+        raise InputError(f"`paragone env {args.action}` takes none of the options of `create`.")
+    if args.action == "list":
+        return _list(registry, as_json=args.json)
+    if args.json:
+        raise InputError("Only `paragone env list` prints JSON.")
+    if args.backend is None:
+        raise InputError("Which backend's environment is meant?", hint=f"paragone env {args.action} BACKEND")
+    if args.action == "remove":
+        freed = remove(args.backend)  # also that of a backend that is gone
+        put(f"{line(args.backend)}: removed, {size_text(freed)} freed")
+        return 0
+    backend = registry.get(args.backend)
+    if args.action == "check":
+        run(_follow(check(backend)))
+        put(f"{backend.name}: all that it needs can be imported")
+        return 0
+    planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
+    _tell(planned)
+    if not (args.yes or _agreed()):
+        note("Nothing was made.")
+        return 1
+    run(_follow(create(planned)))
+    put(f"{backend.name}: made; its engines run in it unless they name another `python`")
+    return 0
+
+
+def _list(registry: Registry, *, as_json: bool) -> int:
+    found = find(registry.all())
+    if as_json:
+        put_json(
+            {
+                "environments": [
+                    {
+                        "backend": it.name,
+                        "folder": str(it.folder),
+                        "whole": it.whole,
+                        "outdated": it.outdated,
+                        "cuda": it.cuda or None,
+                        "size": it.size,
+                    }
+                    for it in found
+                ]
+            }
+        )
+    elif found:
+        put_table(
+            [
+                (
+                    it.name,
+                    size_text(it.size),
+                    f"CUDA {it.cuda}" if it.cuda else "",
+                    "outdated" if it.outdated else "whole" if it.whole else "not whole",
+                    str(it.folder),
+                )
+                for it in found
+            ]
+        )
+    else:
+        note("There is no environment; `paragone env create BACKEND` makes one.")
+    return 0
+
+
+def _tell(planned: Plan) -> None:
+    """Say what it takes, before it is done."""
+    wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
+    note(f"An environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    rows = [
+        f"  download  {wheels}",
+        f"  disk      about {size_text(planned.disk)} of {size_text(planned.free)} that are free",
+        f"  folder    {planned.folder}{', whose contents are deleted first' if planned.replaces else ''}",
+    ]
+    for row in rows:
+        print(line(row), file=sys.stderr)
+
+
+def _agreed() -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError("It is not made without being asked for.", hint="Say so with --yes.")
+    print("Make it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+async def _follow(steps: AsyncGenerator[Step, None]) -> None:
+    """Go through the steps, and say how far they are."""
+    status = StatusLine()
+    stage = ""
+    try:
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                if step.stage != stage and not status.on:
+                    note(f"{step.stage} …")
+                if step.stage != stage or status.due:
+                    stage = step.stage
+                    status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
+    finally:
+        status.end()
