@@ -1,0 +1,477 @@
+"""Lanes side by side over real workers: one prompt to all, and whatever happens in one stays there."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from paragone import EngineCrashed, InputError, Message
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.session import MAX_LANES
+
+
+def words(count: int) -> str:
+    return "".join(f"word{number} " for number in range(count))
+
+
+async def opened(session, *definitions):
+    """Put lanes into a session and open their engines."""
+    lanes = [session.add_lane(definition) for definition in definitions]
+    session.open_engines()
+    await asyncio.gather(*(lane.opened() for lane in lanes))
+    return lanes
+
+
+async def answers(session, text: str) -> list[str]:
+    """Send a prompt and return what each lane answered."""
+    session.send(text)
+    await session.answered()
+    return [
+        lane.runs[session.prompts[-1]].text if session.prompts[-1] in lane.runs else ""
+        for lane in session.lanes
+    ]
+
+
+# ── One prompt to all ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_one_prompt_goes_to_every_lane(session, rogue, told):
+    models = ["steady", "wide", "escapes", "cautious", "loud", "steady"]
+    lanes = await opened(session, *(rogue(model, max_tokens=8, rate=100) for model in models))
+    heard = [told(lane) for lane in lanes]
+    session.send("hello")
+    assert session.is_busy
+    assert all(lane.is_busy for lane in lanes)
+    await session.answered()
+    assert not session.is_busy
+    (prompt,) = session.prompts
+    runs = [lane.runs[prompt] for lane in lanes]
+    assert [run.state for run in runs] == ["done"] * 6
+    assert runs[0].text == runs[3].text == runs[4].text == runs[5].text == words(8)
+    assert runs[1].text == "".join(f"語{number}😀 " for number in range(8))
+    assert runs[2].text.count("\x1b]0;owned") == 8
+    for run, it in zip(runs, heard, strict=True):
+        assert "".join(it.texts) == run.text
+
+
+async def test_lanes_answer_at_the_same_time(session, rogue):
+    lanes = await opened(session, *(rogue(max_tokens=20, rate=40) for _ in range(3)))
+    await answers(session, "hello")
+    begun = [lane.meter._times[0] for lane in lanes]
+    ended = [lane.meter._times[-1] for lane in lanes]
+    assert max(begun) < min(ended)
+
+
+async def test_engines_still_loading_answer_once_they_are_open(session, rogue):
+    session.add_lane(rogue(max_tokens=2))
+    session.add_lane(rogue(max_tokens=3, load_s=0.5))
+    session.open_engines()
+    assert await answers(session, "hello") == [words(2), words(3)]
+
+
+async def test_six_lanes_are_the_most(session, rogue):
+    for _ in range(MAX_LANES):
+        session.add_lane(rogue())
+    with pytest.raises(InputError, match=r"There are 6 lanes already\. Close one first\."):
+        session.add_lane(rogue())
+
+
+async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, told):
+    (lane,) = await opened(session, rogue("nonsense"))
+    heard = told(lane)
+    other = session.add_lane(rogue())
+    session.open_engines()
+    await other.opened()
+    assert (lane.state, other.state) == ("failed", "ready")
+    assert heard.states == []
+    await session.restart(lane)
+    await lane.opened()
+    assert heard.states == ["loading", "failed"]
+
+
+# ── A failure stays in its lane ────────────────────────────────────────────────────────────────
+
+FAILURES = {
+    "killed": (
+        "The engine's process was ended by SIGKILL: killed from outside; the system does that when "
+        "memory runs out."
+    ),
+    "null": "The engine's process was ended by SIGSEGV: it touched memory that is not its own.",
+    "abort": "The engine's process was ended by SIGABRT: its library gave up.",
+    "exit": "The engine's process ended by itself with exit code 3.",
+    "torn": "The engine's process ended by itself with exit code 0.",
+    "garbage": "The engine's process sent something unreadable and was ended.",
+    "orphan": "The engine's process ended by itself with exit code 4.",
+    "raises": "The engine failed: RuntimeError: the kernel image is unhappy.",
+}
+
+
+@pytest.mark.parametrize("mode", ["parallel", "sequential"])
+@pytest.mark.parametrize("model", FAILURES)
+async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
+    session.mode = mode
+    bad, good = await opened(session, rogue(model, rate=40), rogue(max_tokens=30, rate=60))
+    heard = told(bad)
+    assert await answers(session, "hello") == [words(5), words(30)], "all of one, what had come of the other"
+    (prompt,) = session.prompts
+    run, other = bad.runs[prompt], good.runs[prompt]
+    assert (run.state, run.finish) == ("failed", None)
+    assert run.error is bad.error
+    assert run.error.sentence == FAILURES[model]
+    assert run.metrics.completion_tokens == 5
+    assert (other.state, other.error, good.state) == ("done", None, "done")
+    crashed = model != "raises"
+    assert isinstance(run.error, EngineCrashed) == crashed
+    assert bad.state == ("crashed" if crashed else "failed")
+    assert bad.is_open != crashed
+    assert heard.said == ["prompted hello", "started hello", "ended failed"]
+    assert heard.states[-1] == bad.state
+    if crashed:
+        assert await answers(session, "anybody there?") == ["", words(30)], "nobody there to be asked"
+        assert bad.state == "crashed"
+    await session.restart(bad)
+    assert await bad.opened()
+    assert bad.error is None
+    session.regenerate(bad)
+    await session.answered()
+    assert bad.runs[session.prompts[-1]].text == words(5), "it is there, and fails again on cue"
+
+
+async def test_a_deaf_engine_leaves_the_others_alone(session, rogue, until):
+    deaf, good = await opened(session, rogue("deaf"), rogue(max_tokens=100, rate=40))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: deaf.runs[prompt].text == words(5))
+    await deaf.stop()
+    await session.answered()
+    assert deaf.runs[prompt].text == words(5)
+    assert "did not stop within 2 seconds" in deaf.error.sentence
+    assert good.runs[prompt].text == words(100)
+
+
+async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rogue, told):
+    gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
+    heard = told(gone)
+    session.open_engines()
+    await asyncio.gather(gone.opened(), good.opened())
+    assert gone.state == "failed"
+    assert heard.said == ["failed There is no model 'nonsense'."]
+    assert await answers(session, "hello") == ["", words(2)]
+    assert gone.runs == {}
+    assert heard.said == ["failed There is no model 'nonsense'."]
+    assert session.regenerate(gone) is None
+
+
+# ── Stopping ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_stopping_one_lane_leaves_the_others_alone(session, rogue, until):
+    one, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: one.runs[prompt].text)
+    await one.stop()
+    await session.answered()
+    run = one.runs[prompt]
+    assert (run.state, run.text) == ("stopped", words(run.metrics.completion_tokens))
+    assert other.runs[prompt].text == words(40)
+
+
+async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
+    loading = session.add_lane(rogue(load_s=60))
+    reading = session.add_lane(rogue(prefill_s=60))
+    writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
+    broken = session.add_lane(rogue("nonsense"))
+    session.open_engines()
+    await broken.opened()
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: reading.state == "reading" and writing.state == "writing")
+    assert (loading.state, broken.state) == ("loading", "failed")
+    await session.stop()
+    await session.answered()
+    assert [lane.runs[prompt].state for lane in (loading, reading, writing)] == ["stopped"] * 3
+    assert [lane.state for lane in session.lanes] == ["loading", "stopped", "stopped", "failed"]
+    assert writing.runs[prompt].text
+
+
+async def test_stopping_all_at_once_after_sending(session, rogue):
+    await opened(session, rogue(), rogue())
+    session.send("hello")
+    await session.stop()
+    await session.answered()
+    assert [run.state for lane in session.lanes for run in lane.runs.values()] == ["stopped"] * 2
+    assert not session.is_busy
+
+
+async def test_stopping_a_sequence_starts_nobody_else(session, rogue, told, until):
+    session.mode = "sequential"
+    lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
+    heard = [told(lane) for lane in lanes]
+    session.send("hello")
+    await until(lambda: lanes[0].state == "writing")
+    assert [lane.state for lane in lanes] == ["writing", "waiting", "waiting"]
+    await session.stop()
+    await session.answered()
+    assert [it.said[1:] for it in heard] == [["started hello", "ended stopped"], *[["ended stopped"]] * 2]
+
+
+# ── One after the other, and sharing the cores ─────────────────────────────────────────────────
+
+
+async def test_a_sequence_never_overlaps(session, rogue):
+    session.mode = "sequential"
+    lanes = await opened(session, *(rogue(max_tokens=20, rate=200) for _ in range(3)))
+    assert await answers(session, "hello") == [words(20)] * 3
+    times = [lane.meter._times for lane in lanes]
+    for before, after in itertools.pairwise(times):
+        assert before[-1] < after[0]
+
+
+async def test_a_sequence_goes_on_past_a_failure_and_a_stop(session, rogue, until):
+    session.mode = "sequential"
+    lanes = await opened(session, rogue("killed"), rogue(max_tokens=10**6, rate=50), rogue(max_tokens=2))
+    session.send("hello")
+    await until(lambda: lanes[1].state == "writing")
+    await lanes[1].stop()
+    await session.answered()
+    assert [run.state for lane in lanes for run in lane.runs.values()] == ["failed", "stopped", "done"]
+
+
+async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
+    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 8)
+    threads = rogue("threads", max_tokens=1)
+    first = session.add_lane(threads)
+    session.open_engines()
+    assert await answers(session, "alone") == ["8 "]
+    assert first.loaded.facts["threads"] == "8"
+    await opened(session, threads)
+    assert await answers(session, "two") == ["4 ", "4 "]
+    await opened(session, threads)
+    assert await answers(session, "three") == ["2 ", "2 ", "2 "]
+    session.mode = "sequential"
+    assert await answers(session, "one after the other") == ["8 ", "8 ", "8 "]
+    session.mode = "parallel"
+    session.regenerate(first)
+    await session.answered()
+    assert first.runs[session.prompts[-1]].text == "8 ", "the others rest"
+
+
+async def test_an_engine_elsewhere_needs_no_core_of_ours(session, rogue, monkeypatch):
+    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 8)
+    lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
+    monkeypatch.setattr(type(lanes[0]), "is_local", property(lambda lane: lane is not lanes[2]))
+    assert (await answers(session, "hello"))[:2] == ["4 ", "4 "]
+
+
+async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkeypatch):
+    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 2)
+    await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
+    assert await answers(session, "hello") == ["1 "] * 3
+
+
+# ── The conversation ───────────────────────────────────────────────────────────────────────────
+
+
+def said(messages: tuple[Message, ...]) -> list[tuple[str, str]]:
+    return [(message.role, message.text) for message in messages]
+
+
+async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
+    session.system = "Be brief."
+    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "a b")
+    await answers(session, "c")
+    last = session.prompts[-1]
+    system, first, second = ("system", "Be brief."), ("user", "a b"), ("user", "c")
+    assert said(session.messages(one, last)) == [system, first, ("assistant", "word0 "), second]
+    assert said(session.messages(other, last)) == [system, first, ("assistant", "語0😀 "), second]
+    # and that is what the engines were given: a word each, and one more for each message
+    assert [lane.runs[last].metrics.prompt_tokens for lane in session.lanes] == [10, 10]
+
+
+async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
+    lane, killed = await opened(session, rogue(max_tokens=1, prefill_s=0.3), rogue("killed", at=0))
+    session.send("stopped before the answer")
+    await until(lambda: lane.state == "reading")
+    await session.stop()
+    await session.answered()
+    await answers(session, "answered")
+    await session.restart(killed)
+    session.send("last")
+    last = session.prompts[-1]
+    await session.answered()
+    assert said(session.messages(lane, last)) == [
+        *(("user", "answered"), ("assistant", "word0 ")),
+        ("user", "last"),
+    ]
+    assert said(session.messages(killed, last)) == [("user", "last")]
+
+
+async def test_what_came_before_a_failure_is_part_of_the_conversation(session, rogue):
+    (lane,) = await opened(session, rogue("raises"))
+    await answers(session, "a")
+    await answers(session, "b")
+    last = session.prompts[-1]
+    assert said(session.messages(lane, last)) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
+
+
+async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
+    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
+    heard = told(other)
+    assert session.regenerate(lane) is None, "nothing was asked yet"
+    await answers(session, "a")
+    await answers(session, "b")
+    first, last = session.prompts
+    before = lane.runs[last]
+    heard.said.clear()
+    run = session.regenerate(lane)
+    await session.answered()
+    assert run is lane.runs[last]
+    assert run is not before
+    assert (before.text, run.text) == (words(2), words(2))
+    assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
+        "its own earlier answer is not part of it"
+    )
+    assert list(lane.runs) == [first, last]
+    assert heard.said == [], "the other lane was not asked"
+
+
+async def test_a_lane_added_later(session, rogue):
+    await opened(session, rogue(max_tokens=1))
+    await answers(session, "early")
+    (late,) = await opened(session, rogue(max_tokens=1))
+    assert late.runs == {}
+    session.regenerate(late)
+    await session.answered()
+    assert [run.text for run in late.runs.values()] == [words(1)], "it can answer the last prompt, too"
+    (later,) = await opened(session, rogue(max_tokens=1))
+    assert await answers(session, "later") == [words(1)] * 3
+    prompt = session.prompts[-1]
+    assert said(session.messages(late, prompt))[0] == ("user", "early")
+    assert said(session.messages(later, prompt)) == [("user", "later")]
+    assert [lane.runs[prompt].metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
+
+
+async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
+    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
+    await answers(session, "a b c")
+    await session.swap(lane, rogue("wide", name="new", max_tokens=1))
+    assert [run.engine for run in lane.runs.values()] == ["steady"]
+    assert await answers(session, "d") == ["語0😀 ", words(2)]
+    last = session.prompts[-1]
+    assert said(session.messages(lane, last)) == [("user", "a b c"), ("assistant", words(2)), ("user", "d")]
+    run = lane.runs[last]
+    assert run.engine == "new"
+    assert run.metrics.prompt_tokens == other.runs[last].metrics.prompt_tokens == 9
+    assert run.manifest["engine"]["name"] == "new"
+    assert run.manifest["request"]["messages"] == 3
+
+
+async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until):
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: lane.runs[prompt].text)
+    await session.swap(lane, rogue("wide", max_tokens=1))
+    assert lane.runs[prompt].state == "stopped"
+    kept = lane.runs[prompt].text
+    assert kept
+    await session.answered()
+    assert other.runs[prompt].text == words(40)
+    await lane.opened()
+    session.send("go on")
+    await session.answered()
+    assert said(session.messages(lane, session.prompts[-1]))[1] == ("assistant", kept)
+
+
+async def test_close_lane_in_mid_answer(session, rogue, until, workers):
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: lane.runs[prompt].text)
+    await session.close_lane(lane)
+    assert session.lanes == [other]
+    assert (lane.runs[prompt].state, lane.state) == ("stopped", "empty")
+    assert len(workers()) == 1
+    await session.close_lane(lane)
+    await session.answered()
+    assert other.runs[prompt].text == words(40)
+
+
+async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
+    session.system = "Be brief."
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    pids = {worker.pid for worker in workers()}
+    await answers(session, "old")
+    session.new_conversation()
+    assert (session.prompts, lane.runs, lane.meter, lane.state) == ([], {}, None, "ready")
+    await answers(session, "new")
+    assert said(session.messages(lane, session.prompts[-1])) == [("user", "new")]
+    assert {worker.pid for worker in workers()} == pids
+
+
+# ── The end ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_close_leaves_no_worker_whatever_the_lanes_do(session, rogue, until, workers):
+    loading = session.add_lane(rogue(load_s=60))
+    reading = session.add_lane(rogue(prefill_s=60))
+    writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
+    crashed = session.add_lane(rogue("killed", at=0))
+    idle = session.add_lane(rogue())
+    session.open_engines()
+    await asyncio.gather(*(lane.opened() for lane in (reading, writing, crashed, idle)))
+    session.send("hello")
+    await until(
+        lambda: reading.state == "reading" and writing.state == "writing" and crashed.state == "crashed"
+    )
+    (prompt,) = session.prompts
+    await asyncio.gather(session.close(), session.close())
+    assert workers() == []
+    assert [lane.state for lane in session.lanes] == ["empty"] * 5
+    assert [lane.runs[prompt].state for lane in (loading, reading, writing)] == ["stopped"] * 3
+    assert writing.runs[prompt].text
+    assert crashed.runs[prompt].state == "failed"
+
+
+async def test_close_waits_for_lanes_that_are_just_leaving(session, rogue, until, workers):
+    deaf, _ = await opened(session, rogue("deaf"), rogue())
+    session.send("hello")
+    await until(lambda: deaf.runs[session.prompts[0]].text == words(5))
+    leaving = asyncio.create_task(session.close_lane(deaf))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    await session.close()
+    assert workers() == []
+
+
+# ── The real thing ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.model
+async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
+    def smol(name: str, **options) -> EngineDefinition:
+        options = {"n_ctx": 512, "n_threads": 1, "temperature": 0.0, **options}
+        return EngineDefinition(name=name, backend="llama_cpp", model=str(smollm2), options=options)
+
+    short, long = await opened(session, smol("short", max_tokens=12), smol("long", max_tokens=400))
+    session.send("Write a long story about a dog and its town.")
+    (prompt,) = session.prompts
+    await until(lambda: not short.is_busy and long.runs[prompt].text, 120)
+    await session.swap(long, smol("long", max_tokens=8))
+    await until(lambda: not session.is_busy)
+    run = short.runs[prompt]
+    assert (run.state, run.finish, run.metrics.completion_tokens) == ("done", "length", 12)
+    assert run.text
+    assert run.metrics.prompt_tokens > 10
+    assert run.metrics.decode_tps > 0
+    assert long.runs[prompt].state == "stopped"
+    session.send("Go on.")
+    await session.answered()
+    last = session.prompts[-1]
+    assert [lane.runs[last].state for lane in session.lanes] == ["done", "done"]
+    assert short.runs[last].metrics.cached_tokens > 0, "its cache knows the beginning"
+    assert long.runs[last].metrics.cached_tokens == 0, "this one was opened anew"
+    assert long.runs[last].metrics.prompt_tokens > 10, "but has been told of it"
+    assert len(workers()) == 2
