@@ -1,0 +1,130 @@
+"""A program that is killed while two lanes answer: what the next start finds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.end_to_end.program import PATIENCE
+
+from paragone_workbench.store import SavedRun, Store
+
+WITHIN = 1.0
+"""Seconds before the kill of which anything may be lost."""
+
+SESSION = """
+import asyncio, json, sys, time
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import LaneListener
+from paragone_workbench.registry import Registry
+from paragone_workbench.session import Session
+from paragone_workbench.store import Store
+
+class Says(LaneListener):
+    def text_came(self, lane, run, channel, text):
+        print(json.dumps([session.lanes.index(lane), time.monotonic(), text]), flush=True)
+
+async def main():
+    global session
+    session = Session(Registry())
+    session.record(Store.open())
+    for definition in json.loads(sys.argv[1]):
+        session.add_lane(EngineDefinition(**definition)).listeners.append(Says())
+    session.open_engines()
+    await asyncio.gather(*(lane.opened() for lane in session.lanes))
+    session.send("Write a long story about a dog and its town.")
+    await session.answered()
+
+asyncio.run(main())
+"""
+
+
+def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[tuple[str, str]]:
+    """Run a session, kill it once all lanes have written for so long, and return what each lane had said.
+
+    Twice: all that the program was seen to have, and that of it which had come `WITHIN` before the kill.
+    """
+    program = subprocess.Popen(
+        [sys.executable, "-c", SESSION, json.dumps(definitions)], stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None
+    with program, program.stdout as said:
+        try:
+            came: list[tuple[int, float, str]] = []
+            first: dict[int, float] = {}
+            while len(first) < len(definitions) or came[-1][1] < max(first.values()) + seconds:
+                lane, moment, text = json.loads(said.readline())
+                first.setdefault(lane, moment)
+                came.append((lane, moment, text))
+            workers = psutil.Process(program.pid).children(recursive=True)
+            assert len(workers) == len(definitions)
+            end = time.monotonic()
+            program.send_signal(signal.SIGKILL)
+            came += [json.loads(line) for line in said if line.endswith("\n")]
+        finally:
+            program.kill()
+    _, alive = psutil.wait_procs(workers, PATIENCE)
+    assert not alive, "the engines' processes outlived the program"
+    return [
+        (
+            "".join(text for it, _, text in came if it == lane),
+            "".join(text for it, moment, text in came if it == lane and moment <= end - WITHIN),
+        )
+        for lane in range(len(definitions))
+    ]
+
+
+def found() -> list[SavedRun]:
+    """Return the runs that the next start finds."""
+    store = Store.open()
+    assert not store.warning
+    (summary,) = store.conversations()
+    runs = [lane.turns[0].run for lane in store.load(summary.id).lanes]
+    store.close()
+    assert None not in runs
+    return [run for run in runs if run is not None]
+
+
+def check(said: list[tuple[str, str]]) -> None:
+    runs = found()
+    assert len(runs) == len(said)
+    for run, (everything, must) in zip(runs, said, strict=True):
+        assert run.state == "interrupted"
+        assert run.manifest
+        assert must
+        assert run.text.startswith(must)
+        assert everything.startswith(run.text)
+    assert [run.text for run in found()] == [run.text for run in runs], "and so it stays"
+
+
+def test_a_kill_while_two_lanes_answer() -> None:
+    options = {"max_tokens": 10**6, "rate": 50}
+    check(
+        killed_after(
+            2.5,
+            [
+                {"name": model, "backend": "rogue", "model": model, "options": options}
+                for model in ("steady", "wide")
+            ],
+        )
+    )
+
+
+@pytest.mark.model
+def test_a_kill_while_a_real_model_answers_in_two_lanes(smollm2: Path) -> None:
+    options = {"n_ctx": 1024, "n_threads": 1, "temperature": 0.0, "max_tokens": 900, "repeat_penalty": 1.3}
+    check(
+        killed_after(
+            1.6,
+            [
+                {"name": name, "backend": "llama_cpp", "model": str(smollm2), "options": options}
+                for name in "ab"
+            ],
+        )
+    )
