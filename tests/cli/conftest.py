@@ -59,6 +59,7 @@ def running(*argv: str, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
         stdin=streams.get("stdin", subprocess.DEVNULL),
         stdout=streams.get("stdout", subprocess.PIPE),
         stderr=streams.get("stderr", subprocess.PIPE),
+        bufsize=0,  # what is read here is not missing in `communicate`
     )
     try:
         with process:
@@ -66,6 +67,16 @@ def running(*argv: str, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
+
+
+def first(process: subprocess.Popen[bytes], count: int) -> bytes:
+    """The first bytes that it prints, as soon as they are there."""
+    read = b""
+    while len(read) < count:
+        piece = process.stdout.read(count - len(read))
+        assert piece, read
+        read += piece
+    return read
 
 
 def engines_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import PROGRAM, all_gone, data, engines_of, paragone, running, said, until
+from .conftest import PROGRAM, all_gone, data, engines_of, first, paragone, running, said, until
 
 # More than anyone reads: what ends such an answer is not the engine.
 ENDLESS = ("--set", "max_tokens=10000000")
@@ -185,7 +185,7 @@ def test_a_reader_that_has_had_enough():
 
 def test_the_exit_code_where_the_reader_is_gone():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
-        assert process.stdout.read(1) == b"w"
+        assert first(process, 1) == b"w"
         engines = engines_of(process)
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -209,7 +209,7 @@ def test_a_full_disk(more):
 
 def test_text_is_written_as_it_comes():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
-        assert process.stdout.read(12) == b"word0 word1 "  # with millions to come
+        assert first(process, 12) == b"word0 word1 "  # with millions to come
         process.send_signal(signal.SIGINT)
         process.communicate()
 
@@ -219,7 +219,7 @@ def test_text_is_written_as_it_comes():
 
 def test_ctrl_c_stops_the_engine_and_keeps_what_came():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
-        start = process.stdout.read(6)
+        start = first(process, 6)
         engines = engines_of(process)
         process.send_signal(signal.SIGINT)
         rest, error = process.communicate(timeout=60)
@@ -249,6 +249,27 @@ def test_ctrl_c_while_the_model_is_loaded():
         output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error) == (130, b"", b"")
     assert all_gone(engines)
+
+
+def test_ctrl_c_where_the_engine_does_not_obey():
+    with running("ask", "rogue:deaf", "hi", *SLOW) as process:
+        start = first(process, len("word0 word1 word2 word3 word4 "))
+        process.send_signal(signal.SIGINT)
+        rest, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert start + rest == b"word0 word1 word2 word3 word4 "
+    assert b"did not stop within" in error
+
+
+def test_ctrl_c_that_the_starter_wants_ignored():
+    argv = " ".join((f"'{PROGRAM}' ask rogue:steady hi", *SLOW))
+    command = ["sh", "-c", f"trap '' INT; exec {argv}"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0) as process:
+        start = first(process, 1)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len((start + rest).split()) == 20
 
 
 def test_ctrl_c_is_heard_though_nobody_reads():

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from paragone_tui.clean import visible
+from paragone_tui.cli.output import line, put_json, put_table
+
+
+def printed(call, *args) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        call(*args)
+    return output.getvalue()
+
+
+@given(st.text(st.characters()))
+@example("\x1b[2J\x9b\u202e\ufeff\u2028\U000e0041\ud800 語😀\t\r\n\x7f")
+def test_json_is_exact_and_nothing_in_it_steers_a_terminal(text):
+    out = printed(put_json, {text: [text]})
+    assert json.loads(out) == {text: [text]}
+    assert visible(out) == out
+
+
+@given(st.text(st.characters()))
+def test_a_line_is_one_line(text):
+    assert len(line(text).splitlines()) <= 1
+    assert visible(line(text)) == line(text)
+
+
+def test_columns_stand_below_each_other_whatever_is_in_them():
+    rows = [("語語", "x"), ("abcd", "x"), ("e\u0301", "x"), ("a\nb", "x")]
+    assert printed(put_table, rows).splitlines() == ["語語  x", "abcd  x", "e\u0301     x", "a b   x"]
