@@ -9,18 +9,18 @@ from typing import Any, TypeVar, cast
 import httpx
 import openai
 from openai import AsyncOpenAI, AsyncStream
-from openai.types import Completion
-from openai.types.chat import ChatCompletionChunk
 
 from paragone import Json
+from paragone_remote.data import Data
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, GaveUp, said
 from paragone_remote.transport import Garbled
 
 __all__ = ["OpenAIClient"]
 
-T = TypeVar("T")
 R = TypeVar("R")
+
+_END = object()
 
 _NOT_THE_PROTOCOL = "something that is not of OpenAI's protocol"
 
@@ -39,29 +39,25 @@ class OpenAIClient:
             api_key="unused", base_url=endpoint.url, http_client=client, max_retries=0, timeout=None
         )
 
-    async def chat(self, body: Mapping[str, Json]) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Yield the parts of a streamed chat answer."""
-        request = self._client.post(
-            "/chat/completions",
-            body={**body, "stream": True},
-            cast_to=ChatCompletionChunk,
-            stream=True,
-            stream_cls=AsyncStream[ChatCompletionChunk],
+    async def stream(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the parts of a streamed answer, each a JSON object."""
+        # The client's own types are not checked, cost more than all the rest, and know no extras.
+        stream = await _once(
+            self._client.post(
+                path,
+                body={**body, "stream": True},
+                cast_to=object,
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
         )
-        async for chunk in _chunks(request):
-            yield chunk
-
-    async def complete(self, body: Mapping[str, Json]) -> AsyncGenerator[Completion, None]:
-        """Yield the parts of a streamed completion."""
-        request = self._client.post(
-            "/completions",
-            body={**body, "stream": True},
-            cast_to=Completion,
-            stream=True,
-            stream_cls=AsyncStream[Completion],
-        )
-        async for chunk in _chunks(request):
-            yield chunk
+        try:
+            while (chunk := await _once(anext(stream, _END))) is not _END:
+                if not isinstance(chunk, dict):
+                    raise Garbled(_NOT_THE_PROTOCOL)
+                yield chunk
+        finally:
+            await stream.close()
 
     async def why(self, path: str, body: Mapping[str, Json]) -> None:
         """Make the request without a stream and for one token, for the refusal that a stream kept back."""
@@ -71,15 +67,6 @@ class OpenAIClient:
         except (httpx.ReadError, httpx.RemoteProtocolError):
             # the server was about to hang up on the stream that failed
             await _once(self._client.post(path, body=short, cast_to=object))
-
-
-async def _chunks(request: Awaitable[AsyncStream[T]]) -> AsyncGenerator[T, None]:
-    stream = await _once(request)
-    try:
-        while (chunk := await _once(anext(stream, None))) is not None:
-            yield chunk
-    finally:
-        await stream.close()
 
 
 async def _once(answer: Awaitable[R]) -> R:

@@ -86,13 +86,16 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         """Yield what comes of one request."""
         state = _State()
-        async with contextlib.aclosing(self._parts(body)) as parts:
-            async for part in parts:
+        path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
+        async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
+            async for chunk in chunks:
+                now = time.monotonic()
+                part = read(chunk, now)
                 state.take(part)
                 if part.progress is not None:
                     yield part.progress
                 scored = part.scored if request.logprobs is not None else ()
-                top, now = request.logprobs or 0, time.monotonic()
+                top = request.logprobs or 0
                 if part.thinking:
                     alone = () if part.answer else scored
                     for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
@@ -100,25 +103,15 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 if part.answer or (scored and not part.thinking):
                     for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
                         yield token
-        if state.reason is None and not state.began:
+        if not state.reason and not state.began:
             # A server that fails before its first token may have promised a stream by then.
-            await self._client.why("/completions" if self._raw else "/chat/completions", body)
-        if state.reason is None:
+            await self._client.why(path, body)
+        if not state.reason:
             raise CutOff(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
             yield caution
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
-
-    async def _parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Part, None]:
-        if self._raw:
-            async with contextlib.aclosing(self._client.complete(body)) as completions:
-                async for completion in completions:
-                    yield read_completion(completion, time.monotonic())
-        else:
-            async with contextlib.aclosing(self._client.chat(body)) as chunks:
-                async for chunk in chunks:
-                    yield read_chat(chunk, time.monotonic())
 
     def _beforehand(self, request: RunRequest) -> Iterator[Caution]:
         if request.cold and self._server.kind != "llama-server":
@@ -163,7 +156,7 @@ class _State:
     def __init__(self) -> None:
         self.began = False
         self.scored = False
-        self.reason: str | None = None
+        self.reason = ""
         self.usage = Usage()
         self.timings = Timings()
 

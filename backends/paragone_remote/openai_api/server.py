@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,8 +10,8 @@ import httpx
 
 from paragone import ModelInfo, ParagoneError
 from paragone_remote.asking import ask
+from paragone_remote.data import Data, as_data, count, part, word
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.text import plain
 from paragone_remote.transport import Garbled
 
 __all__ = ["Kind", "Server", "find_models", "identify"]
@@ -20,8 +19,6 @@ __all__ = ["Kind", "Server", "find_models", "identify"]
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
-
-Data: TypeAlias = Mapping[str, object]
 
 _PATIENCE = 10.0
 """Seconds that a path which the server need not have may take."""
@@ -58,23 +55,25 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if "default_generation_settings" in props or "total_slots" in props:
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
-        return Server(kind="SGLang", version=_word(info, "version"), context=_number(info, "context_length"))
-    about = _part(described, "info")
-    if "llama.cpp Python API" in _word(about, "title"):
-        return Server(kind="llama-cpp-python", version=_word(about, "version"))
-    if "TabbyAPI" in _word(about, "title") or "parameters" in tabby:
-        return Server(kind="TabbyAPI", context=_number(_part(tabby, "parameters"), "max_seq_len"))
+        return Server(
+            kind="SGLang", version=word(info, "version"), context=count(info, "context_length") or None
+        )
+    about = part(described, "info")
+    if "llama.cpp Python API" in word(about, "title"):
+        return Server(kind="llama-cpp-python", version=word(about, "version"))
+    if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
+        return Server(kind="TabbyAPI", context=count(part(tabby, "parameters"), "max_seq_len") or None)
     if isinstance(studio.get("data"), list):
         return Server(kind="LM Studio")
-    if _word(version, "version"):
-        return Server(kind="vLLM", version=_word(version, "version"))
+    if word(version, "version"):
+        return Server(kind="vLLM", version=word(version, "version"))
     return Server()
 
 
 async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
     listed = await ask(endpoint, _listed(http, f"{endpoint.url}/models"))
-    return tuple(_info(entry) for entry in listed if isinstance(entry, Mapping) and _word(entry, "id"))
+    return tuple(_info(entry) for item in listed if word(entry := as_data(item), "id"))
 
 
 async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
@@ -86,31 +85,32 @@ async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
 
 def _info(entry: Data) -> ModelInfo:
     model = entry["id"]
-    name = _word(entry, "id")
-    meta = _part(entry, "meta")  # llama-server's
+    name = word(entry, "id")
+    meta = part(entry, "meta")  # llama-server's
     context = (
-        _number(entry, "max_model_len")  # vLLM, SGLang
-        or _number(entry, "loaded_context_length")  # LM Studio
-        or _number(entry, "max_context_length")
-        or _number(meta, "n_ctx_train")
+        count(entry, "max_model_len")  # vLLM, SGLang
+        or count(entry, "loaded_context_length")  # LM Studio
+        or count(entry, "max_context_length")
+        or count(meta, "n_ctx_train")
+        or None
     )
     return ModelInfo(
         model=name,
         name=name,
-        size=_number(meta, "size"),
-        quantization=_word(entry, "quantization") or None,
-        architecture=_word(entry, "arch") or None,
+        size=count(meta, "size"),
+        quantization=word(entry, "quantization") or None,
+        architecture=word(entry, "arch") or None,
         context=context,
         problem="" if name == model else "Its name has characters that cannot be shown or typed.",
     )
 
 
 def _llama_server(props: Data) -> Server:
-    settings = _part(props, "default_generation_settings")
+    settings = part(props, "default_generation_settings")
     return Server(
         kind="llama-server",
-        version=_word(props, "build_info"),
-        context=_number(settings, "n_ctx") or _number(props, "n_ctx"),
+        version=word(props, "build_info"),
+        context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
     )
 
@@ -128,19 +128,4 @@ def _parse(reply: httpx.Response) -> Data:
         found = reply.json()
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, Mapping) else {}
-
-
-def _part(data: Data, name: str) -> Data:
-    found = data.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _word(data: Data, name: str) -> str:
-    found = data.get(name)
-    return plain(found) if isinstance(found, str) else ""
-
-
-def _number(data: Data, name: str) -> int | None:
-    found = data.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+    return as_data(found)
