@@ -1,6 +1,7 @@
 """The engines: a model's folder opened in a worker, and prompts answered from it.
 
-The libraries are imported when a model is opened: a probe must be able to say what is missing.
+The libraries, and Jinja, are imported when a model is opened: a probe must be able to say what is
+missing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from paragone import (
     Cancelled,
@@ -46,12 +47,13 @@ from paragone_exllama.options import (
 )
 from paragone_exllama.pace import Pace
 from paragone_exllama.probe import probe
-from paragone_exllama.prompt import PromptMaker
 from paragone_exllama.run import run
-from paragone_exllama.template import ChatTemplate
 from paragone_exllama.text import AnswerText
 from paragone_exllama.tokenizer_files import read_tokenizer_files
 from paragone_exllama.vocab import Vocab
+
+if TYPE_CHECKING:
+    from paragone_exllama.template import ChatTemplate
 
 __all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 
@@ -89,11 +91,14 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         folder = check_folder(Path(request.model).expanduser(), self.formats, self.title)
         draft = self._draft(folder, options)
         self._check_options(options)
+        self._require()
+        from paragone_exllama.prompt import PromptMaker
+        from paragone_exllama.template import ChatTemplate
+
         files = read_tokenizer_files(folder, options.chat_template)
         template: ChatTemplate | None = None
         if files.template is not None:
             template = ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
-        self._require()
         prepare_process()
         wanted = Request(folder, draft, options, choose_context(folder, draft, options))
         with failures_told(self.title, wanted):
@@ -229,7 +234,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
     def _repaired(self, error: Exception) -> EngineError:
         """Have a generator that can be trusted again, or end this process. Returns what to say."""
         traceback.print_exception(error)
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:300].rstrip(": .")
+        lines = str(error).strip().splitlines()
+        said = lines[0][:300].rstrip(".") if lines else "it does not say why"
         if not any(sign in str(error) for sign in _BEYOND_REPAIR):
             try:
                 self._library.rebuild()
@@ -242,7 +248,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                         hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
                     )
                 return EngineError(
-                    f"{self.title} failed in the middle of the answer ({said}).",
+                    f"{self.title} failed in the middle of the answer: {said}.",
                     hint="It can be asked again.",
                 )
         sys.stderr.write(f"{self.title} failed beyond repair: {said}\n")

@@ -1,0 +1,191 @@
+"""What the tests of ExLlamaV2 and ExLlamaV3 share: model folders, interpreters without a GPU, real sources."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from paragone import Finish, Message, RunRequest, Token
+
+HERE = Path(__file__).parent
+STAND_IN = HERE / "stand_in"
+CACHE = Path(os.environ.get("PARAGONE_TEST_CACHE", Path.home() / ".cache" / "paragone-tests"))
+ENVIRONMENT = dict(os.environ)
+"""The variables before any test changed them."""
+
+WHEELS = {"exllamav2": "exllamav2==0.3.2", "exllamav3": "exllamav3==1.6.5"}
+
+NVML = """
+#include <string.h>
+/* Stands in for NVIDIA's NVML: says what it was compiled to say. */
+typedef struct { unsigned long long total, free, used; } memory;
+int nvmlInit_v2(void) { return INIT; }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = CUDA; return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, DRIVER, length); return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) { *gpu = (void *)(long)(index + 1); return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) { *major = 8; *minor = 9; return 0; }
+int nvmlDeviceGetName(void *gpu, char *text, unsigned length) { strncpy(text, "Paper GPU", length); return 0; }
+int nvmlDeviceGetUUID(void *gpu, char *text, unsigned length) {
+  strncpy(text, gpu == (void *)1 ? "GPU-aaaa" : "GPU-bbbb", length); return 0; }
+int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) { m->total = 24ull << 30; m->free = FREE; m->used = 0; return 0; }
+"""
+
+
+def load(name):
+    """Import a module that lies beside this file."""
+    spec = importlib.util.spec_from_file_location(f"exllama_{name}", HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+model_folder = load("model_folder")
+
+
+@pytest.fixture
+def write_model():
+    return model_folder.write_model
+
+
+@pytest.fixture
+def write_safetensors():
+    return model_folder.write_safetensors
+
+
+@pytest.fixture(scope="session")
+def compiled_driver(tmp_path_factory):
+    """Compile a stand-in of the driver that says these things, once for all tests."""
+    compiler = shutil.which("cc", path=ENVIRONMENT.get("PATH"))
+    if compiler is None:
+        pytest.skip("there is no C compiler to make a stand-in of the NVIDIA driver with")
+    made = {}
+
+    def compile_it(*said):
+        if said not in made:
+            folder = made[said] = tmp_path_factory.mktemp("driver")
+            (folder / "nvml.c").write_text(NVML)
+            command = [compiler, "-shared", "-fPIC", *said, "-o", "libnvidia-ml.so.1", "nvml.c"]
+            subprocess.run(command, cwd=folder, check=True, env=ENVIRONMENT)
+        return made[said]
+
+    return compile_it
+
+
+@pytest.fixture
+def driver(compiled_driver, monkeypatch):
+    """Give the programs that a test starts a driver that says what it is told to."""
+
+    def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30):
+        said = (
+            f"-DINIT={init}",
+            f"-DCUDA={cuda}",
+            f'-DDRIVER="{version}"',
+            f"-DGPUS={gpus}",
+            f"-DFREE={free}ull",
+        )
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(compiled_driver(*said)))
+
+    return make
+
+
+class Interpreter:
+    """A virtual environment without pip, into which test doubles are put."""
+
+    def __init__(self, folder):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        self.python = str(folder / "bin" / "python")
+        self.site = next(folder.glob("lib/python*/site-packages"))
+
+    def add_stand_ins(self):
+        """Have it import the stand-ins, and the real Jinja."""
+        (self.site / "stand_in.pth").write_text(f"{STAND_IN}\n")
+        for name in ("jinja2", "markupsafe"):
+            spec = importlib.util.find_spec(name)
+            (self.site / name).symlink_to(Path(spec.origin).parent)
+
+    def add(self, path, text=""):
+        file = self.site / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def bare_interpreter(tmp_path):
+    return Interpreter(tmp_path / "env")
+
+
+@pytest.fixture(scope="session")
+def interpreter(tmp_path_factory):
+    """An interpreter with the stand-ins of PyTorch and of both libraries."""
+    pytest.importorskip("jinja2")
+    made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env")
+    made.add_stand_ins()
+    return made.python
+
+
+@pytest.fixture(scope="session")
+def sources():
+    """The folder with the real sources of a library: its wheel, fetched by name, without dependencies."""
+
+    def unpacked(library):
+        folder = CACHE / WHEELS[library]
+        if not (folder / library / "__init__.py").exists():
+            wheel = _fetch(library)
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(folder)
+        return folder
+
+    return unpacked
+
+
+def _fetch(library):
+    CACHE.mkdir(parents=True, exist_ok=True)
+    tried = []
+    for python in (sys.executable, shutil.which("python3")):
+        if python is None:
+            continue
+        command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--disable-pip-version-check", "--retries=1", "-d", str(CACHE), WHEELS[library]]
+        environment = {key: value for key, value in ENVIRONMENT.items() if key != "PYTHONPATH"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=environment
+        )
+        if done.returncode == 0:
+            return next(CACHE.glob(f"{library}-*.whl"))
+        tried.append(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given")
+    pytest.skip(f"the wheel of {WHEELS[library]} cannot be fetched here ({tried[-1]})")
+
+
+class Chat:
+    """Short ways to ask an engine that is open in a worker."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.loaded = engine.loaded
+
+    async def events(self, prompt, *, logprobs=None, cold=False, **sampling):
+        messages = [Message(role="user", text=prompt)] if isinstance(prompt, str) else prompt
+        request = RunRequest(
+            messages=tuple(messages), sampling={"seed": 1, **sampling}, logprobs=logprobs, cold=cold
+        )
+        return [event async for event in self.engine.run(request)]
+
+    async def ask(self, prompt, **options):
+        """Return the text of the answer, the tokens and the Finish."""
+        events = await self.events(prompt, **options)
+        tokens = [event for event in events if isinstance(event, Token)]
+        assert isinstance(events[-1], Finish)
+        return "".join(token.text for token in tokens if token.channel == "answer"), tokens, events[-1]
+
+
+@pytest.fixture
+def chat():
+    return Chat

@@ -1,0 +1,145 @@
+"""A tiny Llama with random weights, in every file that Hugging Face's layout has.
+
+The tokenizer is a real one: bytes are the tokens 0 to 255, written as byte-level BPE writes them,
+and the special tokens follow.
+"""
+
+import json
+import random
+import struct
+
+SPECIAL = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
+WORDS = (" north", " east", " south", " west")
+"""Tokens of several letters: what the conformance suite makes its long prompts of."""
+
+END = 256 + SPECIAL.index("<|im_end|>")
+BOS = 256
+VOCAB = 320
+HIDDEN, INTERMEDIATE, LAYERS, HEADS = 256, 512, 2, 4
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_characters():
+    """Return the character that byte-level BPE writes for each byte (as GPT-2 has it)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return [chr(byte if byte in shown else 256 + hidden.index(byte)) for byte in range(256)]
+
+
+def tokenizer():
+    added = [
+        {
+            "id": 256 + place,
+            "content": text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": text in SPECIAL,
+        }
+        for place, text in enumerate((*SPECIAL, *WORDS))
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {character: byte for byte, character in enumerate(byte_characters())},
+            "merges": [],
+        },
+    }
+
+
+def weights():
+    """Return the shapes of the model's tensors."""
+    shapes = {
+        "model.embed_tokens.weight": (VOCAB, HIDDEN),
+        "lm_head.weight": (VOCAB, HIDDEN),
+        "model.norm.weight": (HIDDEN,),
+    }
+    for layer in range(LAYERS):
+        name = f"model.layers.{layer}"
+        shapes[f"{name}.input_layernorm.weight"] = shapes[f"{name}.post_attention_layernorm.weight"] = (
+            HIDDEN,
+        )
+        for part in "qkvo":
+            shapes[f"{name}.self_attn.{part}_proj.weight"] = (HIDDEN, HIDDEN)
+        shapes[f"{name}.mlp.gate_proj.weight"] = shapes[f"{name}.mlp.up_proj.weight"] = (INTERMEDIATE, HIDDEN)
+        shapes[f"{name}.mlp.down_proj.weight"] = (HIDDEN, INTERMEDIATE)
+    return shapes
+
+
+def halves(shape, source):
+    """Return random numbers of 16 bits, of sizes from 1/64 to 1/32; ones for the norms."""
+    count = 1
+    for size in shape:
+        count *= size
+    if len(shape) == 1:
+        return struct.pack("<e", 1.0) * count
+    data = bytearray(source.randbytes(2 * count))
+    data[1::2] = bytes(byte & 0x83 | 0x24 for byte in data[1::2])
+    return bytes(data)
+
+
+def write_safetensors(path, tensors):
+    """Write tensors, given as name: (type, shape, bytes)."""
+    header, at = {}, 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+
+
+def write_model(folder, *, real=False, template=TEMPLATE, tensors=None, **config):
+    """Write a model's folder; its weights are real ones, or a few numbers that nobody loads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": HIDDEN,
+        "intermediate_size": INTERMEDIATE,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
+        "head_dim": HIDDEN // HEADS,
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "hidden_act": "silu",
+        "vocab_size": VOCAB,
+        "bos_token_id": BOS,
+        "eos_token_id": END,
+        "tie_word_embeddings": False,
+        "torch_dtype": "float16",
+    }
+    (folder / "config.json").write_text(json.dumps(settings | config))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [END, END + 1]}))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    spoken = {"bos_token": "<|bos|>", "eos_token": "<|im_end|>", "add_bos_token": False}
+    if template is not None:
+        spoken["chat_template"] = template
+    (folder / "tokenizer_config.json").write_text(json.dumps(spoken))
+    if tensors is None:
+        source = random.Random(1)
+        shapes = weights() if real else {"model.embed_tokens.weight": (4, 4), "lm_head.weight": (4, 4)}
+        tensors = {name: ("F16", shape, halves(shape, source)) for name, shape in shapes.items()}
+    write_safetensors(folder / "model.safetensors", tensors)
+    return folder

@@ -1,0 +1,136 @@
+"""Stands in for ExLlamaV2 0.3.2: see README.md."""
+
+import json
+from pathlib import Path
+
+from stand_in_core import Tokenizer, loading, logits
+from torch import Tensor
+
+from exllamav2 import attn as attn
+
+__version__ = "0.3.2"
+
+
+class ExLlamaV2Config:
+    def __init__(self, model_dir=None):
+        self.model_dir = model_dir
+        read = json.loads(Path(model_dir, "config.json").read_text())
+        self.eos_token_id = read["eos_token_id"]
+        self.vocab_size = read["vocab_size"]
+        self.max_seq_len = self.original_max_seq_len = read["max_position_embeddings"]
+        self.max_input_len = 2048
+        self.max_attention_size = 2048**2
+        self.max_output_len = None
+        self.scale_pos_emb = self.scale_alpha_value = 1.0
+        self.alt_rope_method = None
+        self.no_flash_attn = False
+
+    def arch_compat_overrides(self, quiet=False, warn_only=False):
+        pass
+
+
+class ExLlamaV2:
+    def __init__(self, config, lazy_load=False, archparams=None):
+        self.config = config
+        self.loaded = False
+
+    def load(self, gpu_split=None, lazy=False, stats=False, callback=None, callback_gen=None, progress=False):
+        loading(self.config.model_dir, callback, 5)
+        self.loaded = True
+
+    def load_autosplit(
+        self,
+        cache,
+        reserve_vram=None,
+        last_id_only=False,
+        callback=None,
+        callback_gen=None,
+        progress=False,
+    ):
+        assert cache.lazy, "the real one needs a cache that is made with lazy = True"
+        loading(self.config.model_dir, callback, 5)
+        self.loaded = True
+
+    def forward(
+        self,
+        input_ids,
+        cache=None,
+        input_mask=None,
+        preprocess_only=False,
+        last_id_only=False,
+        loras=None,
+        return_last_state=False,
+        position_offsets=None,
+        abort_event=None,
+        cpu_logits=False,
+        **kwargs,
+    ):
+        tokens = input_ids.tolist()[0]
+        assert cache.current_seq_len + len(tokens) <= cache.max_seq_len
+        assert len(tokens) <= self.config.max_output_len, "seq_len exceeds max_output_len"
+        cache.current_seq_len += len(tokens)
+        size = self.config.vocab_size
+        return Tensor([[logits(size, [token], (token + 1) % 128) for token in tokens]])
+
+
+class ExLlamaV2CacheBase:
+    def __init__(
+        self,
+        model,
+        batch_size=1,
+        max_seq_len=-1,
+        copy_from=None,
+        lazy=False,
+        num_key_value_heads=None,
+        fixed_device=None,
+    ):
+        assert lazy or model.loaded, "without lazy, the model must be loaded first"
+        self.model = model
+        self.batch_size = batch_size
+        self.max_seq_len = max_seq_len
+        self.lazy = lazy
+        self.current_seq_len = 0
+
+
+class ExLlamaV2Cache(ExLlamaV2CacheBase):
+    pass
+
+
+class ExLlamaV2Cache_Q4(ExLlamaV2CacheBase):
+    pass
+
+
+class ExLlamaV2Cache_Q6(ExLlamaV2CacheBase):
+    pass
+
+
+class ExLlamaV2Cache_Q8(ExLlamaV2CacheBase):
+    pass
+
+
+class ExLlamaV2Lora:
+    @staticmethod
+    def from_directory(model, directory, lora_scaling=1.0):
+        return ExLlamaV2Lora()
+
+
+class ExLlamaV2Tokenizer:
+    def __init__(self, config, lazy_init=True, force_json=False, force_spm=False):
+        self.core = Tokenizer(config.model_dir)
+
+    def encode(
+        self,
+        text,
+        add_bos=False,
+        add_eos=False,
+        encode_special_tokens=False,
+        return_offsets=False,
+        embeddings=None,
+    ):
+        return Tensor([self.core.ids(text, encode_special_tokens)])
+
+    def single_id(self, token):
+        return self.core.added.get(token)
+
+    def get_id_to_piece_list(self, include_special_tokens=False):
+        return [self.core.piece(token, include_special_tokens) for token in range(self.core.size)]

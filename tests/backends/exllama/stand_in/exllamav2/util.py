@@ -1,0 +1,2 @@
+def cuda_sync_active():
+    pass

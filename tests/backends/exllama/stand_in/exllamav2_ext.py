@@ -1,0 +1,1 @@
+raise ImportError("stands in for a compiled part, to be found and not imported")

@@ -1,0 +1,299 @@
+"""Stands in for ExLlamaV3 1.6.5: see README.md."""
+
+import json
+from pathlib import Path
+
+from stand_in_core import PAGE, loading, logits, sample
+from stand_in_core import Tokenizer as _Tokenizer
+from stand_in_generator import GeneratorState, JobState
+from torch import Tensor
+
+
+class Config:
+    def __init__(self, directory, **kwargs):
+        self.directory = directory
+        read = json.loads(Path(directory, "config.json").read_text())
+        self.eos_token_id = read["eos_token_id"]
+        self.vocab_size = read["vocab_size"]
+        self.max_position_embeddings = read["max_position_embeddings"]
+
+    @staticmethod
+    def from_directory(directory, **kwargs):
+        return Config(directory, **kwargs)
+
+    def override_dynamic_seq_len(self, new_max_position_embeddings):
+        pass
+
+
+class Model:
+    def __init__(self, config, **kwargs):
+        self.config = config
+        self.caches = []
+        self.loaded = False
+
+    @staticmethod
+    def from_config(config, component="text", **kwargs):
+        return Model(config, **kwargs)
+
+    def load(self, *args, **kwargs):
+        return self.load_gen(*args, **kwargs)
+
+    def load_gen(
+        self,
+        device=None,
+        tp_output_device=None,
+        reserve_per_device=None,
+        use_per_device=None,
+        tensor_p=False,
+        progressbar=False,
+        max_chunk_size=2048,
+        max_output_size=32,
+        max_output_factor=1,
+        callback=None,
+        generator=True,
+        tp_dev_limits=None,
+        tp_backend="native",
+        verbose=False,
+        max_batch_size=1,
+        tp_options=None,
+        autosplit_no_forward=False,
+        draft_model=None,
+    ):
+        loading(self.config.directory, callback, 5)
+        self.loaded = True
+        for cache in self.caches:
+            cache.initialized = True
+
+    def warmup(
+        self,
+        cache=None,
+        max_chunk_size=2048,
+        max_batch_size=8,
+        max_q_len=16,
+        long_context=True,
+        progressbar=False,
+        callback=None,
+        verbose=False,
+    ):
+        assert self.loaded
+        return []
+
+    def get_recurrent_layers(self):
+        return []
+
+    def forward(self, input_ids, params=None):
+        tokens = input_ids.tolist()[0]
+        assert params["past_len"] + len(tokens) <= params["cache"].max_num_tokens
+        return Tensor([[logits(self.config.vocab_size, [token], (token + 1) % 128) for token in tokens]])
+
+
+class CacheLayer_fp16:
+    pass
+
+
+class CacheLayer_quant:
+    pass
+
+
+class Cache:
+    def __init__(
+        self,
+        model,
+        max_num_tokens,
+        layer_type=None,
+        max_batch_size=16,
+        max_history=0,
+        recurrent_dtype=None,
+        **kwargs,
+    ):
+        wanted = {"k_bits", "v_bits"} if layer_type is CacheLayer_quant else set()
+        assert set(kwargs) == wanted, f"a layer of this type takes {wanted} and got {set(kwargs)}"
+        assert max_num_tokens % PAGE == 0
+        self.model, self.max_num_tokens, self.max_history = model, max_num_tokens, max_history
+        self.initialized = False
+        self.owner = None
+        model.caches.append(self)
+
+    def get_new_state(self):
+        raise NotImplementedError("the stand-in has no recurrent layers")
+
+    def release_state(self, state):
+        raise NotImplementedError("the stand-in has no recurrent layers")
+
+
+class Tokenizer:
+    def __init__(self, config):
+        self.core = _Tokenizer(config.directory)
+
+    @staticmethod
+    def from_config(config):
+        return Tokenizer(config)
+
+    def encode(
+        self,
+        text,
+        add_bos=False,
+        add_eos=False,
+        encode_special_tokens=False,
+        return_offsets=False,
+        embeddings=None,
+    ):
+        return Tensor([self.core.ids(text, encode_special_tokens)])
+
+    def single_id(self, token):
+        return self.core.added.get(token)
+
+    def get_id_to_piece_list(self, include_special_tokens=False):
+        return [self.core.piece(token, include_special_tokens) for token in range(self.core.size)]
+
+
+class ComboSampler:
+    def __init__(
+        self,
+        rep_p=1.0,
+        freq_p=0.0,
+        pres_p=0.0,
+        rep_sustain_range=int(10e7),
+        rep_decay_range=0,
+        dry_multiplier=0.0,
+        dry_base=1.75,
+        dry_allowed_length=2,
+        dry_range=0,
+        dry_sequence_breakers=None,
+        temperature=1.0,
+        min_p=0.0,
+        top_k=0,
+        top_p=1.0,
+        temp_last=False,
+        adaptive_target=1.0,
+        adaptive_decay=0.9,
+        logit_bias=None,
+    ):
+        self.greedy = temperature == 0.0 or top_k == 1
+        self.temperature, self.top_k = temperature, top_k
+
+
+class Job:
+    def __init__(
+        self,
+        input_ids,
+        max_new_tokens=None,
+        min_new_tokens=0,
+        max_skips=4,
+        sampler=None,
+        seed=None,
+        stop_conditions=None,
+        decode_special_tokens=False,
+        return_top_tokens=0,
+        return_logits=False,
+        return_probs=False,
+        filters=None,
+        token_healing=False,
+        identifier=None,
+        banned_strings=None,
+        embeddings=None,
+        max_rq_tokens=None,
+        stop_on_loop=None,
+        rq_state=None,
+        **kwargs,
+    ):
+        assert not kwargs, f"the real one would swallow {kwargs}"
+        self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
+        self.sampler = sampler
+        self.keeps_logits = return_logits
+        self.accepted_draft_tokens = self.rejected_draft_tokens = 0
+        self.cached_pages = self.cached_tokens = 0
+
+    def choose(self, logits):
+        sampler = self.sampler
+        return sample(
+            logits.data[0][0],
+            self.state.rng.random(),
+            greedy=sampler.greedy,
+            temperature=sampler.temperature,
+            top_k=sampler.top_k,
+        )
+
+
+class _State(GeneratorState):
+    def fail_prefill(self, job, results):
+        """Only this job fails, and its result says with what."""
+        self.active.remove(job)
+        error = RuntimeError("the stand-in fails in its prefill")
+        results.append({"job": job, "serial": 0, "stage": "error", "eos": True, "error": error})
+
+
+class Generator:
+    def __init__(
+        self,
+        model,
+        cache,
+        tokenizer,
+        max_batch_size=256,
+        max_chunk_size=2048,
+        shared_chunk_size=None,
+        prefill_cooldown=4,
+        max_q_size=8,
+        draft_model=None,
+        draft_cache=None,
+        num_draft_tokens=None,
+        show_visualizer=False,
+        enable_defrag=True,
+        cpu_cache_size=0,
+        disk_cache_dir=None,
+        disk_cache_size=50 * 1024**3,
+        disk_cache_flush_on_idle=True,
+        disk_cache_checkpoint_interval=4096,
+        disk_cache_write_interval=2.0,
+        recurrent_cache_size=4 * 1024**3,
+        recurrent_checkpoint_interval=None,
+        recurrent_checkpoint_interval_pp=32768,
+        ngram_match_min=0,
+        dynamic_draft_tokens=False,
+        draft_confidence=0.4,
+        record_draft_stats=False,
+        ngram_corpus=None,
+        hybrid_draft_tokens=0,
+        draft_max_rows=0,
+        sparse_draft_head=0,
+        **kwargs,
+    ):
+        assert not kwargs, f"the real one would swallow {kwargs}"
+        self.model, self.cache, self.tokenizer = model, cache, tokenizer
+        if draft_model:
+            assert not ngram_match_min, "Cannot use both draft model and n-gram draft."
+            assert draft_cache is not None, "Must supply cache for draft model"
+            assert draft_cache.max_num_tokens == cache.max_num_tokens
+        self.max_draft_tokens = (num_draft_tokens or 4) if draft_model or ngram_match_min else 0
+        self.max_chunk_size = max_chunk_size
+        cache.owner = self
+        self.state = _State(tokenizer.core, model.config.directory, paged=True, drafted=self.max_draft_tokens)
+
+    def enqueue(self, job):
+        state = job.state
+        room = self.cache.max_num_tokens - len(state.sequence) - 1 - self.max_draft_tokens
+        if room >= 1:
+            state.limit = min(state.limit, room)
+        pages = -(-(len(state.sequence) + state.limit + 1 + self.max_draft_tokens) // PAGE)
+        there = self.cache.max_num_tokens // PAGE
+        assert pages <= there, f"Job requires {pages} pages (only {there} available) and cannot be enqueued."
+        job.vocab = self.model.config.vocab_size
+        job.budget = state.limit
+        self.state.active.append(job)
+        return 0
+
+    def cancel(self, job):
+        if job in self.state.active:
+            self.state.active.remove(job)
+            self.state.known.keep(job.state.sequence)
+
+    def close(self):
+        self.state.active.clear()
+
+    def iterate(self):
+        assert self.cache.initialized, "Cache tensors were never allocated."
+        if self.cache.owner is not self:
+            raise RuntimeError("This Generator no longer owns its Cache")
+        results = []
+        self.state.step(self.max_chunk_size, self.model.config.eos_token_id, results)
+        return results

@@ -1,0 +1,145 @@
+"""What both stand-ins are made of: a tokenizer of bytes, a model that recites, and trouble on demand.
+
+The text of a prompt can hold orders, which the latest of each kind counts:
+    [[end N]]     the model ends its answer after N tokens
+    [[say TEXT]]  the model recites TEXT instead of its sentence
+    [[fail HOW]]  what happens with the first token: `memory`, `cuda`, `page`, or `prefill` before it
+"""
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+from torch import OutOfMemoryError, Tensor
+
+SENTENCE = "The sea is déjà vu, 🌊 and the sky is high above it; "
+PAGE = 256
+
+
+class Tokenizer:
+    """Bytes are the tokens 0 to 255; the others have the numbers that tokenizer.json gives them."""
+
+    def __init__(self, folder):
+        added = json.loads(Path(folder, "tokenizer.json").read_text())["added_tokens"]
+        self.added = {token["content"]: token["id"] for token in added}
+        self.texts = {number: text for text, number in self.added.items()}
+        self.hidden = {token["id"] for token in added if token["special"]}
+        self.size = 256 + len(added)
+
+    def ids(self, text, special):
+        known = [text for text, number in self.added.items() if special or number not in self.hidden]
+        parts = re.split("(" + "|".join(map(re.escape, known)) + ")", text)
+        return [token for part in parts for token in ([self.added[part]] if part in known else part.encode())]
+
+    def piece(self, token, special):
+        return self.text([token], special)
+
+    def text(self, tokens, special=True):
+        out = b""
+        for token in tokens:
+            if token < 256:
+                out += bytes([token])
+            elif special or token not in self.hidden:
+                out += self.texts[token].encode()
+        return out.decode("utf-8", "replace")
+
+
+class Orders:
+    """What a prompt asks of the stand-in."""
+
+    def __init__(self, tokenizer, tokens):
+        text = tokenizer.text(tokens)
+        said = re.findall(r"\[\[say (.*?)\]\]", text, re.DOTALL)
+        ends = re.findall(r"\[\[end (\d+)\]\]", text)
+        fails = re.findall(r"\[\[fail (\w+)\]\]", text)
+        self.recited = tokenizer.ids(said[-1] if said else SENTENCE, True)
+        self.end = int(ends[-1]) if ends else None
+        self.fail = fails[-1] if fails else None
+        self.start = len(tokens)
+
+    def wanted(self, length, eos):
+        at = length - self.start
+        return eos if self.end is not None and at >= self.end else self.recited[at % len(self.recited)]
+
+
+def logits(size, sequence, wanted):
+    """Return numbers that make `wanted` the likeliest token by far, and others thinkable."""
+    seed = sequence[-1] * 31 + len(sequence) * 7
+    row = [((seed + 17 * token) % 101) / 50 - 4.0 for token in range(size)]
+    row[wanted] = 3.0
+    return row
+
+
+def sample(row, draw, *, greedy, temperature, top_k):
+    best = sorted(range(len(row)), key=lambda token: -row[token])[: (1 if greedy else top_k or None)]
+    weights = [math.exp(row[token] / (1.0 if greedy else temperature)) for token in best]
+    mark = draw * sum(weights)
+    for token, weight in zip(best, weights, strict=True):
+        mark -= weight
+        if mark <= 0:
+            return token
+    return best[0]
+
+
+def penalized(row, sequence, penalty, window):
+    """Change `row` in place, as samplers do."""
+    for token in set(sequence[-window:]) if window else ():
+        row[token] = row[token] / penalty if row[token] > 0 else row[token] * penalty
+
+
+class Cache:
+    """Which sequences the KV cache could go on from."""
+
+    def __init__(self, *, paged):
+        self.paged = paged
+        self.sequences = []
+
+    def common(self, tokens):
+        """Return how many of the tokens, the last one apart, are cached."""
+        best = 0
+        for sequence in self.sequences if self.paged else self.sequences[-1:]:
+            at = 0
+            while at < min(len(sequence), len(tokens) - 1) and sequence[at] == tokens[at]:
+                at += 1
+            best = max(best, at)
+        return best // PAGE * PAGE if self.paged else best
+
+    def keep(self, tokens):
+        self.sequences = [*self.sequences[-3:], list(tokens)]
+
+
+def trouble(how):
+    if how == "memory":
+        raise OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 23.64 GiB"
+        )
+    if how == "cuda":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    if how == "page":
+        raise AssertionError("page.ref_count == 1")
+
+
+def loading(folder, callback, modules):
+    """Tell of each module, and fail where config.json asks for it."""
+    orders = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
+    for index in range(modules):
+        if callback is not None:
+            callback(index, modules)
+        time.sleep(orders.get("seconds_a_module", 0))
+        if index == modules // 2 and "fails" in orders:
+            raise {"RuntimeError": RuntimeError, "AssertionError": AssertionError, "KeyError": KeyError}[
+                orders["fails"]["type"]
+            ](orders["fails"]["text"])
+    if callback is not None:
+        callback(modules, modules)
+
+
+def seconds_a_prompt_token(folder):
+    orders = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
+    return orders.get("seconds_a_prompt_token", 0.0)
+
+
+def as_tensor(rows):
+    return Tensor([rows])

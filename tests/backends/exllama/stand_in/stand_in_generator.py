@@ -1,0 +1,154 @@
+"""The generator of both stand-ins: one job at a time, results in the shapes of the real ones."""
+
+import random
+import time
+
+from stand_in_core import PAGE, Cache, Orders, logits, seconds_a_prompt_token, trouble
+from torch import Tensor
+
+TOKEN_SECONDS = 0.001
+
+
+class JobState:
+    """What is known of a job under way, apart from its settings."""
+
+    def __init__(self, tokens, limit, ends, seed):
+        assert tokens, "Input IDs cannot be empty."
+        self.sequence = list(tokens)
+        self.prompt = len(tokens)
+        self.limit = limit
+        self.ends = set(ends)
+        self.rng = random.Random(seed)
+        self.done = 0
+        self.new = 0
+        self.started = 0.0
+        self.first = 0.0
+        self.held = []
+        self.held_logits = []
+        self.completion = ""
+        self.orders = None
+
+
+class GeneratorState:
+    """The queue, and one step of it."""
+
+    def __init__(self, tokenizer, folder, *, paged, drafted):
+        self.tokenizer = tokenizer
+        self.known = Cache(paged=paged)
+        self.drafted = drafted
+        self.slow = seconds_a_prompt_token(folder)
+        self.active = []
+        self.broken = False
+
+    def step(self, chunk, eos, results):
+        """Start, prefill or decode. `results` is filled as the real generators fill theirs."""
+        assert not self.broken, "the stand-in's generator is not to be trusted after a failure"
+        for job in list(self.active):
+            state = job.state
+            base = {"job": job, "eos": False, "serial": 0}
+            if state.orders is None:
+                state.orders = Orders(self.tokenizer, state.sequence)
+                state.started = time.time()
+                state.done = self.known.common(state.sequence)
+                job.cached_pages, job.cached_tokens = self.split(state.done)
+                results.append({**base, "stage": "started"})
+            if state.done < state.prompt - 1:
+                if state.orders.fail == "prefill":
+                    self.fail_prefill(job, results)
+                    continue
+                part = min(chunk, state.prompt - 1 - state.done)
+                time.sleep(self.slow * part)
+                state.done += part
+                progress = {"curr_progress": state.done, "max_progress": state.prompt - 1}
+                results.append({**base, "stage": "prefill", **progress})
+                if state.done < state.prompt - 1:
+                    continue
+            state.first = state.first or time.time()
+            try:
+                trouble(state.orders.fail)
+            except Exception:
+                self.broken = True
+                raise
+            time.sleep(TOKEN_SECONDS)
+            for position in range(1 + self.drafted):
+                if self.decode(job, eos, results):
+                    self.active.remove(job)
+                    self.known.keep(state.sequence)
+                    break
+                # Each second token that was proposed is another one than the model's.
+                if position < self.drafted:
+                    if position % 2:
+                        job.rejected_draft_tokens += self.drafted - position
+                        break
+                    job.accepted_draft_tokens += 1
+
+    def split(self, cached):
+        return (cached // PAGE, cached % PAGE) if self.known.paged else (0, cached)
+
+    def fail_prefill(self, job, results):
+        self.broken = True
+        raise RuntimeError("the stand-in fails in its prefill")
+
+    def decode(self, job, eos, results):
+        """Compute one token, and tell of it unless its character is not whole yet."""
+        state = job.state
+        wanted = state.orders.wanted(len(state.sequence), eos)
+        row = logits(job.vocab, state.sequence, wanted)
+        token = job.choose(Tensor([[row]]))
+        state.sequence.append(token)
+        state.new += 1
+        state.held.append(token)
+        if job.keeps_logits:
+            state.held_logits.append(row)
+        result = {"job": job, "stage": "streaming", "eos": False, "serial": 0}
+        text = "".join(self.tokenizer.piece(one, False) for one in state.held)
+        if token in state.ends:
+            result |= {
+                "eos_reason": "stop_token",
+                "eos_triggering_token_id": token,
+                "eos_triggering_token_str": self.tokenizer.piece(token, True),
+            }
+            return self.end(job, result, results, {**({"text": text} if text else {}), **self.held(state)})
+        if state.new >= job.budget:
+            result |= {"eos_reason": "max_new_tokens", **self.told(state)}
+            return self.end(job, result, results, {})
+        if "�" in text and "�" in self.tokenizer.text(state.held, special=False):
+            results.append(result)
+            return False
+        results.append({**result, **self.told(state)})
+        return False
+
+    def told(self, state):
+        """Return what is emitted of what was held."""
+        text = self.tokenizer.text(state.held, special=False)
+        state.completion += text
+        told = {**({"text": text} if text else {}), **self.held(state)}
+        state.held, state.held_logits = [], []
+        return told
+
+    def held(self, state):
+        held = {"token_ids": Tensor([list(state.held)])}
+        if state.held_logits:
+            held["logits"] = Tensor([list(state.held_logits)])
+        return held
+
+    def end(self, job, result, results, held):
+        state, now = job.state, time.time()
+        result |= {
+            "eos": True,
+            "full_completion": state.completion,
+            "new_tokens": state.new,
+            "prompt_tokens": state.prompt,
+            "time_enqueued": 0.0,
+            "time_prefill": state.first - state.started,
+            "time_generate": now - state.first,
+            "cached_pages": job.cached_pages,
+            "cached_tokens": job.cached_pages * PAGE + job.cached_tokens,
+        }
+        if self.drafted:
+            result["accepted_draft_tokens"] = job.accepted_draft_tokens
+            result["rejected_draft_tokens"] = job.rejected_draft_tokens
+        if held:
+            result["held"] = held
+        results.append(result)
+        return True

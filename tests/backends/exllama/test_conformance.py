@@ -1,0 +1,72 @@
+"""Both engines through the conformance suite, in workers, against the stand-in of their libraries.
+
+Nothing is computed here: what is proven is everything short of the kernels. See stand_in/README.md.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from paragone import OpenRequest
+from paragone.testing import BackendConformance
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+
+SLOW = {"seconds_a_prompt_token": 0.0002}
+"""A prompt of 1,000 tokens takes a fifth of a second, so that it can be stopped in the middle."""
+
+
+class Conformance(BackendConformance):
+    options: ClassVar[dict] = {}
+
+    @pytest.fixture(autouse=True)
+    def gpu(self, driver):
+        driver()
+
+    @pytest.fixture
+    def sampling(self):
+        return {"max_tokens": 24, "seed": 1}
+
+    @pytest.fixture
+    def long_sampling(self):
+        return {"max_tokens": 600, "seed": 1}
+
+    @pytest.fixture
+    def opening(self, interpreter, write_model, tmp_path):
+        model = write_model(tmp_path / "models" / "tiny-4.0bpw", stand_in=SLOW)
+        options = dict(self.options)
+        if options.get("draft_model"):
+            options["draft_model"] = str(write_model(tmp_path / "draft"))
+        return OpenRequest(model=str(model), options=options, python=interpreter)
+
+
+class TestExLlamaV2(Conformance):
+    options: ClassVar = {"max_seq_len": 2048}
+
+    @pytest.fixture
+    def backend(self):
+        return ExLlamaV2Backend()
+
+
+class TestExLlamaV2UnpagedWithDrafts(TestExLlamaV2):
+    options: ClassVar = {
+        "max_seq_len": 2048,
+        "paged": False,
+        "cache_type": "q6",
+        "chunk_size": 256,
+        "draft_model": "yes",
+        "draft_tokens": 9,
+    }
+
+
+class TestExLlamaV3(Conformance):
+    options: ClassVar = {"max_seq_len": 2048, "draft_ngram": True, "cache_type": "q4"}
+
+    @pytest.fixture
+    def backend(self):
+        return ExLlamaV3Backend()
+
+
+def test_the_stand_in_is_nothing_that_could_be_mistaken_for_an_engine():
+    readme = Path(__file__).with_name("stand_in") / "README.md"
+    assert readme.read_text().startswith("# Stand-ins: not the engines")

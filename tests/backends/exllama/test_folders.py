@@ -1,0 +1,172 @@
+"""Model folders found and described from their JSON and the headers of their weights."""
+
+import json
+import os
+import struct
+
+import pytest
+
+from paragone import InputError
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+from paragone_exllama.folders import check_folder
+
+V2, V3 = ExLlamaV2Backend(), ExLlamaV3Backend()
+
+
+def tensor(dtype, *shape):
+    size = {"I16": 2, "I32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}[dtype]
+    for count in shape:
+        size *= count
+    return dtype, shape, bytes(size)
+
+
+def exl2(bits):
+    """A layer of 256 × 128 weights as ExLlamaV2 stores it, and a head that does not count."""
+    return {
+        "model.layers.0.mlp.up_proj.q_weight": tensor("I32", 256 * bits // 32, 128),
+        "model.layers.0.mlp.up_proj.q_invperm": tensor("I32", 256),
+        "model.layers.0.mlp.up_proj.q_scale": tensor("I32", 8, 16),
+        "model.layers.0.mlp.up_proj.q_scale_max": tensor("F16", 8),
+        "model.layers.0.mlp.up_proj.q_groups": tensor("I16", 16),
+        "lm_head.q_weight": tensor("I32", 256 * 8 // 32, 128),
+        "lm_head.q_invperm": tensor("I32", 256),
+    }
+
+
+def exl3(bits):
+    return {
+        "model.layers.0.mlp.up_proj.trellis": tensor("I16", 16, 8, 16 * bits),
+        "model.layers.0.mlp.up_proj.suh": tensor("F16", 256),
+        "model.layers.0.mlp.up_proj.svh": tensor("F16", 128),
+        "lm_head.trellis": tensor("I16", 16, 8, 16 * 8),
+    }
+
+
+def gptq(bits):
+    return {"model.layers.0.mlp.up_proj.qweight": tensor("I32", 256 * bits // 32, 128)}
+
+
+def quantized(method, **more):
+    return {"quantization_config": {"quant_method": method, **more}}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "v2", "v3"),
+    [
+        (exl2(4), quantized("exl2", bits=4.0, head_bits=6), "EXL2 4.0 bpw", None),
+        (exl2(4), quantized("exl2", bits=4.25), "EXL2 4.25 bpw", None),
+        (exl2(4), {}, "EXL2 4.39 bpw", None),  # counted: 144,080 bits of 32,768 weights
+        (exl3(3), quantized("exl3", bits=3), None, "EXL3 3.0 bpw"),
+        (exl3(3), {}, None, "EXL3 3.19 bpw"),
+        (gptq(4), quantized("gptq", bits=4), "GPTQ 4-bit", None),
+        (None, {}, "F16", "F16"),
+        ({"lm_head.weight": tensor("BF16", 4, 4)}, {}, "BF16", "BF16"),
+        (gptq(4), quantized("awq", bits=4), None, None),
+        ({"lm_head.weight": tensor("F8_E4M3", 4, 4)}, quantized("fp8"), None, None),
+    ],
+)
+def test_formats_are_told_apart_by_their_tensors(tensors, config, v2, v3, write_model, tmp_path):
+    folder = write_model(tmp_path / "models" / "some", tensors=tensors, **config)
+    for backend, name in ((V2, v2), (V3, v3)):
+        found = backend.find_models([str(tmp_path)])
+        assert [model.quantization for model in found] == ([name] if name else [])
+        for model in found:
+            assert model.model == str(folder)
+            assert (model.name, model.architecture, model.context) == ("some", "LlamaForCausalLM", 4096)
+            assert model.size == (folder / "model.safetensors").stat().st_size - _header(folder)
+            assert model.problem == ""
+
+
+def _header(folder):
+    with (folder / "model.safetensors").open("rb") as file:
+        return 8 + struct.unpack("<Q", file.read(8))[0]
+
+
+def test_the_layout_of_downloads_is_known(write_model, tmp_path):
+    write_model(tmp_path / "models--someone--tiny--llama" / "snapshots" / "0123abcd")
+    (model,) = V2.find_models([str(tmp_path)])
+    assert model.name == "someone/tiny--llama"
+
+
+def test_links_are_followed_and_no_folder_is_entered_twice(write_model, tmp_path):
+    write_model(tmp_path / "a" / "model")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert len(V2.find_models([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "none")])) == 1
+
+
+def test_what_writes_no_text_is_not_listed(write_model, tmp_path):
+    write_model(tmp_path / "encoder", architectures=["BertModel"])
+    write_model(tmp_path / "odd", architectures="LlamaForCausalLM")
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "config.json").write_text("{")
+    (tmp_path / "junk" / "x.safetensors").touch()
+    assert V2.find_models([str(tmp_path)]) == []
+
+
+def spoil_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def spoil_index(folder):
+    weights = {"a": "model.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+
+
+def spoil_end(folder):
+    os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size - 1)
+
+
+def spoil_header(folder):
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 9) + b'{"a": 1}}')
+
+
+def spoil_all(folder):
+    (folder / "model.safetensors").write_bytes(b"<html>Not found</html>")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (spoil_tokenizer, "has no tokenizer.json"),
+        (spoil_index, "lacks 2 of its 3 files of weights, such as model-2.safetensors"),
+        (spoil_end, "cannot be loaded: model.safetensors is truncated"),
+        (spoil_header, "cannot be loaded: model.safetensors is damaged: its header cannot be read"),
+        (spoil_all, "cannot be loaded: model.safetensors is not a safetensors file"),
+    ],
+)
+def test_a_damaged_model_is_listed_with_its_problem_and_not_opened(spoil, problem, write_model, tmp_path):
+    folder = write_model(tmp_path / "some")
+    spoil(folder)
+    (model,) = V3.find_models([str(tmp_path)])
+    assert model.problem == problem
+    with pytest.raises(InputError) as caught:
+        check_folder(folder, ("EXL3", "plain"), "ExLlamaV3")
+    assert caught.value.sentence == f"some {problem}."
+
+
+def test_what_cannot_be_opened_is_refused_with_what_can(write_model, tmp_path):
+    def refused(path):
+        with pytest.raises(InputError) as caught:
+            check_folder(path, ("EXL2", "GPTQ", "plain"), "ExLlamaV2")
+        return str(caught.value)
+
+    folder = write_model(tmp_path / "newer", tensors=exl3(4), **quantized("exl3", bits=4.0))
+    assert refused(folder) == (
+        "newer is stored as EXL3 4.0 bpw, which ExLlamaV2 does not load. "
+        "It loads EXL2, GPTQ of 4 bits, unquantized weights."
+    )
+    assert refused(folder / "model.safetensors").endswith(f"Name the folder that it is in: {folder}.")
+    assert refused(tmp_path / "none") == f"There is no folder {tmp_path / 'none'}. Check the path."
+    assert "has no config.json" in refused(tmp_path)
+    assert "only 4 bits" in refused(
+        write_model(tmp_path / "eight", tensors=gptq(8), **quantized("gptq", bits=8))
+    )
+
+
+@pytest.mark.parametrize("size", [0, 4, 7, 100_000_001, 2**64 - 1])
+def test_no_length_of_a_header_is_trusted(size, write_model, tmp_path):
+    folder = write_model(tmp_path / "some")
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
+    (model,) = V2.find_models([str(tmp_path)])
+    assert model.problem.startswith("cannot be loaded: model.safetensors is ")

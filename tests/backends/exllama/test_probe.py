@@ -1,0 +1,245 @@
+"""Why an engine is not usable, each reason with its remedy: asked in a worker, as the picker and doctor ask."""
+
+import os
+import sys
+
+import pytest
+
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+
+V2 = ExLlamaV2Backend()
+
+
+def torch_version(cuda="12.8", version="2.8.0"):
+    built = "None" if cuda is None else f"'{cuda}'"
+    return (
+        "from typing import Optional\n"
+        f"__version__ = '{version}'\n"
+        f"cuda: Optional[str] = {built}\n"
+        "hip: Optional[str] = None\n"
+    )
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """A machine without compilers, caches and driver but those that a test puts there."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    for name in ("CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "TORCH_EXTENSIONS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def add(name, said=""):
+        program = folder / name
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+
+    return add
+
+
+@pytest.fixture
+def equipped(bare_interpreter):
+    """An interpreter with PyTorch for CUDA 12.8 and ExLlamaV2, whose extension is not compiled."""
+    bare_interpreter.add("torch/__init__.py", "raise SystemExit('nobody is to import PyTorch')")
+    bare_interpreter.add("torch/version.py", torch_version())
+    bare_interpreter.add("exllamav2/__init__.py", "raise SystemExit('nobody is to import ExLlamaV2')")
+    bare_interpreter.add(
+        "exllamav2-0.3.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: exllamav2\nVersion: 0.3.2\n"
+    )
+    return bare_interpreter
+
+
+async def test_no_interpreter():
+    probe = await V2.probe("/nowhere/bin/python")
+    assert not probe.usable
+    assert probe.reason == "The interpreter /nowhere/bin/python cannot be started: No such file or directory."
+    assert probe.remedy == "Check the engine's `python` setting."
+
+
+async def test_no_torch(bare_interpreter, tools):
+    probe = await V2.probe(bare_interpreter.python)
+    assert not probe.usable
+    assert probe.reason == f"ExLlamaV2 needs PyTorch, which is not installed in {bare_interpreter.python}."
+    assert probe.remedy == "Make an environment with all that it needs: paragone env create exllamav2."
+
+
+async def test_no_torch_in_the_programs_own_interpreter():
+    if any(os.path.exists(os.path.join(path, "torch")) for path in sys.path):
+        pytest.skip("PyTorch is installed here")
+    for backend in (V2, ExLlamaV3Backend()):
+        probe = await backend.probe()
+        assert not probe.usable
+        assert probe.reason == f"{backend.title} needs PyTorch, which is not installed in {sys.executable}."
+        assert f"paragone env create {backend.name}" in probe.remedy
+
+
+async def test_torch_for_the_cpu_alone(equipped, tools):
+    equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
+    probe = await V2.probe(equipped.python)
+    assert probe.reason == (
+        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU alone; ExLlamaV2 needs one with CUDA."
+    )
+    assert "paragone env create exllamav2" in probe.remedy
+
+
+async def test_no_library(bare_interpreter, tools):
+    bare_interpreter.add("torch/version.py", torch_version())
+    bare_interpreter.add("torch/__init__.py")
+    probe = await V2.probe(bare_interpreter.python)
+    assert probe.reason == f"ExLlamaV2 is not installed in {bare_interpreter.python}."
+
+
+async def test_no_driver(equipped, tools):
+    probe = await V2.probe(equipped.python)
+    assert probe.reason == "ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine."
+    assert probe.remedy == "ExLlamaV2 computes on NVIDIA GPUs only; open the model on a machine that has one."
+    assert probe.facts == {"interpreter": equipped.python, "PyTorch": "2.8.0", "ExLlamaV2": "0.3.2"} | {
+        "CUDA of PyTorch": "12.8"
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "visible", "reason", "remedy"),
+    [
+        (
+            {"init": 18},
+            None,
+            "the NVIDIA driver was updated and the machine has not been restarted",
+            "a machine",
+        ),
+        ({"init": 9}, None, "the NVIDIA driver is not loaded.", "a machine that has one"),
+        ({"init": 999}, None, "the NVIDIA driver does not answer (NVML error 999)", "a machine that has one"),
+        ({"gpus": 0}, None, "the NVIDIA driver is there, but shows none", "a machine that has one"),
+        (
+            {"gpus": 2},
+            "",
+            "CUDA_VISIBLE_DEVICES hides all 2 of this machine",
+            "set it to the numbers of GPUs",
+        ),
+        (
+            {"gpus": 2},
+            "7",
+            "CUDA_VISIBLE_DEVICES hides all 2 of this machine",
+            "set it to the numbers of GPUs",
+        ),
+    ],
+)
+async def test_no_gpu(said, visible, reason, remedy, equipped, tools, driver, monkeypatch):
+    driver(**said)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    probe = await V2.probe(equipped.python)
+    assert not probe.usable
+    assert reason in probe.reason
+    assert remedy in probe.remedy
+
+
+async def test_a_driver_that_is_too_old(equipped, tools, driver):
+    driver(version="470.256.02", cuda=11040)
+    probe = await V2.probe(equipped.python)
+    assert probe.reason == (
+        "The NVIDIA driver 470.256.02 can run CUDA up to 11.4, and the PyTorch in "
+        f"{equipped.python} was built for CUDA 12.8."
+    )
+    assert probe.remedy == "Update the driver, or run: paragone env create exllamav2 --cuda 11."
+
+
+async def test_not_compiled_and_no_compiler(equipped, tools, driver):
+    driver()
+    if os.path.exists("/usr/local/cuda/bin/nvcc"):
+        pytest.skip("this machine has a CUDA compiler")
+    probe = await V2.probe(equipped.python)
+    assert probe.reason == (
+        "The part of ExLlamaV2 that runs on the GPU has not been compiled yet, and there is no CUDA compiler "
+        "(nvcc) here."
+    )
+    assert (
+        probe.remedy
+        == "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that has it for PyTorch 2.8.0."
+    )
+    tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
+    probe = await V2.probe(equipped.python)
+    assert probe.reason.endswith("there is no C++ compiler here.")
+    assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
+
+
+async def test_a_compiler_of_another_cuda(equipped, tools, driver):
+    driver(cuda=13000, version="580.65.06")
+    tools("nvcc", "Cuda compilation tools, release 13.0, V13.0.48")
+    tools("c++")
+    probe = await V2.probe(equipped.python)
+    assert probe.reason.endswith("is of CUDA 13.0, while PyTorch was built for CUDA 12.8.")
+    assert probe.remedy.endswith("paragone env create exllamav2 --cuda 13.")
+
+
+async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
+    driver(gpus=2)
+    tools("nvcc", "Cuda compilation tools, release 12.4, V12.4.131")
+    tools("g++")
+    probe = await V2.probe(equipped.python)
+    assert probe.usable, probe.reason
+    facts = dict(probe.facts)
+    assert facts.pop("compiled part") == (
+        f"to be compiled by {tmp_path}/tools/nvcc when a model is first opened, which takes some minutes"
+    )
+    assert facts == {
+        "interpreter": equipped.python,
+        "PyTorch": "2.8.0",
+        "ExLlamaV2": "0.3.2",
+        "CUDA of PyTorch": "12.8",
+        "driver": "575.57.08, for CUDA up to 12.9",
+        "GPUs": "Paper GPU (24 GiB), Paper GPU (24 GiB)",
+        "attention": "unpaged, so that only the latest conversation is kept in the cache: "
+        "flash-attn is not installed",
+    }
+
+
+async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, monkeypatch):
+    driver()
+    tag = f"py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}_cu128"
+    built = tmp_path / "cache" / "torch_extensions" / tag / "exllamav2_ext"
+    built.mkdir(parents=True)
+    (built / "exllamav2_ext.so").touch()
+    probe = await V2.probe(equipped.python)
+    assert probe.usable
+    assert probe.facts["compiled part"] == f"compiled on this machine, in {built.parent}"
+    # A folder that the user names is one without the versions in it.
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "own"))
+    assert not (await V2.probe(equipped.python)).usable
+    (tmp_path / "own" / "exllamav2_ext").mkdir(parents=True)
+    (tmp_path / "own" / "exllamav2_ext" / "exllamav2_ext.so").touch()
+    assert (await V2.probe(equipped.python)).usable
+
+
+@pytest.mark.parametrize(
+    ("version", "attention"),
+    [
+        ("2.8.3", "paged, by flash-attn 2.8.3"),
+        ("2.5.7.post1", "paged, by flash-attn 2.5.7.post1"),
+        (
+            "2.5.6",
+            "unpaged, so that only the latest conversation is kept in the cache: flash-attn 2.5.6 is older "
+            "than 2.5.7",
+        ),
+    ],
+)
+async def test_what_flash_attention_makes_possible_is_said(version, attention, equipped, tools, driver):
+    driver()
+    equipped.add("exllamav2_ext.py")
+    equipped.add(
+        f"flash_attn-{version}.dist-info/METADATA",
+        f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {version}\n",
+    )
+    probe = await V2.probe(equipped.python)
+    assert probe.facts["compiled part"] == "installed with the library"
+    assert probe.facts["attention"] == attention
+
+
+async def test_opening_says_what_is_missing_as_well(equipped, tools, write_model, tmp_path):
+    from paragone import EngineError, OpenRequest
+
+    request = OpenRequest(model=str(write_model(tmp_path / "model")), python=equipped.python)
+    with pytest.raises(EngineError) as caught:
+        await V2.open(request, lambda progress: None)
+    assert caught.value.sentence == "ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine."
