@@ -1,0 +1,56 @@
+"""The pages on servers: their config blocks are good, their table says what the lanes say."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from paragone import OpenRequest
+from paragone.discovery import discover
+from paragone_workbench.definitions import EngineDefinition, split_options
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", *sorted((DOCS / "openai").glob("*.md"))]
+
+
+def engines(page):
+    """Return the engines that a page defines."""
+    blocks = page.read_text().split("```toml\n")[1:]
+    found = {}
+    for block in blocks:
+        found |= tomllib.loads(block.partition("```")[0]).get("engines", {})
+    return [
+        EngineDefinition(name=name, backend=table.pop("backend"), model=table.pop("model"), options=table)
+        for name, table in found.items()
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_config_block_is_good(page):
+    defined = engines(page)
+    assert defined
+    for definition in defined:
+        split_options(definition, discover(definition.backend).backends[definition.backend])
+
+
+def test_every_server_has_a_page_and_says_whether_it_was_tried():
+    listed = (DOCS / "openai.md").read_text()
+    for page in PAGES[2:]:
+        assert f"(openai/{page.name})" in listed
+        assert "ried with the real one" in page.read_text()
+
+
+@pytest.mark.model
+async def test_the_page_of_llama_cpp_pythons_server_is_true(llama_cpp_server, text):
+    from paragone import Message, RunRequest
+
+    (definition,) = engines(DOCS / "openai" / "llama-cpp-python.md")
+    backend = discover("openai").backends["openai"]
+    load, sampling = split_options(definition, backend)
+    request = OpenRequest(model=definition.model, options={**load, "url": llama_cpp_server[0]})
+    engine = await backend.open(request, lambda progress: None)
+    run = RunRequest(
+        messages=(Message(role="user", text="Say hello."),), sampling={**sampling, "max_tokens": 4}
+    )
+    assert text([event async for event in engine.run(run)])
+    await engine.close()
