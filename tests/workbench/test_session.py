@@ -196,7 +196,7 @@ async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
 
 
 async def test_stopping_all_at_once_after_sending(session, rogue):
-    await opened(session, rogue(), rogue())
+    await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(2)))
     session.send("hello")
     await session.stop()
     await session.answered()
