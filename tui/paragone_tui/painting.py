@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from rich.console import Console, RenderableType
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 
@@ -62,6 +62,13 @@ class _ThriftyCompositor(Compositor):
     def render_partial_update(self) -> ChopsUpdate | None:
         update = super().render_partial_update()
         return update and _Changes(update, self.terminal)
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield what widgets show of the cropped rows; Textual would have them render all of theirs."""
+        rows = Region(0, 0, *self.size) if crop is None else Region(0, crop.y, self.size.width, crop.height)
+        for widget, (region, clip) in self.visible_widgets.items():
+            if part := region.intersection(clip).intersection(rows):
+                yield region, part, widget.render_lines(part.translate(-region.offset))
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         return _Everything(super().render_full_update(simplify), self.terminal)

@@ -134,9 +134,10 @@ class Block:
             text = text.lstrip("\n")  # models often start with empty lines
         if not text:
             return
-        joined = self._in_word and not text[0].isspace()
-        self._words += sum(1 for _ in _WORD.finditer(text)) - joined
-        self._in_word = not text[-1].isspace()
+        if self.kind == "thinking":
+            joined = self._in_word and not text[0].isspace()
+            self._words += sum(1 for _ in _WORD.finditer(text)) - joined
+            self._in_word = not text[-1].isspace()
         self._body.append(text)
 
     def lay_out(self, width: int) -> None:

@@ -340,14 +340,11 @@ class Transcript(Widget, can_focus=True):
         below = page.height - self._top
         change()
         page.arrange()
-        top = page.find(place, self._palette) if place else 0
-        if self._following:
-            # What is read is the end, unless all of what changed is in view.
-            if place and place.row > 0 and place.block.height != place.height:
-                top = page.height - below
-            top = max(top, self._end)
+        if self._following and place and place.row > 0 and place.block.height != place.height:
+            top = page.height - below  # what is read is the end, unless all of what changed is in view
         else:
-            top = min(top, self._end)
+            top = page.find(place, self._palette) if place else 0
+        top = max(top, self._end) if self._following else min(top, self._end)
         self._show(max(0, top))
 
     def notify_style_update(self) -> None:

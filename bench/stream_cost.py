@@ -1,0 +1,213 @@
+"""What streaming costs: bytes to the terminal and CPU per token, two lanes at 50 tokens/s each.
+
+    python -m bench.stream_cost [--idle SECONDS] [--only ROW] [--json]
+
+No model runs: both lanes are fed by a fake stream of English Markdown in tokens of about four
+characters, so that what is measured is the painting alone. Each row is a small program of its own
+in a pty of 120×40; the baselines run in the same call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+RATE = 50  # tokens a second and lane
+TOKENS = 400  # a lane
+
+ANSWER = """\
+The short answer is that **scattering** depends on the wavelength, and quite strongly so. Sunlight holds all colours; on \
+its way through the air it meets molecules of nitrogen and oxygen, which are far smaller than the wavelength of light.
+
+## What happens on the way
+
+Such small particles scatter light of short wavelength much more than light of long wavelength. The intensity goes as \
+the inverse fourth power, so that:
+
+- Blue light, at about 450 nm, is scattered four times as much as red light at 650 nm.
+- The scattered blue reaches the eye from every direction of the sky, not from the sun alone.
+- At sunset the path through the air is long, most of the blue is gone, and what is left is *red* and *orange*.
+
+```python
+def intensity(wavelength: float, reference: float = 550.0) -> float:
+    return (reference / wavelength) ** 4
+```
+
+One might ask why the sky is not violet, since violet is scattered even more. There are three reasons, and each of them \
+matters: the sun sends out less violet than blue, the upper air absorbs a part of it, and the eye is less sensitive \
+there. Taken together, they make a mixture that we see as a pale blue, as `#87ceeb` on a screen.
+
+## In numbers
+
+1. The refractive index of air at sea level is 1.00029, which sets the strength of the effect.
+2. Doubling the wavelength makes the scattered light sixteen times weaker, whatever the angle.
+3. Larger drops, as in a cloud, scatter all colours alike, and that is why a cloud is white and not blue.
+
+The same law holds for milk in water, for smoke, and for the eyes of some people: there is no blue pigment in them.
+"""
+
+
+def tokens() -> list[str]:
+    """Return the fake answer in pieces as models make them."""
+    pieces = re.findall(r"\n+| ?[A-Za-z]{1,8}| ?\d{1,3}| ?[^\w\s]{1,3}| +", ANSWER)
+    return (pieces * 2)[:TOKENS]
+
+
+async def stream(write: Callable[[str, int], Awaitable[None] | None]) -> None:
+    """Send the tokens at their rate, as one lane's engine would."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for number, token in enumerate(tokens(), 1):
+        await asyncio.sleep(max(0.0, start + number / RATE - loop.time()))
+        if (waiting := write(token, number)) is not None:
+            await waiting
+
+
+def run_app(kind: str) -> None:
+    """Run one of the programs that are measured."""
+    from textual.app import App, ComposeResult
+    from textual.containers import Horizontal, Vertical, VerticalScroll
+    from textual.screen import Screen
+    from textual.widgets import Markdown, Static
+
+    from paragone_tui.lane_status import LaneState, LaneStatus, LaneStatusInfo
+    from paragone_tui.painting import ThriftyScreen
+    from paragone_tui.transcript import Transcript
+
+    class Bench(App[None]):
+        CSS = "Vertical { width: 1fr; padding: 0 1 0 0; }"
+
+        def get_default_screen(self) -> Screen[None]:
+            return Screen() if kind in ("update", "stream") else ThriftyScreen()
+
+        def compose(self) -> ComposeResult:
+            yield Static("ready")
+            with Horizontal():
+                for _ in range(2):
+                    if kind in ("update", "stream"):
+                        with Vertical(), VerticalScroll():
+                            yield Markdown()
+                    else:
+                        with Vertical():
+                            yield LaneStatus()
+                            yield Transcript()
+
+        def on_mount(self) -> None:
+            self.screen.set_focus(None)
+
+        def on_key(self) -> None:
+            for lane in range(2):
+                self.run_worker(self._lane(lane))
+
+        async def _lane(self, lane: int) -> None:
+            if kind == "nothing":
+                await stream(lambda token, number: None)
+            elif kind in ("update", "stream"):
+                widget = list(self.query(Markdown))[lane]
+                widget.parent.anchor()  # type: ignore[union-attr]
+                if kind == "stream":
+                    writer = Markdown.get_stream(widget)
+                    await stream(lambda token, number: writer.write(token))
+                    await writer.stop()
+                else:
+                    text: list[str] = []
+
+                    async def update(token: str, number: int) -> None:
+                        text.append(token)
+                        await widget.update("".join(text))
+
+                    await stream(update)
+            else:
+                await self._ours(list(self.query(Transcript))[lane], list(self.query(LaneStatus))[lane])
+
+        async def _ours(self, transcript: Transcript, status: LaneStatus) -> None:
+            transcript.add("prompt", "Why is the sky blue?")
+
+            def info(number: int, state: LaneState) -> LaneStatusInfo:
+                return LaneStatusInfo(
+                    engine="smol-q4",
+                    state=state,
+                    tokens=number,
+                    tokens_per_s=49.6 + number % 7 / 10,
+                    ttft_s=0.12,
+                    context_used=900 + number,
+                    context_size=8192,
+                )
+
+            def write(token: str, number: int) -> None:
+                transcript.write(token)
+                status.show(info(number, "writing"))
+
+            await stream(write)
+            transcript.end()
+            status.show(info(TOKENS, "done"))
+
+    Bench().run()
+
+
+ROWS = {
+    "ours": "paragone's Transcript and LaneStatus",
+    "stream": "Textual Markdown, MarkdownStream",
+    "update": "Textual Markdown, update on each token",
+    "nothing": "the fake stream alone, nothing painted",
+}
+
+
+def measure(kind: str, idle_s: float) -> dict[str, float]:
+    """Run a program in a pty and return what it cost."""
+    from bench.terminal import Terminal
+
+    with Terminal([sys.executable, "-m", "bench.stream_cost", "--app", kind]) as terminal:
+        terminal.read_until("ready")
+        terminal.read_until_quiet(1.0)
+        bytes_before, cpu_before = len(terminal.output), terminal.cpu()
+        start = time.monotonic()
+        terminal.send("s")
+        terminal.read(TOKENS / RATE + 1)
+        terminal.read_until_quiet(1.0)
+        cost = {
+            "bytes_a_token": (len(terminal.output) - bytes_before) / (2 * TOKENS),
+            "cpu_ms_a_token": (terminal.cpu() - cpu_before) * 1000 / (2 * TOKENS),
+            "seconds": time.monotonic() - start,
+        }
+        if idle_s:
+            cost["idle_bytes"] = terminal.read(idle_s)
+    return cost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--app", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--idle", type=float, default=0, metavar="SECONDS", help="then count what is written while idle"
+    )
+    parser.add_argument("--only", choices=ROWS, help="measure one row")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.app:
+        run_app(arguments.app)
+        return
+    costs = {kind: measure(kind, arguments.idle) for kind in ROWS if arguments.only in (None, kind)}
+    if arguments.json:
+        print(json.dumps(costs, indent=2))
+        return
+    text = "".join(tokens())
+    print(
+        f"2 lanes × {RATE} tokens/s × {TOKENS} tokens of {len(text) / TOKENS:.1f} characters, fake stream, 120×40"
+    )
+    for kind, cost in costs.items():
+        idle = f"  {cost['idle_bytes']:7.0f} bytes in {arguments.idle:.0f} idle s" if arguments.idle else ""
+        print(
+            f"{ROWS[kind]:40} {cost['bytes_a_token']:8.1f} bytes/token {cost['cpu_ms_a_token']:7.2f} ms CPU/token{idle}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""A terminal to measure a program in: a real pty whose other end counts, answers and looks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+import psutil
+import pyte
+
+__all__ = ["Terminal"]
+
+# Private sequences that pyte mistakes for text or for its own.
+_NOT_FOR_PYTE = re.compile(rb"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*[\$u]p?|\x1bP.*?\x1b\\", re.DOTALL)
+_MODE_QUERY = re.compile(rb"\x1b\[\?(2026|2048)\$p")
+
+
+class Terminal:
+    """Runs a program in a pty of `columns` by `rows`; a context manager."""
+
+    def __init__(
+        self, argv: Sequence[str], columns: int = 120, rows: int = 40, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self.output = bytearray()
+        """Everything that the program wrote."""
+        self._master, slave = pty.openpty()
+        self._set_size(columns, rows)
+        terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+        self.process = subprocess.Popen(
+            argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, **terminal, **(env or {})},
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._usage = psutil.Process(self.process.pid)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program and what it started."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._master)
+
+    def send(self, keys: str) -> None:
+        """Type something."""
+        os.write(self._master, keys.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the terminal's size."""
+        self._screen.resize(rows, columns)
+        self._set_size(columns, rows)
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def read(self, seconds: float) -> int:
+        """Take in what is written in the given time and return how many bytes it was."""
+        before, until = len(self.output), time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if not self._take(left):
+                break
+        return len(self.output) - before
+
+    def read_until(self, text: str, timeout: float = 30) -> None:
+        """Take in output until `text` stands on the screen. Raises TimeoutError."""
+        until = time.monotonic() + timeout
+        while text not in self.text:
+            left = until - time.monotonic()
+            if left <= 0 or (not self._take(min(left, 0.5)) and self.process.poll() is not None):
+                raise TimeoutError(f"{text!r} did not appear; the screen:\n{self.text}")
+
+    def read_until_quiet(self, quiet: float = 1.0, timeout: float = 60) -> None:
+        """Take in output until nothing comes for that many seconds."""
+        until = time.monotonic() + timeout
+        while self.read(quiet) and time.monotonic() < until:
+            pass
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on the screen."""
+        return list(self._screen.display)
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen, as one string."""
+        return "\n".join(self.lines)
+
+    @property
+    def title(self) -> str:
+        """The window title, as the program set it."""
+        return str(self._screen.title)
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that the program's own process has used."""
+        times = self._usage.cpu_times()
+        return times.user + times.system
+
+    def memory(self) -> int:
+        """Return the bytes of memory that are the program's own process's alone."""
+        return int(self._usage.memory_full_info().uss)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _take(self, seconds: float) -> bool:
+        """Take in one piece of output; False where none comes in time, or none can come any more."""
+        ready, _, _ = select.select([self._master], [], [], seconds)
+        if not ready:
+            return self.process.poll() is None
+        try:
+            data = os.read(self._master, 1 << 16)
+        except OSError:  # the program's end is closed
+            return False
+        self.output += data
+        for mode in _MODE_QUERY.findall(data):
+            # As most terminals of today: frames can be synchronised, and that costs 16 bytes each.
+            os.write(self._master, b"\x1b[?%s;%d$y" % (mode, 2 if mode == b"2026" else 0))
+        self._stream.feed(_NOT_FOR_PYTE.sub(b"", data))
+        return True
