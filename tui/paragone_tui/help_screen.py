@@ -58,10 +58,10 @@ class HelpScreen(ThriftyScreen[None], ModalScreen[None]):
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
         for group, commands in groupby(sorted(COMMANDS, key=_place), key=lambda command: command.group):
-            table.add_row(Text(group, style="bold underline"))
+            table.add_row(Text(group, style="bold italic"))
             for command in commands:
                 table.add_row(readable(self._keys[command.id]), command.id, command.help)
-        table.add_row(Text("Mouse", style="bold underline"))
+        table.add_row(Text("Mouse", style="bold italic"))
         table.add_row(
             "wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."
         )

@@ -8,7 +8,7 @@ from paragone import Json
 from paragone_workbench.lane import Lane
 from paragone_workbench.run import Prompt
 
-__all__ = ["comparison"]
+__all__ = ["comparison", "lane_answer"]
 
 
 def comparison(prompt: Prompt, lanes: list[Lane]) -> dict[str, Json]:

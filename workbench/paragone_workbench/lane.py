@@ -27,6 +27,7 @@ from paragone import (
     Token,
 )
 from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.environments import interpreter
 from paragone_workbench.listener import LaneListener
 from paragone_workbench.logs import engine_log
 from paragone_workbench.manifest import manifest
@@ -150,7 +151,7 @@ class Lane:
         request = OpenRequest(
             model=definition.model,
             options=load,
-            python=definition.python,
+            python=interpreter(backend, definition.python),
             threads=threads,
             log=str(engine_log(definition.name)),
         )

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from paragone import Backend, ModelInfo, ParagoneError, Probe
 from paragone_workbench.definitions import EngineDefinition, from_spec
+from paragone_workbench.doctor import probe
 from paragone_workbench.registry import Registry
 from paragone_workbench.settings import Config
 
@@ -55,10 +56,10 @@ async def offers(config: Config, registry: Registry) -> AsyncIterator[Sequence[O
     yield all_offers()
     try:
         for task in asyncio.as_completed(tasks):
-            backend, python, probe, models = await task
-            probes[backend.name, python] = probe
+            backend, python, result, models = await task
+            probes[backend.name, python] = result
             if python is None:
-                found[backend.name] = _offered(backend, probe, models)
+                found[backend.name] = _offered(backend, result, models)
             yield all_offers()
     finally:
         for it in tasks:
@@ -68,14 +69,14 @@ async def offers(config: Config, registry: Registry) -> AsyncIterator[Sequence[O
 async def _look(
     backend: Backend, python: str | None, folders: Sequence[str]
 ) -> tuple[Backend, str | None, Probe, Sequence[ModelInfo]]:
-    probe = await backend.probe(python)
+    found = await probe(backend, python)
     models: Sequence[ModelInfo] = ()
-    if probe.usable and python is None:
+    if found.usable and python is None:
         try:
             models = await backend.models(folders)
         except ParagoneError as error:
-            probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
-    return backend, python, probe, models
+            found = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+    return backend, python, found, models
 
 
 def _defined(definition: EngineDefinition, backend: Backend | None, probe: Probe | None) -> Offer:

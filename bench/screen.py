@@ -1,0 +1,135 @@
+"""What the screen costs: to start, at rest, in memory, and while text streams."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+from bench.programs import BARE, paragone, started
+from bench.row import Row
+from bench.stream_cost import measure as measure_baseline
+from bench.terminal import Terminal
+
+__all__ = ["idle", "memory", "start", "streaming"]
+
+LANES = 2
+RATE = 50
+TOKENS = 400
+MIB = 2**20
+
+
+def start(runs: int = 9) -> Row:
+    """Time from nothing to a screen that has taken a typed letter, alternating with the bare program."""
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(runs):
+        bare.append(_time_to_type(BARE, "Type here"))
+        ours.append(_time_to_type(paragone("paced:one", "paced:two"), "Ask every lane"))
+    mine, base = statistics.median(ours), statistics.median(bare)
+    return Row(
+        figure="start to a usable screen, two lanes",
+        measured=f"{mine / base:.2f} × ({mine:.2f} s)",
+        baseline=f"bare three-widget Textual app, {base:.2f} s, median of {runs}",
+        budget="≤ 1.6 ×",
+        holds=mine <= 1.6 * base,
+    )
+
+
+def _time_to_type(command: list[str], shown: str) -> float:
+    begin = time.perf_counter()
+    with started(command) as terminal:
+        terminal.read_until(shown)
+        terminal.send("Z")
+        terminal.read_until("Z")
+        return time.perf_counter() - begin
+
+
+def idle(seconds: float = 60) -> Row:
+    """Count what is written while nothing happens, engines loaded and a prompt answered."""
+    with started(paragone("paced:one", "paced:two", "--set", "max_tokens=20")) as terminal:
+        _answered(terminal, 0.5)
+        ours = terminal.read(seconds)
+    with started(BARE) as terminal:
+        terminal.read_until("Type here")
+        terminal.read_until_quiet(0.3, 1)
+        bare = terminal.read(seconds)
+    return Row(
+        figure=f"bytes written in {seconds:.0f} idle seconds",
+        measured=f"{ours}",
+        baseline=f"bare app, its cursor blinking: {bare:,}",
+        budget="0",
+        holds=ours == 0,
+    )
+
+
+def memory() -> Row:
+    """Memory that is the program's own (USS), its workers not counted."""
+    with started(paragone("paced:one", "paced:two", "--set", "rate=500")) as terminal:
+        _answered(terminal, 3)
+        ours = terminal.memory()
+    with started(BARE) as terminal:
+        terminal.read_until("Type here")
+        bare = terminal.memory()
+    return Row(
+        figure="memory of the app without workers",
+        measured=f"{ours / MIB:.0f} MiB",
+        baseline=f"bare app: {bare / MIB:.0f} MiB",
+        budget="≤ 80 MiB",
+        holds=ours <= 80 * MIB,
+    )
+
+
+def streaming() -> list[Row]:
+    """Bytes and CPU a token of the whole program while two lanes stream, and of naive Markdown streaming."""
+    settings = ("--set", f"rate={RATE}", "--set", f"max_tokens={TOKENS}")
+    with started(paragone("paced:one", "paced:two", *settings)) as terminal:
+        _ready(terminal)
+        before, cpu = len(terminal.output), terminal.cpu()
+        terminal.send("Why is the sky blue?\r")
+        terminal.read(TOKENS / RATE + 1)
+        terminal.read_until_quiet(1.0)
+        if terminal.text.count("done") != LANES:
+            raise RuntimeError(f"The lanes did not finish:\n{terminal.text}")
+        sent = (len(terminal.output) - before) / (LANES * TOKENS)
+        spent = (terminal.cpu() - cpu) * 1000 / (LANES * TOKENS)
+    naive = measure_baseline("update", 0)
+    what = f"{LANES} lanes × {RATE} tokens/s, 120×40, {TOKENS} tokens each"
+    return [
+        Row(
+            figure=f"bytes a token, {what}",
+            measured=f"{sent:.0f}",
+            baseline=f"Markdown updated on each token: {naive['bytes_a_token']:,.0f}",
+            budget="≤ 100",
+            holds=sent <= 100,
+        ),
+        Row(
+            figure="the screen's CPU a token, same run",
+            measured=f"{spent:.2f} ms",
+            baseline=f"Markdown updated on each token: {naive['cpu_ms_a_token']:.2f} ms",
+            budget="≤ 0.5 ms",
+            holds=spent <= 0.5,
+        ),
+    ]
+
+
+def _ready(terminal: Terminal) -> None:
+    deadline = time.monotonic() + 30
+    while terminal.text.count("ready") != LANES:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"The lanes did not load:\n{terminal.text}")
+        terminal.read(0.1)
+    terminal.read_until_quiet(0.7)
+
+
+def _answered(terminal: Terminal, seconds: float) -> None:
+    _ready(terminal)
+    terminal.send("Why is the sky blue?\r")
+    terminal.read(seconds)
+    terminal.read_until_quiet(1.0)
+    if terminal.text.count("done") != LANES:
+        raise RuntimeError(f"The lanes did not finish:\n{terminal.text}")
+
+
+if __name__ == "__main__":
+    sys.exit("run `make bench`")
