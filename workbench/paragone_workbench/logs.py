@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
+import time
 from pathlib import Path
 
 from paragone import ParagoneError
@@ -17,15 +19,25 @@ _numbers = itertools.count(1)
 
 
 def engine_log(engine: str) -> Path:
-    """Return a new file's path for what an engine's process prints, and drop the oldest beyond 50.
+    """Make an empty file for what an engine's process prints, and drop the oldest beyond 50.
 
-    Raises ParagoneError where the folder cannot be made.
+    It is readable by the user alone. Raises ParagoneError where it cannot be made.
     """
     folder = private_folder(log_folder())
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:
-        old.unlink(missing_ok=True)
-    name = re.sub(r"[^\w.-]+", "-", engine)[:60]
-    return folder / f"{name}.{os.getpid()}-{next(_numbers)}.log"
+        with contextlib.suppress(OSError):
+            old.unlink()
+    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # characters, of up to four bytes; a name has 255
+    # The time, because in a container the program has the same process id again and again.
+    path = folder / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{os.getpid()}-{next(_numbers)}.log"
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise ParagoneError(
+            f"The log {path} cannot be written: {error.strerror or error}.",
+            hint="Check the permissions of its folder, and the free space there.",
+        ) from error
+    return path
 
 
 def _modified(path: Path) -> float:
@@ -39,9 +51,7 @@ def crash_report(text: str) -> str:
     """Keep a report of a mistake in the program, and return where it is, as the end of a sentence."""
     try:
         path = engine_log("paragone-crash")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 (the descriptor carries the mode)
-            file.write(text)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except (OSError, ParagoneError):
         return "the report of it could not be written."
     return f"the report for its makers is in {path}."

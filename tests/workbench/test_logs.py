@@ -1,0 +1,66 @@
+"""Files for what engines print: one for each process, private, and not without end."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from paragone import ParagoneError
+from paragone_workbench.logs import crash_report, engine_log
+from paragone_workbench.paths import log_folder
+
+
+def test_each_has_its_own_which_nobody_else_may_read():
+    paths = {engine_log("smol") for _ in range(3)}
+    assert len(paths) == 3
+    for path in paths:
+        assert path.name.startswith("smol.")
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a b/c\nd", "", ".", "語" * 300, "𝔞" * 300])
+def test_whatever_an_engine_is_called(name):
+    path = engine_log(name)
+    assert path.parent == log_folder()
+    assert path.is_file()
+
+
+def test_a_process_id_that_comes_again_does_not_bring_back_an_old_log(monkeypatch):
+    old = engine_log("smol")
+    monkeypatch.setattr("paragone_workbench.logs._numbers", iter([int(old.stem.rpartition("-")[2])]))
+    monkeypatch.setattr("time.strftime", lambda _: "tomorrow")
+    assert engine_log("smol") != old
+
+
+def test_the_oldest_go_and_one_that_cannot_does_no_harm(monkeypatch):
+    paths = [engine_log("smol") for _ in range(50)]
+    now = time.time()
+    for age, path in enumerate(reversed(paths)):
+        os.utime(path, (now - age, now - age))
+    kept = engine_log("smol")
+    assert not paths[0].exists()
+    assert all(path.exists() for path in (*paths[1:], kept))
+    monkeypatch.setattr(Path, "unlink", lambda _: (_ for _ in ()).throw(PermissionError("not yours")))
+    assert engine_log("smol").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_of(monkeypatch):
+    def refuse(path, mode=0):
+        raise PermissionError(13, "Permission denied")
+
+    engine_log("smol")
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write anywhere
+    with pytest.raises(
+        ParagoneError, match=r"The log /.*smol.* cannot be written: Permission denied\. Check"
+    ):
+        engine_log("smol")
+    assert crash_report("Traceback …") == "the report of it could not be written."
+
+
+def test_a_crash_report_is_kept():
+    said = crash_report("half a pair: \ud83d")
+    path = Path(said.removeprefix("the report for its makers is in ").removesuffix("."))
+    assert path.read_text() == "half a pair: \\ud83d"
+    assert path.stat().st_mode & 0o777 == 0o600
