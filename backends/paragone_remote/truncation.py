@@ -40,7 +40,8 @@ class TruncationAlarm:
         if self.context is not None and read >= self.context:
             return self._caution(f"what it read fills the context of {self.context:,} tokens to the brim")
         self._last, self._last_read = sent, read
-        if self.context is not None and read + (written or 0) > self.context:
+        # the last token of an answer is not read again, and needs no place
+        if self.context is not None and read + (written or 0) > self.context + 1:
             sentence = (
                 f"{self.where} dropped the beginning of the conversation while it answered: prompt and answer "
                 f"are {read + (written or 0):,} tokens, the context holds {self.context:,}."

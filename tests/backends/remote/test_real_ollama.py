@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 import pytest_asyncio
 
-from paragone import ContextOverflow, EngineError, InputError, Message, OpenRequest, RunRequest
+from paragone import Caution, ContextOverflow, EngineError, InputError, Message, OpenRequest, RunRequest
 from paragone.testing import BackendConformance
 from paragone_remote.ollama_api.backend import OllamaBackend
 
@@ -146,10 +146,11 @@ async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
 
 async def test_an_answer_ends_where_the_context_does(opened):
     engine = await opened(num_ctx=64)
-    events = [event async for event in engine.run(asking("Count from one to one thousand, in words."))]
+    events = [event async for event in engine.run(asking("Write a very long story, with many chapters."))]
     usage = events[-1].usage
     assert events[-1].reason == "length"
-    assert usage.prompt_tokens + usage.completion_tokens <= 64
+    assert usage.prompt_tokens + usage.completion_tokens <= 65  # the last token is never read again
+    assert not [event for event in events if isinstance(event, Caution)]
 
 
 async def test_stopping_stops_the_server(opened):
