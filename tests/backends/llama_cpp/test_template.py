@@ -62,6 +62,7 @@ def test_a_template_may_refuse_the_messages():
         "{{ range(1000000) | list }}",
         "{{ 'a' * 10000000000 }}",
         "{{ 9 ** 9 ** 9 }}",
+        "{{ 1.5 | round(1000000000, 'ceil') }}",
         "{{ '%9999999999d' % 1 }}",
         "{{ 'a' | center(10000000000) }}",
         "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
