@@ -1,0 +1,88 @@
+"""One prompt to engines here and elsewhere, through the program itself: what fails stays in its lane."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import pytest_asyncio
+from hostile_server import OLLAMA, OPENAI, HostileServer
+
+PROGRAM = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+
+
+@pytest_asyncio.fixture
+async def broken():
+    """Give two servers that break off their answers, one for each protocol."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once", " upon")
+        await asyncio.sleep(0.05)
+        exchange.reset()
+
+    servers = [HostileServer(OLLAMA), HostileServer(OPENAI)]
+    for server in servers:
+        server.on_chat = chat
+        await server.start()
+    yield servers
+    for server in servers:
+        await server.stop()
+
+
+async def compare(*engines, settings=()):
+    """Run `paragone compare --json` and return what it printed, with its exit code."""
+    command = [*PROGRAM, "compare", "--json", "--prompt", "What is the sea?", *engines]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *(word for setting in settings for word in ("--set", setting)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),
+    )
+    async with asyncio.timeout(120):
+        out, err = await process.communicate()
+    assert out, err.decode()
+    return json.loads(out), process.returncode
+
+
+@pytest.mark.model
+async def test_a_local_engine_beside_two_servers_and_two_that_fail(
+    smollm2, llama_cpp_server, ollama_server, broken
+):
+    found, code = await compare(
+        f"llama_cpp:{smollm2}",
+        f"openai:smollm2@{llama_cpp_server[0]}",
+        f"ollama:smollm2@{ollama_server}",
+        f"ollama:m@{broken[0].url}",
+        f"openai:m@{broken[1].url}",
+        settings=["max_tokens=12", "temperature=0"],
+    )
+    *good, cut, also_cut = found["lanes"]
+    assert [lane["backend"] for lane in good] == ["llama_cpp", "openai", "ollama"]
+    for lane in good:
+        assert lane["error"] is None, lane
+        assert lane["finish"] == "length"
+        assert len(lane["text"]) > 10
+        assert lane["timings"]["ttft_s"] > 0
+        assert lane["timings"]["decode_tps"] > 0
+    for lane, server in zip((cut, also_cut), broken, strict=True):
+        assert lane["text"] == "Once upon"
+        assert lane["finish"] is None
+        where = f"The server at {server.url}"
+        assert lane["error"].startswith(f"{where} broke the connection in the middle of the answer.")
+    assert code == 1
+
+
+async def test_a_cut_prompt_is_in_the_json(broken):
+    server = broken[1]
+    server.on_chat = lambda exchange: exchange.answer("Hi.", read=1)
+    found, code = await compare(f"openai:m@{server.url}")
+    (lane,) = found["lanes"]
+    assert code == 0
+    assert lane["text"] == "Hi."
+    assert [warning["code"] for warning in lane["warnings"]] == ["truncated"]
+    assert "cut the prompt" in lane["warnings"][0]["sentence"]
