@@ -23,7 +23,7 @@ IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-.PHONY: help demo test bench screens lint format lock upgrade clean
+.PHONY: help demo test ollama bench screens lint format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ test: .venv/dev ## every check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
+	@PYTHON=$(PYTHON) sh tests/backends/remote/build_ollama.sh
 
 bench: .venv/dev ## measure what the README claims, each figure beside its baseline
 	$(BIN)/python -m bench

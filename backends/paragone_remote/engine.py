@@ -79,6 +79,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if isinstance(event, Finish):
                                 return
                     except FAULTS as error:
+                        if wait.stopped:  # the engine was closed under the run
+                            raise Stopped from error
                         fault = explain(
                             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
                         )

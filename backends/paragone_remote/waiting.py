@@ -30,6 +30,11 @@ class Wait:
         self._asked = False
         self._present: asyncio.Timeout | None = None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the user asked to stop."""
+        return self._asked
+
     def stop(self) -> None:
         """End the present wait and every later one."""
         self._asked = True

@@ -10,7 +10,10 @@ if [ -x "$place/ollama" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version
   echo "Ollama $version is there: $place/ollama"
   exit 0
 fi
-if ! command -v go >/dev/null || ! command -v c++ >/dev/null; then
+new_enough() { # Go 1.24 or later
+  [ "$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')" -ge 24 ] 2>/dev/null
+}
+if ! new_enough || ! command -v c++ >/dev/null; then
   echo "No Ollama: it is built with Go 1.24 or later and a C++ compiler. The tests against it will skip."
   exit 0
 fi

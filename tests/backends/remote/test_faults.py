@@ -392,6 +392,29 @@ async def test_stop_closes_the_request(hostile, open_lane):
     assert events[-1].reason == "cancelled"
 
 
+async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
+    closed = asyncio.Event()
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("One", " two")
+        await exchange.gone()
+        closed.set()
+
+    hostile.on_chat = chat
+    lane = await open_lane(hostile)
+    run = asyncio.create_task(lane.ask())
+    while not hostile.chats:
+        await asyncio.sleep(0.01)
+    await lane.engine.close()
+    events, error = await run
+    await closed.wait()
+    assert error is None
+    assert events[-1].reason == "cancelled"
+    _, error = await lane.ask()
+    assert error.sentence == "This engine is closed."
+
+
 async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
     lane = await open_lane(hostile)
