@@ -45,7 +45,7 @@ from paragone_exllama.options import (
     ExLlamaV2LoadOptions,
     ExLlamaV3LoadOptions,
 )
-from paragone_exllama.pace import Pace
+from paragone_exllama.pace import FIRST, Pace
 from paragone_exllama.probe import probe
 from paragone_exllama.run import run
 from paragone_exllama.text import AnswerText
@@ -108,7 +108,12 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         self._prompts = PromptMaker(
             library.tokenize, template, bos=self._vocab.bos, context=library.capacity, owner=folder.name
         )
-        self._pace = Pace(library.largest_chunk, fixed=options.chunk_size is not None)
+        fixed = options.chunk_size is not None
+        self._pace = Pace(library.largest_chunk, fixed=fixed)
+        # Where chunks end decides how numbers are rounded: a cold run is to be the same each time.
+        self._cold_pace = Pace(
+            library.largest_chunk if fixed else min(FIRST, library.largest_chunk), fixed=True
+        )
         return LoadedModel(
             name=folder.name,
             context=library.capacity,
@@ -140,7 +145,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                 prompt.tokens,
                 text,
                 cancelled,
-                self._pace,
+                self._cold_pace if request.cold else self._pace,
                 sampling=sampling,
                 logprobs=request.logprobs,
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from paragone_exllama.library import PAGE
 
-__all__ = ["Pace"]
+__all__ = ["FIRST", "Pace"]
 
 _SECONDS = 0.06
 """Time that one chunk may take: a stop that comes at its beginning is obeyed within 100 ms."""
 
-_FIRST = 512
+FIRST = 512
+"""Tokens of a chunk when nothing is known yet."""
 
 
 class Pace:
@@ -19,7 +20,7 @@ class Pace:
         """`fixed` has every chunk be the largest."""
         self._largest = largest
         self._fixed = fixed
-        self.chunk = largest if fixed else min(_FIRST, largest)
+        self.chunk = largest if fixed else min(FIRST, largest)
         """Tokens of the next chunk, a multiple of PAGE."""
 
     def learn(self, tokens: int, seconds: float) -> None:

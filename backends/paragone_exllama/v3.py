@@ -59,7 +59,7 @@ class V3(Library):
             self._draft.load(use_per_device=split, max_chunk_size=self.largest_chunk, callback=draft_progress)
         config = Config.from_directory(str(request.model.path))
         config.override_dynamic_seq_len(request.context)
-        self._model = Model.from_config(config)
+        self._model: Model = Model.from_config(config)
         self._cache = self._make_cache(self._model, options.cache_type)
         self._model.load(
             use_per_device=split,
@@ -71,7 +71,7 @@ class V3(Library):
         if options.lora is not None:
             folder = str(Path(options.lora).expanduser())
             self._lora = LoRA.from_directory(self._model, folder, options.lora_scale)
-        self._tokenizer = Tokenizer.from_config(config)
+        self._tokenizer: Tokenizer = Tokenizer.from_config(config)
         self._model.warmup(
             cache=self._cache,
             max_chunk_size=self.largest_chunk,

@@ -39,7 +39,7 @@ int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) { m->total = 24ull << 30; m->f
 
 
 def load(name):
-    """Import a module that lies beside this file."""
+    """Import a module that lies beside this file, for the tests as `exllama_NAME`."""
     spec = importlib.util.spec_from_file_location(f"exllama_{name}", HERE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -48,6 +48,8 @@ def load(name):
 
 
 model_folder = load("model_folder")
+real_sources = load("real_sources")
+adapter_calls = load("adapter_calls")
 
 
 @pytest.fixture
@@ -129,6 +131,12 @@ def interpreter(tmp_path_factory):
     made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env")
     made.add_stand_ins()
     return made.python
+
+
+@pytest.fixture(scope="session")
+def kept():
+    """A folder outside of the repository that lasts from one test run to the next."""
+    return CACHE
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ and the special tokens follow.
 import json
 import random
 import struct
+from typing import NamedTuple
 
 SPECIAL = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
 WORDS = (" north", " east", " south", " west")
@@ -15,7 +16,20 @@ WORDS = (" north", " east", " south", " west")
 END = 256 + SPECIAL.index("<|im_end|>")
 BOS = 256
 VOCAB = 320
-HIDDEN, INTERMEDIATE, LAYERS, HEADS = 256, 512, 2, 4
+
+
+class Shape(NamedTuple):
+    """The sizes of a Llama."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+
+
+TINY = Shape(256, 512, 2, 4)
+REAL = Shape(2048, 5632, 16, 16)
+"""As large as models that people run: 1.5 GB in 16 bits."""
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -67,34 +81,39 @@ def tokenizer():
     }
 
 
-def weights():
-    """Return the shapes of the model's tensors."""
+def weights(shape):
+    """Return the shapes of a model's tensors."""
+    hidden, intermediate = shape.hidden, shape.intermediate
     shapes = {
-        "model.embed_tokens.weight": (VOCAB, HIDDEN),
-        "lm_head.weight": (VOCAB, HIDDEN),
-        "model.norm.weight": (HIDDEN,),
+        "model.embed_tokens.weight": (VOCAB, hidden),
+        "lm_head.weight": (VOCAB, hidden),
+        "model.norm.weight": (hidden,),
     }
-    for layer in range(LAYERS):
+    for layer in range(shape.layers):
         name = f"model.layers.{layer}"
-        shapes[f"{name}.input_layernorm.weight"] = shapes[f"{name}.post_attention_layernorm.weight"] = (
-            HIDDEN,
-        )
+        shapes[f"{name}.input_layernorm.weight"] = (hidden,)
+        shapes[f"{name}.post_attention_layernorm.weight"] = (hidden,)
         for part in "qkvo":
-            shapes[f"{name}.self_attn.{part}_proj.weight"] = (HIDDEN, HIDDEN)
-        shapes[f"{name}.mlp.gate_proj.weight"] = shapes[f"{name}.mlp.up_proj.weight"] = (INTERMEDIATE, HIDDEN)
-        shapes[f"{name}.mlp.down_proj.weight"] = (HIDDEN, INTERMEDIATE)
+            shapes[f"{name}.self_attn.{part}_proj.weight"] = (hidden, hidden)
+        shapes[f"{name}.mlp.gate_proj.weight"] = (intermediate, hidden)
+        shapes[f"{name}.mlp.up_proj.weight"] = (intermediate, hidden)
+        shapes[f"{name}.mlp.down_proj.weight"] = (hidden, intermediate)
     return shapes
 
 
+_SMALL = bytes(byte & 0x83 | 0x24 for byte in range(256))
+"""Upper bytes of numbers of 16 bits, of either sign, from 1/64 to 1/32."""
+
+
 def halves(shape, source):
-    """Return random numbers of 16 bits, of sizes from 1/64 to 1/32; ones for the norms."""
+    """Return small random numbers of 16 bits; ones for the norms."""
     count = 1
     for size in shape:
         count *= size
     if len(shape) == 1:
         return struct.pack("<e", 1.0) * count
     data = bytearray(source.randbytes(2 * count))
-    data[1::2] = bytes(byte & 0x83 | 0x24 for byte in data[1::2])
+    data[1::2] = data[1::2].translate(_SMALL)
     return bytes(data)
 
 
@@ -108,18 +127,18 @@ def write_safetensors(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
 
 
-def write_model(folder, *, real=False, template=TEMPLATE, tensors=None, **config):
-    """Write a model's folder; its weights are real ones, or a few numbers that nobody loads."""
+def write_model(folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, **config):
+    """Write a model's folder; its weights are all there, or a few numbers that nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "hidden_size": HIDDEN,
-        "intermediate_size": INTERMEDIATE,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
-        "head_dim": HIDDEN // HEADS,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.hidden // shape.heads,
         "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
@@ -139,7 +158,8 @@ def write_model(folder, *, real=False, template=TEMPLATE, tensors=None, **config
     (folder / "tokenizer_config.json").write_text(json.dumps(spoken))
     if tensors is None:
         source = random.Random(1)
-        shapes = weights() if real else {"model.embed_tokens.weight": (4, 4), "lm_head.weight": (4, 4)}
-        tensors = {name: ("F16", shape, halves(shape, source)) for name, shape in shapes.items()}
+        few = {"model.embed_tokens.weight": (4, 4), "lm_head.weight": (4, 4)}
+        sizes = weights(shape) if real else few
+        tensors = {name: ("F16", size, halves(size, source)) for name, size in sizes.items()}
     write_safetensors(folder / "model.safetensors", tensors)
     return folder

@@ -1,0 +1,126 @@
+"""The calls that an adapter makes into its library, found in the adapter's own syntax tree.
+
+A name stands for a library's class or function where it is imported as one; a value is of a class
+where it is annotated so, made by calling it, or returned by something that is annotated so.
+"""
+
+import ast
+
+
+class Adapter:
+    """One adapter module and the library that it imports."""
+
+    def __init__(self, path, sources):
+        self.tree = ast.parse(path.read_bytes())
+        self.sources = sources
+        self.imported = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == sources.library:
+                for alias in node.names:
+                    found = sources.find(node.module, alias.name)
+                    if found is not None:
+                        self.imported[alias.asname or alias.name] = found
+        self.classes = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}
+        self.attributes = {}
+        self.returned = {}
+        for owner in self.classes.values():
+            for node in ast.walk(owner):
+                if isinstance(node, ast.FunctionDef) and node.returns is not None:
+                    self.returned[node.name] = self.annotated(node.returns)
+
+    def calls(self):
+        """Yield each call into the library: its name for people, the call, and how it is to be called."""
+        functions = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)]
+        for _ in range(2):  # attributes are typed where they are set, and used before and after
+            for function in functions:
+                self.note(function)
+        for function in functions:
+            locals_ = self.note(function)
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and (found := self.called(node, locals_)):
+                    yield found[0], node, found[1]
+
+    def note(self, function):
+        """Return the classes of a function's names, and keep those of the attributes that it sets."""
+        locals_ = {
+            argument.arg: kind
+            for argument in function.args.args
+            if argument.annotation is not None and (kind := self.annotated(argument.annotation))
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.AnnAssign):
+                target, kind = node.target, self.annotated(node.annotation)
+            elif isinstance(node, ast.Assign):
+                target, kind = node.targets[0], self.kind(node.value, locals_)
+            else:
+                continue
+            if kind and isinstance(target, ast.Name):
+                locals_[target.id] = kind
+            elif kind and isinstance(target, ast.Attribute):
+                self.attributes.setdefault(target.attr, kind)
+        return locals_
+
+    def annotated(self, node):
+        """Return the library's class that an annotation names: alone, or as one that may be missing."""
+        if isinstance(node, ast.BinOp):
+            return self.annotated(node.left) or self.annotated(node.right)
+        if isinstance(node, ast.Name):
+            found = self.imported.get(node.id)
+            return found if found and isinstance(found[1], ast.ClassDef) else None
+        return None
+
+    def kind(self, node, locals_):
+        """Return the class of a value, where it is one of the library's."""
+        if isinstance(node, ast.Name):
+            return locals_.get(node.id)
+        if isinstance(node, ast.Attribute):
+            return self.attributes.get(node.attr) if self.is_self(node.value) else None
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Attribute) and self.is_self(node.func.value):
+                return self.returned.get(node.func.attr)
+            if isinstance(node.func, ast.Name) and node.func.id == "_Job":
+                return self.base("_Job")
+            found = self.called(node, locals_)
+            if found is None:
+                return None
+            module, target = found[1]
+            if isinstance(target, ast.ClassDef):
+                return found[1]
+            if target.returns is None and isinstance(node.func, ast.Attribute):
+                # A maker without an annotation: what it is called on, is what it makes.
+                return self.imported.get(ast.unparse(node.func.value))
+            name = target.returns.id if isinstance(target.returns, ast.Name) else ""
+            return self.sources.find(module, name) if name else None
+        return None
+
+    def called(self, node, locals_):
+        """Return the name and the definition of what a call calls, where it is the library's."""
+        function = node.func
+        if isinstance(function, ast.Name):
+            if function.id in self.imported:
+                return self.imported[function.id][1].name, self.imported[function.id]
+            if function.id == "_Job":
+                return "ExLlamaV2DynamicJob", self.base("_Job")
+            if function.id == "make_cache":  # one of several classes with the same signature
+                return "ExLlamaV2Cache", self.imported["ExLlamaV2Cache"]
+            return None
+        if not isinstance(function, ast.Attribute):
+            return None
+        owner = function.value
+        if isinstance(owner, ast.Call) and ast.unparse(owner) == "super()":
+            kind = self.base("_Job")
+        elif isinstance(owner, ast.Name) and owner.id in self.imported:
+            kind = self.imported[owner.id]
+        else:
+            kind = self.kind(owner, locals_)
+        if kind is None or not isinstance(kind[1], ast.ClassDef):
+            return None
+        there = self.sources.member(*kind, function.attr)
+        return f"{kind[1].name}.{function.attr}", there or (kind[0], None)
+
+    def base(self, name):
+        return self.imported[self.classes[name].bases[0].id]
+
+    @staticmethod
+    def is_self(node):
+        return isinstance(node, ast.Name) and node.id == "self"

@@ -1,0 +1,265 @@
+"""The adapters against the real sources of ExLlamaV2 and ExLlamaV3, which are read and never imported."""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from exllama_adapter_calls import Adapter
+from exllama_real_sources import Sources, function_signature
+
+import paragone
+import paragone_exllama
+
+PACKAGE = Path(paragone_exllama.__file__).parent
+ADAPTERS = {"exllamav2": "v2", "exllamav3": "v3"}
+
+CALLS = {
+    "exllamav2": {
+        "ExLlamaV2",
+        "ExLlamaV2.forward",
+        "ExLlamaV2.load",
+        "ExLlamaV2.load_autosplit",
+        "ExLlamaV2Cache",
+        "ExLlamaV2Config",
+        "ExLlamaV2Config.arch_compat_overrides",
+        "ExLlamaV2DynamicGenerator",
+        "ExLlamaV2DynamicGenerator.cancel",
+        "ExLlamaV2DynamicGenerator.enqueue",
+        "ExLlamaV2DynamicGenerator.iterate",
+        "ExLlamaV2DynamicGenerator.reset_page_table",
+        "ExLlamaV2DynamicGenerator.set_loras",
+        "ExLlamaV2DynamicGenerator.warmup",
+        "ExLlamaV2DynamicJob",
+        "ExLlamaV2DynamicJob.receive_logits",
+        "ExLlamaV2Lora.from_directory",
+        "ExLlamaV2Sampler.Settings",
+        "ExLlamaV2Tokenizer",
+        "ExLlamaV2Tokenizer.encode",
+        "ExLlamaV2Tokenizer.get_id_to_piece_list",
+        "ExLlamaV2Tokenizer.single_id",
+        "cuda_sync_active",
+    },
+    "exllamav3": {
+        "Cache",
+        "Cache.get_new_state",
+        "Cache.release_state",
+        "ComboSampler",
+        "Config.from_directory",
+        "Config.override_dynamic_seq_len",
+        "Generator",
+        "Generator.cancel",
+        "Generator.close",
+        "Generator.enqueue",
+        "Generator.iterate",
+        "Job",
+        "LoRA.from_directory",
+        "Model.forward",
+        "Model.from_config",
+        "Model.get_recurrent_layers",
+        "Model.load",
+        "Model.warmup",
+        "Tokenizer.encode",
+        "Tokenizer.from_config",
+        "Tokenizer.get_id_to_piece_list",
+        "Tokenizer.single_id",
+        "cuda_sync_active",
+    },
+}
+"""Every call into the libraries that there is: one that the walk no longer finds is a gap in the proof."""
+
+SAME_SIGNATURE = ("ExLlamaV2Cache_Q8", "ExLlamaV2Cache_Q6", "ExLlamaV2Cache_Q4")
+
+libraries = pytest.mark.parametrize("library", list(ADAPTERS))
+
+
+def signature_of(real, name, module, node):
+    """Return how something is called; `Model.load` passes all that it is given to `load_gen`."""
+    if name == "Model.load":
+        module, node = real.member(*real.find("exllamav3.model.model", "Model"), "load_gen")
+    if isinstance(node, ast.FunctionDef) and "." in name:
+        return function_signature(node, method=True)
+    return real.signature(module, node)
+
+
+def examine(path, real):
+    """Return the names of an adapter's calls into its library, and what is wrong with them."""
+    found, wrong = set(), []
+    for name, call, (module, node) in Adapter(path, real).calls():
+        found.add(name)
+        if node is None:
+            wrong.append(f"{name} is not in the real library")
+            continue
+        signature = signature_of(real, name, module, node)
+        try:
+            bound = signature.bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
+        except TypeError as error:
+            wrong.append(f"{name}, line {call.lineno}: {error}")
+            continue
+        for parameter in signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                # The real one would swallow these without a word.
+                extra = set(bound.arguments.get(parameter.name, ()))
+                extra -= {"k_bits", "v_bits"} if name == "Cache" else set()
+                wrong += [f"{name}, line {call.lineno}: it would ignore {argument}" for argument in extra]
+    return found, wrong
+
+
+@libraries
+def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
+    real = Sources(sources(library), library)
+    found, wrong = examine(PACKAGE / f"{ADAPTERS[library]}.py", real)
+    assert wrong == []
+    assert found == CALLS[library]
+
+
+@pytest.mark.parametrize(
+    ("library", "old", "new", "complaint"),
+    [
+        (
+            "exllamav2",
+            "max_q_size=",
+            "max_queue=",
+            "ExLlamaV2DynamicGenerator, line .*: it would ignore max_queue",
+        ),
+        ("exllamav2", "gen_settings=", "settings=", "ExLlamaV2DynamicJob, line .*: it would ignore settings"),
+        ("exllamav2", ".warmup()", ".warm_up()", "ExLlamaV2DynamicGenerator.warm_up is not in"),
+        ("exllamav2", "callback=progress", "call_back=progress", "unexpected keyword argument 'call_back'"),
+        ("exllamav3", "max_output_size=", "max_outputs=", "Model.load, line .*: got an unexpected keyword"),
+        ("exllamav3", "return_logits=", "logits=", "Job, line .*: it would ignore logits"),
+        ("exllamav3", "self._cache.get_new_state()", "self._cache.get_new_state(1)", "too many positional"),
+    ],
+)
+def test_a_call_that_does_not_fit_would_be_seen(library, old, new, complaint, sources, tmp_path):
+    text = (PACKAGE / f"{ADAPTERS[library]}.py").read_text()
+    assert old in text
+    changed = tmp_path / "adapter.py"
+    changed.write_text(text.replace(old, new))
+    _, wrong = examine(changed, Sources(sources(library), library))
+    assert re.search(complaint, "\n".join(wrong))
+
+
+def test_the_caches_of_exllamav2_are_made_alike(sources):
+    real = Sources(sources("exllamav2"), "exllamav2")
+    first = real.signature(*real.find("exllamav2", "ExLlamaV2Cache"))
+    for name in SAME_SIGNATURE:
+        assert list(real.signature(*real.find("exllamav2", name)).parameters) == list(first.parameters)
+
+
+def test_the_quantized_cache_of_exllamav3_takes_what_the_cache_passes_on(sources):
+    real = Sources(sources("exllamav3"), "exllamav3")
+    signature = real.signature(*real.find("exllamav3", "CacheLayer_quant"))
+    assert {"k_bits", "v_bits"} <= set(signature.parameters)
+
+
+def generator_texts(folder, library):
+    """Return the texts that stand in the real generator: keys and values of its results among them."""
+    texts = set()
+    for path in (folder / library / "generator").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    return texts
+
+
+@libraries
+def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
+    texts = generator_texts(sources(library), library)
+    used = {
+        "stage", "started", "prefill", "streaming", "curr_progress", "eos", "eos_reason", "stop_token",
+        "max_new_tokens", "text", "token_ids", "held",
+    }  # fmt: skip
+    if library == "exllamav3":
+        used |= {"error", "logits"}
+    assert used <= texts
+    # And they are all that the adapters read.
+    read = set()
+    for module in ("run.py", f"{ADAPTERS[library]}.py"):
+        for node in ast.walk(ast.parse((PACKAGE / module).read_bytes())):
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
+                read.add(node.slice.value)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "result.get":
+                read.add(node.args[0].value)
+    assert read <= used | {"error", "logits"}
+
+
+@libraries
+def test_the_generator_ends_where_the_capacity_says(library, sources):
+    """The two places upstream that the capacity is reckoned from; where they change, so must it."""
+    folder = sources(library)
+    if library == "exllamav2":
+        text = (folder / "exllamav2" / "generator" / "dynamic.py").read_text()
+        assert "if self.new_tokens >= self.max_new_tokens - self.generator.num_draft_tokens:" in text
+        assert "max_len = len(seq.sequence_ids) + self.max_new_tokens" in text
+    else:
+        text = (folder / "exllamav3" / "generator" / "job.py").read_text()
+        assert "- 1 - self.generator.max_draft_tokens" in text
+        assert "if self.new_tokens >= self.max_new_tokens:" in text
+
+
+MYPY = """
+[mypy]
+strict = True
+explicit_package_bases = True
+warn_unreachable = True
+untyped_calls_exclude = exllamav2,exllamav3
+mypy_path = {path}
+[mypy-exllamav2.*,exllamav3.*]
+follow_imports = silent
+implicit_reexport = True
+implicit_optional = True
+[mypy-torch.*]
+ignore_missing_imports = True
+"""
+
+
+@pytest.fixture(scope="module")
+def mypy(sources, kept, tmp_path_factory):
+    """Check a copy of the package against the real sources of both libraries."""
+    pytest.importorskip("mypy")
+    real = [str(sources(library)) for library in ADAPTERS]
+
+    def check(change=None):
+        folder = tmp_path_factory.mktemp("checked")
+        copy = folder / "paragone_exllama"
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        if change is not None:
+            name, old, new = change
+            text = (copy / name).read_text()
+            assert text.count(old) >= 1
+            (copy / name).write_text(text.replace(old, new))
+        path = os.pathsep.join([str(folder), str(Path(paragone.__file__).parent.parent), *real])
+        (folder / "mypy.ini").write_text(MYPY.format(path=path))
+        command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "-p", "paragone_exllama"]
+        command += ["--cache-dir", str(kept / "mypy"), "--no-error-summary"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        return done.stdout + done.stderr
+
+    return check
+
+
+def test_mypy_finds_nothing_wrong_with_the_adapters(mypy):
+    assert mypy() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("v2.py", "callback=progress", "call_back=progress"), "call-arg|call_back"),
+        (("v2.py", "lazy=True", "lazy_load=True"), "call-arg|lazy_load"),
+        (
+            ("v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
+            "arg-type|max_num_tokens",
+        ),
+        (("v3.py", "self._generator.close()", "self._generator.shut()"), 'attr-defined|"shut"'),
+    ],
+)
+def test_mypy_would_see_a_call_that_is_wrong(change, complaint, mypy):
+    said = mypy(change)
+    for part in complaint.split("|"):
+        assert part in said

@@ -1,0 +1,96 @@
+"""The stand-in against the real sources: what it takes and what it tells must be theirs."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from exllama_real_sources import Sources, function_signature
+
+STAND_IN = Path(__file__).with_name("stand_in")
+PLACES = {
+    "exllamav2": ("exllamav2", "exllamav2.generator"),
+    "exllamav3": ("exllamav3", "exllamav3.model.lora"),
+}
+
+OURS = {
+    # the stand-in's caches are one class; the real base is never made by the adapters
+    ("ExLlamaV2CacheBase", "__init__"),
+    # the real one is abstract, and made by from_directory
+    ("Config", "__init__"),
+}
+
+
+def public(tree):
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and (part.name == "__init__" or part.name[0] != "_"):
+                    yield node, part
+
+
+@pytest.mark.parametrize("library", list(PLACES))
+def test_it_takes_what_the_real_library_takes(library, sources):
+    real, double = Sources(sources(library), library), Sources(STAND_IN, library)
+    compared = 0
+    for place in PLACES[library]:
+        tree, _ = double.module(place)
+        for owner, method in public(tree):
+            if (owner.name, method.name) in OURS:
+                continue
+            there = real.find(place, owner.name)
+            assert there is not None, f"there is no {owner.name} in the real {library}"
+            if method.name == "choose":
+                continue  # how the stand-in's own parts work together
+            member = real.member(*there, method.name)
+            assert member is not None, f"there is no {owner.name}.{method.name} in the real {library}"
+            assert parameters(method) == parameters(member[1]), f"{owner.name}.{method.name}"
+            compared += 1
+    assert compared > 15
+
+
+def parameters(node):
+    """Return names and kinds, in order; defaults as they are written, but for those that need imports."""
+    found = []
+    for parameter in function_signature(node, method=True).parameters.values():
+        default = parameter.default
+        if isinstance(default, str) and default.startswith("torch."):
+            default = "None"
+        found.append((parameter.name, parameter.kind, default))
+    return found
+
+
+@pytest.mark.parametrize("library", list(PLACES))
+def test_its_results_have_no_keys_that_the_real_ones_lack(library, sources):
+    texts = set()
+    for path in (sources(library) / library / "generator").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    keys = set()
+    for path in (STAND_IN / "stand_in_generator.py", STAND_IN / library / "__init__.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Dict):
+                keys |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
+                keys.add(node.slice.value)
+    if library == "exllamav2":
+        keys -= {"error", "logits"}
+    assert len(keys) > 15
+    assert keys <= texts
+
+
+@pytest.mark.parametrize("library", list(PLACES))
+def test_its_failures_are_worded_as_the_real_ones(library, sources):
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (sources(library) / library).rglob("*.py")
+        if "architecture" not in path.parts
+    )
+    said = {
+        "exllamav2": ("Insufficient VRAM for model and cache", "Insufficient space in device allocation"),
+        "exllamav3": ("Insufficient VRAM in split for model and cache", "CUDA out of memory"),
+    }[library]
+    for sentence in said:
+        assert sentence in text
+    assert inspect.cleandoc("OutOfMemoryError") in text
