@@ -83,6 +83,12 @@ def explain(
             sentence = f"{endpoint.origin} took no connection within {seconds:g} seconds."
             hint = "Is the machine on and reachable? connect_timeout says how long to wait."
             return Fault(error=EngineError(sentence, hint=hint))
+        case httpx.ProxyError():
+            sentence = f"The proxy on the way to {endpoint.origin} refuses: {sentence_of(str(error))}"
+            return Fault(error=EngineError(sentence, hint=_PROXY))
+        case httpx.ConnectError() if endpoint.options.use_proxy:
+            sentence = f"{endpoint.origin} cannot be reached through the proxy."
+            return Fault(error=EngineError(sentence, hint=_PROXY), pause=0.3)
         case httpx.ConnectError():
             return _explain_connect(error, endpoint)
         case _:
@@ -90,6 +96,7 @@ def explain(
 
 
 _STANDS = "What came of it stands."
+_PROXY = "Look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or leave use_proxy out."
 
 
 def said(body: str) -> str:
@@ -124,7 +131,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
             hint = "Name the environment variable that holds it: key_env."
         return Fault(error=InputError(sentence, hint=hint))
     if status == 407:
-        return Fault(error=InputError("The proxy wants a password (407).", hint="Put it into HTTPS_PROXY."))
+        return Fault(error=InputError("The proxy wants a password (407).", hint=_PROXY))
     if status == 404 and model and _NO_MODEL.search(words):
         return Fault(error=InputError(f"{at} has no model {endpoint.quote(model)!r}."))
     if status == 404:

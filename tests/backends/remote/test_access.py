@@ -1,6 +1,7 @@
 """Who may see what: keys, headers, certificates, proxies. No secret is shown, none goes where it does not belong."""
 
 import asyncio
+import socket
 import ssl
 
 import pytest
@@ -137,6 +138,15 @@ async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol
         assert len(hostile.requests) > direct
     finally:
         await proxy.stop()
+
+
+async def test_a_proxy_that_is_not_there(hostile, backend, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening
+        monkeypatch.setenv("http_proxy", f"http://me:{SECRET}@127.0.0.1:{taken.getsockname()[1]}")
+        error = await refused(backend, url=hostile.url, use_proxy=True)
+    assert error.sentence == f"{hostile.url} cannot be reached through the proxy."
+    assert SECRET not in str(error)
 
 
 @pytest.fixture(scope="module")
