@@ -44,7 +44,6 @@ async def main() -> None:
         await pilot.press("f1")
         await pilot.pause(0.5)
         _save(app, "keys")
-        await app.action_quit()
 
 
 def _save(app: ParagoneApp, name: str) -> None:

@@ -100,10 +100,7 @@ def start():
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)
-            try:
-                await screen.until(lambda: app.store is not None, "the store opens")
-                yield screen
-            finally:
-                await app.action_quit()
+            await screen.until(lambda: app.store is not None, "the store opens")
+            yield screen
 
     return begin

@@ -147,8 +147,8 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
 
 
 async def test_the_lanes_of_last_time_are_there_again(start):
-    async with start(rogue("steady", "steady"), rogue("wide", "wide")):
-        pass
+    async with start(rogue("steady", "steady"), rogue("wide", "wide")) as screen:
+        await screen.press("ctrl+q")
     assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
     async with start(remembered=True) as screen:
         assert [lane.definition.model for lane in screen.lanes] == ["steady", "wide"]

@@ -193,13 +193,12 @@ class ParagoneApp(App[None]):
                 action = getattr(self.lanes, f"action_{command.action}")
                 yield SystemCommand(command.title, command.help, action)
 
-    async def action_quit(self) -> None:
-        """Free the engines and leave."""
+    async def on_unmount(self) -> None:
+        """Free the engines and close the history, however the program ends."""
         self.remember_lanes()
         await self._session.close()
         if self.store is not None:
             self.store.close()
-        self.exit()
 
     # Themes and keys
 

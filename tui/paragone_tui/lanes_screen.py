@@ -356,9 +356,9 @@ class LanesScreen(ThriftyScreen[None]):
 
         self.app.push_screen(HelpScreen(self.app.keys))
 
-    async def action_quit(self) -> None:
+    def action_quit(self) -> None:
         """Leave."""
-        await self.app.action_quit()
+        self.app.exit()
 
     # Common to several
 

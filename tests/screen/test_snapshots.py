@@ -1,0 +1,126 @@
+"""The main states as pictures: what changes in them is seen in review.
+
+The engines are the rogue double's and the figures in the status lines are set, so that the pictures
+are the same on every machine. `pytest --snapshot-update` takes them anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from rogue_backend.definitions import rogue
+from textual.pilot import Pilot
+
+from paragone_tui.app import ParagoneApp
+from paragone_tui.lane_status import LaneStatusInfo
+from paragone_workbench import config
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.paths import state_file
+from paragone_workbench.state import State
+
+Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture
+def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Compare the screen after some steps with its picture."""
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("paragone_workbench.lane.engine_log", lambda engine: Path(f"{engine}.log"))
+
+    def compare(*definitions: EngineDefinition, step: Step, size: tuple[int, int] = (100, 24)) -> bool:
+        state = State(state_file())
+        app = ParagoneApp(
+            config=config.load(state=state), state=state, definitions=definitions, mode="parallel", system=""
+        )
+
+        async def before(pilot: Pilot[None]) -> None:
+            await until(
+                pilot,
+                lambda: app.store is not None and not any(it.is_opening for it in app.lanes.session.lanes),
+            )
+            await step(app, pilot)
+            for column in app.lanes.columns:
+                # What was measured differs each time; the state and the name do not.
+                column._figures.stop()
+                column.status.show(LaneStatusInfo())  # a new state is shown at once
+                column.status.show(
+                    LaneStatusInfo(
+                        engine=column._label,
+                        state=column.lane.state,
+                        tokens=20,
+                        tokens_per_s=57.3,
+                        ttft_s=0.123,
+                        context_used=1234,
+                        context_size=4096,
+                    )
+                )
+            await pilot.pause()
+
+        return snap_compare(app, run_before=before, terminal_size=size)
+
+    return compare
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the state to be photographed was not reached"
+        await pilot.pause()
+        await asyncio.sleep(0.02)
+    await pilot.pause()
+
+
+async def ask(app: ParagoneApp, pilot: Pilot[None], text: str = "What is a paragone?") -> None:
+    app.lanes.composer.insert(text)
+    await pilot.press("enter")
+    await until(pilot, lambda: not app.lanes.session.is_busy)
+    await asyncio.sleep(0.3)  # the answer is typeset in a thread
+    await until(
+        pilot,
+        lambda: (
+            not any(block.wants_typesetting for it in app.lanes.columns for block in it.transcript.blocks)
+        ),
+    )
+
+
+def test_no_lane(photograph):
+    async def step(app, pilot):
+        await pilot.press("escape")
+
+    assert photograph(step=step)
+
+
+def test_two_answers(photograph):
+    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=ask)
+
+
+def test_a_crash_beside_an_answer(photograph):
+    assert photograph(rogue("abort", "broken", rate=50), rogue("steady", "sound"), step=ask)
+
+
+def test_one_lane_in_a_small_terminal(photograph):
+    assert photograph(rogue("wide", "only"), step=ask, size=(60, 15))
+
+
+def test_six_lanes(photograph):
+    names = ("one", "two", "three", "four", "five", "six")
+    assert photograph(*(rogue("wide", name) for name in names), step=ask, size=(150, 30))
+
+
+def test_help(photograph):
+    async def step(app, pilot):
+        await pilot.press("f1")
+        await until(pilot, lambda: type(app.screen).__name__ == "HelpScreen")
+
+    assert photograph(rogue("steady", "only"), step=step, size=(100, 50))
+
+
+def test_escape_sequences_are_text(photograph):
+    async def step(app, pilot):
+        await ask(app, pilot)
+
+    assert photograph(rogue("escapes", "hostile", max_tokens=2), step=step)
