@@ -32,6 +32,8 @@ class TokenizerFiles:
     adds_bos: bool
     """Whether a text that stands by itself begins with the token `bos`."""
     template: str | None
+    added: Mapping[str, int]
+    """The tokens that tokenizer.json adds to the vocabulary, special ones among them."""
     end_ids: frozenset[int]
     end_texts: tuple[str, ...]
 
@@ -45,7 +47,11 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     path = folder.path
     settings = read_json(path / "tokenizer_config.json")
     tokenizer = read_json(path / "tokenizer.json")
-    known = {str(token.get("content")) for token in _dicts(tokenizer.get("added_tokens"))}
+    known = {
+        content: number
+        for token in _dicts(tokenizer.get("added_tokens"))
+        if isinstance(content := token.get("content"), str) and isinstance(number := token.get("id"), int)
+    }
     eos = _text(settings.get("eos_token"))
     ends = [text for text in _ENDS if text in known]
     if "<|end|>" in known and "<|channel|>" not in known:
@@ -57,6 +63,7 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
         eos=eos,
         adds_bos=_adds_bos(settings, tokenizer, bos),
         template=template,
+        added=known,
         end_ids=frozenset(
             _ids(folder.config.get("eos_token_id"))
             | _ids(_dict(folder.config.get("text_config")).get("eos_token_id"))

@@ -15,11 +15,20 @@ class Vocab:
     """The tokens of one model."""
 
     def __init__(self, library: Library, files: TokenizerFiles) -> None:
-        self._written = library.pieces(special=True)
+        self._written = list(library.pieces(special=True))
         self.size = len(self._written)
-        self.ends = files.ends(library.token_id)
+        # ExLlamaV3 knows the texts of those special tokens alone that tokenizer_config.json names.
+        for text, token in files.added.items():
+            if token < self.size and not self._written[token]:
+                self._written[token] = text
+
+        def id_of(text: str) -> int | None:
+            token = library.token_id(text)
+            return files.added.get(text) if token is None else token
+
+        self.ends = files.ends(id_of)
         """The tokens that end an answer."""
-        self.bos = library.token_id(files.bos) if files.adds_bos else None
+        self.bos = id_of(files.bos) if files.adds_bos else None
         """The token that a text which stands by itself begins with, if any."""
         shown = library.pieces(special=False)
         # Some models count the tags around their thinking among the special tokens, of which the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone import EngineError, InputError
+from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
 from paragone_workbench import environments
 from paragone_workbench.paths import data_folder
@@ -35,8 +35,13 @@ class Tiny(NativeBackend):
         modules=("tinyengine",),
     )
 
+    said = Probe(usable=True)
+
     def find_models(self, folders):
         return ()
+
+    async def probe(self, python=None):
+        return self.said
 
 
 class Plain(Tiny):
@@ -115,13 +120,23 @@ async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(ins
     with pytest.raises(EngineError) as caught:
         await made(Tiny(), wheels, cuda="12")
     assert caught.value.sentence == (
-        "tinyengine cannot be imported in the environment of Tiny: RuntimeError: no GPU"
+        "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
     (found,) = environments.find({"tiny": Tiny()})
     assert (found.whole, found.cuda) == (True, "12")
     with pytest.raises(EngineError, match="no GPU"):
         _ = [step async for step in environments.check(Tiny())]
+
+
+@needs_uv
+async def test_the_backend_says_why_its_library_cannot_be_imported(wheels, monkeypatch, tmp_path):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    backend = Tiny()
+    backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
+    with pytest.raises(EngineError) as caught:
+        await made(backend, wheels, cuda="12")
+    assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
 
 async def test_what_cannot_be_installed_is_an_error_and_the_environment_is_not_used(installer, wheels):

@@ -81,7 +81,7 @@ async def create(plan: Plan) -> AsyncGenerator[Step, None]:
                 ) from error
         made = {"cuda": plan.build.cuda, "requirements": plan.build.requirements, "python": plan.python}
         (plan.folder / MARKER).write_text(json.dumps(made, indent=1) + "\n")
-        async with contextlib.aclosing(_import(plan.folder, plan.modules, plan.title, plan.name)) as steps:
+        async with contextlib.aclosing(check(plan.backend)) as steps:
             async for step in steps:
                 yield step
 
@@ -98,24 +98,21 @@ async def check(backend: Backend) -> AsyncGenerator[Step, None]:
             f"{backend.title} has no environment here, or not a whole one.",
             hint=f"Make it with: paragone env create {backend.name}.",
         )
-    async with contextlib.aclosing(
-        _import(folder, environment.modules, backend.title, backend.name)
-    ) as steps:
-        async for step in steps:
-            yield step
-
-
-async def _import(folder: Path, modules: Sequence[str], title: str, name: str) -> AsyncGenerator[Step, None]:
-    for module in modules:
+    for module in environment.modules:
         command = [str(python_in(folder)), "-I", "-c", f"import {module}"]
         try:
             async with contextlib.aclosing(_steps("check", command, folder, f"import {module}")) as steps:
                 async for step in steps:
                     yield step
         except _Failed as error:
+            # The backend knows the usual reasons, and what to do about them.
+            probe = await backend.probe(str(python_in(folder)))
+            told = (str(error), f"When that is mended, try again with: paragone env check {backend.name}.")
+            reason, remedy = told if probe.usable else (probe.reason, probe.remedy)
             raise EngineError(
-                f"{module} cannot be imported in the environment of {title}: {error}",
-                hint=f"It is installed; when that is mended, try again with: paragone env check {name}.",
+                f"The environment of {backend.title} is installed, but {module} cannot be imported in it: "
+                f"{reason}",
+                hint=remedy,
             ) from error
 
 
@@ -184,13 +181,14 @@ def _environment(folder: Path) -> Mapping[str, str]:
 @contextlib.contextmanager
 def _alone(plan: Plan) -> Iterator[None]:
     """See to it that nobody else makes the same environment meanwhile. Raises InputError."""
-    descriptor = os.open(plan.folder.with_name(f".{plan.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(plan.folder.with_name(f".{plan.backend.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(
-                f"The environment of {plan.title} is being made already.", hint="Wait for that to end."
+                f"The environment of {plan.title} is being made already.",
+                hint="Wait for that to end.",
             ) from error
         yield
     finally:

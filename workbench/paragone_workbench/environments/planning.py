@@ -23,13 +23,9 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 class Plan:
     """An environment that could be made."""
 
-    name: str
-    """The backend's."""
-    title: str
+    backend: Backend
     folder: Path
     build: Build
-    modules: tuple[str, ...]
-    """What is imported in it at the end, to see that it works."""
     python: str
     """The interpreter that it is made with."""
     uv: str | None
@@ -40,6 +36,11 @@ class Plan:
     """Bytes that are free where it goes."""
     replaces: bool
     """Whether there is one already, which is deleted first."""
+
+    @property
+    def title(self) -> str:
+        """What people call what it is for."""
+        return self.backend.title
 
     @property
     def download(self) -> int:
@@ -78,11 +79,9 @@ async def plan(
             hint="Free some space, or set XDG_DATA_HOME to a folder on a larger disk.",
         )
     return Plan(
-        name=backend.name,
-        title=backend.title,
+        backend=backend,
         folder=folder,
         build=build,
-        modules=environment.modules,
         python=await _python(environment, python, backend.title),
         uv=shutil.which("uv"),
         find_links=links,

@@ -124,6 +124,9 @@ class Cache:
 class Tokenizer:
     def __init__(self, config):
         self.core = _Tokenizer(config.directory)
+        # Of special tokens, the real one knows those that other files than tokenizer.json name.
+        named = json.loads(Path(config.directory, "tokenizer_config.json").read_text())
+        self.known = {named["bos_token"], named["eos_token"]}
 
     @staticmethod
     def from_config(config):
@@ -141,10 +144,14 @@ class Tokenizer:
         return Tensor([self.core.ids(text, encode_special_tokens)])
 
     def single_id(self, token):
-        return self.core.added.get(token)
+        return self.core.added[token] if token in self.known else None
 
     def get_id_to_piece_list(self, include_special_tokens=False):
-        return [self.core.piece(token, include_special_tokens) for token in range(self.core.size)]
+        special = include_special_tokens
+        return [
+            self.core.piece(token, special and self.core.texts.get(token) in self.known)
+            for token in range(self.core.size)
+        ]
 
 
 class ComboSampler:
