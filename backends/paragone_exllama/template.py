@@ -66,6 +66,7 @@ class ChatTemplate:
             raise InputError(f"The chat template of {owner} is {len(source):,} characters long.", hint=_HINT)
         sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
         sandbox.filters["tojson"] = _tojson
+        del sandbox.filters["round"]  # takes ten to any power in one step, and no template rounds
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
             with bounded():
