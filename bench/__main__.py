@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, screen, stop
+from bench import decode, remote, screen, stop
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -16,6 +16,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "streaming": screen.streaming,
     "decode": decode.decode,
     "stop": stop.stop,
+    "remote": remote.remote,
     "memory": screen.memory,
 }
 

@@ -8,7 +8,16 @@ import urllib.request
 import pytest
 import pytest_asyncio
 
-from paragone import Caution, ContextOverflow, EngineError, InputError, Message, OpenRequest, RunRequest
+from paragone import (
+    Caution,
+    ContextOverflow,
+    EngineError,
+    InputError,
+    Message,
+    OpenRequest,
+    RunRequest,
+    Token,
+)
 from paragone.testing import BackendConformance
 from paragone_remote.ollama_api.backend import OllamaBackend
 
@@ -154,16 +163,24 @@ async def test_an_answer_ends_where_the_context_does(opened):
 
 
 async def test_stopping_stops_the_server(opened):
-    """It answers one at a time here: the next answer could not come if it still computed the last."""
-    engine = await opened()
-    count = 0
-    async for _ in engine.run(asking("Count from one to one thousand, in words.", max_tokens=900)):
-        count += 1
-        if count == 3:
+    """It answers one at a time here: the next answer could not come if it still computed the last.
+
+    This story goes on to the end of the context. How long that would take is known from its pace.
+    """
+    engine = await opened(num_ctx=2048)
+    story = asking("Write a very long story, with many chapters.", repeat_penalty=1.0)
+    times = []
+    async for event in engine.run(story):
+        if isinstance(event, Token):
+            times.append(event.time)
+        if len(times) == 20:
             await engine.stop()
-    async with asyncio.timeout(10):  # 900 tokens take this server more than 20 seconds on one thread
-        events = [event async for event in engine.run(asking("Say hello.", max_tokens=2))]
+    assert len(times) < 100, "it was not stopped"
+    rest = (2048 - 100) * (times[19] - times[0]) / 19
+    start = time.monotonic()
+    events = [event async for event in engine.run(asking("Say hello.", max_tokens=2))]
     assert events[-1].reason == "length"
+    assert time.monotonic() - start < rest / 4
 
 
 async def test_thinking_asked_of_a_model_that_cannot(opened):
