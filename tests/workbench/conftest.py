@@ -141,6 +141,21 @@ async def tidy():
 
 
 @pytest.fixture
+async def make(tidy, rogue):
+    """Return a function that makes a lane; they are closed at the end of the test."""
+    lanes: list[Lane] = []
+
+    def make(model: str = "steady", **options) -> Lane:
+        lanes.append(Lane(rogue(model, **options), Registry()))
+        return lanes[-1]
+
+    yield make
+    await asyncio.gather(*(lane.close() for lane in lanes))
+    assert [lane.state for lane in lanes] == ["empty"] * len(lanes)
+    assert not any(lane.is_busy or lane.is_open or lane.is_opening for lane in lanes)
+
+
+@pytest.fixture
 async def session(tidy):
     """An empty session, closed at the end of the test."""
     made = Session(Registry())

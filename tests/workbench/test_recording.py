@@ -5,16 +5,13 @@ import contextlib
 import sqlite3
 
 import pytest
+from tests.workbench.talk import answers, opened, words
 
 from paragone import InputError
 from paragone_workbench.paths import history_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.session import Session
 from paragone_workbench.store import Store, StoreError
-
-
-def words(count: int) -> str:
-    return "".join(f"word{number} " for number in range(count))
 
 
 @pytest.fixture
@@ -35,18 +32,6 @@ async def session(tidy, store, problems):
     session.record(store)
     yield session
     await session.close()
-
-
-async def opened(session, *definitions):
-    lanes = [session.add_lane(definition) for definition in definitions]
-    session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in lanes))
-    return lanes
-
-
-async def answered(session, text: str) -> None:
-    session.send(text)
-    await session.answered()
 
 
 def rows(sql: str) -> list[tuple]:
@@ -70,8 +55,8 @@ async def test_nothing_is_saved_before_there_is_a_prompt(session, rogue, store):
 
 async def test_a_conversation_is_saved_as_it_was(session, rogue, store):
     await opened(session, rogue(max_tokens=2), rogue("wide", name="other", max_tokens=1))
-    await answered(session, "First?\nMore")
-    await answered(session, "Second?")
+    await answers(session, "First?\nMore")
+    await answers(session, "Second?")
     saved = store.load(session.conversation)
     assert (saved.title, saved.system) == ("First?", "Be brief.")
     assert [prompt.text for prompt in saved.prompts] == ["First?\nMore", "Second?"]
@@ -128,7 +113,7 @@ async def test_how_runs_end_is_saved(session, rogue, store, until):
 
 async def test_regenerate_keeps_both_runs(session, rogue, store):
     (lane,) = await opened(session, rogue(max_tokens=1))
-    await answered(session, "hello")
+    await answers(session, "hello")
     await session.swap(lane, rogue("wide", max_tokens=1))
     session.regenerate(lane)
     await session.answered()
@@ -151,7 +136,7 @@ async def test_a_lane_that_is_closed_in_mid_answer(session, rogue, store, until)
 
 async def test_lanes_keep_their_order(session, rogue, store):
     lanes = await opened(session, *(rogue(name=name, max_tokens=1) for name in "abc"))
-    await answered(session, "hello")
+    await answers(session, "hello")
     await session.close_lane(lanes[0])
     await session.close_lane(lanes[1])
     session.add_lane(rogue(name="d"))
@@ -193,7 +178,7 @@ async def test_a_store_that_fails_is_told_of_once_and_the_session_goes_on(
     assert (
         problems[0].sentence == f"The history in {history_file()} cannot be used: it may not be written to."
     )
-    await answered(session, "again")
+    await answers(session, "again")
     assert [lane.runs[session.prompts[1]].text for lane in lanes] == [words(60)] * 2
     await session.swap(lanes[0], rogue(max_tokens=1))
     await session.close_lane(lanes[1])
@@ -204,29 +189,29 @@ async def test_a_store_that_fails_is_told_of_once_and_the_session_goes_on(
 async def test_a_store_that_works_again_goes_on_with_the_next_prompt(session, rogue, store, problems):
     await opened(session, rogue(max_tokens=1))
     forbid_writing(store, True)
-    await answered(session, "lost")
+    await answers(session, "lost")
     assert len(problems) == 1
     assert session.conversation is None
     forbid_writing(store, False)
     await opened(session, rogue("wide", max_tokens=1))
-    await answered(session, "kept")
+    await answers(session, "kept")
     saved = store.load(session.conversation)
     assert [prompt.text for prompt in saved.prompts] == ["kept"]
     assert [lane.turns[0].run.text for lane in saved.lanes] == ["word0 ", "語0😀 "]
     assert len(problems) == 1
     forbid_writing(store, True)
-    await answered(session, "lost again")
+    await answers(session, "lost again")
     assert len(problems) == 2, "that is another failure"
 
 
 async def test_a_conversation_that_another_program_deleted(session, rogue, store, problems):
     await opened(session, rogue(max_tokens=1))
-    await answered(session, "hello")
+    await answers(session, "hello")
     store.delete_conversation(session.conversation)
-    await answered(session, "still there?")
+    await answers(session, "still there?")
     assert "what this belongs to is gone" in problems[0].sentence
     session.new_conversation()
-    await answered(session, "anew")
+    await answers(session, "anew")
     assert len(problems) == 1
     assert rows(RUNS) == [("steady", "done", "word0 ")]
 
@@ -236,11 +221,11 @@ async def test_a_conversation_that_another_program_deleted(session, rogue, store
 
 async def test_a_new_conversation_is_another_one(session, rogue, store):
     await opened(session, rogue(max_tokens=1))
-    await answered(session, "old")
+    await answers(session, "old")
     old = session.conversation
     session.new_conversation()
     assert session.conversation is None
-    await answered(session, "new")
+    await answers(session, "new")
     assert session.conversation != old
     titles = {summary.id: summary.title for summary in store.conversations()}
     assert titles == {old: "old", session.conversation: "new"}
@@ -249,10 +234,10 @@ async def test_a_new_conversation_is_another_one(session, rogue, store):
 
 async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue, store, workers, told):
     same, swapped = await opened(session, rogue(max_tokens=2), rogue("killed", rate=40))
-    await answered(session, "first")
+    await answers(session, "first")
     await session.swap(swapped, rogue("wide", max_tokens=1))
     await swapped.opened()
-    await answered(session, "second")
+    await answers(session, "second")
     old, before = session.conversation, session.prompts[:]
     texts = [[run.text for run in lane.runs.values()] for lane in session.lanes]
 
@@ -260,7 +245,7 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue,
     session.new_conversation()
     await session.swap(swapped, rogue("escapes", max_tokens=1))
     await swapped.opened()
-    await answered(session, "meanwhile")
+    await answers(session, "meanwhile")
     pids = {worker.pid for worker in workers()}
 
     await session.reopen(old)
@@ -284,7 +269,7 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue,
     session.open_engines()
     await second.opened()
     heard = told(first)
-    await answered(session, "third")
+    await answers(session, "third")
     assert heard.said == ["prompted third", "started third", "ended done"]
     last = session.prompts[-1]
     assert [message.text for message in session.messages(second, last)] == [
@@ -298,7 +283,7 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue,
 
 async def test_reopening_in_another_program(session, rogue, store):
     await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
-    await answered(session, "hello")
+    await answers(session, "hello")
     await session.close()
     again = Session(Registry())
     again.record(store)
@@ -307,7 +292,7 @@ async def test_reopening_in_another_program(session, rogue, store):
     assert [lane.definition for lane in again.lanes] == [rogue(max_tokens=2)] * 2
     assert [run.text for lane in again.lanes for run in lane.runs.values()] == [words(2)] * 2
     again.open_engines()
-    await answered(again, "go on")
+    await answers(again, "go on")
     assert [lane.runs[again.prompts[-1]].metrics.prompt_tokens for lane in again.lanes] == [11, 11]
     await again.close()
 
@@ -329,10 +314,10 @@ async def test_a_run_that_another_program_still_has(session, rogue, store, until
 
 async def test_a_conversation_that_is_gone_changes_nothing(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
-    await answered(session, "hello")
+    await answers(session, "hello")
     with pytest.raises(InputError, match="no longer there"):
         await session.reopen(10**6)
     assert session.lanes == [lane]
     assert [prompt.text for prompt in session.prompts] == ["hello"]
-    await answered(session, "still here")
+    await answers(session, "still here")
     assert len(rows(RUNS)) == 2

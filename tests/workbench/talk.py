@@ -1,0 +1,40 @@
+"""What tests say to lanes, and what the rogue backend answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from paragone import Json, Message
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import Lane
+from paragone_workbench.run import Prompt, Run
+from paragone_workbench.session import Session
+
+LONG: dict[str, Json] = {"max_tokens": 10**6, "rate": 100}
+"""Options of an answer that does not end by itself."""
+
+
+def words(count: int) -> str:
+    """Return what the steady model answers."""
+    return "".join(f"word{number} " for number in range(count))
+
+
+def ask(lane: Lane, text: str = "hello", turn: asyncio.Lock | None = None) -> Run:
+    """Ask a lane that is in no session."""
+    return lane.ask(Prompt(text=text), (Message(role="user", text=text),), turn=turn)
+
+
+async def opened(session: Session, *definitions: EngineDefinition) -> list[Lane]:
+    """Put lanes into a session and open their engines."""
+    lanes = [session.add_lane(definition) for definition in definitions]
+    session.open_engines()
+    await asyncio.gather(*(lane.opened() for lane in lanes))
+    return lanes
+
+
+async def answers(session: Session, text: str) -> list[str]:
+    """Send a prompt and return what each lane answered; nothing where it was not asked."""
+    session.send(text)
+    await session.answered()
+    runs = (lane.runs.get(session.prompts[-1]) for lane in session.lanes)
+    return [run.text if run else "" for run in runs]

@@ -1,0 +1,182 @@
+"""Closing, swapping and restarting a lane's engine at any moment, over a real worker."""
+
+import asyncio
+
+import pytest
+from tests.workbench.talk import LONG, ask, words
+
+
+async def test_close_while_loading_leaves_no_process(make, told, until, workers):
+    lane = make(load_s=60)
+    heard = told(lane)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: lane.load_fraction is not None)
+    assert len(workers()) == 1
+    await lane.close()
+    assert workers() == []
+    assert (lane.state, run.state, run.finish, run.error) == ("empty", "stopped", "cancelled", None)
+    assert heard.states == ["loading", "empty"]
+    assert heard.said == ["prompted hello", "ended stopped"]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
+async def test_close_at_any_moment_of_opening(make, workers, steps):
+    """The steps are those of the event loop: starting the process, the pipe, the handshake."""
+    lane = make()
+    lane.open()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await lane.close()
+    assert lane.state == "empty"
+    assert workers() == []
+
+
+async def test_close_in_mid_answer_keeps_what_came(make, told, until, workers):
+    lane = make(**LONG)
+    heard = told(lane)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    await lane.close()
+    assert (run.state, run.finish, run.error) == ("stopped", "cancelled", None)
+    assert run.text == words(run.metrics.completion_tokens)
+    assert heard.said[-1] == "ended stopped"
+    assert workers() == []
+
+
+async def test_close_in_mid_answer_of_an_engine_that_is_deaf(make, until, workers):
+    lane = make("deaf")
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text == words(5))
+    await lane.close()
+    assert (run.state, run.text, lane.state) == ("stopped", words(5), "empty")
+    assert workers() == []
+
+
+async def test_close_during_a_stop_and_twice(make, until, workers):
+    lane = make("deaf")
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text == words(5))
+    await asyncio.gather(lane.stop(), lane.close(), lane.close())
+    assert lane.state == "empty"
+    assert not lane.is_busy
+    assert workers() == []
+    await lane.close()
+
+
+async def test_open_again_while_it_is_being_closed(make, until):
+    lane = make(**LONG)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    closing = asyncio.create_task(lane.close())
+    await asyncio.sleep(0)
+    lane.open()
+    await closing
+    assert run.state == "stopped"
+    assert await lane.opened()
+    assert lane.state == "ready"
+
+
+async def test_swap_in_mid_answer(make, rogue, told, until, workers):
+    lane = make(**LONG)
+    heard = told(lane)
+    lane.open()
+    first = ask(lane)
+    await until(lambda: first.text)
+    await lane.swap(rogue("wide", max_tokens=1, load_s=0.2))
+    assert (first.state, first.engine) == ("stopped", "steady")
+    assert first.text == words(first.metrics.completion_tokens)
+    assert (lane.definition.name, lane.state, lane.meter) == ("wide", "loading", None)
+    second = ask(lane, "again")
+    await lane.answered()
+    assert (second.text, second.engine) == ("語0😀 ", "wide")
+    assert list(lane.runs.values()) == [first, second]
+    assert len(workers()) == 1
+    assert heard.states == [
+        *("loading", "waiting", "reading", "writing"),
+        *("loading", "waiting", "reading", "writing", "done"),
+    ]
+
+
+async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make, rogue, until):
+    lane = make("deaf")
+    lane.open()
+    first = ask(lane)
+    await until(lambda: first.text == words(5))
+    swapping = asyncio.create_task(lane.swap(rogue("wide", max_tokens=1)))
+    await lane.answered()
+    assert lane.is_opening
+    assert not swapping.done()
+    second = ask(lane)
+    await lane.answered()
+    assert (second.text, second.engine) == ("語0😀 ", "wide")
+    await swapping
+
+
+async def test_swapping_twice_quickly_ends_with_the_second(make, rogue, until, workers):
+    lane = make(**LONG)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    await asyncio.gather(
+        lane.swap(rogue("nonsense")), lane.swap(rogue("escapes", load_s=60)), lane.swap(rogue("wide"))
+    )
+    assert await lane.opened()
+    assert (lane.definition.model, lane.loaded.name, lane.state) == ("wide", "wide", "ready")
+    assert len(workers()) == 1
+
+
+async def test_a_swap_whose_caller_is_cancelled_goes_on(make, rogue, until, workers):
+    lane = make("deaf")
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text == words(5))
+    caller = asyncio.create_task(lane.swap(rogue("wide")))
+    await asyncio.sleep(0.1)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await lane.opened()
+    assert lane.loaded.name == "wide"
+    assert len(workers()) == 1
+
+
+async def test_close_during_a_swap(make, rogue, until, workers):
+    lane = make(**LONG)
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    await asyncio.gather(lane.swap(rogue("wide", load_s=60)), lane.close())
+    assert (lane.state, lane.is_opening, run.state) == ("empty", False, "stopped")
+    assert workers() == []
+
+
+async def test_restart_gives_the_engine_another_process(make, workers):
+    lane = make(max_tokens=1)
+    lane.open()
+    await lane.opened()
+    (before,) = workers()
+    await lane.restart()
+    await lane.opened()
+    (after,) = workers()
+    assert before.pid != after.pid
+    run = ask(lane)
+    await lane.answered()
+    assert run.state == "done"
+
+
+async def test_an_engine_that_died_between_two_prompts(make, workers, until):
+    lane = make(max_tokens=1)
+    lane.open()
+    await lane.opened()
+    (worker,) = workers()
+    worker.kill()
+    await until(lambda: not workers())
+    run = ask(lane)
+    await lane.answered()
+    assert (run.state, lane.state) == ("failed", "crashed")
+    assert "SIGKILL" in run.error.sentence

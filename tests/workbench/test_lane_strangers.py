@@ -1,0 +1,233 @@
+"""What a lane does with other people's mistakes: listeners, backends and programs that break the rules."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+from tests.workbench.talk import ask, words
+
+from paragone import (
+    Backend,
+    Event,
+    Finish,
+    LoadedModel,
+    LoadProgress,
+    OpenEngine,
+    OpenRequest,
+    Probe,
+    RunRequest,
+    Token,
+)
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import Lane, LaneListener
+from paragone_workbench.registry import Registry
+
+# ── Listeners that fail ────────────────────────────────────────────────────────────────────────
+
+
+class Clumsy(LaneListener):
+    """Stands in for a view with a mistake in it."""
+
+    def text_came(self, lane, run, channel, text):
+        raise ZeroDivisionError(text)
+
+    def run_ended(self, lane, run):
+        lane.listeners.remove(self)
+        raise ZeroDivisionError("at the end")
+
+
+async def test_a_listener_that_fails_costs_nobody_else_anything(make, told, tidy):
+    lane = make(max_tokens=3)
+    lane.listeners.append(Clumsy())
+    heard = told(lane)
+    lane.open()
+    run = ask(lane)
+    await lane.answered()
+    assert (run.state, run.text, run.error) == ("done", words(3), None)
+    assert "".join(heard.texts) == words(3)
+    assert heard.said[-1] == "ended done"
+    assert [str(context["exception"]) for context in tidy] == ["word0 ", "word1 ", "word2 ", "at the end"]
+    tidy.clear()
+
+
+# ── Backends that break the contract ───────────────────────────────────────────────────────────
+
+
+class Careless(Backend):
+    """Stands in for a stranger's backend, without a process, that breaks the contract as its model says."""
+
+    name = "careless"
+
+    async def probe(self, python: str | None = None) -> Probe:
+        raise NotImplementedError
+
+    async def models(self, folders: Sequence[str]):
+        raise NotImplementedError
+
+    async def open(self, request: OpenRequest, on_progress) -> OpenEngine:
+        if request.model == "open":
+            raise KeyError("config.json")
+        if request.model == "stubborn":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            on_progress(LoadProgress(fraction=1.0))
+        if request.model == "sulky":
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise ValueError("not now")
+        return CarelessEngine(request.model)
+
+
+class CarelessEngine(OpenEngine):
+    closed = 0
+
+    def __init__(self, model: str) -> None:
+        self.loaded = LoadedModel(name=model)
+        self.model = model
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        yield Token(text="word0 ", time=0.0)
+        if self.model == "run":
+            raise KeyError("choices")
+        if self.model in ("stop", "hanging"):
+            await asyncio.sleep(60)
+        if self.model != "endless":
+            return
+        yield Finish(reason="stop", time=0.0)
+
+    async def stop(self) -> None:
+        if self.model == "stop":
+            raise OSError("nobody there")
+
+    async def close(self) -> None:
+        CarelessEngine.closed += 1
+        if self.model == "close":
+            raise OSError("nobody there")
+
+
+@pytest.fixture
+async def careless(tidy):
+    def make(model: str) -> Lane:
+        registry = Registry()
+        registry._found["careless"] = Careless()
+        return Lane(EngineDefinition(name="it", backend="careless", model=model), registry)
+
+    CarelessEngine.closed = 0
+    return make
+
+
+async def test_a_backend_that_fails_to_open(careless):
+    lane = careless("open")
+    lane.open()
+    assert not await lane.opened()
+    assert lane.state == "failed"
+    assert str(lane.error) == (
+        "The backend careless made a mistake (KeyError: 'config.json'). "
+        "Tell its author; the other lanes are not affected."
+    )
+    await lane.close()
+
+
+@pytest.mark.parametrize("model", ["stubborn", "sulky"])
+async def test_a_backend_that_will_not_give_up_opening(careless, told, model):
+    lane = careless(model)
+    heard = told(lane)
+    lane.open()
+    await asyncio.sleep(0.01)
+    await lane.close()
+    assert (lane.state, lane.is_open, lane.error) == ("empty", False, None)
+    assert heard.states == ["loading", "empty"]
+    assert heard.said == []
+    assert CarelessEngine.closed == (model == "stubborn"), "what it opened is freed"
+
+
+async def test_a_backend_that_fails_in_mid_answer(careless):
+    lane = careless("run")
+    lane.open()
+    run = ask(lane)
+    await lane.answered()
+    assert (run.state, run.text, lane.state, lane.is_open) == ("failed", "word0 ", "failed", True)
+    assert run.error.sentence == "The backend careless made a mistake (KeyError: 'choices')."
+    await lane.close()
+
+
+async def test_a_backend_that_does_not_say_how_it_ended(careless):
+    lane = careless("silent")
+    lane.open()
+    run = ask(lane)
+    await lane.answered()
+    assert (run.state, run.text) == ("failed", "word0 ")
+    assert run.error.sentence == "The engine ended its answer without saying why."
+    await lane.close()
+
+
+async def test_a_backend_that_fails_to_stop(careless, until, tidy):
+    lane = careless("stop")
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    await lane.stop()
+    await lane.answered()
+    assert (run.state, run.text) == ("stopped", "word0 ")
+    assert [context["message"] for context in tidy] == ["A backend failed to stop a run."]
+    tidy.clear()
+    await lane.close()
+
+
+async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, until, monkeypatch):
+    monkeypatch.setattr("paragone_workbench.slot.OBEY", 0.1)
+    lane = careless("hanging")
+    lane.open()
+    run = ask(lane)
+    await until(lambda: run.text)
+    await lane.close()
+    assert (run.state, run.text, lane.state) == ("stopped", "word0 ", "empty")
+
+
+async def test_a_backend_that_fails_to_close(careless, tidy):
+    lane = careless("close")
+    lane.open()
+    await lane.opened()
+    await lane.close()
+    assert lane.state == "empty"
+    assert [context["message"] for context in tidy] == ["A backend failed to close an engine."]
+    tidy.clear()
+
+
+# ── A program that ends without closing ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("moment", ["loading", "writing"])
+async def test_a_program_that_just_ends(moment):
+    program = f"""
+import asyncio
+from paragone import Message
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import Lane
+from paragone_workbench.registry import Registry
+from paragone_workbench.run import Prompt
+
+async def main():
+    global run
+    options = {{"max_tokens": 10**6, "rate": 100, "load_s": 60 if {moment!r} == "loading" else 0}}
+    lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", options=options), Registry())
+    lane.open()
+    run = lane.ask(Prompt(text="hello"), [Message(role="user", text="hello")])
+    while lane.state != {moment!r} or lane.load_fraction is None:
+        await asyncio.sleep(0.01)
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+
+asyncio.run(main())
+print(run.state)
+"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    said, complained = await asyncio.wait_for(process.communicate(), 30)
+    assert complained.decode() == ""
+    assert (said.decode(), process.returncode) == ("interrupted\n", 0)

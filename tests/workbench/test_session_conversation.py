@@ -1,0 +1,143 @@
+"""The conversation that the lanes share, as each lane's engine is told of it."""
+
+from tests.workbench.talk import answers, opened, words
+
+from paragone import Message
+
+
+def said(messages: tuple[Message, ...]) -> list[tuple[str, str]]:
+    return [(message.role, message.text) for message in messages]
+
+
+async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
+    session.system = "Be brief."
+    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "a b")
+    await answers(session, "c")
+    last = session.prompts[-1]
+    system, first, second = ("system", "Be brief."), ("user", "a b"), ("user", "c")
+    assert said(session.messages(one, last)) == [system, first, ("assistant", "word0 "), second]
+    assert said(session.messages(other, last)) == [system, first, ("assistant", "語0😀 "), second]
+    # and that is what the engines were given: a word each, and one more for each message
+    assert [lane.runs[last].metrics.prompt_tokens for lane in session.lanes] == [10, 10]
+
+
+async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
+    lane, killed = await opened(session, rogue(max_tokens=1, prefill_s=0.3), rogue("killed", at=0))
+    session.send("stopped before the answer")
+    await until(lambda: lane.state == "reading")
+    await session.stop()
+    await session.answered()
+    await answers(session, "answered")
+    await session.restart(killed)
+    session.send("last")
+    last = session.prompts[-1]
+    await session.answered()
+    assert said(session.messages(lane, last)) == [
+        *(("user", "answered"), ("assistant", "word0 ")),
+        ("user", "last"),
+    ]
+    assert said(session.messages(killed, last)) == [("user", "last")]
+
+
+async def test_what_came_before_a_failure_is_part_of_the_conversation(session, rogue):
+    (lane,) = await opened(session, rogue("raises"))
+    await answers(session, "a")
+    await answers(session, "b")
+    last = session.prompts[-1]
+    assert said(session.messages(lane, last)) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
+
+
+async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
+    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
+    heard = told(other)
+    assert session.regenerate(lane) is None, "nothing was asked yet"
+    await answers(session, "a")
+    await answers(session, "b")
+    first, last = session.prompts
+    before = lane.runs[last]
+    heard.said.clear()
+    run = session.regenerate(lane)
+    await session.answered()
+    assert run is lane.runs[last]
+    assert run is not before
+    assert (before.text, run.text) == (words(2), words(2))
+    assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
+        "its own earlier answer is not part of it"
+    )
+    assert list(lane.runs) == [first, last]
+    assert heard.said == [], "the other lane was not asked"
+
+
+async def test_a_lane_added_later(session, rogue):
+    await opened(session, rogue(max_tokens=1))
+    await answers(session, "early")
+    (late,) = await opened(session, rogue(max_tokens=1))
+    assert late.runs == {}
+    session.regenerate(late)
+    await session.answered()
+    assert [run.text for run in late.runs.values()] == [words(1)], "it can answer the last prompt, too"
+    (later,) = await opened(session, rogue(max_tokens=1))
+    assert await answers(session, "later") == [words(1)] * 3
+    prompt = session.prompts[-1]
+    assert said(session.messages(late, prompt))[0] == ("user", "early")
+    assert said(session.messages(later, prompt)) == [("user", "later")]
+    assert [lane.runs[prompt].metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
+
+
+async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
+    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
+    await answers(session, "a b c")
+    await session.swap(lane, rogue("wide", name="new", max_tokens=1))
+    assert [run.engine for run in lane.runs.values()] == ["steady"]
+    assert await answers(session, "d") == ["語0😀 ", words(2)]
+    last = session.prompts[-1]
+    assert said(session.messages(lane, last)) == [("user", "a b c"), ("assistant", words(2)), ("user", "d")]
+    run = lane.runs[last]
+    assert run.engine == "new"
+    assert run.metrics.prompt_tokens == other.runs[last].metrics.prompt_tokens == 9
+    assert run.manifest["engine"]["name"] == "new"
+    assert run.manifest["request"]["messages"] == 3
+
+
+async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until):
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: lane.runs[prompt].text)
+    await session.swap(lane, rogue("wide", max_tokens=1))
+    assert lane.runs[prompt].state == "stopped"
+    kept = lane.runs[prompt].text
+    assert kept
+    await session.answered()
+    assert other.runs[prompt].text == words(40)
+    await lane.opened()
+    session.send("go on")
+    await session.answered()
+    assert said(session.messages(lane, session.prompts[-1]))[1] == ("assistant", kept)
+
+
+async def test_close_lane_in_mid_answer(session, rogue, until, workers):
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    session.send("hello")
+    (prompt,) = session.prompts
+    await until(lambda: lane.runs[prompt].text)
+    await session.close_lane(lane)
+    assert session.lanes == [other]
+    assert (lane.runs[prompt].state, lane.state) == ("stopped", "empty")
+    assert len(workers()) == 1
+    await session.close_lane(lane)
+    await session.answered()
+    assert other.runs[prompt].text == words(40)
+
+
+async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
+    session.system = "Be brief."
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    pids = {worker.pid for worker in workers()}
+    await answers(session, "old")
+    session.new_conversation()
+    assert (session.prompts, lane.runs, lane.meter, lane.state) == ([], {}, None, "ready")
+    await answers(session, "new")
+    assert said(session.messages(lane, session.prompts[-1])) == [("user", "new")]
+    assert {worker.pid for worker in workers()} == pids
