@@ -19,9 +19,13 @@ BARE = [sys.executable, "-m", "bench.bare_app"]
 
 
 def environment(home: str) -> dict[str, str]:
-    """Return the environment of a program with a home of its own and the bench's engines at hand."""
+    """Return the environment of a program with a home of its own and the bench's engines at hand.
+
+    Modules are compiled once, as on a user's machine, whatever the environment of the bench says.
+    """
     folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
-    return {**os.environ, **folders, "HOME": home, "PYTHONPATH": f"{BENCH / 'engines'}:{BENCH.parent}"}
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, **folders, "HOME": home, "PYTHONPATH": f"{BENCH / 'engines'}:{BENCH.parent}"}
 
 
 def paragone(*arguments: str) -> list[str]:

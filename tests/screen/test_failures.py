@@ -1,5 +1,7 @@
 """Engines that fail: the lane says why, the other goes on, and one key starts the engine again."""
 
+import asyncio
+
 import pytest
 from rogue_backend.definitions import rogue
 
@@ -102,3 +104,14 @@ async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
         await screen.answered()
         assert "The prompt has 5 tokens, the context 3." in screen.text
         assert screen.lanes[0].is_open
+
+
+async def test_a_mistake_that_ends_nothing_is_told(start, home):
+    async with start(rogue("steady")) as screen:
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await screen.until(lambda: "A mistake in the program" in screen.told)
+        (report,) = (home / "state").rglob("paragone-crash*")
+        assert "ZeroDivisionError" in report.read_text()
+        await screen.ask("go")
+        await screen.answered()
+        assert "word19" in screen.text

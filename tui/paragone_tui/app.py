@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.screen import Screen
@@ -94,6 +95,7 @@ class ParagoneApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin, once the screen can be seen."""
+        asyncio.get_running_loop().set_exception_handler(self._report_mistake)
         self._set_theme()
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.call_after_refresh(self._begin)
@@ -224,6 +226,14 @@ class ParagoneApp(App[None]):
 
                 where = self.config.document.where("keys", key)
                 self._problems.append(f"{where}: No command is called {key!r}. {nearest(key, _IDS)}")
+
+    def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Tell of a mistake that ended nothing: what a listener or a forgotten task raised."""
+        from paragone_workbench.logs import crash_report
+
+        error = context.get("exception")
+        text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
+        self.say(f"A mistake in the program; it goes on, and {crash_report(text)}", warning=True)
 
     def _fatal_error(self) -> None:
         """Leave with a sentence; the traceback goes to a file, for whoever mends the program."""

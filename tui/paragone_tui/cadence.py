@@ -8,8 +8,8 @@ from math import floor, inf
 
 __all__ = ["BEAT", "Cadence"]
 
-BEAT = 1 / 12
-"""Seconds between two frames while text streams: lively, and half the bytes of 30 a second."""
+BEAT = 1 / 10
+"""Seconds between two frames while text streams: lively, and a third of the bytes of 30 a second."""
 
 
 class Cadence:

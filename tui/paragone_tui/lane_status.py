@@ -86,9 +86,7 @@ class LaneStatus(Widget):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._info = LaneStatusInfo()
-        self._painted = Strip([], 0)
-        self._width = 0
-        self._cadence = Cadence(lambda: self.call_later(self._repaint), _EVERY)
+        self._cadence = Cadence(lambda: self.call_later(self.refresh), _EVERY)
 
     @property
     def text(self) -> str:
@@ -103,26 +101,11 @@ class LaneStatus(Widget):
         if (info.state, info.engine) == (before.state, before.engine):
             self._cadence.ask()
         else:
-            self._repaint()
-
-    def _repaint(self) -> None:
-        if self._width != self.size.width:
-            return  # it is about to be painted whole
-        before, self._painted = self._painted, self._strip()
-        if before != self._painted:
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Return the line."""
-        if self._width != self.size.width:
-            self._width = self.size.width
-            self._painted = self._strip()
-        return self._painted
-
-    def notify_style_update(self) -> None:
-        """Take over the theme's colours."""
-        super().notify_style_update()
-        self._width = 0
+        return self._strip()
 
     def _on_unmount(self) -> None:
         self._cadence.stop()
@@ -147,14 +130,19 @@ class LaneStatus(Widget):
             room -= cell_len(shown) + 2
         left += state
         right: list[Segment] = []
-        for part in self._figures(info, style, state_style):
+        parts = list(self._figures(info, style, state_style))
+        if sum(_cells(part) + 2 for part in parts[:3]) > room:
+            parts = list(self._figures(info, style, state_style, short=True))
+        for part in parts:
             if _cells(part) + 2 <= room:
                 right += [Segment("  ", style), *part]
                 room -= _cells(part) + 2
         blank = max(0, width - 1 - _cells(left) - _cells(right))
         return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
 
-    def _figures(self, info: LaneStatusInfo, style: Style, busy: Style) -> Iterator[list[Segment]]:
+    def _figures(
+        self, info: LaneStatusInfo, style: Style, busy: Style, short: bool = False
+    ) -> Iterator[list[Segment]]:
         if info.state == "loading" and info.loaded is not None:
             yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
             yield _bar(info.loaded, busy)
@@ -165,7 +153,9 @@ class LaneStatus(Widget):
             if info.tokens_per_s:
                 yield [Segment(_rate(info.tokens_per_s), style)]
             if info.context_size:
-                yield [Segment(f"context {info.context_used:,}/{info.context_size:,}", style)]
+                used, size = info.context_used, info.context_size
+                context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
+                yield [Segment(context, style)]
             if info.ttft_s is not None:
                 yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
             if info.tokens:
@@ -178,6 +168,13 @@ def _cells(segments: list[Segment]) -> int:
 
 def _rate(rate: float) -> str:
     return f"{rate:.0f} tok/s" if rate >= 100 else f"{rate:.1f} tok/s"
+
+
+def _short(tokens: int) -> str:
+    """Return a number of tokens in four characters: `987`, `1.2k`, `131k`."""
+    if tokens < 1000:
+        return str(tokens)
+    return f"{tokens / 1000:.1f}k" if tokens < 9950 else f"{tokens / 1000:.0f}k"
 
 
 def _seconds(seconds: float) -> str:
