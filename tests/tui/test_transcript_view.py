@@ -1,12 +1,14 @@
 """Where the view of a transcript is: following the end, scrolled by hand, kept through changes."""
 
+import asyncio
+import threading
 from itertools import pairwise
 
 import pytest
 from emulator import Watched, settle
 from textual import events
 
-from paragone_tui.transcript import Transcript
+from paragone_tui.transcript import Transcript, typesetter
 
 HEIGHT = 15
 WORDS = "the quick brown fox jumps over the lazy dog and runs away"
@@ -192,6 +194,73 @@ async def test_the_place_is_kept_through_resizes(lane, markdown):
             # The paragraph at the top is still there, or the end of it.
             assert place - 1 <= lane.numbers[0] <= place + 1, size
             assert not lane.widget.following
+
+
+async def test_the_row_that_was_read_is_found_again_where_lengths_differ(lane):
+    """Where short lines stand above long ones, a share of the height is another place."""
+    lane.widget.markdown = False
+    lane.widget.add("answer", "short\n" * 100 + paragraphs(50))
+    await lane.settle()
+    await lane.resize(40, HEIGHT)
+    lane.widget.to_start()
+    await lane.settle()
+    while not lane.numbers:
+        lane.widget.scroll_rows(5)
+        await lane.settle()
+    place = lane.numbers[0]
+    for size in [(120, 15), (40, 15), (100, 15)]:
+        await lane.resize(*size)
+        assert lane.numbers[0] == place
+
+
+async def test_the_row_that_was_read_is_found_again_when_it_is_typeset(lane):
+    """Markdown drops letters: what languages code is in."""
+    lane.widget.markdown = False
+    lane.widget.add("answer", "```python\npass\n```\n" * 40 + paragraphs(50))
+    await lane.settle()
+    lane.widget.scroll_rows(-60)
+    await lane.settle()
+    place = lane.numbers[0]
+    for markdown in (True, False, True):
+        lane.widget.markdown = markdown
+        await lane.settle()
+        assert lane.numbers[0] == place
+
+
+async def test_a_resize_does_not_flicker(lane):
+    """Typeset answers are not painted plain in between."""
+    lane.widget.add("answer", "**bold** " * 40)
+    await lane.settle()
+    lane.pilot.app.terminal.written.clear()
+    await lane.resize(50, HEIGHT)
+    lane.pilot.app.theme = "nord"
+    await lane.settle()
+    written = "".join(lane.pilot.app.terminal.written)
+    assert "bold" in written
+    assert "*" not in written
+
+
+async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
+    """The rows of another width are thrown away."""
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(typesetter, "_AT_ONCE", 0)
+    typeset = typesetter._typeset
+
+    def slow(*arguments):
+        begun.set()
+        assert go_on.wait(30)
+        return typeset(*arguments)
+
+    monkeypatch.setattr(typesetter, "_typeset", slow)
+    lane.widget.add("answer", "**bold** " * 40)
+    assert await asyncio.to_thread(begun.wait, 30)
+    await lane.pilot.resize_terminal(30, HEIGHT)
+    go_on.set()
+    await lane.settle()
+    rows = lane.shown.splitlines()
+    assert "*" not in lane.shown
+    assert lane.shown.split().count("bold") == 40
+    assert all(len(row) < 30 for row in rows)
 
 
 async def test_the_end_is_kept_through_resizes(lane):

@@ -41,11 +41,7 @@ class ThriftyScreen(Screen[ScreenResultType]):
         classes: str | None = None,
     ) -> None:
         super().__init__(name, id, classes)
-        self._compositor: _ThriftyCompositor = _ThriftyCompositor()
-
-    def on_screen_resume(self) -> None:
-        """Take nothing for granted that another screen may have painted over."""
-        self._compositor.terminal.forget()
+        self._compositor = _ThriftyCompositor()
 
 
 class _ThriftyCompositor(Compositor):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Literal, TypeAlias
 
 from rich.segment import Segment
@@ -62,6 +63,10 @@ class _Part:
 
     def repaint(self) -> None:
         self._strips.clear()
+
+    @property
+    def texts(self) -> Iterable[str]:
+        return islice(self._wrapped.rows, self.height)
 
     @property
     def height(self) -> int:
@@ -174,6 +179,18 @@ class Block:
         if self._typeset is not None:
             return len(self._typeset)
         return sum(part.height for part in self._parts)
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """What the rows say, as they are when nothing is folded."""
+        if self._typeset is not None:
+            return (strip.text for strip in self._typeset)
+        return chain.from_iterable(part.texts for part in self._parts)
+
+    @property
+    def is_typeset(self) -> bool:
+        """Whether its rows are those of Markdown."""
+        return self._typeset is not None
 
     def strip(self, row: int, palette: Palette) -> Strip:
         """Return the row with that index."""

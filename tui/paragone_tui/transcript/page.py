@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from operator import attrgetter
 
 from textual.strip import Strip
@@ -16,22 +18,28 @@ __all__ = ["Page", "Place"]
 _BLANK = Strip([], 0)
 _REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
 """Kinds of which several stand together, without a blank row between them."""
-_REACH = 300
-"""Rows up and down in which a row is looked for by what it says: some 5 ms of work."""
+_REACH = 3_000
+"""Letters up and down in which a place is looked for: Markdown drops a few on the way."""
+_ALIKE = 80
+"""Letters by which a place is known."""
+_NO_LETTERS = re.compile(r"[\W_]+")
 _start = attrgetter("start")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A row of the page that can be found again after the rows have changed."""
 
     block: Block
     row: int
-    """Counted from the block's first row; negative in the gap above it."""
+    """Counted from the block's first row; negative in the gap above it, 0 where it is folded."""
     height: int
     """The block's height at the time."""
-    text: str
-    """What the row said."""
+    letters: int
+    """Letters and digits of the block above the row: they outlast wrapping and, nearly, typesetting."""
+    following: str
+    """The letters that follow, as many as tell it from other places."""
+    is_typeset: bool
 
 
 class Page:
@@ -83,27 +91,35 @@ class Page:
             return _BLANK
         return block.strip(row - block.start, palette)
 
-    def place(self, row: int, palette: Palette) -> Place | None:
+    def place(self, row: int) -> Place | None:
         """Return where a row is, to find it again with `find`."""
         block = self._at(row)
         if block is None:
             return None
-        return Place(block, row - block.start, block.height, self.strip(row, palette).text)
+        row = 0 if block.folded else row - block.start
+        texts = iter(block.texts)
+        letters = len(_letters("".join(islice(texts, max(row, 0)))))
+        following = _letters("".join(islice(texts, _ALIKE)))  # rows enough, were each a letter long
+        return Place(
+            block=block,
+            row=row,
+            height=block.height,
+            letters=letters,
+            following=following[:_ALIKE],
+            is_typeset=block.is_typeset,
+        )
 
-    def find(self, place: Place, palette: Palette) -> int:
-        """Return the row that now says what `place` said, or else the one as far down its block."""
+    def find(self, place: Place) -> int:
+        """Return the row at which the page now goes on as it did from `place`."""
         block, height = place.block, place.block.height
-        if not 0 < place.row < place.height or not height:
+        if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)
-        guess = round(place.row * height / place.height)
-        wanted = _letters(place.text)[:24]
-        if wanted:
-            reach = min(max(8, height // 4), _REACH)
-            near = range(max(0, guess - reach), min(height, guess + reach))
-            for row in sorted(near, key=lambda row: abs(row - guess)):
-                if wanted in _letters(block.strip(row, palette).text):
-                    return block.start + row
-        return block.start + min(guess, height - 1)
+        rows = [_letters(text) for text in block.texts]
+        letters = place.letters
+        if block.is_typeset != place.is_typeset:
+            letters = _nearest(place.following, "".join(rows), letters)
+        ends = accumulate(map(len, rows))
+        return block.start + next((row for row, end in enumerate(ends) if end > letters), height - 1)
 
     def _at(self, row: int) -> Block | None:
         index = bisect_right(self.blocks, row, key=_start) - 1
@@ -111,4 +127,14 @@ class Page:
 
 
 def _letters(text: str) -> str:
-    return "".join(character for character in text if character.isalnum())
+    return _NO_LETTERS.sub("", text)
+
+
+def _nearest(wanted: str, text: str, position: int) -> int:
+    """Return the place of `wanted` in `text` that is nearest to a position, which it is itself for want of one."""
+    found = []
+    at = text.find(wanted, max(0, position - _REACH))
+    while 0 <= at <= position + _REACH:
+        found.append(at)
+        at = text.find(wanted, at + 1)
+    return min(found, key=lambda at: abs(at - position), default=position)

@@ -319,12 +319,12 @@ class Transcript(Widget, can_focus=True):
         """Wrap everything to the present size, and keep the reader's place."""
         if not self._palette:
             self._palette = palette_of(self)
-        place = None if self._following else self._page.place(self._top, self._palette)
+        place = None if self._following else self._page.place(self._top)
         self._laid_out = self.size
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
         self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
-        top = self._end if place is None else self._page.find(place, self._palette)
+        top = self._end if place is None else self._page.find(place)
         self._top = max(0, min(top, self._end))
         self._painted = self._rows()
         self._typeset()
@@ -336,14 +336,14 @@ class Transcript(Widget, can_focus=True):
         if not self._laid_out:
             change()
             return
-        place = page.place(self._top, self._palette)
+        place = page.place(self._top)
         below = page.height - self._top
         change()
         page.arrange()
         if self._following and place and place.row > 0 and place.block.height != place.height:
             top = page.height - below  # what is read is the end, unless all of what changed is in view
         else:
-            top = page.find(place, self._palette) if place else 0
+            top = page.find(place) if place else 0
         top = max(top, self._end) if self._following else min(top, self._end)
         self._show(max(0, top))
 
