@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from paragone import Backend, InputError, Json, Options, ParagoneError, option
 from paragone.options import build
 from paragone_workbench.definitions import EngineDefinition, expand_home, nearest, resolve, split_options
+from paragone_workbench.exposure import exposure
 from paragone_workbench.paths import config_file, private_folder, state_file
 from paragone_workbench.settings import (
     ChatSettings,
@@ -25,7 +27,7 @@ from paragone_workbench.settings import (
 from paragone_workbench.state import State
 from paragone_workbench.toml_file import Document, Key, TomlError, read_toml
 
-__all__ = ["Lookup", "check", "init", "load", "sample"]
+__all__ = ["Lookup", "check", "init", "load", "sample", "survey"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -77,15 +79,26 @@ def check(
     With `backend`, the options of each engine are checked as well, where its backend is there to
     say which it has. Raises InputError where the file cannot be read.
     """
+    return survey(path, state, backend)[1]
+
+
+def survey(
+    path: Path | None = None, state: State | None = None, backend: Lookup | None = None
+) -> tuple[Config, list[Problem]]:
+    """Return the settings as far as they can be understood, and all that `check` finds wrong.
+
+    Raises InputError where the file cannot be read.
+    """
     state = State(state_file()) if state is None else state
     try:
         reader = _Reader(_document(path))
     except TomlError as error:
-        return [Problem(file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint)]
-    reader.config(state)
+        problem = Problem(file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint)
+        return _Reader(Document(error.path)).config(state), [problem]
+    config = reader.config(state)
     if backend is not None:
         reader.check_options(backend)
-    return sorted(reader.problems, key=lambda problem: problem.line)
+    return config, sorted(reader.problems, key=lambda problem: problem.line)
 
 
 def init(path: Path | None = None) -> Path:
@@ -96,13 +109,18 @@ def init(path: Path | None = None) -> Path:
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:
-        with path.open("x", encoding="utf-8") as file:
+        # others need not read how a key is had
+        with open(path, "x", encoding="utf-8", opener=_private) as file:
             file.write(sample())
     except FileExistsError as error:
         raise InputError(f"{path} is there already; nothing was changed.") from error
     except OSError as error:
         raise ParagoneError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def sample() -> str:
@@ -137,6 +155,7 @@ class _Reader:
         ui = self._section("ui", UiSettings)
         self._check_start(lanes, engines)
         remembered, warnings = _remembered(state, engines)
+        exposed = exposure(self._document)
         return Config(
             engines=engines,
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
@@ -145,7 +164,7 @@ class _Reader:
             ui=ui if state.theme is None else dataclasses.replace(ui, theme=state.theme),
             keys=self._keys(),
             document=self._document,
-            warnings=warnings,
+            warnings=(*warnings, exposed) if exposed else warnings,
         )
 
     def check_options(self, backend: Lookup) -> None:

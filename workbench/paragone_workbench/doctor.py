@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
-from paragone_workbench.config import check
+from paragone_workbench.config import survey
 from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.endpoints import ConfiguredEndpoint, ask_endpoints
 from paragone_workbench.environments import interpreter
+from paragone_workbench.exposure import exposure
 from paragone_workbench.mistakes import as_told
 from paragone_workbench.paths import config_file
 from paragone_workbench.registry import Registry
@@ -73,10 +75,14 @@ class Diagnosis:
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
     """By name: what people call it, and whether it is usable."""
+    endpoints: tuple[ConfiguredEndpoint, ...] = ()
+    """The servers that engines are configured to reach."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[Problem, ...] = ()
     """What is wrong in the config file."""
+    exposure: str = ""
+    """A warning where others can read a config file that they should not."""
 
 
 async def examine(config: Path | None, state: State, registry: Registry) -> Diagnosis:
@@ -86,17 +92,20 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
     """
     from importlib.metadata import version
 
-    problems = check(config, state, registry.find)
+    settings, problems = survey(config, state, registry.find)
     backends = registry.all()
     asked = {name: asyncio.create_task(probe(backend)) for name, backend in backends.items()}
+    endpoints = asyncio.create_task(ask_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
     return Diagnosis(
         version=version("paragone"),
         machine=machine,
         backends={name: (backends[name].title or name, await task) for name, task in asked.items()},
+        endpoints=await endpoints,
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),
+        exposure=exposure(settings.document),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from paragone import Json
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import line, put, put_json, warn
-from paragone_workbench.config import check, init
+from paragone_workbench.config import init, survey
+from paragone_workbench.exposure import exposure
 from paragone_workbench.paths import config_file, state_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.settings import Problem
@@ -38,10 +39,14 @@ def _check(args: Arguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    problems = check(args.config, state, Registry().find)
+    settings, problems = survey(args.config, state, Registry().find)
+    exposed = exposure(settings.document)
+    if exposed:
+        warn(exposed)
     if args.json:
         listed = [problem_json(problem) for problem in problems]
-        put_json({"file": str(path), "exists": path.exists(), "problems": listed})
+        warnings: list[Json] = [exposed] if exposed else []
+        put_json({"file": str(path), "exists": path.exists(), "problems": listed, "warnings": warnings})
     elif problems:
         for problem in problems:
             put(line(str(problem)))

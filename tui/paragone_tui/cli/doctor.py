@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
-from paragone import Json
+from paragone import Json, Probe
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.config import problem_json
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import line, put, put_json, warn
 from paragone_workbench.doctor import Diagnosis, Machine, examine
+from paragone_workbench.endpoints import ConfiguredEndpoint
 from paragone_workbench.offers import size_text
 from paragone_workbench.paths import state_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
 
 __all__ = ["doctor"]
+
+NAMED = 20
+"""Models of an endpoint that are named in lines; `paragone models` lists them all."""
 
 
 def doctor(args: Arguments) -> int:
@@ -46,6 +50,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             }
             for name, (title, probe) in diagnosis.backends.items()
         ],
+        "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
         "broken_plugins": [
             {"plugin": problem.plugin, "package": problem.package, "reason": problem.reason}
             for problem in diagnosis.broken_plugins
@@ -54,7 +59,22 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             "file": str(diagnosis.config),
             "exists": diagnosis.config.exists(),
             "problems": [problem_json(problem) for problem in diagnosis.problems],
+            "warnings": [diagnosis.exposure] if diagnosis.exposure else [],
         },
+    }
+
+
+def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
+    report = endpoint.report
+    return {
+        "backend": endpoint.backend,
+        "address": report.address,
+        "engines": list(endpoint.engines),
+        "usable": report.probe.usable,
+        "reason": report.probe.reason,
+        "remedy": report.probe.remedy,
+        "facts": dict(report.probe.facts),
+        "models": [model.model for model in report.models],
     }
 
 
@@ -64,12 +84,11 @@ def _print(diagnosis: Diagnosis) -> None:
     if not diagnosis.backends:
         put("  none: no plugin brings one")
     for name, (title, probe) in diagnosis.backends.items():
-        put(line(f"  {'✓' if probe.usable else '✗'} {name}: {title}"))
-        for text in (probe.reason, probe.remedy):
-            if text:
-                put(line(f"      {text}"))
-        for key, value in probe.facts.items():
-            put(line(f"      {key}: {value}"))
+        _print_probe(f"{name}: {title}", probe)
+    if diagnosis.endpoints:
+        put("\nEndpoints")
+    for endpoint in diagnosis.endpoints:
+        _print_endpoint(endpoint)
     if diagnosis.broken_plugins:
         put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
@@ -82,6 +101,27 @@ def _print(diagnosis: Diagnosis) -> None:
         put(line(f"  ✓ {diagnosis.config}"))
     else:
         put(line(f"  {diagnosis.config} is not there; the defaults are in force"))
+    if diagnosis.exposure:
+        put(line(f"  ! {diagnosis.exposure}"))
+
+
+def _print_probe(name: str, probe: Probe) -> None:
+    put(line(f"  {'✓' if probe.usable else '✗'} {name}"))
+    for text in (probe.reason, probe.remedy):
+        if text:
+            put(line(f"      {text}"))
+    for key, value in probe.facts.items():
+        put(line(f"      {key}: {value}"))
+
+
+def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
+    report = endpoint.report
+    place = f" at {report.address}" if report.address else ""
+    _print_probe(f"{endpoint.backend}{place}, for {', '.join(endpoint.engines)}", report.probe)
+    names = [model.name for model in report.models]
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        put(line(f"      it has: {', '.join(names[:NAMED])}{more}"))
 
 
 def _print_machine(version: str, machine: Machine) -> None:

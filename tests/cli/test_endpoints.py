@@ -1,0 +1,79 @@
+"""Commands that ask the servers of config.toml. The servers are doubles, on a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from hostile_server import OLLAMA, HostileServer
+
+from .conftest import data, paragone, said
+
+
+@pytest.fixture
+def server():
+    """A double of an Ollama server."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = HostileServer(OLLAMA)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def engines(settings, server):
+    """Two engines at the server, one at none, and a mistake that has nothing to do with them."""
+    text = f"[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{server.url}'\n"
+    text += f"[engines.wide]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{server.url}'\nnum_ctx = 512\n"
+    text += "[engines.gone]\nbackend = 'openai'\nmodel = 'm'\nurl = 'http://127.0.0.1:1'\n"
+    return settings(text)
+
+
+def test_doctor(engines, server):
+    server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
+    engines.write_text(f"{engines.read_text()}[lane]\n")
+    done = paragone("doctor", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    there, gone = data("doctor", done)["endpoints"]
+    assert (there["backend"], there["address"], there["engines"]) == ("ollama", server.url, ["far", "wide"])
+    assert (there["usable"], there["models"]) == (True, ["m:latest"])
+    assert there["facts"]["server"] == "Ollama 0.13.5"
+    assert there["facts"]["loaded"] == "m:latest (2.0 GiB, 100% in VRAM)"
+    assert (gone["usable"], gone["engines"]) == (False, ["gone"])
+    assert "the connection was refused" in gone["reason"]
+
+
+def test_doctor_in_lines(engines, server):
+    done = paragone("doctor")
+    assert (done.returncode, said(done)) == (0, "")
+    part = done.stdout.decode().partition("\nEndpoints\n")[2].partition("\n\n")[0].splitlines()
+    assert part[0] == f"  ✓ ollama at {server.url}, for far, wide"
+    assert "      server: Ollama 0.13.5" in part
+    assert "      it has: m:latest" in part
+    assert "  ✗ openai at http://127.0.0.1:1, for gone" in part
+
+
+def test_doctor_without_endpoints(settings):
+    settings("[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\n")
+    assert data("doctor", paragone("doctor", "--json"))["endpoints"] == []
+    assert "Endpoints" not in paragone("doctor").stdout.decode()
+
+
+def test_a_file_that_others_can_read_is_warned_of(settings):
+    path = settings("[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'false'\n")
+    path.chmod(0o644)
+    done = paragone("config", "check")
+    assert done.returncode == 0
+    assert said(done).startswith(f"paragone: warning: {path} sets key_command, and its mode 644")
+    assert f"chmod 600 {path}" in said(done)
+    (warning,) = data("config check", paragone("config", "check", "--json"))["warnings"]
+    assert f"chmod 600 {path}" in warning
+    assert f"  ! {warning}" in paragone("doctor").stdout.decode().splitlines()
+    path.chmod(0o600)
+    assert said(paragone("config", "check")) == ""

@@ -1,0 +1,99 @@
+"""Asking the servers that engines are configured to reach; the servers are doubles, their clients are real."""
+
+import asyncio
+
+import pytest
+from hostile_server import OLLAMA, OPENAI, HostileServer
+from rogue_backend.plugin import RogueBackend
+
+from paragone_workbench import endpoints
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.endpoints import ask_endpoints
+from paragone_workbench.registry import Registry
+
+
+@pytest.fixture
+async def serve():
+    """Return a function that starts a double of a server; they are stopped at the end of the test."""
+    servers = []
+
+    async def start(protocol):
+        servers.append(HostileServer(protocol))
+        await servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+def engine(name, backend="ollama", **options):
+    return EngineDefinition(name=name, backend=backend, model="m", options=options)
+
+
+async def test_engines_share_a_server(serve):
+    one, other = await serve(OLLAMA), await serve(OPENAI)
+    one.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
+    found = await ask_endpoints(
+        [
+            engine("a", url=one.url),
+            engine("b", url=one.url, num_ctx=512),
+            engine("c", url=one.url, temperature=0),
+            engine("d", "openai", url=other.url),
+            engine("e", "rogue"),
+        ],
+        Registry().find,
+    )
+    assert [(it.backend, it.engines, it.url) for it in found] == [
+        ("ollama", ("a", "c", "b"), one.url),
+        ("openai", ("d",), other.url),
+    ]
+    assert found[0].report.probe.facts["loaded"].startswith("m:latest (2.0 GiB")
+    assert [[model.model for model in it.report.models] for it in found] == [["m:latest"], ["m"]]
+    # load options may tell servers apart; sampling options cannot
+    assert [request.path for request in one.requests].count("/api/version") == 2
+
+
+async def test_a_server_that_is_not_there_and_one_that_is(serve):
+    there, gone = await serve(OLLAMA), await serve(OLLAMA)
+    await gone.stop()
+    found = await ask_endpoints([engine("a", url=gone.url), engine("b", url=there.url)], Registry().find)
+    assert [it.report.probe.usable for it in found] == [False, True]
+    assert found[0].report.probe.reason == f"Nothing answers at {gone.url}: the connection was refused."
+
+
+async def test_engines_that_are_at_fault_are_left_to_the_check():
+    definitions = [engine("a", "olama"), engine("b", nmu_ctx=1), engine("c", num_ctx="many")]
+    assert await ask_endpoints(definitions, Registry().find) == ()
+
+
+async def test_servers_that_give_no_answer_are_asked_at_once(serve, monkeypatch):
+    monkeypatch.setattr(endpoints, "PATIENCE", 0.5)
+    asked = set()
+    servers = [await serve(OLLAMA), await serve(OLLAMA)]
+
+    for server in servers:
+
+        async def silent(exchange, server=server):
+            asked.add(server.url)
+            await asyncio.Event().wait()
+
+        server.replies["/api/version"] = silent
+    found = await ask_endpoints(
+        [engine(str(place), url=server.url) for place, server in enumerate(servers)], Registry().find
+    )
+    assert asked == {server.url for server in servers}
+    assert [it.engines for it in found] == [("0",), ("1",)]
+    assert {it.report.probe.reason for it in found} == {"It gave no answer within 0.5 seconds."}
+
+
+async def test_a_mistake_in_a_plugin():
+    class Mistaken(RogueBackend):
+        """Stands in for a backend whose author made a mistake."""
+
+        async def endpoint(self, options):
+            raise ZeroDivisionError("division by zero")
+
+    (found,) = await ask_endpoints([engine("a", "rogue")], lambda name: Mistaken())
+    assert not found.report.probe.usable
+    assert "ZeroDivisionError: division by zero" in found.report.probe.reason
