@@ -65,6 +65,26 @@ def test_doctor_without_endpoints(settings):
     assert "Endpoints" not in paragone("doctor").stdout.decode()
 
 
+def test_models(engines, server):
+    done = paragone("models", "ollama", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    (model,) = [it for it in data("models", done)["models"] if it["url"] is not None]
+    assert (model["backend"], model["model"], model["url"]) == ("ollama", "m:latest", server.url)
+    assert (model["quantization"], model["context"]) == ("Q4_1", 4096)
+    assert model["capabilities"] == ["completion"]
+    lines = paragone("models", "ollama").stdout.decode().splitlines()
+    assert sum(line.endswith(f" ollama:m:latest@{server.url}") for line in lines) == 1
+
+
+def test_models_of_a_server_that_is_not_there(engines, server):
+    done = paragone("models", "--json")
+    assert done.returncode == 1
+    assert "The server of gone lists no models. Nothing answers at http://127.0.0.1:1" in said(done)
+    found = data("models", done)
+    assert server.url in {model["url"] for model in found["models"]}
+    assert [problem["backend"] for problem in found["problems"]] == ["openai"]
+
+
 def test_a_file_that_others_can_read_is_warned_of(settings):
     path = settings("[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'false'\n")
     path.chmod(0o644)

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Backend, Json, ModelInfo, ParagoneError
+from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import complain, note, put_json, put_table, warn
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.endpoints import ask_endpoints
 from paragone_workbench.mistakes import as_told
 from paragone_workbench.offers import size_text
 
 __all__ = ["models"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A model, and what it takes to open it."""
+
+    backend: str
+    model: ModelInfo
+    url: str | None = None
+    """Of its server, where an engine of config.toml names it."""
+
+    @property
+    def engine(self) -> str:
+        return f"{self.backend}:{self.model.model}" + (f"@{self.url}" if self.url else "")
 
 
 def models(args: Arguments) -> int:
@@ -30,35 +47,46 @@ def models(args: Arguments) -> int:
         backends = basis.registry.all()
     else:
         backends = {args.backend: basis.registry.get(args.backend)}
-    found = run(_find(backends, folders))
-    listed = [
-        (name, model)
-        for name, answer in found.items()
-        if not isinstance(answer, ParagoneError)
-        for model in answer
-    ]
-    errors = {name: answer for name, answer in found.items() if isinstance(answer, ParagoneError)}
+    listed, errors = run(_find(backends, folders, basis.config.engines.values()))
     if args.json:
         put_json(
             {
-                "models": [_json(name, model) for name, model in listed],
-                "problems": [{"backend": name, "error": str(error)} for name, error in errors.items()],
+                "models": [_json(it) for it in listed],
+                "problems": [{"backend": name, "error": str(error)} for name, error in errors],
             }
         )
     else:
         _print(listed)
         if not listed and not folders:
             note(f"No folder is searched; name some under [models] in {basis.config.document.path}.")
-    for error in errors.values():
+    for _, error in errors:
         complain(error)
     return 1 if errors else 0
 
 
 async def _find(
-    backends: Mapping[str, Backend], folders: Sequence[str]
-) -> dict[str, Sequence[ModelInfo] | ParagoneError]:
+    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
+    """Return the models, and the backends and servers that none could be had from."""
+    asked = asyncio.create_task(ask_endpoints(engines, backends.get))
     answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
-    return dict(zip(backends, answers, strict=True))
+    listed: list[_Listed] = []
+    errors: list[tuple[str, ParagoneError]] = []
+    for name, answer in zip(backends, answers, strict=True):
+        if isinstance(answer, ParagoneError):
+            errors.append((name, answer))
+        else:
+            listed += [_Listed(name, model) for model in answer]
+    for endpoint in await asked:
+        probe = endpoint.report.probe
+        if probe.usable:
+            listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
+        else:
+            whose = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(whose, hint=probe.remedy)))
+    # engines that name no server mean the one whose models their backend lists anyway
+    first = {it.engine: it for it in reversed(listed)}
+    return list(reversed(first.values())), errors
 
 
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
@@ -68,27 +96,31 @@ async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInf
         return as_told(error, backend.name)
 
 
-def _json(backend: str, model: ModelInfo) -> dict[str, Json]:
+def _json(listed: _Listed) -> dict[str, Json]:
+    model = listed.model
     return {
-        "backend": backend,
+        "backend": listed.backend,
         "model": model.model,
+        "url": listed.url,
         "name": model.name,
         "size": model.size,
         "quantization": model.quantization,
         "context": model.context,
         "architecture": model.architecture,
+        "capabilities": list(model.capabilities),
         "problem": model.problem,
     }
 
 
-def _print(listed: Sequence[tuple[str, ModelInfo]]) -> None:
+def _print(listed: Sequence[_Listed]) -> None:
     if listed:
         heading = ("NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "ENGINE")
-        put_table([heading, *(_row(backend, model) for backend, model in listed)])
+        put_table([heading, *map(_row, listed)])
 
 
-def _row(backend: str, model: ModelInfo) -> tuple[str, ...]:
-    spec = shlex.quote(f"{backend}:{model.model}")
+def _row(listed: _Listed) -> tuple[str, ...]:
+    model = listed.model
+    spec = shlex.quote(listed.engine)
     return (
         model.name,
         size_text(model.size),
