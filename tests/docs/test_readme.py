@@ -37,7 +37,6 @@ def models(home: Path, smollm2: Path) -> Path:
     folder.mkdir()
     for name in ("small-Q4_1.gguf", "small-Q3_K_M.gguf"):
         (folder / name).symlink_to(smollm2)
-    (home / "question.txt").write_text("What is a paragone?")
     return folder
 
 
@@ -99,7 +98,7 @@ def test_a_screen(command, shell, home):
 def test_a_target_of_make(command):
     """What make would do, up to the recipe's last line; that `make test` is running is this very test."""
     dry = subprocess.run(
-        [*shlex.split(command), "--dry-run", "--always-make"],
+        [*shlex.split(command), "--dry-run", "--always-make", "--no-print-directory"],
         cwd=ROOT,
         capture_output=True,
         text=True,

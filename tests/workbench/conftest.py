@@ -128,7 +128,7 @@ def until():
 
 
 @pytest.fixture
-async def tidy():
+async def tidy(workers):
     """Check that nothing is left: no worker, no task, and no error that the event loop was told of."""
     errors: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
@@ -136,7 +136,7 @@ async def tidy():
     yield errors
     left = asyncio.all_tasks() - tasks - {asyncio.current_task()}
     assert not left, left
-    assert _workers() == []
+    assert workers() == []
     assert errors == []
 
 
@@ -165,10 +165,15 @@ async def session(tidy):
 
 @pytest.fixture
 def workers():
-    """Return a function that lists the workers that run, and what they started."""
-    return _workers
+    """Return a function that lists the workers that this test started and that run, and what they started."""
+    before = psutil.Process().children(recursive=True)  # servers that other tests share
 
+    def workers() -> list[psutil.Process]:
+        children = psutil.Process().children(recursive=True)
+        return [
+            child
+            for child in children
+            if child not in before and child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+        ]
 
-def _workers() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    return workers
