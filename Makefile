@@ -35,7 +35,7 @@ test: .venv/dev ## every check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest
 
 ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_ollama.sh
