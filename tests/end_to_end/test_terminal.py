@@ -98,3 +98,17 @@ def test_a_terminal_may_change_its_size_in_mid_answer(start):
     program.until(lambda text: text.count("done") == 2, "both lanes finish")
     program.sees("word199", "語199😀")
     assert program.leave() == 0
+
+
+def test_a_polite_kill_leaves_the_terminal_as_it_was(start):
+    program = start("rogue:steady", *SLOW)
+    program.sees("ready")
+    program.type("go\r")
+    program.sees("word5")
+    workers = program.workers()
+    program.process.terminate()
+    program.terminal.read_until_quiet(1.0)
+    ended, alive = psutil.wait_procs([program.process, *workers], timeout=10)
+    assert not alive
+    assert b"\x1b[?1049l" in program.terminal.output
+    assert 128 + signal.SIGTERM in [process.returncode for process in ended]

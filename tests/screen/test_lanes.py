@@ -204,9 +204,50 @@ async def test_every_command_is_in_the_palette(start):
         wanted = {command.title for command in COMMANDS if command.id not in ("palette", "send", "newline")}
         assert wanted <= titles
         await screen.press("ctrl+p")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "CommandPalette")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Palette")
 
 
 async def test_a_theme_that_is_not_there_is_told_of(start):
     async with start(rogue("steady"), settings='[ui]\ntheme = "mauve"\n') as screen:
         await screen.until(lambda: "'mauve'" in screen.told)
+
+
+async def test_two_quick_enters_in_a_picker_are_one(start):
+    async with start(rogue("steady", max_tokens=2)) as screen:
+        await screen.ask("hi")
+        await screen.answered()
+        for opening, name in (
+            ("ctrl+o", "ConversationPicker"),
+            ("f4", "EnginePicker"),
+            ("ctrl+p", "Palette"),
+        ):
+            await screen.press(opening)
+            await screen.until(lambda name=name: type(screen.app.screen).__name__ == name)
+            await screen.press("down", "enter", "enter", "escape", "escape", "escape")
+            await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        assert screen.app.is_running
+
+
+async def test_a_picker_may_be_closed_while_it_looks(start):
+    async with start(
+        rogue("steady"), settings='[engines.mine]\nbackend = "rogue"\nmodel = "steady"\n'
+    ) as screen:
+        for _ in range(3):
+            await screen.press("f3")
+            await screen.press("escape")
+        await screen.ask("go")
+        await screen.answered()
+
+
+async def test_keys_that_clash_are_told_of(start):
+    async with start(rogue("steady"), settings='[keys]\nstop = "f1"\n') as screen:
+        await screen.until(lambda: "stop and help" in screen.told)
+
+
+async def test_ctrl_c_stops_the_answers(start):
+    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.press("ctrl+c")
+        await screen.until(lambda: screen.lanes[0].state == "stopped")
+        assert "^q leaves" in screen.told

@@ -1,4 +1,5 @@
 import datetime
+import os
 import string
 import tomllib
 
@@ -158,3 +159,18 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_a_byte_order_mark_does_no_harm(tmp_path):
     (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfa = 1")
     assert read_toml(tmp_path / "c.toml").data == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["x=" + "[" * 100_000, "x=" + "1" * 10_000], ids=["deep", "long"])
+def test_what_python_cannot_read_is_told_as_such(tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(TomlError, match="too deeply"):
+        read_toml(path)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    path = tmp_path / "config.toml"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is no file"):
+        read_toml(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import signal
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone_tui.commands import COMMANDS, keys_in_force
+from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.lanes_screen import LanesScreen
 from paragone_workbench.definitions import EngineDefinition, choose
 from paragone_workbench.registry import Registry
@@ -52,7 +53,8 @@ class ParagoneApp(App[None]):
 
     TITLE = "paragone"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
-    CSS = "Toast { max-width: 80; }"
+    # At the top, where they hide neither the prompt nor what is being written.
+    CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(
         self,
@@ -95,7 +97,10 @@ class ParagoneApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin, once the screen can be seen."""
-        asyncio.get_running_loop().set_exception_handler(self._report_mistake)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._report_mistake)
+        for number in (signal.SIGTERM, signal.SIGQUIT):  # leave the terminal as it was
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.call_after_refresh(self._begin)
@@ -110,6 +115,7 @@ class ParagoneApp(App[None]):
             self.run_worker(self._begin_demo(), group="work")
         elif self._session.lanes:
             self._session.open_engines()
+            self.remember_lanes()
         else:
             self.lanes.action_add_lane()
 
@@ -139,6 +145,18 @@ class ParagoneApp(App[None]):
             self.complain(error)
         await self.lanes.rebuild()
         self._session.open_engines()
+
+    def action_command_palette(self) -> None:
+        """Show the palette."""
+        from paragone_tui.modal import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+c: what it stops elsewhere it stops here, and says how to leave."""
+        self.lanes.action_stop()
+        self.say(f"{readable(self.keys['quit'][:1])} leaves.")
 
     # Asked for by screens
 
@@ -226,6 +244,19 @@ class ParagoneApp(App[None]):
 
                 where = self.config.document.where("keys", key)
                 self._problems.append(f"{where}: No command is called {key!r}. {nearest(key, _IDS)}")
+
+        owners: dict[str, list[str]] = {}
+        for command, keys in self.keys.items():
+            for key in keys:
+                owners.setdefault(key, []).append(command)
+        for key, commands in owners.items():
+            if len(commands) > 1:
+                where = self.config.document.where(
+                    "keys", next(it for it in commands if it in self.user_keys)
+                )
+                self._problems.append(
+                    f"{where}: The key {key} is set for {' and '.join(commands)}; one will not work."
+                )
 
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Tell of a mistake that ended nothing: what a listener or a forgotten task raised."""

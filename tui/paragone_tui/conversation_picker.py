@@ -11,12 +11,11 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.clean import visible
-from paragone_tui.painting import ThriftyScreen
+from paragone_tui.modal import Modal
 from paragone_workbench.store import Store, StoreError
 
 __all__ = ["ConversationPicker"]
@@ -24,7 +23,7 @@ __all__ = ["ConversationPicker"]
 _SHOWN = 200
 
 
-class ConversationPicker(ThriftyScreen[int | None], ModalScreen[int | None]):
+class ConversationPicker(Modal[int | None]):
     """Returns the conversation that was picked, or None."""
 
     AUTO_FOCUS = "#words"

@@ -11,12 +11,11 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.clean import visible
-from paragone_tui.painting import ThriftyScreen
+from paragone_tui.modal import Modal
 from paragone_workbench.definitions import EngineDefinition, from_spec
 from paragone_workbench.offers import Offer, offers
 from paragone_workbench.registry import Registry
@@ -25,7 +24,7 @@ from paragone_workbench.settings import Config
 __all__ = ["EnginePicker"]
 
 
-class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDefinition | None]):
+class EnginePicker(Modal[EngineDefinition | None]):
     """Returns the engine that was picked, or None."""
 
     AUTO_FOCUS = "#filter"
@@ -43,12 +42,14 @@ class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDef
         }
         Input { border: none; height: 1; padding: 0 1; background: $surface; }
         OptionList { border: none; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
-        #checking { height: auto; padding: 0 1; color: $text-muted; }
+        #checking, #nothing { height: auto; padding: 0 1; color: $text-muted; }
+        #nothing { display: none; }
     }
     """
 
     words = query_one("#filter", Input)
     options = query_one(OptionList)
+    nothing = query_one("#nothing", Static)
     checking = query_one("#checking", Static)
 
     def __init__(self, config: Config, registry: Registry) -> None:
@@ -67,6 +68,7 @@ class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDef
             field.cursor_blink = False
             yield field
             yield OptionList(markup=False)
+            yield Static("Nothing fits; an engine is written BACKEND:MODEL.", id="nothing", markup=False)
             yield Static("Looking for engines and models …", id="checking", markup=False)
 
     def on_mount(self) -> None:
@@ -76,6 +78,8 @@ class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDef
 
     async def _look(self) -> None:
         async for found in offers(self._config, self._registry):
+            if not self.is_attached:
+                return  # it was closed meanwhile
             self._offers = list(found)
             self._show()
         missing = self._registry.problems
@@ -87,6 +91,8 @@ class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDef
     @on(Input.Changed)
     def _show(self) -> None:
         """List what fits the filter."""
+        if not self.is_attached:
+            return
         text = self.words.value.strip()
         words = text.casefold().split()
         options: list[Option] = []
@@ -100,6 +106,7 @@ class EnginePicker(ThriftyScreen[EngineDefinition | None], ModalScreen[EngineDef
                 if offer.definition is not None:
                     self._definitions[str(number)] = offer.definition
                 options.append(Option(_line(offer), id=str(number), disabled=offer.definition is None))
+        self.nothing.display = not options
         kept = self.options.highlighted_option.id if self.options.highlighted_option else None
         self.options.clear_options()
         self.options.add_options(options)

@@ -11,16 +11,15 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from paragone_tui.commands import COMMANDS, Command, readable
-from paragone_tui.painting import ThriftyScreen
+from paragone_tui.modal import Modal
 
 __all__ = ["HelpScreen"]
 
 
-class HelpScreen(ThriftyScreen[None], ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """Lists keys and what they do."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -67,7 +67,11 @@ class LaneColumn(Vertical, LaneListener):
         """Show what the lane was asked and answered so far, and nothing else."""
         self.transcript.clear()
         self._last = None
+        engine = next((run.engine for run in self.lane.runs.values()), "")
         for prompt, run in self.lane.runs.items():
+            if run.engine != engine:
+                engine = run.engine
+                self.show_swap(engine)
             self._show_prompt(prompt)
             if run.thinking:
                 self.transcript.write(run.thinking, "thinking")
@@ -76,6 +80,10 @@ class LaneColumn(Vertical, LaneListener):
             if run is not self.lane.run:
                 self._show_end(run)
         self._show_status()
+
+    def show_swap(self, engine: str) -> None:
+        """Mark where another engine goes on."""
+        self.transcript.add("note", f"From here on: {engine}.")
 
     # What the lane tells
 

@@ -26,6 +26,8 @@ _EVERY = 0.5
 _WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
 _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
+_SHORTEST_NAME = 12
+"""Cells of the engine's name that stay, whatever else there is to say."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -120,7 +122,10 @@ class LaneStatus(Widget):
         word = _WORDS.get(info.state, info.state)
         state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
         room = width - 2 - _cells(state)
-        shown = _ellipsis(engine, max(room - 3, 0)) if engine else ""
+        brief = list(self._figures(info, style, state_style, short=True))
+        # A long name makes way for the first two figures, down to what tells it from others.
+        named = max(room - 3 - sum(_cells(part) + 2 for part in brief[:2]), _SHORTEST_NAME)
+        shown = _ellipsis(engine, max(min(room - 3, named), 0)) if engine else ""
         left = [Segment(" ", style)]
         if shown:
             left += [
@@ -132,7 +137,7 @@ class LaneStatus(Widget):
         right: list[Segment] = []
         parts = list(self._figures(info, style, state_style))
         if sum(_cells(part) + 2 for part in parts[:3]) > room:
-            parts = list(self._figures(info, style, state_style, short=True))
+            parts = brief
         for part in parts:
             if _cells(part) + 2 <= room:
                 right += [Segment("  ", style), *part]

@@ -90,10 +90,14 @@ class LanesScreen(ThriftyScreen[None]):
         room = max(1, (width or self.size.width) // NARROWEST)
         count = 1 if self._zoomed else min(len(columns), room)
         first = max(0, min(self._current - count // 2, len(columns) - count))
+        names: list[str] = []
         for number, column in enumerate(columns):
             column.display = first <= number < first + count
             column.set_class(number == first, "-first")
             label = visible(column.lane.definition.name)
+            names.append(label)
+            if names.count(label) > 1:
+                label = f"{label}-{names.count(label)}"  # the same engine in several lanes
             if count < len(columns):
                 label = f"{number + 1}/{len(columns)} {label}"
             if number == self._current and len(columns) > 1:
@@ -111,7 +115,7 @@ class LanesScreen(ThriftyScreen[None]):
 
     def show_keys(self, width: int) -> None:
         """Show the keys in force at the foot, as many as there is room for."""
-        shown = ""
+        shown = "in turn " if self.session.mode == "sequential" else ""
         for name in _AT_THE_FOOT:
             more = f"{shown}  {self._key(name)} {_HINTS[name]}".lstrip()
             if len(more) > width - 2:
@@ -263,7 +267,7 @@ class LanesScreen(ThriftyScreen[None]):
         self.app.pick_engine(chosen)
 
     async def _swap(self, column: LaneColumn, definition: EngineDefinition) -> None:
-        column.transcript.add("note", f"From here on: {definition.name}.")
+        column.show_swap(definition.name)
         await self.session.swap(column.lane, definition)
         self.lay_out_lanes()
         self.app.remember_lanes()
@@ -312,6 +316,7 @@ class LanesScreen(ThriftyScreen[None]):
         """Answer all at once, or one after the other."""
         sequential = self.session.mode == "parallel"
         self.session.mode = "sequential" if sequential else "parallel"
+        self.show_keys(self.size.width)
         self.app.say(
             "The lanes now answer one after the other, each with all of the machine."
             if sequential
@@ -338,8 +343,10 @@ class LanesScreen(ThriftyScreen[None]):
             self._do(lambda: self._show_conversation(conversation_id))
 
     async def _show_conversation(self, conversation_id: int) -> None:
-        await self.session.reopen(conversation_id)
+        closed = await self.session.reopen(conversation_id)
         await self.rebuild()
+        if closed:
+            self.app.say(f"{closed} closed lanes of this conversation are not shown; their answers are kept.")
         for column in self.columns:
             column.show_history()
         self.session.open_engines()

@@ -132,7 +132,14 @@ def _document(path: Path | None) -> Document:
     if path is not None:
         return read_toml(path)
     default = config_file()
-    return read_toml(default) if default.exists() else Document(default)
+    try:
+        there = default.exists()
+    except OSError as error:
+        raise InputError(
+            f"{default} cannot be looked for: {error.strerror or error}.",
+            hint="Check its folder's permissions.",
+        ) from error
+    return read_toml(default) if there else Document(default)
 
 
 class _Reader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from paragone import Backend, ModelInfo, ParagoneError, Probe
 from paragone_workbench.definitions import EngineDefinition, from_spec
@@ -45,7 +44,10 @@ async def offers(config: Config, registry: Registry) -> AsyncIterator[Sequence[O
         mine = [
             _defined(it, registry.find(it.backend), probes.get((it.backend, it.python))) for it in defined
         ]
-        return mine + [offer for name in backends for offer in found.get(name, [])]
+        others = [offer for name in backends for offer in found.get(name, [])]
+        return mine + sorted(
+            others, key=lambda offer: offer.definition is None
+        )  # what can be picked comes first
 
     wanted = {(name, None) for name in backends} | {(it.backend, it.python) for it in defined}
     tasks = [
@@ -93,8 +95,14 @@ def _offered(backend: Backend, probe: Probe, models: Sequence[ModelInfo]) -> lis
         trouble = f"{probe.reason} {probe.remedy}".strip()
         return [Offer(name=backend.title, detail="not usable here", trouble=trouble)]
     return [_model(backend, it) for it in models] or [
-        Offer(name=backend.title, detail=f"usable; write {backend.name}:MODEL above, or set models.folders")
+        Offer(name=backend.title, detail=f"usable; {_how(backend)}")
     ]
+
+
+def _how(backend: Backend) -> str:
+    if backend.capabilities.local:
+        return f"write {backend.name}:PATH above, or name models.folders in config.toml"
+    return f"write {backend.name}:MODEL@http://HOST:PORT above"
 
 
 def _model(backend: Backend, model: ModelInfo) -> Offer:
@@ -103,7 +111,7 @@ def _model(backend: Backend, model: ModelInfo) -> Offer:
         name=model.name, backend=backend.name, model=model.model
     )
     return Offer(
-        name=model.name or PurePath(model.model).name,
+        name=definition.name,
         detail=" · ".join(part for part in parts if part),
         trouble=f"{model.problem[:1].upper()}{model.problem[1:]}." if model.problem else "",
         definition=None if model.problem else definition,

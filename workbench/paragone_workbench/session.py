@@ -181,11 +181,12 @@ class Session:
             self._stop_recording()
             self._start_recording(Recording(self._store, self._on_problem))
 
-    async def reopen(self, conversation_id: int) -> None:
+    async def reopen(self, conversation_id: int) -> int:
         """Go on with an earlier conversation in its own lanes. Only while no lane is busy.
 
         Lanes whose engines are the same stay as they are; the others' engines are freed, and what is
-        new is not opened yet. Raises InputError where the conversation is gone, and StoreError.
+        new is not opened yet. Returns how many lanes of it stay away, since they were closed; their
+        answers are kept. Raises InputError where the conversation is gone, and StoreError.
         """
         assert self._store is not None  # nothing can be reopened without
         saved = self._store.load(conversation_id)
@@ -208,6 +209,7 @@ class Session:
             lane.take_up({prompt: Run.restored(prompt, run) for prompt, run in turns if run is not None})
         self._start_recording(Recording.resumed(self._store, self._on_problem, saved, lanes))
         await self._let_go(spare)
+        return len(saved.lanes) - len(lanes)
 
     def _start_recording(self, recording: Recording) -> None:
         self._recording = recording

@@ -61,6 +61,8 @@ class Document:
 def read_toml(path: Path) -> Document:
     """Read a TOML file. Raises TomlError, or InputError where there is no reading it."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is no file.", hint="Name a TOML file.")  # a pipe might never end
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(
@@ -89,6 +91,13 @@ def parse_toml(path: Path, text: str) -> Document:
         what = message[: place.start()] if place else message
         hint = "Texts stand in quotes, and tables are headed by [their.name]."
         raise TomlError(path, line, f"This is not TOML: {what}{column}.", hint=hint) from error
+    except (RecursionError, ValueError) as error:
+        raise TomlError(
+            path,
+            1,
+            "It is nested too deeply, or a number in it is too long, to be read.",
+            hint="Settings need neither.",
+        ) from error
     return Document(path, data, key_lines(text))
 
 
