@@ -15,7 +15,7 @@ from .conftest import data, paragone, said
 def server():
     """A double of an Ollama server."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     server = HostileServer(OLLAMA)
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
