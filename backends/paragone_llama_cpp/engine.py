@@ -29,7 +29,7 @@ from paragone_llama_cpp.abort import aborted_by
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
-from paragone_llama_cpp.loading import load_model, make_context
+from paragone_llama_cpp.loading import load_model, make_context, settled
 from paragone_llama_cpp.lora import apply_lora
 from paragone_llama_cpp.memory import available, longest_context
 from paragone_llama_cpp.models import check_model
@@ -67,6 +67,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         path = Path(request.model).expanduser()
         header = check_model(path)
         add_rpc_servers(options.rpc_servers)
+        options = settled(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
         free = available()
         self._model, on_gpu = load_model(path, options, report, cancelled)
         if lib.llama_model_has_encoder(self._model):
@@ -144,7 +145,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                     self._model,
                     options,
                     n_ctx=n_ctx,
-                    n_batch=options.n_batch or (512 if self._uses_gpu(options) else 128),
                     threads=self._threads,
                     owner=owner,
                 )
@@ -186,9 +186,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             elif library.has_nvidia_gpu():
                 sentence = "This machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone."
                 yield Caution(code="no-gpu", sentence=sentence)
-
-    def _uses_gpu(self, options: LlamaCppLoadOptions) -> bool:
-        return options.n_gpu_layers != 0 and library.offloads()
 
     def _share_cores(self, threads: int | None) -> None:
         wanted = self._own_threads or threads or self._usual_threads

@@ -58,7 +58,7 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
 
 
 def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -> float:
-    """Return what one token takes in the KV cache."""
+    """Return what one token takes in the KV cache, and in the scores that attention reckons for a slice."""
     head = lib.llama_model_n_embd(model) // max(1, lib.llama_model_n_head(model))
 
     def length(half: str) -> int:
@@ -66,7 +66,9 @@ def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -
         return value if isinstance(value, int) else head
 
     numbers = length("key") * _BYTES[options.type_k] + length("value") * _BYTES[options.type_v]
-    return float(lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * numbers)
+    cache = lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * numbers
+    scores = lib.llama_model_n_head(model) * (options.n_batch or 0) * 4
+    return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
 
 def _free(model: int, options: LlamaCppLoadOptions, before: int) -> int:

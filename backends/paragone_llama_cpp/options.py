@@ -46,7 +46,9 @@ class LlamaCppLoadOptions(Options):
         maximum=16384,
     )
     flash_attn: Literal["auto", "on", "off"] = option(
-        "auto", "Flash attention: less memory for long contexts, and needed for a quantized V cache."
+        "auto",
+        "Flash attention: less memory for long contexts, and needed for a quantized V cache. By itself it "
+        "is on where a GPU can do it, and off on the CPU, which is faster without.",
     )
     type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
     type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)

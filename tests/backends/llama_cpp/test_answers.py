@@ -23,6 +23,11 @@ pytestmark = pytest.mark.model
 CAPITAL = "Name the capital of France in one sentence."
 
 
+@pytest.fixture(scope="module")
+def small(open_chat):
+    return open_chat(n_ctx=256, n_batch=64)
+
+
 def user(text):
     return Message(role="user", text=text)
 
@@ -225,23 +230,22 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     assert "n_ctx" in error.hint
 
 
-def test_the_oldest_turns_are_dropped_when_the_user_chose_so(chat):
-    old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 100), assistant("Good."))]
+def test_the_oldest_turns_are_dropped_when_the_user_chose_so(small):
+    old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 20), assistant("Good."))]
     system = Message(role="system", text="You are terse.")
-    events = chat.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
+    events = small.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
     (caution,) = (event for event in events if isinstance(event, Caution))
     assert caution.code == "turns-dropped"
     dropped = int(caution.sentence.split()[2])
     assert dropped % 2 == 0
     assert 4 <= dropped < 24
-    kept = [system, *old[dropped:], user("Say hi.")]
-    assert events[-1].usage.prompt_tokens == chat.engine.count(kept)
-    # No more than needed: with one more turn less than a quarter of the context would be left.
-    assert (
-        chat.engine.count(kept)
-        <= 1024 - 4
-        < chat.engine.count([system, *old[dropped - 2 :], user("Say hi.")])
-    )
+
+    def length(dropped):
+        return small.engine.count([system, *old[dropped:], user("Say hi.")])
+
+    assert events[-1].usage.prompt_tokens == length(dropped)
+    # No more than needed for the answer: one turn more would not leave room for it.
+    assert length(dropped) <= small.loaded.context - 4 < length(dropped - 2)
 
 
 def test_one_message_too_long_cannot_be_mended_by_dropping(chat):
@@ -249,8 +253,7 @@ def test_one_message_too_long_cannot_be_mended_by_dropping(chat):
         chat.ask("word " * 1500, overflow="drop_oldest")
 
 
-def test_an_answer_that_fills_the_context_says_so(open_chat):
-    small = open_chat(n_ctx=256, n_batch=64)
+def test_an_answer_that_fills_the_context_says_so(small):
     events = small.events("Tell a story. " + "word " * 190, grammar="root ::= [a-z ]{2000}")
     assert events[-1].reason == "length"
     assert [event.code for event in events if isinstance(event, Caution)] == ["context-full"]

@@ -22,7 +22,6 @@ def test_the_loaded_model_says_how_it_was_opened(chat):
     assert loaded.cautions == ()
     assert loaded.facts["threads"] == "1"
     assert loaded.facts["KV cache"] == "K f16, V f16"
-    assert loaded.facts["flash attention"] == "on"
     assert loaded.facts["layers on a GPU"]
     assert loaded.facts["llama-cpp-python"]
 
@@ -79,11 +78,20 @@ def test_loading_can_be_cancelled_while_it_warms_up(open_chat, make_stop):
 def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import memory
 
-    # 23,040 bytes a token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
-    monkeypatch.setattr(memory, "_free", lambda model, options, before: 4 * 1100 * 23_040)
-    loaded = open_chat(n_ctx=None).loaded
+    # A token's 30 layers have 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
+    monkeypatch.setattr(memory, "_free", lambda model, options, before: 4 * 1100 * 30 * 3 * 64 * 2 * 2)
+    loaded = open_chat(n_ctx=None, flash_attn="on").loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
+    # Without flash attention there are the scores of 9 heads as well, for each token of a slice.
+    assert open_chat(n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 768
+
+
+def test_flash_attention_is_off_on_the_cpu_unless_it_is_needed(open_chat):
+    def used(**options):
+        return open_chat(n_gpu_layers=0, **options).loaded.facts["flash attention"]
+
+    assert [used(), used(flash_attn="on"), used(type_v="q8_0")] == ["off", "on", "on"]
 
 
 def test_the_memory_of_control_groups_counts(tmp_path):
