@@ -72,7 +72,8 @@ def llama_cpp_server(smollm2, tmp_path_factory):
     command += ["--n_threads", "1", "--n_threads_batch", "1", "--logits_all", "true"]
     command += ["--interrupt_requests", "false"]
     url = f"http://127.0.0.1:{port}"
-    with serving(command, f"{url}/v1/models", env=dict(os.environ), log=folder / "log"):
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}  # tests read its log while it runs
+    with serving(command, f"{url}/v1/models", env=env, log=folder / "log"):
         yield url, folder / "log"
 
 
