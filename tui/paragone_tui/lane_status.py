@@ -28,6 +28,7 @@ _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writi
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _SHORTEST_NAME = 12
 """Cells of the engine's name that stay, whatever else there is to say."""
+_TONES = ("engine", "busy", "bad", "figure")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -56,9 +57,7 @@ class LaneStatus(Widget):
     """One line: a new state is painted at once, new figures at most twice a second."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"lane-status--{tone}" for tone in ("engine", "busy", "bad", "figure")
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lane-status--{tone}" for tone in _TONES}
     DEFAULT_CSS = """
     LaneStatus {
         width: 1fr;
@@ -88,6 +87,7 @@ class LaneStatus(Widget):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._info = LaneStatusInfo()
+        self._styles: dict[str, Style] = {}
         self._cadence = Cadence(lambda: self.call_later(self.refresh), _EVERY)
 
     @property
@@ -109,14 +109,22 @@ class LaneStatus(Widget):
         """Return the line."""
         return self._strip()
 
+    def notify_style_update(self) -> None:
+        """Take over the theme's colours."""
+        super().notify_style_update()
+        self._styles = {}
+
     def _on_unmount(self) -> None:
         self._cadence.stop()
 
     def _strip(self) -> Strip:
         info, width = self._info, self.size.width
-        style = self.rich_style
+        if not self._styles:
+            self._styles = {tone: self.get_component_rich_style(f"lane-status--{tone}") for tone in _TONES}
+            self._styles[""] = self.rich_style
+        style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
-        state_style = self.get_component_rich_style(f"lane-status--{tone}")
+        state_style = self._styles[tone]
         engine = visible(info.engine).replace("\n", " ")
         # The parts, the dearest first; what finds no room is left out.
         word = _WORDS.get(info.state, info.state)
@@ -129,7 +137,7 @@ class LaneStatus(Widget):
         left = [Segment(" ", style)]
         if shown:
             left += [
-                Segment(shown, self.get_component_rich_style("lane-status--engine")),
+                Segment(shown, self._styles["engine"]),
                 Segment("  ", style),
             ]
             room -= cell_len(shown) + 2

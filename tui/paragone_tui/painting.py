@@ -48,6 +48,7 @@ class _ThriftyCompositor(Compositor):
     def __init__(self) -> None:
         super().__init__()
         self.terminal = _Terminal()
+        self._wanted: list[Region] = []
 
     def render_update(
         self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
@@ -56,15 +57,27 @@ class _ThriftyCompositor(Compositor):
         return super().render_update(full or unknown, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
+        self._wanted = list(self._dirty_regions)
         update = super().render_partial_update()
+        self._wanted = []
         return update and _Changes(update, self.terminal)
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield what widgets show of the cropped rows; Textual would have them render all of theirs."""
-        rows = Region(0, 0, *self.size) if crop is None else Region(0, crop.y, self.size.width, crop.height)
+        """Yield what the widgets show where it is wanted, those in front first.
+
+        Textual has every widget near by render all of its rows, those behind others as well.
+        """
+        wanted = self._wanted or [crop or self.size.region]
         for widget, (region, clip) in self.visible_widgets.items():
-            if part := region.intersection(clip).intersection(rows):
+            if not wanted:
+                return
+            seen = region.intersection(clip)
+            hit = [part for part in wanted if seen.overlaps(part)]
+            if hit:
+                rows = Region.from_union(hit)
+                part = seen.intersection(Region(seen.x, rows.y, seen.width, rows.height))
                 yield region, part, widget.render_lines(part.translate(-region.offset))
+                wanted = [part for part in wanted if not seen.contains_region(part)]
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         return _Everything(super().render_full_update(simplify), self.terminal)

@@ -84,18 +84,23 @@ class Page:
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
-    def strip(self, row: int, palette: Palette) -> Strip:
-        """Return a row, blank between the blocks and after the last."""
-        block = self._at(row)
-        if block is None or row - block.start >= block.height:
-            return _BLANK
-        return block.strip(row - block.start, palette)
+    def strips(self, top: int, count: int, palette: Palette) -> list[Strip]:
+        """Return the rows from `top` on, blank between the blocks and after the last."""
+        strips: list[Strip] = []
+        for block in self.blocks[self._index(top) :]:
+            above = block.start - top
+            if above >= count:
+                break
+            strips += [_BLANK] * (above - len(strips))
+            rows = range(len(strips) - above, min(block.height, count - above))
+            strips += [block.strip(row, palette) for row in rows]
+        return strips + [_BLANK] * (count - len(strips))
 
     def place(self, row: int) -> Place | None:
         """Return where a row is, to find it again with `find`."""
-        block = self._at(row)
-        if block is None:
+        if not self.blocks:
             return None
+        block = self.blocks[self._index(row)]
         row = 0 if block.folded else row - block.start
         texts = iter(block.texts)
         letters = len(_letters("".join(islice(texts, max(row, 0)))))
@@ -121,9 +126,8 @@ class Page:
         ends = accumulate(map(len, rows))
         return block.start + next((row for row, end in enumerate(ends) if end > letters), height - 1)
 
-    def _at(self, row: int) -> Block | None:
-        index = bisect_right(self.blocks, row, key=_start) - 1
-        return self.blocks[index] if index >= 0 else None
+    def _index(self, row: int) -> int:
+        return max(0, bisect_right(self.blocks, row, key=_start) - 1)
 
 
 def _letters(text: str) -> str:

@@ -302,7 +302,7 @@ class Transcript(Widget, can_focus=True):
 
     def _rows(self) -> list[Strip]:
         top, height = self._top, self.size.height
-        rows = [self._page.strip(row, self._palette) for row in range(top, top + height)]
+        rows = self._page.strips(top, height, self._palette)
         if self._page.height > top + height and not self._following and height > 1:
             start = max(0, self.size.width - len(_MORE))
             last = rows[-1].extend_cell_length(start).crop(0, start)
