@@ -159,6 +159,22 @@ async def test_what_stands_beside_characters_of_doubtful_width(text):
             assert "z" not in shown  # nothing old shows where it is drawn narrower
 
 
+@pytest.mark.parametrize(
+    "text", ["\u200dab", "\u200d漢x", "\u200d\u200d漢x", "\u200d", "\ufe0fa", "a\u200d", "\u200d\u200d👩x"]
+)
+async def test_a_joiner_that_joins_nothing_moves_nothing(text):
+    canvas, other = Canvas(), Canvas()
+    app = Watched(Horizontal(canvas, other))
+    async with app.run_test(size=(40, 2)) as pilot:
+        other.put(0, plain("the other lane"))
+        canvas.put(0, plain("漢字"), plain(text), plain("!"))
+        await pilot.pause(0)
+        assert "".join(cell.text for cell in app.terminal.rows[0][20:34]) == "the other lane"
+        canvas.put(0, plain(text), plain("?"))
+        await pilot.pause(0)
+        assert "".join(cell.text for cell in app.terminal.rows[0][20:34]) == "the other lane"
+
+
 async def test_a_stranger_that_repaints_all_of_itself_is_cheap():
     area = TextArea("word " * 200, soft_wrap=True)
     area.cursor_blink = False

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TypeAlias
 from unicodedata import category
 
-from rich.cells import split_graphemes
+from rich.cells import cell_len, split_graphemes
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
 from rich.style import Style
@@ -52,6 +52,7 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
         if text.isascii():
             cells += [blank if character == BLANK else (character, look) for character in text]
             continue
+        first = len(cells)
         for start, end, width in split_graphemes(text)[0]:
             grapheme = text[start:end]
             if grapheme == BLANK:
@@ -60,7 +61,18 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
                 cells.append((grapheme, look))
                 cells += [("", look)] * (width - 1)
             _join(cells, grapheme if not width else "")
+        _fit(cells, first + cell_len(text), blank)
     return cells
+
+
+def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
+    """Make the cells as many as they are taken for: rich measures what begins with a joiner in two ways."""
+    if len(cells) > length:
+        halved = not cells[length][0]
+        del cells[length:]
+        if halved:
+            cells[-1] = blank
+    cells += [blank] * (length - len(cells))
 
 
 def _join(cells: list[Cell], mark: str) -> None:
