@@ -33,6 +33,8 @@ from paragone import (
     ScoreRequest,
     Token,
 )
+from paragone.chat.prompt import PromptMaker
+from paragone.chat.text import AnswerText
 from paragone_exllama.folders import ModelFolder, check_folder
 from paragone_exllama.formats import Format
 from paragone_exllama.library import Library
@@ -48,12 +50,11 @@ from paragone_exllama.options import (
 from paragone_exllama.pace import FIRST, Pace
 from paragone_exllama.probe import probe
 from paragone_exllama.run import run
-from paragone_exllama.text import AnswerText
 from paragone_exllama.tokenizer_files import read_tokenizer_files
 from paragone_exllama.vocab import Vocab
 
 if TYPE_CHECKING:
-    from paragone_exllama.template import ChatTemplate
+    from paragone.chat.template import ChatTemplate
 
 __all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 
@@ -92,8 +93,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         draft = self._draft(folder, options)
         self._check_options(options)
         self._require()
-        from paragone_exllama.prompt import PromptMaker
-        from paragone_exllama.template import ChatTemplate
+        from paragone.chat.template import ChatTemplate
 
         files = read_tokenizer_files(folder, options.chat_template)
         template: ChatTemplate | None = None
@@ -106,7 +106,12 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             self._vocab = Vocab(library, files)
         report(1.0)
         self._prompts = PromptMaker(
-            library.tokenize, template, bos=self._vocab.bos, context=library.capacity, owner=folder.name
+            library.tokenize,
+            template,
+            bos=self._vocab.bos,
+            context=library.capacity,
+            option="max_seq_len",
+            owner=folder.name,
         )
         fixed = options.chunk_size is not None
         self._pace = Pace(library.largest_chunk, fixed=fixed)

@@ -18,11 +18,11 @@ from paragone import (
     Token,
     Usage,
 )
+from paragone.chat.text import AnswerText
 from paragone_exllama.library import Library
 from paragone_exllama.logprobs import log_probability
 from paragone_exllama.options import ExLlamaSampling
 from paragone_exllama.pace import Pace
-from paragone_exllama.text import AnswerText
 from paragone_exllama.vocab import Vocab
 
 __all__ = ["run"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from paragone.chat.text import THINKING_TAGS
 from paragone_exllama.library import Library
-from paragone_exllama.text import THINKING_TAGS
 from paragone_exllama.tokenizer_files import TokenizerFiles
 
 __all__ = ["Vocab"]

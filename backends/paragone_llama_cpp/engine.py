@@ -23,6 +23,9 @@ from paragone import (
     ScoreRequest,
     Token,
 )
+from paragone.chat.prompt import PromptMaker
+from paragone.chat.template import ChatTemplate
+from paragone.chat.text import THINKING_TAGS, AnswerText
 from paragone.cores import physical_cores
 from paragone_llama_cpp import library
 from paragone_llama_cpp.abort import aborted_by
@@ -34,13 +37,10 @@ from paragone_llama_cpp.lora import apply_lora
 from paragone_llama_cpp.memory import available, longest_context
 from paragone_llama_cpp.models import check_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
-from paragone_llama_cpp.prompt import PromptMaker
 from paragone_llama_cpp.rpc import add_rpc_servers
 from paragone_llama_cpp.run import run
 from paragone_llama_cpp.sampler import make_sampler
 from paragone_llama_cpp.score import score
-from paragone_llama_cpp.template import ChatTemplate
-from paragone_llama_cpp.text import THINKING_TAGS, AnswerText
 from paragone_llama_cpp.vocab import Vocab
 
 __all__ = ["LlamaCppEngine"]
@@ -79,7 +79,14 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._context, flash_attn = self._make_context(options, n_ctx, path.name)
         apply_lora(self._model, self._context.pointer, options)
         template = self._make_template(options, header, path.name)
-        self._prompts = PromptMaker(self._vocab, template, context=self._context.size, owner=path.name)
+        self._prompts = PromptMaker(
+            self._vocab.tokenize,
+            template,
+            bos=self._vocab.bos if self._vocab.adds_bos else None,
+            context=self._context.size,
+            option="n_ctx",
+            owner=path.name,
+        )
         with aborted_by(cancelled, self._context.pointer):
             if not self._context.warm_up(self._vocab.bos):
                 raise EngineError(f"Loading {path.name} was given up.")

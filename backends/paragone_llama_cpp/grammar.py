@@ -9,7 +9,7 @@ from pathlib import Path
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from paragone import InputError
-from paragone_llama_cpp.guard import GuardError, bounded
+from paragone.chat.guard import GuardError, bounded
 from paragone_llama_cpp.options import LlamaCppSampling
 
 __all__ = ["gbnf", "text_or_file"]

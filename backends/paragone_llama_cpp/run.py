@@ -16,11 +16,11 @@ from paragone import (
     Timings,
     Usage,
 )
+from paragone.chat.text import AnswerText
 from paragone_llama_cpp.abort import aborted_by
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.logprobs import log_probability
 from paragone_llama_cpp.sampler import Sampler
-from paragone_llama_cpp.text import AnswerText
 from paragone_llama_cpp.vocab import Vocab
 
 __all__ = ["run"]

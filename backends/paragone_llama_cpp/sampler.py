@@ -10,11 +10,11 @@ import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from paragone import EngineError, InputError
+from paragone.chat.text import AnswerText
 from paragone_llama_cpp import library
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.grammar import gbnf
 from paragone_llama_cpp.options import LlamaCppSampling
-from paragone_llama_cpp.text import AnswerText
 from paragone_llama_cpp.vocab import Vocab
 
 __all__ = ["GrammarSampler", "Sampler", "make_sampler"]

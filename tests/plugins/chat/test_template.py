@@ -7,7 +7,7 @@ import pytest
 from paragone import InputError, Message
 
 pytest.importorskip("jinja2")
-from paragone_llama_cpp.template import ChatTemplate
+from paragone.chat.template import ChatTemplate
 
 USER = Message(role="user", text="Hello <b>")
 
@@ -78,7 +78,7 @@ def test_a_template_that_fails_or_attacks_is_an_input_error_that_names_the_model
 
 
 def test_a_template_that_runs_on_and_on_is_interrupted(monkeypatch):
-    from paragone_llama_cpp import guard
+    from paragone.chat import guard
 
     monkeypatch.setattr(guard, "SECONDS", 0.3)
     with pytest.raises(InputError, match="takes too long"):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from paragone import Caution, ContextOverflow, InputError, Message
-from paragone_exllama.options import ExLlamaSampling
-from paragone_exllama.template import ChatTemplate
-from paragone_exllama.text import THINKING_TAGS, Tags
+from paragone.chat.text import THINKING_TAGS, Tags
 
-__all__ = ["Prompt", "PromptMaker"]
+if TYPE_CHECKING:
+    from paragone.chat.template import ChatTemplate  # jinja2 is for those who render one
+
+__all__ = ["Prompt", "PromptMaker", "PromptOptions"]
 
 
 class Prompt(NamedTuple):
@@ -21,6 +22,22 @@ class Prompt(NamedTuple):
     inside: Tags | None = None
     """The thinking block that the prompt leaves open."""
     cautions: tuple[Caution, ...] = ()
+
+
+class PromptOptions(Protocol):
+    """What a run's sampling options say of its prompt."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest answer in tokens; None for up to the end of the context."""
+
+    @property
+    def overflow(self) -> Literal["error", "drop_oldest"]:
+        """What to do with a conversation that is longer than the context."""
+
+    @property
+    def thinking(self) -> bool | None:
+        """Whether to think first; None for as the template does."""
 
 
 class PromptMaker:
@@ -33,16 +50,22 @@ class PromptMaker:
         *,
         bos: int | None,
         context: int,
+        option: str,
         owner: str,
     ) -> None:
-        """`bos` is the token that a text which stands by itself begins with, if any."""
+        """Make prompts of at most `context` tokens, prompt and answer together.
+
+        `bos` is the token that a text which stands by itself begins with, if any. Errors say whose
+        context it is (`owner`) and which `option` sets it.
+        """
         self._tokenize = tokenize
         self._template = template
         self._bos = bos
         self._context = context
+        self._option = option
         self._owner = owner
 
-    def make(self, messages: Sequence[Message], sampling: ExLlamaSampling) -> Prompt:
+    def make(self, messages: Sequence[Message], sampling: PromptOptions) -> Prompt:
         """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
         if sampling.overflow == "error":
             return self.check(self.whole(messages, sampling.thinking))
@@ -70,11 +93,24 @@ class PromptMaker:
             raise ContextOverflow(
                 f"The text and its prompt are {len(tokens):,} tokens long and the context of {self._owner} "
                 f"holds {self._context:,}.",
-                hint="Raise max_seq_len.",
+                hint=f"Raise {self._option}.",
                 tokens=len(tokens),
                 context=self._context,
             )
         return tokens, max(start, 1)
+
+    def _begun(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+        """Return the text of the prompt, and the thinking block that it leaves open."""
+        text = self._text(messages, thinking)
+        begun = text.rstrip()
+        tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
+        last = messages[-1]
+        if tags is None and last.role == "assistant" and last.thinking and not last.text:
+            tags = THINKING_TAGS[0]
+            text += tags.open + "\n"
+        if tags is not None and last.role == "assistant" and not last.text:
+            text += last.thinking
+        return text, tags
 
     def tokenize(self, text: str) -> list[int]:
         """Return the tokens of a text that stands at the very beginning."""
@@ -92,26 +128,13 @@ class PromptMaker:
             raise ContextOverflow(
                 f"The prompt is {length:,} tokens long and the context of {self._owner} holds {room:,}: "
                 f"that is {length - room + 1:,} too many for an answer to begin.",
-                hint="Raise max_seq_len, shorten the conversation, or set overflow to drop_oldest.",
+                hint=f"Raise {self._option}, shorten the conversation, or set overflow to drop_oldest.",
                 tokens=length,
                 context=room,
             )
         return prompt
 
-    def _begun(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
-        """Return the text of the prompt, and the thinking block that it leaves open."""
-        text = self._text(messages, thinking)
-        begun = text.rstrip()
-        tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
-        last = messages[-1]
-        if tags is None and last.role == "assistant" and last.thinking and not last.text:
-            tags = THINKING_TAGS[0]
-            text += tags.open + "\n"
-        if tags is not None and last.role == "assistant" and not last.text:
-            text += last.thinking
-        return text, tags
-
-    def _fit(self, messages: Sequence[Message], sampling: ExLlamaSampling) -> Prompt:
+    def _fit(self, messages: Sequence[Message], sampling: PromptOptions) -> Prompt:
         """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
         quarter = self._context // 4
         limit = self._context - min(sampling.max_tokens or quarter, quarter)

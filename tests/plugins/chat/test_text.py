@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_llama_cpp.text import THINKING_TAGS, AnswerText
+from paragone.chat.text import THINKING_TAGS, AnswerText
 
 
 def read(pieces, stops=(), inside=None):

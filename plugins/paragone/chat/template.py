@@ -18,7 +18,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from paragone import InputError, Message
-from paragone_llama_cpp.guard import GuardError, bounded
+from paragone.chat.guard import GuardError, bounded
 
 __all__ = ["ChatTemplate"]
 
