@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,41 +19,11 @@ from collections.abc import Awaitable, Callable
 RATE = 50  # tokens a second and lane
 TOKENS = 400  # a lane
 
-ANSWER = """\
-The short answer is that **scattering** depends on the wavelength, and quite strongly so. Sunlight holds all colours; on \
-its way through the air it meets molecules of nitrogen and oxygen, which are far smaller than the wavelength of light.
-
-## What happens on the way
-
-Such small particles scatter light of short wavelength much more than light of long wavelength. The intensity goes as \
-the inverse fourth power, so that:
-
-- Blue light, at about 450 nm, is scattered four times as much as red light at 650 nm.
-- The scattered blue reaches the eye from every direction of the sky, not from the sun alone.
-- At sunset the path through the air is long, most of the blue is gone, and what is left is *red* and *orange*.
-
-```python
-def intensity(wavelength: float, reference: float = 550.0) -> float:
-    return (reference / wavelength) ** 4
-```
-
-One might ask why the sky is not violet, since violet is scattered even more. There are three reasons, and each of them \
-matters: the sun sends out less violet than blue, the upper air absorbs a part of it, and the eye is less sensitive \
-there. Taken together, they make a mixture that we see as a pale blue, as `#87ceeb` on a screen.
-
-## In numbers
-
-1. The refractive index of air at sea level is 1.00029, which sets the strength of the effect.
-2. Doubling the wavelength makes the scattered light sixteen times weaker, whatever the angle.
-3. Larger drops, as in a cloud, scatter all colours alike, and that is why a cloud is white and not blue.
-
-The same law holds for milk in water, for smoke, and for the eyes of some people: there is no blue pigment in them.
-"""
-
 
 def tokens() -> list[str]:
     """Return the fake answer in pieces as models make them."""
-    pieces = re.findall(r"\n+| ?[A-Za-z]{1,8}| ?\d{1,3}| ?[^\w\s]{1,3}| +", ANSWER)
+    from bench.engines.paced_backend.text import TOKENS as pieces
+
     return (pieces * 2)[:TOKENS]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from paragone import Backend, ModelInfo, ParagoneError, Probe
@@ -32,7 +32,7 @@ class Offer:
         return f"{self.name} {self.detail}".casefold()
 
 
-async def offers(config: Config, registry: Registry) -> AsyncIterator[Sequence[Offer]]:
+async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[Offer], None]:
     """Yield what there is: at once the engines of the config, then with what each backend adds."""
     defined = list(config.engines.values())
     yield [Offer(name=it.name, detail=_detail(it), definition=it) for it in defined]

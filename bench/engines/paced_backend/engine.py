@@ -1,11 +1,10 @@
 """The engine of the paced backend: a clock that sends text."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from paced_backend.options import PacedSampling
+from paced_backend.text import TOKENS
 from paragone import (
     Cancelled,
     Engine,
@@ -25,8 +24,6 @@ from paragone import (
     Usage,
 )
 
-_TOKEN = re.compile(r"\n+| ?[A-Za-z]{1,8}| ?\d{1,3}| ?[^\w\s]{1,3}| +")
-
 
 class PacedEngine(Engine[Options, PacedSampling]):
     load_options = Options
@@ -39,8 +36,6 @@ class PacedEngine(Engine[Options, PacedSampling]):
     def load(
         self, request: OpenRequest, options: Options, report: Report, cancelled: Cancelled
     ) -> LoadedModel:
-        text = Path(__file__).with_name("answer.md").read_text(encoding="utf-8")
-        self.tokens = _TOKEN.findall(text)
         return LoadedModel(name=request.model, context=8192)
 
     def generate(self, request: RunRequest, sampling: PacedSampling, cancelled: Cancelled) -> Iterator[Event]:
@@ -49,7 +44,7 @@ class PacedEngine(Engine[Options, PacedSampling]):
         done = 0
         while done < sampling.max_tokens and not cancelled:
             time.sleep(max(0.0, start + (done + 1) / sampling.rate - time.monotonic()))
-            yield Token(text=self.tokens[done % len(self.tokens)], id=done, time=time.monotonic())
+            yield Token(text=TOKENS[done % len(TOKENS)], id=done, time=time.monotonic())
             done += 1
         now = time.monotonic()
         yield Finish(
