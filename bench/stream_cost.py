@@ -22,9 +22,9 @@ TOKENS = 400  # a lane
 
 def tokens() -> list[str]:
     """Return the fake answer in pieces as models make them."""
-    from bench.engines.paced_backend.text import TOKENS as pieces
+    from bench.engines.paced_backend import text
 
-    return (pieces * 2)[:TOKENS]
+    return (text.TOKENS * 2)[:TOKENS]
 
 
 async def stream(write: Callable[[str, int], Awaitable[None] | None]) -> None:
