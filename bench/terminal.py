@@ -62,7 +62,13 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._master)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away; no signal tells the program, for it is not its controlling terminal."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
 
     def send(self, keys: str) -> None:
         """Type something."""

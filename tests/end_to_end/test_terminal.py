@@ -112,3 +112,14 @@ def test_a_polite_kill_leaves_the_terminal_as_it_was(start):
     assert not alive
     assert b"\x1b[?1049l" in program.terminal.output
     assert 128 + signal.SIGTERM in [process.returncode for process in ended]
+
+
+def test_a_terminal_that_goes_without_a_word_ends_the_program(start):
+    program = start("rogue:steady", *SLOW)  # no controlling terminal: nothing is hung up
+    program.sees("ready")
+    program.type("go\r")
+    program.sees("word5")
+    workers = program.workers()
+    program.terminal.hang_up()
+    _, alive = psutil.wait_procs([program.process, *workers], timeout=15)
+    assert not alive

@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
+from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
 from paragone_workbench.definitions import EngineDefinition, choose
 from paragone_workbench.registry import Registry
@@ -44,6 +45,7 @@ def run_screen(
     app = ParagoneApp(
         config=config, state=state, definitions=definitions, mode=mode, system=system, demo=demo
     )
+    end_with_terminal(0)
     app.run()
     return app.return_code or 0
 
