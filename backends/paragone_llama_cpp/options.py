@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import Options, option
+from paragone.chat.sampling import SamplingOptions
 
 __all__ = ["CacheType", "LlamaCppLoadOptions", "LlamaCppSampling"]
 
@@ -84,56 +85,15 @@ class LlamaCppLoadOptions(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppSampling(Options):
+class LlamaCppSampling(SamplingOptions):
     """What each run may set anew."""
 
-    max_tokens: int | None = option(
-        None, "Longest answer in tokens; by default up to the end of the context.", minimum=1
-    )
-    temperature: float = option(
-        0.8,
-        "Randomness: 0 always takes the likeliest token, higher values roam more.",
-        minimum=0,
-        maximum=100,
-    )
-    top_k: int = option(40, "Sample among this many of the likeliest tokens; 0 for all.", minimum=0)
-    top_p: float = option(
-        0.95,
-        "Sample among the likeliest tokens that make up this much probability; 1 for all.",
-        minimum=0,
-        maximum=1,
-    )
-    min_p: float = option(
-        0.05,
-        "Leave out tokens less likely than this fraction of the likeliest one; 0 for none.",
-        minimum=0,
-        maximum=1,
-    )
-    repeat_penalty: float = option(
-        1.0, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
-    )
-    presence_penalty: float = option(
-        0.0, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
-    )
-    frequency_penalty: float = option(
-        0.0,
-        "Subtracted from the logit of each recent token as often as it occurred.",
-        minimum=-100,
-        maximum=100,
-    )
     penalty_last_n: int = option(
         64,
         "How many of the answer's latest tokens the penalties look at.",
         minimum=0,
         maximum=1_000_000,
     )
-    seed: int | None = option(
-        None,
-        "Seed of the random numbers: the same seed gives the same answer; by default a new one each run.",
-        minimum=0,
-        maximum=2**32 - 2,
-    )
-    stop: tuple[str, ...] = option((), "Texts that end the answer when it comes to them; not part of it.")
     grammar: str | None = option(
         None,
         "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
@@ -143,11 +103,4 @@ class LlamaCppSampling(Options):
         None,
         "JSON schema that the answer must follow: the JSON itself, or @PATH of a file.",
         metavar="text or @path",
-    )
-    thinking: bool | None = option(
-        None, "Whether a model that can should think before it answers; by default as its template does."
-    )
-    overflow: Literal["error", "drop_oldest"] = option(
-        "error",
-        "When the conversation is longer than the context: refuse, or drop its oldest turns and say so.",
     )

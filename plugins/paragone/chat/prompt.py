@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import Caution, ContextOverflow, InputError, Message
+from paragone.chat.sampling import SamplingOptions
 from paragone.chat.text import THINKING_TAGS, Tags
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate  # jinja2 is for those who render one
 
-__all__ = ["Prompt", "PromptMaker", "PromptOptions"]
+__all__ = ["Prompt", "PromptMaker"]
 
 
 class Prompt(NamedTuple):
@@ -22,22 +23,6 @@ class Prompt(NamedTuple):
     inside: Tags | None = None
     """The thinking block that the prompt leaves open."""
     cautions: tuple[Caution, ...] = ()
-
-
-class PromptOptions(Protocol):
-    """What a run's sampling options say of its prompt."""
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Longest answer in tokens; None for up to the end of the context."""
-
-    @property
-    def overflow(self) -> Literal["error", "drop_oldest"]:
-        """What to do with a conversation that is longer than the context."""
-
-    @property
-    def thinking(self) -> bool | None:
-        """Whether to think first; None for as the template does."""
 
 
 class PromptMaker:
@@ -65,7 +50,7 @@ class PromptMaker:
         self._option = option
         self._owner = owner
 
-    def make(self, messages: Sequence[Message], sampling: PromptOptions) -> Prompt:
+    def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
         """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
         if sampling.overflow == "error":
             return self.check(self.whole(messages, sampling.thinking))
@@ -134,7 +119,7 @@ class PromptMaker:
             )
         return prompt
 
-    def _fit(self, messages: Sequence[Message], sampling: PromptOptions) -> Prompt:
+    def _fit(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
         """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
         quarter = self._context // 4
         limit = self._context - min(sampling.max_tokens or quarter, quarter)
