@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rogue_backend.definitions import rogue
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from paragone_tui.app import ParagoneApp
 from paragone_tui.lane_status import LaneStatusInfo
@@ -117,6 +118,28 @@ def test_help(photograph):
         await until(pilot, lambda: type(app.screen).__name__ == "HelpScreen")
 
     assert photograph(rogue("steady", "only"), step=step, size=(100, 50))
+
+
+def test_the_engine_picker(photograph):
+    async def step(app, pilot):
+        app.registry.all = lambda: {"rogue": app.registry.get("rogue")}  # whatever else is installed here
+        await pilot.press("f3")
+        await until(pilot, lambda: type(app.screen).__name__ == "EnginePicker")
+        listed = app.screen.query_one(OptionList)
+        await until(pilot, lambda: any("usable" in str(option.prompt) for option in listed.options))
+        await pilot.press(*"rogue")
+
+    assert photograph(rogue("steady", "only"), step=step)
+
+
+def test_earlier_conversations(photograph):
+    async def step(app, pilot):
+        await ask(app, pilot, "What is a paragone?")
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: type(app.screen).__name__ == "ConversationPicker")
+        await pilot.press(*"nothing")
+
+    assert photograph(rogue("steady", "only"), step=step)
 
 
 def test_escape_sequences_are_text(photograph):

@@ -30,6 +30,7 @@ class Picker(Modal[ScreenResultType]):
         ("up", "move(-1)", "Up"),
         ("down", "move(1)", "Down"),
     ]
+    SCOPED_CSS = False  # the scope would be the subclass, in which there is no Picker
     CSS = """
     Picker {
         align: center middle;
