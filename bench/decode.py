@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from bench.programs import environment, paragone, smollm2, started
 from bench.row import Row
+from paragone.cores import physical_cores
 from paragone_workbench.store import Store
 
 __all__ = ["decode"]
@@ -34,9 +34,15 @@ print((len(times) - 1) / (times[-1] - times[0]), len(times))
 """
 
 
-def decode(threads: int | None = None) -> list[Row]:
-    """Compare decode tokens/s over 512 tokens, greedy, the same threads, runs alternating."""
-    threads = threads or os.cpu_count() or 1
+def decode() -> list[Row]:
+    """Compare decode tokens/s over 512 tokens, greedy, the same threads, runs alternating.
+
+    On one thread there is a core for the screen; on all of them it takes its time from the engine.
+    """
+    return [row for threads in sorted({1, physical_cores()}) for row in _compare(threads)]
+
+
+def _compare(threads: int) -> list[Row]:
     plain: list[float] = []
     asked: list[float] = []
     shown: list[float] = []

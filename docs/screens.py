@@ -15,6 +15,7 @@ from pathlib import Path
 from paragone_tui.app import ParagoneApp
 from paragone_workbench import config
 from paragone_workbench.paths import state_file
+from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
 
 SCREENS = Path(__file__).parent / "screens"
@@ -25,7 +26,13 @@ async def main() -> None:
     """Answer a prompt in two lanes and take the screen's picture, then the help's."""
     state = State(state_file())
     app = ParagoneApp(
-        config=config.load(state=state), state=state, definitions=None, mode="parallel", system="", demo=True
+        config=config.load(state=state),
+        state=state,
+        registry=Registry(),
+        definitions=None,
+        mode="parallel",
+        system="",
+        demo=True,
     )
     SCREENS.mkdir(exist_ok=True)
     async with app.run_test(size=(120, 32)) as pilot:

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, sys
 import paragone_tui.app
 
-def run_screen(*, config, state, definitions, mode, system, demo=False):
+def run_screen(*, config, state, registry, definitions, mode, system, demo=False):
     engines = definitions and [[it.name, it.model, dict(it.options)] for it in definitions]
     print("GIVEN" + json.dumps({"engines": engines, "mode": mode, "system": system, "demo": demo}) + "END")
     return 7

@@ -15,6 +15,7 @@ from paragone_tui.app import ParagoneApp
 from paragone_workbench import config
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.paths import state_file
+from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
 
 PATIENCE = 20.0
@@ -94,6 +95,7 @@ def start():
         app = ParagoneApp(
             config=config.load(path, state=state),
             state=state,
+            registry=Registry(),
             definitions=None if remembered else definitions,
             mode=mode,
             system=system,

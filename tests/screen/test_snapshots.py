@@ -21,6 +21,7 @@ from paragone_tui.lane_status import LaneStatusInfo
 from paragone_workbench import config
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.paths import state_file
+from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
@@ -35,7 +36,12 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
     def compare(*definitions: EngineDefinition, step: Step, size: tuple[int, int] = (100, 24)) -> bool:
         state = State(state_file())
         app = ParagoneApp(
-            config=config.load(state=state), state=state, definitions=definitions, mode="parallel", system=""
+            config=config.load(state=state),
+            state=state,
+            registry=Registry(),
+            definitions=definitions,
+            mode="parallel",
+            system="",
         )
 
         async def before(pilot: Pilot[None]) -> None:

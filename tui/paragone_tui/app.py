@@ -33,6 +33,7 @@ def run_screen(
     *,
     config: Config,
     state: State,
+    registry: Registry,
     definitions: Sequence[EngineDefinition] | None,
     mode: Mode,
     system: str,
@@ -43,7 +44,13 @@ def run_screen(
     `definitions` are the engines to start with; None for those of the config, or of last time.
     """
     app = ParagoneApp(
-        config=config, state=state, definitions=definitions, mode=mode, system=system, demo=demo
+        config=config,
+        state=state,
+        registry=registry,
+        definitions=definitions,
+        mode=mode,
+        system=system,
+        demo=demo,
     )
     end_with_terminal(0)
     app.run()
@@ -63,6 +70,7 @@ class ParagoneApp(App[None]):
         *,
         config: Config,
         state: State,
+        registry: Registry,
         definitions: Sequence[EngineDefinition] | None,
         mode: Mode,
         system: str,
@@ -73,7 +81,7 @@ class ParagoneApp(App[None]):
         self.state = state
         self.user_keys = {key: keys for key, keys in config.keys.items() if key in _IDS}
         self.keys = keys_in_force(self.user_keys)
-        self.registry = Registry()
+        self.registry = registry
         self.store: Store | None = None
         self._demo = demo
         self._remembers = not demo

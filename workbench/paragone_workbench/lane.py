@@ -27,7 +27,6 @@ from paragone import (
     Token,
 )
 from paragone_workbench.definitions import EngineDefinition, split_options
-from paragone_workbench.environments import interpreter
 from paragone_workbench.listener import LaneListener
 from paragone_workbench.logs import engine_log
 from paragone_workbench.manifest import manifest
@@ -145,6 +144,8 @@ class Lane:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._load_began = time.monotonic()
+        from paragone_workbench.environments import interpreter  # not needed to show a screen
+
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, self._sampling = split_options(definition, backend)

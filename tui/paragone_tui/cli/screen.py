@@ -11,7 +11,6 @@ from paragone_tui.cli.arguments import COMMANDS, Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.demo import demo_engines
 
 __all__ = ["demo", "screen"]
 
@@ -41,6 +40,8 @@ def demo(args: Arguments) -> int:
     basis = Basis(args)
     definitions: tuple[EngineDefinition, ...] | None = None  # the screen sees to them, and shows how it goes
     if args.settings:
+        from paragone_workbench.demo import demo_engines
+
         models = run(demo_engines(basis.registry))
         definitions = tuple(basis.with_settings(model, args.settings) for model in models)
     return _run(basis, args, definitions, demo=True)
@@ -56,6 +57,7 @@ def _run(
     return run_screen(
         config=basis.config,
         state=basis.state,
+        registry=basis.registry,
         definitions=definitions,
         mode=basis.config.lanes.mode,
         system=basis.system(args),
