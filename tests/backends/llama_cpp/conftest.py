@@ -1,10 +1,10 @@
 """What the tests of the llama.cpp backend share: the real model, and GGUF files made for the purpose."""
 
 import importlib.util
-import struct
 from pathlib import Path
 
 import pytest
+from tests.gguf_writer import gguf
 
 from paragone import Cancelled, Finish, Message, OpenRequest, RunRequest, Token
 from paragone.options import build
@@ -88,36 +88,6 @@ def open_chat(model_path):
 def chat(open_chat):
     """The real model with its own template, shared by all."""
     return open_chat(n_ctx=1024)
-
-
-def _value(value):
-    if isinstance(value, str):
-        data = value.encode()
-        return struct.pack("<IQ", 8, len(data)) + data
-    if isinstance(value, list):
-        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(
-            struct.pack("<Q", len(item.encode())) + item.encode() for item in value
-        )
-    if isinstance(value, bool):
-        return struct.pack("<I?", 7, value)
-    if isinstance(value, float):
-        return struct.pack("<If", 6, value)
-    return struct.pack("<II", 4, value)
-
-
-def gguf(values, tensors=(), *, version=3):
-    """Return the bytes of a GGUF file: values by key, and (name, shape, ggml type, bytes if any) of tensors."""
-    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(values))]
-    for key, value in values.items():
-        out += [struct.pack("<Q", len(key)), key.encode(), _value(value)]
-    weights = b""
-    for name, shape, kind, *content in tensors:
-        out += [struct.pack("<Q", len(name)), name.encode(), struct.pack("<I", len(shape))]
-        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, len(weights)))
-        weights += b"".join(content)
-        weights += bytes(-len(weights) % 32)
-    header = b"".join(out)
-    return header + bytes(-len(header) % 32) + weights if weights else header
 
 
 @pytest.fixture(scope="session")

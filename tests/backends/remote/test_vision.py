@@ -1,0 +1,84 @@
+"""Images on a real Ollama, whose vision model has random weights: what it takes, counts and refuses."""
+
+import base64
+import hashlib
+
+import httpx
+import pytest
+from tiny_vision import IMAGE_TOKENS, projector
+
+pytestmark = pytest.mark.model
+
+NAME = "tiny-vision:latest"
+
+# One pixel each, as PNG in base64.
+RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+BLUE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mNgYPgPAAEDAQA2dBFAAAAAAElFTkSuQmCC"
+
+
+@pytest.fixture(scope="module")
+def server(ollama_server):
+    """Give a client that knows nothing of paragone."""
+    with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vision_model(server, smollm2):
+    """Have the server make a vision model of SmolLM2: https://docs.ollama.com/api/create.
+
+    Afterwards it is gone and nothing is loaded, as tests of the same server expect.
+    """
+    details = server.post("/api/show", json={"model": "smollm2"}).json()
+    second = projector(details["model_info"]["llama.embedding_length"])
+    files = {}
+    for name, content in (("text.gguf", smollm2.read_bytes()), ("mmproj.gguf", second)):
+        files[name] = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        server.post(f"/api/blobs/{files[name]}", content=content).raise_for_status()
+    made = server.post("/api/create", json={"model": NAME, "files": files, "stream": False})
+    assert made.json() == {"status": "success"}
+    yield
+    for name in (NAME, "smollm2"):
+        server.post("/api/generate", json={"model": name, "keep_alive": 0}).raise_for_status()
+    server.request("DELETE", "/api/delete", json={"model": NAME}).raise_for_status()
+
+
+def ask(server, *images, model=NAME):
+    message = {"role": "user", "content": "What is this?", "images": images}
+    options = {"num_ctx": 512, "num_thread": 1, "num_predict": 4, "temperature": 0}
+    body = {"model": model, "messages": [message], "options": options, "stream": False, "logprobs": True}
+    return server.post("/api/chat", json=body)
+
+
+def test_the_server_says_which_model_sees(server):
+    seeing, blind = (server.post("/api/show", json={"model": name}).json() for name in (NAME, "smollm2"))
+    assert seeing["capabilities"] == ["completion", "vision"]
+    assert blind["capabilities"] == ["completion"]
+
+
+def test_an_image_is_in_the_prompt(server):
+    none, one, two = (ask(server, *images).json() for images in ((), (RED,), (RED, BLUE)))
+    assert one["prompt_eval_count"] == none["prompt_eval_count"] + IMAGE_TOKENS
+    assert two["prompt_eval_count"] == none["prompt_eval_count"] + 2 * IMAGE_TOKENS
+    assert one["eval_count"] == 4
+    assert one["message"]["content"]
+
+
+def test_the_answer_depends_on_the_pixels(server):
+    red, blue = (ask(server, image).json()["logprobs"][0] for image in (RED, BLUE))
+    assert (red["token"], red["logprob"]) != (blue["token"], pytest.approx(blue["logprob"], abs=0.01))
+
+
+def test_a_model_that_sees_nothing_answers_all_the_same(server):
+    """It reads `[img-0]` where the picture was. Nothing but its capabilities tells."""
+    reply = ask(server, RED, model="smollm2")
+    assert reply.status_code == 200
+    assert reply.json()["eval_count"] == 4
+    assert reply.json()["prompt_eval_count"] < ask(server, RED).json()["prompt_eval_count"]
+
+
+def test_what_is_no_image_fails_and_the_next_is_answered(server):
+    reply = ask(server, base64.b64encode(b"no image").decode())
+    assert reply.status_code == 500
+    assert "unexpectedly stopped" in reply.json()["error"]
+    assert ask(server, RED).status_code == 200

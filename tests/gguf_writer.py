@@ -1,0 +1,47 @@
+"""Writes GGUF files for tests: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md says how they go."""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Value: TypeAlias = str | bool | int | float | list[str] | list[float]
+"""What a key may have here. A whole number is written as uint32, and one with a fraction as float32."""
+
+Tensor: TypeAlias = tuple[str, Sequence[int], int] | tuple[str, Sequence[int], int, bytes]
+"""Its name, its shape with the innermost dimension first, its ggml type, and its data if it has any."""
+
+
+def gguf(values: Mapping[str, Value], tensors: Sequence[Tensor] = (), *, version: int = 3) -> bytes:
+    """Return the bytes of a GGUF file."""
+    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(values))]
+    for key, value in values.items():
+        out += [_text(key), _value(value)]
+    weights = bytearray()
+    for name, shape, kind, *content in tensors:
+        out += [_text(name), struct.pack("<I", len(shape))]
+        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, len(weights)))
+        weights += b"".join(content)
+        weights += bytes(-len(weights) % 32)
+    header = b"".join(out)
+    return header + bytes(-len(header) % 32) + weights if weights else header
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(value: Value) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _text(value)
+    if isinstance(value, list):
+        numbers = [item for item in value if isinstance(item, float)]
+        if numbers:
+            return struct.pack(f"<IIQ{len(numbers)}f", 9, 6, len(numbers), *numbers)
+        texts = [item for item in value if isinstance(item, str)]
+        return struct.pack("<IIQ", 9, 8, len(texts)) + b"".join(map(_text, texts))
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    return struct.pack("<II", 4, value)
