@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from paragone_remote.text import plain
 
-__all__ = ["Data", "as_data", "count", "items", "number", "part", "text", "word"]
+__all__ = ["Data", "as_data", "count", "flag", "items", "number", "part", "text", "word"]
 
 Data: TypeAlias = Mapping[str, object]
 
@@ -50,3 +50,9 @@ def count(data: Data, name: str) -> int | None:
     """Return the whole number under a name, if it is one that can be counted to."""
     found = data.get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+
+
+def flag(data: Data, name: str) -> bool | None:
+    """Return the true or false under a name."""
+    found = data.get(name)
+    return found if isinstance(found, bool) else None

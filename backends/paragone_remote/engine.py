@@ -62,6 +62,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
         sampling = build(self._kind, request.sampling, owner=self._model)
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
+        if self.loaded.vision is None and any(message.images for message in request.messages):
+            where = self._endpoint.origin
+            sentence = f"The server at {where} does not tell whether {self.loaded.name} sees images."
+            yield Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
         begun = False

@@ -28,7 +28,7 @@ from paragone.events import (
     Token,
     Usage,
 )
-from paragone.messages import Message, OpenRequest, Role, RunRequest, ScoreRequest
+from paragone.messages import Image, Message, OpenRequest, Role, RunRequest, ScoreRequest
 from paragone.models import LoadedModel, ModelInfo
 from paragone.options import Options, option
 from paragone.wire import Json
@@ -48,6 +48,7 @@ __all__ = [
     "Event",
     "Finish",
     "FinishReason",
+    "Image",
     "InputError",
     "Json",
     "LoadProgress",

@@ -8,9 +8,21 @@ from typing import Literal, TypeAlias
 
 from paragone.wire import Json
 
-__all__ = ["Message", "OpenRequest", "Role", "RunRequest", "ScoreRequest"]
+__all__ = ["Image", "Message", "OpenRequest", "Role", "RunRequest", "ScoreRequest"]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture in a message."""
+
+    data: str
+    """The file's bytes in base64, as JSON and every server take them."""
+    media_type: str
+    """`image/png`, `image/jpeg`, `image/webp` or `image/gif`."""
+    name: str = ""
+    """What the user calls it, for the screen; engines are not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +31,8 @@ class Message:
 
     role: Role
     text: str
+    images: tuple[Image, ...] = ()
+    """Given only to models whose `LoadedModel.vision` does not rule it out."""
     thinking: str = ""
     """What a reasoning model thought before it answered; templates decide whether it is shown again."""
 

@@ -41,6 +41,8 @@ class LoadedModel:
     """Bytes of the weights."""
     quantization: str | None = None
     architecture: str | None = None
+    vision: bool | None = False
+    """Whether it takes images in messages; None where its server does not tell."""
     cautions: tuple[Caution, ...] = ()
     """What the user should know of this model, whatever is asked of it."""
     facts: Mapping[str, str] = field(default_factory=dict)

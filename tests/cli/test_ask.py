@@ -8,6 +8,7 @@ import termios
 import time
 
 import pytest
+from tests.pictures import picture
 
 from .conftest import PROGRAM, all_gone, data, engines_of, first, paragone, running, said, until
 
@@ -376,3 +377,23 @@ def test_a_prompt_typed_at_a_terminal(terminal):
         terminal.type("four words are typed\n\x04")
         output, _ = process.communicate(timeout=60)
     assert data("ask", subprocess.CompletedProcess((), 0, output))["usage"]["prompt_tokens"] == 4 + 1
+
+
+def test_images_go_with_the_prompt(tmp_path):
+    one, two = picture(tmp_path / "one.png"), picture(tmp_path / "two.png")
+    done = paragone(
+        "ask", "rogue:seeing", "Which?", "--image", str(one), "--image", str(two), "--set", "max_tokens=1"
+    )
+    assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", "")
+
+
+def test_a_model_that_sees_nothing_says_so(tmp_path):
+    done = paragone("ask", "rogue:steady", "Which?", "--image", str(picture(tmp_path / "one.png")))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "steady sees no images.\n" in said(done)
+
+
+def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+    done = paragone("ask", "rogue:seeing", "Which?", "--image", str(tmp_path / "nowhere.png"))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "nowhere.png cannot be read: No such file or directory." in said(done)

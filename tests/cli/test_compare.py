@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from tests.pictures import picture
 
 from paragone.cores import physical_cores
 
@@ -132,3 +133,16 @@ def test_ctrl_c_prints_what_came():
 def test_nothing_is_recorded(home):
     assert paragone("compare", "rogue:steady", "--prompt", "hi").returncode == 0
     assert not (home / "data").exists()
+
+
+def test_one_image_for_those_that_see_it(tmp_path):
+    path = str(picture(tmp_path / "cat.png"))
+    argv = ("compare", "rogue:seeing", "rogue:steady", "--prompt", "hi", "--image", path)
+    done = paragone(*argv, "--set", "max_tokens=1", "--json")
+    assert done.returncode == 1
+    found = data("compare", done)
+    assert found["images"] == ["cat.png"]
+    seeing, steady = found["lanes"]
+    assert (seeing["text"], seeing["error"]) == ("cat.png ", None)
+    assert (steady["text"], steady["finish"]) == ("", None)
+    assert steady["error"].startswith("steady sees no images. ")

@@ -24,8 +24,8 @@ def positive(value: object) -> bool:
 
 async def test_the_shape_is_exact(session, rogue):
     found = await compared(session, rogue("cautious", name="mine", max_tokens=20, rate=200))
-    assert list(found) == ["prompt", "lanes"]
-    assert found["prompt"] == "how are you"
+    assert list(found) == ["prompt", "images", "lanes"]
+    assert (found["prompt"], found["images"]) == ("how are you", [])
     (lane,) = found["lanes"]
     timings = lane.pop("timings")
     assert lane == {

@@ -1,16 +1,21 @@
+import contextlib
 import shutil
 import sqlite3
 import stat
 
 import pytest
 
-from paragone_workbench.store import StoreError
+from paragone import Image
+from paragone_workbench.store import Store, StoreError
 from paragone_workbench.store._database import MIGRATIONS, Database
 
 
 @pytest.fixture
 def migrations(tmp_path):
-    return shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    """The first alone, for more to be added."""
+    (tmp_path / "migrations").mkdir()
+    shutil.copy(MIGRATIONS / "0001_first.sql", tmp_path / "migrations")
+    return tmp_path / "migrations"
 
 
 @pytest.fixture
@@ -69,3 +74,18 @@ def test_a_migration_that_fails_changes_nothing(old, migrations):
     database = Database(old, migrations)
     assert database.rows("SELECT * FROM conversation") == [(1, "old", "", 1.0, 1.0)]
     database.close()
+
+
+def test_a_history_without_images_gets_room_for_them(old):
+    with contextlib.closing(sqlite3.connect(old)) as raw, raw:
+        raw.execute("INSERT INTO prompt (conversation_id, text, created) VALUES (1, 'hello', 1)")
+    store = Store.open(old)
+    image = Image(data="AAEC", media_type="image/png", name="cat.png")
+    prompt = store.add_prompt(1, "and this?", parent_id=1, images=[image, image])
+    saved = store.load(1)
+    assert [(it.text, it.images) for it in saved.prompts] == [("hello", ()), ("and this?", (image, image))]
+    store.delete_conversation(1)
+    store.close()
+    with contextlib.closing(sqlite3.connect(old)) as raw:
+        assert prompt == 2
+        assert raw.execute("SELECT count(*) FROM image").fetchone() == (0,)

@@ -37,6 +37,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Give the prompt to every lane."),
     Command(id="newline", keys="ctrl+j,shift+enter", title="New line", group="Prompt", hint="new line",
             help="Begin another line in the prompt."),
+    Command(id="attach-image", keys="ctrl+g", title="Attach an image", group="Prompt",
+            help="Show the lanes an image with the prompt, or take it back."),
     Command(id="recall-earlier", keys="ctrl+up", title="Earlier prompt", group="Prompt",
             help="Bring back an earlier prompt of this conversation."),
     Command(id="recall-later", keys="ctrl+down", title="Later prompt", group="Prompt",

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from textual import events
+from textual.content import Content
 from textual.widgets import TextArea
+
+from paragone import Image
+from paragone_tui.clean import visible
 
 __all__ = ["Composer"]
 
@@ -35,6 +39,18 @@ class Composer(TextArea):
         self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
         self._recalled: int | None = None
         self._draft = ""
+        self._images: tuple[Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """What goes with the prompt."""
+        return self._images
+
+    @images.setter
+    def images(self, images: tuple[Image, ...]) -> None:
+        self._images = images
+        names = ", ".join(visible(image.name) for image in images)
+        self.border_title = Content(f"with {names}") if images else None
 
     async def _on_key(self, event: events.Key) -> None:
         """Do what a key of the screen's means, in its turn among the characters that are typed.
@@ -51,12 +67,13 @@ class Composer(TextArea):
         event.prevent_default()
         await self.run_action(f"screen.{action}")
 
-    def take(self) -> str:
-        """Return the text and begin anew."""
-        text = self.text
+    def take(self) -> tuple[str, tuple[Image, ...]]:
+        """Return the text and its images, and begin anew."""
+        taken = self.text, self.images
         self.text = ""
+        self.images = ()
         self._recalled = None
-        return text
+        return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:
         """Show an earlier (`step` -1) or later (1) prompt; after the last comes what was being typed."""

@@ -122,7 +122,8 @@ class LaneColumn(Vertical, LaneListener):
 
     def _show_prompt(self, prompt: Prompt) -> None:
         self._last = prompt
-        self.transcript.add("prompt", prompt.text)
+        images = [f"[{image.name}]" for image in prompt.images]
+        self.transcript.add("prompt", "\n".join((prompt.text, *images)))
 
     def _show_end(self, run: Run) -> None:
         self.transcript.end()

@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Static
 
-from paragone import ParagoneError
+from paragone import Image, ParagoneError
 from paragone_tui.clean import visible
 from paragone_tui.commands import COMMANDS, bindings, readable
 from paragone_tui.composer import Composer
@@ -165,11 +165,21 @@ class LanesScreen(ThriftyScreen[None]):
                 f"{self._key('add-lane')} adds another."
             )
         else:
-            self.session.send(self.composer.take())
+            self.session.send(*self.composer.take())
 
     def action_newline(self) -> None:
         """Begin another line in the prompt."""
         self.composer.insert("\n")
+
+    def action_attach_image(self) -> None:
+        """Pick an image to go with the prompt, or one to take back."""
+        from paragone_tui.image_picker import ImagePicker
+
+        def chosen(images: tuple[Image, ...] | None) -> None:
+            if images is not None:
+                self.composer.images = images
+
+        self.app.push_screen(ImagePicker(self.composer.images), chosen)
 
     def action_recall_earlier(self) -> None:
         """Bring back an earlier prompt."""

@@ -13,7 +13,8 @@ __all__ = ["comparison", "lane_answer"]
 
 def comparison(prompt: Prompt, lanes: list[Lane]) -> dict[str, Json]:
     """Return what each lane made of a prompt. The shape is documented and stable; what is unknown is null."""
-    return {"prompt": prompt.text, "lanes": [lane_answer(prompt, lane) for lane in lanes]}
+    images = [image.name for image in prompt.images]
+    return {"prompt": prompt.text, "images": images, "lanes": [lane_answer(prompt, lane) for lane in lanes]}
 
 
 def lane_answer(prompt: Prompt, lane: Lane) -> dict[str, Json]:

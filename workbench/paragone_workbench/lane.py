@@ -27,6 +27,7 @@ from paragone import (
     Token,
 )
 from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.images import as_seen
 from paragone_workbench.listener import LaneListener
 from paragone_workbench.logs import engine_log
 from paragone_workbench.manifest import manifest
@@ -267,7 +268,8 @@ class Lane:
     async def _run(self, run: Run, messages: Sequence[Message], threads: int | None) -> None:
         engine = self._slot.engine
         assert engine is not None  # its caller has seen to it, and freeing it cancels who waits
-        request = RunRequest(messages=tuple(messages), sampling=self._sampling, threads=threads)
+        seen, cautions = as_seen(messages, engine.loaded)
+        request = RunRequest(messages=seen, sampling=self._sampling, threads=threads)
         run.engine = self.definition.name
         run.manifest = manifest(self.definition, engine.loaded, request)
         meter = self.meter = Meter(sent=time.monotonic(), load_s=self.load_s)
@@ -275,6 +277,8 @@ class Lane:
         self._asked = engine
         self._set("reading")
         self._tell(lambda it: it.run_started(self, run))
+        for caution in cautions:
+            self._take(run, caution)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:

@@ -58,7 +58,7 @@ class Recording(LaneListener):
             if self.conversation is None:
                 self.conversation = self._store.new_conversation(system=system)
             self._last_prompt = prompt.saved = self._store.add_prompt(
-                self.conversation, prompt.text, parent_id=self._last_prompt
+                self.conversation, prompt.text, parent_id=self._last_prompt, images=prompt.images
             )
             self._failed = False
         except StoreError as error:

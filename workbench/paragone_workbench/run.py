@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paragone import Caution, Channel, FinishReason, Json, ParagoneError
+from paragone import Caution, Channel, FinishReason, Image, Json, ParagoneError
 from paragone_workbench.metrics import RunMetrics
 from paragone_workbench.store import RunState, SavedRun
 
@@ -17,6 +17,7 @@ class Prompt:
     """What the user asked, once, of all lanes."""
 
     text: str
+    images: tuple[Image, ...] = ()
     saved: int | None = None
     """Its id in the store, once it is there."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from paragone import InputError, Message
+from paragone import Image, InputError, Message
 from paragone.cores import physical_cores
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.lane import Lane
@@ -104,13 +104,13 @@ class Session:
         """Whether a run is under way or waiting."""
         return any(lane.is_busy for lane in self.lanes)
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, images: Sequence[Image] = ()) -> None:
         """Give every lane a prompt. Only while no lane is busy.
 
         A lane whose engine is gone is not asked; one whose engine is being opened answers once it is.
         """
         assert not self.is_busy  # its caller has seen to it
-        prompt = Prompt(text=text)
+        prompt = Prompt(text=text, images=tuple(images))
         self.prompts.append(prompt)
         if self._recording is not None:
             self._recording.add_prompt(prompt, self.system)
@@ -142,9 +142,9 @@ class Session:
         for earlier in self.prompts[: self.prompts.index(prompt)]:
             run = lane.runs.get(earlier)
             if run is not None and run.text:
-                messages.append(Message(role="user", text=earlier.text))
+                messages.append(Message(role="user", text=earlier.text, images=earlier.images))
                 messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
-        return (*messages, Message(role="user", text=prompt.text))
+        return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
 
     def _ask(self, lane: Lane, prompt: Prompt) -> Run:
         sequential = self.mode == "sequential"
@@ -201,7 +201,10 @@ class Session:
             lanes[lane] = saved_lane
         self._stop_recording()
         self.system = saved.system
-        by_id = {prompt.id: Prompt(text=prompt.text, saved=prompt.id) for prompt in saved.prompts}
+        by_id = {
+            prompt.id: Prompt(text=prompt.text, images=prompt.images, saved=prompt.id)
+            for prompt in saved.prompts
+        }
         self.prompts[:] = by_id.values()
         self.lanes[:] = lanes
         for lane, saved_lane in lanes.items():

@@ -121,6 +121,8 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
         turn: dict[str, Json] = {"role": message.role, "content": message.text}
         if message.thinking:
             turn["thinking"] = message.thinking
+        if message.images:
+            turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, Json] = {**base, "messages": messages}
     wanted: dict[str, Json] = {

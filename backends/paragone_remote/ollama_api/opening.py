@@ -129,6 +129,7 @@ def _loaded(
         size=None if size is None else int(size),
         quantization=plain(details.details.quantization_level or "") or None if details.details else None,
         architecture=architecture(details),
+        vision="vision" in details.capabilities if details.capabilities else None,
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
     )

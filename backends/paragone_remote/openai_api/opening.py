@@ -52,6 +52,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             size=model.size,
             quantization=model.quantization,
             architecture=model.architecture,
+            vision=False if raw else server.vision,
             cautions=cautions,
             facts={"server": server.title, "url": endpoint.url},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paragone import Json, RunRequest
+from paragone import Json, Message, RunRequest
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.server import Kind
 
@@ -13,7 +13,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
     """Return the body of a chat request, extras included."""
     messages: list[Json] = []
     for message in request.messages:
-        turn: dict[str, Json] = {"role": message.role, "content": message.text}
+        turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
         if message.thinking and kind in ("llama-server", "vLLM", "SGLang"):
             turn["reasoning_content"] = message.thinking
         messages.append(turn)
@@ -31,6 +31,20 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
+
+
+def _content(message: Message) -> Json:
+    """Return what a message says: text, or parts where it has images.
+
+    https://platform.openai.com/docs/guides/images-vision
+    """
+    if not message.images:
+        return message.text
+    images: list[Json] = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
+        for image in message.images
+    ]
+    return [*images, {"type": "text", "text": message.text}]
 
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:

@@ -10,7 +10,7 @@ import httpx
 
 from paragone import ModelInfo, ParagoneError
 from paragone_remote.asking import ask
-from paragone_remote.data import Data, as_data, count, part, word
+from paragone_remote.data import Data, as_data, count, flag, part, word
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.transport import Garbled
 
@@ -34,6 +34,8 @@ class Server:
     """Size of the context window in force, where the server tells without being asked for a model."""
     has_template: bool | None = None
     """Whether its model has a chat template; None where it does not tell."""
+    vision: bool | None = None
+    """Whether its model takes images; None where it does not tell."""
 
     @property
     def title(self) -> str:
@@ -62,7 +64,12 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if "llama.cpp Python API" in word(about, "title"):
         return Server(kind="llama-cpp-python", version=word(about, "version"))
     if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
-        return Server(kind="TabbyAPI", context=count(part(tabby, "parameters"), "max_seq_len") or None)
+        parameters = part(tabby, "parameters")
+        return Server(
+            kind="TabbyAPI",
+            context=count(parameters, "max_seq_len") or None,
+            vision=flag(parameters, "use_vision"),
+        )
     if isinstance(studio.get("data"), list):
         return Server(kind="LM Studio")
     if word(version, "version"):
@@ -112,6 +119,7 @@ def _llama_server(props: Data) -> Server:
         version=word(props, "build_info"),
         context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
+        vision=flag(part(props, "modalities"), "vision"),
     )
 
 

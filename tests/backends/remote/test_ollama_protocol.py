@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, HostileServer
 
-from paragone import Caution, InputError, Message, OpenRequest, Token
+from paragone import Caution, Image, InputError, Message, OpenRequest, Token
 from paragone_remote.ollama_api.backend import OllamaBackend
 
 
@@ -33,7 +33,7 @@ async def test_what_is_asked(server, open_lane):
     messages = [
         Message(role="system", text="Be brief."),
         Message(role="assistant", text="Yes.", thinking="Hm."),
-        Message(role="user", text="Why?"),
+        Message(role="user", text="Why?", images=(Image(data="AAEC", media_type="image/png", name="cat"),)),
     ]
     await lane.ask(messages, logprobs=30, max_tokens=7, temperature=0.5, top_k=3, stop=["x"], thinking=False)
     assert server.chats[0].body == {
@@ -41,7 +41,7 @@ async def test_what_is_asked(server, open_lane):
         "messages": [
             {"role": "system", "content": "Be brief."},
             {"role": "assistant", "content": "Yes.", "thinking": "Hm."},
-            {"role": "user", "content": "Why?"},
+            {"role": "user", "content": "Why?", "images": ["AAEC"]},
         ],
         "options": {
             "num_ctx": 4096,
@@ -285,3 +285,21 @@ async def test_a_url_of_something_else(server):
     server.replies["/api/version"] = {"name": "a printer"}
     report = await OllamaBackend().endpoint({"url": server.url})
     assert report.probe.reason == f"The server at {server.url} sent something that Ollama would not send."
+
+
+CAPABLE = [(["completion", "vision"], True), (["completion"], False), (None, None)]
+
+
+@pytest.mark.parametrize(("capabilities", "vision"), CAPABLE, ids=["sees", "is blind", "an old server"])
+async def test_whether_a_model_sees(server, open_lane, capabilities, vision):
+    server.replies["/api/show"] = {
+        "model_info": {},
+        **({"capabilities": capabilities} if capabilities else {}),
+    }
+    lane = await open_lane(server)
+    assert lane.engine.loaded.vision is vision
+    image = Image(data="AAEC", media_type="image/png")
+    events, _ = await lane.ask([Message(role="user", text="Why?", images=(image,))])
+    where = f"The server at {server.url}"
+    told = {"may-not-see": f"{where} does not tell whether m sees images."}
+    assert cautions(events) == (told if vision is None else {})

@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OPENAI, HostileServer
 
-from paragone import Caution, InputError, Message, OpenRequest, PromptProgress, Token
+from paragone import Caution, Image, InputError, Message, OpenRequest, PromptProgress, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 
@@ -306,3 +306,39 @@ async def test_something_that_has_no_models(server):
     server.replies["/v1/models"] = {"hello": "world"}
     report = await OpenAIBackend().endpoint({"url": server.url})
     assert report.probe.reason == f"The server at {server.url} sent something that is not a list of models."
+
+
+async def test_images_are_parts_of_their_message(server, open_lane):
+    image = Image(data="AAEC", media_type="image/png", name="cat.png")
+    messages = [
+        Message(role="user", text="What?", images=(image, image)),
+        Message(role="assistant", text="A cat."),
+        Message(role="user", text="Sure?"),
+    ]
+    events, error = await (await open_lane(server)).ask(messages)
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAEC"}}
+    first, *others = server.chats[0].body["messages"]
+    assert first == {"role": "user", "content": [part, part, {"type": "text", "text": "What?"}]}
+    assert [message["content"] for message in others] == ["A cat.", "Sure?"]
+    assert error is None
+    said = f"The server at {server.url} does not tell whether m sees images."
+    assert cautions(events) == {"may-not-see": said}
+
+
+SIGHT = [
+    ("/props", LLAMA_SERVER | {"modalities": {"vision": True, "audio": False}}, True),
+    ("/props", LLAMA_SERVER | {"modalities": {"vision": False, "audio": False}}, False),
+    ("/props", LLAMA_SERVER, None),
+    ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": True}}, True),
+    ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": None}}, None),
+]
+
+
+@pytest.mark.parametrize(("path", "reply", "vision"), SIGHT)
+async def test_whether_a_model_sees(server, open_lane, path, reply, vision):
+    server.replies[path] = reply
+    assert (await open_lane(server)).engine.loaded.vision is vision
+
+
+async def test_raw_completions_have_no_images(server, open_lane):
+    assert (await open_lane(server, raw=True)).engine.loaded.vision is False

@@ -30,7 +30,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "threads",
+    "wide", "threads", "seeing",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -60,6 +60,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         return LoadedModel(
             name=request.model,
             context=options.context,
+            vision=self.model == "seeing",
             cautions=cautions,
             facts={"threads": str(request.threads)},
         )
@@ -81,6 +82,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             time.sleep(1 / 20)
         yield PromptProgress(done=prompt, total=prompt, time=time.monotonic())
         self.threads = request.threads
+        self.images = [image.name for message in request.messages for image in message.images]
         first = time.monotonic()
         done = 0
         reason = "stop"
@@ -111,6 +113,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             return f"語{number}😀 "
         if self.model == "threads":  # how many it may use
             return f"{self.threads} "
+        if self.model == "seeing":  # the images that it was given
+            return f"{' '.join(self.images)} "
         return f"word{number} "
 
     def misbehave(self, cancelled: Cancelled) -> None:

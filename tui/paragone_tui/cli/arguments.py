@@ -22,6 +22,7 @@ class Arguments(argparse.Namespace):
     config: Path | None
     system: str | None
     settings: list[str]
+    images: list[Path]
     json: bool
     engines: list[str]
     engine: str
@@ -178,7 +179,7 @@ def _ask() -> Command:
         nargs="?",
         help="the prompt; left out or `-`, it is read from standard input; text piped in beside it follows it",
     )
-    return _common(command, runs=True, prints=True)
+    return _with_images(_common(command, runs=True, prints=True))
 
 
 def _compare() -> Command:
@@ -194,7 +195,21 @@ def _compare() -> Command:
         action="store_true",
         help="one after the other, so that none slows down another and their speeds can be compared",
     )
-    return _common(command, runs=True, prints=True)
+    return _with_images(_common(command, runs=True, prints=True))
+
+
+def _with_images(command: Command) -> Command:
+    """Give a command the option of images beside the prompt."""
+    command.options.add_argument(
+        "--image",
+        dest="images",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="show this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated",
+    )
+    return command
 
 
 def _engines() -> Command:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from paragone import Caution, Channel
+from collections.abc import Sequence
+
+from paragone import Caution, Channel, Image
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.interrupts import Interrupts
@@ -13,6 +15,7 @@ from paragone_tui.cli.prompt import read_prompt
 from paragone_tui.cli.stream import Stream
 from paragone_workbench.comparison import lane_answer
 from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.images import read_image
 from paragone_workbench.lane import Lane, LaneListener
 from paragone_workbench.run import Run
 from paragone_workbench.session import Session
@@ -25,9 +28,10 @@ def ask(args: Arguments) -> int:
     basis = Basis(args)
     basis.warn()
     (definition,) = basis.checked([args.engine], args.settings)
+    images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
     session = Session(basis.registry, system=basis.system(args))
-    return run(_ask(session, definition, prompt, as_json=args.json))
+    return run(_ask(session, definition, prompt, images, as_json=args.json))
 
 
 class _Printer(LaneListener):
@@ -55,7 +59,9 @@ class _Printer(LaneListener):
             warn(caution.sentence)
 
 
-async def _ask(session: Session, definition: EngineDefinition, prompt: str, *, as_json: bool) -> int:
+async def _ask(
+    session: Session, definition: EngineDefinition, prompt: str, images: Sequence[Image], *, as_json: bool
+) -> int:
     lane = session.add_lane(definition)
     interrupts = Interrupts(session)
     stream = None if as_json else Stream(interrupts.stop)
@@ -64,7 +70,7 @@ async def _ask(session: Session, definition: EngineDefinition, prompt: str, *, a
             printer = _Printer(stream, progress)
             lane.listeners.append(printer)
             session.open_engines()
-            session.send(prompt)
+            session.send(prompt, images)
             await session.answered()
         if stream is None:
             put_json(lane_answer(session.prompts[0], lane))

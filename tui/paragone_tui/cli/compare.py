@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from paragone import InputError
+from collections.abc import Sequence
+
+from paragone import Image, InputError
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.interrupts import Interrupts
@@ -11,6 +13,7 @@ from paragone_tui.cli.output import finish, line, put, put_json, shown
 from paragone_tui.cli.progress import Progress
 from paragone_tui.cli.prompt import read_prompt
 from paragone_workbench.comparison import comparison
+from paragone_workbench.images import read_image
 from paragone_workbench.lane import Lane
 from paragone_workbench.metrics import RunMetrics
 from paragone_workbench.run import Run
@@ -28,20 +31,21 @@ def compare(args: Arguments) -> int:
     definitions = basis.checked(args.engines, args.settings)
     if len(definitions) > MAX_LANES:
         raise InputError(f"At most {MAX_LANES} engines can be compared at once, not {len(definitions)}.")
+    images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
     mode = "sequential" if args.sequential else basis.config.lanes.mode
     session = Session(basis.registry, system=basis.system(args), mode=mode)
     for definition in definitions:
         session.add_lane(definition)
-    return run(_compare(session, prompt, as_json=args.json))
+    return run(_compare(session, prompt, images, as_json=args.json))
 
 
-async def _compare(session: Session, prompt: str, *, as_json: bool) -> int:
+async def _compare(session: Session, prompt: str, images: Sequence[Image], *, as_json: bool) -> int:
     interrupts = Interrupts(session)
     async with interrupts.heard():
         with Progress(session.lanes) as progress:
             session.open_engines()
-            session.send(prompt)
+            session.send(prompt, images)
             for lane in session.lanes:
                 await lane.answered()
                 if not as_json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from paragone import InputError
+from paragone import Image, InputError
 from paragone.wire import from_json
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.metrics import RunMetrics
@@ -43,6 +44,10 @@ _BRANCH = """
       FROM prompt JOIN branch ON prompt.id = branch.parent_id
     )
     SELECT id, parent_id, text, created FROM branch ORDER BY id
+"""
+_IMAGES = """
+    SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY image.id
 """
 # in the order of SavedRun's fields
 _LATEST_RUNS = """
@@ -82,8 +87,15 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
     if not found:
         raise InputError("This conversation is no longer there: it was deleted.")
     title, system, created, updated = found[0]
+    images = _images(database, conversation_id)
     prompts = tuple(
-        SavedPrompt(id=prompt_id, parent_id=parent_id, text=text, created=written)
+        SavedPrompt(
+            id=prompt_id,
+            parent_id=parent_id,
+            text=text,
+            created=written,
+            images=images.get(prompt_id, ()),
+        )
         for prompt_id, parent_id, text, written in database.rows(_BRANCH, conversation_id)
     )
     runs = _latest_runs(database, conversation_id)
@@ -105,6 +117,15 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
             for lane_id, position, definition, closed in database.rows(_LANES, conversation_id)
         ),
     )
+
+
+def _images(database: Database, conversation_id: int) -> dict[int, tuple[Image, ...]]:
+    """Return the images of each prompt that has any, by its id."""
+    images: dict[int, tuple[Image, ...]] = {}
+    for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
+        image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
+        images[prompt_id] = (*images.get(prompt_id, ()), image)
+    return images
 
 
 def _latest_runs(database: Database, conversation_id: int) -> dict[tuple[int, int], SavedRun]:

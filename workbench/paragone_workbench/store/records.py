@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from paragone import FinishReason, Json
+from paragone import FinishReason, Image, Json
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.metrics import RunMetrics
 
@@ -37,6 +37,7 @@ class SavedPrompt:
     text: str
     created: float
     """Seconds since 1970, as all times here."""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

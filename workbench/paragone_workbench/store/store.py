@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paragone import FinishReason, Json
+from paragone import FinishReason, Image, Json
 from paragone.wire import to_json
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.metrics import RunMetrics
@@ -120,7 +121,9 @@ class Store:
         """Mark a lane as closed; what it answered is kept."""
         self._database.run("UPDATE lane SET closed = 1 WHERE id = ?", lane_id)
 
-    def add_prompt(self, conversation_id: int, text: str, *, parent_id: int | None) -> int:
+    def add_prompt(
+        self, conversation_id: int, text: str, *, parent_id: int | None, images: Sequence[Image] = ()
+    ) -> int:
         """Add a prompt after the prompt `parent_id`, None for the first, and return its id."""
         text = clean(text)
         now = time.time()
@@ -132,6 +135,14 @@ class Store:
                 text,
                 now,
             )
+            for image in images:
+                self._database.run(
+                    "INSERT INTO image (prompt_id, name, media_type, data) VALUES (?, ?, ?, ?)",
+                    prompt_id,
+                    clean(image.name),
+                    image.media_type,
+                    base64.b64decode(image.data),
+                )
             self._database.run(
                 "UPDATE conversation SET updated = ?, title = iif(title = '', ?, title) WHERE id = ?",
                 now,

@@ -1,0 +1,124 @@
+"""Images in prompts: read from disk, seen by the models that can, kept with the conversation."""
+
+import base64
+import os
+
+import pytest
+from tests.pictures import PNG, picture
+from tests.workbench.talk import opened
+
+from paragone import Image, InputError
+from paragone_workbench import images
+from paragone_workbench.images import image_size, read_image
+from paragone_workbench.registry import Registry
+from paragone_workbench.session import Session
+from paragone_workbench.store import Store
+
+KINDS = {
+    "image/png": PNG,
+    "image/jpeg": b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    "image/gif": b"GIF89a\x01\x00",
+    "image/webp": b"RIFF\x24\x00\x00\x00WEBPVP8L",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_is_known_by_its_first_bytes(tmp_path, kind):
+    image = read_image(picture(tmp_path / "image.dat", KINDS[kind]))
+    assert (image.media_type, image.name) == (kind, "image.dat")
+    assert base64.b64decode(image.data) == KINDS[kind]
+    assert image_size(image) == len(KINDS[kind])
+
+
+def test_a_path_may_begin_at_home(home):
+    picture(home / "cat.png")
+    assert read_image(images.Path("~/cat.png")).name == "cat.png"
+
+
+REFUSED = [
+    ("nowhere.png", None, "cannot be read: No such file or directory."),
+    ("empty.png", b"", "is no image that engines take."),
+    ("text.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image that engines take."),
+    ("sound.webp", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is no image that engines take."),
+    ("null\0.png", None, "cannot be read: embedded null byte."),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"), REFUSED, ids=[name.replace("\0", "") for name, *_ in REFUSED]
+)
+def test_what_is_no_image_is_refused(tmp_path, name, content, said):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_image(path)
+    assert caught.value.sentence.endswith(said)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="Is a directory"):
+        read_image(tmp_path)
+
+
+def test_a_large_image_is_refused_without_being_read_whole(tmp_path):
+    path = picture(tmp_path / "large.png")
+    os.truncate(path, images.LARGEST + 1)
+    with pytest.raises(InputError, match="more than 20 MiB") as caught:
+        read_image(path)
+    assert caught.value.hint
+    os.truncate(path, images.LARGEST)
+    assert image_size(read_image(path)) == images.LARGEST
+
+
+@pytest.fixture
+def cat(tmp_path):
+    return read_image(picture(tmp_path / "cat.png"))
+
+
+async def ask(session: Session, text: str, *shown: Image) -> list[str]:
+    session.send(text, shown)
+    await session.answered()
+    return [lane.runs[session.prompts[-1]].text for lane in session.lanes]
+
+
+async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, cat):
+    _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
+    assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
+    error = blind.runs[session.prompts[0]].error
+    assert isinstance(error, InputError)
+    assert error.sentence == "steady sees no images."
+    assert blind.is_open
+    # Later prompts show it again to the one that saw it, and the other goes on.
+    assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
+    assert blind.runs[session.prompts[1]].cautions == []
+
+
+async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogue, cat):
+    (lane,) = await opened(session, rogue("seeing", max_tokens=1))
+    await ask(session, "What is this?", cat, cat)
+    await session.swap(lane, rogue(max_tokens=1))
+    assert await ask(session, "And now?") == ["word0 "]
+    (caution,) = lane.runs[session.prompts[1]].cautions
+    assert caution.code == "images-left-out"
+    assert caution.sentence == "steady sees no images: 2 of earlier prompts were left out."
+
+
+async def test_they_come_back_with_the_conversation(tidy, rogue, cat):
+    store = Store.open()
+    session = Session(Registry())
+    session.record(store)
+    await opened(session, rogue("seeing", max_tokens=1))
+    await ask(session, "What is this?", cat, Image(data="AAEC", media_type="image/gif", name="two"))
+    await ask(session, "And?")
+    await session.close()
+
+    again = Session(Registry())
+    again.record(store)
+    await again.reopen(session.conversation)
+    again.open_engines()
+    assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]
+    assert again.prompts[0].images[0] == cat
+    assert await ask(again, "Once more?") == ["cat.png two "]
+    await again.close()
+    store.close()
