@@ -5,9 +5,15 @@ import hashlib
 
 import httpx
 import pytest
+import pytest_asyncio
 from tiny_vision import IMAGE_TOKENS, projector
 
+from paragone import Caution, EngineError, Image, Message, OpenRequest, RunRequest
+from paragone_remote.ollama_api.backend import OllamaBackend
+
 pytestmark = pytest.mark.model
+
+OPTIONS = {"num_ctx": 512, "num_thread": 1}
 
 NAME = "tiny-vision:latest"
 
@@ -45,7 +51,7 @@ def vision_model(server, smollm2):
 
 def ask(server, *images, model=NAME):
     message = {"role": "user", "content": "What is this?", "images": images}
-    options = {"num_ctx": 512, "num_thread": 1, "num_predict": 4, "temperature": 0}
+    options = {**OPTIONS, "num_predict": 4, "temperature": 0}
     body = {"model": model, "messages": [message], "options": options, "stream": False, "logprobs": True}
     return server.post("/api/chat", json=body)
 
@@ -82,3 +88,45 @@ def test_what_is_no_image_fails_and_the_next_is_answered(server):
     assert reply.status_code == 500
     assert "unexpectedly stopped" in reply.json()["error"]
     assert ask(server, RED).status_code == 200
+
+
+@pytest_asyncio.fixture
+async def engine(ollama_server):
+    """Give the vision model, open in paragone."""
+    request = OpenRequest(model=NAME, options={"url": ollama_server, "keep_alive": "5m", **OPTIONS})
+    engine = await OllamaBackend().open(request, lambda progress: None)
+    yield engine
+    await engine.close()
+
+
+async def answer(engine, *pictures):
+    images = tuple(Image(data=data, media_type="image/png") for data in pictures)
+    asked = Message(role="user", text="What is this?", images=images)
+    sampling = {"max_tokens": 4, "temperature": 0}
+    return [event async for event in engine.run(RunRequest(messages=(asked,), sampling=sampling, logprobs=0))]
+
+
+async def test_paragone_knows_which_model_sees(ollama_server, engine):
+    report = await OllamaBackend().endpoint({"url": ollama_server})
+    sees = {model.model: "vision" in model.capabilities for model in report.models}
+    assert sees == {NAME: True, "smollm2:latest": False}
+    assert engine.loaded.vision is True
+
+
+async def test_the_server_computes_the_same_of_an_image_from_paragone(server, engine):
+    blind, *_, without = await answer(engine)
+    first, *rest, last = await answer(engine, RED)
+    assert last.usage.prompt_tokens == without.usage.prompt_tokens + IMAGE_TOKENS
+    assert last.usage.completion_tokens == 4
+    assert not [event for event in (first, *rest) if isinstance(event, Caution)]
+    direct = ask(server, RED).json()["logprobs"][0]
+    assert (first.text, first.logprob) == (direct["token"], pytest.approx(direct["logprob"], abs=0.01))
+    assert first.logprob != pytest.approx(blind.logprob, abs=0.01)
+
+
+async def test_an_image_that_the_server_cannot_read_is_an_error(engine):
+    with pytest.raises(EngineError) as caught:
+        await answer(engine, base64.b64encode(b"no image").decode())
+    assert "unexpectedly stopped" in caught.value.sentence
+    *_, last = await answer(engine, RED)
+    assert last.usage.completion_tokens == 4
