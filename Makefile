@@ -23,10 +23,10 @@ IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-.PHONY: help demo test ollama bench screens lint format lock upgrade clean
+.PHONY: help demo test ollama llama-server bench screens lint format lock upgrade clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo ## two small models side by side, in this terminal
 	@$(BIN)/paragone demo
@@ -39,6 +39,9 @@ test: .venv/dev ## every check
 
 ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_ollama.sh
+
+llama-server: ## the real llama-server that the tests run against, built once, outside this folder; without it they skip
+	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_server.sh
 
 bench: .venv/dev ## measure what the README claims, each figure beside its baseline
 	$(BIN)/python -m bench

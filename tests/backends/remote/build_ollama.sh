@@ -4,7 +4,6 @@
 set -eu
 version=0.13.5
 place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-ollama
-root=$(cd "$(dirname "$0")/../../.." && pwd)
 
 if [ -x "$place/ollama" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version" ]; then
   echo "Ollama $version is there: $place/ollama"
@@ -23,12 +22,8 @@ trap 'rm -rf "$work"' EXIT
 
 # A Go module comes without the folders named vendor in it, and Ollama has three libraries of headers
 # in one. The source of llama-cpp-python, which is needed here anyhow, has the same three.
-awk '/^llama-cpp-python==/ { found = 1 } found { print } found && !/\\$/ { exit }' \
-  "$root/requirements/demo.txt" > "$work/source.txt"
-${PYTHON:-python3} -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
-  --require-hashes --requirement "$work/source.txt" --dest "$work"
-tar -xzf "$work"/llama_cpp_python-*.tar.gz -C "$work"
-headers=$(echo "$work"/llama_cpp_python-*/vendor/llama.cpp/vendor)
+source=$(sh "$(dirname "$0")/fetch_llama_cpp.sh" "$work")
+headers=$source/vendor
 
 # Left alone, cgo compiles for the oldest processor of its kind, on which a token takes several times as long.
 fast="-O3"

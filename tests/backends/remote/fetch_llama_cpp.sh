@@ -1,0 +1,10 @@
+#!/bin/sh
+# Unpacks the source of llama.cpp into the folder $1 and prints where: that which llama-cpp-python's source brings.
+set -eu
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+awk '/^llama-cpp-python==/ { found = 1 } found { print } found && !/\\$/ { exit }' \
+  "$root/requirements/demo.txt" > "$1/source.txt"
+${PYTHON:-python3} -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+  --require-hashes --requirement "$1/source.txt" --dest "$1"
+tar -xzf "$1"/llama_cpp_python-*.tar.gz -C "$1"
+echo "$1"/llama_cpp_python-*/vendor/llama.cpp
