@@ -101,7 +101,15 @@ def test_models(folder, smollm2):
 def test_models_in_lines(folder):
     done = paragone("models", "llama_cpp")
     lines = done.stdout.decode().splitlines()
-    assert lines[0].split() == ["NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "ENGINE"]
+    assert lines[0].split() == [
+        "NAME",
+        "SIZE",
+        "QUANTIZATION",
+        "CONTEXT",
+        "ARCHITECTURE",
+        "CAPABILITIES",
+        "ENGINE",
+    ]
     assert any(f"llama_cpp:{folder}/real.gguf" in line and "98 MB" in line for line in lines)
     assert any(f"llama_cpp:{folder}/broken.gguf — " in line for line in lines)
     assert "\x1b" not in done.stdout.decode()

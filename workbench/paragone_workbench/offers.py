@@ -106,7 +106,8 @@ def _how(backend: Backend) -> str:
 
 
 def _model(backend: Backend, model: ModelInfo) -> Offer:
-    parts = [model.quantization or "", size_text(model.size), backend.title, model.model]
+    able = ", ".join(word for word in model.capabilities if word != "completion")
+    parts = [model.quantization or "", size_text(model.size), able, backend.title, model.model]
     definition = from_spec(f"{backend.name}:{model.model}") or EngineDefinition(
         name=model.name, backend=backend.name, model=model.model
     )

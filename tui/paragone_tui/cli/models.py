@@ -114,7 +114,7 @@ def _json(listed: _Listed) -> dict[str, Json]:
 
 def _print(listed: Sequence[_Listed]) -> None:
     if listed:
-        heading = ("NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "ENGINE")
+        heading = ("NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
         put_table([heading, *map(_row, listed)])
 
 
@@ -127,5 +127,6 @@ def _row(listed: _Listed) -> tuple[str, ...]:
         model.quantization or "",
         "" if model.context is None else str(model.context),
         model.architecture or "",
+        ", ".join(model.capabilities),
         f"{spec} — {model.problem}" if model.problem else spec,
     )
