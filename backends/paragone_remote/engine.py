@@ -25,6 +25,7 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, CutOff, explain
+from paragone_remote.thinking import InlineThinking
 from paragone_remote.waiting import Stopped, Wait
 
 __all__ = ["RemoteEngine"]
@@ -68,6 +69,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
             yield Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
+        thinking = InlineThinking()
         begun = False
         try:
             for left in reversed(range(_TRIES)):
@@ -79,7 +81,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if event is None:
                                 raise CutOff
                             begun = begun or isinstance(event, Token)
-                            yield event
+                            for settled in thinking.take(event):
+                                yield settled
                             if isinstance(event, Finish):
                                 return
                     except FAULTS as error:
@@ -89,10 +92,14 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
                         )
                         if begun or fault.pause is None or not left:
+                            for held in thinking.flush():
+                                yield held
                             raise fault.error from error
                 yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
                 await wait.within(None, asyncio.sleep(fault.pause))
         except Stopped:
+            for held in thinking.flush():
+                yield held
             yield Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None

@@ -1,4 +1,4 @@
-"""From the bytes of tokens to the text of an answer: whole characters, stop texts, thinking blocks.
+"""From the pieces of tokens to the text of an answer: whole characters, stop texts, thinking blocks.
 
 A token is held back only while its text could be the start of a stop text or of a thinking tag.
 """
@@ -39,7 +39,7 @@ _NO_THINKING = "<|channel|>final<|message|>"
 class _Held:
     """A token whose text is not yet settled."""
 
-    id: int
+    id: int | None
     logprob: float | None
     top: tuple[Alternative, ...]
     time: float
@@ -85,20 +85,28 @@ class AnswerText:
         return self._tags is not None
 
     @property
+    def settled(self) -> bool:
+        """Whether the answer itself has begun and no text can end it: what comes from here on is as it stands."""
+        return self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held)
+
+    @property
     def _channel(self) -> Channel:
         return "thinking" if self._tags else "answer"
 
     def push(
         self,
-        piece: bytes,
-        token: int,
+        piece: bytes | str,
+        token: int | None,
         time: float,
         logprob: float | None = None,
         top: tuple[Alternative, ...] = (),
     ) -> Iterator[Token]:
-        """Take the bytes of the next token, and yield the tokens that are settled by now, in order."""
-        text = self._decoder.decode(piece)
-        if self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held):
+        """Take the next token, and yield the tokens that are settled by now, in order.
+
+        `piece` is its bytes, or its text from those who have whole characters; `token` its id, if known.
+        """
+        text = piece if isinstance(piece, str) else self._decoder.decode(piece)
+        if self.settled:
             yield Token(text=text, id=token, logprob=logprob, top=top, time=time)
             return
         self._text += text

@@ -87,6 +87,30 @@ def test_a_token_is_held_back_only_while_its_text_could_be_the_start_of_a_stop_t
     assert seen == [["a"], [], ["\n", "b"], ["c"]]
 
 
+def test_those_who_have_text_need_no_bytes_and_no_ids():
+    answer = AnswerText()
+    pieces = ["<think>", "é", "</think>", "\n", "ü", "."]
+    tokens = [(token.channel, token.text, token.id) for it in pieces for token in answer.push(it, None, 0.0)]
+    assert [it for it in tokens if it[1]] == [
+        ("thinking", "é", None),
+        ("answer", "ü", None),
+        ("answer", ".", None),
+    ]
+    assert len(tokens) == len(pieces)
+
+
+def test_it_is_settled_once_the_answer_itself_has_begun():
+    answer = AnswerText()
+    settled = []
+    for piece in ["<thi", "nk>", "hm", "</think>", "\n", "Yes", "."]:
+        list(answer.push(piece, None, 0.0))
+        settled.append(answer.settled)
+    assert settled == [False] * 5 + [True] * 2
+    stopping = AnswerText(("END",))
+    list(stopping.push("Yes", None, 0.0))
+    assert not stopping.settled
+
+
 @given(st.text(max_size=40), st.lists(st.integers(1, 5), max_size=60))
 def test_any_text_cut_anywhere_arrives_whole(text, cuts):
     text = "." + text  # so that it does not begin with a tag

@@ -1,0 +1,280 @@
+"""Thinking that a server leaves in the answer, between tags, from doubles and from the real servers."""
+
+import asyncio
+
+import pytest
+
+from paragone import Caution, Finish, Message, OpenRequest, RunRequest, Token
+
+from .conftest import backend_of
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    async with asyncio.timeout(60):
+        yield
+
+
+def codes(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+def cut(text, size=1):
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def scored(protocol, text, *tokens, **more):
+    """A piece of an answer with the log-probabilities of its tokens: -1 for the first that there is, then -2 …"""
+    entries = [
+        {"token": token, "logprob": -float(number), "top_logprobs": [{"token": token, "logprob": -0.5}]}
+        for number, token in tokens
+    ]
+    if protocol.name == "ollama":
+        message = {"role": "assistant", "content": text, **more}
+        return protocol.line({"message": message, "logprobs": entries, "done": False})
+    delta = {"content": text, **more}
+    return protocol.line({"choices": [{"index": 0, "delta": delta, "logprobs": {"content": entries}}]})
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+async def test_a_block_at_the_beginning_wherever_it_is_cut(hostile, open_lane, text, size):
+    whole = "\n<think>\nThe tag <b>, or </b>?\n</think>\n\nUse <b>, not <think>.</think>"
+    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole, size))
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events, "thinking") == "The tag <b>, or </b>?\n"
+    assert text(events) == "Use <b>, not <think>.</think>"
+    assert codes(events) == []
+    assert isinstance(events[-1], Finish)
+
+
+async def test_it_streams(hostile, open_lane):
+    """Each half is sent once the half before it was seen."""
+    seen = {"thinking": asyncio.Event(), "answer": asyncio.Event()}
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("<th", "ink>", "Hm")
+        await seen["thinking"].wait()
+        await exchange.say("m</think>", "Yes")
+        await seen["answer"].wait()
+        await exchange.say(".")
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    texts = []
+    async for event in (await open_lane(hostile)).run():
+        if isinstance(event, Token) and event.text:
+            texts.append((event.channel, event.text))
+            seen[event.channel].set()
+    assert texts == [("thinking", "Hm"), ("thinking", "m"), ("answer", "Yes"), ("answer", ".")]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "Write <think> before it and </think> behind it.",
+        "<thead> is no <think>.",
+        "`<think>` is a tag, </think> its end.",
+        "<th",
+        " \n",
+    ],
+)
+async def test_an_answer_about_tags_is_text(hostile, open_lane, text, whole):
+    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole))
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == whole
+    assert text(events, "thinking") == ""
+    assert codes(events) == []
+
+
+async def test_what_a_server_keeps_apart_is_left_as_it_is(hostile, open_lane, text):
+    field = {"ollama": "thinking", "openai": "reasoning_content"}[hostile.protocol.name]
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.piece("", **{field: "A tag </think>?"}))
+        await exchange.say("<think>", " begins it, </think> ends it.")
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events, "thinking") == "A tag </think>?"
+    assert text(events) == "<think> begins it, </think> ends it."
+    assert codes(events) == []
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, open_lane, text, size):
+    whole = "Let me see.\n</think>\n\nFour, and no </think>."
+    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole, size))
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == whole  # what was shown as the answer stays where it is
+    assert text(events, "thinking") == ""
+    (caution,) = [event for event in events if isinstance(event, Caution)]
+    assert caution.code == "thinking-in-answer"
+    assert caution.sentence.startswith("The answer has a </think> that it did not open: ")
+    before = "".join(event.text for event in events[: events.index(caution)])
+    assert before == (whole if size == 100 else "Let me see.\n</think>")
+
+
+async def test_every_token_keeps_its_log_probability(hostile, open_lane):
+    tokens = ["<", "think", ">", "\n", "Hm", "</", "think", ">", "\n\n", "Yes", "."]
+    numbered = list(enumerate(tokens, 1))
+
+    async def chat(exchange):
+        await exchange.begin()
+        for some in (numbered[:1], numbered[1:6], numbered[6:]):  # a server may send several at a time
+            joined = "".join(token for _, token in some)
+            await exchange.send(scored(exchange.protocol, joined, *some))
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask(logprobs=1)
+    assert error is None
+    came = [event for event in events if isinstance(event, Token)]
+    assert [token.logprob for token in came] == [-float(number) for number, _ in numbered]
+    assert [token.top[0].text for token in came] == tokens
+    assert [(token.channel, token.text) for token in came if token.text] == [
+        ("thinking", "Hm"),
+        ("answer", "Yes"),
+        ("answer", "."),
+    ]
+
+
+async def test_log_probabilities_that_do_not_line_up(hostile, open_lane, text):
+    """Of a character that is spread over two tokens, and of a token with an end and a beginning in it."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(scored(exchange.protocol, "<think>", (1, "<th"), (2, "ink>")))
+        await exchange.send(scored(exchange.protocol, "é", (3, "\ufffd"), (4, "\ufffd")))
+        await exchange.send(scored(exchange.protocol, "</think>Yes", (5, "</think>Yes")))
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask(logprobs=1)
+    assert error is None
+    assert (text(events, "thinking"), text(events)) == ("é", "Yes")
+    logprobs = [event.logprob for event in events if isinstance(event, Token) and event.logprob is not None]
+    assert logprobs == [-1, -2, -3, -4, -5]
+
+
+async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("<thi")
+        await asyncio.sleep(0.05)  # lets the text arrive: a reset discards what is under way
+        exchange.reset()
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "<thi"
+    assert "broke the connection in the middle of the answer" in error.sentence
+    assert len(hostile.chats) == 1, "asked again after a token"
+
+
+async def test_what_was_held_back_is_not_lost_when_the_server_falls_silent(hostile, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("<thi")
+        await exchange.gone()
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile, idle_timeout=0.3)).ask()
+    assert text(events) == "<thi"
+    assert "fell silent in the middle of the answer, for 0.3 seconds" in error.sentence
+
+
+async def test_what_was_held_back_is_not_lost_when_the_user_stops(hostile, open_lane, text):
+    lane = await open_lane(hostile)
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("<think>", "Hm", "</th")
+        await asyncio.sleep(0.05)  # lets the text arrive
+        await lane.engine.stop()
+        await exchange.gone()
+
+    hostile.on_chat = chat
+    events, error = await lane.ask()
+    assert error is None
+    assert events[-1].reason == "cancelled"
+    assert text(events, "thinking") == "Hm</th"
+
+
+async def test_a_second_try_begins_anew(hostile, open_lane, text):
+    async def chat(exchange):
+        if len(hostile.chats) == 1:
+            await exchange.refuse(503, {"error": "busy"}, retry_after="0")
+        else:
+            await exchange.answer("<think>", "Hm", "</think>", "Yes.")
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert (text(events, "thinking"), text(events)) == ("Hm", "Yes.")
+
+
+# The real servers keep nothing apart for SmolLM2. It does not think by itself: it is shown how.
+
+SHOWN = [("1 + 1?", "one and one", "2"), ("2 + 1?", "two and one", "3"), ("3 + 1?", "three and one", "4")]
+AT_REAL_SERVERS = pytest.mark.parametrize(
+    ("protocol", "options"), [("openai", {}), ("ollama", {"num_ctx": 1024, "num_thread": 1})]
+)
+
+
+@pytest.fixture
+async def open_real(request):
+    """Open SmolLM2 at a real server."""
+    engines = []
+
+    async def open_it(name, **options):
+        from hostile_server import OLLAMA, OPENAI
+
+        protocol = {"openai": OPENAI, "ollama": OLLAMA}[name]
+        server = "ollama_server" if name == "ollama" else "llama_cpp_server"
+        found = request.getfixturevalue(server)
+        url = found if name == "ollama" else found[0]
+        opening = OpenRequest(model="smollm2", options={"url": url, **options})
+        engines.append(await backend_of(protocol).open(opening, lambda progress: None))
+        return engines[-1]
+
+    yield open_it
+    for engine in engines:
+        await engine.close()
+
+
+@pytest.mark.model
+@AT_REAL_SERVERS
+async def test_a_real_model_that_thinks_between_tags(open_real, protocol, options, text):
+    messages = []
+    for question, thought, answer in SHOWN:
+        messages.append(Message(role="user", text=question))
+        messages.append(Message(role="assistant", text=f"<think>\n{thought}\n</think>\n\n{answer}"))
+    messages.append(Message(role="user", text="4 + 1?"))
+    engine = await open_real(protocol, **options)
+    sampling = {"temperature": 0, "max_tokens": 30, "repeat_penalty": 1.0}  # it is to repeat the tags
+    asked = RunRequest(messages=tuple(messages), sampling=sampling, logprobs=1)
+    events = [event async for event in engine.run(asked)]
+    assert text(events, "thinking") == "four and one\n"
+    assert text(events) == "5"
+    assert codes(events) == []
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert len(tokens) > 10, "the tags are several tokens each"
+    assert all(token.logprob is not None for token in tokens)
+
+
+@pytest.mark.model
+async def test_a_real_model_whose_prompt_opened_the_block(open_real, text):
+    """A raw prompt stands in for a chat template that ends with the tag: the server has none such."""
+    shown = "".join(f"Q: {q}\nA: <think>\n{thought}\n</think>\n\n{a}\n\n" for q, thought, a in SHOWN)
+    engine = await open_real("openai", raw=True)
+    message = Message(role="user", text=f"{shown}Q: 4 + 1?\nA: <think>\n")
+    asked = RunRequest(messages=(message,), sampling={"temperature": 0, "max_tokens": 15})
+    events = [event async for event in engine.run(asked)]
+    assert text(events).startswith("four and one\n</think>\n\n5")
+    assert codes(events) == ["thinking-in-answer"]
