@@ -88,8 +88,15 @@ def test_without_a_prompt_at_a_terminal(terminal):
 
 
 def test_closed_standard_streams():
-    done = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi <&- >&- 2>&-"])
-    assert done.returncode == 0
+    all_of_them = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi <&- >&- 2>&-"])
+    assert all_of_them.returncode == 1
+    for words in ("ask rogue:steady hi", "ask rogue:steady hi --json", "--version"):
+        output = subprocess.run(["sh", "-c", f"'{PROGRAM}' {words} >&-"], stderr=subprocess.PIPE)
+        said = b"paragone: The output cannot be written: Bad file descriptor.\n"
+        assert (output.returncode, output.stderr) == (1, said)
+    errors = subprocess.run(["sh", "-c", f"'{PROGRAM}' ask rogue:steady hi 2>&-"], stdout=subprocess.PIPE)
+    assert errors.returncode == 0
+    assert errors.stdout.startswith(b"word0 word1 ")
 
 
 # What goes wrong

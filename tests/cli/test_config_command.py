@@ -64,3 +64,17 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     path.write_text("[engines")
     assert "paragone: warning: What the program had saved could not be read" in said(paragone("engines"))
     assert "saved" not in said(paragone("engines"))  # it was set aside
+
+
+def test_check_knows_the_screen_s_settings(settings):
+    path = settings(
+        "[keys]\nstop = 'escape, f1'\nsent = 'f12'\n\n[ui]\ntheme = 'nord-'\n\n[lanes]\nmode = 'paralel'\n"
+    )
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert done.stdout.decode().splitlines() == [
+        f"{path}:2: The key f1 is set for stop and help; one will not work. Give one of them another key.",
+        f"{path}:3: No command is called 'sent'. Did you mean 'send'?",
+        f"{path}:6: There is no theme 'nord-'. Did you mean 'nord'?",
+        f"{path}:9: The option 'mode' of [lanes] cannot be 'paralel'. It is one of: parallel, sequential.",
+    ]

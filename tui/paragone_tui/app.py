@@ -17,6 +17,7 @@ from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
+from paragone_tui.screen_settings import known_keys, problems
 from paragone_workbench.definitions import EngineDefinition, choose
 from paragone_workbench.registry import Registry
 from paragone_workbench.session import Mode, Session
@@ -79,14 +80,14 @@ class ParagoneApp(App[None]):
         super().__init__()
         self.config = config
         self.state = state
-        self.user_keys = {key: keys for key, keys in config.keys.items() if key in _IDS}
+        self.user_keys = known_keys(config)
         self.keys = keys_in_force(self.user_keys)
         self.registry = registry
         self.store: Store | None = None
         self._demo = demo
         self._remembers = not demo
         self._session = Session(self.registry, system=system, mode=mode, on_problem=self.complain)
-        self._problems: list[str] = [*config.warnings]
+        self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(definitions):
             self._session.add_lane(definition)
         self.set_keymap(self.user_keys)
@@ -116,7 +117,6 @@ class ParagoneApp(App[None]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        self._report_keys()
         for problem in [*self._problems, self.state.warning]:
             if problem:
                 self.say(problem, warning=True)
@@ -234,39 +234,13 @@ class ParagoneApp(App[None]):
 
     def _set_theme(self) -> None:
         theme = self.config.ui.theme
-        if theme is None:
-            return
-        if theme in self.available_themes:
+        if theme is not None and theme in self.available_themes:
             self.theme = theme
-        else:
-            where = self.config.document.where("ui", "theme")
-            self._problems.append(f"{where}: There is no theme {theme!r}; ctrl+p, then Theme, lists them.")
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.config.ui.theme:
             with contextlib.suppress(ParagoneError):
                 self.state.set_theme(theme)
-
-    def _report_keys(self) -> None:
-        for key in self.config.keys:
-            if key not in _IDS:
-                from paragone_workbench.definitions import nearest
-
-                where = self.config.document.where("keys", key)
-                self._problems.append(f"{where}: No command is called {key!r}. {nearest(key, _IDS)}")
-
-        owners: dict[str, list[str]] = {}
-        for command, keys in self.keys.items():
-            for key in keys:
-                owners.setdefault(key, []).append(command)
-        for key, commands in owners.items():
-            if len(commands) > 1:
-                where = self.config.document.where(
-                    "keys", next(it for it in commands if it in self.user_keys)
-                )
-                self._problems.append(
-                    f"{where}: The key {key} is set for {' and '.join(commands)}; one will not work."
-                )
 
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Tell of a mistake that ended nothing: what a listener or a forgotten task raised."""
@@ -287,9 +261,6 @@ class ParagoneApp(App[None]):
             Text(f"paragone: A mistake in the program ended it. Conversations are kept; {kept}")
         )
         self._close_messages_no_wait()
-
-
-_IDS = frozenset(command.id for command in COMMANDS)
 
 
 def _spec(definition: EngineDefinition, engines: object) -> str:

@@ -104,10 +104,14 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _fill_gaps() -> None:
-    """Stand something in for standard streams that whoever started the program has closed."""
-    for name in ("stdout", "stderr"):
+    """Stand something in for standard streams that whoever started the program has closed.
+
+    Output to one that refuses it fails as output to a full disk does; errors have nowhere to go.
+    """
+    for name, mode in (("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (open to the end)
+            nowhere = os.open(os.devnull, mode)
+            setattr(sys, name, open(nowhere, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (open to the end)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone import Json
+from paragone_tui import screen_settings
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import line, put, put_json, warn
 from paragone_workbench.config import init, survey
@@ -39,7 +40,8 @@ def _check(args: Arguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    settings, problems = survey(args.config, state, Registry().find)
+    settings, found = survey(args.config, state, Registry().find)
+    problems = sorted((*found, *screen_settings.problems(settings)), key=lambda problem: problem.line)
     exposed = exposure(settings.document)
     if exposed:
         warn(exposed)

@@ -1,0 +1,54 @@
+"""What is wrong in the settings that only the screen knows: its keys and its themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paragone_tui.commands import COMMANDS, keys_in_force
+from paragone_workbench.definitions import nearest
+from paragone_workbench.settings import Config, Problem
+
+__all__ = ["known_keys", "problems"]
+
+_IDS = frozenset(command.id for command in COMMANDS)
+
+
+def known_keys(config: Config) -> dict[str, str]:
+    """Return the user's keys of those commands that there are."""
+    return {command: keys for command, keys in config.keys.items() if command in _IDS}
+
+
+def problems(config: Config) -> Iterator[Problem]:
+    """Yield what the screen will not do as the config says."""
+    for command in config.keys:
+        if command not in _IDS:
+            yield _problem(
+                config, "keys", command, f"No command is called {command!r}.", nearest(command, _IDS)
+            )
+    own = known_keys(config)
+    owners: dict[str, list[str]] = {}
+    for command, keys in keys_in_force(own).items():
+        for key in keys:
+            owners.setdefault(key.strip(), []).append(command)
+    for key, commands in owners.items():
+        if len(commands) > 1:
+            where = next(command for command in commands if command in own)
+            sentence = f"The key {key} is set for {' and '.join(commands)}; one will not work."
+            yield _problem(config, "keys", where, sentence, "Give one of them another key.")
+    if config.ui.theme is not None:
+        from textual.theme import BUILTIN_THEMES
+
+        if config.ui.theme not in BUILTIN_THEMES:
+            sentence = f"There is no theme {config.ui.theme!r}."
+            yield _problem(config, "ui", "theme", sentence, nearest(config.ui.theme, BUILTIN_THEMES))
+
+
+def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> Problem:
+    document = config.document
+    return Problem(
+        file=document.path,
+        line=document.line(section, name),
+        key=f"{section}.{name}",
+        sentence=sentence,
+        hint=hint,
+    )
