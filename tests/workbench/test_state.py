@@ -120,3 +120,12 @@ def test_any_engine_comes_back_as_it_was(tmp_path_factory, engines, lanes):
     again = State(path)
     assert again.engines == {engine.name: engine for engine in engines}
     assert again.lanes == tuple(lanes)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said(tmp_path):
+    # too long a name is what root, too, may not look for
+    path = tmp_path / ("x" * 300) / "state.toml"
+    state = State(path)
+    assert state.warning == f"What the program had saved in {path} cannot be looked for: File name too long."
+    with pytest.raises(ParagoneError):
+        state.set_theme("nord")

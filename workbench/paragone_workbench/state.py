@@ -76,7 +76,11 @@ class State:
         self._saved = saved
 
     def _read(self) -> None:
-        if not self.path.exists():
+        try:
+            if not self.path.exists():
+                return
+        except OSError as error:
+            self.warning = f"What the program had saved in {self.path} cannot be looked for: {error.strerror}."
             return
         try:
             self._saved = _load(read_toml(self.path).data)
