@@ -22,6 +22,8 @@ class Job(Protocol):
 
     accepted_draft_tokens: int
     rejected_draft_tokens: int
+    kept: list[Logits] | None
+    """The model's logits for the tokens that have come, before any sampler; None where nobody asked for them."""
 
 
 class Library(ABC):
@@ -61,9 +63,12 @@ class Library(ABC):
     def cancel(self, job: Job) -> None:
         """Take a job out of the generator, if it is still there."""
 
-    @abstractmethod
-    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
-        """Return the model's logits for the `count` tokens of a result, before any sampler."""
+    def logits(self, job: Job, count: int) -> Sequence[Logits]:
+        """Return the model's logits for the next `count` tokens, before any sampler."""
+        kept = job.kept or []
+        rows = kept[:count]
+        del kept[:count]
+        return rows
 
     @abstractmethod
     def cached(self, job: Job) -> int:

@@ -13,7 +13,8 @@ def log_probability(
     logits: Logits, token: int, top: int, vocab: Vocab
 ) -> tuple[float, tuple[Alternative, ...]]:
     """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first."""
-    row = logits.float().log_softmax(-1)
+    # The head may be wider than the vocabulary: what its padding computes is no token's.
+    row = logits[: vocab.size].float().log_softmax(-1)
     logprob = float(row[token].item())
     if not top:
         return logprob, ()

@@ -135,7 +135,7 @@ class _Answer:
             return
         self.first, self.last = self.first or now, now
         text = self._vocab.with_tags(text, tokens)
-        rows = self._library.logits(job, result, len(tokens)) if self._logprobs is not None else ()
+        rows = self._library.logits(job, len(tokens)) if self._logprobs is not None else ()
         for at, token in enumerate(tokens):
             self.count += 1
             logprob: float | None = None

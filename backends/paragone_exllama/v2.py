@@ -128,14 +128,6 @@ class V2(Library):
         assert isinstance(job, _Job)
         self._generator.cancel(job)
 
-    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
-        """Return the logits that were kept for the next tokens."""
-        assert isinstance(job, _Job)
-        kept = job.kept or []
-        rows = kept[:count]
-        del kept[:count]
-        return rows
-
     def cached(self, job: Job) -> int:
         """Return how much of the prompt was in the cache already."""
         assert isinstance(job, _Job)
@@ -148,7 +140,8 @@ class V2(Library):
         try:
             for at in range(0, len(tokens), _OUTPUTS):
                 ids = torch.tensor([tokens[at : at + _OUTPUTS]], dtype=torch.long)
-                logits = self._model.forward(ids, self._cache, loras=self._loras, cpu_logits=True)
+                # Its layers ask for the first adapter of whatever list they are given.
+                logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
                 yield from logits[0]
         finally:
             self.forget()

@@ -38,6 +38,32 @@ _NGRAM = 2
 """Tokens that must have stood together before, for what followed them to be proposed."""
 
 
+class _Job(V3Job):
+    """A job that keeps the logits of the tokens that it takes.
+
+    With `return_logits` it would fail on a vocabulary that is no multiple of 128: the head is padded to
+    one, and the buffer to a multiple of 32.
+    """
+
+    kept: list[torch.Tensor] | None = None
+
+    def receive_sample(
+        self,
+        logits: torch.Tensor | None,
+        next_token: torch.Tensor | None,
+        next_k_tokens: torch.Tensor | None,
+        next_k_probs: torch.Tensor | None,
+        next_prob: torch.Tensor | None,
+        results: list[dict[str, Any]],
+        first_sample_in_sd_batch: bool = True,
+    ) -> Any:
+        if self.kept is not None and logits is not None:
+            self.kept.append(logits[0, 0].clone())
+        return super().receive_sample(
+            logits, next_token, next_k_tokens, next_k_probs, next_prob, results, first_sample_in_sd_batch
+        )
+
+
 class V3(Library):
     """A model in ExLlamaV3."""
 
@@ -95,17 +121,16 @@ class V3(Library):
         logits: bool,
     ) -> Job:
         """Give the generator a prompt."""
-        job = V3Job(
+        job = _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,
             sampler=_sampler(sampling),
             seed=sampling.seed,
             stop_conditions=sorted(ends),
-            return_logits=logits,
         )
+        job.kept = [] if logits else None
         self._generator.enqueue(job)
-        started: Job = job
-        return started
+        return job
 
     def iterate(self) -> Sequence[Mapping[str, Any]]:
         """Compute the next part of the prompt or the next tokens."""
@@ -114,17 +139,12 @@ class V3(Library):
 
     def cancel(self, job: Job) -> None:
         """Take a job out of the generator."""
-        assert isinstance(job, V3Job)
+        assert isinstance(job, _Job)
         self._generator.cancel(job)
-
-    def logits(self, job: Job, result: Mapping[str, Any], count: int) -> Sequence[Logits]:
-        """Return the logits that came with the tokens; samplers here work on copies."""
-        held = result if "logits" in result else result["held"]
-        return [held["logits"][0, at] for at in range(count)]
 
     def cached(self, job: Job) -> int:
         """Return how much of the prompt was in the cache already."""
-        assert isinstance(job, V3Job)
+        assert isinstance(job, _Job)
         cached: int = job.cached_pages * PAGE + job.cached_tokens
         return cached
 

@@ -100,7 +100,7 @@ class Adapter:
             if function.id in self.imported:
                 return self.imported[function.id][1].name, self.imported[function.id]
             if function.id == "_Job":
-                return "ExLlamaV2DynamicJob", self.base("_Job")
+                return self.base("_Job")[1].name, self.base("_Job")
             if function.id == "make_cache":  # one of several classes with the same signature
                 return "ExLlamaV2Cache", self.imported["ExLlamaV2Cache"]
             return None

@@ -168,6 +168,17 @@ async def test_log_probabilities_are_the_models_before_any_sampler(open_chat, li
 
 
 @both
+async def test_what_the_padding_of_the_head_computes_is_no_tokens(open_chat, library):
+    """The vocabulary of 320 is padded to 384 in ExLlamaV3, and the tokenizer knows 266 of it."""
+    async with open_chat(library) as chat:
+        _, (token, *_), _ = await chat.ask("Say it.", max_tokens=1, logprobs=400)
+        scored = await chat.engine.score(ScoreRequest(text="ab", top=400))
+    for alternatives in (token.top, scored[0].top):
+        assert len(alternatives) == len({one.id for one in alternatives}) == 266
+        assert math.isclose(sum(math.exp(one.logprob) for one in alternatives), 1)
+
+
+@both
 async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts(open_chat, library):
     async with open_chat(library) as chat:
         room = chat.loaded.context

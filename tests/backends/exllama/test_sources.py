@@ -58,6 +58,7 @@ CALLS = {
         "Generator.enqueue",
         "Generator.iterate",
         "Job",
+        "Job.receive_sample",
         "LoRA.from_directory",
         "Model.forward",
         "Model.from_config",
@@ -131,7 +132,7 @@ def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
         ("exllamav2", ".warmup()", ".warm_up()", "ExLlamaV2DynamicGenerator.warm_up is not in"),
         ("exllamav2", "callback=progress", "call_back=progress", "unexpected keyword argument 'call_back'"),
         ("exllamav3", "max_output_size=", "max_outputs=", "Model.load, line .*: got an unexpected keyword"),
-        ("exllamav3", "return_logits=", "logits=", "Job, line .*: it would ignore logits"),
+        ("exllamav3", "stop_conditions=", "stops=", "Job, line .*: it would ignore stops"),
         ("exllamav3", "self._cache.get_new_state()", "self._cache.get_new_state(1)", "too many positional"),
     ],
 )
@@ -175,7 +176,7 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
         "max_new_tokens", "text", "token_ids", "held",
     }  # fmt: skip
     if library == "exllamav3":
-        used |= {"error", "logits"}
+        used |= {"error"}
     assert used <= texts
     # And they are all that the adapters read.
     read = set()
@@ -185,7 +186,7 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
                 read.add(node.slice.value)
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "result.get":
                 read.add(node.args[0].value)
-    assert read <= used | {"error", "logits"}
+    assert read <= used | {"error"}
 
 
 @libraries

@@ -72,6 +72,11 @@ def logits(size, sequence, wanted):
     return row
 
 
+def padded(row, multiple, filling):
+    """Return a row of numbers filled up to a multiple."""
+    return row + [filling] * (-len(row) % multiple)
+
+
 def sample(row, draw, *, greedy, temperature, top_k):
     best = sorted(range(len(row)), key=lambda token: -row[token])[: (1 if greedy else top_k or None)]
     weights = [math.exp(row[token] / (1.0 if greedy else temperature)) for token in best]

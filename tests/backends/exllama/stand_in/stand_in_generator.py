@@ -85,6 +85,13 @@ class GeneratorState:
     def split(self, cached):
         return (cached // PAGE, cached % PAGE) if self.known.paged else (0, cached)
 
+    def padded(self, row):
+        """Return what the head computes: it is wider than the vocabulary."""
+        raise NotImplementedError
+
+    def took(self, job, row, token):
+        """Tell the job that it takes a token."""
+
     def fail_prefill(self, job, results):
         self.broken = True
         raise RuntimeError("the stand-in fails in its prefill")
@@ -93,8 +100,9 @@ class GeneratorState:
         """Compute one token, and tell of it unless its character is not whole yet."""
         state = job.state
         wanted = state.orders.wanted(len(state.sequence), eos)
-        row = logits(job.vocab, state.sequence, wanted)
+        row = self.padded(logits(job.vocab, state.sequence, wanted))
         token = job.choose(Tensor([[row]]))
+        self.took(job, row, token)
         state.sequence.append(token)
         state.new += 1
         state.held.append(token)

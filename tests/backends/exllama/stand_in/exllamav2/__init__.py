@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stand_in_core import Tokenizer, loading, logits
+from stand_in_core import Tokenizer, loading, logits, padded
 from torch import Tensor
 
 from exllamav2 import attn as attn
@@ -68,9 +68,10 @@ class ExLlamaV2:
         tokens = input_ids.tolist()[0]
         assert cache.current_seq_len + len(tokens) <= cache.max_seq_len
         assert len(tokens) <= self.config.max_output_len, "seq_len exceeds max_output_len"
+        assert loras is None or loras[0], "the real one asks for the first of them"
         cache.current_seq_len += len(tokens)
         size = self.config.vocab_size
-        return Tensor([[logits(size, [token], (token + 1) % 128) for token in tokens]])
+        return Tensor([[padded(logits(size, [token], (token + 1) % 128), 32, -65504.0) for token in tokens]])
 
 
 class ExLlamaV2CacheBase:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stand_in_core import PAGE, loading, logits, sample
+from stand_in_core import PAGE, loading, logits, padded, sample
 from stand_in_core import Tokenizer as _Tokenizer
 from stand_in_generator import GeneratorState, JobState
 from torch import Tensor
@@ -84,7 +84,8 @@ class Model:
     def forward(self, input_ids, params=None):
         tokens = input_ids.tolist()[0]
         assert params["past_len"] + len(tokens) <= params["cache"].max_num_tokens
-        return Tensor([[logits(self.config.vocab_size, [token], (token + 1) % 128) for token in tokens]])
+        size = self.config.vocab_size
+        return Tensor([[padded(logits(size, [token], (token + 1) % 128), 128, 0.0) for token in tokens]])
 
 
 class CacheLayer_fp16:
@@ -207,22 +208,42 @@ class Job:
         assert not kwargs, f"the real one would swallow {kwargs}"
         self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
         self.sampler = sampler
-        self.keeps_logits = return_logits
+        self.keeps_logits = self.return_logits = return_logits
         self.accepted_draft_tokens = self.rejected_draft_tokens = 0
         self.cached_pages = self.cached_tokens = 0
 
     def choose(self, logits):
         sampler = self.sampler
         return sample(
-            logits.data[0][0],
+            logits.data[0][0][: self.vocab],
             self.state.rng.random(),
             greedy=sampler.greedy,
             temperature=sampler.temperature,
             top_k=sampler.top_k,
         )
 
+    def receive_sample(
+        self,
+        logits,
+        next_token,
+        next_k_tokens,
+        next_k_probs,
+        next_prob,
+        results,
+        first_sample_in_sd_batch=True,
+    ):
+        if self.return_logits:
+            there, room = logits.shape[-1], -(-self.vocab // 32) * 32
+            assert there == room, f"The size of tensor a ({room}) must match the size of tensor b ({there})"
+
 
 class _State(GeneratorState):
+    def padded(self, row):
+        return padded(row, 128, 0.0)
+
+    def took(self, job, row, token):
+        job.receive_sample(Tensor([[row]]), Tensor([[token]]), None, None, None, [])
+
     def fail_prefill(self, job, results):
         """Only this job fails, and its result says with what."""
         self.active.remove(job)

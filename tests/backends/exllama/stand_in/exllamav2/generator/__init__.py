@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stand_in_core import PAGE, penalized, sample
+from stand_in_core import PAGE, padded, penalized, sample
 from stand_in_generator import GeneratorState, JobState
 
 from exllamav2 import attn
@@ -70,6 +70,11 @@ class ExLlamaV2DynamicJob:
         return self.receive_logits(logits)
 
 
+class _State(GeneratorState):
+    def padded(self, row):
+        return padded(row, 32, -65504.0)
+
+
 class ExLlamaV2DynamicGenerator:
     def __init__(
         self,
@@ -113,7 +118,7 @@ class ExLlamaV2DynamicGenerator:
         self.reset_page_table()
 
     def reset_page_table(self):
-        self.state = GeneratorState(
+        self.state = _State(
             self.tokenizer.core, self.model.config.model_dir, paged=self.paged, drafted=self.num_draft_tokens
         )
 
