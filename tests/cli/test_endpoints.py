@@ -76,6 +76,70 @@ def test_models(engines, server):
     assert sum(line.endswith(f" ollama:m:latest@{server.url}") for line in lines) == 1
 
 
+PLUGIN = """
+from dataclasses import dataclass
+from paragone import option
+from paragone.hooks import hookimpl
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.ollama_api.options import OllamaLoadOptions
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(OllamaLoadOptions):
+    url: str | None = option({url!r}, "Where the server is.")
+
+class Here(OllamaBackend):
+    name = "here"
+    title = "Here"
+    load_options = Options
+
+    async def endpoint(self, options):
+        return await super().endpoint({{"url": {url!r}, **options}})
+
+@hookimpl
+def paragone_backends():
+    return [Here()]
+"""
+
+
+@pytest.fixture
+def usual(tmp_path, monkeypatch, server):
+    """A plugin that stands in for Ollama's, whose own usual port may be taken here: it goes to the double."""
+    folder = tmp_path / "more" / "here-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: here\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[paragone]\nhere = here_plugin\n")
+    (folder.parent / "here_plugin.py").write_text(PLUGIN.format(url=server.url))
+    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
+
+
+def test_models_of_the_usual_server_are_listed_once(usual, settings, server):
+    table = "[engines.{}]\nbackend = 'here'\nmodel = 'm'\n{}\n"
+    urls = {"a": "", "b": f"url = '{server.url}'", "c": f"url = 'http://localhost:{server.port}/'"}
+    settings("".join(table.format(name, url) for name, url in urls.items()))
+    done = paragone("models", "here", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    assert [(it["model"], it["url"]) for it in data("models", done)["models"]] == [("m:latest", None)]
+    _, line = paragone("models", "here").stdout.decode().splitlines()
+    assert line.endswith(" here:m:latest")
+
+
+def test_models_of_a_server_in_two_spellings_are_listed_once(settings, server):
+    """Even where a key has it list more."""
+
+    async def tags(exchange):
+        names = ["m:latest", "secret:latest"] if "authorization" in exchange.request.headers else ["m:latest"]
+        await exchange.refuse(200, {"models": [{"model": name, "size": 9} for name in names]})
+
+    server.replies["/api/tags"] = tags
+    table = "[engines.{}]\nbackend = 'ollama'\nmodel = 'm'\nurl = '{}'\n"
+    other = table.format("b", f"http://localhost:{server.port}/")
+    settings(table.format("a", server.url) + other + "key_command = 'echo sk-secret'\n").chmod(0o600)
+    done = paragone("models", "ollama", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = [it for it in data("models", done)["models"] if it["url"] is not None]
+    assert sorted(it["model"] for it in found) == ["m:latest", "secret:latest"]
+
+
 def test_models_of_a_server_that_is_not_there(engines, server):
     done = paragone("models", "--json")
     assert done.returncode == 1

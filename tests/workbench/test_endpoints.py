@@ -1,14 +1,19 @@
 """Asking the servers that engines are configured to reach; the servers are doubles, their clients are real."""
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from hostile_server import OLLAMA, OPENAI, HostileServer
 from rogue_backend.plugin import RogueBackend
 
+from paragone import option
+from paragone.options import describe
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.ollama_api.options import OllamaLoadOptions
 from paragone_workbench import endpoints
 from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.endpoints import ask_endpoints
+from paragone_workbench.endpoints import ask_endpoints, place
 from paragone_workbench.registry import Registry
 
 
@@ -52,6 +57,73 @@ async def test_engines_share_a_server(serve):
     assert [[model.model for model in it.report.models] for it in found] == [["m:latest"], ["m"]]
     # load options may tell servers apart; sampling options cannot
     assert [request.path for request in one.requests].count("/api/version") == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:11434",
+        "http://127.0.0.1:11434/",
+        " http://LOCALHOST:11434// ",
+    ],
+)
+def test_one_server_however_it_is_written(url):
+    assert place(url) == place("http://127.0.0.1:11434")
+
+
+def test_the_port_of_a_scheme_need_not_be_written():
+    assert place("http://box") == place("http://box:80/")
+    assert place("https://Box/v1/") == place("https://box:443/v1")
+
+
+def test_what_is_another_server():
+    urls = [
+        "http://box",
+        "https://box",
+        "http://box:8000",
+        "http://box/v1",
+        "http://127.0.0.2",
+        "http://[::1]",
+    ]
+    assert len({place(url) for url in [*urls, "http://localhost", "http://box:port", "box", ""]}) == 10
+
+
+async def test_an_address_in_two_spellings_is_one_endpoint(serve):
+    server, gone = await serve(OLLAMA), await serve(OLLAMA)
+    await gone.stop()
+    found = await ask_endpoints(
+        [
+            engine("a", url=server.url),
+            engine("b", url=f"http://localhost:{server.port}/"),
+            engine("c", url=f"http://localhost:{gone.port}"),
+            engine("d", url=gone.url),
+        ],
+        Registry().find,
+    )
+    assert [(it.engines, it.report.probe.usable) for it in found] == [(("a", "b"), True), (("c", "d"), False)]
+
+
+async def test_the_place_where_a_backend_goes_by_itself(serve):
+    server = await serve(OLLAMA)
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Options(OllamaLoadOptions):
+        url: str | None = option(server.url, "Where the server is.")
+
+    class Here(OllamaBackend):
+        """Stands in for one whose usual port is free on the machine that tests this."""
+
+        load_options = Options
+
+    found = await ask_endpoints([engine("a", url=f"http://localhost:{server.port}/")], lambda name: Here())
+    assert [(it.engines, it.url) for it in found] == [(("a",), None)]
+    found = await ask_endpoints([engine("a", url=server.url)], Registry().find)
+    assert [(it.engines, it.url) for it in found] == [(("a",), server.url)]
+
+
+async def test_ollama_goes_by_itself_where_its_option_says():
+    (default,) = [info.default for info in describe(OllamaLoadOptions) if info.name == "url"]
+    assert (await OllamaBackend().endpoint({})).address == default  # whether or not a server is there
 
 
 async def test_a_server_that_is_not_there_and_one_that_is(serve):

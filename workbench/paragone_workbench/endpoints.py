@@ -6,16 +6,20 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, Probe
+from paragone.options import describe
 from paragone_workbench.config import Lookup
 from paragone_workbench.definitions import EngineDefinition, split_options
 from paragone_workbench.mistakes import as_told
 
-__all__ = ["ConfiguredEndpoint", "ask_endpoints"]
+__all__ = ["ConfiguredEndpoint", "ask_endpoints", "place"]
 
 PATIENCE = 20.0
 """Seconds that a server may take to tell of itself; its key's command may take a part of them."""
+
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class ConfiguredEndpoint:
     backend: str
     engines: tuple[str, ...]
     url: str | None
-    """As the first of these engines has it; None where it leaves that to its backend."""
+    """As the first of these engines has it; None for the place where its backend goes by itself."""
     report: EndpointReport
 
 
@@ -50,20 +54,41 @@ async def ask_endpoints(
         asked.setdefault(key, (found, options, []))[2].append(definition.name)
     reports = await asyncio.gather(*(_ask(found, load) for found, load, _ in asked.values()))
     merged: dict[object, ConfiguredEndpoint] = {}
-    for (key, (_, load, names)), report in zip(asked.items(), reports, strict=True):
+    for (key, (found, load, names)), report in zip(asked.items(), reports, strict=True):
         if report is None:
             continue
         # another key or certificate may find something else there, which is then told as well
-        same = (key[0], report.address or key[1], report.probe.usable, report.probe.reason, report.models)
+        where = place(report.address) if report.address else key[1]
+        reason = report.probe.reason.replace(report.address, "")
+        same = (key[0], where, report.probe.usable, reason, report.models)
         first = merged.get(same)
-        url = load.get("url")
         merged[same] = ConfiguredEndpoint(
             backend=key[0],
             engines=(*(first.engines if first else ()), *names),
-            url=first.url if first else url if isinstance(url, str) else None,
+            url=first.url if first else _url(found, load),
             report=first.report if first else report,
         )
     return tuple(merged.values())
+
+
+def place(url: str) -> str:
+    """Return what all spellings of a server's address have in common, to know the server again by."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # no address; its backend says so
+        return url
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _url(backend: Backend, options: Mapping[str, Json]) -> str | None:
+    """Return the URL in an engine's options, unless its backend would go there without it."""
+    url = options.get("url")
+    usual = next((info.default for info in describe(backend.load_options) if info.name == "url"), None)
+    if not isinstance(url, str) or (isinstance(usual, str) and place(url) == place(usual)):
+        return None
+    return url
 
 
 async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:

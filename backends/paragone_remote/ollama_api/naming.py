@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ollama
 
+from paragone_remote.ollama_api.options import DEFAULT_URL
 from paragone_remote.text import plain
 
 __all__ = ["DEFAULT_URL", "architecture", "find_running", "trained_context"]
-
-DEFAULT_URL = "http://127.0.0.1:11434"
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:

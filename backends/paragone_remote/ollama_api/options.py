@@ -8,7 +8,9 @@ from typing import Literal
 from paragone import Options, option
 from paragone_remote.options import EndpointOptions
 
-__all__ = ["DEFAULT_CONTEXT", "OllamaLoadOptions", "OllamaSampling"]
+__all__ = ["DEFAULT_CONTEXT", "DEFAULT_URL", "OllamaLoadOptions", "OllamaSampling"]
+
+DEFAULT_URL = "http://127.0.0.1:11434"
 
 DEFAULT_CONTEXT = 8192
 
@@ -17,6 +19,7 @@ DEFAULT_CONTEXT = 8192
 class OllamaLoadOptions(EndpointOptions):
     """What takes effect when a model is loaded."""
 
+    url: str | None = option(DEFAULT_URL, "Where the server is, such as http://gpu-box:11434.", metavar="URL")
     num_ctx: int | None = option(
         None,
         f"Context window in tokens, prompt and answer together; by default the model's own, {DEFAULT_CONTEXT} "

@@ -14,7 +14,7 @@ from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import complain, note, put_json, put_table, warn
 from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.endpoints import ask_endpoints
+from paragone_workbench.endpoints import ask_endpoints, place
 from paragone_workbench.mistakes import as_told
 from paragone_workbench.offers import size_text
 
@@ -84,8 +84,8 @@ async def _find(
         else:
             whose = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(whose, hint=probe.remedy)))
-    # engines that name no server mean the one whose models their backend lists anyway
-    first = {it.engine: it for it in reversed(listed)}
+    # a backend lists the models of its usual server anyway; with another key, a server may list others
+    first = {(it.backend, it.model.model, it.url and place(it.url)): it for it in reversed(listed)}
     return list(reversed(first.values())), errors
 
 
