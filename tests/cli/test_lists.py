@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+from paragone.options import describe
+from paragone_workbench.registry import Registry
+
 from .conftest import data, paragone, said
 
 ENGINES = """
@@ -135,3 +138,34 @@ def test_a_folder_that_is_not_there(settings):
     path = settings("[models]\nfolders = ['/nowhere/at/all']\n")
     done = paragone("models", "rogue")
     assert f"warning: /nowhere/at/all, named in {path}:2, is no folder." in said(done)
+
+
+@pytest.mark.parametrize("backend", ["llama_cpp", "exllamav2", "exllamav3", "ollama", "openai", "rogue"])
+def test_every_option_is_listed_with_what_it_does(backend):
+    done = paragone("options", backend)
+    assert (done.returncode, said(done)) == (0, "")
+    shown = " ".join(done.stdout.decode().split())
+    found = data("options", paragone("options", backend, "--json"))
+    kinds = Registry().get(backend)
+    assert [option["name"] for option in found["load"]] == [
+        info.name for info in describe(kinds.load_options)
+    ]
+    assert [option["name"] for option in found["sampling"]] == [
+        info.name for info in describe(kinds.sampling)
+    ]
+    for option in (*found["load"], *found["sampling"]):
+        assert f" {option['name']}: {option['kind']}" in shown
+        assert option["doc"] in shown
+
+
+def test_options_say_what_is_taken():
+    shown = paragone("options", "llama_cpp").stdout.decode()
+    assert "  min_p: number from 0 to 1, by default 0.05\n      Leave out tokens less likely" in shown
+    assert "  flash_attn: auto or on or off, by default auto\n" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_options_of_a_backend_that_is_not_there():
+    done = paragone("options", "llamacpp")
+    assert done.returncode == 2
+    assert "llama_cpp" in said(done)

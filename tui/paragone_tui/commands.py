@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
 __all__ = ["COMMANDS", "Command", "bindings", "keys_in_force", "readable"]
 
@@ -92,6 +93,8 @@ COMMANDS: tuple[Command, ...] = (
 
 def bindings() -> list[Binding]:
     """Return the screen's bindings. While a prompt is typed, the composer looks at the keys first."""
+    from textual.binding import Binding  # `config check` reads the list without a screen
+
     return [
         Binding(command.keys, command.action, command.title, id=command.id, show=False)
         for command in COMMANDS

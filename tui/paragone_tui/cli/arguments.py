@@ -224,6 +224,12 @@ def _models() -> Command:
     return _common(command, prints=True)
 
 
+def _options() -> Command:
+    command = Command("options", "List what the engines of a backend can be set to.")
+    command.words.add_argument("backend", metavar="BACKEND", help="such as llama_cpp or ollama")
+    return _common(command, prints=True)
+
+
 def _config() -> Command:
     command = Command("config", "Say where config.toml belongs, what is wrong in it, or begin one.")
     command.words.add_argument(
@@ -269,6 +275,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "compare": _compare,
     "engines": _engines,
     "models": _models,
+    "options": _options,
     "config": _config,
     "env": _env,
     "doctor": _doctor,
