@@ -161,3 +161,31 @@ def test_a_file_that_others_can_read_is_warned_of(settings):
     assert f"  ! {warning}" in paragone("doctor").stdout.decode().splitlines()
     path.chmod(0o600)
     assert said(paragone("config", "check")) == ""
+
+
+ON_THEIR_WAY = [
+    ["ask", "near", "hi"],
+    ["ask", "near", "hi", "--json"],
+    ["compare", "near", "near", "--prompt", "hi"],
+    ["compare", "near", "near", "--prompt", "hi", "--json"],
+    ["engines", "--json"],
+    ["models", "rogue", "--json"],
+]
+
+
+@pytest.mark.parametrize("argv", ON_THEIR_WAY, ids=" ".join)
+def test_every_command_that_reads_such_a_file_warns_of_it_once(settings, argv):
+    """On standard error: the warnings in the JSON of a lane are about its engine and its answer."""
+    text = "[engines.far]\nbackend = 'ollama'\nmodel = 'm'\nkey_command = 'echo sk-secret'\n"
+    path = settings(f"{text}[engines.near]\nbackend = 'rogue'\nmodel = 'steady'\n")
+    path.chmod(0o644)
+    done = paragone(*argv)
+    assert done.returncode == 0
+    (line,) = said(done).splitlines()
+    assert line.startswith(f"paragone: warning: {path} sets key_command, and its mode 644")
+    assert b"chmod" not in done.stdout
+    assert b"sk-secret" not in done.stdout + done.stderr
+    if "--json" in argv:
+        data(argv[0], done)
+    path.chmod(0o600)
+    assert said(paragone(*argv)) == ""

@@ -8,6 +8,7 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import warn
 from paragone_workbench.config import load
 from paragone_workbench.definitions import EngineDefinition, apply_settings, choose, split_options
+from paragone_workbench.exposure import exposure
 from paragone_workbench.paths import state_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.state import State
@@ -24,9 +25,14 @@ class Basis:
         self.registry = Registry()
 
     def warn(self) -> None:
-        """Print what is wrong with what the program had saved: it was set aside, and is not found again."""
-        if self.state.warning:
-            warn(self.state.warning)
+        """Print what the user should know before anything is done.
+
+        That is what was wrong with what the program had saved, which was set aside and is not found
+        again, and that others can read a config file which they should not.
+        """
+        for sentence in (self.state.warning, exposure(self.config.document)):
+            if sentence:
+                warn(sentence)
 
     def system(self, args: Arguments) -> str:
         """Return the system prompt in force."""
