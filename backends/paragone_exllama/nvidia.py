@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Driver", "Gpu", "NoDriver", "look", "visible"]
+__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "look", "visible"]
+
+AMPERE = (8, 0)
+"""The compute capability of the oldest GPUs that flash-attn runs on."""
 
 _UNINITIALIZED_REASONS = {
     9: "the NVIDIA driver is not loaded",

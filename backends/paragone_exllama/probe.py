@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paragone import Probe
-from paragone_exllama.nvidia import Driver, NoDriver, look, visible
+from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, look, visible
 
-__all__ = ["flash_attention", "probe"]
+__all__ = ["probe"]
 
 _FLASH_ATTN = (2, 5, 7)
 """The first flash-attn with paged attention."""
@@ -55,7 +55,7 @@ def probe(library: str, title: str) -> Probe:
             facts["GPUs"] = ", ".join(f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" for gpu in gpus)
             facts["compiled part"] = _compiled(library, title, torch)
             if library == "exllamav2":
-                facts["attention"] = flash_attention(max(gpu.capability for gpu in gpus))[1]
+                facts["attention"] = _attention(min(gpu.capability for gpu in gpus))
         else:
             _amd_gpu(title)
             facts["ROCm of PyTorch"] = str(torch.hip)
@@ -64,18 +64,18 @@ def probe(library: str, title: str) -> Probe:
     return Probe(usable=True, facts=facts)
 
 
-def flash_attention(capability: tuple[int, int] | None) -> tuple[bool, str]:
-    """Say whether ExLlamaV2 can page its attention on a GPU of this compute capability, and what it does."""
+def _attention(capability: tuple[int, int]) -> str:
+    """Say what ExLlamaV2's attention is where the oldest GPU has this compute capability."""
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
     try:
         found = version("flash-attn")
     except PackageNotFoundError:
-        return False, f"{unpaged}: flash-attn is not installed"
+        return f"{unpaged}: flash-attn is not installed"
     if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < _FLASH_ATTN:
-        return False, f"{unpaged}: flash-attn {found} is older than {_dotted(_FLASH_ATTN)}"
-    if capability is not None and capability < (8, 0):
-        return False, f"{unpaged}: flash-attn needs a GPU of the Ampere generation or newer"
-    return True, f"paged, by flash-attn {found}"
+        return f"{unpaged}: flash-attn {found} is older than {_dotted(_FLASH_ATTN)}"
+    if capability < AMPERE:
+        return f"{unpaged}: flash-attn needs GPUs of the Ampere generation or newer"
+    return f"paged, by flash-attn {found}"
 
 
 def _torch(title: str, remedy: str) -> _Torch:

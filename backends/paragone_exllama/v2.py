@@ -1,4 +1,4 @@
-"""ExLlamaV2 (0.3.2): the only module that imports it."""
+"""ExLlamaV2 (0.3.2): the only module that imports it, with v2_attention."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from exllamav2 import (
     ExLlamaV2Lora,
     ExLlamaV2Tokenizer,
     __version__,
-    attn,
 )
 from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 from exllamav2.util import cuda_sync_active
 
-from paragone import Cancelled, InputError, Report
+from paragone import Cancelled, Report
 from paragone_exllama.folders import ModelFolder
 from paragone_exllama.library import PAGE, Job, Library, Logits
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.v2_attention import choose_attention
 
 __all__ = ["V2"]
 
@@ -60,14 +60,16 @@ class V2(Library):
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
     ) -> None:
         self._options = options
-        config = _config(request.model, options, request.context)
-        self._paged = _paged(config, options)
+        folders = [request.model] + ([request.draft] if request.draft is not None else [])
+        config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
+        paged = [choose_attention(one, options) for one in configs]
+        self._paged = all(paged)
+        self.largest_chunk = min(int(one.max_input_len) for one in configs)
         draft_progress, progress = stages(request, report, cancelled)
         self._draft: ExLlamaV2 | None = None
         self._draft_cache: ExLlamaV2CacheBase | None = None
-        if request.draft is not None:
-            draft_config = _config(request.draft, options, request.context)
-            self._draft = ExLlamaV2(draft_config)
+        if drafts:
+            self._draft = ExLlamaV2(drafts[0])
             self._draft_cache = ExLlamaV2Cache(self._draft, max_seq_len=request.context, lazy=True)
             self._draft.load_autosplit(self._draft_cache, callback=draft_progress)
         self._model = ExLlamaV2(config)
@@ -83,7 +85,6 @@ class V2(Library):
             folder = str(Path(options.lora).expanduser())
             self._loras = [ExLlamaV2Lora.from_directory(self._model, folder, options.lora_scale)]
         self._tokenizer = ExLlamaV2Tokenizer(config)
-        self.largest_chunk = int(config.max_input_len)
         self._generator = self._make_generator()
         self._generator.warmup()
         self.drafts = bool(self._generator.num_draft_tokens)
@@ -212,17 +213,6 @@ def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) ->
     config.max_output_len = _OUTPUTS
     config.arch_compat_overrides()
     return config
-
-
-def _paged(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
-    possible = bool(attn.has_flash_attn_with_paged) and not config.no_flash_attn
-    if options.paged and not possible:
-        raise InputError(
-            "Paged attention needs flash-attn 2.5.7 or newer, a GPU of the Ampere generation or newer and a "
-            "model that works with it.",
-            hint="Install flash-attn in the engine's environment, or leave out the option paged.",
-        )
-    return possible if options.paged is None else options.paged
 
 
 def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:

@@ -30,7 +30,7 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = CUDA; return 0;
 int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, DRIVER, length); return 0; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) { *gpu = (void *)(long)(index + 1); return 0; }
-int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) { *major = 8; *minor = 9; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) { *major = MAJOR; *minor = 5; return 0; }
 int nvmlDeviceGetName(void *gpu, char *text, unsigned length) { strncpy(text, "Paper GPU", length); return 0; }
 int nvmlDeviceGetUUID(void *gpu, char *text, unsigned length) {
   strncpy(text, gpu == (void *)1 ? "GPU-aaaa" : "GPU-bbbb", length); return 0; }
@@ -85,13 +85,14 @@ def compiled_driver(tmp_path_factory):
 def driver(compiled_driver, monkeypatch):
     """Give the programs that a test starts a driver that says what it is told to."""
 
-    def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30):
+    def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30, major=8):
         said = (
             f"-DINIT={init}",
             f"-DCUDA={cuda}",
             f'-DDRIVER="{version}"',
             f"-DGPUS={gpus}",
             f"-DFREE={free}ull",
+            f"-DMAJOR={major}",
         )
         monkeypatch.setenv("LD_LIBRARY_PATH", str(compiled_driver(*said)))
 

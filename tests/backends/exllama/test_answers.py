@@ -29,8 +29,8 @@ def open_chat(interpreter, driver, write_model, tmp_path, chat):
     """Open a model in a worker with the stand-in; its engine is closed at the end."""
 
     @contextlib.asynccontextmanager
-    async def open_it(library, *, model=None, log=None, **options):
-        driver()
+    async def open_it(library, *, model=None, log=None, gpus_of=8, **options):
+        driver(major=gpus_of)
         folder = write_model(tmp_path / "model", **(model or {}))
         request = OpenRequest(
             model=str(folder), options={"max_seq_len": 1024, **options}, python=interpreter, log=log
@@ -342,6 +342,21 @@ async def test_without_flash_attention_the_user_is_told(open_chat, monkeypatch):
         assert [caution.code for caution in chat.loaded.cautions] == ["unpaged"]
         assert chat.loaded.facts["attention"] == "unpaged"
     assert "needs flash-attn 2.5.7" in await refused(open_chat, "exllamav2", paged=True)
+
+
+async def test_on_gpus_before_ampere_flash_attention_is_not_used_though_it_is_there(open_chat):
+    async with open_chat("exllamav2", gpus_of=7) as chat:
+        assert chat.loaded.facts["attention"] == "unpaged"
+    assert "of the Ampere generation" in await refused(open_chat, "exllamav2", gpus_of=7, paged=True)
+
+
+async def test_without_flash_attention_sliding_windows_are_kept_by_short_chunks(open_chat, monkeypatch):
+    windows = {"stand_in": {"windows": True}}
+    async with open_chat("exllamav2", model=windows) as chat:
+        assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
+    monkeypatch.setenv("STAND_IN_UNPAGED", "1")
+    async with open_chat("exllamav2", model=windows) as chat:
+        assert chat.loaded.facts["prompt slice"] == "up to 256 tokens"
 
 
 @both

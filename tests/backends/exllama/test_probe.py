@@ -234,6 +234,9 @@ async def test_what_flash_attention_makes_possible_is_said(version, attention, e
     probe = await V2.probe(equipped.python)
     assert probe.facts["compiled part"] == "installed with the library"
     assert probe.facts["attention"] == attention
+    driver(major=7)
+    probe = await V2.probe(equipped.python)
+    assert probe.facts["attention"].startswith("unpaged")
 
 
 async def test_opening_says_what_is_missing_as_well(equipped, tools, write_model, tmp_path):

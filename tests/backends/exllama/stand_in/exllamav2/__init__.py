@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 from stand_in_core import Tokenizer, loading, logits, padded
 from torch import Tensor
@@ -24,6 +25,8 @@ class ExLlamaV2Config:
         self.scale_pos_emb = self.scale_alpha_value = 1.0
         self.alt_rope_method = None
         self.no_flash_attn = False
+        windows = read.get("stand_in", {}).get("windows", False)
+        self.arch = SimpleNamespace(lm=SimpleNamespace(swa=False, alternating_swa=windows))
 
     def arch_compat_overrides(self, quiet=False, warn_only=False):
         pass

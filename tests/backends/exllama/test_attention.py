@@ -1,0 +1,138 @@
+"""ExLlamaV2's attention without flash-attn: the real function and the real parameters, on doubles of tensors.
+
+The two are taken from the real source and run by themselves; PyTorch is a double that keeps what it is
+given.
+"""
+
+import ast
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+
+class States:
+    """Stands in for a tensor of queries, keys or values: it has a shape and nothing else."""
+
+    device = "cuda:0"
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def transpose(self, one, other):
+        shape = list(self.shape)
+        shape[one], shape[other] = shape[other], shape[one]
+        return States(*shape)
+
+    def reshape(self, shape):
+        return States(*shape)
+
+
+class Bias:
+    """Stands in for the mask of PyTorch that is aligned to the last query and the last key."""
+
+    def __init__(self, queries, keys):
+        self.shape = queries, keys
+
+
+def module(name, **contents):
+    made = ModuleType(name)
+    vars(made).update(contents)
+    return made
+
+
+@pytest.fixture
+def real(sources, monkeypatch):
+    """The real library's parameters and its attention, and our module beside them."""
+    folder = sources("exllamav2") / "exllamav2"
+    for double in (
+        module("torch", Tensor=States),
+        module("torch.nn"),
+        module("torch.nn.attention"),
+        module("torch.nn.attention.bias", causal_lower_right=Bias),
+        module("exllamav2", ExLlamaV2Config=None),
+        module("exllamav2.compat", safe_move_tensor=None),
+        module("exllamav2.tensor_p", BROADCAST_KV=0),
+        module("exllamav2.attn_params"),
+    ):
+        monkeypatch.setitem(sys.modules, double.__name__, double)
+    text = (folder / "attn_params.py").read_text()
+    params = sys.modules["exllamav2.attn_params"]
+    exec(compile(text, "attn_params.py", "exec"), vars(params))
+    given = []
+
+    def attention(queries, keys, values, mask, scale):
+        given.append(mask)
+        return queries
+
+    tree = ast.parse((folder / "attn.py").read_bytes())
+    function = next(
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_attn_torch"
+    )
+    names = {
+        "has_lower_right_sdpa": True,
+        "F": SimpleNamespace(scaled_dot_product_attention=attention),
+        "causal_lower_right": Bias,
+    }
+    exec(compile(ast.Module([function], []), "attn.py", "exec"), names)
+    attn = module("exllamav2.attn", has_flash_attn=False, has_flash_attn_with_paged=False)
+    sys.modules["exllamav2"].attn = attn
+    monkeypatch.delitem(sys.modules, "paragone_exllama.v2_attention", raising=False)
+
+    def mask(queries, past):
+        """Return the mask that PyTorch's attention gets."""
+        layer = SimpleNamespace(
+            num_key_value_groups=1,
+            repeat_kv=lambda states, times: states,
+            sliding_window=0,
+            layer_idx=0,
+            scaling=1.0,
+        )
+        keys = States(1, past + queries, 4, 64)
+        config = SimpleNamespace(no_sdpa=False, attn_logit_softcapping=None)
+        names["_attn_torch"](
+            layer,
+            1,
+            queries,
+            States(1, queries, 4, 64),
+            keys,
+            keys,
+            params.Params(1, queries, past, None, None),
+            config,
+        )
+        return given.pop()
+
+    yield SimpleNamespace(attn=attn, mask=mask, params=params.Params)
+    sys.modules.pop("paragone_exllama.v2_attention", None)
+
+
+def config():
+    lm = SimpleNamespace(swa=False, alternating_swa=False)
+    return SimpleNamespace(no_flash_attn=False, max_input_len=2048, arch=SimpleNamespace(lm=lm))
+
+
+def test_no_token_of_a_prompt_sees_those_after_it(real):
+    # What the library does by itself: no mask at all. Where it mends that, our mending can go.
+    assert real.mask(512, 1024) is None
+    ours = importlib.import_module("paragone_exllama.v2_attention")
+    assert not ours.choose_attention(config(), SimpleNamespace(paged=None))
+    assert real.mask(512, 1024).shape == (512, 1536)
+    assert real.mask(5, 0).shape == (5, 5)
+    assert real.mask(1, 1024) is None  # the last token may see all
+
+
+def test_the_masks_of_images_are_left_as_they_are(real):
+    ours = importlib.import_module("paragone_exllama.v2_attention")
+    ours.choose_attention(config(), SimpleNamespace(paged=None))
+    image = real.params(1, 64, 0, None, None)
+    image.cu_seqlens = States(2)
+    image.block_diag_mask = made = SimpleNamespace(device=SimpleNamespace(index=0))
+    assert image.get_block_diag_mask(0) is made
+
+
+def test_flash_attention_is_left_alone(real):
+    real.attn.has_flash_attn = real.attn.has_flash_attn_with_paged = True
+    ours = importlib.import_module("paragone_exllama.v2_attention")
+    assert ours.choose_attention(config(), SimpleNamespace(paged=None))
+    assert real.mask(512, 1024) is None
