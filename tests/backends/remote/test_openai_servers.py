@@ -96,6 +96,68 @@ async def test_reasoning_in_either_field(server, open_lane, text, name):
     assert text(events) == "Four."
 
 
+async def test_reasoning_in_both_fields_is_taken_once(server, open_lane, text):
+    """As vLLM sends it while it changes from one name to the other."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        for thought in ("Let me", " see."):
+            both = {"reasoning_content": thought, "reasoning": thought}
+            await exchange.send(exchange.protocol.piece(None, **both))
+        await exchange.send(exchange.protocol.piece("Four.", reasoning_content=None, reasoning=None))
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert text(events, "thinking") == "Let me see."
+    assert text(events) == "Four."
+
+
+async def test_chunks_that_say_nothing(server, open_lane):
+    """Azure's begins without a choice; others have a role alone, nothing where a text could be, usage at the end."""
+
+    def chunk(exchange, delta, **more):
+        return exchange.protocol.line({"choices": [{"index": 0, "delta": delta, **more}], "usage": None})
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.line({"choices": [], "prompt_filter_results": [{}]}))
+        await exchange.send(chunk(exchange, {"role": "assistant", "content": None}))
+        await exchange.send(chunk(exchange, {"role": "assistant", "content": ""}, logprobs=None))
+        await exchange.send(chunk(exchange, {"content": "Hel"}, finish_reason=None))
+        await exchange.send(chunk(exchange, {"content": None, "tool_calls": None}))
+        await exchange.send(chunk(exchange, {"content": "lo."}))
+        await exchange.send(chunk(exchange, None, finish_reason="stop"))
+        usage = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": None}
+        await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
+        await exchange.send(b"data: [DONE]\n\n")
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [token.text for token in tokens] == ["Hel", "lo."]
+    assert events[2:] == events[-1:]
+    assert events[-1].reason == "stop"
+    assert (events[-1].usage.prompt_tokens, events[-1].usage.completion_tokens) == (5, 2)
+
+
+async def test_an_answer_that_no_reason_ends(server, open_lane, text):
+    """So ends what llama-cpp-python's server drops for another request: nothing tells it from a whole one."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once", " upon")
+        await exchange.send(b"data: [DONE]\n\n")
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert text(events) == "Once upon"
+    assert error.sentence == f"The server at {server.url} ended the answer before it was done."
+    assert len(server.chats) == 1
+
+
 REFUSALS = [
     (400, {"error": {"message": "Unrecognized request argument supplied: min_p"}}),
     (422, {"detail": [{"loc": ["body", "min_p"], "msg": "Extra inputs are not permitted"}]}),
