@@ -246,13 +246,14 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
         said = lines[0][:300].rstrip(".") if lines else "it does not say why"
-        if not any(sign in str(error) for sign in _BEYOND_REPAIR):
+        full = is_out_of_memory(error)
+        if full or not any(sign in str(error) for sign in _BEYOND_REPAIR):
             try:
                 self._library.rebuild()
             except Exception:  # noqa: BLE001 (whatever it is, this process is of no use any more)
                 traceback.print_exc()
             else:
-                if is_out_of_memory(error):
+                if full:
                     return EngineError(
                         "The GPU ran out of memory in the middle of the answer.",
                         hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",

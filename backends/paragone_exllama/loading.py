@@ -88,6 +88,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         type(error).__name__ == "OutOfMemoryError"
         or "out of memory" in said
+        or "CUBLAS_STATUS_ALLOC_FAILED" in said
         or "Insufficient VRAM" in said
         or "Insufficient space in device allocation" in said
     )

@@ -131,6 +131,8 @@ class _Answer:
             tokens, text = _tokens(result.get("held", {})), ""
         if result["eos"] and result["eos_reason"] == "stop_token":
             tokens = tokens[:-1]
+        elif result["eos"]:
+            text = text.rstrip("\ufffd")  # a character that the limit cut in two
         if not tokens:
             return
         self.first, self.last = self.first or now, now

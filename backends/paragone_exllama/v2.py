@@ -116,12 +116,19 @@ class V2(Library):
             stop_conditions=sorted(ends),
         )
         job.kept = [] if logits else None
+        # It looks for n-grams in the last tokens and takes it that there are so many.
+        long = len(tokens) >= self._generator.max_ngram - 1
+        self._generator.use_ngram_draft = self._options.draft_ngram and long
         self._generator.enqueue(job)
         return job
 
     def iterate(self) -> Sequence[Mapping[str, Any]]:
         """Compute the next part of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
+        for result in results:
+            # At the limit it tells a character's tokens one by one, though they are all there.
+            if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
+                result["text"] = self._tokenizer.decode(result["token_ids"])[0]
         return results
 
     def cancel(self, job: Job) -> None:

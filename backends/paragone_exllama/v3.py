@@ -22,7 +22,7 @@ from exllamav3.model.lora import LoRA
 from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
-from paragone import Cancelled, Report
+from paragone import Cancelled, InputError, Report
 from paragone_exllama.library import PAGE, Job, Library, Logits
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV3LoadOptions
@@ -70,6 +70,12 @@ class V3(Library):
     def __init__(
         self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
     ) -> None:
+        if options.lora is not None and request.model.stored.format == "EXL3":
+            # Its fused kernels, which compute each token of the answer, leave adapters out.
+            raise InputError(
+                "ExLlamaV3 applies a LoRA adapter to unquantized models only.",
+                hint="Leave out the option lora, or merge the adapter into the model before it is quantized.",
+            )
         self._options = options
         self._context = request.context
         self.largest_chunk = min(options.chunk_size or _CHUNK, request.context)

@@ -79,6 +79,25 @@ async def test_a_character_that_the_model_does_not_finish_is_left_out(open_chat,
 
 
 @both
+async def test_a_character_that_the_limit_cuts_is_left_out_and_one_that_ends_there_is_whole(
+    open_chat, library
+):
+    async with open_chat(library) as chat:
+        text, tokens, finish = await chat.ask("Say it.", max_tokens=13, temperature=0)
+        assert (text, finish.reason, len(tokens)) == ("The sea is d", "length", 13)
+        text, tokens, finish = await chat.ask("Say it.", max_tokens=14, temperature=0)
+        assert (text, finish.reason, len(tokens)) == ("The sea is dé", "length", 14)
+
+
+@both
+async def test_n_grams_are_not_looked_for_in_shorter_prompts_than_they_are(open_chat, library):
+    async with open_chat(library, model={"template": None}, draft_ngram=True) as chat:
+        for prompt in ("S", "Sa", "Say"):
+            text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
+            assert (text, finish.usage.prompt_tokens) == ("The", len(prompt))
+
+
+@both
 async def test_stop_texts_end_the_answer_and_free_the_generator(open_chat, library):
     async with open_chat(library, draft_ngram=True) as chat:
         text, _, finish = await chat.ask("Say it.", stop=["sky"], temperature=0)
@@ -229,10 +248,11 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
         with pytest.raises(EngineError, match="the stand-in fails in its prefill"):
             await chat.ask("[[fail prefill]]")
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
-        with pytest.raises(EngineError) as caught:
-            await chat.ask("[[fail memory]]")
-        assert caught.value.sentence == "The GPU ran out of memory in the middle of the answer."
-        assert "cache_type" in caught.value.hint
+        for how in ("memory", "kernel", "cublas"):
+            with pytest.raises(EngineError) as caught:
+                await chat.ask(f"[[fail {how}]]")
+            assert caught.value.sentence == "The GPU ran out of memory in the middle of the answer."
+            assert "cache_type" in caught.value.hint
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
 
 
@@ -310,6 +330,14 @@ async def test_a_lora_adapter_is_applied(open_chat, library, tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     async with open_chat(library, lora=str(tmp_path), lora_scale=0.5) as chat:
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
+
+
+async def test_an_adapter_that_would_not_be_applied_is_refused(open_chat, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    layer = "model.layers.0.self_attn.q_proj"
+    tensors = {f"{layer}.trellis": ("I16", (1, 1, 64), bytes(128))}
+    said = await refused(open_chat, "exllamav3", model={"tensors": tensors}, lora=str(tmp_path))
+    assert said.startswith("ExLlamaV3 applies a LoRA adapter to unquantized models only.")
 
 
 @both

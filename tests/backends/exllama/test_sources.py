@@ -40,6 +40,7 @@ CALLS = {
         "ExLlamaV2Lora.from_directory",
         "ExLlamaV2Sampler.Settings",
         "ExLlamaV2Tokenizer",
+        "ExLlamaV2Tokenizer.decode",
         "ExLlamaV2Tokenizer.encode",
         "ExLlamaV2Tokenizer.get_id_to_piece_list",
         "ExLlamaV2Tokenizer.single_id",

@@ -3,7 +3,8 @@
 The text of a prompt can hold orders, which the latest of each kind counts:
     [[end N]]     the model ends its answer after N tokens
     [[say TEXT]]  the model recites TEXT instead of its sentence
-    [[fail HOW]]  what happens with the first token: `memory`, `cuda`, `page`, or `prefill` before it
+    [[fail HOW]]  what happens with the first token: `memory`, `kernel`, `cublas`, `cuda`, `page`, or
+                  `prefill` before it
 """
 
 import json
@@ -120,6 +121,10 @@ def trouble(how):
         raise OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 23.64 GiB"
         )
+    if how == "kernel":
+        raise RuntimeError("CUDA error: out of memory")
+    if how == "cublas":
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
     if how == "cuda":
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if how == "page":

@@ -118,17 +118,20 @@ class GeneratorState:
             }
             return self.end(job, result, results, {**({"text": text} if text else {}), **self.held(state)})
         if state.new >= job.budget:
-            result |= {"eos_reason": "max_new_tokens", **self.told(state)}
+            result |= {"eos_reason": "max_new_tokens", **self.told(state, self.cut(state))}
             return self.end(job, result, results, {})
         if "�" in text and "�" in self.tokenizer.text(state.held, special=False):
             results.append(result)
             return False
-        results.append({**result, **self.told(state)})
+        results.append({**result, **self.told(state, self.tokenizer.text(state.held, special=False))})
         return False
 
-    def told(self, state):
+    def cut(self, state):
+        """Return the text of what was held where the limit is reached."""
+        return self.tokenizer.text(state.held, special=False)
+
+    def told(self, state, text):
         """Return what is emitted of what was held."""
-        text = self.tokenizer.text(state.held, special=False)
         state.completion += text
         told = {**({"text": text} if text else {}), **self.held(state)}
         state.held, state.held_logits = [], []

@@ -133,6 +133,9 @@ class ExLlamaV2Tokenizer:
     ):
         return Tensor([self.core.ids(text, encode_special_tokens)])
 
+    def decode(self, ids, decode_special_tokens=False):
+        return [self.core.text(tokens, decode_special_tokens) for tokens in ids.tolist()]
+
     def single_id(self, token):
         return self.core.added.get(token)
 

@@ -74,6 +74,9 @@ class _State(GeneratorState):
     def padded(self, row):
         return padded(row, 32, -65504.0)
 
+    def cut(self, state):
+        return "".join(self.tokenizer.piece(token, False) for token in state.held)
+
 
 class ExLlamaV2DynamicGenerator:
     def __init__(
@@ -99,6 +102,7 @@ class ExLlamaV2DynamicGenerator:
         assert not kwargs, f"the real one would swallow {kwargs}"
         self.model, self.cache, self.tokenizer = model, cache, tokenizer
         self.num_draft_tokens = num_draft_tokens if draft_model or use_ngram_draft else 0
+        self.draft_model = draft_model
         if draft_model:
             assert draft_cache is not None, "Must supply cache for draft model"
             assert draft_cache.max_seq_len == cache.max_seq_len, (
@@ -113,6 +117,7 @@ class ExLlamaV2DynamicGenerator:
         assert max_chunk_size <= model.config.max_input_len
         assert not paged or max_chunk_size % PAGE == 0
         self.max_chunk_size = max_chunk_size
+        self.use_ngram_draft, self.max_ngram = use_ngram_draft, max_ngram
         self.paged = paged
         self.page_size = PAGE if paged else cache.max_seq_len
         self.reset_page_table()
@@ -145,5 +150,8 @@ class ExLlamaV2DynamicGenerator:
 
     def iterate(self):
         results = []
+        for job in self.state.active if self.use_ngram_draft else ():
+            job.state.sequence[self.max_ngram - 2]  # the real one takes it that there are so many
+        self.state.drafted = self.num_draft_tokens if self.use_ngram_draft or self.draft_model else 0
         self.state.step(self.max_chunk_size, self.model.config.eos_token_id, results)
         return results
