@@ -77,6 +77,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_tui.cli.models import models
 
             return models(args)
+        case "pull":
+            from paragone_tui.cli.pull import pull
+
+            return pull(args)
         case "options":
             from paragone_tui.cli.options import options
 

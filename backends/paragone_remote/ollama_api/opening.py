@@ -24,6 +24,7 @@ from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.text import plain
 
 __all__ = ["open_model"]
@@ -67,8 +68,9 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> olla
         if near:
             hint = f"Did you mean {near[0]!r}?"
         else:
-            hint = f"It has: {', '.join(names[:20])}." if names else "It has none yet; have it pull one."
-        raise InputError(error.sentence, hint=hint) from error
+            hint = f"It has: {', '.join(names[:20])}." if names else "It has none yet."
+        pull = pull_command(endpoint, model)
+        raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
     if details.capabilities and "completion" not in details.capabilities:
         raise InputError(f"{plain(model)} answers no prompts: it can do {', '.join(details.capabilities)}.")
     return details

@@ -32,7 +32,7 @@ def free_port():
 
 @contextlib.contextmanager
 def serving(command, ready, *, env, log):
-    """Run a server until the block ends; it begins once `ready` answers."""
+    """Run a server until the block ends; it begins once `ready` answers, and is given the process."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
@@ -46,7 +46,7 @@ def serving(command, ready, *, env, log):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -77,14 +77,13 @@ def llama_cpp_server(smollm2, tmp_path_factory):
         yield url, folder / "log"
 
 
-@pytest.fixture(scope="session")
-def ollama_server(smollm2, tmp_path_factory):
-    """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it."""
+@contextlib.contextmanager
+def running_ollama(folder, **settings):
+    """Run a real Ollama that keeps its models in `folder`, and give its URL, its process and its environment."""
     if not OLLAMA_PROGRAM.is_file():
         why = "run `make ollama`" if shutil.which("go") else "it is built with Go 1.24 or later"
         pytest.skip(f"there is no real Ollama at {OLLAMA_PROGRAM}: {why}")
     port = free_port()
-    folder = tmp_path_factory.mktemp("ollama")
     url = f"http://127.0.0.1:{port}"
     env = {
         "PATH": os.environ["PATH"],
@@ -92,10 +91,25 @@ def ollama_server(smollm2, tmp_path_factory):
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(folder / "models"),
         "OLLAMA_NUM_PARALLEL": "1",
+        **settings,
     }
-    modelfile = folder / "Modelfile"
+    command = [str(OLLAMA_PROGRAM), "serve"]
+    with serving(command, f"{url}/api/version", env=env, log=folder / "log") as process:
+        yield url, process, env
+
+
+@pytest.fixture(scope="session")
+def ollama_folder(tmp_path_factory):
+    """Give the folder of the real Ollama that has SmolLM2."""
+    return tmp_path_factory.mktemp("ollama")
+
+
+@pytest.fixture(scope="session")
+def ollama_server(smollm2, ollama_folder):
+    """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it."""
+    modelfile = ollama_folder / "Modelfile"
     modelfile.write_text(f"FROM {smollm2}\n")
-    with serving([str(OLLAMA_PROGRAM), "serve"], f"{url}/api/version", env=env, log=folder / "log"):
+    with running_ollama(ollama_folder) as (url, _, env):
         create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
         subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
         yield url

@@ -1,7 +1,5 @@
 """Ollama's protocol, with a double in place of servers and models that cannot run here."""
 
-import asyncio
-
 import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, HostileServer
@@ -215,49 +213,6 @@ async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
 async def test_a_cold_run_is_not_promised(server, open_lane):
     events, _ = await (await open_lane(server)).ask(cold=True)
     assert list(cautions(events)) == ["not-cold"]
-
-
-async def test_a_download(server):
-    async def pull(exchange):
-        assert exchange.request.body["model"] == "tiny"
-        await exchange.begin()
-        for line in (
-            {"status": "pulling manifest"},
-            {"status": "pulling aa", "digest": "aa", "total": 100},
-            {"status": "pulling aa", "digest": "aa", "total": 100, "completed": 60},
-            {"status": "pulling bb\x1b[2J", "digest": "bb", "total": 50, "completed": 50},
-            {"status": "success"},
-        ):
-            await exchange.send(exchange.protocol.line(line))
-
-    server.replies["/api/pull"] = pull
-    told = [progress async for progress in OllamaBackend().pull("tiny", {"url": server.url})]
-    assert [(progress.done, progress.total) for progress in told] == [
-        (0, None),
-        (0, 100),
-        (60, 100),
-        (110, 150),
-        (110, 150),
-    ]
-    assert told[-1].status == "success"
-    assert told[3].status.isprintable()
-
-
-async def test_a_download_that_is_given_up(server):
-    closed = asyncio.Event()
-
-    async def pull(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.line({"status": "pulling", "digest": "aa", "total": 100}))
-        await exchange.gone()
-        closed.set()
-
-    server.replies["/api/pull"] = pull
-    stream = OllamaBackend().pull("tiny", {"url": server.url})
-    await anext(stream)
-    await stream.aclose()
-    async with asyncio.timeout(5):
-        await closed.wait()
 
 
 async def test_a_report_of_a_server(server):

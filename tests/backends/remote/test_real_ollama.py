@@ -194,7 +194,8 @@ async def test_a_name_that_is_nearly_right(ollama_server):
     request = OpenRequest(model="smolm2", options={"url": ollama_server})
     with pytest.raises(InputError) as caught:
         await OllamaBackend().open(request, lambda progress: None)
-    assert caught.value.hint == "Did you mean 'smollm2:latest'?"
+    pull = f"paragone pull ollama:smolm2@{ollama_server}"
+    assert caught.value.hint == f"Did you mean 'smollm2:latest'? To download it: {pull}"
 
 
 async def test_a_download_that_fails(ollama_server):

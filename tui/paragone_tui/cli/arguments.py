@@ -224,6 +224,12 @@ def _models() -> Command:
     return _common(command, prints=True)
 
 
+def _pull() -> Command:
+    command = Command("pull", "Have an engine's server download its model.")
+    command.words.add_argument("engine", metavar="ENGINE", help=_ENGINE)
+    return _common(command)
+
+
 def _options() -> Command:
     command = Command("options", "List what the engines of a backend can be set to.")
     command.words.add_argument("backend", metavar="BACKEND", help="such as llama_cpp or ollama")
@@ -275,6 +281,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "compare": _compare,
     "engines": _engines,
     "models": _models,
+    "pull": _pull,
     "options": _options,
     "config": _config,
     "env": _env,

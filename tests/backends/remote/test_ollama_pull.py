@@ -1,0 +1,186 @@
+"""Downloads as Ollama's protocol tells of them, with a double in place of servers that fail or talk nonsense."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from hostile_server import OLLAMA, HostileServer
+
+from paragone import EngineError, InputError, OpenRequest, ParagoneError
+from paragone.options import build
+from paragone_remote.endpoint import make_endpoint
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.ollama_api.naming import DEFAULT_URL
+from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.ollama_api.pulling import pull_command
+
+LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    async with asyncio.timeout(20):
+        yield
+
+
+@pytest_asyncio.fixture
+async def server():
+    server = HostileServer(OLLAMA)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def telling(server, *lines, then=None):
+    """Have the server tell this of a download, and do then what a test says."""
+
+    async def pull(exchange):
+        assert exchange.request.body["model"] == "tiny"
+        await exchange.begin()
+        for line in lines:
+            await exchange.send(line if isinstance(line, bytes) else exchange.protocol.line(line))
+        if then is not None:
+            await then(exchange)
+
+    server.replies["/api/pull"] = pull
+
+
+async def told(server, **options):
+    """Return what a download yields, and the error that it ends in, if it does."""
+    progress = []
+    try:
+        async for one in OllamaBackend().pull("tiny", {"url": server.url, **options}):
+            progress.append(one)  # noqa: PERF401 (what came before an error counts)
+    except ParagoneError as error:
+        return progress, error
+    return progress, None
+
+
+def sizes(progress):
+    return [(one.done, one.total) for one in progress]
+
+
+async def test_a_download(server):
+    telling(
+        server,
+        {"status": "pulling manifest"},
+        LAYER,
+        {**LAYER, "completed": 60},
+        {"status": "pulling bb\x1b[2J", "digest": "bb", "total": 50, "completed": 50},
+        {"status": "success"},
+    )
+    progress, error = await told(server)
+    assert error is None
+    assert sizes(progress) == [(0, None), (0, 100), (60, 100), (110, 150)]
+    assert progress[-1].status.isprintable()
+
+
+async def test_sizes_that_cannot_be(server):
+    telling(
+        server,
+        {**LAYER, "completed": 101},
+        {**LAYER, "completed": -1},
+        {**LAYER, "digest": "bb", "total": -5, "completed": 5},
+        {**LAYER, "digest": "cc", "total": 10**300, "completed": 10**299},
+        {"status": "success"},
+    )
+    progress, error = await told(server)
+    assert error is None
+    assert sizes(progress) == [(100, 100), (0, 100), (0, 100), (0, 100)]
+
+
+async def test_giving_it_up_closes_the_request(server):
+    closed = asyncio.Event()
+
+    async def wait(exchange):
+        await exchange.gone()
+        closed.set()
+
+    telling(server, LAYER, then=wait)
+    stream = OllamaBackend().pull("tiny", {"url": server.url})
+    await anext(stream)
+    await stream.aclose()
+    await closed.wait()
+
+
+async def test_an_end_without_success_is_none(server):
+    telling(server, LAYER)
+    progress, error = await told(server)
+    assert sizes(progress) == [(0, 100)]
+    assert isinstance(error, EngineError)
+    assert error.sentence == f"The server at {server.url} ended the download before it was done."
+
+
+async def test_a_connection_that_breaks(server):
+    async def reset(exchange):
+        exchange.reset()
+
+    telling(server, LAYER, then=reset)
+    progress, error = await told(server)
+    assert sizes(progress) == [(0, 100)]
+    assert error.sentence == f"The server at {server.url} broke the connection in the middle of the download."
+
+
+async def test_silence(server):
+    telling(server, LAYER, then=lambda exchange: exchange.gone())
+    progress, error = await told(server, load_timeout=0.3)
+    assert sizes(progress) == [(0, 100)]
+    assert error.sentence == f"The server at {server.url} said nothing of the download for 0.3 seconds."
+    assert "load_timeout" in error.hint
+
+
+async def test_something_else_in_its_place(server):
+    telling(server, LAYER, b"<html>\n")
+    progress, error = await told(server)
+    assert sizes(progress) == [(0, 100)]
+    assert error.sentence == f"The server at {server.url} sent something that Ollama would not send."
+
+
+async def test_what_the_server_says_went_wrong(server):
+    telling(server, LAYER, {"error": "write /models/aa: no space left on device\x1b[2J"})
+    _, error = await told(server)
+    assert error.sentence.startswith(f"The server at {server.url} gave the download up: write /models/aa: no")
+    assert error.sentence.isprintable()
+    assert error.hint == ""
+
+
+# How to have a model that is missing
+
+
+async def missing(server, **options):
+    """Return the hint of a server that has not the model `tiny`."""
+    server.replies["/api/show"] = lambda exchange: exchange.refuse(404, {"error": "model 'tiny' not found"})
+    request = OpenRequest(model="tiny", options={"url": server.url, **options})
+    with pytest.raises(InputError) as caught:
+        await OllamaBackend().open(request, lambda progress: None)
+    return caught.value.hint
+
+
+async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
+    told = f"To download it: paragone pull ollama:tiny@{server.url}"
+    assert await missing(server) == f"It has: m:latest. {told}"
+    server.replies["/api/tags"] = {"models": [{"model": "tinny"}]}
+    assert await missing(server) == f"Did you mean 'tinny'? {told}"
+    server.replies["/api/tags"] = {"models": []}
+    assert await missing(server) == f"It has none yet. {told}"
+
+
+async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
+    """The key is beside the engine's definition, and the engine is called as the user likes."""
+    hint = await missing(server, headers=["X-Team: red"])
+    assert hint == "It has: m:latest. To download it: paragone pull ENGINE"
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "expected"),
+    [
+        ({}, "tiny", "paragone pull ollama:tiny"),
+        ({"url": DEFAULT_URL + "/"}, "hf.co/me/tiny:Q4_K_M", "paragone pull ollama:hf.co/me/tiny:Q4_K_M"),
+        ({"url": "http://box:9"}, "a; b", "paragone pull 'ollama:a; b@http://box:9'"),
+        ({"use_proxy": True}, "tiny", "paragone pull ENGINE"),
+        ({}, "tiny\x1b[2J", None),
+    ],
+)
+async def test_the_command(options, model, expected):
+    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="test"), default=DEFAULT_URL)
+    assert pull_command(endpoint, model) == expected
