@@ -18,6 +18,9 @@ __all__ = ["ModelFolder", "check_folder", "find_models", "read_json"]
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
 """How the architectures that write text are called."""
 
+_MOST = 1 << 48
+"""No number that a model's config.json states of it is larger."""
+
 _CONTEXT = (
     "max_position_embeddings",
     "max_sequence_length",
@@ -71,12 +74,12 @@ class ModelFolder:
         return 2 * layers * (self.number("num_key_value_heads") or heads) * width
 
     def number(self, *keys: str) -> int | None:
-        """Return the first of these whole numbers in config.json that there is."""
+        """Return the first of these positive whole numbers in config.json that there is."""
         nested = self.config.get("text_config")
         for values in (self.config, nested if isinstance(nested, dict) else {}):
             for key in keys:
                 value = values.get(key)
-                if isinstance(value, int) and not isinstance(value, bool):
+                if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST:
                     return value
         return None
 
@@ -117,7 +120,7 @@ def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFo
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; an empty one where there is no such file or none in it."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes()) if path.is_file() else None  # a pipe would be waited for
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -164,7 +167,8 @@ def _read(path: Path) -> ModelFolder:
     if not files:
         raise _FolderError("holds no weights in the safetensors format")
     index = read_json(path / "model.safetensors.index.json").get("weight_map")
-    wanted = set(index.values()) if isinstance(index, dict) else set()
+    named = index.values() if isinstance(index, dict) else ()
+    wanted = {name for name in named if isinstance(name, str)}
     missing = sorted(wanted - {file.name for file in files})
     if missing:
         raise _FolderError(
@@ -205,6 +209,13 @@ def _walk(folders: Sequence[str]) -> Iterator[Path]:
             names = {entry.name for entry in entries}
             if "config.json" in names and any(name.endswith(".safetensors") for name in names):
                 yield folder
-            waiting += [folder / entry.name for entry in entries if entry.is_dir()]
         except OSError:
             continue
+        waiting += [folder / entry.name for entry in entries if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that nobody may enter
+        return False

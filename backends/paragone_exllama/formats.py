@@ -35,8 +35,7 @@ def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stor
     if "trellis" in endings:
         return _exl("EXL3", stated, _exl3_bits(tensors))
     if "qweight" in endings and method == "gptq":
-        bits = stated.get("bits")
-        bits = float(bits) if isinstance(bits, int) else None
+        bits = _bits(stated)
         return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
     if method or "qweight" in endings:
         return Stored("other", method.upper() or "unknown")
@@ -49,20 +48,27 @@ def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stor
 
 def _exl(kind: Literal["EXL2", "EXL3"], stated: Mapping[str, Any], counted: float | None) -> Stored:
     # What the author asked for is what people know the model by; what it came to differs a little.
-    bits = stated.get("bits")
-    bits = float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else counted
+    bits = _bits(stated) or counted
     return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
+
+
+def _bits(stated: Mapping[str, Any]) -> float | None:
+    """Return the bits that a model's author states, where they can be."""
+    bits = stated.get("bits")
+    if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0 < bits <= 32:
+        return None
+    return float(bits)
 
 
 def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
     """Count from the columns of `q_weight` and the rows that `q_invperm` puts in order."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "q_weight").items():
-        rows = next((parts[name].shape[0] for name in ("q_invperm", "q_perm") if name in parts), 0)
-        columns = parts["q_weight"].shape[-1]
-        if rows and not _is_head(layer):
+        order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
+        shape = parts["q_weight"].shape
+        if len(order) == 1 and len(shape) == 2 and not _is_head(layer):
             stored += sum(part.size for part in parts.values())
-            weights += rows * columns
+            weights += order[0] * shape[1]
     return round(8 * stored / weights, 2) if weights else None
 
 

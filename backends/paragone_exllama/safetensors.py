@@ -34,6 +34,8 @@ class Tensor(NamedTuple):
 
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
+    if not path.is_file():
+        raise SafetensorsError("is not a file")  # a pipe would be waited for
     with path.open("rb") as file:
         whole = os.fstat(file.fileno()).st_size
         start = file.read(8)

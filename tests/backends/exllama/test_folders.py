@@ -95,6 +95,31 @@ def test_links_are_followed_and_no_folder_is_entered_twice(write_model, tmp_path
     assert len(V2.find_models([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "none")])) == 1
 
 
+def test_what_cannot_be_entered_hides_nothing_beside_it(write_model, tmp_path):
+    write_model(tmp_path / "model")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    (tmp_path / "gone").symlink_to(tmp_path / "none")
+    assert [model.name for model in V2.find_models([str(tmp_path)])] == ["model"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_a_pipe_in_a_models_folder_is_not_waited_for(name, write_model, tmp_path):
+    write_model(tmp_path / "model")
+    odd = write_model(tmp_path / "odd")
+    (odd / name).unlink(missing_ok=True)
+    os.mkfifo(odd / name)
+    found = {model.name: model.problem for model in V2.find_models([str(tmp_path)])}
+    assert found["model"] == ""
+    assert (
+        found.get("odd")
+        in {
+            "config.json": (None,),
+            "model.safetensors": ("cannot be loaded: model.safetensors is not a file",),
+            "model.safetensors.index.json": ("",),
+        }[name]
+    )
+
+
 def test_what_writes_no_text_is_not_listed(write_model, tmp_path):
     write_model(tmp_path / "encoder", architectures=["BertModel"])
     write_model(tmp_path / "odd", architectures="LlamaForCausalLM")
@@ -170,3 +195,36 @@ def test_no_length_of_a_header_is_trusted(size, write_model, tmp_path):
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
     (model,) = V2.find_models([str(tmp_path)])
     assert model.problem.startswith("cannot be loaded: model.safetensors is ")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "quantization"),
+    [
+        ({"a.q_weight": ("I32", (), b""), "a.q_perm": ("I16", (), b"")}, {}, "EXL2"),
+        ({"a.q_weight": tensor("I32", 2, 2), "a.q_invperm": ("I16", (), b"")}, {}, "EXL2"),
+        (exl2(4), quantized("exl2", bits=float("nan")), "EXL2 4.39 bpw"),
+        (exl2(4), quantized("exl2", bits=float("inf")), "EXL2 4.39 bpw"),
+        (exl2(4), quantized("exl2", bits=10**400), "EXL2 4.39 bpw"),
+        (exl2(4), quantized("exl2", bits=True), "EXL2 4.39 bpw"),
+        (exl2(4), quantized({"a": 1}, bits="4"), "EXL2 4.39 bpw"),
+        (None, {"max_position_embeddings": -1, "num_hidden_layers": 10**400}, "F16"),
+        (None, {"max_position_embeddings": [4096], "num_attention_heads": "x", "head_dim": 0}, "F16"),
+    ],
+)
+def test_no_number_or_shape_is_trusted(tensors, config, quantization, write_model, tmp_path):
+    write_model(tmp_path / "other")
+    folder = write_model(tmp_path / "some", tensors=tensors, **config)
+    found = {model.name: model for model in V2.find_models([str(tmp_path)])}
+    assert (found["some"].quantization, found["some"].problem) == (quantization, "")
+    assert found["some"].context in (None, 4096)
+    assert set(found) == {"some", "other"}
+    assert check_folder(folder, ("EXL2", "plain"), "ExLlamaV2").cache_numbers >= 0
+
+
+@pytest.mark.parametrize("named", [["a"], {"a": 1}, 5, None])
+def test_an_index_may_name_anything(named, write_model, tmp_path):
+    folder = write_model(tmp_path / "some")
+    index = {"weight_map": {"a": named, "b": "model.safetensors", "c": "gone.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (model,) = V2.find_models([str(tmp_path)])
+    assert model.problem == "lacks 1 of its 2 files of weights, such as gone.safetensors"
