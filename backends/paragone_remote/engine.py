@@ -24,7 +24,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, CutOff, explain
+from paragone_remote.faults import FAULTS, CutOff, Loading, explain
 from paragone_remote.thinking import InlineThinking
 from paragone_remote.waiting import Stopped, Wait
 
@@ -59,7 +59,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Make the request once and yield what comes; the last event is a Finish. Raises out of `FAULTS`."""
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt. A server that is busy or just restarting is asked again, until a token came."""
+        """Answer a prompt. A server that is busy or just restarting is asked again, until a token came.
+
+        One that is loading its model is waited for, as long as load_timeout says.
+        """
         sampling = build(self._kind, request.sampling, owner=self._model)
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
@@ -70,9 +73,11 @@ class RemoteEngine(OpenEngine, Generic[S]):
         options = self._endpoint.options
         wait = self._wait = Wait()
         thinking = InlineThinking()
-        begun = False
+        begun = waited = False
+        tries = 0
+        until = time.monotonic() + options.load_timeout
         try:
-            for left in reversed(range(_TRIES)):
+            while True:
                 async with contextlib.aclosing(self._answer(request, sampling)) as events:
                     try:
                         while True:
@@ -91,11 +96,16 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         fault = explain(
                             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
                         )
-                        if begun or fault.pause is None or not left:
+                        loading = isinstance(fault.error, Loading)
+                        tries += not loading
+                        again = time.monotonic() < until if loading else tries < _TRIES
+                        if begun or fault.pause is None or not again:
                             for held in thinking.flush():
                                 yield held
                             raise fault.error from error
-                yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
+                if not (loading and waited):
+                    yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
+                waited = waited or loading
                 await wait.within(None, asyncio.sleep(fault.pause))
         except Stopped:
             for held in thinking.flush():

@@ -17,7 +17,7 @@ from paragone_remote.text import sentence_of
 from paragone_remote.transport import Garbled, Refusal
 from paragone_remote.waiting import TooSlow
 
-__all__ = ["FAULTS", "CutOff", "Fault", "GaveUp", "explain", "said"]
+__all__ = ["FAULTS", "CutOff", "Fault", "GaveUp", "Loading", "explain", "said"]
 
 _BUSY = {429, 502, 503, 504}
 _LONGEST_PAUSE = 60.0
@@ -29,6 +29,7 @@ _OVERFLOW = re.compile(
 )
 _SIZES = re.compile(r"(\d[\d,]*) (?:input |prompt )?tokens")
 _NO_MODEL = re.compile(r"model", re.IGNORECASE)
+_LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
 
 
 class CutOff(Exception):
@@ -37,6 +38,10 @@ class CutOff(Exception):
 
 class GaveUp(Exception):
     """The server said, under a status of success, that it failed; the message is its own words."""
+
+
+class Loading(EngineError):
+    """The server is there and its model not yet: whoever waits gets it."""
 
 
 FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Refusal, Garbled, GaveUp, CutOff, TooSlow)
@@ -66,6 +71,8 @@ def explain(
             return _explain_refusal(error, endpoint, model, context)
         case TooSlow():
             return Fault(error=_slow(error, endpoint, begun))
+        case GaveUp() if begun and _OVERFLOW.search(str(error)):
+            return Fault(error=_full(endpoint))
         case GaveUp() if _OVERFLOW.search(str(error)):
             return Fault(error=_overflow(endpoint.quote(str(error)), endpoint, context))
         case GaveUp():
@@ -147,6 +154,10 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
 
 def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
     wait = error.retry_after
+    if error.status == 503 and _LOADING.search(told):
+        sentence = f"{_at(endpoint)} is still loading its model (503)."
+        hint = "Wait until it has; load_timeout says for how long."
+        return Fault(error=Loading(sentence, hint=hint), pause=1.0 if wait is None else wait)
     if error.status == 429:
         sentence = f"{_at(endpoint)} takes no more requests for now (429){told}"
     elif error.status == 503:
@@ -174,6 +185,12 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
         sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
     hint = "Begin a new conversation, or give the model a longer context."
     return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
+
+
+def _full(endpoint: Endpoint) -> ParagoneError:
+    sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
+    hint = f"{_STANDS} Answers at the same time may share its context: ask one after the other, or give it a longer one."
+    return EngineError(sentence, hint=hint)
 
 
 def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:

@@ -31,7 +31,10 @@ _UNFIT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 class OpenAIClient:
     """Streams of chat and of completions. What its methods raise is out of `faults.FAULTS`."""
 
-    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint) -> None:
+    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, *, hangs_up: bool = False) -> None:
+        """`hangs_up`: whether the server closes the connection after a stream, though it says that it keeps it."""
+        # A request on it would be lost if it was made before the close is noticed.
+        self._headers = {"Connection": "close"} if hangs_up else {}
         # The official client takes clients of httpx as well as of its successor, but types the latter alone.
         client = cast("Any", http)
         # Its key never leaves: the transport sends the endpoint's own.
@@ -47,6 +50,7 @@ class OpenAIClient:
                 path,
                 body={**body, "stream": True},
                 cast_to=object,
+                options={"headers": self._headers},
                 stream=True,
                 stream_cls=AsyncStream[object],
             )

@@ -28,7 +28,7 @@ from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.reading import Part, read_chat, read_completion
 from paragone_remote.openai_api.requests import chat_body, completion_body
 from paragone_remote.openai_api.server import Server
-from paragone_remote.pieces import tokens_of
+from paragone_remote.pieces import Scored, tokens_of
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
 
@@ -56,7 +56,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> None:
         """`raw`: whether the messages' text is completed as it stands; `habits`: what the server refused before."""
         super().__init__(OpenAISampling, endpoint, http, loaded, model=model)
-        self._client = OpenAIClient(http, endpoint)
+        self._client = OpenAIClient(http, endpoint, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._habits = habits
@@ -87,6 +87,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Yield what comes of one request."""
         state = _State()
         path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
+        top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
@@ -94,15 +95,19 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 state.take(part)
                 if part.progress is not None:
                     yield part.progress
-                scored = part.scored if request.logprobs is not None else ()
-                top = request.logprobs or 0
+                scored = (*state.held, *part.scored) if request.logprobs is not None else ()
+                # A token without text of its own belongs to the text that comes next, whichever its channel.
+                state.held = () if part.answer or part.thinking else scored
                 if part.thinking:
                     alone = () if part.answer else scored
                     for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
                         yield token
-                if part.answer or (scored and not part.thinking):
+                if part.answer:
                     for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
                         yield token
+        if state.held:
+            for token in tokens_of("", state.held, channel="answer", top=top, time=time.monotonic()):
+                yield token
         if not state.reason and not state.began:
             # A server that fails before its first token may have promised a stream by then.
             await self._client.why(path, body)
@@ -156,6 +161,8 @@ class _State:
     def __init__(self) -> None:
         self.began = False
         self.scored = False
+        self.held: tuple[Scored, ...] = ()
+        """Log-probabilities whose text has not come yet."""
         self.reason = ""
         self.usage = Usage()
         self.timings = Timings()

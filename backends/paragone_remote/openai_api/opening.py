@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import time
 from collections.abc import Sequence
+
+import httpx
 
 from paragone import (
     Caution,
@@ -18,6 +22,7 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.asking import connected
 from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.faults import Loading
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.habits import Habits
 from paragone_remote.openai_api.options import OpenAILoadOptions
@@ -25,6 +30,9 @@ from paragone_remote.openai_api.server import find_models, identify
 from paragone_remote.text import plain
 
 __all__ = ["open_model"]
+
+_PAUSE = 0.5
+"""Seconds after which a server that is loading is asked again."""
 
 _habits: dict[str, Habits] = {}
 """By endpoint's URL; what a server refuses does not change while it runs."""
@@ -36,7 +44,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     endpoint = await make_endpoint(options, default=None, path="/v1")
     on_progress(LoadProgress(fraction=0.0))
     async with connected(endpoint) as http:
-        model = _choose(await find_models(http, endpoint), request.model, endpoint)
+        model = _choose(await _models(http, endpoint), request.model, endpoint)
         server = await identify(http, endpoint)
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
@@ -46,6 +54,12 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
                 f"{name} is used without a chat template: the text of the messages is completed as it stands."
             )
             cautions = (Caution(code="no-chat-template", sentence=sentence),)
+        elif server.assumes_template:
+            sentence = (
+                f"{name} is asked in ChatML, which {server.kind} takes for a model without a chat template. "
+                "If it has none, raw = true completes the text of the messages as it stands."
+            )
+            cautions = (Caution(code="assumed-chat-template", sentence=sentence),)
         loaded = LoadedModel(
             name=name,
             context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
@@ -61,6 +75,18 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         return OpenAIEngine(
             endpoint, http, loaded, model=request.model, server=server, raw=raw, habits=habits
         )
+
+
+async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+    """List the server's models; llama-server tells none before it has loaded its own."""
+    until = time.monotonic() + endpoint.options.load_timeout
+    while True:
+        try:
+            return await find_models(http, endpoint)
+        except Loading:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(_PAUSE)
 
 
 def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:

@@ -48,7 +48,10 @@ def read_completion(chunk: Data, now: float) -> Part:
         read.answer = text(choice, "text")
         read.reason = text(choice, "finish_reason")
         if "logprobs" in choice:
-            read.scored = tuple(_scored_in_columns(part(choice, "logprobs")))
+            logprobs = part(choice, "logprobs")
+            # llama-server has the chat's shape here too
+            scored = _scored if "content" in logprobs else _scored_in_columns
+            read.scored = tuple(scored(logprobs))
         break
     return read
 

@@ -8,6 +8,8 @@ from paragone_remote.openai_api.server import Kind
 
 __all__ = ["chat_body", "completion_body"]
 
+_MOST_ALTERNATIVES = 20
+
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
     """Return the body of a chat request, extras included."""
@@ -26,8 +28,9 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
         body["reasoning_effort"] = sampling.effort
     if request.logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = min(request.logprobs, 20)
-    if request.messages and request.messages[-1].role == "assistant" and kind in ("vLLM", "SGLang"):
+        body["top_logprobs"] = _alternatives(request.logprobs, kind)
+    continued = bool(request.messages) and request.messages[-1].role == "assistant"
+    if continued and kind in ("llama-server", "vLLM", "SGLang"):
         body["continue_final_message"] = True
         body["add_generation_prompt"] = False
     return body
@@ -54,8 +57,13 @@ def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, k
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
     if request.logprobs is not None:
-        body["logprobs"] = min(request.logprobs, 20)
+        body["logprobs"] = _alternatives(request.logprobs, kind)
     return body
+
+
+def _alternatives(wanted: int, kind: Kind) -> int:
+    """Return how many alternatives to ask for; asked for none, llama-server leaves out the token's own too."""
+    return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
 
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:

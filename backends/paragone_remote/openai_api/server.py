@@ -10,7 +10,7 @@ import httpx
 
 from paragone import ModelInfo, ParagoneError
 from paragone_remote.asking import ask
-from paragone_remote.data import Data, as_data, count, flag, part, word
+from paragone_remote.data import Data, as_data, count, flag, part, text, word
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.transport import Garbled
 
@@ -19,6 +19,12 @@ __all__ = ["Kind", "Server", "find_models", "identify"]
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
+
+_CHATML = (
+    "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
+    "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
+)
+"""What llama-server takes where a model has no chat template (CHATML_TEMPLATE_SRC in its common/chat.cpp), unspaced."""
 
 _PATIENCE = 10.0
 """Seconds that a path which the server need not have may take."""
@@ -34,6 +40,8 @@ class Server:
     """Size of the context window in force, where the server tells without being asked for a model."""
     has_template: bool | None = None
     """Whether its model has a chat template; None where it does not tell."""
+    assumes_template: bool = False
+    """Whether the chat template is one that the server takes where a model has none."""
     vision: bool | None = None
     """Whether its model takes images; None where it does not tell."""
 
@@ -105,7 +113,7 @@ def _info(entry: Data) -> ModelInfo:
         model=name,
         name=name,
         size=count(meta, "size"),
-        quantization=word(entry, "quantization") or None,
+        quantization=word(entry, "quantization") or word(meta, "ftype") or None,
         architecture=word(entry, "arch") or None,
         context=context,
         problem="" if name == model else "Its name has characters that cannot be shown or typed.",
@@ -119,6 +127,7 @@ def _llama_server(props: Data) -> Server:
         version=word(props, "build_info"),
         context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
+        assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
         vision=flag(part(props, "modalities"), "vision"),
     )
 

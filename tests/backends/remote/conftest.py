@@ -17,9 +17,10 @@ from hostile_server import OLLAMA, OPENAI, HostileServer
 
 from paragone import Message, OpenRequest, ParagoneError, RunRequest, Token
 
-# Before any test moves the home away: where `make ollama` puts the server.
+# Before any test moves the home away: where `make ollama` and `make llama-server` put the servers.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 OLLAMA_PROGRAM = _CACHE / "paragone-ollama" / "ollama"
+LLAMA_SERVER_PROGRAM = _CACHE / "paragone-llama-server" / "llama-server"
 
 _START_PATIENCE = 60
 
@@ -31,18 +32,13 @@ def free_port():
 
 
 @contextlib.contextmanager
-def serving(command, ready, *, env, log):
-    """Run a server until the block ends; it begins once `ready` answers, and is given the process."""
+def serving(command, ready, *, status=200, env, log):
+    """Run a server until the block ends; it begins once `ready` answers so, and is given the process."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         deadline = time.monotonic() + _START_PATIENCE
-        while True:
-            with (
-                contextlib.suppress(urllib.error.URLError, ConnectionError),
-                urllib.request.urlopen(ready, timeout=5),
-            ):
-                break
+        while status_of(ready) != status:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-3000:]}")
             time.sleep(0.05)
@@ -54,6 +50,17 @@ def serving(command, ready, *, env, log):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def status_of(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.status
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code
+    except (urllib.error.URLError, ConnectionError):
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +119,36 @@ def ollama_server(smollm2, ollama_folder):
     with running_ollama(ollama_folder) as (url, _, env):
         create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
         subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def run_llama_server(smollm2, tmp_path_factory):
+    """Run real llama-servers on one thread: `with run_llama_server("-c", "1024") as url`; `make llama-server` builds it.
+
+    `port` and `status` are for one that takes another's place and for one that is not ready yet.
+    """
+    if not LLAMA_SERVER_PROGRAM.is_file():
+        pytest.skip(f"there is no real llama-server at {LLAMA_SERVER_PROGRAM}: run `make llama-server`")
+
+    @contextlib.contextmanager
+    def run(*options, model=smollm2, port=None, status=200):
+        port = free_port() if port is None else port
+        folder = tmp_path_factory.mktemp("llama_server")
+        command = [str(LLAMA_SERVER_PROGRAM), "--model", str(model), "--alias", "smollm2", "--offline"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "-t", "1", "-b", "128", *options]
+        url = f"http://127.0.0.1:{port}"
+        env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        with serving(command, f"{url}/health", status=status, env=env, log=folder / "log"):
+            yield url
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def llama_server(run_llama_server):
+    """Give the URL of a real llama-server with SmolLM2, one slot of 1,024 tokens, and its metrics on."""
+    with run_llama_server("-c", "1024", "-np", "1", "--metrics") as url:
         yield url
 
 
@@ -176,6 +213,21 @@ async def open_lane():
         engine = await backend_of(server.protocol).open(request, lambda progress: None)
         engines.append(engine)
         return Lane(engine)
+
+    yield open_it
+    for engine in engines:
+        await engine.close()
+
+
+@pytest_asyncio.fixture
+async def open_smollm2():
+    """Open SmolLM2 at real OpenAI-compatible servers, by URL, and close it after the test."""
+    engines = []
+
+    async def open_it(url, **options):
+        request = OpenRequest(model="smollm2", options={"url": url, **options})
+        engines.append(await backend_of(OPENAI).open(request, lambda progress: None))
+        return Lane(engines[-1])
 
     yield open_it
     for engine in engines:

@@ -1,0 +1,140 @@
+"""What llama-server does in its own way, with a double of it: where the real one was built, it is asked too."""
+
+import pytest
+import pytest_asyncio
+from hostile_server import OPENAI, HostileServer
+
+from paragone import Caution, EngineError, Message, Token
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+
+LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
+
+CHATML = """\
+{%- for message in messages -%}
+  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+  {{- '<|im_start|>assistant\n' -}}
+{%- endif -%}"""
+
+
+@pytest_asyncio.fixture
+async def server():
+    server = HostileServer(OPENAI)
+    server.replies["/props"] = PROPS
+    server.on_chat = lambda exchange: exchange.answer("Hello.")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def cautions(events):
+    return [(event.code, event.sentence) for event in events if isinstance(event, Caution)]
+
+
+def scored(*texts):
+    """Return log-probabilities in the chat's shape."""
+    return {"content": [{"token": text, "logprob": -0.5, "top_logprobs": []} for text in texts]}
+
+
+async def test_completions_have_log_probabilities_in_the_chats_shape_and_none_where_none_are_wanted(
+    server, open_lane
+):
+    async def complete(exchange):
+        await exchange.begin()
+        choice = {"text": " five", "logprobs": scored(" five"), "finish_reason": "stop"}
+        await exchange.send(exchange.protocol.line({"choices": [choice]}))
+
+    server.on_chat = complete
+    events, error = await (await open_lane(server, raw=True)).ask(logprobs=0)
+    assert error is None
+    assert server.chats[0].body["logprobs"] == 1
+    assert [(event.text, event.logprob) for event in events if isinstance(event, Token)] == [(" five", -0.5)]
+
+
+async def test_log_probabilities_may_come_before_their_text(server, open_lane):
+    """Text that may be the beginning of a tag is held back, and its log-probabilities are not."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        for delta, token in (({"content": None}, "\n"), ({"reasoning_content": "\nSo"}, "So")):
+            choice = {"delta": delta, "logprobs": scored(token)}
+            await exchange.send(exchange.protocol.line({"choices": [choice]}))
+        choice = {"delta": {}, "logprobs": scored("<end>"), "finish_reason": "stop"}
+        await exchange.send(exchange.protocol.line({"choices": [choice]}))
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(logprobs=0)
+    assert error is None
+    tokens = [(event.channel, event.text) for event in events if isinstance(event, Token)]
+    assert tokens == [("thinking", "\n"), ("thinking", "So"), ("answer", "")]
+
+
+async def test_an_answer_that_goes_on_is_asked_for_by_name(server, open_lane):
+    """Left to guess, it sends what it was given once more, before what is new."""
+    turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,")]
+    events, _ = await (await open_lane(server)).ask(turns)
+    body = server.chats[0].body
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert cautions(events) == []
+
+
+async def test_each_answer_has_a_connection_of_its_own(server, open_lane):
+    """It closes the connection after a stream, and a request made just then would be lost."""
+    await (await open_lane(server)).ask()
+    del server.replies["/props"]
+    await (await open_lane(server)).ask()
+    assert [request.headers["connection"] for request in server.chats] == ["close", "keep-alive"]
+
+
+async def test_the_template_that_it_takes_where_the_model_has_none(server, open_lane):
+    server.replies["/props"] = {**PROPS, "chat_template": CHATML}
+    lane = await open_lane(server)
+    assert [caution.code for caution in lane.engine.loaded.cautions] == ["assumed-chat-template"]
+    await lane.ask()
+    assert server.chats[0].path == "/v1/chat/completions"
+
+
+async def test_a_context_that_is_full_in_the_middle_of_an_answer(server, open_lane, text):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        failure = {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}
+        await exchange.send(exchange.protocol.line({"error": failure}))
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert text(events) == "Once"
+    assert error.sentence == f"The server at {server.url} ran out of context in the middle of the answer."
+
+
+async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, text):
+    async def chat(exchange):
+        if len(server.chats) < 5:  # more often than a server that is busy would be asked
+            await exchange.refuse(503, LOADING, retry_after="0")
+        else:
+            await exchange.answer("Here.")
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert text(events) == "Here."
+    sentence = f"The server at {server.url} is still loading its model (503). It is asked again."
+    assert cautions(events) == [("retried", sentence)]
+
+
+async def test_a_model_that_takes_too_long_to_load(server, open_lane):
+    server.on_chat = lambda exchange: exchange.refuse(503, LOADING, retry_after="0.05")
+    _, error = await (await open_lane(server, load_timeout=0.3)).ask()
+    assert error.sentence == f"The server at {server.url} is still loading its model (503)."
+    assert len(server.chats) > 3
+    server.replies["/v1/models"] = lambda exchange: exchange.refuse(503, LOADING)
+    with pytest.raises(EngineError) as caught:
+        await open_lane(server, load_timeout=0.3)
+    assert caught.value.sentence == error.sentence

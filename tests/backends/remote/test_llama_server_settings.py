@@ -1,0 +1,241 @@
+"""The real llama-server as people start it: with a key, with slots, while it loads, with other templates."""
+
+import asyncio
+import os
+
+import pytest
+from tiny_vision import IMAGE_TOKENS, projector
+
+from paragone import Caution, ContextOverflow, EngineError, Image, InputError, Message, ParagoneError, Token
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+pytestmark = pytest.mark.model
+
+STORY = "Write a very long story, with many chapters."
+"""A prompt that SmolLM2 answers to the end of a small context."""
+
+SECRET = "sk-verysecret"
+
+THINKING = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\n' -}}
+{%- if message.reasoning_content -%}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' -}}{%- endif -%}
+{{- message.content + '<|im_end|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n<think>\n' -}}{%- endif -%}
+"""
+"""A template of the kind that models have which think: it opens their thinking for them."""
+
+RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+"""One pixel, as PNG in base64."""
+
+
+def cautions(events):
+    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
+
+
+class Gate:
+    """Keeps a llama-server loading: it reads a file of n-grams last, which is a pipe that nobody writes to yet."""
+
+    def __init__(self, path):
+        os.mkfifo(path)
+        self._path = path
+        self.options = ("--spec-type", "ngram-cache", "--lookup-cache-static", str(path))
+
+    def open(self):
+        """Let the server, which waits at the pipe, read an empty file."""
+        with self._path.open("wb"):
+            pass
+
+
+@pytest.fixture
+def gate(tmp_path):
+    return Gate(tmp_path / "ngrams")
+
+
+async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text):
+    with run_llama_server("-c", "256", *gate.options, status=503) as url:
+        report = await OpenAIBackend().endpoint({"url": url})
+        assert report.probe.reason == f"The server at {url} is still loading its model (503)."
+        opening = asyncio.create_task(open_smollm2(url))
+        await asyncio.wait({opening}, timeout=0.2)
+        assert not opening.done()
+        await asyncio.to_thread(gate.open)
+        events, error = await (await opening).ask("Say hello.", max_tokens=3)
+        assert error is None
+        assert text(events)
+
+
+async def test_opening_does_not_wait_longer_than_was_said(run_llama_server, gate, open_smollm2):
+    with run_llama_server("-c", "256", *gate.options, status=503) as url:
+        with pytest.raises(EngineError) as caught:
+            await open_smollm2(url, load_timeout=0.2)
+        assert caught.value.sentence == f"The server at {url} is still loading its model (503)."
+        assert "load_timeout" in caught.value.hint
+        gate.open()
+
+
+async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2, text):
+    with run_llama_server("-c", "256") as url:
+        lane = await open_smollm2(url)
+        first, _ = await lane.ask("Say hello.", max_tokens=6, temperature=0)
+    _, error = await lane.ask("Say hello.")
+    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    port = int(url.rpartition(":")[2])
+    with run_llama_server("-c", "256", *gate.options, port=port, status=503):
+        events = []
+        opener = None
+        async for event in lane.run("Say hello.", max_tokens=6, temperature=0):
+            events.append(event)
+            if opener is None:
+                opener = asyncio.create_task(asyncio.to_thread(gate.open))
+        await opener
+    assert text(events) == text(first)
+    assert cautions(events) == {
+        "retried": f"The server at {url} is still loading its model (503). It is asked again."
+    }
+
+
+async def test_a_lane_that_is_stopped_while_the_server_loads(run_llama_server, gate, open_smollm2):
+    with run_llama_server("-c", "256") as url:
+        lane = await open_smollm2(url)
+    port = int(url.rpartition(":")[2])
+    with run_llama_server("-c", "256", *gate.options, port=port, status=503):
+        events = []
+        async for event in lane.run("Say hello."):
+            events.append(event)
+            asyncio.get_running_loop().call_soon(asyncio.ensure_future, lane.engine.stop())
+        assert events[-1].reason == "cancelled"
+        gate.open()
+
+
+async def test_a_key(run_llama_server, open_smollm2, text, monkeypatch):
+    with run_llama_server("-c", "256", "--api-key", SECRET) as url:
+        with pytest.raises(InputError) as caught:
+            await open_smollm2(url)
+        assert caught.value.sentence == f"The server at {url} wants a key (401)."
+        monkeypatch.setenv("BOX_KEY", "sk-another")
+        with pytest.raises(InputError) as caught:
+            await open_smollm2(url, key_env="BOX_KEY")
+        assert caught.value.sentence == f"The server at {url} refused the key (401)."
+        monkeypatch.setenv("BOX_KEY", SECRET)
+        lane = await open_smollm2(url, key_env="BOX_KEY")
+        assert lane.engine.loaded.context == 256  # its details want the key too
+        events, _ = await lane.ask("Say hello.", max_tokens=3)
+        assert text(events)
+        assert SECRET not in repr((lane.engine.loaded, events))
+
+
+async def test_slots_have_a_part_of_the_context_each(run_llama_server, open_smollm2, text):
+    with run_llama_server("-c", "1024", "-np", "2") as url:
+        one, two = await open_smollm2(url), await open_smollm2(url)
+        assert one.engine.loaded.context == two.engine.loaded.context == 512
+        _, error = await one.ask("word " * 700)
+        assert isinstance(error, ContextOverflow)
+        assert error.context == 512
+        answers = await asyncio.gather(*(lane.ask(STORY, max_tokens=30) for lane in (one, two)))
+        for events, error in answers:
+            assert error is None
+            assert text(events)
+        (first, second) = (
+            [event.time for event in events if isinstance(event, Token)] for events, _ in answers
+        )
+        assert first[0] < second[-1]
+        assert second[0] < first[-1], "they answered one after the other"
+
+
+async def test_slots_that_share_the_context_can_fill_it(run_llama_server, open_smollm2, text):
+    """Left to itself, it has four slots, each with leave to fill the whole context that they share."""
+    with run_llama_server("-c", "256") as url:
+        lanes = [await open_smollm2(url) for _ in range(2)]
+        assert [lane.engine.loaded.context for lane in lanes] == [256, 256]
+        answers = await asyncio.gather(*(lane.ask(STORY, temperature=0) for lane in lanes))
+        cut = [(events, error) for events, error in answers if error is not None]
+        assert cut
+        for events, error in cut:
+            assert text(events)
+            assert isinstance(error, EngineError)
+            assert error.sentence == f"The server at {url} ran out of context in the middle of the answer."
+            assert "What came of it stands." in error.hint
+        events, error = await lanes[0].ask(STORY, temperature=0)  # alone, it ends as it should
+        assert error is None
+        assert events[-1].reason == "length"
+        assert events[-1].usage.prompt_tokens + events[-1].usage.completion_tokens in (256, 257)
+        assert cautions(events) == {}
+
+
+async def test_a_context_that_is_shifted_under_the_answer_is_told(run_llama_server, open_smollm2):
+    with run_llama_server("-c", "256", "-np", "1", "--context-shift") as url:
+        events, error = await (await open_smollm2(url)).ask(STORY, max_tokens=260, temperature=0)
+        assert error is None
+        assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
+
+
+@pytest.mark.parametrize("form", ["deepseek", "none"])
+async def test_thinking(run_llama_server, open_smollm2, text, tmp_path, form):
+    """Six tokens of thinking, after which the server ends it for the model."""
+    template = tmp_path / "template.jinja"
+    template.write_text(THINKING)
+    options = ("--chat-template-file", str(template), "--reasoning-format", form, "--reasoning-budget", "6")
+    with run_llama_server("-c", "256", "-np", "1", *options) as url:
+        lane = await open_smollm2(url)
+        events, error = await lane.ask("Say hello.", max_tokens=20, temperature=0, logprobs=1)
+        assert error is None
+        thought, answer = text(events, "thinking"), text(events)
+        assert thought.strip()
+        assert answer.strip()
+        assert "think>" not in thought + answer
+        assert cautions(events) == {}
+        tokens = [event for event in events if isinstance(event, Token) and event.text]
+        channels = [token.channel for token in tokens]
+        assert channels == sorted(channels, reverse=True), "an answer before the thinking's end"
+        if form == "deepseek":
+            assert all(token.text == token.top[0].text for token in tokens if token.text.strip())
+        turns = [
+            Message(role="user", text="Say hello."),
+            Message(role="assistant", text=answer, thinking=thought),
+            Message(role="user", text="Again."),
+        ]
+        with_it, _ = await lane.ask(turns, max_tokens=1)
+        turns[1] = Message(role="assistant", text=answer)
+        without, _ = await lane.ask(turns, max_tokens=1)
+        assert with_it[-1].usage.prompt_tokens > without[-1].usage.prompt_tokens
+
+
+async def test_a_base_model(run_llama_server, smollm2, open_smollm2, text, tmp_path):
+    """It takes ChatML for its template without a word, which the lane says."""
+    base = tmp_path / "base.gguf"
+    base.write_bytes(smollm2.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_other___"))
+    with run_llama_server("-c", "256", "-np", "1", model=base) as url:
+        (caution,) = (await open_smollm2(url)).engine.loaded.cautions
+        assert caution.code == "assumed-chat-template"
+        assert "raw = true" in caution.sentence
+        lane = await open_smollm2(url, raw=True)
+        assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
+        events, _ = await lane.ask("One, two, three, four,", max_tokens=4, temperature=0)
+        assert text(events).startswith(" five")
+
+
+async def test_images_where_there_is_a_projector(run_llama_server, open_smollm2, tmp_path):
+    """The vision model is SmolLM2 with an encoder of random weights."""
+    second = tmp_path / "mmproj.gguf"
+    second.write_bytes(projector(576))
+    with run_llama_server("-c", "512", "-np", "1", "--mmproj", str(second)) as url:
+        lane = await open_smollm2(url)
+        assert lane.engine.loaded.vision is True
+        image = Image(data=RED, media_type="image/png")
+        read = []
+        for images in ((), (image,), (image, image)):
+            events, error = await lane.ask(
+                [Message(role="user", text="What is this?", images=images)], max_tokens=4, temperature=0
+            )
+            assert error is None
+            assert cautions(events) == {}
+            read.append(events[-1].usage.prompt_tokens)
+        # each image is set off from the text by a line's end or so
+        assert IMAGE_TOKENS <= read[1] - read[0] <= IMAGE_TOKENS + 2
+        assert IMAGE_TOKENS <= read[2] - read[1] <= IMAGE_TOKENS + 2
+        broken = Image(data="bm8gaW1hZ2U=", media_type="image/png")
+        _, error = await lane.ask([Message(role="user", text="What is this?", images=(broken,))])
+        assert isinstance(error, ParagoneError)
+        assert "image" in error.sentence
