@@ -26,6 +26,7 @@ from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, CutOff, Loading, explain
 from paragone_remote.thinking import InlineThinking
+from paragone_remote.transport import Refusal
 from paragone_remote.waiting import Stopped, Wait
 
 __all__ = ["RemoteEngine"]
@@ -33,6 +34,10 @@ __all__ = ["RemoteEngine"]
 S = TypeVar("S", bound=Options)
 
 _TRIES = 3
+
+_UNREAD = (
+    "If it was the image: PNG and JPEG are what servers commonly read, Ollama's engines GIF or WebP at times."
+)
 
 
 class RemoteEngine(OpenEngine, Generic[S]):
@@ -66,7 +71,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
         sampling = build(self._kind, request.sampling, owner=self._model)
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
-        if self.loaded.vision is None and any(message.images for message in request.messages):
+        has_images = any(message.images for message in request.messages)
+        if has_images and self.loaded.vision is None:
             where = self._endpoint.origin
             sentence = f"The server at {where} does not tell whether {self.loaded.name} sees images."
             yield Caution(code="may-not-see", sentence=sentence)
@@ -102,6 +108,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         if begun or fault.pause is None or not again:
                             for held in thinking.flush():
                                 yield held
+                            if has_images and not begun and isinstance(error, Refusal):
+                                fault.error.hint = fault.error.hint or _UNREAD
                             raise fault.error from error
                 if not (loading and waited):
                     yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
