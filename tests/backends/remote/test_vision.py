@@ -22,6 +22,13 @@ RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A
 BLUE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mNgYPgPAAEDAQA2dBFAAAAAAElFTkSuQmCC"
 
 
+# one grey pixel
+JPEG = (
+    "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////////"
+    "////////////////////////wgALCAABAAEBAREA/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAAgBAQABPxA="
+)
+
+
 @pytest.fixture(scope="module")
 def server(ollama_server):
     """Give a client that knows nothing of paragone."""
@@ -131,3 +138,8 @@ async def test_an_image_that_the_server_cannot_read_is_an_error(engine):
     assert caught.value.hint.startswith("If it was the image: PNG and JPEG")
     *_, last = await answer(engine, RED)
     assert last.usage.completion_tokens == 4
+
+
+def test_a_jpeg_is_read(server):
+    none, one = (ask(server, *images).json() for images in ((), (JPEG,)))
+    assert one["prompt_eval_count"] == none["prompt_eval_count"] + IMAGE_TOKENS
