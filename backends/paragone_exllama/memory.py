@@ -31,9 +31,12 @@ def cache_bytes(folder: ModelFolder, cache_type: CacheType, tokens: int) -> int:
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
     """Return the free bytes of each GPU that may be used; nothing where the driver does not tell."""
     try:
-        free = [gpu.free for gpu in visible(look().gpus)]
+        gpus = visible(look().gpus)
     except NoDriver:
         return ()
+    if not all(gpu.total for gpu in gpus):
+        return ()
+    free = [gpu.free for gpu in gpus]
     if not split:
         return tuple(free)
     return tuple(min(bytes_, int(limit * 2**30)) for bytes_, limit in zip(free, split, strict=False))

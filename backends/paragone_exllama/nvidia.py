@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 __all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "look", "visible"]
@@ -26,7 +27,7 @@ class NoDriver(Exception):
 
 
 class Gpu(NamedTuple):
-    """One GPU. Memory is in bytes."""
+    """One GPU, or a part of one (MIG). Memory is in bytes; 0 where the driver does not tell."""
 
     name: str
     uuid: str
@@ -49,8 +50,8 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def look() -> Driver:
-    """Ask the driver. Raises NoDriver."""
+@contextmanager
+def _nvml() -> Iterator[ctypes.CDLL]:
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -61,6 +62,14 @@ def look() -> Driver:
             _UNINITIALIZED_REASONS.get(code, f"the NVIDIA driver does not answer (NVML error {code})")
         )
     try:
+        yield nvml
+    finally:
+        nvml.nvmlShutdown()
+
+
+def look() -> Driver:
+    """Ask the driver. Raises NoDriver."""
+    with _nvml() as nvml:
         cuda = ctypes.c_int()
         nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
         count = ctypes.c_uint()
@@ -68,10 +77,8 @@ def look() -> Driver:
         return Driver(
             version=_text(nvml.nvmlSystemGetDriverVersion),
             cuda=(cuda.value // 1000, cuda.value % 1000 // 10),
-            gpus=tuple(_gpu(nvml, index) for index in range(count.value)),
+            gpus=tuple(_gpu(nvml, _handle(nvml, index)) for index in range(count.value)),
         )
-    finally:
-        nvml.nvmlShutdown()
 
 
 def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
@@ -89,16 +96,34 @@ def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
             chosen.append(gpus[int(name)])
         elif name.startswith("GPU-") and (found := [gpu for gpu in gpus if gpu.uuid.startswith(name)]):
             chosen.append(found[0])
+        elif name.startswith("MIG-") and (part := _part(name)) is not None:
+            chosen.append(part)
         else:
             break
     return tuple(chosen)
 
 
-def _gpu(nvml: ctypes.CDLL, index: int) -> Gpu:
+def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:
     handle = ctypes.c_void_p()
     nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
+    return handle
+
+
+def _part(uuid: str) -> Gpu | None:
+    """Return the part of a GPU that has this UUID, if there is one."""
+    handle = ctypes.c_void_p()
+    with _nvml() as nvml:
+        if nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
+            return None
+        part = _gpu(nvml, handle)
+    # Of parts the driver does not tell the compute capability; GPUs before Ampere have none.
+    return part if part.capability > (0, 0) else part._replace(capability=AMPERE)
+
+
+def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> Gpu:
     major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
     nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
+    # GPUs that share the machine's memory have none of their own to tell of.
     nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
     return Gpu(
         name=_text(nvml.nvmlDeviceGetName, handle),

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 from paragone import Probe
 from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, look, visible
+from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 __all__ = ["probe"]
 
@@ -52,7 +54,9 @@ def probe(library: str, title: str) -> Probe:
             driver = _driver(torch.cuda, library, title)
             gpus = visible(driver.gpus)
             facts["driver"] = f"{driver.version}, for CUDA up to {_dotted(driver.cuda)}"
-            facts["GPUs"] = ", ".join(f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" for gpu in gpus)
+            facts["GPUs"] = ", ".join(
+                f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" if gpu.total else gpu.name for gpu in gpus
+            )
             facts["compiled part"] = _compiled(library, title, torch)
             if library == "exllamav2":
                 facts["attention"] = _attention(min(gpu.capability for gpu in gpus))
@@ -120,7 +124,7 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
         raise _Unusable(
             f"The NVIDIA driver {driver.version} can run CUDA up to {_dotted(driver.cuda)}, and the PyTorch "
             f"in {sys.executable} was built for CUDA {cuda}.",
-            f"Update the driver, or run: paragone env create {library} --cuda {driver.cuda[0]}.",
+            f"Update the driver{_another(library, driver.cuda[0])}.",
         )
     return driver
 
@@ -155,15 +159,27 @@ def _compiled(library: str, title: str, torch: _Torch) -> str:
         )
     if shutil.which("c++") is None and shutil.which("g++") is None:
         raise _Unusable(f"{missing} C++ compiler here.", f"Install g++, {prebuilt}.")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+        raise _Unusable(
+            f"The part of {title} that runs on the GPU has not been compiled yet, and the headers of {python} "
+            "(Python.h), which that takes, are not here.",
+            f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
+        )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
         raise _Unusable(
             f"The part of {title} that runs on the GPU has not been compiled yet, and the CUDA compiler here "
             f"is of CUDA {release}, while PyTorch was built for CUDA {cuda}.",
-            f"Install the CUDA {cuda} toolkit, or run: "
-            f"paragone env create {library} --cuda {release.partition('.')[0]}.",
+            f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )
     return f"to be compiled by {compiler} when a model is first opened, which takes some minutes"
+
+
+def _another(library: str, cuda: int) -> str:
+    """Return the advice to make an environment for a major version of CUDA, where there is one."""
+    there = {build.cuda for build in (EXLLAMAV2 if library == "exllamav2" else EXLLAMAV3).builds}
+    return f", or run: paragone env create {library} --cuda {cuda}" if str(cuda) in there else ""
 
 
 def _nvcc() -> str | None:

@@ -30,11 +30,15 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = CUDA; return 0;
 int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, DRIVER, length); return 0; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) { *gpu = (void *)(long)(index + 1); return 0; }
-int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) { *major = MAJOR; *minor = 5; return 0; }
-int nvmlDeviceGetName(void *gpu, char *text, unsigned length) { strncpy(text, "Paper GPU", length); return 0; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **gpu) { *gpu = (void *)9; return strcmp(uuid, "MIG-cccc") ? 6 : 0; }
+int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) {
+  if (gpu == (void *)9) return 3; *major = MAJOR; *minor = 5; return 0; }
+int nvmlDeviceGetName(void *gpu, char *text, unsigned length) {
+  strncpy(text, gpu == (void *)9 ? "Paper GPU 1g.5gb" : "Paper GPU", length); return 0; }
 int nvmlDeviceGetUUID(void *gpu, char *text, unsigned length) {
   strncpy(text, gpu == (void *)1 ? "GPU-aaaa" : "GPU-bbbb", length); return 0; }
-int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) { m->total = 24ull << 30; m->free = FREE; m->used = 0; return 0; }
+int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) {
+  if (!TELLS) return 3; m->total = (gpu == (void *)9 ? 5ull : 24ull) << 30; m->free = FREE; m->used = 0; return 0; }
 """
 
 
@@ -85,7 +89,7 @@ def compiled_driver(tmp_path_factory):
 def driver(compiled_driver, monkeypatch):
     """Give the programs that a test starts a driver that says what it is told to."""
 
-    def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30, major=8):
+    def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30, major=8, tells=1):
         said = (
             f"-DINIT={init}",
             f"-DCUDA={cuda}",
@@ -93,6 +97,7 @@ def driver(compiled_driver, monkeypatch):
             f"-DGPUS={gpus}",
             f"-DFREE={free}ull",
             f"-DMAJOR={major}",
+            f"-DTELLS={tells}",
         )
         monkeypatch.setenv("LD_LIBRARY_PATH", str(compiled_driver(*said)))
 

@@ -388,11 +388,13 @@ async def test_without_flash_attention_sliding_windows_are_kept_by_short_chunks(
 
 
 @both
-@pytest.mark.parametrize(("free", "context"), [(20 << 30, 4096), ((1 << 30) + (4 << 20), 2048)])
+@pytest.mark.parametrize(
+    ("free", "tells", "context"), [(20 << 30, 1, 4096), ((1 << 30) + (4 << 20), 1, 2048), (0, 0, 4096)]
+)
 async def test_the_context_is_what_fits_in_the_free_vram(
-    library, free, context, interpreter, driver, write_model, tmp_path
+    library, free, tells, context, interpreter, driver, write_model, tmp_path
 ):
-    driver(free=free)
+    driver(free=free, tells=tells)
     request = OpenRequest(model=str(write_model(tmp_path / "model")), python=interpreter)
     engine = await BACKENDS[library]().open(request, lambda progress: None)
     await engine.close()

@@ -142,7 +142,11 @@ async def test_a_driver_that_is_too_old(equipped, tools, driver):
         "The NVIDIA driver 470.256.02 can run CUDA up to 11.4, and the PyTorch in "
         f"{equipped.python} was built for CUDA 12.8."
     )
-    assert probe.remedy == "Update the driver, or run: paragone env create exllamav2 --cuda 11."
+    assert probe.remedy == "Update the driver."  # there is no environment for CUDA 11
+    equipped.add("torch/version.py", torch_version(cuda="13.0", version="2.11.0"))
+    driver()
+    probe = await V2.probe(equipped.python)
+    assert probe.remedy == "Update the driver, or run: paragone env create exllamav2 --cuda 12."
 
 
 async def test_not_compiled_and_no_compiler(equipped, tools, driver):
@@ -164,6 +168,32 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
 
 
+async def test_no_headers_of_python_to_compile_with(equipped, tools, driver, tmp_path):
+    driver()
+    tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
+    tools("c++")
+    equipped.add("sitecustomize.py", f"import sysconfig; sysconfig.get_path = lambda name: {str(tmp_path)!r}")
+    probe = await V2.probe(equipped.python)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert probe.reason.endswith(
+        f"the headers of Python {version} (Python.h), which that takes, are not here."
+    )
+    assert probe.remedy.startswith(f"Install them (python{version}-dev), or a wheel of ExLlamaV2")
+    (tmp_path / "Python.h").touch()
+    assert (await V2.probe(equipped.python)).usable
+
+
+async def test_a_part_of_a_gpu(equipped, tools, driver, monkeypatch):
+    driver()
+    equipped.add("exllamav2_ext.py")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
+    probe = await V2.probe(equipped.python)
+    assert probe.facts["GPUs"] == "Paper GPU 1g.5gb (5 GiB)"
+    assert probe.usable
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-dddd")
+    assert "hides all 1 of this machine" in (await V2.probe(equipped.python)).reason
+
+
 async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     driver(cuda=13000, version="580.65.06")
     tools("nvcc", "Cuda compilation tools, release 13.0, V13.0.48")
@@ -171,6 +201,9 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     probe = await V2.probe(equipped.python)
     assert probe.reason.endswith("is of CUDA 13.0, while PyTorch was built for CUDA 12.8.")
     assert probe.remedy.endswith("paragone env create exllamav2 --cuda 13.")
+    tools("nvcc", "Cuda compilation tools, release 11.8, V11.8.89")
+    probe = await V2.probe(equipped.python)
+    assert probe.remedy == "Install the CUDA 12.8 toolkit."
 
 
 async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
