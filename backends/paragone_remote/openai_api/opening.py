@@ -26,7 +26,7 @@ from paragone_remote.faults import Loading
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.habits import Habits
 from paragone_remote.openai_api.options import OpenAILoadOptions
-from paragone_remote.openai_api.server import find_models, identify
+from paragone_remote.openai_api.server import find_models, identify, of_model
 from paragone_remote.text import plain
 
 __all__ = ["open_model"]
@@ -46,6 +46,8 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     async with connected(endpoint) as http:
         model = _choose(await _models(http, endpoint), request.model, endpoint)
         server = await identify(http, endpoint)
+        if server.routes:
+            server = await of_model(http, endpoint, request.model)
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
         cautions: tuple[Caution, ...] = ()

@@ -14,7 +14,7 @@ from paragone_remote.data import Data, as_data, count, flag, part, text, word
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.transport import Garbled
 
-__all__ = ["Kind", "Server", "find_models", "identify"]
+__all__ = ["Kind", "Server", "find_models", "identify", "of_model"]
 
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
@@ -40,6 +40,8 @@ class Server:
     """Size of the context window in force, where the server tells without being asked for a model."""
     has_template: bool | None = None
     """Whether its model has a chat template; None where it does not tell."""
+    routes: bool = False
+    """Whether it has several models and tells of each only when it is asked for that one: llama-server's router."""
     assumes_template: bool = False
     """Whether the chat template is one that the server takes where a model has none."""
     vision: bool | None = None
@@ -85,6 +87,13 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     return Server()
 
 
+async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
+    """Return what a llama-server that routes tells of a model, which it loads for that. Raises ParagoneError."""
+    asked = http.get(_root(endpoint) + "/props", params={"model": model})
+    props = _parse(await ask(endpoint, asked, model=model, seconds=endpoint.options.load_timeout))
+    return _llama_server(props)
+
+
 async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
     listed = await ask(endpoint, _listed(http, f"{endpoint.url}/models"))
@@ -126,6 +135,7 @@ def _llama_server(props: Data) -> Server:
         kind="llama-server",
         version=word(props, "build_info"),
         context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
+        routes=word(props, "role") == "router",
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
         assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
         vision=flag(part(props, "modalities"), "vision"),
@@ -133,11 +143,14 @@ def _llama_server(props: Data) -> Server:
 
 
 async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
-    root = endpoint.url.removesuffix("/v1")
     try:
-        return _parse(await ask(endpoint, http.get(root + path), seconds=_PATIENCE))
+        return _parse(await ask(endpoint, http.get(_root(endpoint) + path), seconds=_PATIENCE))
     except ParagoneError:
         return {}
+
+
+def _root(endpoint: Endpoint) -> str:
+    return endpoint.url.removesuffix("/v1")
 
 
 def _parse(reply: httpx.Response) -> Data:

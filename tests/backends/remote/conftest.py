@@ -135,8 +135,10 @@ def run_llama_server(smollm2, tmp_path_factory):
     def run(*options, model=smollm2, port=None, status=200):
         port = free_port() if port is None else port
         folder = tmp_path_factory.mktemp("llama_server")
-        command = [str(LLAMA_SERVER_PROGRAM), "--model", str(model), "--alias", "smollm2", "--offline"]
-        command += ["--host", "127.0.0.1", "--port", str(port), "-t", "1", "-b", "128", *options]
+        command = [str(LLAMA_SERVER_PROGRAM), "--host", "127.0.0.1", "--port", str(port), "--offline"]
+        command += ["-t", "1", "-b", "128", *options]
+        if model is not None:
+            command += ["--model", str(model), "--alias", "smollm2"]
         url = f"http://127.0.0.1:{port}"
         env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         with serving(command, f"{url}/health", status=status, env=env, log=folder / "log"):
@@ -224,8 +226,8 @@ async def open_smollm2():
     """Open SmolLM2 at real OpenAI-compatible servers, by URL, and close it after the test."""
     engines = []
 
-    async def open_it(url, **options):
-        request = OpenRequest(model="smollm2", options={"url": url, **options})
+    async def open_it(url, *, model="smollm2", **options):
+        request = OpenRequest(model=model, options={"url": url, **options})
         engines.append(await backend_of(OPENAI).open(request, lambda progress: None))
         return Lane(engines[-1])
 

@@ -34,6 +34,11 @@ def cautions(events):
     return {event.code: event.sentence for event in events if isinstance(event, Caution)}
 
 
+def without_template(model, copy):
+    """Write a copy of a model that has no chat template."""
+    copy.write_bytes(model.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_other___"))
+
+
 class Gate:
     """Keeps a llama-server loading: it reads a file of n-grams last, which is a pipe that nobody writes to yet."""
 
@@ -202,10 +207,44 @@ async def test_thinking(run_llama_server, open_smollm2, text, tmp_path, form):
         assert with_it[-1].usage.prompt_tokens > without[-1].usage.prompt_tokens
 
 
+async def test_several_models(run_llama_server, smollm2, open_smollm2, text, tmp_path):
+    """Without a model of its own it has those of a folder, each loaded by a process of its own when it is wanted."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "smollm2.gguf").symlink_to(smollm2)
+    without_template(smollm2, folder / "base.gguf")
+    with run_llama_server("--models-dir", str(folder), "-c", "256", "-np", "1", model=None) as url:
+        report = await OpenAIBackend().endpoint({"url": url})
+        assert report.probe.facts["server"].startswith("llama-server ")
+        assert sorted(model.model for model in report.models) == ["base", "smollm2"]
+        lanes = [await open_smollm2(url, model=model) for model in ("smollm2", "base")]
+        assert [lane.engine.loaded.context for lane in lanes] == [256, 256]
+        assert [[one.code for one in lane.engine.loaded.cautions] for lane in lanes] == [
+            [],
+            ["assumed-chat-template"],
+        ]
+        for lane in lanes:
+            events, error = await lane.ask("Say hello.", max_tokens=4)
+            assert error is None
+            assert text(events)
+            assert cautions(events) == {}
+
+
+async def test_one_of_several_models_that_cannot_be_loaded(run_llama_server, open_smollm2, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "smollm2.gguf").write_bytes(b"GGUF")
+    with run_llama_server("--models-dir", str(folder), model=None) as url:
+        with pytest.raises(ParagoneError) as caught:
+            await open_smollm2(url)
+        assert caught.value.sentence.startswith(f"The server at {url} ")
+        assert "load" in caught.value.sentence
+
+
 async def test_a_base_model(run_llama_server, smollm2, open_smollm2, text, tmp_path):
     """It takes ChatML for its template without a word, which the lane says."""
     base = tmp_path / "base.gguf"
-    base.write_bytes(smollm2.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_other___"))
+    without_template(smollm2, base)
     with run_llama_server("-c", "256", "-np", "1", model=base) as url:
         (caution,) = (await open_smollm2(url)).engine.loaded.cautions
         assert caution.code == "assumed-chat-template"
