@@ -41,14 +41,19 @@ def test_every_server_has_a_page_and_says_whether_it_was_tried():
 
 
 @pytest.mark.model
-async def test_the_page_of_llama_cpp_pythons_server_is_true(llama_cpp_server, text):
+@pytest.mark.parametrize(
+    ("page", "fixture"), [("llama-cpp-python", "llama_cpp_server"), ("llama-server", "llama_server")]
+)
+async def test_the_page_of_a_server_that_runs_here_is_true(request, page, fixture, text):
     from paragone import Message, RunRequest
 
-    (definition,) = engines(DOCS / "openai" / "llama-cpp-python.md")
+    server = request.getfixturevalue(fixture)
+    url = server if isinstance(server, str) else server[0]
+    (definition,) = engines(DOCS / "openai" / f"{page}.md")
     backend = discover("openai").backends["openai"]
     load, sampling = split_options(definition, backend)
-    request = OpenRequest(model=definition.model, options={**load, "url": llama_cpp_server[0]})
-    engine = await backend.open(request, lambda progress: None)
+    opening = OpenRequest(model=definition.model, options={**load, "url": url})
+    engine = await backend.open(opening, lambda progress: None)
     run = RunRequest(
         messages=(Message(role="user", text="Say hello."),), sampling={**sampling, "max_tokens": 4}
     )
