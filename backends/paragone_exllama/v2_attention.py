@@ -58,4 +58,6 @@ def _causal(params: Any, device: Any) -> Any:
         return _block_diagonal(params, device)
     from torch.nn.attention.bias import causal_lower_right
 
-    return causal_lower_right(params.seq_len, params.past_len + params.seq_len)
+    if not hasattr(params, "causal"):  # one for all layers: it takes an address range as large as itself
+        params.causal = causal_lower_right(params.seq_len, params.past_len + params.seq_len)
+    return params.causal
