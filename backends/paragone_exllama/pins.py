@@ -44,6 +44,7 @@ EXLLAMAV2 = Environment(
     ),
     pythons=("3.12", "3.11"),  # the last that numpy 1.26 has wheels for
     modules=("torch", "exllamav2"),
+    compiles=True,
 )
 
 EXLLAMAV3 = Environment(
@@ -65,4 +66,5 @@ EXLLAMAV3 = Environment(
     ),
     pythons=("3.12", "3.13", "3.11"),
     modules=("torch", "exllamav3"),
+    compiles=True,
 )

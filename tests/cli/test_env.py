@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
-from .conftest import data, paragone, running, said
+from .conftest import data, paragone, running, said, until
 
 PLUGIN = f"""
 from paragone.hooks import hookimpl
@@ -119,3 +122,26 @@ def test_what_cannot_be(wheels, argv, sentence):
     done = paragone("env", *argv)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_giving_up_says_so_and_leaves_neither_programs_nor_files(wheels, home, tmp_path, monkeypatch, number):
+    # An interpreter that makes no environment, but waits: it says where its child is.
+    child, slow = tmp_path / "child", tmp_path / "slow"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *version_info*) echo {version};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", os.defpath)  # without uv
+    argv = ("env", "create", "tiny", "--find-links", str(wheels), "--yes", "--python", str(slow))
+    with running(*argv) as process:
+        until(lambda: child.exists() and child.read_text().strip(), "it is being made")
+        worker = psutil.Process(int(child.read_text()))
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert error.decode().endswith("paragone: Given up; what was being made is deleted.\n")
+    psutil.wait_procs([worker], timeout=10)
+    assert not worker.is_running()
+    assert not [path for path in (home / "data/paragone/environments").iterdir() if path.suffix != ".lock"]

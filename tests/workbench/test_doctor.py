@@ -14,7 +14,8 @@ from rogue_backend.plugin import RogueBackend
 from paragone import Probe
 from paragone_workbench import doctor
 from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.doctor import Gpu, examine, find_gpus, probe, probe_engines
+from paragone_workbench.doctor import examine, probe, probe_engines
+from paragone_workbench.gpus import Gpu, find_gpus
 from paragone_workbench.paths import config_file, state_file
 from paragone_workbench.registry import Registry
 from paragone_workbench.state import State

@@ -1,6 +1,7 @@
 """Environments are really made: a wheel from a folder, installed by uv and by pip, without a network."""
 
 import asyncio
+import dataclasses
 import os
 import shutil
 import sys
@@ -139,14 +140,13 @@ async def test_the_backend_says_why_its_library_cannot_be_imported(wheels, monke
     assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
 
-async def test_what_cannot_be_installed_is_an_error_and_the_environment_is_not_used(installer, wheels):
+async def test_what_cannot_be_installed_is_an_error_and_leaves_nothing(installer, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match=r"could not be made: .*tinyengine") as caught:
         await made(Tiny(), wheels, cuda="13")
     assert str(wheels) in caught.value.hint
     assert environments.interpreter(Tiny(), None) is None
-    (found,) = environments.find({})
-    assert not found.whole
+    assert environments.find({}) == ()
     with pytest.raises(InputError, match="not a whole one"):
         _ = [step async for step in environments.check(Tiny())]
 
@@ -160,6 +160,45 @@ async def test_making_it_again_replaces_it(wheels, monkeypatch, tmp_path):
     plan, _ = await made(Tiny(), wheels, cuda="13")
     assert plan.replaces
     assert not stray.exists()
+
+
+async def test_one_that_works_stays_where_a_new_one_cannot_be_made(installer, wheels):
+    await made(Tiny(), wheels, cuda="13")
+    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(EngineError, match="could not be made"):
+        await made(Tiny(), wheels, cuda="13")
+    (found,) = environments.find({})
+    assert found.whole
+    assert [step.line async for step in environments.check(Tiny())][-1] == "tiny says hello"
+    assert left() == ["tiny"]
+
+
+async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(installer, wheels):
+    await made(Tiny(), wheels, cuda="13")
+    folder = data_folder() / "environments" / "tiny"
+    folder.rename(folder.with_name(".tiny.old"))
+    folder.mkdir()
+    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(EngineError, match="could not be made"):
+        await made(Tiny(), wheels, cuda="13")
+    assert environments.interpreter(Tiny(), None) is not None
+    assert left() == ["tiny"]
+
+
+async def test_without_its_interpreter_it_is_not_whole(installer, wheels):
+    await made(Tiny(), wheels, cuda="13")
+    (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
+    assert environments.interpreter(Tiny(), None) is None
+    (found,) = environments.find({})
+    assert not found.whole
+    with pytest.raises(InputError, match="not a whole one"):
+        _ = [step async for step in environments.check(Tiny())]
+
+
+def left():
+    """Return what stands among the environments, locks left out."""
+    folder = data_folder() / "environments"
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @needs_uv
@@ -192,11 +231,35 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
     # While it is being made, nobody else may make it.
     with pytest.raises(InputError, match="is being made already"):
         await anext(environments.create(plan))
+    plan.folder.mkdir()
+    with pytest.raises(InputError, match="is being made already"):
+        environments.remove("tiny")
     await steps.aclose()
     async with asyncio.timeout(10):
         while _alive(pid):
             await asyncio.sleep(0.01)
     assert environments.interpreter(Tiny(), None) is None
+    assert left() == []
+
+
+async def test_programs_at_work_tidy_up_and_use_the_disk_that_was_looked_at(wheels, tmp_path):
+    told = tmp_path / "told"
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f"#!/bin/sh\ntrap 'echo tidied >> {told}; exit 1' INT\n"
+        f'case "$*" in *version_info*) echo {HERE};; *) echo "$TMPDIR" > {told}; while :; do sleep 0.1; done;; esac\n'
+    )
+    slow.chmod(0o755)
+    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    object.__setattr__(plan, "uv", None)
+    steps = environments.create(plan)
+    async with asyncio.timeout(30):
+        while not (told.exists() and told.read_text().strip()):
+            await anext(steps)
+    await steps.aclose()
+    scratch = data_folder() / "environments" / ".tiny.tmp"
+    assert told.read_text() == f"{scratch}\ntidied\n"
+    assert not scratch.exists()
 
 
 def _alive(pid):
@@ -236,18 +299,70 @@ async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_pat
     assert "takes about 1000000000.0 GB" in await refused(Huge())
 
 
-@pytest.mark.parametrize(
-    ("driver", "cuda"), [(None, "13"), ("580.65.06", "13"), ("535.161.08", "12"), ("470.82.01", "12")]
-)
-async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, cuda, monkeypatch, tmp_path):
+@pytest.fixture
+def driver(monkeypatch, tmp_path):
+    """Say what the NVIDIA driver's version is; without that there is none."""
     file = tmp_path / "version"
-    if driver is not None:
+    monkeypatch.setattr("paragone_workbench.environments.planning._DRIVER", file)
+    monkeypatch.setenv("PATH", os.defpath)
+
+    def is_there(version):
         file.write_text(
-            f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Tue Jan 14 03:02:17 UTC 2025\n"
+            f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Tue Jan 14 03:02:17 UTC 2025\n"
             "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"
         )
-    monkeypatch.setattr("paragone_workbench.environments.planning._DRIVER", file)
-    assert (await environments.plan(Tiny())).build.cuda == cuda
+
+    return is_there
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda"), [(None, "13"), ("580.65.06", "13"), ("535.161.08", "12"), ("470.82.01", "12")]
+)
+async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
+    if version is not None:
+        driver(version)
+    plan = await environments.plan(Tiny())
+    assert plan.build.cuda == cuda
+    said = {
+        None: "There is no NVIDIA driver on this machine: Tiny will find no GPU here.",
+        "470.82.01": "CUDA 12 needs an NVIDIA driver from 525 on, and here is 470.",
+    }
+    assert plan.warnings == ((said[version],) if version in said else ())
+
+
+async def test_a_cuda_that_is_too_new_for_the_driver_is_warned_of(driver):
+    driver("535.161.08")
+    plan = await environments.plan(Tiny(), cuda="13")
+    assert plan.warnings == ("CUDA 13 needs an NVIDIA driver from 580 on, and here is 535.",)
+
+
+class Compiling(Tiny):
+    environment = dataclasses.replace(Tiny.environment, compiles=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "asked", "cuda", "said"),
+    [
+        ("12.4", None, "12", ""),
+        ("13.0", None, "13", ""),
+        ("11.8", None, "13", "The CUDA compiler (nvcc) here is that of CUDA 11: Tiny will need that of 13."),
+        ("12.4", "13", "13", "The CUDA compiler (nvcc) here is that of CUDA 12: Tiny will need that of 13."),
+        (None, None, "13", "There is no CUDA compiler (nvcc) on this machine."),
+    ],
+)
+async def test_the_compiler_that_is_here_decides(driver, tmp_path, monkeypatch, release, asked, cuda, said):
+    driver("580.65.06")
+    (tmp_path / "cuda" / "bin").mkdir(parents=True)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    if release is not None:
+        nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.99'\n")
+        nvcc.chmod(0o755)
+    plan = await environments.plan(Compiling(), cuda=asked)
+    assert plan.build.cuda == cuda
+    assert bool(plan.warnings) == bool(said)
+    assert all(warning.startswith(said) for warning in plan.warnings)
+    assert (await environments.plan(Tiny())).build.cuda == "13"
 
 
 def test_only_environments_can_be_removed(tmp_path):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from paragone_workbench.definitions import EngineDefinition, split_options
 from paragone_workbench.endpoints import ConfiguredEndpoint, ask_endpoints
 from paragone_workbench.environments import interpreter
 from paragone_workbench.exposure import exposure
+from paragone_workbench.gpus import Gpu, find_gpus
 from paragone_workbench.mistakes import as_told
 from paragone_workbench.paths import config_file
 from paragone_workbench.registry import Registry
@@ -28,22 +28,10 @@ from paragone_workbench.state import State
 if TYPE_CHECKING:
     from paragone.discovery import Problem as PluginProblem
 
-__all__ = ["Diagnosis", "Gpu", "Machine", "examine", "find_gpus", "probe", "probe_engines"]
+__all__ = ["Diagnosis", "Machine", "examine", "probe", "probe_engines"]
 
 PATIENCE = 120.0
 """Seconds that a backend may take to say whether it is usable: some import gigabytes from a cold disk."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """A GPU as its driver tells of it. None where it does not."""
-
-    name: str
-    memory: int | None = None
-    """Bytes."""
-    memory_free: int | None = None
-    """Bytes."""
-    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,46 +177,3 @@ def _memory() -> tuple[int | None, int | None]:
     except (OSError, KeyError, ValueError):  # no Linux, no control group, or `max`: no limit
         return total, free
     return min(total or limit, limit), min(free, max(0, limit - used))
-
-
-async def find_gpus() -> tuple[Sequence[Gpu], str]:
-    """Ask nvidia-smi for the GPUs. Returns them, and why there are none to be told of."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return [], "nvidia-smi is not there, so no NVIDIA driver is installed."
-    try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "--query-gpu=name,memory.total,memory.free,driver_version",
-            "--format=csv,noheader,nounits",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    except OSError as error:
-        return [], f"nvidia-smi cannot be started: {error.strerror or error}."
-    try:
-        async with asyncio.timeout(PATIENCE):
-            said, _ = await process.communicate()
-    except TimeoutError:
-        return [], f"nvidia-smi gave no answer within {PATIENCE:g} seconds."
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    text = said.decode(errors="replace").strip()
-    if process.returncode:
-        return [], f"nvidia-smi failed: {text.splitlines()[0] if text else f'exit code {process.returncode}'}"
-    return [gpu for line in text.splitlines() if (gpu := _gpu(line)) is not None], ""
-
-
-def _gpu(line: str) -> Gpu | None:
-    fields = [field.strip() for field in line.split(",")]
-    if len(fields) != 4:
-        return None
-    name, memory, free, driver = fields
-    return Gpu(name=name, memory=_mebibytes(memory), memory_free=_mebibytes(free), driver=driver)
-
-
-def _mebibytes(text: str) -> int | None:
-    return int(text) * 2**20 if text.isdigit() else None  # `[N/A]` where memory is shared with the CPU

@@ -80,7 +80,9 @@ class State:
             if not self.path.exists():
                 return
         except OSError as error:
-            self.warning = f"What the program had saved in {self.path} cannot be looked for: {error.strerror}."
+            self.warning = (
+                f"What the program had saved in {self.path} cannot be looked for: {error.strerror}."
+            )
             return
         try:
             self._saved = _load(read_toml(self.path).data)

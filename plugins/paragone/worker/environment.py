@@ -33,3 +33,5 @@ class Environment:
     """Versions of Python that all of it exists for, such as `3.12`; the best first."""
     modules: tuple[str, ...]
     """Imported in the finished environment, one after the other, as its check."""
+    compiles: bool = False
+    """Whether what is installed compiles a part of itself for CUDA: nvcc is wanted, of the same major version."""

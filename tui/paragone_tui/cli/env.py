@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import AsyncGenerator
 
 from paragone import InputError
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.loop import run
-from paragone_tui.cli.output import line, note, put, put_json, put_table
+from paragone_tui.cli.output import line, note, put, put_json, put_table, warn
 from paragone_tui.cli.status_line import StatusLine
 from paragone_workbench.environments import Plan, Step, check, create, find, plan, remove
 from paragone_workbench.offers import size_text
@@ -89,12 +91,15 @@ def _tell(planned: Plan) -> None:
     wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
     note(f"An environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
+        f"  packages  {', '.join(planned.build.requirements)}",
         f"  download  {wheels}",
         f"  disk      about {size_text(planned.disk)} of {size_text(planned.free)} that are free",
-        f"  folder    {planned.folder}{', whose contents are deleted first' if planned.replaces else ''}",
+        f"  folder    {planned.folder}{', in place of what is there' if planned.replaces else ''}",
     ]
     for row in rows:
         print(line(row), file=sys.stderr)
+    for warning in planned.warnings:
+        warn(warning)
 
 
 def _agreed() -> bool:
@@ -105,9 +110,10 @@ def _agreed() -> bool:
 
 
 async def _follow(steps: AsyncGenerator[Step, None]) -> None:
-    """Go through the steps, and say how far they are."""
+    """Go through the steps, and say how far they are. Ctrl+C and the end of the terminal give them up."""
     status = StatusLine()
     stage = ""
+    ended = _ended_by_signal()
     try:
         async with contextlib.aclosing(steps):
             async for step in steps:
@@ -116,5 +122,27 @@ async def _follow(steps: AsyncGenerator[Step, None]) -> None:
                 if step.stage != stage or status.due:
                     stage = step.stage
                     status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
+    except asyncio.CancelledError:
+        status.end()
+        note("Given up; what was being made is deleted.")
+        if ended:
+            raise SystemExit(128 + ended[0]) from None
+        raise
     finally:
         status.end()
+
+
+def _ended_by_signal() -> list[signal.Signals]:
+    """Have the present task cancelled where the program is to end; returns what ended it, once that has come."""
+    came: list[signal.Signals] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # it is called by a coroutine
+
+    def end(number: signal.Signals) -> None:
+        came.append(number)
+        task.cancel()
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            loop.add_signal_handler(number, end, number)
+    return came

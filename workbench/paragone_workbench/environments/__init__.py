@@ -4,8 +4,10 @@ Each is made of what its backend declares, in a folder of its own under XDG data
 engine's worker runs in unless its definition names another interpreter.
 """
 
-from paragone_workbench.environments.found import Found, find, interpreter, remove
-from paragone_workbench.environments.making import Stage, Step, check, create
+from paragone_workbench.environments.found import Found, find, interpreter
+from paragone_workbench.environments.making import check, create
 from paragone_workbench.environments.planning import Plan, plan
+from paragone_workbench.environments.removing import remove
+from paragone_workbench.environments.steps import Stage, Step
 
 __all__ = ["Found", "Plan", "Stage", "Step", "check", "create", "find", "interpreter", "plan", "remove"]

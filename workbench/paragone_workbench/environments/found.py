@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paragone import Backend, InputError, ParagoneError
+from paragone import Backend
 from paragone.worker import Environment
-from paragone_workbench.definitions import nearest
 from paragone_workbench.paths import data_folder
 
-__all__ = ["MARKER", "Found", "declared", "find", "folder_of", "interpreter", "python_in", "remove"]
+__all__ = [
+    "MARKER",
+    "Found",
+    "beside",
+    "declared",
+    "find",
+    "folder_of",
+    "interpreter",
+    "is_whole",
+    "python_in",
+    "size_of",
+]
 
 MARKER = "paragone.json"
 """Written into an environment when all is installed: one without is not whole."""
@@ -29,7 +38,7 @@ class Found:
     """The backend's."""
     folder: Path
     whole: bool
-    """Whether its installation came to its end."""
+    """Whether its installation came to its end, and its interpreter is there."""
     cuda: str = ""
     """The major version of CUDA that it was made for."""
     outdated: bool = False
@@ -54,6 +63,11 @@ def folder_of(name: str) -> Path:
     return data_folder() / "environments" / name
 
 
+def beside(folder: Path, what: str) -> Path:
+    """Return the hidden name by which something of an environment stands beside it while it is made."""
+    return folder.with_name(f".{folder.name}.{what}")
+
+
 def python_in(folder: Path) -> Path:
     """Return the interpreter of an environment."""
     return folder / "bin" / "python"
@@ -64,33 +78,23 @@ def interpreter(backend: Backend, chosen: str | None) -> str | None:
     if chosen is not None or declared(backend) is None:
         return chosen
     folder = folder_of(backend.name)
-    return str(python_in(folder)) if (folder / MARKER).exists() else None
+    return str(python_in(folder)) if is_whole(folder) else None
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether an environment's installation came to its end, and its interpreter is there."""
+    return (folder / MARKER).exists() and python_in(folder).exists()
 
 
 def find(backends: Mapping[str, Backend]) -> tuple[Found, ...]:
     """Return the environments on this machine, by name, also of backends that are gone. Walks their files."""
     try:
-        folders = sorted(path for path in folder_of("").iterdir() if path.is_dir())
+        folders = sorted(
+            path for path in folder_of("").iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
     except OSError:
         return ()
     return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
-
-
-def remove(name: str) -> int:
-    """Delete an environment, and return how many bytes that freed. Raises InputError and ParagoneError."""
-    there = [found.name for found in find({})]
-    if name not in there:
-        hint = nearest(name, there) if there else "There is none on this machine."
-        raise InputError(f"There is no environment {name!r}.", hint=hint)
-    folder = folder_of(name)
-    size = _size(folder)
-    try:
-        # Without the marker first: what is half deleted must not be used.
-        (folder / MARKER).unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
-    return size
 
 
 def _found(folder: Path, backend: Backend | None) -> Found:
@@ -98,20 +102,20 @@ def _found(folder: Path, backend: Backend | None) -> Found:
     try:
         made = json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
-        return Found(name=folder.name, folder=folder, whole=False, size=_size(folder))
+        return Found(name=folder.name, folder=folder, whole=False, size=size_of(folder))
     environment = None if backend is None else declared(backend)
     current = [list(build.requirements) for build in environment.builds] if environment else []
     return Found(
         name=folder.name,
         folder=folder,
-        whole=True,
+        whole=is_whole(folder),
         cuda=str(made.get("cuda", "")),
         outdated=bool(current) and made.get("requirements") not in current,
-        size=_size(folder),
+        size=size_of(folder),
     )
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
     """Return the bytes that a folder's files take; a file with several names counts once."""
     sizes: dict[tuple[int, int], int] = {}
     for parent, _, names in os.walk(folder):

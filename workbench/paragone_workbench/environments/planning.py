@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, InputError
 from paragone.worker import Build, Environment
-from paragone_workbench.environments.found import declared, folder_of
+from paragone_workbench.environments.found import declared, folder_of, is_whole
+from paragone_workbench.gpus import find_gpus
 
 __all__ = ["Plan", "plan"]
 
@@ -35,7 +37,9 @@ class Plan:
     free: int
     """Bytes that are free where it goes."""
     replaces: bool
-    """Whether there is one already, which is deleted first."""
+    """Whether there is one already, which is deleted once the new one is installed."""
+    warnings: tuple[str, ...] = ()
+    """What stands in the way of using it on this machine, in sentences."""
 
     @property
     def title(self) -> str:
@@ -66,17 +70,22 @@ async def plan(
         raise InputError(
             f"{backend.title} needs no environment of its own.", hint="It runs with what is installed here."
         )
-    build = _build(environment, cuda, backend.title)
+    driver, compiler = await _driver(), await _compiler() if environment.compiles else None
+    build = _build(environment, cuda, backend.title, driver, compiler)
     links = None if find_links is None else Path(find_links).expanduser().absolute()
     if links is not None and not links.is_dir():
         raise InputError(f"There is no folder {links}.", hint="--find-links takes a folder of wheels.")
     folder = folder_of(backend.name)
+    replaces = is_whole(folder)
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     if free < build.disk:
+        hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
+        if replaces:
+            hint = f"Remove the one that is there first: paragone env remove {backend.name}. {hint}"
         raise InputError(
             f"The environment of {backend.title} takes about {_gb(build.disk)}, and {_gb(free)} are free "
             f"in {folder.parent}.",
-            hint="Free some space, or set XDG_DATA_HOME to a folder on a larger disk.",
+            hint=hint,
         )
     return Plan(
         backend=backend,
@@ -86,11 +95,14 @@ async def plan(
         uv=shutil.which("uv"),
         find_links=links,
         free=free,
-        replaces=folder.exists(),
+        replaces=replaces,
+        warnings=tuple(_warnings(environment, build, backend.title, driver, compiler)),
     )
 
 
-def _build(environment: Environment, cuda: str | None, title: str) -> Build:
+def _build(
+    environment: Environment, cuda: str | None, title: str, driver: int | None, compiler: str | None
+) -> Build:
     if cuda is not None:
         for build in environment.builds:
             if build.cuda == cuda:
@@ -99,23 +111,46 @@ def _build(environment: Environment, cuda: str | None, title: str) -> Build:
         raise InputError(
             f"There is no environment of {title} for CUDA {cuda}.", hint=f"There is one for {there}."
         )
-    driver = _driver()
-    if driver is not None:
-        for build in environment.builds:
-            if build.driver <= driver:
-                return build
-    # Without a driver here, the newest: it may be made for another machine's disk.
-    return environment.builds[-1 if driver is not None else 0]
+    # Without a driver here, any: it may be made for another machine's disk.
+    able = [build for build in environment.builds if driver is None or build.driver <= driver]
+    if not able:
+        return environment.builds[-1]
+    return next((build for build in able if build.cuda == compiler), able[0])
 
 
-def _driver() -> int | None:
-    """Return the first part of the NVIDIA driver's version, where there is one (Linux)."""
+def _warnings(
+    environment: Environment, build: Build, title: str, driver: int | None, compiler: str | None
+) -> Iterator[str]:
+    if driver is None:
+        yield f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
+    elif driver < build.driver:
+        yield f"CUDA {build.cuda} needs an NVIDIA driver from {build.driver} on, and here is {driver}."
+    if environment.compiles and compiler is None:
+        yield (
+            f"There is no CUDA compiler (nvcc) on this machine. {title} compiles a part of itself when it is "
+            f"first used: install the toolkit of CUDA {build.cuda}, or a wheel that has that part in it."
+        )
+    elif environment.compiles and compiler != build.cuda:
+        yield f"The CUDA compiler (nvcc) here is that of CUDA {compiler}: {title} will need that of {build.cuda}."
+
+
+async def _driver() -> int | None:
+    """Return the first part of the NVIDIA driver's version, where there is one."""
     try:
-        said = _DRIVER.read_text()
-    except OSError:
-        return None
-    found = re.search(r"\s(\d{3,})\.\d+", said)
+        found = re.search(r"\s(\d{3,})\.\d+", _DRIVER.read_text())
+    except OSError:  # no Linux of its own, such as WSL2's
+        gpus, _ = await find_gpus()
+        found = re.match(r"(\d{3,})\.", gpus[0].driver) if gpus else None
     return int(found[1]) if found else None
+
+
+async def _compiler() -> str | None:
+    """Return the major version of CUDA whose compiler is here; None where there is none."""
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
+    nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
+    said = None if nvcc is None else await _said(nvcc, "--version")
+    found = re.search(r"release (\d+)\.\d+", said or "")
+    return found[1] if found else None
 
 
 async def _python(environment: Environment, chosen: str | None, title: str) -> str:
@@ -145,16 +180,26 @@ def _candidates(environment: Environment) -> Iterable[str]:
 
 async def _version(python: str) -> str | None:
     """Return which Python an interpreter is, such as `3.12`; None where it is none."""
-    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    said = await _said(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    version = (said or "").strip()
+    return version if re.fullmatch(r"\d+\.\d+", version) else None
+
+
+async def _said(*command: str) -> str | None:
+    """Return what a program prints; None where it cannot be run, or takes half a minute."""
     try:
         process = await asyncio.create_subprocess_exec(
-            python, "-I", "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 30)
-    except (OSError, TimeoutError):
+    except OSError:
         return None
-    version = said.decode(errors="replace").strip()
-    return version if re.fullmatch(r"\d+\.\d+", version) else None
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return None
+    return said.decode(errors="replace")
 
 
 def _gb(size: int) -> str:

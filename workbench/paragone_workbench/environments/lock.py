@@ -1,0 +1,32 @@
+"""One at a time: an environment is made, or removed, by one program alone."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+from paragone import InputError
+from paragone_workbench.environments.found import beside, folder_of
+
+__all__ = ["alone"]
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[int]:
+    """Keep others away from the environment of this name meanwhile. Raises InputError where one is at it.
+
+    Gives the lock's descriptor: a program that inherits it keeps the lock, should it outlive us.
+    """
+    descriptor = os.open(beside(folder_of(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"The environment {name} is being made already.", hint="Wait for that to end."
+            ) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
