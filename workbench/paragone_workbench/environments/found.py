@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -83,7 +84,15 @@ def interpreter(backend: Backend, chosen: str | None) -> str | None:
 
 def is_whole(folder: Path) -> bool:
     """Whether an environment's installation came to its end, and its interpreter is there."""
-    return (folder / MARKER).exists() and python_in(folder).exists()
+    return exists(folder / MARKER) and exists(python_in(folder))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at a path that may be looked at."""
+    try:
+        return path.exists()
+    except OSError:  # in a folder of somebody else's, for one
+        return False
 
 
 def find(backends: Mapping[str, Backend]) -> tuple[Found, ...]:
@@ -98,10 +107,10 @@ def find(backends: Mapping[str, Backend]) -> tuple[Found, ...]:
 
 
 def _found(folder: Path, backend: Backend | None) -> Found:
-    made: dict[str, Any] = {}
-    try:
+    made: dict[str, Any] | None = None
+    with contextlib.suppress(OSError, ValueError):
         made = json.loads((folder / MARKER).read_text())
-    except (OSError, ValueError):
+    if not isinstance(made, dict):
         return Found(name=folder.name, folder=folder, whole=False, size=size_of(folder))
     environment = None if backend is None else declared(backend)
     current = [list(build.requirements) for build in environment.builds] if environment else []

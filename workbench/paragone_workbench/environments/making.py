@@ -27,19 +27,24 @@ async def create(plan: Plan) -> AsyncGenerator[Step, None]:
     """
     private_folder(plan.folder.parent)
     with alone(plan.backend.name) as lock:
-        with _replacing(plan.folder), _scratch(plan.folder) as scratch:
-            for stage, command in _commands(plan):
-                at_work = steps(stage, command, plan.folder, scratch=scratch, lock=lock)
-                try:
+        failed = f"The environment of {plan.title} could not be made"
+        try:
+            with _replacing(plan.folder), _scratch(plan.folder) as scratch:
+                for stage, command in _commands(plan):
+                    at_work = steps(stage, command, plan.folder, scratch=scratch, lock=lock)
                     async with contextlib.aclosing(at_work) as told:
                         async for step in told:
                             yield step
-                except Failed as error:
-                    raise EngineError(
-                        f"The environment of {plan.title} could not be made: {error}", hint=_where_from(plan)
-                    ) from error
-            made = {"cuda": plan.build.cuda, "requirements": plan.build.requirements, "python": plan.python}
-            (plan.folder / MARKER).write_text(json.dumps(made, indent=1) + "\n")
+                made = {
+                    "cuda": plan.build.cuda,
+                    "requirements": plan.build.requirements,
+                    "python": plan.python,
+                }
+                (plan.folder / MARKER).write_text(json.dumps(made, indent=1) + "\n")
+        except Failed as error:
+            raise EngineError(f"{failed}: {error}", hint=_where_from(plan)) from error
+        except OSError as error:
+            raise EngineError(f"{failed}: {error.strerror or error}.") from error
         async with contextlib.aclosing(check(plan.backend)) as told:
             async for step in told:
                 yield step

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,12 +15,15 @@ from pathlib import Path
 
 from paragone import Backend, InputError
 from paragone.worker import Build, Environment
-from paragone_workbench.environments.found import declared, folder_of, is_whole
+from paragone_workbench.environments.found import declared, exists, folder_of, is_whole
 from paragone_workbench.gpus import find_gpus
 
 __all__ = ["Plan", "plan"]
 
 _DRIVER = Path("/proc/driver/nvidia/version")
+
+_MOST = 1 << 14
+"""Bytes of what a program says of its version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +81,13 @@ async def plan(
     if links is not None and not links.is_dir():
         raise InputError(f"There is no folder {links}.", hint="--find-links takes a folder of wheels.")
     folder = folder_of(backend.name)
+    if os.path.islink(folder):  # noqa: PTH114 (no error where it may not be looked at)
+        raise InputError(
+            f"{folder} is a link, and what it leads to would be deleted.",
+            hint="Delete the link. To have engines run in another interpreter, set `python` in their definitions.",
+        )
     replaces = is_whole(folder)
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if exists(path))).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:
@@ -156,7 +166,7 @@ async def _compiler() -> str | None:
 async def _python(environment: Environment, chosen: str | None, title: str) -> str:
     wanted = " or ".join(environment.pythons)
     if chosen is not None:
-        path = shutil.which(str(Path(chosen).expanduser()))
+        path = shutil.which(str(Path(chosen).expanduser().absolute()) if os.sep in chosen else chosen)
         found = None if path is None else await _version(path)
         if path is None or found is None:
             raise InputError(f"{chosen} is no Python interpreter.", hint="--python takes the path of one.")
@@ -186,19 +196,29 @@ async def _version(python: str) -> str | None:
 
 
 async def _said(*command: str) -> str | None:
-    """Return what a program prints; None where it cannot be run, or takes half a minute."""
+    """Return what a program prints first; None where it cannot be run, or takes half a minute."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
     except OSError:
         return None
+    assert process.stdout is not None
+    said = b""
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        async with asyncio.timeout(30):
+            while len(said) < _MOST and (part := await process.stdout.read(_MOST)):
+                said += part
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # what the user named may be anything
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
     return said.decode(errors="replace")
 
 

@@ -21,8 +21,11 @@ def remove(name: str) -> int:
         raise InputError(f"There is no environment {name!r}.", hint=hint)
     folder = folder_of(name)
     with alone(name):
-        size = size_of(folder)
+        size = 0 if folder.is_symlink() else size_of(folder)
         try:
+            if folder.is_symlink():  # somebody else's, who keeps it
+                folder.unlink()
+                return size
             with contextlib.suppress(FileNotFoundError):
                 # Without the marker first: what is half deleted must not be used.
                 (folder / MARKER).unlink()

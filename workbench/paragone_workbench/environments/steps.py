@@ -64,6 +64,7 @@ async def steps(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=_environment(folder, scratch),
+            cwd=folder.parent,  # not where the user is: Python runs the modules that lie there
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,
             limit=1 << 20,
@@ -77,7 +78,10 @@ async def steps(
         while True:
             done, _ = await asyncio.wait({reading}, timeout=_HEARTBEAT)
             if done:
-                raw = reading.result()
+                try:
+                    raw = reading.result()
+                except ValueError:
+                    raw = b"\n"  # a line longer than any that is for people
                 if not raw:
                     break
                 reading = asyncio.ensure_future(process.stdout.readline())
@@ -105,7 +109,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _reason(tail: Sequence[str]) -> str:
     """Return what a program that failed had to say: from its first error on, else its last line."""
     for at, line in enumerate(tail):
-        if line.lower().startswith(("error", "×", "x ")):
+        if line.lower().startswith(("error", "×", "x ", "the virtual environment was not created")):
             return " ".join(tail[at:])
     return tail[-1] if tail else ""
 

@@ -1,0 +1,176 @@
+"""Environments where things stand in the way: odd files, full disks, and what lies where the user is."""
+
+import asyncio
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from paragone import EngineError, InputError, ParagoneError, Probe
+from paragone.worker import Build, Environment, NativeBackend
+from paragone_workbench import environments
+from paragone_workbench.environments import making
+from paragone_workbench.paths import data_folder
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+FAILED = "The environment of Tiny could not be made: "
+
+
+class Tiny(NativeBackend):
+    """Stands in for a backend whose library is one module without an engine in it."""
+
+    name = "tiny"
+    title = "Tiny"
+    environment = Environment(
+        builds=(
+            Build(cuda="13", driver=580, requirements=("tinyengine==1.0",), download=600, disk=1000),
+            Build(cuda="12", driver=525, requirements=("tinyengine==0.9",), download=600, disk=1000),
+        ),
+        pythons=(HERE,),
+        modules=("tinyengine",),
+    )
+
+    def find_models(self, folders):
+        return ()
+
+    async def probe(self, python=None):
+        return Probe(usable=True)
+
+
+@pytest.fixture
+def wheels(tmp_path):
+    """A folder of wheels: tinyengine 1.0, and 0.9, which prints a line of three megabytes."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for version, source in (("1.0", "print('hello')"), ("0.9", "print('x' * 3_000_000, 'done', sep='\\n')")):
+        name = f"tinyengine-{version}"
+        with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("tinyengine.py", source)
+            info = f"{name}.dist-info"
+            wheel.writestr(
+                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tinyengine\nVersion: {version}\n"
+            )
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """Keep uv's cache apart: there are other wheels of the same name elsewhere."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+
+
+@pytest.fixture
+def without_uv(monkeypatch):
+    """Have venv and pip do the work."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    kept = [folder for folder in folders if not Path(folder, "uv").exists()]
+    monkeypatch.setenv("PATH", os.pathsep.join(kept))
+
+
+async def made(wheels, **options):
+    plan = await environments.plan(Tiny(), find_links=str(wheels), **options)
+    return [step async for step in environments.create(plan)]
+
+
+def folder():
+    return data_folder() / "environments" / "tiny"
+
+
+async def test_modules_that_lie_where_the_user_is_are_not_run(wheels, tmp_path, monkeypatch, without_uv):
+    for name in ("venv", "pip", "ensurepip"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not Python\\'s own')")
+    (tmp_path / "own").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    assert (await made(wheels, cuda="13", python="./own"))[-1].line == "hello"
+
+
+async def test_a_line_longer_than_any_for_people_is_passed_over(wheels):
+    assert (await made(wheels, cuda="12"))[-1].line == "done"
+
+
+@pytest.mark.parametrize("said", ["[]", "5", "null", "{", "\xff"])
+def test_an_environment_whose_mark_cannot_be_read_is_none(said):
+    (folder() / "bin").mkdir(parents=True)
+    (folder() / "bin" / "python").touch()
+    (folder() / "paragone.json").write_bytes(said.encode("latin-1"))
+    (found,) = environments.find({"tiny": Tiny()})
+    assert not found.whole
+    environments.remove("tiny")
+    assert not folder().exists()
+
+
+async def test_what_a_link_leads_to_is_not_deleted(wheels, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "theirs").touch()
+    folder().parent.mkdir(parents=True)
+    folder().symlink_to(other)
+    with pytest.raises(InputError, match="is a link, and what it leads to would be deleted") as caught:
+        await environments.plan(Tiny(), find_links=str(wheels))
+    assert "`python`" in caught.value.hint
+    assert environments.remove("tiny") == 0
+    assert not folder().is_symlink()
+    assert (other / "theirs").exists()
+
+
+async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch):
+    real = making.steps
+
+    async def filling(stage, *arguments, **options):
+        """Do the step, and have no room for another file after it: the mark is then a device that is full."""
+        async for step in real(stage, *arguments, **options):
+            yield step
+        if stage == "install":
+            (folder() / "paragone.json").symlink_to("/dev/full")
+
+    monkeypatch.setattr(making, "steps", filling)
+    with pytest.raises(EngineError) as caught:
+        await made(wheels, cuda="13")
+    assert caught.value.sentence == f"{FAILED}No space left on device."
+    assert not folder().exists()
+
+
+async def test_a_data_folder_that_cannot_be_looked_into_is_told(wheels, tmp_path, monkeypatch):
+    # Too long a name fails as a folder does that nobody may enter, which does not stop root.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
+    assert environments.interpreter(Tiny(), None) is None
+    assert environments.find({}) == ()
+    with pytest.raises(ParagoneError, match="cannot be made: File name too long"):
+        await made(wheels, cuda="13")
+
+
+async def test_a_data_folder_that_cannot_be_written_to_is_told(wheels):
+    (folder().parent / ".tiny.lock").mkdir(parents=True)  # nothing else stops root
+    with pytest.raises(ParagoneError, match=r"Nothing can be written to .*/environments: Is a directory"):
+        await made(wheels, cuda="13")
+
+
+async def test_a_program_that_never_ends_is_no_interpreter(tmp_path):
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nwhile :; do echo yes; done\n")
+    endless.chmod(0o755)
+    async with asyncio.timeout(20):
+        with pytest.raises(InputError, match="is no Python interpreter"):
+            await environments.plan(Tiny(), python=str(endless))
+
+
+async def test_a_python_without_its_venv_says_what_to_install(wheels, tmp_path, without_uv):
+    debian = tmp_path / "debian"
+    said = (
+        "The virtual environment was not created successfully because ensurepip is not\n"
+        "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
+        "package using the following command.\n\n    apt install python3-venv\n\n"
+        "You may need to use sudo with that command.  After installing the python3-venv\n"
+        "package, recreate your virtual environment.\n\nFailing command: /x/bin/python3\n"
+    )
+    debian.write_text(
+        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) echo "{said}"; exit 1;; esac\n'
+    )
+    debian.chmod(0o755)
+    with pytest.raises(EngineError, match="apt install python3-venv"):
+        await made(wheels, cuda="13", python=str(debian))
+    assert environments.find({}) == ()
