@@ -145,12 +145,20 @@ def _files(folders: Sequence[str]) -> Iterator[_File]:
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.lower().endswith(".gguf") and not entry.is_dir():
+                    is_folder = _is_folder(entry)
+                    if entry.name.lower().endswith(".gguf") and not is_folder:
                         yield _File(entry.path, _size(entry))
-                    elif entry.is_dir():
+                    elif is_folder:
                         waiting.append(entry.path)
         except OSError:
             continue
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -36,7 +36,7 @@ S = TypeVar("S", bound=Options)
 _TRIES = 3
 
 _UNREAD = (
-    "If it was the image: PNG and JPEG are what servers commonly read, Ollama's engines GIF or WebP at times."
+    "Was it the image? Does the model see images at all? PNG and JPEG are the kinds that servers read most."
 )
 
 

@@ -125,9 +125,11 @@ def test_links_are_followed_but_not_in_circles(write, tmp_path):
     write("real/one.gguf")
     (tmp_path / "real" / "back").symlink_to(tmp_path)
     (tmp_path / "real" / "gone.gguf").symlink_to(tmp_path / "nothing")
+    (tmp_path / "real" / "a-loop").symlink_to("a-loop")
+    (tmp_path / "real" / "loop.gguf").symlink_to("loop.gguf")
     found = find_models([str(tmp_path / "real")])
-    assert [os.path.basename(model.model) for model in found] == ["gone.gguf", "one.gguf"]
-    assert "cannot be read" in found[0].problem
+    assert [os.path.basename(model.model) for model in found] == ["gone.gguf", "loop.gguf", "one.gguf"]
+    assert all("cannot be read" in model.problem for model in found[:2])
 
 
 def test_a_split_model_is_one(write):
