@@ -154,9 +154,18 @@ class PoliteEngine(OpenEngine):
         self.check_open()
         words = [word + " " for word in request.text.split()][0 if request.messages else 1 :]
         return tuple(
-            Token(text=word, id=n, logprob=-1.0, top=self.alternatives(request.top), time=self.now())
+            Token(
+                text=word,
+                id=WORDS.index(word) if word in WORDS else n,
+                logprob=self.likelihood(word),
+                top=self.alternatives(request.top),
+                time=self.now(),
+            )
             for n, word in enumerate(words, len(WORDS))
         )
+
+    def likelihood(self, word: str) -> float:
+        return math.log(SHARES[WORDS.index(word)]) if word in WORDS else -1.0
 
     async def close(self) -> None:
         self.closed = True

@@ -21,6 +21,9 @@ __all__ = ["ProbabilityChecks"]
 SLACK = 1e-3
 """What log-probabilities may be wrong by: engines compute in single precision."""
 
+AGREEMENT = 0.1
+"""What they may differ by, or by this part of themselves, where the same is computed in other batches."""
+
 
 class ProbabilityChecks(Setting):
     """`count`, `score` and log-probabilities."""
@@ -96,6 +99,36 @@ class ProbabilityChecks(Setting):
         else:
             assert len(scored) > len(text) / 2, f"scored was {scored!r}"
             assert text.endswith(scored), f"scored was {scored!r}"
+
+    async def test_a_score_agrees_with_the_run(
+        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> None:
+        """An answer that is scored has the log-probabilities that it had as it was written.
+
+        Two ways through the model come to the same: masks, caches and the places of logits are right.
+        """
+        if not (backend.capabilities.logprobs and backend.capabilities.score):
+            pytest.skip("it cannot do both")
+        request = asked("Name three colours.", sampling, logprobs=0)
+        events = await within(self.patience, "an answer", collect(engine, request))
+        written = [token for token in tokens_of(events) if token.channel == "answer"]
+        if not written or len(written) < len(tokens_of(events)):
+            pytest.skip("the model thought first: its answer does not follow the prompt")
+        text = "".join(token.text for token in written)
+        scored = await within(
+            self.patience, "scoring", engine.score(ScoreRequest(text=text, messages=request.messages))
+        )
+        same = 0
+        for one, other in zip(written, scored, strict=False):
+            if one.id is None or one.id != other.id:
+                break  # the text is read in other tokens than it was written in
+            assert one.logprob is not None
+            assert other.logprob is not None
+            near = max(AGREEMENT, AGREEMENT * abs(one.logprob))
+            assert abs(one.logprob - other.logprob) <= near, f"written {one!r}, scored {other!r}"
+            same += 1
+        if not same:
+            pytest.skip("the answer is read in other tokens than it was written in")
 
 
 def check_probabilities(tokens: Sequence[Token], top: int) -> None:

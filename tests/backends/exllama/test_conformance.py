@@ -39,6 +39,10 @@ class Conformance(BackendConformance):
             options["draft_model"] = str(write_model(tmp_path / "draft"))
         return OpenRequest(model=str(model), options=options, python=interpreter)
 
+    @pytest.mark.skip(reason="the stand-in's forward pass knows nothing of what its generator recites")
+    def test_a_score_agrees_with_the_run(self):
+        """That two ways through the model come to the same, the GPU tests are to see."""
+
 
 class TestExLlamaV2(Conformance):
     options: ClassVar = {"max_seq_len": 2048}

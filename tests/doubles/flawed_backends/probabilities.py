@@ -15,7 +15,7 @@ COUNT = "count agrees with the run"
 LOGPROBS = "log probabilities come when asked for"
 
 
-@found_by(LOGPROBS)
+@found_by(LOGPROBS, "a score agrees with the run")
 class Probabilities(PoliteEngine):
     def token(self, word: int, top: int | None, at: float) -> Token:
         return replace(super().token(word, top, at), logprob=None if top is None else 0.4)
@@ -33,7 +33,7 @@ class TooManyAlternatives(PoliteEngine):
         return super().alternatives(top + 1)
 
 
-@found_by(LOGPROBS)
+@found_by(LOGPROBS, "a score agrees with the run")
 class PromisesLogprobs(PoliteEngine):
     def token(self, word: int, top: int | None, at: float) -> Token:
         return super().token(word, None, at)
@@ -60,6 +60,12 @@ class ScoresNothing(PoliteEngine):
 class ScoresAnotherText(PoliteEngine):
     async def score(self, request):
         return await super().score(replace(request, text="Something else, and longer than what was asked."))
+
+
+@found_by("a score agrees with the run")
+class ScoresOtherwise(PoliteEngine):
+    def likelihood(self, word: str) -> float:
+        return super().likelihood(word) * 1.5
 
 
 @found_by("a text is scored")
