@@ -22,6 +22,7 @@ from paragone import (
     Token,
     Usage,
 )
+from paragone_remote.data import counted, duration, finite
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import FAULTS
@@ -39,6 +40,9 @@ _UNLOAD_PATIENCE = 5.0
 
 _LOOK_S = 0.1
 """Seconds from one look at what is loaded to the next."""
+
+_NANO = 1e-9
+"""The unit of Ollama's durations, in seconds."""
 
 _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that are worth a word; a look at the loaded model takes 0.02."""
@@ -105,10 +109,11 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             await asyncio.sleep(_LOOK_S)
 
     def _cautions(self, request: RunRequest, part: ollama.ChatResponse) -> Iterator[Caution]:
-        caution = self._alarm.check(request.messages, part.prompt_eval_count, part.eval_count)
+        read, written = counted(part.prompt_eval_count), counted(part.eval_count)
+        caution = self._alarm.check(request.messages, read, written)
         if caution is not None:
             yield caution
-        load = _seconds(part.load_duration)
+        load = duration(part.load_duration, unit=_NANO)
         if load is not None and load > _SLOW_LOAD_S:
             sentence = f"The server loaded the model first: {load:.1f} s of the time to the first token."
             yield Caution(code="reloaded", sentence=sentence)
@@ -157,9 +162,14 @@ def _tokens(part: ollama.ChatResponse, logprobs: int | None, now: float) -> Iter
         Scored(
             text=entry.token,
             logprob=entry.logprob,
-            top=[(other.token, other.logprob) for other in entry.top_logprobs or ()],
+            top=[
+                (other.token, other.logprob)
+                for other in entry.top_logprobs or ()
+                if finite(other.logprob) is not None
+            ],
         )
         for entry in (part.logprobs or () if logprobs is not None else ())
+        if finite(entry.logprob) is not None
     ]
     if thinking:
         yield from tokens_of(
@@ -173,11 +183,12 @@ def _finish(part: ollama.ChatResponse, now: float) -> Finish:
     reason: FinishReason = "length" if part.done_reason == "length" else "stop"
     return Finish(
         reason=reason,
-        usage=Usage(prompt_tokens=part.prompt_eval_count, completion_tokens=part.eval_count),
-        timings=Timings(prefill_s=_seconds(part.prompt_eval_duration), decode_s=_seconds(part.eval_duration)),
+        usage=Usage(
+            prompt_tokens=counted(part.prompt_eval_count), completion_tokens=counted(part.eval_count)
+        ),
+        timings=Timings(
+            prefill_s=duration(part.prompt_eval_duration, unit=_NANO),
+            decode_s=duration(part.eval_duration, unit=_NANO),
+        ),
         time=now,
     )
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ollama
 
+from paragone_remote.data import counted
 from paragone_remote.ollama_api.options import DEFAULT_URL
 from paragone_remote.text import plain
 
@@ -29,5 +30,4 @@ def architecture(details: ollama.ShowResponse) -> str | None:
 
 def trained_context(details: ollama.ShowResponse) -> int | None:
     """Return the context that the model was trained for, in tokens."""
-    found = (details.modelinfo or {}).get(f"{architecture(details)}.context_length")
-    return found if isinstance(found, int) and found > 0 else None
+    return counted((details.modelinfo or {}).get(f"{architecture(details)}.context_length")) or None

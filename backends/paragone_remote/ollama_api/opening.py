@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 import ollama
@@ -19,6 +20,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.asking import ask, connected
+from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
@@ -72,7 +74,9 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> olla
         pull = pull_command(endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
     if details.capabilities and "completion" not in details.capabilities:
-        raise InputError(f"{plain(model)} answers no prompts: it can do {', '.join(details.capabilities)}.")
+        raise InputError(
+            f"{plain(model)} answers no prompts: it can do {plain(', '.join(details.capabilities))}."
+        )
     return details
 
 
@@ -80,8 +84,8 @@ def _usual_context(details: ollama.ShowResponse) -> int:
     """Return the context of the Modelfile, else the model's own, within bounds."""
     for line in (details.parameters or "").splitlines():
         name, _, value = line.strip().partition(" ")
-        if name == "num_ctx" and value.strip().isdecimal():
-            return int(value)
+        if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
+            return int(wanted[1])
     return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
@@ -121,14 +125,14 @@ def _loaded(
         facts["capabilities"] = plain(", ".join(details.capabilities))
     size = None
     if running is not None:
-        size = running.size
-        if running.size and running.size_vram is not None:
-            facts["in VRAM"] = f"{running.size_vram / 2**30:.1f} GiB, {running.size_vram / running.size:.0%}"
-    in_force = running.context_length if running is not None else None
+        size, in_vram = counted(running.size), counted(running.size_vram)
+        if size and in_vram is not None:
+            facts["in VRAM"] = f"{in_vram / 2**30:.1f} GiB, {in_vram / size:.0%}"
+    in_force = counted(running.context_length) if running is not None else None
     return LoadedModel(
         name=plain(model),
         context=in_force or context,
-        size=None if size is None else int(size),
+        size=size,
         quantization=plain(details.details.quantization_level or "") or None if details.details else None,
         architecture=architecture(details),
         vision="vision" in details.capabilities if details.capabilities else None,
@@ -169,5 +173,5 @@ def _cautions(
 def _number(version: str) -> tuple[int, ...]:
     """Return a version to compare; that of a server built by hand is 0.0.0 and says nothing."""
     parts = version.split("-")[0].split(".")
-    number = tuple(int(part) for part in parts if part.isdecimal())
+    number = tuple(int(part[:9]) for part in parts if part.isdecimal())
     return number if any(number) else (0,)

@@ -10,6 +10,7 @@ import ollama
 from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
 from paragone_remote.asking import ask
+from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, trained_context
@@ -57,7 +58,7 @@ async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, 
 async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResponse.Model) -> ModelInfo:
     model = entry.model or ""
     name = plain(model)
-    size = int(entry.size) if entry.size is not None else None
+    size = counted(entry.size)
     quantization = plain(entry.details.quantization_level or "") or None if entry.details else None
     if name != model:
         problem = "Its name has characters that cannot be shown or typed."
@@ -82,6 +83,7 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
 
 def _described(entry: ollama.ProcessResponse.Model) -> str:
     name = plain(entry.model or "")
-    if not entry.size:
+    size, in_vram = counted(entry.size), counted(entry.size_vram)
+    if not size:
         return name
-    return f"{name} ({entry.size / 2**30:.1f} GiB, {(entry.size_vram or 0) / entry.size:.0%} in VRAM)"
+    return f"{name} ({size / 2**30:.1f} GiB, {(in_vram or 0) / size:.0%} in VRAM)"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paragone import PromptProgress, Timings, Usage
-from paragone_remote.data import Data, count, items, number, part, text
+from paragone_remote.data import Data, count, duration, finite, items, number, part, text
 from paragone_remote.pieces import Scored
 
 __all__ = ["Part", "read_chat", "read_completion"]
@@ -67,7 +67,8 @@ def _read(chunk: Data, now: float) -> Part:
         )
     if timings := part(chunk, "timings"):
         read.timings = Timings(
-            prefill_s=_seconds(timings, "prompt_ms"), decode_s=_seconds(timings, "predicted_ms")
+            prefill_s=duration(timings.get("prompt_ms"), unit=1e-3),
+            decode_s=duration(timings.get("predicted_ms"), unit=1e-3),
         )
     progress = part(chunk, "prompt_progress")
     done, total = count(progress, "processed"), count(progress, "total")
@@ -75,11 +76,6 @@ def _read(chunk: Data, now: float) -> Part:
         cached = count(progress, "cache") or 0
         read.progress = PromptProgress(done=done, total=total, cached=cached, time=now)
     return read
-
-
-def _seconds(data: Data, name: str) -> float | None:
-    milliseconds = number(data, name)
-    return None if milliseconds is None else milliseconds / 1e3
 
 
 def _scored(logprobs: Data) -> Iterator[Scored]:
@@ -99,12 +95,13 @@ def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
     columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
     tokens, values, others = (column if isinstance(column, list) else [] for column in columns)
     for place, (token, value) in enumerate(zip(tokens, values, strict=False)):
-        if not isinstance(token, str) or not isinstance(value, int | float):
+        logprob = finite(value)
+        if not isinstance(token, str) or logprob is None:
             continue  # the first token of a text has none
         row = others[place] if place < len(others) else None
         top = [
-            (other, float(found))
+            (other, likelihood)
             for other, found in (row.items() if isinstance(row, dict) else ())
-            if isinstance(found, int | float)
+            if (likelihood := finite(found)) is not None
         ]
-        yield Scored(text=token, logprob=float(value), top=top)
+        yield Scored(text=token, logprob=logprob, top=top)
