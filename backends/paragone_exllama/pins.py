@@ -3,6 +3,10 @@
 ExLlamaV2's last release was made with numpy 1.26, ExLlamaV3 needs numpy 2.1 and more. PyTorch 2.8
 and 2.10 are built with CUDA 12.8, PyTorch 2.11 with CUDA 13.0. The wheel of ExLlamaV2 does not
 declare `tokenizers`, which it imports; jinja2 renders chat templates.
+
+Both libraries compile their part in CUDA when they are first imported. For CUDA 13 the compiler is
+had from the registry too, of the version that PyTorch 2.11 asks for the rest of CUDA in. For CUDA 12
+it is not: `nvidia-cuda-nvcc-cu12` has `ptxas` in it, and no `nvcc`.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from paragone.worker import Build, Environment
 __all__ = ["EXLLAMAV2", "EXLLAMAV3"]
 
 _TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
+_NVCC_13 = "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2"
+_TOOLKIT_13 = "nvidia/cu13"
 
 EXLLAMAV2 = Environment(
     builds=(
@@ -23,10 +29,12 @@ EXLLAMAV2 = Environment(
                 "torch==2.11.0",
                 "numpy==1.26.4",
                 "tokenizers>=0.21.1,<1",
+                _NVCC_13,
                 *_TOOLS,
             ),
             download=2_900_000_000,
             disk=6_000_000_000,
+            toolkit=_TOOLKIT_13,
         ),
         Build(
             cuda="12",
@@ -52,9 +60,10 @@ EXLLAMAV3 = Environment(
         Build(
             cuda="13",
             driver=580,
-            requirements=("exllamav3==1.6.5", "torch==2.11.0", *_TOOLS),
+            requirements=("exllamav3==1.6.5", "torch==2.11.0", _NVCC_13, *_TOOLS),
             download=2_900_000_000,
             disk=6_000_000_000,
+            toolkit=_TOOLKIT_13,
         ),
         Build(
             cuda="12",

@@ -13,12 +13,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 from paragone import Probe
+from paragone.worker import Build
 from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, look, visible
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
@@ -57,7 +59,7 @@ def probe(library: str, title: str) -> Probe:
             facts["GPUs"] = ", ".join(
                 f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" if gpu.total else gpu.name for gpu in gpus
             )
-            facts["compiled part"] = _compiled(library, title, torch)
+            facts["compiled part"] = _compiled(library, title, torch, driver.cuda[0])
             if library == "exllamav2":
                 facts["attention"] = _attention(min(gpu.capability for gpu in gpus))
         else:
@@ -137,8 +139,8 @@ def _amd_gpu(title: str) -> None:
         )
 
 
-def _compiled(library: str, title: str, torch: _Torch) -> str:
-    """Say where the library's part in CUDA and C++ comes from."""
+def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
+    """Say where the library's part in CUDA and C++ comes from, where the driver can run CUDA `newest`."""
     extension = f"{library}_ext"
     if PathFinder.find_spec(extension) is not None:
         return "installed with the library"
@@ -148,37 +150,54 @@ def _compiled(library: str, title: str, torch: _Torch) -> str:
         cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         tag = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}_cu{cuda.replace('.', '')}"
         root = str(Path(cache, "torch_extensions", tag))
-    if Path(root, extension, f"{extension}.so").exists():
-        return f"compiled on this machine, in {root}"
     compiler = _nvcc()
     prebuilt = f"or a wheel of {title} that has it for PyTorch {torch.version.partition('+')[0]}"
-    missing = f"The part of {title} that runs on the GPU has not been compiled yet, and there is no"
+    part = f"The part of {title} that runs on the GPU"
+    built = Path(root, extension, f"{extension}.so").exists()
     if compiler is None:
-        raise _Unusable(
-            f"{missing} CUDA compiler (nvcc) here.", f"Install the CUDA {cuda} toolkit, {prebuilt}."
+        state = (
+            f"{part} was compiled, but PyTorch loads it only where the CUDA compiler (nvcc) is, and it is gone."
+            if built
+            else f"{part} has not been compiled yet, and there is no CUDA compiler (nvcc) here."
         )
+        brings = [build for build in _builds(library) if build.toolkit and int(build.cuda) <= newest]
+        anew = f"{_another(library, int(brings[0].cuda))}, which brings one" if brings else ""
+        raise _Unusable(state, f"Install the CUDA {cuda} toolkit, {prebuilt}{anew}.")
+    if built:
+        return f"compiled on this machine, in {root}"
+    missing = f"{part} has not been compiled yet, and"
     if shutil.which("c++") is None and shutil.which("g++") is None:
-        raise _Unusable(f"{missing} C++ compiler here.", f"Install g++, {prebuilt}.")
+        raise _Unusable(f"{missing} there is no C++ compiler here.", f"Install g++, {prebuilt}.")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
         raise _Unusable(
-            f"The part of {title} that runs on the GPU has not been compiled yet, and the headers of {python} "
-            "(Python.h), which that takes, are not here.",
+            f"{missing} the headers of {python} (Python.h), which that takes, are not here.",
             f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
+        own = any(_own_nvcc(build).exists() for build in _builds(library) if build.toolkit)
         raise _Unusable(
-            f"The part of {title} that runs on the GPU has not been compiled yet, and the CUDA compiler here "
-            f"is of CUDA {release}, while PyTorch was built for CUDA {cuda}.",
-            f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
+            f"{missing} the CUDA compiler here is of CUDA {release}, while PyTorch was built for CUDA {cuda}.",
+            "Unset CUDA_HOME and CUDA_PATH: the environment has a compiler of its own."
+            if own
+            else f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )
     return f"to be compiled by {compiler} when a model is first opened, which takes some minutes"
 
 
+def _builds(library: str) -> Sequence[Build]:
+    return (EXLLAMAV2 if library == "exllamav2" else EXLLAMAV3).builds
+
+
+def _own_nvcc(build: Build) -> Path:
+    """Return where this interpreter's environment has its compiler, if it is one of this build."""
+    return Path(sysconfig.get_path("purelib"), build.toolkit, "bin", "nvcc")
+
+
 def _another(library: str, cuda: int) -> str:
     """Return the advice to make an environment for a major version of CUDA, where there is one."""
-    there = {build.cuda for build in (EXLLAMAV2 if library == "exllamav2" else EXLLAMAV3).builds}
+    there = {build.cuda for build in _builds(library)}
     return f", or run: paragone env create {library} --cuda {cuda}" if str(cuda) in there else ""
 
 

@@ -365,6 +365,96 @@ async def test_the_compiler_that_is_here_decides(driver, tmp_path, monkeypatch, 
     assert (await environments.plan(Tiny())).build.cuda == "13"
 
 
+class Bringing(Tiny):
+    """Its build for CUDA 13 brings a compiler, that for 12 does not."""
+
+    environment = dataclasses.replace(
+        Tiny.environment,
+        builds=(
+            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
+            build("tinyengine==0.9", cuda="12", driver=525),
+        ),
+        compiles=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("on_path", "chosen", "asked", "cuda", "said"),
+    [
+        (None, None, None, "13", ""),
+        ("12.4", None, None, "13", ""),
+        ("12.4", "13.1", None, "13", ""),
+        (None, "12.4", None, "12", ""),
+        (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to have the environment's own used."),
+        (None, None, "12", "12", "install the toolkit of CUDA 12"),
+    ],
+)
+async def test_a_compiler_that_it_brings_will_do_unless_the_user_has_chosen_one(
+    driver, tmp_path, monkeypatch, on_path, chosen, asked, cuda, said
+):
+    driver("580.65.06")
+    for folder, release in (("path", on_path), ("chosen", chosen)):
+        nvcc = tmp_path / folder / "bin" / "nvcc"
+        nvcc.parent.mkdir(parents=True)
+        if release is not None:
+            nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.99'\n")
+            nvcc.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "path" / "bin"), prepend=":")
+    if chosen is None:
+        monkeypatch.delenv("CUDA_HOME", raising=False)
+        monkeypatch.delenv("CUDA_PATH", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_HOME", str(tmp_path / "chosen"))
+    plan = await environments.plan(Bringing(), cuda=asked)
+    assert plan.build.cuda == cuda
+    assert bool(plan.warnings) == bool(said)
+    assert all(said in warning for warning in plan.warnings)
+
+
+async def test_what_else_compiling_takes_is_said(driver, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
+    _, architectures = (await environments.plan(Bringing())).warnings  # after that there is no driver
+    assert "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs" in architectures
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6+PTX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, compiler = (await environments.plan(Bringing())).warnings
+    assert compiler == (
+        "There is no C++ compiler on this machine. Tiny compiles a part of itself when it is first used: "
+        "install g++."
+    )
+    assert len((await environments.plan(Tiny())).warnings) == 1
+
+
+async def test_what_runs_in_an_environment_compiles_with_the_toolkit_that_it_brings(
+    installer, wheels, monkeypatch
+):
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("nvidia/cu13/bin/nvcc", "")
+        wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
+    await made(Bringing(), wheels, cuda="13")
+    python = environments.interpreter(Bringing(), None)
+
+    async def told(**variables):
+        process = await asyncio.create_subprocess_exec(
+            *(python, "-I", "-c", "import os; print(os.environ.get('CUDA_HOME'))"),
+            env=dict(os.environ, **variables),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return (await process.communicate())[0].decode().strip()
+
+    home = Path(await told())
+    assert home.is_relative_to(data_folder() / "environments" / "tiny")
+    assert (home / "bin" / "nvcc").exists()
+    assert (home / "lib" / "libcudart.so").read_text() == "the runtime"
+    assert await told(CUDA_HOME="") == str(home)
+    assert await told(CUDA_HOME="/opt/cuda") == "/opt/cuda"
+    assert await told(CUDA_PATH="/opt/cuda") == "None"
+
+
 def test_only_environments_can_be_removed(tmp_path):
     with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
         environments.remove("../..")

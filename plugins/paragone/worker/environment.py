@@ -21,6 +21,8 @@ class Build:
     """Bytes to fetch, about."""
     disk: int
     """Bytes that it takes when it is installed, about."""
+    toolkit: str = ""
+    """Where they put a CUDA toolkit, nvcc in it, below `site-packages`; empty where they bring none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,4 +36,4 @@ class Environment:
     modules: tuple[str, ...]
     """Imported in the finished environment, one after the other, as its check."""
     compiles: bool = False
-    """Whether what is installed compiles a part of itself for CUDA: nvcc is wanted, of the same major version."""
+    """Whether what is installed compiles a part of itself: g++ is wanted, and nvcc of the build's major version."""

@@ -162,6 +162,11 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
         probe.remedy
         == "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that has it for PyTorch 2.8.0."
     )
+    driver(cuda=13000, version="580.65.06")
+    assert (await V2.probe(equipped.python)).remedy == (
+        "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that has it for PyTorch 2.8.0, "
+        "or run: paragone env create exllamav2 --cuda 13, which brings one."
+    )
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     probe = await V2.probe(equipped.python)
     assert probe.reason.endswith("there is no C++ compiler here.")
@@ -204,6 +209,11 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     tools("nvcc", "Cuda compilation tools, release 11.8, V11.8.89")
     probe = await V2.probe(equipped.python)
     assert probe.remedy == "Install the CUDA 12.8 toolkit."
+    equipped.add("nvidia/cu13/bin/nvcc")  # as `paragone env create` installs it
+    equipped.add("torch/version.py", torch_version(cuda="13.0", version="2.11.0"))
+    probe = await V2.probe(equipped.python)
+    assert probe.reason.endswith("is of CUDA 11.8, while PyTorch was built for CUDA 13.0.")
+    assert probe.remedy == "Unset CUDA_HOME and CUDA_PATH: the environment has a compiler of its own."
 
 
 async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
@@ -234,6 +244,13 @@ async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, m
     built = tmp_path / "cache" / "torch_extensions" / tag / "exllamav2_ext"
     built.mkdir(parents=True)
     (built / "exllamav2_ext.so").touch()
+    probe = await V2.probe(equipped.python)
+    if not os.path.exists("/usr/local/cuda/bin/nvcc"):
+        assert probe.reason == (
+            "The part of ExLlamaV2 that runs on the GPU was compiled, but PyTorch loads it only where the CUDA "
+            "compiler (nvcc) is, and it is gone."
+        )
+    tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     probe = await V2.probe(equipped.python)
     assert probe.usable
     assert probe.facts["compiled part"] == f"compiled on this machine, in {built.parent}"

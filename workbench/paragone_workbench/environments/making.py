@@ -13,6 +13,7 @@ from paragone_workbench.environments.found import MARKER, beside, declared, fold
 from paragone_workbench.environments.lock import alone
 from paragone_workbench.environments.planning import Plan
 from paragone_workbench.environments.steps import Failed, Stage, Step, steps
+from paragone_workbench.environments.toolkit import settle
 from paragone_workbench.paths import private_folder
 
 __all__ = ["check", "create"]
@@ -35,6 +36,8 @@ async def create(plan: Plan) -> AsyncGenerator[Step, None]:
                     async with contextlib.aclosing(at_work) as told:
                         async for step in told:
                             yield step
+                if plan.build.toolkit:
+                    settle(plan.folder, plan.build.toolkit)
                 made = {
                     "cuda": plan.build.cuda,
                     "requirements": plan.build.requirements,

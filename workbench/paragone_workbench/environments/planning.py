@@ -16,6 +16,7 @@ from pathlib import Path
 from paragone import Backend, InputError
 from paragone.worker import Build, Environment
 from paragone_workbench.environments.found import declared, exists, folder_of, is_whole
+from paragone_workbench.environments.toolkit import chosen_home
 from paragone_workbench.gpus import find_gpus
 
 __all__ = ["Plan", "plan"]
@@ -125,7 +126,12 @@ def _build(
     able = [build for build in environment.builds if driver is None or build.driver <= driver]
     if not able:
         return environment.builds[-1]
-    return next((build for build in able if build.cuda == compiler), able[0])
+    return next((build for build in able if _has_compiler(build, compiler)), able[0])
+
+
+def _has_compiler(build: Build, compiler: str | None) -> bool:
+    """Whether nvcc is there for a build: its own, unless the user has chosen one, or that of CUDA `compiler`."""
+    return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
 
 
 def _warnings(
@@ -135,13 +141,28 @@ def _warnings(
         yield f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
     elif driver < build.driver:
         yield f"CUDA {build.cuda} needs an NVIDIA driver from {build.driver} on, and here is {driver}."
-    if environment.compiles and compiler is None:
+    if not environment.compiles:
+        return
+    compiles = f"{title} compiles a part of itself when it is first used"
+    if driver is None and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
         yield (
-            f"There is no CUDA compiler (nvcc) on this machine. {title} compiles a part of itself when it is "
-            f"first used: install the toolkit of CUDA {build.cuda}, or a wheel that has that part in it."
+            f"{compiles}, for the GPUs that it finds. To have that done here for another machine, set "
+            "TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs, such as 8.6+PTX."
         )
-    elif environment.compiles and compiler != build.cuda:
-        yield f"The CUDA compiler (nvcc) here is that of CUDA {compiler}: {title} will need that of {build.cuda}."
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        yield f"There is no C++ compiler on this machine. {compiles}: install g++."
+    if _has_compiler(build, compiler):
+        return
+    if compiler is None:
+        yield (
+            f"There is no CUDA compiler (nvcc) on this machine. {compiles}: install the toolkit of "
+            f"CUDA {build.cuda}, or a wheel that has that part in it."
+        )
+    else:
+        own = " Unset CUDA_HOME and CUDA_PATH to have the environment's own used." if build.toolkit else ""
+        yield (
+            f"The CUDA compiler (nvcc) here is that of CUDA {compiler}: {title} will need that of {build.cuda}.{own}"
+        )
 
 
 async def _driver() -> int | None:
@@ -156,7 +177,7 @@ async def _driver() -> int | None:
 
 async def _compiler() -> str | None:
     """Return the major version of CUDA whose compiler is here; None where there is none."""
-    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
+    home = chosen_home() or "/usr/local/cuda"
     nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
     said = None if nvcc is None else await _said(nvcc, "--version")
     found = re.search(r"release (\d+)\.\d+", said or "")
