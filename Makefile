@@ -63,7 +63,7 @@ lock: export UV_CACHE_DIR := .tools/cache
 lock: $(UV) ## after a change of pyproject.toml's dependencies: pin what is new, keep what still fits
 	@$(COMPILE) --group uv -o requirements/uv.txt
 	@$(COMPILE) --group build -o requirements/build.txt
-	@$(COMPILE) pyproject.toml --extra demo -o requirements/demo.txt
+	@$(COMPILE) pyproject.toml --extra demo --extra remote -o requirements/demo.txt
 	@$(COMPILE) pyproject.toml --extra demo --extra remote --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
 

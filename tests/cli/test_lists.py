@@ -169,3 +169,13 @@ def test_options_of_a_backend_that_is_not_there():
     done = paragone("options", "llamacpp")
     assert done.returncode == 2
     assert "llama_cpp" in said(done)
+
+
+def test_a_backend_of_servers_says_why_it_lists_nothing(settings):
+    settings("")
+    done = paragone("models", "openai")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (
+        said(done)
+        == "paragone: It is not said where the server is. Set url, such as http://127.0.0.1:8000.\n"
+    )

@@ -76,7 +76,7 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         await screen.answered()
         text = screen.columns[0].transcript.text
         assert "word2" in text
-        assert "From here on: wide" in text
+        assert "From here on: wide (rogue)." in text
         assert "語19" in text
 
 
@@ -251,3 +251,44 @@ async def test_ctrl_c_stops_the_answers(start):
         await screen.press("ctrl+c")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
         assert "^q leaves" in screen.told
+
+
+async def test_what_a_lane_s_engine_is_can_be_looked_up(start):
+    async with start(rogue("cautious", "mine"), rogue("nothing", "gone"), size=(120, 30)) as screen:
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "failed"])
+        await screen.press("ctrl+l")
+        for known in (
+            "mine",
+            "rogue, Rogue",
+            "cautious",
+            "4,096 tokens",
+            "not seen",
+            "This engine fails on cue.",
+        ):
+            assert known in screen.text
+        await screen.press("ctrl+l")
+        assert screen.app.screen is screen.app.lanes
+        await screen.press("tab", "ctrl+l")
+        assert "It is not open." in screen.text
+        await screen.press("escape")
+        assert screen.app.screen is screen.app.lanes
+
+
+async def test_lanes_of_one_name_keep_their_own_names(start):
+    async with start(rogue("steady", "one"), rogue("wide", "two"), size=(120, 30)) as screen:
+        await screen.press("f4")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("rogue:two")
+        await screen.press("enter")
+        await screen.until(lambda: screen.lanes[0].name == "two-2")
+        first, second = screen.text.splitlines()[0].split("▏")
+        assert "▸ two-2" in first
+        assert second.split()[0] == "two"
+
+
+async def test_a_server_without_its_scheme_is_said_in_the_picker(start):
+    async with start(rogue("steady", "one"), size=(120, 30)) as screen:
+        await screen.press("f3")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("ollama:m@box:11434")
+        await screen.until(lambda: "Write ollama:m@http://box:11434" in screen.text)

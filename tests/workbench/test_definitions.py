@@ -117,3 +117,23 @@ def test_an_unknown_option_names_the_engine(paper):
     definition = EngineDefinition(name="x", backend="paper", model="m", options={"n_ctx": "8"})
     with pytest.raises(InputError, match="'n_ctx' of the engine 'x' cannot be '8'"):
         split_options(definition, paper)
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("ollama:smollm2@localhost:41549", "ollama:smollm2@http://localhost:41549"),
+        ("ollama:qwen3:8b@gpu-box:11434", "ollama:qwen3:8b@http://gpu-box:11434"),
+        ("openai:org/m@127.0.0.1:8000/v1", "openai:org/m@http://127.0.0.1:8000/v1"),
+        ("openai:m@[::1]:8000", "openai:m@http://[::1]:8000"),
+    ],
+)
+def test_a_server_without_its_scheme_is_not_taken_for_a_model(spec, meant):
+    with pytest.raises(InputError) as caught:
+        resolve(spec, {})
+    assert caught.value.hint == f"Write {meant}"
+
+
+@pytest.mark.parametrize("spec", ["openai:claude@20250101", "llama_cpp:/m/a@b:1.gguf", "openai:a@b:c"])
+def test_an_at_sign_may_be_part_of_a_model_s_name(spec):
+    assert resolve(spec, {}).model == spec.partition(":")[2]

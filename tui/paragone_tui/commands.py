@@ -58,6 +58,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Copy the current lane's last answer to the clipboard, through SSH and tmux as well."),
     Command(id="toggle-thinking", keys="f6", title="Fold or show thinking", group="Lanes",
             help="Show what models think before they answer in full, or as one line."),
+    Command(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
+            help="Show what the current lane's engine is, and how it was really opened."),
     Command(id="zoom", keys="f2", title="Zoom", group="Lane",
             help="Show the current lane alone, or all again."),
     Command(id="add-lane", keys="f3", title="Add lane", group="Lanes", hint="add lane",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets.option_list import Option
 
+from paragone import InputError
 from paragone_tui.clean import visible
 from paragone_tui.picker import Picker, one_line
 from paragone_workbench.definitions import EngineDefinition, from_spec
@@ -48,7 +49,11 @@ class EnginePicker(Picker[EngineDefinition | None]):
         words = text.casefold().split()
         options: list[Option] = []
         self._definitions = {}
-        written = from_spec(text)
+        trouble = ""
+        try:
+            written = from_spec(text)
+        except InputError as error:
+            written, trouble = None, str(error)
         if written is not None:
             self._definitions["written"] = written
             options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id="written"))
@@ -57,7 +62,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
                 if offer.definition is not None:
                     self._definitions[str(number)] = offer.definition
                 options.append(Option(_line(offer), id=str(number), disabled=offer.definition is None))
-        self.say(self._remark(bool(options)))
+        self.say(trouble or self._remark(bool(options)))
         return options
 
     def pick(self, option_id: str) -> None:

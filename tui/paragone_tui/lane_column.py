@@ -38,7 +38,7 @@ class LaneColumn(Vertical, LaneListener):
         self.status = LaneStatus()
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
         self.transcript.can_focus = False  # keys go to the composer; the screen scrolls the current lane
-        self._label = lane.definition.name
+        self._label = lane.name
         self._restart_key = restart_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
@@ -67,11 +67,11 @@ class LaneColumn(Vertical, LaneListener):
         """Show what the lane was asked and answered so far, and nothing else."""
         self.transcript.clear()
         self._last = None
-        engine = next((run.engine for run in self.lane.runs.values()), "")
+        engine: tuple[str, str] | None = None
         for prompt, run in self.lane.runs.items():
-            if run.engine != engine:
-                engine = run.engine
-                self.show_swap(engine)
+            if engine not in (None, (run.engine, run.backend)):
+                self.show_swap(run.engine, run.backend)
+            engine = run.engine, run.backend
             self._show_prompt(prompt)
             if run.thinking:
                 self.transcript.write(run.thinking, "thinking")
@@ -81,9 +81,9 @@ class LaneColumn(Vertical, LaneListener):
                 self._show_end(run)
         self._show_status()
 
-    def show_swap(self, engine: str) -> None:
+    def show_swap(self, engine: str, backend: str) -> None:
         """Mark where another engine goes on."""
-        self.transcript.add("note", f"From here on: {engine}.")
+        self.transcript.add("note", f"From here on: {engine} ({backend}).")
 
     # What the lane tells
 

@@ -90,14 +90,10 @@ class LanesScreen(ThriftyScreen[None]):
         room = max(1, (width or self.size.width) // NARROWEST)
         count = 1 if self._zoomed else min(len(columns), room)
         first = max(0, min(self._current - count // 2, len(columns) - count))
-        names: list[str] = []
         for number, column in enumerate(columns):
             column.display = first <= number < first + count
             column.set_class(number == first, "-first")
-            label = visible(column.lane.definition.name)
-            names.append(label)
-            if names.count(label) > 1:
-                label = f"{label}-{names.count(label)}"  # the same engine in several lanes
+            label = visible(column.lane.name)
             if count < len(columns):
                 label = f"{number + 1}/{len(columns)} {label}"
             if number == self._current and len(columns) > 1:
@@ -230,6 +226,14 @@ class LanesScreen(ThriftyScreen[None]):
         self.app.copy_to_clipboard(text)
         self.app.say(f"Copied {len(text):,} characters.")
 
+    def action_about_lane(self) -> None:
+        """Show what the current lane's engine is and how it was opened."""
+        column = self._current_or_say()
+        if column is not None:
+            from paragone_tui.about_lane import AboutLane
+
+            self.app.push_screen(AboutLane(column.lane))
+
     def action_zoom(self) -> None:
         """Show the current lane alone, or all again."""
         self._zoomed = not self._zoomed
@@ -277,7 +281,7 @@ class LanesScreen(ThriftyScreen[None]):
         self.app.pick_engine(chosen)
 
     async def _swap(self, column: LaneColumn, definition: EngineDefinition) -> None:
-        column.show_swap(definition.name)
+        column.show_swap(definition.name, definition.backend)
         await self.session.swap(column.lane, definition)
         self.lay_out_lanes()
         self.app.remember_lanes()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 from paragone import Backend, InputError, Json, Options
 from paragone.options import build, describe, parse
@@ -19,11 +20,14 @@ __all__ = [
     "expand_home",
     "from_spec",
     "nearest",
+    "on_the_spot",
     "resolve",
     "split_options",
 ]
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
+_BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
+"""A model that is no absolute path, and HOST:PORT where a URL belongs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,27 +43,46 @@ class EngineDefinition:
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
+    @property
+    def server(self) -> str:
+        """HOST:PORT of the server that its options name; empty where they name none."""
+        url = self.options.get("url")
+        try:
+            return urlsplit(url).netloc.rpartition("@")[2] if isinstance(url, str) else ""
+        except ValueError:  # no URL; its backend says so
+            return ""
+
 
 def from_spec(text: str) -> EngineDefinition | None:
     """Return the engine that is written on the spot, or None where `text` is no such thing.
 
     `BACKEND:MODEL`, or `BACKEND:MODEL@URL` where an endpoint is meant: the URL becomes the
-    option `url`. The engine is named after the model.
+    option `url`. The engine is named after the model. Raises InputError where a server is named
+    without its scheme: the model would be looked for at another one.
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None or not match["model"]:
         return None
-    if match["url"]:
-        model, options = match["model"], {"url": match["url"]}
-        name = PurePath(model).name
-    else:
-        model, options = expand_home(match["model"]), {}
-        path = PurePath(model)
-        # `.gguf` goes; the `.0bpw` of a folder's name is part of it
-        name = path.stem if path.suffix[1:].isalpha() else path.name
-    return EngineDefinition(
-        name=name or match["backend"], backend=match["backend"], model=model, options=options
-    )
+    bare = None if match["url"] else _BARE_SERVER.fullmatch(match["model"])
+    if bare is not None:
+        raise InputError(
+            f"{bare['server']} is no URL.",
+            hint=f"Write {match['backend']}:{bare['model']}@http://{bare['server']}",
+        )
+    return on_the_spot(match["backend"], match["model"], match["url"])
+
+
+def on_the_spot(backend: str, model: str, url: str | None = None) -> EngineDefinition:
+    """Return the engine of a model that no config names: it is named after the model."""
+    if url is not None:
+        return EngineDefinition(
+            name=PurePath(model).name or backend, backend=backend, model=model, options={"url": url}
+        )
+    model = expand_home(model)
+    path = PurePath(model)
+    # `.gguf` goes; the `.0bpw` of a folder's name is part of it
+    name = path.stem if path.suffix[1:].isalpha() else path.name
+    return EngineDefinition(name=name or backend, backend=backend, model=model)
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:

@@ -52,8 +52,10 @@ class Lane:
     What a listener raises goes to the loop's exception handler; the run and the other listeners go on.
     """
 
-    def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
+    def __init__(self, definition: EngineDefinition, registry: Registry, *, name: str = "") -> None:
         self.definition = definition
+        self.name = name or definition.name
+        """What it is called beside others, which may have the same engine."""
         self.listeners: list[LaneListener] = []
         self.state: LaneState = "empty"
         self.error: ParagoneError | None = None
@@ -118,19 +120,19 @@ class Lane:
         await self._slot.settled()
         return self.is_open
 
-    async def swap(self, definition: EngineDefinition, threads: int | None = None) -> None:
+    async def swap(self, definition: EngineDefinition, threads: int | None = None, *, name: str = "") -> None:
         """Go on with another engine; the transcript stays. A run under way is stopped.
 
         Returns once the engine before it is freed; `opened` waits for the new one.
         """
         freeing = self._free()
-        self.definition = definition
+        self.definition, self.name = definition, name or definition.name
         self.open(threads)
         await asyncio.shield(freeing)
 
     async def restart(self, threads: int | None = None) -> None:
         """Open the engine anew, whatever it does now."""
-        await self.swap(self.definition, threads)
+        await self.swap(self.definition, threads, name=self.name)
 
     async def close(self) -> None:
         """Free the engine. A run under way is stopped."""
@@ -209,7 +211,7 @@ class Lane:
         It waits for the engine to be open, then for `turn`; `threads` is asked when it really starts.
         """
         assert self.run is None  # its caller has seen to it
-        run = Run(prompt=prompt, engine=self.definition.name)
+        run = Run(prompt=prompt, engine=self.definition.name, backend=self.definition.backend)
         self.run = self.runs[prompt] = run
         self._stopping = False
         self.error = self.meter = self.progress = None
@@ -270,7 +272,7 @@ class Lane:
         assert engine is not None  # its caller has seen to it, and freeing it cancels who waits
         seen, cautions = as_seen(messages, engine.loaded)
         request = RunRequest(messages=seen, sampling=self._sampling, threads=threads)
-        run.engine = self.definition.name
+        run.engine, run.backend = self.definition.name, self.definition.backend
         run.manifest = manifest(self.definition, engine.loaded, request)
         meter = self.meter = Meter(sent=time.monotonic(), load_s=self.load_s)
         self.load_s = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import dataclasses
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paragone import Backend, ModelInfo, ParagoneError, Probe
-from paragone_workbench.definitions import EngineDefinition, from_spec
+from paragone import Backend, ModelInfo, Probe
+from paragone_workbench.definitions import EngineDefinition, on_the_spot
 from paragone_workbench.doctor import probe
+from paragone_workbench.endpoints import ConfiguredEndpoint, ask_endpoints
+from paragone_workbench.mistakes import as_told
 from paragone_workbench.registry import Registry
 from paragone_workbench.settings import Config
 
@@ -33,7 +36,7 @@ class Offer:
 
 
 async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[Offer], None]:
-    """Yield what there is: at once the engines of the config, then with what each backend adds."""
+    """Yield what there is: at once the engines of the config, then with what backends and servers add."""
     defined = list(config.engines.values())
     yield [Offer(name=it.name, detail=_detail(it), definition=it) for it in defined]
     backends = await asyncio.to_thread(registry.all)
@@ -55,6 +58,7 @@ async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[
         for name, python in sorted(wanted, key=str)
         if (backend := backends.get(name)) is not None
     ]
+    asking = asyncio.create_task(ask_endpoints(defined, registry.find))
     yield all_offers()
     try:
         for task in asyncio.as_completed(tasks):
@@ -63,8 +67,11 @@ async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[
             if python is None:
                 found[backend.name] = _offered(backend, result, models)
             yield all_offers()
+        served = [it for endpoint in await asking for it in _served(endpoint, config.engines)]
+        if served:
+            yield all_offers() + served
     finally:
-        for it in tasks:
+        for it in (*tasks, asking):
             it.cancel()
 
 
@@ -76,8 +83,9 @@ async def _look(
     if found.usable and python is None:
         try:
             models = await backend.models(folders)
-        except ParagoneError as error:
-            found = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
+            told = as_told(error, backend.name)
+            found = Probe(usable=False, reason=told.sentence, remedy=told.hint)
     return backend, python, found, models
 
 
@@ -99,6 +107,28 @@ def _offered(backend: Backend, probe: Probe, models: Sequence[ModelInfo]) -> lis
     ]
 
 
+def _served(endpoint: ConfiguredEndpoint, engines: Mapping[str, EngineDefinition]) -> Iterator[Offer]:
+    """Yield the models of a server that engines are defined for: as the first of those, with another model."""
+    if endpoint.url is None or not endpoint.report.probe.usable:
+        return  # the models of the place where a backend goes by itself are listed with it
+    mine = [engines[name] for name in endpoint.engines]
+    known = {definition.model for definition in mine}
+    for model in endpoint.report.models:
+        if model.model not in known and not model.problem:
+            definition = dataclasses.replace(mine[0], name=model.name, model=model.model)
+            yield Offer(
+                name=model.name,
+                detail=" · ".join((*_told(model), endpoint.backend, endpoint.report.address)),
+                definition=definition,
+            )
+
+
+def _told(model: ModelInfo) -> Iterator[str]:
+    """Yield what is known of a model, in words."""
+    yield from filter(None, (model.quantization, size_text(model.size)))
+    yield from (word for word in model.capabilities if word != "completion")
+
+
 def _how(backend: Backend) -> str:
     if backend.capabilities.local:
         return f"write {backend.name}:PATH above, or name models.folders in config.toml"
@@ -106,21 +136,17 @@ def _how(backend: Backend) -> str:
 
 
 def _model(backend: Backend, model: ModelInfo) -> Offer:
-    able = ", ".join(word for word in model.capabilities if word != "completion")
-    parts = [model.quantization or "", size_text(model.size), able, backend.title, model.model]
-    definition = from_spec(f"{backend.name}:{model.model}") or EngineDefinition(
-        name=model.name, backend=backend.name, model=model.model
-    )
+    definition = on_the_spot(backend.name, model.model)
     return Offer(
         name=definition.name,
-        detail=" · ".join(part for part in parts if part),
+        detail=" · ".join((*_told(model), backend.title, model.model)),
         trouble=f"{model.problem[:1].upper()}{model.problem[1:]}." if model.problem else "",
         definition=None if model.problem else definition,
     )
 
 
 def _detail(definition: EngineDefinition) -> str:
-    return f"{definition.backend} · {definition.model}"
+    return " · ".join(filter(None, (definition.backend, definition.model, definition.server)))
 
 
 def size_text(size: int | None) -> str:

@@ -29,6 +29,8 @@ class Run:
     prompt: Prompt
     engine: str
     """The engine's name at the time."""
+    backend: str
+    """The engine's backend."""
     state: RunState = "running"
     finish: FinishReason | None = None
     error: ParagoneError | None = None
@@ -64,6 +66,7 @@ class Run:
         run = cls(
             prompt=prompt,
             engine=saved.engine,
+            backend=saved.backend,
             state="interrupted" if saved.state == "running" else saved.state,
             finish=saved.finish,
             error=ParagoneError(saved.error) if saved.error else None,

@@ -10,6 +10,7 @@ from paragone import Image, InputError, Message
 from paragone.cores import physical_cores
 from paragone_workbench.definitions import EngineDefinition
 from paragone_workbench.lane import Lane
+from paragone_workbench.lane_names import name_beside
 from paragone_workbench.recording import Recording
 from paragone_workbench.registry import Registry
 from paragone_workbench.run import Prompt, Run
@@ -56,7 +57,7 @@ class Session:
         """Put a lane at the right and return it, its engine not opened yet. Raises InputError when there are six."""
         if len(self.lanes) >= MAX_LANES:
             raise InputError(f"There are {MAX_LANES} lanes already.", hint="Close one first.")
-        lane = Lane(definition, self.registry)
+        lane = Lane(definition, self.registry, name=name_beside(definition, self.lanes))
         self.lanes.append(lane)
         if self._recording is not None:
             lane.listeners.append(self._recording)
@@ -77,7 +78,9 @@ class Session:
         """Give a lane another engine; it goes on with the conversation."""
         if self._recording is not None:
             self._recording.swapped(lane, definition)
-        await lane.swap(definition, self._share(self.lanes))
+        others = [other for other in self.lanes if other is not lane]
+        name = name_beside(definition, others)
+        await lane.swap(definition, self._share(self.lanes), name=name)
 
     async def close_lane(self, lane: Lane) -> None:
         """Close a lane and free its engine."""
@@ -195,7 +198,8 @@ class Session:
         for saved_lane in [lane for lane in saved.lanes if not lane.closed][:MAX_LANES]:
             lane = next((it for it in spare if it.definition == saved_lane.definition), None)
             if lane is None:
-                lane = Lane(saved_lane.definition, self.registry)
+                name = name_beside(saved_lane.definition, [*lanes, *spare])
+                lane = Lane(saved_lane.definition, self.registry, name=name)
             else:
                 spare.remove(lane)
             lanes[lane] = saved_lane

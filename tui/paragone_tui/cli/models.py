@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError
+from paragone import Backend, EndpointReport, EngineError, Json, ModelInfo, ParagoneError
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
@@ -57,7 +57,9 @@ def models(args: Arguments) -> int:
         )
     else:
         _print(listed)
-        if not listed and not folders:
+        if not listed and args.backend is not None and not errors:
+            _say_why(run(backends[args.backend].endpoint({})))
+        if not listed and not folders and any(it.capabilities.local for it in backends.values()):
             note(f"No folder is searched; name some under [models] in {basis.config.document.path}.")
     for _, error in errors:
         complain(error)
@@ -94,6 +96,12 @@ async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInf
         return await backend.models(folders)
     except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
         return as_told(error, backend.name)
+
+
+def _say_why(report: EndpointReport | None) -> None:
+    """Say why the server that a backend goes to by itself lists nothing; other backends have none."""
+    if report is not None and not report.probe.usable:
+        note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
 
 
 def _json(listed: _Listed) -> dict[str, Json]:

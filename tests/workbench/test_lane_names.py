@@ -1,0 +1,44 @@
+"""Lanes are called by their engines, and told apart by as little as it takes."""
+
+import pytest
+from tests.workbench.talk import opened
+
+from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.lane import Lane
+from paragone_workbench.lane_names import name_beside
+from paragone_workbench.registry import Registry
+
+SMOL = EngineDefinition(name="smol", backend="llama_cpp", model="/m/smol.gguf")
+HERE = EngineDefinition(name="smol", backend="ollama", model="smol")
+THERE = EngineDefinition(
+    name="smol", backend="ollama", model="smol", options={"url": "http://me:pw@box:11434/x"}
+)
+
+
+@pytest.mark.parametrize(
+    ("definitions", "names"),
+    [
+        ([SMOL], ["smol"]),
+        ([SMOL, SMOL, SMOL], ["smol", "smol-2", "smol-3"]),
+        ([SMOL, HERE], ["smol", "smol (ollama)"]),
+        ([HERE, THERE], ["smol", "smol (box:11434)"]),
+        ([SMOL, HERE, THERE, THERE], ["smol", "smol (ollama)", "smol (box:11434)", "smol-2"]),
+    ],
+)
+def test_names(definitions, names):
+    lanes: list[Lane] = []
+    for definition in definitions:
+        lanes.append(Lane(definition, Registry(), name=name_beside(definition, lanes)))
+    assert [lane.name for lane in lanes] == names
+
+
+async def test_a_name_stays_while_other_lanes_change(session, rogue):
+    first, second = await opened(session, rogue(name="one"), rogue(name="two"))
+    await session.swap(first, rogue(name="two"))
+    assert [lane.name for lane in (first, second)] == ["two-2", "two"]
+    await session.restart(first)
+    assert first.name == "two-2"
+    await session.close_lane(second)
+    assert first.name == "two-2"
+    await session.swap(first, rogue(name="two"))
+    assert first.name == "two"

@@ -1,0 +1,75 @@
+"""What a lane's engine is, and how it was really opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.table import Table
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from paragone_tui.modal import Modal
+from paragone_tui.picker import one_line
+from paragone_workbench.lane import Lane
+from paragone_workbench.offers import size_text
+
+__all__ = ["AboutLane"]
+
+
+class AboutLane(Modal[None]):
+    """Lists what is known of the engine; goes away with any of the usual keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+l,q,enter", "dismiss", "Close")]
+    CSS = """
+    AboutLane {
+        align: center middle;
+        #about {
+            width: 84; max-width: 100%; height: auto; max-height: 100%;
+            border: round $primary; padding: 0 1; background: $surface;
+            scrollbar-size-vertical: 1;
+        }
+    }
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__()
+        self._lane = lane
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column(overflow="fold")
+        for name, value in _known(self._lane):
+            table.add_row(one_line(name), one_line(value))
+        with VerticalScroll(id="about") as box:
+            box.border_title = one_line(self._lane.name)
+            yield Static(table)
+
+
+def _known(lane: Lane) -> Iterator[tuple[str, str]]:
+    definition, loaded = lane.definition, lane.loaded
+    backend = lane.backend
+    yield "engine", definition.name
+    yield "backend", f"{definition.backend}{f', {backend.title}' if backend is not None else ''}"
+    yield "model", definition.model
+    if definition.python is not None:
+        yield "python", definition.python
+    if loaded is None:
+        yield "", "It is not open."
+        return
+    facts = {
+        "name": loaded.name,
+        "architecture": loaded.architecture,
+        "quantization": loaded.quantization,
+        "size": size_text(loaded.size),
+        "context": None if loaded.context is None else f"{loaded.context:,} tokens",
+        "images": {True: "seen", False: "not seen", None: "its server does not tell"}[loaded.vision],
+        **loaded.facts,
+    }
+    yield from ((name, value) for name, value in facts.items() if value)
+    for caution in loaded.cautions:
+        yield "!", caution.sentence
