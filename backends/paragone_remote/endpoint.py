@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
+
 from paragone import InputError
 from paragone_remote.keys import find_key, make_headers
 from paragone_remote.options import EndpointOptions
@@ -67,6 +69,8 @@ def check_url(url: str, path: str = "") -> tuple[str, str]:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
+        if port == 0:
+            raise ValueError("nothing listens at port 0")
     except ValueError as error:
         raise InputError("The url cannot be read.", hint="Write it as http://HOST:PORT.") from error
     if parts.username is not None or parts.password is not None:
@@ -80,6 +84,10 @@ def check_url(url: str, path: str = "") -> tuple[str, str]:
         raise InputError("The url has parts that do not belong: write http://HOST:PORT and a path at most.")
     name = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{name}" + (f":{port}" if port else "")
+    try:
+        httpx.URL(origin)
+    except httpx.InvalidURL as error:
+        raise InputError(f"The url {shown!r} names no host that there could be.") from error
     base = urlunsplit((parts.scheme, origin.partition("://")[2], parts.path.rstrip("/") or path, "", ""))
     return base, origin
 
@@ -94,6 +102,8 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
             context.load_verify_locations(cafile=path)
         except ssl.SSLError as error:
             raise InputError(f"ca_file: {path} holds no certificate in PEM form.") from error
+        except OSError as error:
+            raise _unreadable("ca_file", path, error) from error
     if options.client_cert is not None:
         cert = _existing(options.client_cert, "client_cert")
         key = _existing(options.client_key, "client_key") if options.client_key else None
@@ -105,13 +115,23 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
                 "client_cert and client_key do not make a certificate with its key.",
                 hint="Both are PEM files, the key without a passphrase.",
             ) from error
+        except OSError as error:
+            raise _unreadable("client_cert", cert, error) from error
     elif options.client_key is not None:
         raise InputError("client_key is set, but not client_cert.")
     return context
 
 
 def _existing(path: str, option: str) -> str:
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise InputError(f"{option}: there is no file {plain(str(found))}.")
+    try:
+        found = Path(path).expanduser()
+        if not found.is_file():
+            raise InputError(f"{option}: there is no file {plain(str(found))}.")
+    except (OSError, RuntimeError) as error:  # a folder that is closed to us; no such home
+        raise _unreadable(option, path, error) from error
     return str(found)
+
+
+def _unreadable(option: str, path: str, error: OSError | RuntimeError) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{option}: {plain(path)} cannot be read: {reason}.")

@@ -114,7 +114,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
                 if not (loading and waited):
                     yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
                 waited = waited or loading
-                await wait.within(None, asyncio.sleep(fault.pause))
+                left = until - time.monotonic()
+                await wait.within(None, asyncio.sleep(min(fault.pause, left) if loading else fault.pause))
         except Stopped:
             for held in thinking.flush():
                 yield held

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -20,6 +21,8 @@ from paragone_remote.waiting import TooSlow
 __all__ = ["FAULTS", "CutOff", "Fault", "GaveUp", "Loading", "explain", "said"]
 
 _BUSY = {429, 502, 503, 504}
+_SHORTEST_PAUSE = 0.3
+"""Seconds: what is not there yet, or is restarting, is not there a moment later."""
 _LONGEST_PAUSE = 60.0
 """Seconds that a server may ask us to wait; beyond that the user decides."""
 
@@ -95,13 +98,19 @@ def explain(
             return Fault(error=EngineError(sentence, hint=_PROXY))
         case httpx.ConnectError() if endpoint.options.use_proxy:
             sentence = f"{endpoint.origin} cannot be reached through the proxy."
-            return Fault(error=EngineError(sentence, hint=_PROXY), pause=0.3)
+            return Fault(error=EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
         case httpx.ConnectError():
             return _explain_connect(error, endpoint)
+        case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
+            sentence = f"{_at(endpoint)} sent something that is not HTTP."
+            hint = "Look at its port, and whether the url should begin with https://."
+            return Fault(error=EngineError(sentence, hint=_STANDS if begun else hint))
         case _:
             return _explain_broken(endpoint, begun)
 
 
+_HUNG_UP = re.compile(r"disconnected|closed connection")
+"""How h11 and httpcore tell of a connection that ended; their other complaints are of what came on it."""
 _STANDS = "What came of it stands."
 _PROXY = "Look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or leave use_proxy out."
 
@@ -157,7 +166,7 @@ def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
     if error.status == 503 and _LOADING.search(told):
         sentence = f"{_at(endpoint)} is still loading its model (503)."
         hint = "Wait until it has; load_timeout says for how long."
-        return Fault(error=Loading(sentence, hint=hint), pause=1.0 if wait is None else wait)
+        return Fault(error=Loading(sentence, hint=hint), pause=_pause(wait))
     if error.status == 429:
         sentence = f"{_at(endpoint)} takes no more requests for now (429){told}"
     elif error.status == 503:
@@ -167,8 +176,13 @@ def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
             f"What stands before {endpoint.origin} gets no answer from the server ({error.status}){told}"
         )
     hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} seconds."
-    pause = 1.0 if wait is None else wait
+    pause = _pause(wait)
     return Fault(error=EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
+
+
+def _pause(wait: float | None) -> float:
+    """Return the seconds until a busy server is asked again, by what it asks for."""
+    return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
@@ -195,7 +209,7 @@ def _full(endpoint: Endpoint) -> ParagoneError:
 
 def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
     try:
-        target = check_url(error.headers.get("location", ""))[0]
+        target = endpoint.quote(check_url(error.headers.get("location", ""))[0])
     except InputError:
         target = "another address"
     return InputError(
@@ -209,7 +223,10 @@ def _slow(error: TooSlow, endpoint: Endpoint, begun: bool) -> ParagoneError:
         sentence = f"{_at(endpoint)} fell silent in the middle of the answer, for {error.seconds:g} seconds."
         return EngineError(sentence, hint=f"{_STANDS} idle_timeout says how long to wait.")
     sentence = f"{_at(endpoint)} gave no answer within {error.seconds:g} seconds."
-    return EngineError(sentence, hint="load_timeout says how long to wait.")
+    # lists and details wait for idle_timeout, and some no longer than is good
+    options = endpoint.options
+    said = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(error.seconds)
+    return EngineError(sentence, hint=f"{said} says how long to wait." if said else "")
 
 
 def _garbled(error: Garbled, endpoint: Endpoint) -> ParagoneError:
@@ -229,8 +246,7 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
-                host = endpoint.origin.partition("://")[2].rpartition(":")[0] or endpoint.origin
-                sentence = f"There is no host by the name of {host}."
+                sentence = f"There is no host by the name of {urlsplit(endpoint.origin).hostname}."
                 return Fault(
                     error=EngineError(sentence, hint="Look at the url, and whether the network is up.")
                 )
@@ -243,9 +259,11 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
                 return Fault(error=_no_tls(cause, endpoint))
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
-                return Fault(error=EngineError(sentence, hint="Is the server running there?"), pause=0.3)
+                return Fault(
+                    error=EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
+                )
     reason = sentence_of(str(error)) if str(error) else "no connection."
-    return Fault(error=EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=0.3)
+    return Fault(error=EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
 
 
 def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
@@ -263,4 +281,4 @@ def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
     unknown = endpoint.tls is not None and endpoint.options.client_cert is None
     hint = "It may want a client certificate: client_cert." if unknown else ""
     sentence = f"{_at(endpoint)} broke the connection before it answered."
-    return Fault(error=EngineError(sentence, hint=hint), pause=0.3)
+    return Fault(error=EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import math
 import urllib.request
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -21,6 +22,12 @@ __all__ = ["Garbled", "Refusal", "make_client"]
 
 LONGEST_LINE = 8 * 2**20
 """Bytes without a line's end beyond which a reply is nonsense."""
+
+_LONGEST_REPLY = 64 * 2**20
+"""Bytes of a reply that is read whole."""
+
+_STREAMS = {"text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"), "application/x-ndjson": (b"\n",)}
+"""Media types of streamed answers, and what ends a piece in each; an event of many lines is one."""
 
 _LONGEST_REFUSAL = 64 * 2**10
 _REFUSAL_PATIENCE = 10.0
@@ -43,9 +50,10 @@ class Refusal(Exception):
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait; None where it does not say, or gives a date."""
         try:
-            return max(0.0, float(self.headers.get("retry-after", "")))
+            seconds = float(self.headers.get("retry-after", ""))
         except ValueError:
             return None
+        return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 class Garbled(Exception):
@@ -55,18 +63,26 @@ class Garbled(Exception):
 class _Checked(httpx.AsyncByteStream):
     """A reply's bytes, with lines of a bearable length and nothing in them but UTF-8."""
 
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
         self._stream = stream
+        self._streams = media_type in _STREAMS
+        self._ends = _STREAMS.get(media_type, (b"\n",))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         whole = True
-        line = 0
+        line = total = 0
+        last = b""
         async for chunk in self._stream:
-            end = chunk.rfind(b"\n")
-            line = line + len(chunk) if end < 0 else len(chunk) - end
+            recent = last + chunk  # an end may come in two packets
+            end = max(recent.rfind(mark) for mark in self._ends)
+            line = line + len(chunk) if end < 0 else len(recent) - end
+            last = recent[-3:]
+            total += len(chunk)
             if line > LONGEST_LINE:
                 raise Garbled(f"a line of more than {LONGEST_LINE // 2**20} MB")
+            if total > _LONGEST_REPLY and not self._streams:
+                raise Garbled(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
             if whole and chunk.isascii():
                 yield chunk
             else:
@@ -84,9 +100,7 @@ class _Road(httpx.AsyncBaseTransport):
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._endpoint = endpoint
         self._inner = inner
-        parts = urlsplit(endpoint.origin)
-        usual = {"http": 80, "https": 443}[parts.scheme]
-        self._home = (parts.scheme, parts.hostname, parts.port if parts.port != usual else None)
+        self._home = _place(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
         # How long a reply may take is for whoever waits for it; connecting is not.
         self._patience = {
@@ -97,15 +111,12 @@ class _Road(httpx.AsyncBaseTransport):
         }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        if (url.scheme, url.host, url.port) != self._home:
+        if _place(request.url) != self._home:
             raise Garbled("us to another host")
-        headers = [(name, value) for name, value in request.headers.items() if name in _OURS]
-        headers += [("accept-encoding", "identity"), ("user-agent", "paragone")]
-        headers += self._endpoint.headers.items()
-        request.headers = httpx.Headers(headers)
-        request.extensions = {**request.extensions, "timeout": self._patience}
-        response = await self._inner.handle_async_request(request)
+        headers = {name: value for name, value in request.headers.items() if name in _OURS}
+        headers |= {"accept-encoding": "identity", "user-agent": "paragone"}
+        request.headers = httpx.Headers({**headers, **self._endpoint.headers})
+        response = await self._first_answer(request)
         try:
             await self._check(response)
         except BaseException:
@@ -116,20 +127,46 @@ class _Road(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Checked(stream),
+            stream=_Checked(
+                stream, response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            ),
             extensions=response.extensions,
         )
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
+    async def _first_answer(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer to a request, whose connection may turn out to have been closed since its last use.
+
+        A server closes an idle connection when it likes; a request then on its way is lost unread, and
+        is made again (RFC 9110, 9.2.2 allows it where it was not acted on). One on a new connection is not.
+        """
+        while True:
+            reused = True
+
+            async def watch(event: str, _: object) -> None:
+                nonlocal reused
+                reused = reused and "connect_tcp" not in event
+
+            request.extensions = {**request.extensions, "timeout": self._patience, "trace": watch}
+            try:
+                return await self._inner.handle_async_request(request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                if not reused:
+                    raise
+
     async def _check(self, response: httpx.Response) -> None:
         if response.status_code >= 300:
             raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
-        if response.headers.get("content-type", "").startswith("text/html"):
+        if response.headers.get("content-type", "").lower().startswith("text/html"):
             raise Garbled("a web page (HTML)")
-        if response.headers.get("content-encoding", "identity") != "identity":
+        if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
             raise Garbled("compressed data that was not asked for")
+
+
+def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port
 
 
 async def _beginning(response: httpx.Response) -> str:

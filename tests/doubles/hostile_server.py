@@ -108,6 +108,8 @@ class HostileServer:
     def __init__(self, protocol):
         self.protocol = protocol
         self.requests = []
+        self.heads = []
+        """Their heads as they came."""
         self.on_chat = None
         self.on_load = None
         self.replies = {}
@@ -168,9 +170,11 @@ class HostileServer:
             if first == b"\x16":  # a TLS handshake; servers without TLS say what this one does
                 writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
                 return None
-            head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            text = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            head = text.split("\r\n")
         except asyncio.IncompleteReadError:
             return None
+        self.heads.append(text)
         method, path, _ = head[0].split(" ", 2)
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
         cased = dict(line.split(": ", 1) for line in head[1:] if ": " in line)

@@ -120,9 +120,9 @@ def _loaded(
     context: int,
     options: OllamaLoadOptions,
 ) -> LoadedModel:
-    facts = {"server": f"Ollama {plain(version)}", "url": endpoint.url}
+    facts = {"server": f"Ollama {endpoint.quote(version)}", "url": endpoint.url}
     if details.capabilities:
-        facts["capabilities"] = plain(", ".join(details.capabilities))
+        facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
     size = None
     if running is not None:
         size, in_vram = counted(running.size), counted(running.size_vram)

@@ -38,7 +38,7 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
         return EndpointReport(address=address, probe=probe)
-    facts = {"server": f"Ollama {plain(version)}", "models": str(len(models))}
+    facts = {"server": f"Ollama {endpoint.quote(version)}", "models": str(len(models))}
     if running.models:
         facts["loaded"] = ", ".join(_described(entry) for entry in running.models)
     return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)

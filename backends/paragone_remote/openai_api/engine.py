@@ -89,22 +89,26 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
         top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
-            async for chunk in chunks:
-                now = time.monotonic()
-                part = read(chunk, now)
-                state.take(part)
-                if part.progress is not None:
-                    yield part.progress
-                scored = (*state.held, *part.scored) if request.logprobs is not None else ()
-                # A token without text of its own belongs to the text that comes next, whichever its channel.
-                state.held = () if part.answer or part.thinking else scored
-                if part.thinking:
-                    alone = () if part.answer else scored
-                    for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
-                        yield token
-                if part.answer:
-                    for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
-                        yield token
+            try:
+                async for chunk in chunks:
+                    now = time.monotonic()
+                    part = read(chunk, now)
+                    state.take(part)
+                    if part.progress is not None:
+                        yield part.progress
+                    scored = (*state.held, *part.scored) if request.logprobs is not None else ()
+                    # A token without text of its own belongs to the text that comes next, whichever its channel.
+                    state.held = () if part.answer or part.thinking else scored
+                    if part.thinking:
+                        alone = () if part.answer else scored
+                        for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
+                            yield token
+                    if part.answer:
+                        for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
+                            yield token
+            except httpx.TransportError:
+                if not state.reason:  # else nothing of the answer is lost
+                    raise
         if state.held:
             for token in tokens_of("", state.held, channel="answer", top=top, time=time.monotonic()):
                 yield token

@@ -70,7 +70,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=cautions,
-            facts={"server": server.title, "url": endpoint.url},
+            facts={"server": endpoint.quote(server.title), "url": endpoint.url},
         )
         on_progress(LoadProgress(fraction=1.0))
         habits = _habits.setdefault(endpoint.url, Habits())

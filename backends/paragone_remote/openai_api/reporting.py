@@ -27,5 +27,5 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
         return EndpointReport(address=address, probe=probe)
-    facts = {"server": server.title, "models": str(len(models))}
+    facts = {"server": endpoint.quote(server.title), "models": str(len(models))}
     return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)

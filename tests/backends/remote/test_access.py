@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+import sys
+from pathlib import Path
 
 import pytest
 import trustme
@@ -42,6 +44,8 @@ async def test_a_key_from_a_command(hostile, open_lane):
         ("true", "key_command (true) gave no key: it ended with status 0."),
         ("no-such-program x", "key_command cannot run no-such-program: no such file or directory."),
         ("echo 'x", "key_command has a quotation mark without its other half."),
+        ("echo \0", "key_command cannot run echo: embedded null byte."),
+        ("sh -c 'kill -9 $$'", "key_command (sh) gave no key: it ended with status -9."),
     ],
 )
 async def test_a_command_without_a_key(backend, hostile, command, sentence):
@@ -49,6 +53,55 @@ async def test_a_command_without_a_key(backend, hostile, command, sentence):
     assert isinstance(error, InputError)
     assert error.sentence == sentence
     assert hostile.requests == []
+
+
+async def test_a_command_that_leaves_something_running(hostile, open_lane):
+    """An agent, say, that keeps hold of the pipe. It is not waited for."""
+    async with asyncio.timeout(5):
+        await open_lane(hostile, key_command=f"sh -c 'sleep 30 & echo {SECRET}'")
+    assert SECRET in sent(hostile)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="this looks into /proc")
+async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
+    backend, hostile, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0.5)
+    command = f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'"
+    async with asyncio.timeout(5):
+        error = await refused(backend, url=hostile.url, key_command=command)
+    assert error.sentence == "key_command (sh) printed no key in 0.5 seconds."
+    child = int((tmp_path / "child").read_text())
+    async with asyncio.timeout(5):
+        while alive(child):
+            await asyncio.sleep(0.01)
+
+
+def alive(pid):
+    """Say whether a process is there and computes: init may take its time to bury one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_command_that_prints_much_keeps_nothing_of_it(hostile, open_lane):
+    await open_lane(hostile, key_command=f"sh -c 'echo {SECRET}; head -c 30000000 /dev/zero'")
+    assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+
+
+async def test_a_command_has_no_terminal_to_write_on(hostile, open_lane):
+    """It would write into the screen, or read what is typed there."""
+    leader = f"{sys.executable} -c 'import os; print(os.getsid(0) == os.getpid())'"
+    await open_lane(hostile, key_command=leader)
+    assert hostile.requests[0].headers["authorization"] == "Bearer True"
+
+
+async def test_a_variable_with_spaces_around_the_key(hostile, open_lane, monkeypatch):
+    monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
+    await open_lane(hostile, key_env="BOX_KEY", headers=["X-Token: $BOX_KEY"])
+    assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+    assert hostile.requests[0].headers["x-token"] == SECRET
 
 
 async def test_a_variable_that_is_not_set(backend, hostile):
@@ -72,6 +125,19 @@ async def test_headers_with_a_variable_in_them(hostile, open_lane, monkeypatch):
     assert headers["x-both"] == f"a {SECRET} b"
 
 
+async def test_a_header_of_our_own_is_the_users_to_change(hostile, open_lane):
+    await open_lane(hostile, headers=["Host: box.example", "User-Agent: me"])
+    assert hostile.requests[0].headers["host"] == "box.example"
+    assert hostile.requests[0].headers["user-agent"] == "me"
+    assert hostile.heads[0].lower().count("host:") == 1
+
+
+@pytest.mark.parametrize("header", ["Content-Length: 5", "transfer-encoding: chunked", "Connection: close"])
+async def test_a_header_that_frames_the_request(backend, hostile, header):
+    error = await refused(backend, url=hostile.url, headers=[header])
+    assert error.sentence == f"The header {header.partition(':')[0]} cannot be set."
+
+
 @pytest.mark.parametrize("header", [f"Authorization: Bearer {SECRET}", f"X-Api-Key: {SECRET}"])
 async def test_a_secret_written_into_a_header(backend, hostile, header):
     error = await refused(backend, url=hostile.url, headers=[header])
@@ -93,10 +159,31 @@ async def test_a_password_in_the_url(backend):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://box", "box:8000", "http://", "http://box:99999", "http://b/?a=1", "http://[:"]
+    "url",
+    [
+        "ftp://box",
+        "box:8000",
+        "http://",
+        "http://box:99999",
+        "http://box:0",
+        "http://b/?a=1",
+        "http://[:",
+        "http://\N{ONE DOT LEADER}a",
+        "http://xn--\N{FULLWIDTH LATIN SMALL LETTER A}",
+    ],
 )
 async def test_a_url_that_is_none(backend, url):
     assert isinstance(await refused(backend, url=url), InputError)
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example", "BOX.example", "a b"])
+async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkeypatch, host):
+    def no_name(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
+    error = await refused(backend, url=f"http://{host}")
+    assert error.sentence == f"There is no host by the name of {host.lower()}."
 
 
 async def test_the_clients_own_keys_and_marks_stay_here(hostile, open_lane, monkeypatch):
@@ -119,6 +206,28 @@ async def test_nothing_of_an_engine_shows_its_key(hostile, open_lane, monkeypatc
     lane = await open_lane(hostile, key_env="BOX_KEY")
     assert SECRET not in repr(lane.engine.loaded)
     assert SECRET not in repr(vars(lane.engine))
+
+
+async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
+    hostile, open_lane, backend, monkeypatch
+):
+    """What a server is goes into every manifest."""
+    monkeypatch.setenv("BOX_KEY", SECRET)
+    hostile.replies["/api/version"] = {"version": f"0.13.5 for {SECRET}"}
+    hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
+    lane = await open_lane(hostile, key_env="BOX_KEY")
+    report = await backend.endpoint({"url": hostile.url, "key_env": "BOX_KEY"})
+    assert lane.engine.loaded.facts["server"].endswith(" for •••")
+    assert report.probe.facts["server"].endswith(" for •••")
+
+
+async def test_a_redirect_that_repeats_the_key(hostile, backend, protocol, monkeypatch):
+    monkeypatch.setenv("BOX_KEY", SECRET)
+    path = "/api/version" if protocol.name == "ollama" else "/v1/models"
+    hostile.replies[path] = lambda exchange: exchange.begin(307, location=f"http://evil.example/{SECRET}/x")
+    error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
+    assert "points to http://evil.example/•••/x (307)" in error.sentence
+    assert SECRET not in str(error)
 
 
 async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol, monkeypatch):
@@ -204,6 +313,7 @@ async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp
 async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
     for options in (
+        {"ca_file": "~nobody-here/ca.pem"},
         {"ca_file": str(tmp_path / "none.pem")},
         {"ca_file": str(tmp_path / "empty.pem")},
         {"client_cert": str(tmp_path / "empty.pem")},

@@ -164,6 +164,17 @@ async def test_too_many_requests_for_an_hour(hostile, open_lane):
     assert len(hostile.chats) == 1
 
 
+@pytest.mark.parametrize("asked", ["99999", "inf", "nan", "0", "-1"])
+async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks(hostile, open_lane, asked):
+    """Neither for days, nor a thousand times a second."""
+    body = {"error": {"message": "Loading model"}}
+    hostile.on_chat = lambda exchange: exchange.refuse(503, body, retry_after=asked)
+    events, error = await (await open_lane(hostile, load_timeout=0.7)).ask()
+    assert error.sentence == f"The server at {hostile.url} is still loading its model (503)."
+    assert codes(events) == ["retried"]
+    assert 2 <= len(hostile.chats) <= 4
+
+
 async def test_server_error(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(500, {"error": {"message": "CUDA out of memory"}})
     _, error = await (await open_lane(hostile)).ask()

@@ -1,0 +1,229 @@
+"""What comes over a connection: closed between requests, not HTTP at all, without an end."""
+
+import asyncio
+import itertools
+
+import pytest
+from hostile_server import OLLAMA, OPENAI, HostileServer
+
+from paragone import Caution, EngineError, ParagoneError
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    async with asyncio.timeout(20):
+        yield
+
+
+def codes(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+class HangsUp:
+    """Stands before a hostile server, keeps connections open, and closes each as its next request comes.
+
+    A double of what idle connections meet: the server closes one while a request is on its way.
+    """
+
+    def __init__(self, behind, *, serves):
+        self.behind = behind
+        self.serves = serves
+        """Requests that a connection is good for."""
+        self.lost = 0
+        self._server = None
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.protocol = self.behind.protocol
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        try:
+            for number in itertools.count():
+                head = await reader.readuntil(b"\r\n\r\n")
+                if number == self.serves:
+                    self.lost += 1
+                    return
+                length = int((head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) or 0)
+                reply = await self._ask(head + await reader.readexactly(length))
+                status, _, body = reply.partition(b"\r\n\r\n")
+                status = status.replace(b"connection: close", f"content-length: {len(body)}".encode())
+                writer.write(status + b"\r\n\r\n" + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client has closed it first
+        finally:
+            writer.close()
+
+    async def _ask(self, request):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.behind.port)
+        writer.write(request)
+        reply = await reader.read()
+        writer.close()
+        return reply
+
+
+@pytest.mark.parametrize("serves", [1, 2, 3])
+async def test_a_connection_that_was_closed_in_the_meantime_is_not_a_failure(
+    hostile, open_lane, text, serves
+):
+    hostile.on_chat = lambda exchange: exchange.answer("Hello.")
+    async with HangsUp(hostile, serves=serves) as proxy:
+        lane = await open_lane(proxy)
+        for _ in range(3):
+            events, error = await lane.ask()
+            assert error is None
+            assert text(events) == "Hello."
+            assert codes(events) == []
+    assert proxy.lost, "nothing was tried here"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x15\x03\x01\x00\x02\x02\x46",  # what TLS says to HTTP
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
+    ],
+    ids=["tls", "negative length", "endless head"],
+)
+async def test_something_that_is_not_http(hostile, open_lane, said):
+    async def chat(exchange):
+        await exchange.send(said)
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert codes(events) == []
+    assert error.sentence == f"The server at {hostile.url} sent something that is not HTTP."
+    assert error.hint == "Look at its port, and whether the url should begin with https://."
+    assert len(hostile.chats) == 1, "it was asked again"
+
+
+async def test_nonsense_between_chunks_in_mid_answer(hostile, open_lane, text):
+    async def chat(exchange):
+        piece = exchange.protocol.piece("Once")
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {exchange.protocol.content_type}\r\n"
+        await exchange.send(f"{head}transfer-encoding: chunked\r\n\r\n{len(piece):x}\r\n".encode())
+        await exchange.send(piece + b"\r\nzz\r\n")
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once"
+    assert "sent something that is not HTTP" in error.sentence
+    assert error.hint == "What came of it stands."
+
+
+@pytest.mark.parametrize("encoding", ["", "Identity"])
+async def test_what_is_said_not_to_be_compressed_is_not(hostile, open_lane, text, encoding):
+    async def chat(exchange):
+        await exchange.begin(content_encoding=encoding)
+        await exchange.say("Hi")
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "Hi"
+
+
+async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
+    monkeypatch.setattr("paragone_remote.transport._LONGEST_REPLY", 2**20)
+
+    async def endless(exchange):
+        await exchange.begin(content_type="application/json")
+        while True:
+            await exchange.send(b' {"id": "m"},\n' * 1000)
+
+    hostile.replies["/api/version" if protocol is OLLAMA else "/v1/models"] = endless
+    report = await backend.endpoint({"url": hostile.url})
+    assert report.probe.reason == f"The server at {hostile.url} sent a reply of more than 1 MB."
+
+
+async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
+    """The official client would keep them all."""
+    monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 2**20)
+    server = HostileServer(OPENAI)
+    await server.start()
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        while True:
+            await exchange.send(b"data: [1,\n" * 1000)
+
+    server.on_chat = chat
+    try:
+        events, error = await (await open_lane(server)).ask()
+    finally:
+        await server.stop()
+    assert text(events) == "Once"
+    assert "sent a line of more than 1 MB" in error.sentence
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+async def test_a_long_answer_of_short_events(open_lane, text, monkeypatch, ending):
+    """Every end that the protocol allows is one, also when it comes in two packets."""
+    monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 20_000)
+    server = HostileServer(OPENAI)
+    await server.start()
+    piece = OPENAI.piece("a" * 1000).replace(b"\n", ending.encode())
+
+    async def chat(exchange):
+        await exchange.begin()
+        for _ in range(30):
+            await exchange.send(piece[:-1])
+            await asyncio.sleep(0.01)  # lets it travel alone
+            await exchange.send(piece[-1:])
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+    try:
+        events, error = await (await open_lane(server)).ask()
+    finally:
+        await server.stop()
+    assert error is None
+    assert text(events) == "a" * 30_000
+
+
+async def test_a_connection_that_breaks_after_the_answers_end(open_lane, text):
+    """It has said why it ended, and only `[DONE]` was still to come."""
+    server = HostileServer(OPENAI)
+    await server.start()
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Hello.")
+        await exchange.send(exchange.protocol.end().removesuffix(b"data: [DONE]\n\n"))
+        await asyncio.sleep(0.05)  # lets it arrive: a reset discards what is under way
+        exchange.reset()
+
+    server.on_chat = chat
+    try:
+        events, error = await (await open_lane(server)).ask()
+    finally:
+        await server.stop()
+    assert error is None
+    assert text(events) == "Hello."
+    assert events[-1].usage.prompt_tokens == 5
+
+
+async def test_silence_in_a_list_names_the_option_that_it_waits_for(hostile, backend, protocol):
+    hostile.replies["/api/version" if protocol is OLLAMA else "/v1/models"] = lambda exchange: exchange.gone()
+    with pytest.raises(ParagoneError) as caught:
+        await open_at(backend, hostile, idle_timeout=0.3)
+    assert isinstance(caught.value, EngineError)
+    assert caught.value.sentence == f"The server at {hostile.url} gave no answer within 0.3 seconds."
+    assert caught.value.hint == "idle_timeout says how long to wait."
+
+
+async def open_at(backend, server, **options):
+    from paragone import OpenRequest
+
+    return await backend.open(
+        OpenRequest(model="m", options={"url": server.url, **options}), lambda progress: None
+    )
