@@ -35,6 +35,7 @@ from paragone import (
 )
 from paragone.chat.prompt import PromptMaker
 from paragone.chat.text import AnswerText
+from paragone_exllama.extension import extension_folder, release_lock
 from paragone_exllama.folders import ModelFolder, check_folder
 from paragone_exllama.formats import Format
 from paragone_exllama.library import Library
@@ -216,6 +217,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         found = self.probe()
         if not found.usable:
             raise EngineError(found.reason, hint=found.remedy)
+        if cuda := found.facts.get("CUDA of PyTorch"):
+            release_lock(extension_folder(self.name, cuda))
 
     def _cautions(self, folder: ModelFolder, options: L, template: ChatTemplate | None) -> Iterator[Caution]:
         library = self._library

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from paragone import Probe
 from paragone.worker import Build
+from paragone_exllama.extension import extension_folder
 from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, look, visible
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
@@ -145,15 +146,11 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
     if PathFinder.find_spec(extension) is not None:
         return "installed with the library"
     cuda = torch.cuda or ""
-    root = os.environ.get("TORCH_EXTENSIONS_DIR")
-    if root is None:  # as in torch.utils.cpp_extension
-        cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        tag = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}_cu{cuda.replace('.', '')}"
-        root = str(Path(cache, "torch_extensions", tag))
+    folder = extension_folder(library, cuda)
     compiler = _nvcc()
     prebuilt = f"or a wheel of {title} that has it for PyTorch {torch.version.partition('+')[0]}"
     part = f"The part of {title} that runs on the GPU"
-    built = Path(root, extension, f"{extension}.so").exists()
+    built = (folder / f"{extension}.so").exists()
     if compiler is None:
         state = (
             f"{part} was compiled, but PyTorch loads it only where the CUDA compiler (nvcc) is, and it is gone."
@@ -164,7 +161,7 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         anew = f"{_another(library, int(brings[0].cuda))}, which brings one" if brings else ""
         raise _Unusable(state, f"Install the CUDA {cuda} toolkit, {prebuilt}{anew}.")
     if built:
-        return f"compiled on this machine, in {root}"
+        return f"compiled on this machine, in {folder.parent}"
     missing = f"{part} has not been compiled yet, and"
     if shutil.which("c++") is None and shutil.which("g++") is None:
         raise _Unusable(f"{missing} there is no C++ compiler here.", f"Install g++, {prebuilt}.")
