@@ -84,7 +84,10 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
         None, "NTK scaling of RoPE, such as 2.6 for twice the context; by default the model's.", minimum=0.01
     )
     rope_yarn: float | None = option(
-        None, "YaRN scaling of RoPE, such as 4 for four times the context; by default the model's.", minimum=1
+        None,
+        "YaRN scaling of RoPE, such as 4 for four times the context, where max_seq_len is beyond the model's own; "
+        "by default the model's.",
+        minimum=1,
     )
 
 

@@ -117,6 +117,26 @@ def halves(shape, source):
     return bytes(data)
 
 
+CONSTANT, NEVER = struct.pack("<e", 0.25), struct.pack("<e", -200.0)
+
+
+def printable(name, shape, data):
+    """Return a tensor's numbers so changed that the model says letters only, and does not end by itself.
+
+    The first number of its state is the same for every token and in every layer, and the head's first
+    column goes by it.
+    """
+    data, row = bytearray(data), 2 * shape[-1]
+    if name.endswith(("o_proj.weight", "down_proj.weight")):
+        data[:row] = bytes(row)
+    elif name in ("model.embed_tokens.weight", "lm_head.weight"):
+        for token in range(shape[0]):
+            said = 32 <= token < 127 or 256 + len(SPECIAL) <= token < 256 + len(SPECIAL) + len(WORDS)
+            first = CONSTANT if name != "lm_head.weight" else bytes(2) if said else NEVER
+            data[token * row : token * row + 2] = first
+    return bytes(data)
+
+
 def write_safetensors(path, tensors):
     """Write tensors, given as name: (type, shape, bytes)."""
     header, at = {}, 0
@@ -125,6 +145,20 @@ def write_safetensors(path, tensors):
         at += len(data)
     text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+
+
+def write_lora(folder, *, shape=TINY, rank=8):
+    """Write a LoRA adapter for a model's query projections, in PEFT's layout, with random weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "fan_in_fan_out": False}
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {"target_modules": ["q_proj"]}))
+    source, tensors = random.Random(2), {}
+    for layer in range(shape.layers):
+        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        for part, size in (("lora_A", (rank, shape.hidden)), ("lora_B", (shape.hidden, rank))):
+            tensors[f"{name}.{part}.weight"] = ("F16", size, halves(size, source))
+    write_safetensors(folder / "adapter_model.safetensors", tensors)
+    return folder
 
 
 def write_model(folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, **config):
@@ -160,6 +194,9 @@ def write_model(folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=No
         source = random.Random(1)
         few = {"model.embed_tokens.weight": (4, 4), "lm_head.weight": (4, 4)}
         sizes = weights(shape) if real else few
-        tensors = {name: ("F16", size, halves(size, source)) for name, size in sizes.items()}
+        tensors = {
+            name: ("F16", size, printable(name, size, halves(size, source)) if real else halves(size, source))
+            for name, size in sizes.items()
+        }
     write_safetensors(folder / "model.safetensors", tensors)
     return folder
