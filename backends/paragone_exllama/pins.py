@@ -33,7 +33,7 @@ EXLLAMAV2 = Environment(
                 *_TOOLS,
             ),
             download=2_900_000_000,
-            disk=6_000_000_000,
+            disk=5_500_000_000,
             toolkit=_TOOLKIT_13,
         ),
         Build(
@@ -62,7 +62,7 @@ EXLLAMAV3 = Environment(
             driver=580,
             requirements=("exllamav3==1.6.5", "torch==2.11.0", _NVCC_13, *_TOOLS),
             download=2_900_000_000,
-            disk=6_000_000_000,
+            disk=5_500_000_000,
             toolkit=_TOOLKIT_13,
         ),
         Build(
