@@ -167,7 +167,7 @@ async def test_a_prompt_that_was_cut(server, open_lane):
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["may-truncate"]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
     events, _ = await lane.ask("A word of it. " * 100)
-    assert "at least 233 tokens were sent and it read 12" in cautions(events)["truncated"]
+    assert "at least 400 tokens were sent and it read 12" in cautions(events)["truncated"]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=4096)
     events, _ = await lane.ask("A word of it. " * 1000)
     assert "fills the context of 4,096 tokens" in cautions(events)["truncated"]
