@@ -1,7 +1,8 @@
-"""The real ExLlamaV2 on the CPU, through its adapter, in a worker: see on_cpu/exllamav2_on_cpu.py.
+"""The real libraries on the CPU, through their adapters, in workers: see on_cpu/exllamav2_on_cpu.py and 3.
 
-It is taken from the environment that `paragone env create` made, or from the interpreter that
-PARAGONE_EXLLAMAV2_PYTHON names; without one whose extension was compiled here, nothing is tested.
+They are taken from the environments that `paragone env create` made, or from the interpreters that
+PARAGONE_EXLLAMAV2_PYTHON and PARAGONE_EXLLAMAV3_PYTHON name. What is not there is not tested, nor is an
+ExLlamaV2 whose extension was not compiled here.
 """
 
 import contextlib
@@ -18,76 +19,94 @@ from exllama_model_folder import write_lora
 
 from paragone import Message, OpenRequest, RunRequest, ScoreRequest, Token
 from paragone.testing import BackendConformance
-from paragone_exllama.backend import ExLlamaV2Backend
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 from paragone_workbench.paths import data_folder
 
+BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
 SHIM = Path(__file__).with_name("on_cpu")
-PYTHON = Path(
-    os.environ.get(
-        "PARAGONE_EXLLAMAV2_PYTHON", data_folder() / "environments" / "exllamav2" / "bin" / "python"
-    )
-)
-PACKAGES = next(PYTHON.parent.parent.glob("lib/python3*/site-packages"), PYTHON)
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-EXTENSIONS = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or CACHE / "torch_extensions")
-BUILT = next(
-    (
-        plan.parent
-        for plan in EXTENSIONS.rglob("exllamav2_ext/build.ninja")
-        if str(PACKAGES) in plan.read_text() and plan.with_name("exllamav2_ext.so").exists()
-    ),
-    None,
-)
-"""Where its extension was compiled; all of this is found out before any test has another home."""
 
 
+def _found(library):
+    """Return a library's interpreter, and the folder that has what is installed with it; None without one."""
+    named = os.environ.get(f"PARAGONE_{library.upper()}_PYTHON")
+    python = Path(named or data_folder() / "environments" / library / "bin" / "python")
+    packages = next(python.parent.parent.glob("lib/python3*/site-packages"), None)
+    there = python.exists() and packages is not None and (packages / library).exists()
+    return (python, packages) if there else None
+
+
+def _compiled(packages):
+    """Return where the extension of the ExLlamaV2 in this folder was compiled; None where it was not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or cache / "torch_extensions")
+    for plan in root.rglob("exllamav2_ext/build.ninja"):
+        if str(packages) in plan.read_text() and plan.with_name("exllamav2_ext.so").exists():
+            return plan.parent
+    return None
+
+
+# All of this is found out before any test has another home.
+FOUND = {library: found for library in BACKENDS if (found := _found(library)) is not None}
+BUILT = _compiled(FOUND["exllamav2"][1]) if "exllamav2" in FOUND else None
 if BUILT is None:
-    pytest.skip(f"the extension of ExLlamaV2 was not compiled here for {PYTHON}", allow_module_level=True)
+    FOUND.pop("exllamav2", None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def on_cpu(tmp_path_factory):
-    """Return an interpreter like the environment's, in which the library computes on the CPU."""
-    folder = tmp_path_factory.mktemp("on-cpu") / "env"
-    subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder], check=True)
-    (folder / "bin" / "ninja").symlink_to(PACKAGES.parents[2] / "bin" / "ninja")
-    (site,) = folder.glob("lib/python3*/site-packages")
-    (site / "on_cpu.pth").write_text(
-        f"import site; site.addsitedir({str(PACKAGES)!r})\n{SHIM}\n"
-        "import exllamav2_on_cpu; exllamav2_on_cpu.install()\n"
-    )
-    return str(folder / "bin" / "python")
+    """Make an interpreter like an environment's, in which its library computes on the CPU."""
+    made = {}
+
+    def make(library):
+        if library not in FOUND:
+            pytest.skip(f"there is no environment of {library} here with all that this takes")
+        if library not in made:
+            python, packages = FOUND[library]
+            folder = tmp_path_factory.mktemp("on-cpu") / "env"
+            subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+            (folder / "bin" / "ninja").symlink_to(packages.parents[2] / "bin" / "ninja")
+            (site,) = folder.glob("lib/python3*/site-packages")
+            (site / "on_cpu.pth").write_text(
+                f"import site; site.addsitedir({str(packages)!r})\n{SHIM}\n"
+                f"import {library}_on_cpu; {library}_on_cpu.install()\n"
+            )
+            made[library] = str(folder / "bin" / "python")
+        return made[library]
+
+    return make
 
 
 @pytest.fixture(autouse=True)
 def as_it_was_compiled(monkeypatch, driver):
-    """Have the extension found, and not compiled anew for other GPUs."""
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(BUILT.parent))
-    codes = re.findall(r"arch=compute_(\d+)(\d),code=(sm|compute)", (BUILT / "build.ninja").read_text())
-    exact = sorted({f"{major}.{minor}" for major, minor, kind in codes if kind == "sm"})
-    ptx = {f"{major}.{minor}" for major, minor, kind in codes if kind == "compute"}
-    monkeypatch.setenv(
-        "TORCH_CUDA_ARCH_LIST", ";".join(f"{arch}+PTX" if arch in ptx else arch for arch in exact)
-    )
+    """Have ExLlamaV2's extension found, and not compiled anew for other GPUs."""
+    if BUILT is not None:
+        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(BUILT.parent))
+        codes = re.findall(r"arch=compute_(\d+)(\d),code=(sm|compute)", (BUILT / "build.ninja").read_text())
+        ptx = {f"{major}.{minor}" for major, minor, kind in codes if kind == "compute"}
+        exact = sorted({f"{major}.{minor}" for major, minor, kind in codes if kind == "sm"})
+        listed = ";".join(f"{arch}+PTX" if arch in ptx else arch for arch in exact)
+        monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", listed)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     driver(version="580.65.06", cuda=13000)
 
 
 class OnCpu(BackendConformance):
+    library: ClassVar[str]
     options: ClassVar[dict] = {}
     patience = 120.0
 
     @pytest.fixture
     def backend(self):
-        return ExLlamaV2Backend()
+        return BACKENDS[self.library]()
 
     @pytest.fixture
     def opening(self, on_cpu, write_model, tmp_path_factory):
+        python = on_cpu(self.library)
         folder = tmp_path_factory.mktemp("models")
         options = {"max_seq_len": 2048} | self.options
         if "draft_tokens" in options:
             options["draft_model"] = str(write_model(folder / "draft", real=True))
-        return OpenRequest(model=str(write_model(folder / "tiny", real=True)), options=options, python=on_cpu)
+        return OpenRequest(model=str(write_model(folder / "tiny", real=True)), options=options, python=python)
 
     @pytest.fixture
     def sampling(self):
@@ -97,10 +116,8 @@ class OnCpu(BackendConformance):
     def long_sampling(self):
         return {"max_tokens": 1000, "seed": 1}
 
-
-class TestExLlamaV2OnCpu(OnCpu):
     async def test_no_token_sees_those_after_it(self, engine):
-        """Without flash-attn, 0.3.2 forgets the causal mask: what the adapter puts in its place is at work."""
+        """Without flash-attn, ExLlamaV2 forgets the causal mask: the adapter's is at work in its place."""
         short, long = "The sea is deep, ", "The sea is deep, and the sky is high above it"
         first = await engine.score(ScoreRequest(text=short))
         second = await engine.score(ScoreRequest(text=long))
@@ -110,12 +127,24 @@ class TestExLlamaV2OnCpu(OnCpu):
             assert one.logprob == pytest.approx(other.logprob, abs=0.02)
 
 
-class TestExLlamaV2OnCpuWithADraftModel(OnCpu):
+class TestExLlamaV2OnCpu(OnCpu):
+    library = "exllamav2"
+
+
+class TestExLlamaV2OnCpuWithADraftModel(TestExLlamaV2OnCpu):
     options: ClassVar = {"draft_tokens": 3, "chunk_size": 256}
 
 
-class TestExLlamaV2OnCpuWithNgrams(OnCpu):
+class TestExLlamaV2OnCpuWithNgrams(TestExLlamaV2OnCpu):
     options: ClassVar = {"draft_ngram": True, "gpu_split": [20]}
+
+
+class TestExLlamaV3OnCpu(OnCpu):
+    library = "exllamav3"
+
+
+class TestExLlamaV3OnCpuWithADraftModel(TestExLlamaV3OnCpu):
+    options: ClassVar = {"draft_tokens": 3, "chunk_size": 256}
 
 
 TEXT = "The sea is deep, and the sky is high above it"
@@ -123,14 +152,16 @@ TEXT = "The sea is deep, and the sky is high above it"
 
 @pytest.fixture
 def opened(on_cpu, write_model, tmp_path):
-    """Open the model with options."""
+    """Open the model in a library, with options."""
 
     @contextlib.asynccontextmanager
-    async def opening(**options):
+    async def opening(library, **options):
         # YaRN takes effect beyond the model's own context only.
         folder = write_model(tmp_path / "tiny", real=True, max_position_embeddings=512)
-        request = OpenRequest(model=str(folder), options={"max_seq_len": 1024} | options, python=on_cpu)
-        engine = await ExLlamaV2Backend().open(request, lambda progress: None)
+        request = OpenRequest(
+            model=str(folder), options={"max_seq_len": 1024} | options, python=on_cpu(library)
+        )
+        engine = await BACKENDS[library]().open(request, lambda progress: None)
         try:
             yield engine
         finally:
@@ -139,27 +170,26 @@ def opened(on_cpu, write_model, tmp_path):
     return opening
 
 
-async def test_what_changes_the_model_takes_effect(opened, tmp_path):
+@pytest.mark.parametrize("library", BACKENDS)
+async def test_what_changes_the_model_takes_effect(opened, tmp_path, library):
     write_lora(tmp_path / "lora")
 
     async def scores(**options):
-        async with opened(**options) as engine:
+        async with opened(library, **options) as engine:
             return [token.logprob for token in await engine.score(ScoreRequest(text=TEXT))]
 
     plain = await scores()
-    for options in (
-        {"rope_scale": 4.0},
-        {"rope_alpha": 8.0},
-        {"rope_yarn": 8.0},
-        {"lora": str(tmp_path / "lora"), "lora_scale": 20.0},
-    ):
+    ropes = ({"rope_scale": 4.0}, {"rope_alpha": 8.0}, {"rope_yarn": 8.0})
+    lora = {"lora": str(tmp_path / "lora"), "lora_scale": 20.0}
+    for options in (lora, *(ropes if library == "exllamav2" else ())):
         assert max(map(abs, map(operator.sub, plain, await scores(**options)))) > 0.01, options
     split = await scores(gpu_split=[20.0], chunk_size=256)
     assert split == pytest.approx(plain, abs=0.02)
 
 
-async def test_the_sampler_does_what_the_options_say(opened):
-    async with opened() as engine:
+@pytest.mark.parametrize("library", BACKENDS)
+async def test_the_sampler_does_what_the_options_say(opened, library):
+    async with opened(library) as engine:
 
         async def tokens(**sampling):
             request = RunRequest(
