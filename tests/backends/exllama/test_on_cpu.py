@@ -50,6 +50,8 @@ FOUND = {library: found for library in BACKENDS if (found := _found(library)) is
 BUILT = _compiled(FOUND["exllamav2"][1]) if "exllamav2" in FOUND else None
 if BUILT is None:
     FOUND.pop("exllamav2", None)
+if not FOUND:
+    pytest.skip("there are no environments of ExLlamaV2 and V3 here", allow_module_level=True)
 
 
 @pytest.fixture(scope="session")
