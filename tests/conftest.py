@@ -11,8 +11,10 @@ import pytest
 DOUBLES = Path(__file__).parent / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
-# A shell ignores SIGINT for what it runs in the background, and programs that tests start would inherit that.
+# A shell ignores SIGINT for what it runs in the background, as nohup does SIGHUP, and programs that tests start
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue leave no core files
 
 

@@ -18,8 +18,6 @@ from paragone_workbench.paths import data_folder
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 UV = shutil.which("uv")
 
-needs_uv = pytest.mark.skipif(UV is None, reason="uv is not installed here")
-
 
 def build(*requirements, cuda="13", driver=580, disk=1000):
     return Build(cuda=cuda, driver=driver, requirements=requirements, download=600, disk=disk)
@@ -51,16 +49,23 @@ class Plain(Tiny):
     environment = None
 
 
-@pytest.fixture(params=["uv", "pip"])
-def installer(request, monkeypatch, tmp_path):
-    """Have uv on the path, or keep it off."""
+@pytest.fixture
+def uv(monkeypatch, tmp_path):
+    """Skip where there is no uv, by which environments are made soonest."""
+    if UV is None:
+        pytest.skip("uv is not installed here")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+
+
+@pytest.fixture(params=["uv", "pip"])
+def installer(request, monkeypatch):
+    """Have uv on the path, or keep it off."""
     if request.param == "pip":
         folders = os.environ["PATH"].split(os.pathsep)
         kept = [folder for folder in folders if not Path(folder, "uv").exists()]
         monkeypatch.setenv("PATH", os.pathsep.join(kept))
-    elif UV is None:
-        pytest.skip("uv is not installed here")
+    else:
+        request.getfixturevalue("uv")
     return request.param
 
 
@@ -117,7 +122,7 @@ async def test_an_environment_is_made_used_listed_and_removed(installer, wheels)
     assert environments.interpreter(backend, None) is None
 
 
-async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(installer, wheels):
+async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(uv, wheels):
     with pytest.raises(EngineError) as caught:
         await made(Tiny(), wheels, cuda="12")
     assert caught.value.sentence == (
@@ -130,9 +135,7 @@ async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(ins
         _ = [step async for step in environments.check(Tiny())]
 
 
-@needs_uv
-async def test_the_backend_says_why_its_library_cannot_be_imported(wheels, monkeypatch, tmp_path):
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+async def test_the_backend_says_why_its_library_cannot_be_imported(uv, wheels):
     backend = Tiny()
     backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
     with pytest.raises(EngineError) as caught:
@@ -151,9 +154,7 @@ async def test_what_cannot_be_installed_is_an_error_and_leaves_nothing(installer
         _ = [step async for step in environments.check(Tiny())]
 
 
-@needs_uv
-async def test_making_it_again_replaces_it(wheels, monkeypatch, tmp_path):
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+async def test_making_it_again_replaces_it(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     stray = data_folder() / "environments" / "tiny" / "stray"
     stray.touch()
@@ -162,7 +163,7 @@ async def test_making_it_again_replaces_it(wheels, monkeypatch, tmp_path):
     assert not stray.exists()
 
 
-async def test_one_that_works_stays_where_a_new_one_cannot_be_made(installer, wheels):
+async def test_one_that_works_stays_where_a_new_one_cannot_be_made(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be made"):
@@ -173,7 +174,7 @@ async def test_one_that_works_stays_where_a_new_one_cannot_be_made(installer, wh
     assert left() == ["tiny"]
 
 
-async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(installer, wheels):
+async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     folder = data_folder() / "environments" / "tiny"
     folder.rename(folder.with_name(".tiny.old"))
@@ -185,7 +186,7 @@ async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(in
     assert left() == ["tiny"]
 
 
-async def test_without_its_interpreter_it_is_not_whole(installer, wheels):
+async def test_without_its_interpreter_it_is_not_whole(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
     assert environments.interpreter(Tiny(), None) is None
@@ -201,9 +202,7 @@ def left():
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-@needs_uv
-async def test_an_environment_of_older_requirements_is_called_outdated(wheels, monkeypatch, tmp_path):
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+async def test_an_environment_of_older_requirements_is_called_outdated(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
 
     class Newer(Tiny):

@@ -1,5 +1,6 @@
 """What the tests of the llama.cpp backend share: the real model, and GGUF files made for the purpose."""
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
@@ -64,30 +65,45 @@ def model_path():
     return str(Path(spec.submodule_search_locations[0]) / MODEL)
 
 
-@pytest.fixture(scope="session")
-def open_chat(model_path):
-    """Open an engine in this process, with the given load options."""
+@contextlib.contextmanager
+def chats(model_path):
+    """Give what opens engines in this process, and close them in the end."""
     from paragone_llama_cpp.engine import LlamaCppEngine
 
-    chats = []
+    opened = []
 
     def open_it(path=model_path, *, report=lambda fraction: None, stop=None, **options):
         engine = LlamaCppEngine()
         request = OpenRequest(model=str(path), threads=1)
         built = build(engine.load_options, {"n_ctx": 512, **options})
         chat = Chat(engine, engine.load(request, built, report, Stop() if stop is None else stop))
-        chats.append(chat)
+        opened.append(chat)
         return chat
 
     yield open_it
-    for chat in chats:
+    for chat in opened:
         chat.engine.close()
 
 
+@pytest.fixture
+def open_chat(model_path):
+    """Open an engine in this process, with the given load options, until the test ends."""
+    with chats(model_path) as open_it:
+        yield open_it
+
+
 @pytest.fixture(scope="session")
-def chat(open_chat):
+def chat(model_path):
     """The real model with its own template, shared by all."""
-    return open_chat(n_ctx=1024)
+    with chats(model_path) as open_it:
+        yield open_it(n_ctx=1024)
+
+
+@pytest.fixture(scope="session")
+def small(model_path):
+    """One with a small context, shared by all that fill it."""
+    with chats(model_path) as open_it:
+        yield open_it(n_ctx=256, n_batch=64)
 
 
 @pytest.fixture(scope="session")

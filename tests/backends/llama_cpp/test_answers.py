@@ -23,11 +23,6 @@ pytestmark = pytest.mark.model
 CAPITAL = "Name the capital of France in one sentence."
 
 
-@pytest.fixture(scope="module")
-def small(open_chat):
-    return open_chat(n_ctx=256, n_batch=64)
-
-
 def user(text):
     return Message(role="user", text=text)
 
