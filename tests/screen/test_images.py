@@ -78,3 +78,21 @@ async def test_what_is_no_image_is_said_and_changes_nothing(start, home, monkeyp
             await screen.press("escape")
             await picked(screen)
         assert screen.app.lanes.composer.images == ()
+
+
+async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
+    """Not even those that are not text at all; a link to itself beside them hides none."""
+    monkeypatch.chdir(home)
+    folder = os.fsdecode(os.fsencode(home) + b"/odd\x1b[31m\xff")
+    os.mkdir(folder)
+    picture(home / folder / "cat\x1b[7m.png")
+    (home / "odd.png").symlink_to(home / "odd.png")
+    async with start(rogue("seeing", max_tokens=1)) as screen:
+        await pick(screen, "odd")
+        await screen.until(lambda: "/cat␛[7m.png" in screen.text)
+        await screen.press("enter")
+        await picked(screen)
+        assert "with cat␛[7m.png" in screen.text
+        await screen.ask("what")
+        await screen.answered()
+        assert "[cat␛[7m.png]" in screen.text

@@ -41,6 +41,7 @@ REFUSED = [
     ("text.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image that engines take."),
     ("sound.webp", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is no image that engines take."),
     ("null\0.png", None, "cannot be read: embedded null byte."),
+    ("loop.png", None, "cannot be read: Too many levels of symbolic links."),
 ]
 
 
@@ -51,9 +52,30 @@ def test_what_is_no_image_is_refused(tmp_path, name, content, said):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
+    elif name == "loop.png":
+        path.symlink_to(path)
     with pytest.raises(InputError) as caught:
         read_image(path)
     assert caught.value.sentence.endswith(said)
+
+
+def test_what_would_be_waited_for_is_not(tmp_path):
+    """A pipe without a writer, one that has a part of an image so far, and a terminal at which nobody types."""
+    os.mkfifo(tmp_path / "pipe.png")
+    reading, writing = os.pipe()
+    os.write(writing, PNG[:-4])
+    leader, terminal = os.openpty()
+    try:
+        for path in (
+            tmp_path / "pipe.png",
+            images.Path(f"/dev/fd/{reading}"),
+            images.Path(os.ttyname(terminal)),
+        ):
+            with pytest.raises(InputError, match="no image that engines take"):
+                read_image(path)
+    finally:
+        for handle in (reading, writing, leader, terminal):
+            os.close(handle)
 
 
 def test_a_folder_is_no_image(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TypeAlias
 from unicodedata import category
@@ -25,6 +26,12 @@ _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "5
 _MARKED = 0b1_1111_0111_1000
 """The attributes that show on a blank: underlines, blinking, reverse, strike, frames, overline."""
 
+# Control characters and what reorders text. Their texts are cleaned where they come in, but a field holds
+# what was pasted, and the picker of images the names of folders. None of them has a cell.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Of surrogate pairs; no terminal can be sent them."""
+
 _FLAG = range(0x1F1E6, 0x1F200)
 _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
 
@@ -47,6 +54,8 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
     for text, style, control in strip:
         if control or not text:
             continue
+        if not text.isprintable():
+            text = _HALVES.sub("\N{REPLACEMENT CHARACTER}", _STEERING.sub("", text))
         look = _look(style, colors) if style else _PLAIN
         blank = (BLANK, look if look[0] & _MARKED else (0, "", look[2]))
         if text.isascii():

@@ -85,8 +85,15 @@ def _fitting_names(folder: Path, begun: str) -> list[str]:
             name = entry.name.casefold()
             if not name.startswith(begun) or (name.startswith(".") and not begun):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 names.append(f"{entry.name}/")
             elif name.endswith(SUFFIXES):
                 names.append(entry.name)
     return sorted(names, key=str.casefold)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that is closed to us
+        return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,10 +24,9 @@ def read_image(path: Path) -> Image:
     """Return the image in a file. Raises InputError where there is none that an engine could take."""
     try:
         path = path.expanduser()
-        # a pipe without a writer would be waited for
-        content = b"" if path.is_fifo() else _first(path, LARGEST + 1)
+        content = _first(path, LARGEST + 1)
     except (OSError, RuntimeError, ValueError) as error:  # no such home, a null byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"The image {path} cannot be read: {reason}.") from error
     media_type = _media_type(content)
     if media_type is None:
@@ -67,8 +68,11 @@ def as_seen(
 
 
 def _first(path: Path, count: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(count)
+    """Return the first bytes of a file; nothing of pipes, terminals and the like, which may never end, or begin."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        return (file.read(count) or b"") if is_file else b""
 
 
 def _media_type(content: bytes) -> str | None:
