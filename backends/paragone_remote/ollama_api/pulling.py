@@ -38,6 +38,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
     """Yield how far the download is. Closing this closes the request, by which the server stops."""
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"), default=DEFAULT_URL)
     layers: dict[str, tuple[int, int]] = {}
+    done = total = 0
     begun = False
     async with (
         make_client(endpoint) as http,
@@ -55,12 +56,10 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
                 return
             begun = True
             if part.digest and part.total and 0 < part.total < _LARGEST:
-                layers[part.digest] = (min(max(part.completed or 0, 0), part.total), part.total)
-            yield PullProgress(
-                status=plain(part.status or ""),
-                done=sum(done for done, _ in layers.values()),
-                total=sum(total for _, total in layers.values()) or None,
-            )
+                before = layers.get(part.digest, (0, 0))
+                now = layers[part.digest] = (min(max(part.completed or 0, 0), part.total), part.total)
+                done, total = done + now[0] - before[0], total + now[1] - before[1]
+            yield PullProgress(status=plain(part.status or ""), done=done, total=total or None)
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:
