@@ -11,11 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from paragone import InputError
-from paragone_remote.keys import find_key, make_headers
+from paragone_remote.keys import check_headers, check_key, find_key, make_headers
 from paragone_remote.options import EndpointOptions
 from paragone_remote.text import plain
 
-__all__ = ["Endpoint", "check_url", "make_endpoint"]
+__all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +49,34 @@ async def make_endpoint(options: EndpointOptions, *, default: str | None, path: 
 
     Raises InputError.
     """
-    url = options.url or default
-    if url is None:
-        raise InputError(
-            "It is not said where the server is.", hint="Set url, such as http://127.0.0.1:8000."
-        )
-    base, origin = check_url(url, path)
+    base, origin = _url(options, default, path)
     headers = make_headers(options.headers)
     key = await find_key(options.key_env, options.key_command)
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     tls = _make_tls(options) if base.startswith("https:") else None
     return Endpoint(url=base, origin=origin, options=options, headers=headers, tls=tls)
+
+
+def check_options(options: EndpointOptions, *, default: str | None) -> None:
+    """Look at what these options say, short of the environment, files and the network. Raises InputError."""
+    _url(options, default)
+    check_headers(options.headers)
+    check_key(options.key_env, options.key_command)
+    if options.client_key is not None and options.client_cert is None:
+        raise InputError(_NO_CERTIFICATE)
+
+
+def _url(options: EndpointOptions, default: str | None, path: str = "") -> tuple[str, str]:
+    url = options.url or default
+    if url is None:
+        raise InputError(
+            "It is not said where the server is.", hint="Set url, such as http://127.0.0.1:8000."
+        )
+    return check_url(url, path)
+
+
+_NO_CERTIFICATE = "client_key is set, but not client_cert."
 
 
 def check_url(url: str, path: str = "") -> tuple[str, str]:
@@ -118,7 +134,7 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
         except OSError as error:
             raise _unreadable("client_cert", cert, error) from error
     elif options.client_key is not None:
-        raise InputError("client_key is set, but not client_cert.")
+        raise InputError(_NO_CERTIFICATE)
     return context
 
 

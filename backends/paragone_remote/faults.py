@@ -92,6 +92,8 @@ def explain(
             seconds = endpoint.options.connect_timeout
             sentence = f"{endpoint.origin} took no connection within {seconds:g} seconds."
             hint = "Is the machine on and reachable? connect_timeout says how long to wait."
+            if endpoint.tls is not None:
+                hint = f"Or it speaks no TLS: then write the url with http://. {hint}"
             return Fault(error=EngineError(sentence, hint=hint))
         case httpx.ProxyError():
             sentence = f"The proxy on the way to {endpoint.origin} refuses: {sentence_of(str(error))}"
@@ -144,14 +146,21 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
             sentence, hint = f"{at} refused the key ({status}).", "Look at what key_env or key_command gives."
         else:
             sentence = f"{at} wants a key ({status})."
-            hint = "Name the environment variable that holds it: key_env."
+            hint = (
+                "Give it to an engine in config.toml: key_env names the environment variable that holds it."
+            )
         return Fault(error=InputError(sentence, hint=hint))
     if status == 407:
         return Fault(error=InputError("The proxy wants a password (407).", hint=_PROXY))
     if status == 404 and model and _NO_MODEL.search(words):
         return Fault(error=InputError(f"{at} has no model {endpoint.quote(model)!r}."))
     if status == 404:
-        return Fault(error=InputError(f"{at} has no such path (404){told}", hint="Look at the url."))
+        return Fault(
+            error=InputError(
+                f"{at} has no such path (404){told}",
+                hint="Look at the url, and whether the server is of that kind.",
+            )
+        )
     if status in (400, 413, 422) and _OVERFLOW.search(words):
         return Fault(error=_overflow(words, endpoint, context))
     if status in _BUSY:
@@ -175,7 +184,7 @@ def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
         sentence = (
             f"What stands before {endpoint.origin} gets no answer from the server ({error.status}){told}"
         )
-    hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} seconds."
+    hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
     pause = _pause(wait)
     return Fault(error=EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from paragone import EngineError, InputError
 from paragone_remote.text import plain
 
-__all__ = ["find_key", "make_headers"]
+__all__ = ["check_headers", "check_key", "find_key", "make_headers"]
 
 _PATIENCE = 60.0
 """Seconds that a key's command has; it may ask for a passphrase in a window of its own."""
@@ -39,23 +39,28 @@ async def find_key(variable: str | None, command: str | None) -> str | None:
 
     Raises InputError, never with what was found in it.
     """
-    if variable is not None and command is not None:
-        raise InputError("Both key_env and key_command are set.", hint="Keep the one that gives the key.")
+    check_key(variable, command)
     if variable is not None:
-        if not _NAME.fullmatch(variable):
-            raise InputError(
-                "key_env is not the name of an environment variable.",
-                hint="Write the variable's name there, not the key itself.",
-            )
         return _fit(_variable(variable), f"The environment variable {variable}")
     if command is not None:
         return _fit(await _printed(command), "What key_command printed")
     return None
 
 
-def make_headers(lines: Iterable[str]) -> dict[str, str]:
-    """Return the headers that `Name: value` lines make, variables in their values filled in. Raises InputError."""
-    headers: dict[str, str] = {}
+def check_key(variable: str | None, command: str | None) -> None:
+    """See that a key is asked for in one way at most, and not written out. Raises InputError."""
+    if variable is not None and command is not None:
+        raise InputError("Both key_env and key_command are set.", hint="Keep the one that gives the key.")
+    if variable is not None and not _NAME.fullmatch(variable):
+        raise InputError(
+            "key_env is not the name of an environment variable.",
+            hint="Write the variable's name there, not the key itself.",
+        )
+
+
+def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """Return names and values of `Name: value` lines, variables not filled in yet. Raises InputError."""
+    headers = []
     for line in lines:
         match = _HEADER.fullmatch(line.strip())
         if match is None:
@@ -68,6 +73,14 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
                 f"The header {name} holds a secret where it would be recorded.",
                 hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
             )
+        headers.append((name, value))
+    return headers
+
+
+def make_headers(lines: Iterable[str]) -> dict[str, str]:
+    """Return the headers that `Name: value` lines make, variables in their values filled in. Raises InputError."""
+    headers: dict[str, str] = {}
+    for name, value in check_headers(lines):
         filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
         headers[name.lower()] = _fit(filled, f"The header {name}")
     return headers

@@ -122,6 +122,14 @@ class Backend(ABC):
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models that it could open: those in the given folders, or at its endpoints."""
 
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        """Look at what an engine is set to, short of looking at files, servers and the environment.
+
+        `options` are for `load_options`, each of its own right kind. Raises InputError where they
+        cannot work together, or one of them cannot be what it is meant for.
+        """
+        del model, options  # most backends have no more to say than their options' kinds
+
     @abstractmethod
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model, telling of the progress. Cancelling the task gives up and frees everything.

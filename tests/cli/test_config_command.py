@@ -78,3 +78,20 @@ def test_check_knows_the_screen_s_settings(settings):
         f"{path}:6: There is no theme 'nord-'. Did you mean 'nord'?",
         f"{path}:9: The option 'mode' of [lanes] cannot be 'paralel'. It is one of: parallel, sequential.",
     ]
+
+
+def test_check_sees_what_can_reach_no_server(settings):
+    path = settings(
+        "[engines.nowhere]\nbackend = 'openai'\nmodel = 'm'\n\n"
+        "[engines.open]\nbackend = 'ollama'\nmodel = 'm'\nheaders = ['Authorization: Bearer abc']\n"
+    )
+    done = paragone("config", "check")
+    assert done.returncode == 2
+    assert done.stdout.decode().splitlines() == [
+        f"{path}:1: The engine 'nowhere': It is not said where the server is. Set url, such as http://127.0.0.1:8000.",
+        f"{path}:5: The engine 'open': The header Authorization holds a secret where it would be recorded. "
+        "Put it into an environment variable and write `Authorization: $VARIABLE`.",
+    ]
+    listed = paragone("engines").stdout.decode().splitlines()
+    assert [line.split()[0] for line in listed] == ["nowhere", "open"]
+    assert all("not usable: " in line for line in listed)

@@ -12,7 +12,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from paragone import Backend, InputError, Json, Options, ParagoneError, option
 from paragone.options import build
-from paragone_workbench.definitions import EngineDefinition, expand_home, nearest, resolve, split_options
+from paragone_workbench.definitions import (
+    EngineDefinition,
+    check_engine,
+    expand_home,
+    nearest,
+    resolve,
+    split_options,
+)
 from paragone_workbench.exposure import exposure
 from paragone_workbench.paths import config_file, private_folder, state_file
 from paragone_workbench.settings import (
@@ -181,11 +188,18 @@ class _Reader:
             if found is None:
                 self._note(("engines", name, "backend"), f"There is no backend {definition.backend!r}.", "")
                 continue
+            wrong = False
             for key, value in definition.options.items():
                 try:
                     split_options(dataclasses.replace(definition, options={key: value}), found)
                 except InputError as error:
                     self._note(("engines", name, key), error.sentence, error.hint)
+                    wrong = True
+            if not wrong:
+                try:
+                    check_engine(definition, found)
+                except ParagoneError as error:
+                    self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
 
     def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
         return build(kind, self._fitting(kind, (name,), self._table(name), f"[{name}]"))

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 from paragone import Backend, InputError, Json, Options
 from paragone.options import build, describe, parse
+from paragone_workbench.mistakes import as_told
 
 __all__ = [
     "EngineDefinition",
     "apply_settings",
+    "check_engine",
     "choose",
     "expand_home",
     "from_spec",
@@ -145,6 +147,15 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
         build(kind, {key: value}, owner=f"the engine {definition.name!r}")
         (sampling if kind is backend.sampling else load)[key] = value
     return load, sampling
+
+
+def check_engine(definition: EngineDefinition, backend: Backend) -> None:
+    """See that an engine's options can be, each and together. Raises InputError; a plugin's mistake is told."""
+    load, _ = split_options(definition, backend)
+    try:
+        backend.check(definition.model, load)
+    except Exception as error:
+        raise as_told(error, backend.name) from error
 
 
 def expand_home(path: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
 from paragone_workbench.config import survey
-from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.definitions import EngineDefinition, check_engine
 from paragone_workbench.endpoints import ConfiguredEndpoint, ask_endpoints
 from paragone_workbench.environments import interpreter
 from paragone_workbench.exposure import exposure
@@ -124,7 +124,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     for definition in chosen:
         try:
             backend = registry.get(definition.backend)
-            split_options(definition, backend)
+            check_engine(definition, backend)
             _check_model(definition, backend)
         except ParagoneError as error:
             mistakes[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)

@@ -16,6 +16,7 @@ from paragone import (
     Probe,
     PullProgress,
 )
+from paragone.options import build
 from paragone_remote.installed import library, need
 from paragone_remote.ollama_api.options import OllamaLoadOptions, OllamaSampling
 
@@ -56,6 +57,13 @@ class OllamaBackend(Backend):
 
         async for progress in pull(model, options):
             yield progress
+
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        """See that the options name a server, and ask for its key without telling it."""
+        if library("ollama").usable:
+            from paragone_remote.endpoint import check_options
+
+            check_options(build(OllamaLoadOptions, options), default=None)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Have a server load a model."""

@@ -15,6 +15,7 @@ from paragone import (
     OpenRequest,
     Probe,
 )
+from paragone.options import build
 from paragone_remote.installed import library, need
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
@@ -46,6 +47,13 @@ class OpenAIBackend(Backend):
         from paragone_remote.openai_api.reporting import report
 
         return await report(options)
+
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        """See that the options name a server, and ask for its key without telling it."""
+        if library("openai").usable:
+            from paragone_remote.endpoint import check_options
+
+            check_options(build(OpenAILoadOptions, options), default=None)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Reach a model at a server."""

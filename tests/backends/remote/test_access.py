@@ -11,6 +11,7 @@ import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
+from paragone_workbench.registry import Registry
 
 SECRET = "sk-verysecret"
 
@@ -328,3 +329,29 @@ async def test_tls_asked_of_a_server_without(hostile, backend):
     error = await refused(backend, url=hostile.url.replace("http:", "https:"))
     assert "does not speak TLS" in error.sentence
     assert "http://" in error.hint
+
+
+WRONG = [
+    ("openai", {}, "It is not said where the server is."),
+    ("openai", {"url": "127.0.0.1:8000"}, "The url '127.0.0.1:8000' is not one of a server."),
+    ("openai", {"url": "http://me:secret@h"}, "The url holds a user name or password"),
+    ("ollama", {"headers": ["Authorization: Bearer secret"]}, "The header Authorization holds a secret"),
+    ("ollama", {"headers": ["nonsense"]}, "A line of headers is not written as `Name: value`."),
+    ("ollama", {"key_env": "A", "key_command": "b"}, "Both key_env and key_command are set."),
+    ("ollama", {"key_env": "sk-secret"}, "key_env is not the name of an environment variable."),
+    ("ollama", {"client_key": "/k.pem"}, "client_key is set, but not client_cert."),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "said"), WRONG)
+def test_options_that_name_no_server_are_known_without_it(name, options, said):
+    with pytest.raises(InputError) as caught:
+        Registry().get(name).check("m", options)
+    assert caught.value.sentence.startswith(said)
+    assert "secret" not in str(caught.value).replace("holds a secret", "")
+
+
+def test_neither_the_environment_nor_files_are_looked_at():
+    options = {"url": "http://h:1", "key_env": "NOT_SET", "ca_file": "/nowhere", "headers": ["X: $NOR_THIS"]}
+    Registry().get("openai").check("m", options)
+    Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})

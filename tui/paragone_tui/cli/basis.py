@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import warn
 from paragone_workbench.config import load
-from paragone_workbench.definitions import EngineDefinition, apply_settings, choose, split_options
+from paragone_workbench.definitions import EngineDefinition, apply_settings, check_engine, choose
 from paragone_workbench.exposure import exposure
 from paragone_workbench.paths import state_file
 from paragone_workbench.registry import Registry
@@ -52,5 +52,5 @@ class Basis:
         """Return the engines that were named, their backends and options checked. Raises InputError."""
         chosen = self.engines(names, settings)
         for definition in chosen:
-            split_options(definition, self.registry.get(definition.backend))
+            check_engine(definition, self.registry.get(definition.backend))
         return chosen
