@@ -27,6 +27,20 @@ def test_what_was_saved_is_there_again(tmp_path):
     assert (again.lanes, again.theme, again.warning) == (("smol", "smol-2"), "nord", "")
 
 
+def test_a_password_in_a_url_is_not_kept(tmp_path):
+    """An engine is added before it is known that its backend wants none there."""
+    state = State(tmp_path / "state.toml")
+    box = EngineDefinition(
+        name="box", backend="paper", model="m", options={"url": "http://me:s3cret@box:80/v1"}
+    )
+    state.save_engine(box)
+    state.remember_lanes(["paper:m@http://me:s3cret@box:80/v1", "paper:a@b"])
+    assert "s3cret" not in state.path.read_text()
+    again = State(state.path)
+    assert again.engines["box"].options == {"url": "http://box:80/v1"}
+    assert again.lanes == ("paper:m@http://box:80/v1", "paper:a@b")
+
+
 def test_the_file_is_the_users_alone_and_nothing_else_is_left(tmp_path):
     state = State(tmp_path / "folder/state.toml")
     state.set_theme("nord")

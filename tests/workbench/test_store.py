@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paragone import InputError, ParagoneError
+from paragone import InputError, LoadedModel, ParagoneError, RunRequest
 from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.manifest import manifest
 from paragone_workbench.metrics import Percentiles, RunMetrics
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
@@ -28,6 +29,25 @@ def answer(store, prompt, lane, text, *, definition=SMOL, thinking="", state="do
     store.append_run(run, text=text, thinking=thinking)
     store.end_run(run, state, finish="stop", metrics=METRICS)
     return run
+
+
+def test_a_password_in_a_url_is_not_kept(store):
+    """The lane is there, though its engine may not open with such a URL."""
+    box = EngineDefinition(
+        name="box", backend="paper", model="m", options={"url": "https://me:s3cret@box/v1"}
+    )
+    conversation = store.new_conversation()
+    lane = store.add_lane(conversation, box, position=0)
+    store.set_lane_engine(store.add_lane(conversation, SMOL, position=1), box)
+    prompt = store.add_prompt(conversation, "Hello", parent_id=None)
+    loaded, request = LoadedModel(name="m"), RunRequest(messages=())
+    store.start_run(prompt_id=prompt, lane_id=lane, definition=box, manifest=manifest(box, loaded, request))
+    lanes = store.load(conversation).lanes
+    assert [kept.definition.options for kept in lanes] == [{"url": "https://box/v1"}] * 2
+    store.close()
+    assert not [
+        path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()
+    ]
 
 
 def test_a_conversation_comes_back_whole(store):

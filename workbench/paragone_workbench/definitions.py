@@ -25,9 +25,13 @@ __all__ = [
     "on_the_spot",
     "resolve",
     "split_options",
+    "to_keep",
+    "without_password",
 ]
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
+_PASSWORD = re.compile(r"([A-Za-z][\w+.-]*://)[^/?#\s]*@")
+"""A URL's beginning, and who is to be let in there."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
 """A model that is no absolute path, and HOST:PORT where a URL belongs."""
 
@@ -85,6 +89,20 @@ def on_the_spot(backend: str, model: str, url: str | None = None) -> EngineDefin
     # `.gguf` goes; the `.0bpw` of a folder's name is part of it
     name = path.stem if path.suffix[1:].isalpha() else path.name
     return EngineDefinition(name=name or backend, backend=backend, model=model)
+
+
+def to_keep(definition: EngineDefinition) -> EngineDefinition:
+    """Return the engine as it may be written to disk: with no password in a URL of its options."""
+    options = {
+        name: without_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
+        for name, value in definition.options.items()
+    }
+    return dataclasses.replace(definition, options=options)
+
+
+def without_password(text: str) -> str:
+    """Return a URL, or an engine written on the spot, without the user's name and password in it."""
+    return _PASSWORD.sub(r"\1", text)
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:

@@ -6,7 +6,7 @@ import json
 
 from paragone import Json, LoadedModel, RunRequest
 from paragone.wire import to_json
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.definitions import EngineDefinition, to_keep
 
 __all__ = ["manifest"]
 
@@ -23,7 +23,7 @@ def manifest(definition: EngineDefinition, loaded: LoadedModel, request: RunRequ
     messages = json.dumps(asked.pop("messages"), ensure_ascii=False, sort_keys=True)
     return {
         "paragone": version("paragone"),
-        "engine": to_json(definition),
+        "engine": to_json(to_keep(definition)),
         "loaded": to_json(loaded),
         "request": {
             **asked,

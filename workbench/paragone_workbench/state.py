@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone.wire import from_json
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.definitions import EngineDefinition, to_keep, without_password
 from paragone_workbench.paths import private_folder
 from paragone_workbench.toml_file import read_toml
 
@@ -56,13 +56,12 @@ class State:
 
     def save_engine(self, definition: EngineDefinition) -> None:
         """Keep an engine, in place of one of the same name. Raises ParagoneError."""
-        self._change(
-            lambda saved: dataclasses.replace(saved, engines={**saved.engines, definition.name: definition})
-        )
+        kept = to_keep(definition)
+        self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Keep which engines the lanes have now, for the next start. Raises ParagoneError."""
-        lanes = tuple(names)
+        lanes = tuple(without_password(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def set_theme(self, theme: str) -> None:

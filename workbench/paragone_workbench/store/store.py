@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from paragone import FinishReason, Image, Json
 from paragone.wire import to_json
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.definitions import EngineDefinition, to_keep
 from paragone_workbench.metrics import RunMetrics
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store._reading import conversations, load
@@ -108,13 +108,13 @@ class Store:
             "INSERT INTO lane (conversation_id, position, definition) VALUES (?, ?, ?)",
             conversation_id,
             position,
-            json.dumps(to_json(definition)),
+            json.dumps(to_json(to_keep(definition))),
         )
 
     def set_lane_engine(self, lane_id: int, definition: EngineDefinition) -> None:
         """Give a lane another engine; the runs it has had keep theirs."""
         self._database.run(
-            "UPDATE lane SET definition = ? WHERE id = ?", json.dumps(to_json(definition)), lane_id
+            "UPDATE lane SET definition = ? WHERE id = ?", json.dumps(to_json(to_keep(definition))), lane_id
         )
 
     def close_lane(self, lane_id: int) -> None:
