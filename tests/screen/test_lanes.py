@@ -292,3 +292,15 @@ async def test_a_server_without_its_scheme_is_said_in_the_picker(start):
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.type("ollama:m@box:11434")
         await screen.until(lambda: "Write ollama:m@http://box:11434" in screen.text)
+
+
+async def test_no_terminal_is_too_narrow(start):
+    """A window that is dragged nearly shut is one for a moment."""
+    async with start(rogue("steady")) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        for width in (5, 4, 3, 2, 1):
+            await screen.pilot.resize_terminal(width, 10)
+            await screen.press("ctrl+g", "a", "escape")
+        await screen.pilot.resize_terminal(100, 30)
+        await screen.until(lambda: "word0 word1" in screen.text)

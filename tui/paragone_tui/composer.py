@@ -21,6 +21,7 @@ class Composer(TextArea):
     Composer {
         height: auto;
         min-height: 1;
+        min-width: 8;  /* in less, there is no room for its placeholder to wrap in */
         max-height: 8;
         border: none;
         border-top: solid $surface-lighten-2;
