@@ -37,6 +37,10 @@ _OURS = {"accept", "connection", "content-length", "content-type", "host", "tran
 """Headers of the clients' that are sent on."""
 
 
+_BREAKS = {sign: f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
+"""Where httpx ends a line though JSON does not, and how JSON may write them instead."""
+
+
 class Refusal(Exception):
     """An answer with a status that is no success."""
 
@@ -67,10 +71,11 @@ class _Checked(httpx.AsyncByteStream):
         self._stream = stream
         self._streams = media_type in _STREAMS
         self._ends = _STREAMS.get(media_type, (b"\n",))
+        self._in_lines = media_type != "text/event-stream"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        whole = True
+        whole, begun = True, False
         line = total = 0
         last = b""
         async for chunk in self._stream:
@@ -84,11 +89,18 @@ class _Checked(httpx.AsyncByteStream):
             if total > _LONGEST_REPLY and not self._streams:
                 raise Garbled(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
             if whole and chunk.isascii():
+                begun = True
                 yield chunk
-            else:
-                text = decoder.decode(chunk)
-                whole = not decoder.getstate()[0]
-                yield text.encode()
+                continue
+            text = decoder.decode(chunk)
+            whole = not decoder.getstate()[0]
+            if not begun:
+                text = text.removeprefix("\ufeff")  # a byte order mark would spoil the first line
+                begun = bool(text)
+            if self._in_lines:
+                for sign, escaped in _BREAKS.items():
+                    text = text.replace(sign, escaped)
+            yield text.encode()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -303,6 +303,41 @@ async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, ope
     assert text(events) == "é🙂\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"], ids=ascii)
+async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text, sign):
+    """But not in JSON, where it stands in a text like any other; Go writes the first as it is."""
+    said = f"é one{sign}two\\{sign}"
+
+    async def chat(exchange):
+        await exchange.begin()
+        piece = exchange.protocol.piece(said).decode().encode("ascii")
+        plain = piece.decode().replace(f"\\u{ord(sign):04x}", sign).encode()
+        assert plain != piece
+        for byte in plain:
+            await exchange.send(bytes([byte]))
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == said
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3], ids=["whole", "torn", "alone"])
+async def test_a_byte_order_mark(hostile, open_lane, text, cut):
+    async def chat(exchange):
+        await exchange.begin()
+        data = b"\xef\xbb\xbf" + exchange.protocol.piece("Once") + exchange.protocol.end()
+        for part in (data[:cut], data[cut:]) if cut else (data,):
+            await exchange.send(part)
+            await asyncio.sleep(0.05)  # lets it travel alone
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert error is None
+    assert text(events) == "Once"
+
+
 async def test_escape_sequences_in_an_answer_are_data(hostile, open_lane, text):
     evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J"
     hostile.on_chat = lambda exchange: exchange.answer(evil)
