@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from paragone import InputError
 from paragone_remote.endpoint import Endpoint
 
 __all__ = ["Garbled", "Refusal", "make_client"]
@@ -197,7 +198,7 @@ async def _beginning(response: httpx.Response) -> str:
 
 
 def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """Return an HTTP client that reaches this endpoint and nothing else."""
+    """Return an HTTP client that reaches this endpoint and nothing else. Raises InputError for a proxy of no use."""
     tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
     inner = httpx.AsyncHTTPTransport(
         verify=tls, trust_env=False, proxy=_proxy(endpoint), limits=httpx.Limits(max_connections=8)
@@ -207,7 +208,7 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
     )
 
 
-def _proxy(endpoint: Endpoint) -> str | None:
+def _proxy(endpoint: Endpoint) -> httpx.URL | None:
     """Return the proxy that the environment names for this endpoint, where it is asked for."""
     if not endpoint.options.use_proxy:
         return None
@@ -215,4 +216,16 @@ def _proxy(endpoint: Endpoint) -> str | None:
     if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    if not named:
+        return None
+    try:
+        url = httpx.URL(named if "://" in named else f"http://{named}")
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 2**16:
+        raise InputError(
+            "The proxy that the environment names is none that can be used.",
+            hint="HTTPS_PROXY and HTTP_PROXY are to be like http://HOST:PORT.",
+        )
+    return url

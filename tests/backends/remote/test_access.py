@@ -1,8 +1,10 @@
 """Who may see what: keys, headers, certificates, proxies. No secret is shown, none goes where it does not belong."""
 
 import asyncio
+import os
 import socket
 import ssl
+import subprocess
 import sys
 from pathlib import Path
 
@@ -248,6 +250,53 @@ async def test_proxies_are_used_only_when_asked_for(hostile, open_lane, protocol
         assert len(hostile.requests) > direct
     finally:
         await proxy.stop()
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://127.0.0.1:99999", "http://", "http://[::1"]
+)
+async def test_a_proxy_of_no_use(backend, monkeypatch, proxy):
+    clear_proxies(monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    error = await refused(backend, url="http://box.example", use_proxy=True)
+    assert error.sentence == "The proxy that the environment names is none that can be used."
+
+
+async def test_a_proxy_without_its_scheme(backend, monkeypatch):
+    clear_proxies(monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", "127.0.0.1:1")
+    error = await refused(backend, url="http://box.example", use_proxy=True)
+    assert error.sentence == "http://box.example cannot be reached through the proxy."
+
+
+def clear_proxies(monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("HTTP_PROXY", "ftp://proxy"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+    ids=lambda setting: setting[0],
+)
+def test_what_the_environment_says_of_ways_out_changes_nothing(backend, protocol, setting):
+    """Ollama's library makes a client as it is imported, which looks there."""
+    module = type(backend).__module__
+    program = f"""
+import asyncio
+from {module} import {type(backend).__name__} as Backend
+print(asyncio.run(Backend().endpoint({{"url": "http://127.0.0.1:1"}})).probe.reason)
+"""
+    env = {**os.environ, setting[0]: setting[1]}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=20
+    )
+    assert done.stdout == "Nothing answers at http://127.0.0.1:1: the connection was refused.\n", done.stderr
 
 
 async def test_a_proxy_that_is_not_there(hostile, backend, monkeypatch):
