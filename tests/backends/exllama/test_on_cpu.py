@@ -35,20 +35,22 @@ def _found(library):
     return (python, packages) if there else None
 
 
-def _compiled(packages):
-    """Return where the extension of the ExLlamaV2 in this folder was compiled; None where it was not."""
+def _compiled(library):
+    """Return where the extension of a library was compiled; None where it was not."""
+    if library not in FOUND:
+        return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or cache / "torch_extensions")
-    for plan in root.rglob("exllamav2_ext/build.ninja"):
-        if str(packages) in plan.read_text() and plan.with_name("exllamav2_ext.so").exists():
+    for plan in root.rglob(f"{library}_ext/build.ninja"):
+        if str(FOUND[library][1]) in plan.read_text() and plan.with_name(f"{library}_ext.so").exists():
             return plan.parent
     return None
 
 
 # All of this is found out before any test has another home.
 FOUND = {library: found for library in BACKENDS if (found := _found(library)) is not None}
-BUILT = _compiled(FOUND["exllamav2"][1]) if "exllamav2" in FOUND else None
-if BUILT is None:
+BUILT = {library: folder for library in BACKENDS if (folder := _compiled(library)) is not None}
+if "exllamav2" not in BUILT:
     FOUND.pop("exllamav2", None)
 if not FOUND:
     pytest.skip("there are no environments of ExLlamaV2 and V3 here", allow_module_level=True)
@@ -81,9 +83,11 @@ def on_cpu(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def as_it_was_compiled(monkeypatch, driver):
     """Have ExLlamaV2's extension found, and not compiled anew for other GPUs."""
-    if BUILT is not None:
-        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(BUILT.parent))
-        codes = re.findall(r"arch=compute_(\d+)(\d),code=(sm|compute)", (BUILT / "build.ninja").read_text())
+    if "exllamav3" in BUILT:
+        monkeypatch.setenv("EXLLAMAV3_EXT", str(BUILT["exllamav3"] / "exllamav3_ext.so"))
+    if (built := BUILT.get("exllamav2")) is not None:
+        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(built.parent))
+        codes = re.findall(r"arch=compute_(\d+)(\d),code=(sm|compute)", (built / "build.ninja").read_text())
         ptx = {f"{major}.{minor}" for major, minor, kind in codes if kind == "compute"}
         exact = sorted({f"{major}.{minor}" for major, minor, kind in codes if kind == "sm"})
         listed = ";".join(f"{arch}+PTX" if arch in ptx else arch for arch in exact)
@@ -129,15 +133,25 @@ class OnCpu(BackendConformance):
             assert one.logprob == pytest.approx(other.logprob, abs=0.02)
 
 
+class Drafting:
+    async def test_what_is_proposed_is_accepted(self, engine):
+        """The draft model is the model itself, and an answer without chance repeats itself: n-grams find that."""
+        sampling = {"max_tokens": 100, "temperature": 0}
+        request = RunRequest(messages=(Message(role="user", text="Say it."),), sampling=sampling)
+        finish = [event async for event in engine.run(request)][-1]
+        assert finish.usage.completion_tokens == 100
+        assert finish.usage.drafted_tokens >= finish.usage.accepted_tokens > 20
+
+
 class TestExLlamaV2OnCpu(OnCpu):
     library = "exllamav2"
 
 
-class TestExLlamaV2OnCpuWithADraftModel(TestExLlamaV2OnCpu):
+class TestExLlamaV2OnCpuWithADraftModel(Drafting, TestExLlamaV2OnCpu):
     options: ClassVar = {"draft_tokens": 3, "chunk_size": 256}
 
 
-class TestExLlamaV2OnCpuWithNgrams(TestExLlamaV2OnCpu):
+class TestExLlamaV2OnCpuWithNgrams(Drafting, TestExLlamaV2OnCpu):
     options: ClassVar = {"draft_ngram": True, "gpu_split": [20]}
 
 
@@ -145,8 +159,13 @@ class TestExLlamaV3OnCpu(OnCpu):
     library = "exllamav3"
 
 
-class TestExLlamaV3OnCpuWithADraftModel(TestExLlamaV3OnCpu):
+class TestExLlamaV3OnCpuWithADraftModel(Drafting, TestExLlamaV3OnCpu):
     options: ClassVar = {"draft_tokens": 3, "chunk_size": 256}
+
+
+@pytest.mark.skipif("exllamav3" not in BUILT, reason="the extension of ExLlamaV3 was not compiled here")
+class TestExLlamaV3OnCpuWithNgrams(Drafting, TestExLlamaV3OnCpu):
+    options: ClassVar = {"draft_ngram": True}
 
 
 TEXT = "The sea is deep, and the sky is high above it"

@@ -1,10 +1,11 @@
 """Has the real ExLlamaV3 1.6.5 compute FP16 Llamas on the CPU: test code, and slow.
 
 The library's Python is the real one: configuration, tokenizer, modules, cache and its pages, generator,
-jobs, drafts, and the sampler step by step. Its extension, which is CUDA's nearly all, is not compiled: the
-functions of it that such a model takes are put in place of here, and so is its choice of an attention
-kernel, by the library's own fallback in PyTorch. A split over GPUs, EXL3, quantized caches, the fused
-sampler and all that is written in CUDA are not reached this way.
+jobs, drafts, and the sampler step by step. Its extension is CUDA's nearly all: the functions of it that such
+a model takes are put in place of here, and so is its choice of an attention kernel, by the library's own
+fallback in PyTorch. Where EXLLAMAV3_EXT names the compiled extension, the automaton that finds n-grams is
+taken from that. A split over GPUs, EXL3, quantized caches, the fused sampler and all that is written in CUDA
+are not reached this way.
 
 An interpreter imports it at its start (`install`); the library is patched as it is imported.
 """
@@ -191,7 +192,13 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         import torch
         from torch.utils import cpp_extension
 
-        cpp_extension.load = lambda **options: Extension("exllamav3_ext")
+        extension = Extension("exllamav3_ext")
+        if compiled := os.environ.get("EXLLAMAV3_EXT"):
+            spec = importlib.util.spec_from_file_location("exllamav3_ext", compiled)
+            real = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(real)
+            extension.BC_SAM = real.BC_SAM
+        cpp_extension.load = lambda **options: extension
         for name in ("empty", "empty_like", "zeros"):
             setattr(torch, name, _unpinned(getattr(torch, name)))
         torch.cuda.synchronize = lambda device=None: None
