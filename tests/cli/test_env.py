@@ -130,7 +130,7 @@ def test_giving_up_says_so_and_leaves_neither_programs_nor_files(wheels, home, t
     child, slow = tmp_path / "child", tmp_path / "slow"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *version_info*) echo {version};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+        f'#!/bin/sh\ntrap "exit 1" INT\ncase "$*" in *version_info*) echo {version};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
     )
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", os.defpath)  # without uv

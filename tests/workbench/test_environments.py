@@ -217,7 +217,7 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
     child = tmp_path / "child"
     slow = tmp_path / "slow"
     slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+        f'#!/bin/sh\ntrap "exit 1" INT\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
     )
     slow.chmod(0o755)
     plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))

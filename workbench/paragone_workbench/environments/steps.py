@@ -99,11 +99,18 @@ async def steps(
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a program, having let it tidy up, and what it started."""
-    for number, patience in ((signal.SIGINT, _TIDYING), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience)
+    _signal(process, signal.SIGINT)
+    until = time.monotonic() + _TIDYING
+    # Its own `wait` would be for the pipe, too, which what it started may hold.
+    while process.returncode is None and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _reason(tail: Sequence[str]) -> str:
