@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from paragone import Backend, InputError, Json, Options
 from paragone.options import build, describe, parse
-from paragone_workbench.mistakes import as_told
 
 __all__ = [
     "EngineDefinition",
@@ -173,6 +172,8 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
     try:
         backend.check(definition.model, load)
     except Exception as error:
+        from paragone_workbench.mistakes import as_told  # asyncio is not needed to read definitions
+
         raise as_told(error, backend.name) from error
 
 

@@ -73,6 +73,8 @@ async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[
     finally:
         for it in (*tasks, asking):
             it.cancel()
+        # what they started has ended when this has
+        await asyncio.gather(*tasks, asking, return_exceptions=True)
 
 
 async def _look(
