@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from paragone import ParagoneError
+from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
@@ -175,6 +175,12 @@ class ParagoneApp(App[None]):
         from paragone_tui.engine_picker import EnginePicker
 
         self.push_screen(EnginePicker(self.config, self.registry), then)
+
+    def pick_images(self, images: tuple[Image, ...], then: Callable[[tuple[Image, ...]], None]) -> None:
+        """Let the user pick an image to go with these, or one of them to take back."""
+        from paragone_tui.image_picker import ImagePicker
+
+        self.push_screen(ImagePicker(images), lambda picked: then(picked) if picked is not None else None)
 
     def pick_conversation(self, then: Callable[[int | None], None]) -> None:
         """Let the user pick an earlier conversation."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from textual.binding import Binding
 
-__all__ = ["COMMANDS", "Command", "bindings", "keys_in_force", "readable"]
+__all__ = ["AT_THE_FOOT", "COMMANDS", "Command", "bindings", "keys_in_force", "readable"]
 
 Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program"]
 
@@ -91,6 +91,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(id="quit", keys="ctrl+q", title="Quit", group="Program",
             help="Leave; conversations are kept."),
 )  # fmt: skip
+
+
+_FIRST = ("send", "newline", "stop", "help", "palette", "add-lane", "swap-engine", "next-lane")
+AT_THE_FOOT = tuple(sorted((it for it in COMMANDS if it.hint), key=lambda it: _FIRST.index(it.id)))
+"""The commands whose keys stand at the foot of the screen, the most needed first."""
 
 
 def bindings() -> list[Binding]:

@@ -47,8 +47,8 @@ class Composer(TextArea):
         """What goes with the prompt."""
         return self._images
 
-    @images.setter
-    def images(self, images: tuple[Image, ...]) -> None:
+    def attach(self, images: tuple[Image, ...]) -> None:
+        """Have these go with the prompt, and no others."""
         self._images = images
         names = ", ".join(visible(image.name) for image in images)
         self.border_title = Content(f"with {names}") if images else None
@@ -72,7 +72,7 @@ class Composer(TextArea):
         """Return the text and its images, and begin anew."""
         taken = self.text, self.images
         self.text = ""
-        self.images = ()
+        self.attach(())
         self._recalled = None
         return taken
 

@@ -12,9 +12,9 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Static
 
-from paragone import Image, ParagoneError
+from paragone import ParagoneError
 from paragone_tui.clean import visible
-from paragone_tui.commands import COMMANDS, bindings, readable
+from paragone_tui.commands import AT_THE_FOOT, COMMANDS, bindings, readable
 from paragone_tui.composer import Composer
 from paragone_tui.lane_column import LaneColumn
 from paragone_tui.painting import ThriftyScreen
@@ -29,10 +29,6 @@ __all__ = ["LanesScreen"]
 
 NARROWEST = 24
 """Cells that a lane needs to be read; where there is less, only some lanes are shown."""
-
-_AT_THE_FOOT = ("send", "newline", "stop", "help", "palette", "add-lane", "swap-engine", "next-lane")
-"""The commands whose keys stand at the foot, the most needed first."""
-_HINTS = {command.id: command.hint for command in COMMANDS}
 
 
 class LanesScreen(ThriftyScreen[None]):
@@ -112,8 +108,8 @@ class LanesScreen(ThriftyScreen[None]):
     def show_keys(self, width: int) -> None:
         """Show the keys in force at the foot, as many as there is room for."""
         shown = "in turn " if self.session.mode == "sequential" else ""
-        for name in _AT_THE_FOOT:
-            more = f"{shown}  {self._key(name)} {_HINTS[name]}".lstrip()
+        for command in AT_THE_FOOT:
+            more = f"{shown}  {self._key(command.id)} {command.hint}".lstrip()
             if len(more) > width - 2:
                 break
             shown = more
@@ -169,13 +165,7 @@ class LanesScreen(ThriftyScreen[None]):
 
     def action_attach_image(self) -> None:
         """Pick an image to go with the prompt, or one to take back."""
-        from paragone_tui.image_picker import ImagePicker
-
-        def chosen(images: tuple[Image, ...] | None) -> None:
-            if images is not None:
-                self.composer.images = images
-
-        self.app.push_screen(ImagePicker(self.composer.images), chosen)
+        self.app.pick_images(self.composer.images, self.composer.attach)
 
     def action_recall_earlier(self) -> None:
         """Bring back an earlier prompt."""
