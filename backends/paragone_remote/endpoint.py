@@ -44,12 +44,12 @@ class Endpoint:
         return plain(text)
 
 
-async def make_endpoint(options: EndpointOptions, *, default: str | None, path: str = "") -> Endpoint:
+async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint:
     """Return the endpoint that these options name; `path` belongs at the end of a URL without one.
 
     Raises InputError.
     """
-    base, origin = _url(options, default, path)
+    base, origin = _url(options, path)
     headers = make_headers(options.headers)
     key = await find_key(options.key_env, options.key_command)
     if key is not None:
@@ -58,17 +58,17 @@ async def make_endpoint(options: EndpointOptions, *, default: str | None, path: 
     return Endpoint(url=base, origin=origin, options=options, headers=headers, tls=tls)
 
 
-def check_options(options: EndpointOptions, *, default: str | None) -> None:
+def check_options(options: EndpointOptions) -> None:
     """Look at what these options say, short of the environment, files and the network. Raises InputError."""
-    _url(options, default)
+    _url(options)
     check_headers(options.headers)
     check_key(options.key_env, options.key_command)
     if options.client_key is not None and options.client_cert is None:
         raise InputError(_NO_CERTIFICATE)
 
 
-def _url(options: EndpointOptions, default: str | None, path: str = "") -> tuple[str, str]:
-    url = options.url or default
+def _url(options: EndpointOptions, path: str = "") -> tuple[str, str]:
+    url = options.url or type(options)().url  # one that was taken out means the usual place, too
     if url is None:
         raise InputError(
             "It is not said where the server is.", hint="Set url, such as http://127.0.0.1:8000."

@@ -63,7 +63,7 @@ class OllamaBackend(Backend):
         if library("ollama").usable:
             from paragone_remote.endpoint import check_options
 
-            check_options(build(OllamaLoadOptions, options), default=None)
+            check_options(build(OllamaLoadOptions, options))
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Have a server load a model."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ollama
 
 from paragone_remote.data import counted
-from paragone_remote.ollama_api.options import DEFAULT_URL
 from paragone_remote.text import plain
 
-__all__ = ["DEFAULT_URL", "architecture", "find_running", "trained_context"]
+__all__ = ["architecture", "find_running", "trained_context"]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:

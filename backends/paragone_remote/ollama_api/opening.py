@@ -24,7 +24,7 @@ from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, find_running, trained_context
+from paragone_remote.ollama_api.naming import architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.text import plain
@@ -41,7 +41,7 @@ _SAYS_CUT = (0, 12, 4)
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Have a server load a model. Giving up closes the request, by which the server gives up too."""
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
-    endpoint = await make_endpoint(options, default=DEFAULT_URL)
+    endpoint = await make_endpoint(options)
     async with connected(endpoint) as http:
         client = OllamaClient(http)
         version = await ask(endpoint, client.version())

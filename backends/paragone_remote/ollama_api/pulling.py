@@ -14,8 +14,7 @@ from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.faults import FAULTS, CutOff, GaveUp, explain
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.naming import DEFAULT_URL
-from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.text import plain, sentence_of
 from paragone_remote.transport import make_client
 from paragone_remote.waiting import TooSlow, Wait
@@ -36,7 +35,7 @@ _AGAIN = "Pull it again once the server is there."
 
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
     """Yield how far the download is. Closing this closes the request, by which the server stops."""
-    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"), default=DEFAULT_URL)
+    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
     done = total = 0
     begun = False

@@ -13,7 +13,7 @@ from paragone_remote.asking import ask
 from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.naming import DEFAULT_URL, architecture, trained_context
+from paragone_remote.ollama_api.naming import architecture, trained_context
 from paragone_remote.ollama_api.options import OllamaLoadOptions
 from paragone_remote.text import plain
 from paragone_remote.transport import make_client
@@ -28,7 +28,7 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
     """Tell of the server that these options name."""
     address = ""
     try:
-        endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"), default=DEFAULT_URL)
+        endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
         address = endpoint.origin
         async with make_client(endpoint) as http:
             client = OllamaClient(http)

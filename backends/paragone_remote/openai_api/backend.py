@@ -53,7 +53,7 @@ class OpenAIBackend(Backend):
         if library("openai").usable:
             from paragone_remote.endpoint import check_options
 
-            check_options(build(OpenAILoadOptions, options), default=None)
+            check_options(build(OpenAILoadOptions, options))
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Reach a model at a server."""

@@ -41,7 +41,7 @@ _habits: dict[str, Habits] = {}
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Reach a model at a server; a server that loads models when they are first asked does so with the first run."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
-    endpoint = await make_endpoint(options, default=None, path="/v1")
+    endpoint = await make_endpoint(options, path="/v1")
     on_progress(LoadProgress(fraction=0.0))
     async with connected(endpoint) as http:
         model = _choose(await _models(http, endpoint), request.model, endpoint)

@@ -19,7 +19,7 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
     address = ""
     try:
         built = build(OpenAILoadOptions, options, owner="OpenAI-compatible")
-        endpoint = await make_endpoint(built, default=None, path="/v1")
+        endpoint = await make_endpoint(built, path="/v1")
         address = endpoint.origin
         async with make_client(endpoint) as http:
             models = await find_models(http, endpoint)

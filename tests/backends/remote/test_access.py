@@ -404,3 +404,5 @@ def test_neither_the_environment_nor_files_are_looked_at():
     options = {"url": "http://h:1", "key_env": "NOT_SET", "ca_file": "/nowhere", "headers": ["X: $NOR_THIS"]}
     Registry().get("openai").check("m", options)
     Registry().get("ollama").check("m", {"key_command": "/nowhere/nothing"})
+    for url in (None, ""):  # taken out by a setting: the usual place is meant, as when it is opened
+        Registry().get("ollama").check("m", {"url": url})

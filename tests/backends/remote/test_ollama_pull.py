@@ -10,8 +10,7 @@ from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
 from paragone_remote.endpoint import make_endpoint
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.naming import DEFAULT_URL
-from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.pulling import pull_command
 
 LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}
@@ -182,5 +181,5 @@ async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
     ],
 )
 async def test_the_command(options, model, expected):
-    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="test"), default=DEFAULT_URL)
+    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="test"))
     assert pull_command(endpoint, model) == expected
