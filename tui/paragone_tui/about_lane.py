@@ -11,28 +11,18 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from paragone_tui.modal import Modal
 from paragone_tui.picker import one_line
+from paragone_tui.sheet import Sheet
 from paragone_workbench.lane import Lane
 from paragone_workbench.offers import size_text
 
 __all__ = ["AboutLane"]
 
 
-class AboutLane(Modal[None]):
-    """Lists what is known of the engine; goes away with any of the usual keys."""
+class AboutLane(Sheet):
+    """Lists what is known of the engine."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+l,q,enter", "dismiss", "Close")]
-    CSS = """
-    AboutLane {
-        align: center middle;
-        #about {
-            width: 84; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; padding: 0 1; background: $surface;
-            scrollbar-size-vertical: 1;
-        }
-    }
-    """
+    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+l", "dismiss", "Close")]
 
     def __init__(self, lane: Lane) -> None:
         super().__init__()
@@ -45,7 +35,7 @@ class AboutLane(Modal[None]):
         table.add_column(overflow="fold")
         for name, value in _known(self._lane):
             table.add_row(one_line(name), one_line(value))
-        with VerticalScroll(id="about") as box:
+        with VerticalScroll(id="sheet") as box:
             box.border_title = one_line(self._lane.name)
             yield Static(table)
 

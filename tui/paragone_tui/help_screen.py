@@ -14,29 +14,15 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from paragone_tui.commands import COMMANDS, Command, readable
-from paragone_tui.modal import Modal
+from paragone_tui.sheet import Sheet
 
 __all__ = ["HelpScreen"]
 
 
-class HelpScreen(Modal[None]):
+class HelpScreen(Sheet):
     """Lists keys and what they do."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,f1,q,enter", "dismiss", "Close"),
-        ("pageup", "page(-1)", "Up"),
-        ("pagedown,space", "page(1)", "Down"),
-    ]
-    CSS = """
-    HelpScreen {
-        align: center middle;
-        #help {
-            width: 84; max-width: 100%; height: auto; max-height: 100%;
-            border: round $primary; padding: 0 1; background: $surface;
-            scrollbar-size-vertical: 1;
-        }
-    }
-    """
+    BINDINGS: ClassVar[list[BindingType]] = [("f1", "dismiss", "Close")]
 
     def __init__(self, keys: Mapping[str, tuple[str, ...]]) -> None:
         super().__init__()
@@ -44,7 +30,7 @@ class HelpScreen(Modal[None]):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="sheet"):
             yield Static(self._table())
             yield Static(
                 '\nThe words in the middle are ids: in config.toml, [keys] stop = "escape,f10" sets keys.',
@@ -65,11 +51,6 @@ class HelpScreen(Modal[None]):
             "wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."
         )
         return table
-
-    def action_page(self, pages: int) -> None:
-        """Scroll by a screenful."""
-        scroll = self.query_one("#help", VerticalScroll)
-        scroll.scroll_relative(y=pages * max(1, scroll.size.height - 2), animate=False)
 
 
 def _place(command: Command) -> int:
