@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.wheels import write_wheel
 
 from .conftest import data, paragone, running, said, until
 
@@ -49,12 +49,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     folder = tmp_path / "wheels"
     folder.mkdir()
-    with zipfile.ZipFile(folder / "tinyengine-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tinyengine.py", "print('\\x1b[31mtiny says hello')\n")
-        info_name = "tinyengine-1.0.dist-info"
-        wheel.writestr(f"{info_name}/METADATA", "Metadata-Version: 2.1\nName: tinyengine\nVersion: 1.0\n")
-        wheel.writestr(f"{info_name}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info_name}/RECORD", "")
+    write_wheel(folder, "tinyengine", "1.0", "print('\\x1b[31mtiny says hello')\n")
     return folder
 
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
@@ -78,15 +79,7 @@ def wheels(tmp_path):
         ("1.0", "print('tiny says hello')\nVALUE = 7\n"),
         ("0.9", "raise RuntimeError('no GPU')\n"),
     ):
-        name = f"tinyengine-{version}"
-        with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("tinyengine.py", source)
-            info = f"{name}.dist-info"
-            wheel.writestr(
-                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tinyengine\nVersion: {version}\n"
-            )
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{info}/RECORD", "")
+        write_wheel(folder, "tinyengine", version, source)
     return folder
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
@@ -45,15 +45,7 @@ def wheels(tmp_path):
     folder = tmp_path / "wheels"
     folder.mkdir()
     for version, source in (("1.0", "print('hello')"), ("0.9", "print('x' * 3_000_000, 'done', sep='\\n')")):
-        name = f"tinyengine-{version}"
-        with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("tinyengine.py", source)
-            info = f"{name}.dist-info"
-            wheel.writestr(
-                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tinyengine\nVersion: {version}\n"
-            )
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{info}/RECORD", "")
+        write_wheel(folder, "tinyengine", version, source)
     return folder
 
 
