@@ -9,10 +9,10 @@ import time
 from bench.programs import smollm2
 from bench.row import Row
 from paragone import Json
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.registry import Registry
-from paragone_workbench.session import Session
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
 
 __all__ = ["stop"]
 

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 from paragone_tui.app import ParagoneApp
-from paragone_workbench import config
+from paragone_workbench.config import read as config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.state import State
 
 SCREENS = Path(__file__).parent / "screens"
 PROMPT = "Explain in three short points why the sky is blue, then give one example in a table."

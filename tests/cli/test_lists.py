@@ -5,7 +5,7 @@ import os
 import pytest
 
 from paragone.options import describe
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.registry import Registry
 
 from .conftest import data, paragone, said
 

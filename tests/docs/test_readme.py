@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from bench.terminal import Terminal
 
-from paragone_workbench import config
-from paragone_workbench.registry import Registry
+from paragone_workbench.config import read as config
+from paragone_workbench.engines.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,10 +20,10 @@ WITHIN = 1.0
 
 SESSION = """
 import asyncio, json, sys, time
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import LaneListener
-from paragone_workbench.registry import Registry
-from paragone_workbench.session import Session
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import LaneListener
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
 from paragone_workbench.store import Store
 
 class Says(LaneListener):

@@ -67,7 +67,7 @@ def test_the_wheel_holds_what_the_packages_hold_and_nothing_else(wheel, packages
 
 
 def test_the_sample_config_ships_as_a_file(wheel, checkout):
-    sample = wheel.getinfo("paragone_workbench/config.toml")
+    sample = wheel.getinfo("paragone_workbench/config/config.toml")
     assert stat.S_ISREG(sample.external_attr >> 16)
     assert wheel.read(sample) == (checkout / "config.toml").read_bytes()
 
@@ -98,7 +98,7 @@ found = importlib.metadata.distribution("paragone")
 print(json.dumps({
     "packages": {name: importlib.import_module(name).__file__ for name in json.loads(sys.argv[1])},
     "entry points": {f"{point.group}: {point.name}": str(point.load()) for point in found.entry_points},
-    "config": str(importlib.resources.files("paragone_workbench") / "config.toml"),
+    "config": str(importlib.resources.files("paragone_workbench.config") / "config.toml"),
 }))
 """
 

@@ -12,11 +12,11 @@ import pytest
 from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
-from paragone_workbench import config
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.config import read as config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.state import State
 
 PATIENCE = 20.0
 

@@ -4,8 +4,8 @@ import pytest
 from rogue_backend.definitions import rogue
 
 from paragone_tui.commands import COMMANDS
+from paragone_workbench.config.state import State
 from paragone_workbench.paths import state_file
-from paragone_workbench.state import State
 
 
 async def test_without_lanes_the_picker_opens(start):

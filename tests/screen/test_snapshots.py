@@ -18,11 +18,11 @@ from textual.widgets import OptionList
 
 from paragone_tui.app import ParagoneApp
 from paragone_tui.lane_status import LaneStatusInfo
-from paragone_workbench import config
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.config import read as config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.state import State
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 
@@ -31,7 +31,7 @@ Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
     """Compare the screen after some steps with its picture."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr("paragone_workbench.lane.engine_log", lambda engine: Path(f"{engine}.log"))
+    monkeypatch.setattr("paragone_workbench.lanes.lane.engine_log", lambda engine: Path(f"{engine}.log"))
 
     def compare(*definitions: EngineDefinition, step: Step, size: tuple[int, int] = (100, 24)) -> bool:
         state = State(state_file())

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from paragone import Backend, Json, Options, option
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane, LaneListener
-from paragone_workbench.registry import Registry
-from paragone_workbench.session import Session
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.lane import Lane, LaneListener
+from paragone_workbench.lanes.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from paragone import Json, Message
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.run import Prompt, Run
-from paragone_workbench.session import Session
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.record import Prompt, Run
 
 LONG: dict[str, Json] = {"max_tokens": 10**6, "rate": 100}
 """Options of an answer that does not end by itself."""

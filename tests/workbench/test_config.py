@@ -6,12 +6,13 @@ import pytest
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_workbench import config, settings
-from paragone_workbench.config import check, init, load, sample
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.config import read as config
+from paragone_workbench.config import settings
+from paragone_workbench.config.read import check, init, load, sample
+from paragone_workbench.config.settings import ConfigError
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import config_file, state_file
-from paragone_workbench.settings import ConfigError
-from paragone_workbench.state import State
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {

@@ -1,7 +1,7 @@
 import pytest
 
 from paragone import InputError
-from paragone_workbench.definitions import (
+from paragone_workbench.engines.definitions import (
     EngineDefinition,
     apply_settings,
     choose,

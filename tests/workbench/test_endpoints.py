@@ -11,10 +11,10 @@ from paragone import option
 from paragone.options import describe
 from paragone_remote.ollama_api.backend import OllamaBackend
 from paragone_remote.ollama_api.options import OllamaLoadOptions
-from paragone_workbench import endpoints
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.endpoints import ask_endpoints, place
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory import endpoints
+from paragone_workbench.inventory.endpoints import ask_endpoints, place
 
 
 @pytest.fixture

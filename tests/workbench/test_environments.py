@@ -13,7 +13,7 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench import environments
+from paragone_workbench.engines import environments
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -295,7 +295,7 @@ async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_pat
 def driver(monkeypatch, tmp_path):
     """Say what the NVIDIA driver's version is; without that there is none."""
     file = tmp_path / "version"
-    monkeypatch.setattr("paragone_workbench.environments.planning._DRIVER", file)
+    monkeypatch.setattr("paragone_workbench.engines.environments.planning._DRIVER", file)
     monkeypatch.setenv("PATH", os.defpath)
 
     def is_there(version):

@@ -8,10 +8,10 @@ from tests.pictures import PNG, picture
 from tests.workbench.talk import opened
 
 from paragone import Image, InputError
-from paragone_workbench import images
-from paragone_workbench.images import image_size, read_image
-from paragone_workbench.registry import Registry
-from paragone_workbench.session import Session
+from paragone_workbench.conversation import images
+from paragone_workbench.conversation.images import image_size, read_image
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
 from paragone_workbench.store import Store
 
 KINDS = {

@@ -6,9 +6,9 @@ import pytest
 from tests.workbench.talk import LONG, ask, words
 
 from paragone import EngineCrashed
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.lane import Lane
 
 # ── From the beginning to the end ──────────────────────────────────────────────────────────────
 

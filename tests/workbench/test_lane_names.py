@@ -3,10 +3,10 @@
 import pytest
 from tests.workbench.talk import opened
 
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.lane_names import name_beside
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.names import name_beside
 
 SMOL = EngineDefinition(name="smol", backend="llama_cpp", model="/m/smol.gguf")
 HERE = EngineDefinition(name="smol", backend="ollama", model="smol")

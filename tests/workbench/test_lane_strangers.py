@@ -21,9 +21,9 @@ from paragone import (
     RunRequest,
     Token,
 )
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane, LaneListener
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.lane import Lane, LaneListener
 
 # ── Listeners that fail ────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +179,7 @@ async def test_a_backend_that_fails_to_stop(careless, until, tidy):
 
 
 async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, until, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.slot.OBEY", 0.1)
+    monkeypatch.setattr("paragone_workbench.engines.slot.OBEY", 0.1)
     lane = careless("hanging")
     lane.open()
     run = ask(lane)
@@ -206,10 +206,10 @@ async def test_a_program_that_just_ends(moment):
     program = f"""
 import asyncio
 from paragone import Message
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.registry import Registry
-from paragone_workbench.run import Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.runs.record import Prompt
 
 async def main():
     global run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paragone import ParagoneError
-from paragone_workbench.logs import crash_report, engine_log
+from paragone_workbench.engines.logs import crash_report, engine_log
 from paragone_workbench.paths import log_folder
 
 
@@ -29,7 +29,7 @@ def test_whatever_an_engine_is_called(name):
 
 def test_a_process_id_that_comes_again_does_not_bring_back_an_old_log(monkeypatch):
     old = engine_log("smol")
-    monkeypatch.setattr("paragone_workbench.logs._numbers", iter([int(old.stem.rpartition("-")[2])]))
+    monkeypatch.setattr("paragone_workbench.engines.logs._numbers", iter([int(old.stem.rpartition("-")[2])]))
     monkeypatch.setattr("time.strftime", lambda _: "tomorrow")
     assert engine_log("smol") != old
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from paragone import Caution, Finish, PromptProgress, Timings, Token, Usage
 from paragone.wire import from_json, to_json
-from paragone_workbench.metrics import Meter, Percentiles, RunMetrics, percentile
+from paragone_workbench.runs.metrics import Meter, Percentiles, RunMetrics, percentile
 
 
 def meter(times, *, sent=0.0, text="x"):

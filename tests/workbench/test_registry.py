@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.registry import Registry
 
 BRINGS = """
 from paragone.hooks import hookimpl
@@ -48,7 +48,7 @@ def test_a_backend_is_found_and_remembered():
 
 def test_looking_one_up_imports_no_other():
     code = (
-        "import sys; from paragone_workbench.registry import Registry; Registry().get('rogue');"
+        "import sys; from paragone_workbench.engines.registry import Registry; Registry().get('rogue');"
         "print([name for name in sys.modules if name.startswith('paragone_') and 'workbench' not in name])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
@@ -56,7 +56,7 @@ def test_looking_one_up_imports_no_other():
 
 def test_a_registry_costs_nothing_until_it_is_asked():
     code = (
-        "import sys; from paragone_workbench.registry import Registry; Registry();"
+        "import sys; from paragone_workbench.engines.registry import Registry; Registry();"
         "print('pluggy' in sys.modules, 'importlib.metadata' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False False\n"

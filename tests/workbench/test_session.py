@@ -7,8 +7,8 @@ import pytest
 from tests.workbench.talk import answers, opened, words
 
 from paragone import EngineCrashed, InputError
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.session import MAX_LANES
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.session import MAX_LANES
 
 # ── One prompt to all ──────────────────────────────────────────────────────────────────────────
 
@@ -217,7 +217,7 @@ async def test_a_sequence_goes_on_past_a_failure_and_a_stop(session, rogue, unti
 
 
 async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
     session.open_engines()
@@ -236,14 +236,14 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
 
 
 async def test_an_engine_elsewhere_needs_no_core_of_ours(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
     lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     monkeypatch.setattr(type(lanes[0]), "is_local", property(lambda lane: lane is not lanes[2]))
     assert (await answers(session, "hello"))[:2] == ["4 ", "4 "]
 
 
 async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.session.physical_cores", lambda: 2)
+    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 2)
     await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     assert await answers(session, "hello") == ["1 "] * 3
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import ParagoneError
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.state import State
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition
 
 SMOL = EngineDefinition(
     name="smol", backend="paper", model="/m/x", python="/p", options={"n_ctx": 8, "stop": ["a"], "none": None}

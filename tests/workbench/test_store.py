@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import InputError, LoadedModel, ParagoneError, RunRequest
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.manifest import manifest
-from paragone_workbench.metrics import Percentiles, RunMetrics
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import Percentiles, RunMetrics
 from paragone_workbench.store import Store, StoreError
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 
@@ -14,7 +14,7 @@ SMOL = EngineDefinition(name="smol", backend="paper", model="m")
 
 PROGRAM = """
 import sys
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store import Store
 
 smol = EngineDefinition(name="smol", backend="paper", model="m")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store import Store
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="m")

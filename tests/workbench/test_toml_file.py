@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import InputError
-from paragone_workbench.toml_file import TomlError, key_lines, parse_toml, read_toml
+from paragone_workbench.config.toml_file import TomlError, key_lines, parse_toml, read_toml
 
 TEXT = '''\
 # comment [not.a.table]

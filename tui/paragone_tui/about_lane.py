@@ -13,8 +13,8 @@ from textual.widgets import Static
 
 from paragone_tui.picker import one_line
 from paragone_tui.sheet import Sheet
-from paragone_workbench.lane import Lane
-from paragone_workbench.offers import size_text
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.lanes.lane import Lane
 
 __all__ = ["AboutLane"]
 

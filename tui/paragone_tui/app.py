@@ -18,11 +18,11 @@ from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
 from paragone_tui.screen_settings import known_keys, problems
-from paragone_workbench.definitions import EngineDefinition, choose
-from paragone_workbench.registry import Registry
-from paragone_workbench.session import Mode, Session
-from paragone_workbench.settings import Config
-from paragone_workbench.state import State
+from paragone_workbench.config.settings import Config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition, choose
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Mode, Session
 
 if TYPE_CHECKING:
     from paragone_workbench.store import Store
@@ -142,7 +142,7 @@ class ParagoneApp(App[None]):
         self._session.record(self.store)
 
     async def _begin_demo(self) -> None:
-        from paragone_workbench.demo import demo_engines
+        from paragone_workbench.inventory.demo import demo_engines
 
         self.lanes.welcome.update("Making the demo's second model, once …")
         try:
@@ -250,7 +250,7 @@ class ParagoneApp(App[None]):
 
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Tell of a mistake that ended nothing: what a listener or a forgotten task raised."""
-        from paragone_workbench.logs import crash_report
+        from paragone_workbench.engines.logs import crash_report
 
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
@@ -260,7 +260,7 @@ class ParagoneApp(App[None]):
         """Leave with a sentence; the traceback goes to a file, for whoever mends the program."""
         from rich.text import Text
 
-        from paragone_workbench.logs import crash_report
+        from paragone_workbench.engines.logs import crash_report
 
         kept = crash_report(traceback.format_exc())
         self._exit_renderables.append(

@@ -11,10 +11,10 @@ from textual.widgets.option_list import Option
 from paragone import InputError
 from paragone_tui.clean import visible
 from paragone_tui.picker import Picker, one_line
-from paragone_workbench.definitions import EngineDefinition, from_spec
-from paragone_workbench.offers import Offer, offers
-from paragone_workbench.registry import Registry
-from paragone_workbench.settings import Config
+from paragone_workbench.config.settings import Config
+from paragone_workbench.engines.definitions import EngineDefinition, from_spec
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import Offer, offers
 
 __all__ = ["EnginePicker"]
 

@@ -11,8 +11,8 @@ from textual.widgets.option_list import Option
 
 from paragone import Image, InputError
 from paragone_tui.picker import Picker, one_line
-from paragone_workbench.images import SUFFIXES, image_size, read_image
-from paragone_workbench.offers import size_text
+from paragone_workbench.conversation.images import SUFFIXES, image_size, read_image
+from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["ImagePicker"]
 

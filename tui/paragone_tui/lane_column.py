@@ -11,8 +11,8 @@ from paragone import Caution, Channel, EngineCrashed, ParagoneError
 from paragone_tui.cadence import Cadence
 from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
-from paragone_workbench.lane import Lane, LaneListener
-from paragone_workbench.run import Prompt, Run
+from paragone_workbench.lanes.lane import Lane, LaneListener
+from paragone_workbench.runs.record import Prompt, Run
 
 __all__ = ["LaneColumn"]
 

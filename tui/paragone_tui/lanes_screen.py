@@ -18,9 +18,9 @@ from paragone_tui.commands import AT_THE_FOOT, COMMANDS, bindings, readable
 from paragone_tui.composer import Composer
 from paragone_tui.lane_column import LaneColumn
 from paragone_tui.painting import ThriftyScreen
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.lane import Lane
-from paragone_workbench.session import Session
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
     from paragone_tui.app import ParagoneApp

@@ -44,7 +44,7 @@ def _told(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 (the outermost edge: a mistake of ours is told in a sentence)
         import traceback
 
-        from paragone_workbench.logs import crash_report
+        from paragone_workbench.engines.logs import crash_report
 
         kept = crash_report(traceback.format_exc())
         complain(ParagoneError(f"A mistake in the program ended it ({type(error).__name__}): {kept}"))

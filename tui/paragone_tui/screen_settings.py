@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paragone_tui.commands import COMMANDS, keys_in_force
-from paragone_workbench.definitions import nearest
-from paragone_workbench.settings import Config, Problem
+from paragone_workbench.config.settings import Config, Problem
+from paragone_workbench.engines.definitions import nearest
 
 __all__ = ["known_keys", "problems"]
 

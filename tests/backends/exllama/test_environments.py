@@ -10,8 +10,8 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench import environments
-from paragone_workbench.environments import making
+from paragone_workbench.engines import environments
+from paragone_workbench.engines.environments import making
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -13,7 +13,7 @@ import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
 

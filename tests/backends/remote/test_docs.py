@@ -7,7 +7,7 @@ import pytest
 
 from paragone import OpenRequest
 from paragone.discovery import discover
-from paragone_workbench.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.definitions import EngineDefinition, split_options
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", *sorted((DOCS / "openai").glob("*.md"))]

@@ -1,7 +1,7 @@
 """Engines of the rogue backend, as a config would define them."""
 
 from paragone import Json
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition
 
 
 def rogue(model: str, name: str = "", **options: Json) -> EngineDefinition:

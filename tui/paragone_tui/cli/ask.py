@@ -13,12 +13,12 @@ from paragone_tui.cli.output import OutputError, complain, put_json, warn
 from paragone_tui.cli.progress import Progress
 from paragone_tui.cli.prompt import read_prompt
 from paragone_tui.cli.stream import Stream
-from paragone_workbench.comparison import lane_answer
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.images import read_image
-from paragone_workbench.lane import Lane, LaneListener
-from paragone_workbench.run import Run
-from paragone_workbench.session import Session
+from paragone_workbench.compare.answers import lane_answer
+from paragone_workbench.conversation.images import read_image
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import Lane, LaneListener
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.record import Run
 
 __all__ = ["ask"]
 

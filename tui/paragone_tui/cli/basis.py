@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import warn
-from paragone_workbench.config import load
-from paragone_workbench.definitions import EngineDefinition, apply_settings, check_engine, choose
-from paragone_workbench.exposure import exposure
+from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.read import load
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition, apply_settings, check_engine, choose
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.state import State
 
 __all__ = ["Basis"]
 

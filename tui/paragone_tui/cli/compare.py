@@ -12,12 +12,12 @@ from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import finish, line, put, put_json, shown
 from paragone_tui.cli.progress import Progress
 from paragone_tui.cli.prompt import read_prompt
-from paragone_workbench.comparison import comparison
-from paragone_workbench.images import read_image
-from paragone_workbench.lane import Lane
-from paragone_workbench.metrics import RunMetrics
-from paragone_workbench.run import Run
-from paragone_workbench.session import MAX_LANES, Session
+from paragone_workbench.compare.answers import comparison
+from paragone_workbench.conversation.images import read_image
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import MAX_LANES, Session
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import Run
 
 __all__ = ["compare", "figures"]
 

@@ -6,12 +6,12 @@ from paragone import Json
 from paragone_tui import screen_settings
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import line, put, put_json, warn
-from paragone_workbench.config import init, survey
-from paragone_workbench.exposure import exposure
+from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.read import init, survey
+from paragone_workbench.config.settings import Problem
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.settings import Problem
-from paragone_workbench.state import State
 
 __all__ = ["config", "problem_json"]
 

@@ -9,12 +9,12 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.config import problem_json
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import line, put, put_json, warn
-from paragone_workbench.doctor import Diagnosis, Machine, examine
-from paragone_workbench.endpoints import ConfiguredEndpoint
-from paragone_workbench.offers import size_text
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.doctor import Diagnosis, Machine, examine
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import state_file
-from paragone_workbench.registry import Registry
-from paragone_workbench.state import State
 
 __all__ = ["doctor"]
 

@@ -6,7 +6,7 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import note, put_json, put_table
-from paragone_workbench.doctor import probe_engines
+from paragone_workbench.inventory.doctor import probe_engines
 
 __all__ = ["engines"]
 

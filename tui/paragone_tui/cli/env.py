@@ -13,9 +13,9 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import line, note, put, put_json, put_table, warn
 from paragone_tui.cli.status_line import StatusLine
-from paragone_workbench.environments import Plan, Step, check, create, find, plan, remove
-from paragone_workbench.offers import size_text
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.environments import Plan, Step, check, create, find, plan, remove
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["env"]
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
-from paragone_workbench.session import Session
+from paragone_workbench.lanes.session import Session
 
 __all__ = ["Interrupts"]
 

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
 from paragone_tui.cli.output import note
-from paragone_workbench.logs import crash_report
+from paragone_workbench.engines.logs import crash_report
 
 __all__ = ["run"]
 

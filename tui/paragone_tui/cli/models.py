@@ -13,10 +13,10 @@ from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import complain, note, put_json, put_table, warn
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.endpoints import ask_endpoints, place
-from paragone_workbench.mistakes import as_told
-from paragone_workbench.offers import size_text
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.endpoints import ask_endpoints, place
 
 __all__ = ["models"]
 

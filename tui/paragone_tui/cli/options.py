@@ -11,7 +11,7 @@ from paragone import Json
 from paragone.options import OptionInfo, Options, describe
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.output import line, put, put_json
-from paragone_workbench.registry import Registry
+from paragone_workbench.engines.registry import Registry
 
 __all__ = ["options"]
 

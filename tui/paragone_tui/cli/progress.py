@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from paragone_tui.cli.status_line import StatusLine
-from paragone_workbench.lane import Lane, LaneListener
+from paragone_workbench.lanes.lane import Lane, LaneListener
 
 __all__ = ["Progress"]
 

@@ -12,9 +12,9 @@ from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
 from paragone_tui.cli.output import line, note, put
 from paragone_tui.cli.status_line import StatusLine
-from paragone_workbench.definitions import split_options
-from paragone_workbench.mistakes import as_told
-from paragone_workbench.offers import size_text
+from paragone_workbench.engines.definitions import split_options
+from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["pull"]
 

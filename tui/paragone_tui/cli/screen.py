@@ -10,7 +10,7 @@ from paragone import InputError
 from paragone_tui.cli.arguments import COMMANDS, Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.loop import run
-from paragone_workbench.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition
 
 __all__ = ["demo", "screen"]
 
@@ -40,7 +40,7 @@ def demo(args: Arguments) -> int:
     basis = Basis(args)
     definitions: tuple[EngineDefinition, ...] | None = None  # the screen sees to them, and shows how it goes
     if args.settings:
-        from paragone_workbench.demo import demo_engines
+        from paragone_workbench.inventory.demo import demo_engines
 
         models = run(demo_engines(basis.registry))
         definitions = tuple(basis.with_settings(model, args.settings) for model in models)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from paragone import Image, InputError
 from paragone.wire import from_json
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.metrics import RunMetrics
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store._runs import said
 from paragone_workbench.store.records import (
     SavedConversation,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from paragone import FinishReason, Image, Json
-from paragone_workbench.definitions import EngineDefinition
-from paragone_workbench.metrics import RunMetrics
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
 
 __all__ = [
     "EndState",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from paragone import FinishReason, Image, Json
 from paragone.wire import to_json
-from paragone_workbench.definitions import EngineDefinition, to_keep
-from paragone_workbench.metrics import RunMetrics
+from paragone_workbench.engines.definitions import EngineDefinition, to_keep
 from paragone_workbench.paths import history_file, private_folder
+from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store._reading import conversations, load
 from paragone_workbench.store._runs import bury, clean, finish_run, interrupt
 from paragone_workbench.store._search import search

@@ -1,0 +1,87 @@
+"""The JSON of a comparison: documented, so its shape is exact."""
+
+import asyncio
+import json
+
+from paragone_workbench.compare.answers import comparison
+
+
+async def compared(session, *definitions):
+    """Return what programs read of one prompt to these engines."""
+    for definition in definitions:
+        session.add_lane(definition)
+    session.open_engines()
+    await asyncio.gather(*(lane.opened() for lane in session.lanes))
+    session.send("how are you")
+    await session.answered()
+    text = json.dumps(comparison(session.prompts[0], session.lanes), allow_nan=False)
+    return json.loads(text)
+
+
+def positive(value: object) -> bool:
+    return isinstance(value, float) and value > 0
+
+
+async def test_the_shape_is_exact(session, rogue):
+    found = await compared(session, rogue("cautious", name="mine", max_tokens=20, rate=200))
+    assert list(found) == ["prompt", "images", "lanes"]
+    assert (found["prompt"], found["images"]) == ("how are you", [])
+    (lane,) = found["lanes"]
+    timings = lane.pop("timings")
+    assert lane == {
+        "engine": "mine",
+        "backend": "rogue",
+        "model": "cautious",
+        "text": "".join(f"word{number} " for number in range(20)),
+        "thinking": "",
+        "finish": "length",
+        "error": None,
+        "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
+        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20},
+    }
+    itl = timings.pop("itl_ms")
+    assert set(timings) == {"load_s", "ttft_s", "prefill_tps", "decode_tps"}
+    assert all(positive(value) for value in timings.values()), timings
+    assert set(itl) == {"p50", "p95", "p99"}
+    assert all(positive(value) for value in itl.values()), itl
+    assert timings["load_s"] == session.lanes[0].runs[session.prompts[0]].metrics.load_s
+
+
+async def test_lanes_that_failed_say_so(session, rogue):
+    found = await compared(
+        session, rogue("killed", rate=40), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
+    )
+    killed, nonsense, raises, silent = found["lanes"]
+    assert killed["text"] == "word0 word1 word2 word3 word4 "
+    assert killed["finish"] is None
+    assert killed["error"].startswith("The engine's process was ended by SIGKILL: ")
+    assert "What it printed is in /" in killed["error"]
+    assert killed["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 5}
+    assert positive(killed["timings"]["ttft_s"])
+    nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
+    nowhere = {"p50": None, "p95": None, "p99": None}
+    assert (nonsense["text"], nonsense["finish"], nonsense["usage"]) == ("", None, nothing)
+    assert nonsense["error"].startswith("There is no model 'nonsense'. There are: steady, ")
+    assert nonsense["timings"] == {
+        "load_s": None,
+        "ttft_s": None,
+        "prefill_tps": None,
+        "decode_tps": None,
+        "itl_ms": nowhere,
+    }
+    assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
+    assert raises["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 0}
+    assert (silent["text"], silent["finish"], silent["error"]) == ("", "length", None)
+    assert silent["usage"]["completion_tokens"] == 0
+    assert (silent["timings"]["ttft_s"], silent["timings"]["itl_ms"]) == (None, nowhere)
+    shapes = [
+        {key: list(value) if isinstance(value, dict) else 0 for key, value in lane.items()}
+        for lane in found["lanes"]
+    ]
+    assert shapes[1:] == shapes[:-1], "all lanes have the same keys"
+
+
+async def test_text_that_no_terminal_should_see_is_told_as_it_is(session, rogue):
+    found = await compared(session, rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
+    assert found["lanes"][0]["text"].startswith("\x1b]0;owned\x07\x1b[2J")
+    assert found["lanes"][1]["text"] == "語0😀 語1😀 "

@@ -1,0 +1,47 @@
+"""A config file that others can read and should not."""
+
+import stat
+
+import pytest
+
+from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.read import init, load
+from paragone_workbench.config.toml_file import read_toml
+
+TABLE = '[engines.a]\nbackend = "ollama"\nmodel = "m"\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, mode):
+        path = tmp_path / "my config.toml"
+        path.write_text(TABLE + text)
+        path.chmod(mode)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+@pytest.mark.parametrize("text", ["headers = ['X-Team: red']\n", "key_command = 'pass show x'\n"])
+def test_it_is_warned_of(write, text, mode):
+    path = write(text, mode)
+    (warning,) = load(path).warnings
+    assert warning == exposure(read_toml(path))
+    assert warning.startswith(f"{path} sets {text.split()[0]}, and its mode {mode:o} opens it to others.")
+    assert warning.endswith(f"chmod 600 '{path}'")
+    assert "red" not in warning
+    assert "pass show" not in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("headers = ['X-Team: red']\n", 0o600), ("key_env = 'KEY'\n", 0o644), ("headers = []\n", 0o644)],
+)
+def test_it_is_not(write, text, mode):
+    assert load(write(text, mode)).warnings == ()
+
+
+def test_a_first_file_is_the_users_alone(tmp_path):
+    path = init(tmp_path / "config" / "config.toml")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -1,0 +1,308 @@
+"""The user's config.toml: read, checked, and what the program remembers laid over it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from paragone import Backend, InputError, Json, Options, ParagoneError, option
+from paragone.options import build
+from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.settings import (
+    ChatSettings,
+    Config,
+    ConfigError,
+    LaneSettings,
+    ModelSettings,
+    Problem,
+    UiSettings,
+)
+from paragone_workbench.config.state import State
+from paragone_workbench.config.toml_file import Document, Key, TomlError, read_toml
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    check_engine,
+    expand_home,
+    nearest,
+    resolve,
+    split_options,
+)
+from paragone_workbench.paths import config_file, private_folder, state_file
+
+__all__ = ["Lookup", "check", "init", "load", "sample", "survey"]
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+Lookup: TypeAlias = Callable[[str], Backend | None]
+"""Finds a backend by its name; None where there is none, or it cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EngineTable(Options):
+    backend: str = option("", "The backend that runs it.")
+    model: str = option("", "A path, or the model's name at an endpoint.")
+    python: str | None = option(None, "Interpreter for its worker.")
+
+
+_HINTS = {
+    "backend": 'Say which one runs it: backend = "llama_cpp"',
+    "model": "Say which model: a path, or its name at an endpoint.",
+}
+
+_SECTIONS: Mapping[str, type[Options]] = {
+    "models": ModelSettings,
+    "lanes": LaneSettings,
+    "chat": ChatSettings,
+    "ui": UiSettings,
+}
+_TABLES = ("engines", *_SECTIONS, "keys")
+
+
+def load(path: Path | None = None, state: State | None = None) -> Config:
+    """Return the settings in force: the user's file, and what the program remembers over it.
+
+    `path` is the file that the user named, which must exist; without it the default one is read
+    if it is there. `state` is what the program remembers; without it, the default file's.
+    Raises ConfigError, or InputError where the file cannot be read.
+    """
+    state = State(state_file()) if state is None else state
+    reader = _Reader(_document(path))
+    config = reader.config(state)
+    if reader.problems:
+        raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
+    return config
+
+
+def check(
+    path: Path | None = None, state: State | None = None, backend: Lookup | None = None
+) -> list[Problem]:
+    """Return all that is wrong with a config file, in the order of its lines.
+
+    With `backend`, the options of each engine are checked as well, where its backend is there to
+    say which it has. Raises InputError where the file cannot be read.
+    """
+    return survey(path, state, backend)[1]
+
+
+def survey(
+    path: Path | None = None, state: State | None = None, backend: Lookup | None = None
+) -> tuple[Config, list[Problem]]:
+    """Return the settings as far as they can be understood, and all that `check` finds wrong.
+
+    Raises InputError where the file cannot be read.
+    """
+    state = State(state_file()) if state is None else state
+    try:
+        reader = _Reader(_document(path))
+    except TomlError as error:
+        problem = Problem(file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint)
+        return _Reader(Document(error.path)).config(state), [problem]
+    config = reader.config(state)
+    if backend is not None:
+        reader.check_options(backend)
+    return config, sorted(reader.problems, key=lambda problem: problem.line)
+
+
+def init(path: Path | None = None) -> Path:
+    """Write the documented sample where the config file belongs. Returns where that is.
+
+    Raises InputError where a file is there already: it is the user's.
+    """
+    path = config_file() if path is None else path
+    private_folder(path.parent)
+    try:
+        # others need not read how a key is had
+        with open(path, "x", encoding="utf-8", opener=_private) as file:
+            file.write(sample())
+    except FileExistsError as error:
+        raise InputError(f"{path} is there already; nothing was changed.") from error
+    except OSError as error:
+        raise ParagoneError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def sample() -> str:
+    """Return the documented sample of a config file."""
+    return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
+
+
+def _document(path: Path | None) -> Document:
+    if path is not None:
+        return read_toml(path)
+    default = config_file()
+    try:
+        there = default.exists()
+    except OSError as error:
+        raise InputError(
+            f"{default} cannot be looked for: {error.strerror or error}.",
+            hint="Check its folder's permissions.",
+        ) from error
+    return read_toml(default) if there else Document(default)
+
+
+class _Reader:
+    """Reads one document to its end, and notes every problem on the way."""
+
+    def __init__(self, document: Document) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+        self._own: dict[str, EngineDefinition] = {}
+
+    def config(self, state: State) -> Config:
+        for name in self._document.data:
+            if name not in _TABLES:
+                self._note((name,), f"There is no section [{name}].", nearest(name, _TABLES))
+        for name, table in self._table("engines").items():
+            self._engine(name, table)
+        engines = {**self._own, **state.engines}
+        models = self._section("models", ModelSettings)
+        lanes = self._section("lanes", LaneSettings)
+        ui = self._section("ui", UiSettings)
+        self._check_start(lanes, engines)
+        remembered, warnings = _remembered(state, engines)
+        exposed = exposure(self._document)
+        return Config(
+            engines=engines,
+            models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
+            lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
+            chat=self._section("chat", ChatSettings),
+            ui=ui if state.theme is None else dataclasses.replace(ui, theme=state.theme),
+            keys=self._keys(),
+            document=self._document,
+            warnings=(*warnings, exposed) if exposed else warnings,
+        )
+
+    def check_options(self, backend: Lookup) -> None:
+        """Check the engines' options against their backends, one by one."""
+        for name, definition in self._own.items():
+            found = backend(definition.backend)
+            if found is None:
+                self._note(("engines", name, "backend"), f"There is no backend {definition.backend!r}.", "")
+                continue
+            wrong = False
+            for key, value in definition.options.items():
+                try:
+                    split_options(dataclasses.replace(definition, options={key: value}), found)
+                except InputError as error:
+                    self._note(("engines", name, key), error.sentence, error.hint)
+                    wrong = True
+            if not wrong:
+                try:
+                    check_engine(definition, found)
+                except ParagoneError as error:
+                    self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
+
+    def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
+        return build(kind, self._fitting(kind, (name,), self._table(name), f"[{name}]"))
+
+    def _engine(self, name: str, table: object) -> None:
+        key = ("engines", name)
+        if not isinstance(table, dict):
+            self._note(key, f"The engine {name!r} is no table.", f"It is headed [engines.{name}].")
+            return
+        own = {field.name for field in dataclasses.fields(_EngineTable)}
+        rest = {name: value for name, value in table.items() if name not in own}
+        for wanted, hint in _HINTS.items():
+            if table.get(wanted, "") == "":
+                near = difflib.get_close_matches(wanted, rest, n=1)
+                hint = f"Is {near[0]!r} meant to be it?" if near else hint
+                self._note(key, f"The engine {name!r} has no {wanted}.", hint)
+        fixed = {name: value for name, value in table.items() if name in own}
+        checked = build(_EngineTable, self._fitting(_EngineTable, key, fixed, f"the engine {name!r}"))
+        self._own[name] = EngineDefinition(
+            name=name,
+            backend=checked.backend,
+            model=expand_home(checked.model),
+            python=None if checked.python is None else expand_home(checked.python),
+            options=self._options(key, rest),
+        )
+
+    def _options(self, key: Key, values: Mapping[str, Any]) -> dict[str, Json]:
+        options: dict[str, Json] = {}
+        for name, value in values.items():
+            if _is_json(value):
+                options[name] = value
+            else:
+                self._note((*key, name), f"The option {name!r} cannot be a date or a time.", "")
+        return options
+
+    def _keys(self) -> dict[str, str]:
+        keys: dict[str, str] = {}
+        for name, value in self._table("keys").items():
+            if isinstance(value, str):
+                keys[name] = value
+            else:
+                sentence = f"The keys for {name!r} cannot be {value!r}."
+                self._note(("keys", name), sentence, 'Keys are a text, for instance "ctrl+x,f5".')
+        return keys
+
+    def _check_start(self, lanes: LaneSettings, engines: Mapping[str, EngineDefinition]) -> None:
+        for place, text in enumerate(lanes.start):
+            try:
+                resolve(text, engines)
+            except InputError as error:
+                self._note(("lanes", "start", place), error.sentence, error.hint)
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        table = self._document.data.get(name, {})
+        if isinstance(table, dict):
+            return table
+        self._note((name,), f"{name!r} is no table.", f"It is headed [{name}].")
+        return {}
+
+    def _fitting(
+        self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str
+    ) -> dict[str, Json]:
+        """Return the values that fit their declaration, and note those that do not."""
+        fitting: dict[str, Json] = {}
+        for name, value in values.items():
+            try:
+                build(kind, {name: value}, owner=owner)
+            except InputError as error:
+                self._note((*key, name), error.sentence, error.hint)
+            else:
+                fitting[name] = value
+        return fitting
+
+    def _note(self, key: Key, sentence: str, hint: str) -> None:
+        self.problems.append(
+            Problem(
+                file=self._document.path,
+                line=self._document.line(*key),
+                key=".".join(map(str, key)),
+                sentence=sentence,
+                hint=hint,
+            )
+        )
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON can say it, too: all that TOML can but dates and times."""
+    if isinstance(value, list | dict):
+        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | int | float)
+
+
+def _remembered(
+    state: State, engines: Mapping[str, EngineDefinition]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lanes of last time that can still be had, and what to tell the user."""
+    warnings = [state.warning] if state.warning else []
+    lanes: list[str] = []
+    for text in state.lanes:
+        try:
+            resolve(text, engines)
+        except InputError as error:
+            warnings.append(f"A lane of last time is left out. {error.sentence}")
+        else:
+            lanes.append(text)
+    return tuple(lanes), tuple(warnings)

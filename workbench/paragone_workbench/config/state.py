@@ -1,0 +1,158 @@
+"""What the program itself remembers: engines added on the screen, the lanes of last time, the theme."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paragone import InputError, Json, ParagoneError
+from paragone.wire import from_json
+from paragone_workbench.config.toml_file import read_toml
+from paragone_workbench.engines.definitions import EngineDefinition, to_keep, without_password
+from paragone_workbench.paths import private_folder
+
+__all__ = ["State"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Saved:
+    engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
+    lanes: tuple[str, ...] = ()
+    theme: str | None = None
+
+
+class State:
+    """The file that the program writes; config.toml is the user's and is never written.
+
+    Each change is on disk when the call returns, over what another running copy may have saved
+    meanwhile, and whole: a reader finds the old file or the new one. A file that cannot be read
+    is set aside and never stands in the way of starting.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warning = ""
+        """What is wrong with the file as it was found, in a sentence; empty when all is well."""
+        self._saved = _Saved()
+        self._read()
+
+    @property
+    def engines(self) -> Mapping[str, EngineDefinition]:
+        """The engines added on the screen, by name."""
+        return self._saved.engines
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The engines of last time's lanes: names, or engines written on the spot."""
+        return self._saved.lanes
+
+    @property
+    def theme(self) -> str | None:
+        """The theme that was chosen last."""
+        return self._saved.theme
+
+    def save_engine(self, definition: EngineDefinition) -> None:
+        """Keep an engine, in place of one of the same name. Raises ParagoneError."""
+        kept = to_keep(definition)
+        self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
+
+    def remember_lanes(self, names: Iterable[str]) -> None:
+        """Keep which engines the lanes have now, for the next start. Raises ParagoneError."""
+        lanes = tuple(without_password(name) for name in names)
+        self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
+
+    def set_theme(self, theme: str) -> None:
+        """Keep the theme. Raises ParagoneError."""
+        self._change(lambda saved: dataclasses.replace(saved, theme=theme))
+
+    def _change(self, change: Callable[[_Saved], _Saved]) -> None:
+        self._read()
+        saved = change(self._saved)
+        self._write(saved)
+        self._saved = saved
+
+    def _read(self) -> None:
+        try:
+            if not self.path.exists():
+                return
+        except OSError as error:
+            self.warning = (
+                f"What the program had saved in {self.path} cannot be looked for: {error.strerror}."
+            )
+            return
+        try:
+            self._saved = _load(read_toml(self.path).data)
+        except (InputError, TypeError, ValueError) as error:
+            aside = self.path.with_name(self.path.name + ".bad")
+            try:
+                self.path.replace(aside)
+            except OSError:
+                aside = self.path
+            self.warning = (
+                f"What the program had saved could not be read and is now in {aside}: {error}"
+                if aside != self.path
+                else f"What the program had saved cannot be read: {error}"
+            )
+
+    def _write(self, saved: _Saved) -> None:
+        import tempfile
+
+        import tomli_w
+
+        text = tomli_w.dumps(_dump(saved))
+        folder = private_folder(self.path.parent)
+        try:
+            # mkstemp makes it 0600: options may hold keys to an endpoint
+            handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self.path.name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write("# Written by paragone. Your own settings belong in config.toml.\n" + text)
+                Path(name).replace(self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise ParagoneError(
+                f"{self.path} cannot be written: {error.strerror or error}.",
+                hint="Check the permissions and the free space there.",
+            ) from error
+
+
+def _load(data: Mapping[str, object]) -> _Saved:
+    engines: dict[str, EngineDefinition] = {}
+    for name, table in _table(data.get("engines", {})).items():
+        engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
+    lanes = from_json(_Saved, {"lanes": _table(data.get("lanes", {})).get("start", [])}).lanes
+    theme = from_json(_Saved, {"theme": _table(data.get("ui", {})).get("theme")}).theme
+    return _Saved(engines=engines, lanes=lanes, theme=theme)
+
+
+def _table(value: object) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise TypeError(f"a table wanted, not {type(value).__name__}")
+    return value
+
+
+def _dump(saved: _Saved) -> dict[str, object]:
+    out: dict[str, object] = {}
+    if saved.engines:
+        out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
+    if saved.lanes:
+        out["lanes"] = {"start": list(saved.lanes)}
+    if saved.theme is not None:
+        out["ui"] = {"theme": saved.theme}
+    return out
+
+
+def _engine(definition: EngineDefinition) -> dict[str, object]:
+    table: dict[str, object] = {"backend": definition.backend, "model": definition.model}
+    if definition.python is not None:
+        table["python"] = definition.python
+    # TOML has no null; an option that is None is at its default
+    options = {key: value for key, value in definition.options.items() if value is not None}
+    if options:
+        table["options"] = options
+    return table

@@ -1,0 +1,1 @@
+"""What was asked: prompts, images and the tree that they form."""

@@ -1,0 +1,108 @@
+"""The place of a lane's engine: one at a time, the next one once the last is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+
+from paragone import OpenEngine
+from paragone_workbench.engines.error_boundary import report
+
+__all__ = ["Slot", "ended"]
+
+OBEY = 5.0
+"""Seconds that a task has to end after it was asked to, before it is cancelled (again)."""
+
+
+class Slot:
+    """Opens and frees engines in tasks of its own, which no caller's end can cancel halfway.
+
+    `opened` and `failed` are told how an opening ended, unless it was given up before.
+    """
+
+    def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[Exception], None]) -> None:
+        self.engine: OpenEngine | None = None
+        self._opened = opened
+        self._failed = failed
+        self._opening: asyncio.Task[None] | None = None
+        self._freeing: asyncio.Task[None] | None = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether an engine is being opened, or will be once the one before it is gone."""
+        return self._opening is not None and not self._opening.done()
+
+    def open(self, opening: Callable[[], Coroutine[None, None, OpenEngine]]) -> None:
+        """Begin to open an engine. Only while there is none."""
+        self._opening = asyncio.create_task(self._open(opening, self._freeing))
+
+    async def settled(self) -> None:
+        """Wait until no engine is being opened."""
+        while self._opening is not None and not self._opening.done():
+            await asyncio.wait([self._opening])
+
+    def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
+        """Begin to free what is there, or give up what is being opened, and return the task that does.
+
+        It has `first` done before.
+        """
+        opening, self._opening = self._opening, None
+        engine, self.engine = self.engine, None
+        if opening is not None:
+            opening.cancel()
+        self._freeing = asyncio.create_task(self._freed(self._freeing, first, opening, engine))
+        return self._freeing
+
+    async def _open(
+        self, opening: Callable[[], Coroutine[None, None, OpenEngine]], freeing: asyncio.Task[None] | None
+    ) -> None:
+        if freeing is not None and not freeing.done():
+            await asyncio.wait([freeing])  # two engines may not fit in memory
+        try:
+            engine = await opening()
+        except Exception as error:  # noqa: BLE001 (a backend's errors are the lane's to tell)
+            if self._is_wanted():
+                self._failed(error)
+        else:
+            if self._is_wanted():
+                self.engine = engine
+                self._opened(engine)
+            else:
+                await _close(engine)
+
+    def _is_wanted(self) -> bool:
+        """Whether the present task's opening was not given up; a backend may fail to take notice."""
+        return self._opening is asyncio.current_task()
+
+    async def _freed(
+        self,
+        earlier: asyncio.Task[None] | None,
+        first: Callable[[], Awaitable[None]] | None,
+        opening: asyncio.Task[None] | None,
+        engine: OpenEngine | None,
+    ) -> None:
+        if first is not None:
+            await first()
+        if opening is not None:
+            await ended(opening)
+        if earlier is not None and not earlier.done():
+            await asyncio.wait([earlier])
+        if engine is not None:
+            await _close(engine)
+
+
+async def _close(engine: OpenEngine) -> None:
+    try:
+        await engine.close()
+    except Exception as error:  # noqa: BLE001 (the engine is given up all the same)
+        report("A backend failed to close an engine.", error)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task that was asked to end.
+
+    One request may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancel that comes as it ends.
+    """
+    while not task.done():
+        await asyncio.wait([task], timeout=OBEY)
+        task.cancel()

@@ -1,0 +1,30 @@
+"""The engines of `paragone demo`: whatever backend has models to show itself with."""
+
+from __future__ import annotations
+
+from paragone import InputError, ParagoneError
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import cache_folder, private_folder
+
+__all__ = ["demo_engines"]
+
+
+async def demo_engines(registry: Registry) -> list[EngineDefinition]:
+    """Return two engines to compare, having made in the cache what was missing.
+
+    Raises InputError where no backend has any, with what the last one that tried said.
+    """
+    failure: ParagoneError | None = None
+    for backend in registry.all().values():
+        try:
+            models = await backend.demo(str(private_folder(cache_folder())))
+        except ParagoneError as error:
+            failure = error
+            continue
+        if models:
+            return [
+                EngineDefinition(name=model.name, backend=backend.name, model=model.model)
+                for model in models[:2]
+            ]
+    raise failure or InputError("No backend has models for a demo.", hint="Install paragone[demo].")

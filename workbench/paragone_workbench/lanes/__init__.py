@@ -1,0 +1,1 @@
+"""Lanes side by side, and the conversation that they share."""

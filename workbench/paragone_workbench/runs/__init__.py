@@ -1,0 +1,1 @@
+"""Runs: one request to one engine, and everything that came of it."""
