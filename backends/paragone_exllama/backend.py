@@ -18,9 +18,10 @@ class ExLlamaV2Backend(NativeBackend):
 
     name = "exllamav2"
     title = "ExLlamaV2"
+    api_version = 2
     load_options = ExLlamaV2LoadOptions
     sampling = ExLlamaSampling
-    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
     install: ClassVar[str] = "Make its environment with: paragone env create exllamav2."
     environment: ClassVar[Environment | None] = EXLLAMAV2
@@ -37,9 +38,10 @@ class ExLlamaV3Backend(NativeBackend):
 
     name = "exllamav3"
     title = "ExLlamaV3"
+    api_version = 2
     load_options = ExLlamaV3LoadOptions
     sampling = ExLlamaSampling
-    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
     install: ClassVar[str] = "Make its environment with: paragone env create exllamav3."
     environment: ClassVar[Environment | None] = EXLLAMAV3

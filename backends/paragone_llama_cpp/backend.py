@@ -18,9 +18,10 @@ class LlamaCppBackend(NativeBackend):
 
     name = "llama_cpp"
     title = "llama.cpp"
+    api_version = 2
     load_options = LlamaCppLoadOptions
     sampling = LlamaCppSampling
-    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"
     install: ClassVar[str] = "Install it with: pip install 'paragone[llama-cpp]'."
 

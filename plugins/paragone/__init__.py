@@ -5,14 +5,15 @@ implements) and `paragone.testing` (the conformance suite) are imported by thems
 """
 
 from paragone.backend import (
+    API_VERSION,
     Backend,
-    Capabilities,
     EndpointReport,
     OnProgress,
     OpenEngine,
     Probe,
     PullProgress,
 )
+from paragone.distributions import LogitsBlock
 from paragone.engine import Cancelled, Engine, Report
 from paragone.errors import ContextOverflow, EngineCrashed, EngineError, InputError, ParagoneError
 from paragone.events import (
@@ -24,16 +25,29 @@ from paragone.events import (
     FinishReason,
     LoadProgress,
     PromptProgress,
+    RunSettings,
     Timings,
     Token,
     Usage,
 )
-from paragone.messages import Image, Message, OpenRequest, Role, RunRequest, ScoreRequest
-from paragone.models import LoadedModel, ModelInfo
+from paragone.memory import DeviceMemory, MemoryEstimate
+from paragone.messages import (
+    DistributionsRequest,
+    Image,
+    Message,
+    OpenRequest,
+    Role,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+)
+from paragone.models import Capabilities, LoadedModel, ModelInfo
 from paragone.options import Options, option
+from paragone.tokens import TokenizedText, Vocabulary, fingerprint
 from paragone.wire import Json
 
 __all__ = [
+    "API_VERSION",
     "Alternative",
     "Backend",
     "Cancelled",
@@ -41,6 +55,8 @@ __all__ = [
     "Caution",
     "Channel",
     "ContextOverflow",
+    "DeviceMemory",
+    "DistributionsRequest",
     "EndpointReport",
     "Engine",
     "EngineCrashed",
@@ -53,6 +69,8 @@ __all__ = [
     "Json",
     "LoadProgress",
     "LoadedModel",
+    "LogitsBlock",
+    "MemoryEstimate",
     "Message",
     "ModelInfo",
     "OnProgress",
@@ -66,9 +84,14 @@ __all__ = [
     "Report",
     "Role",
     "RunRequest",
+    "RunSettings",
     "ScoreRequest",
     "Timings",
     "Token",
+    "TokenizeRequest",
+    "TokenizedText",
     "Usage",
+    "Vocabulary",
+    "fingerprint",
     "option",
 ]

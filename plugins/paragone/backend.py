@@ -7,30 +7,30 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, InputError
-from paragone.events import Event, LoadProgress, Token
-from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
-from paragone.models import LoadedModel, ModelInfo
+from paragone.events import Event, LoadProgress
+from paragone.memory import MemoryEstimate
+from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.models import Capabilities, LoadedModel, ModelInfo
 from paragone.options import Options
+from paragone.tokens import TokenizedText, Vocabulary
 from paragone.wire import Json
 
-__all__ = ["Backend", "Capabilities", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
+__all__ = [
+    "API_VERSION",
+    "Backend",
+    "EndpointReport",
+    "OnProgress",
+    "OpenEngine",
+    "Probe",
+    "PullProgress",
+]
+
+API_VERSION = 2
+"""Version of this plugin interface. A backend that was written for another one is refused."""
 
 OnProgress: TypeAlias = Callable[[LoadProgress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a backend can do. What it cannot, it says here; nothing is faked."""
-
-    logprobs: bool = False
-    """Tokens come with log-probabilities when a run asks for them."""
-    score: bool = False
-    """The log-probabilities of a given text can be had."""
-    count: bool = False
-    """The tokens of a prompt can be counted without running it."""
-    local: bool = False
-    """It computes on this machine, so that lanes running at once must share it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +88,29 @@ class OpenEngine(ABC):
     async def stop(self) -> None:
         """Ask the present run to end early: its Finish then says `cancelled`. Without a run, nothing."""
 
-    async def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make, where the backend can."""
-        raise EngineError("This engine cannot count tokens.")
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text. Raises EngineError if it cannot."""
+        raise EngineError("This engine cannot tell the tokens of a text.")
 
-    async def score(self, request: ScoreRequest) -> tuple[Token, ...]:
-        """Return the tokens of a given text with their log-probabilities, where the backend can."""
+    def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+        """Compute the log-probabilities of a given text.
+
+        Yields what a run yields: PromptProgress over all tokens to compute, Token events with `logprob`
+        and `n_bytes`, and one Finish. It is stopped as a run is. Raises EngineError if it cannot.
+        """
         raise EngineError("This engine cannot tell the log-probabilities of a given text.")
+
+    def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+        """Compute the logits over the whole vocabulary after tokens of a sequence, a block at a time.
+
+        It is stopped as a run is. Raises InputError where the sequence exceeds the context, and
+        EngineError if the engine cannot.
+        """
+        raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the size and the fingerprint of the vocabulary. Raises EngineError if it cannot."""
+        raise EngineError("This engine cannot tell its vocabulary.")
 
     @abstractmethod
     async def close(self) -> None:
@@ -108,6 +124,8 @@ class Backend(ABC):
     """What configs and command lines call it: a Python identifier."""
     title: ClassVar[str] = ""
     """What people call it."""
+    api_version: ClassVar[int] = 1
+    """Version of the plugin interface that it was written for: set it to 2."""
     load_options: type[Options] = Options
     """Options that take effect when a model is opened."""
     sampling: type[Options] = Options
@@ -137,6 +155,21 @@ class Backend(ABC):
         Raises InputError where the model or an option is at fault, EngineError or EngineCrashed
         where the engine is.
         """
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the addresses that an engine with this model and these load options contacts.
+
+        Each is `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts none.
+        """
+        del model, options
+        return ()
+
+    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+        """Return the memory that opening a model would take, without loading it.
+
+        Raises InputError where the model or an option is at fault, and EngineError if it cannot tell.
+        """
+        raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
     async def demo(self, cache: str) -> Sequence[ModelInfo]:
         """Return models to show the program with, made in the folder `cache` where they must be made.

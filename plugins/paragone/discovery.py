@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
 
-from paragone.backend import Backend
+from paragone.backend import API_VERSION, Backend
 from paragone.hooks import ENTRY_POINTS, HookSpecs
 
 __all__ = ["Discovery", "Problem", "discover", "plugin_names"]
@@ -81,6 +81,11 @@ def _ask(point: EntryPoint) -> list[Backend]:
             if not backend.name.isidentifier():
                 raise _PluginError(
                     f"{backend.name!r} will not do as a backend's name; it must be an identifier"
+                )
+            if backend.api_version != API_VERSION:
+                raise _PluginError(
+                    f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
+                    f"interface, and this paragone has version {API_VERSION}; update the older of the two"
                 )
             found.append(backend)
     if not found:

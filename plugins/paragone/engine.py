@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from paragone.backend import Probe
+from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
-from paragone.events import Event, Token
-from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
+from paragone.events import Event
+from paragone.memory import MemoryEstimate
+from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.models import LoadedModel
 from paragone.options import Options
+from paragone.tokens import TokenizedText, Vocabulary
 
 __all__ = ["Cancelled", "Engine", "Report"]
 
@@ -35,7 +38,10 @@ class Cancelled(ABC):
 
     @abstractmethod
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called, from another thread, the moment the user asks. At most one at a time."""
+        """Have `on_cancel` called, from another thread, the moment the user asks.
+
+        It lasts until the present job ends. A second call replaces the first.
+        """
 
 
 class Engine(ABC, Generic[L, S]):
@@ -65,13 +71,29 @@ class Engine(ABC, Generic[L, S]):
         Once `cancelled` holds, stop within 100 ms and yield a Finish that says so.
         """
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make, where the engine can."""
-        raise EngineError("This engine cannot count tokens.")
+    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text."""
+        raise EngineError("This engine cannot tell the tokens of a text.")
 
-    def score(self, request: ScoreRequest) -> Sequence[Token]:
-        """Return the tokens of a given text with their log-probabilities, where the engine can."""
+    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+        """Compute the log-probabilities of a given text: PromptProgress, Token events, and one Finish."""
         raise EngineError("This engine cannot tell the log-probabilities of a given text.")
+
+    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+        """Compute the logits after tokens of a sequence, a block at a time; return early once `cancelled` holds.
+
+        The worker copies each block before it asks for the next one.
+        """
+        raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the size and the fingerprint of the vocabulary."""
+        raise EngineError("This engine cannot tell its vocabulary.")
+
+    @classmethod
+    def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
+        """Return the memory that opening a model would take, without loading it."""
+        raise EngineError("This engine cannot estimate the memory that a model needs.")
 
     def close(self) -> None:
         """Free what the end of the process does not."""

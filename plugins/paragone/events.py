@@ -6,8 +6,11 @@ engine. On Linux and macOS that clock is shared by all processes of a machine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from paragone.wire import Json
 
 __all__ = [
     "Alternative",
@@ -18,6 +21,7 @@ __all__ = [
     "FinishReason",
     "LoadProgress",
     "PromptProgress",
+    "RunSettings",
     "Timings",
     "Token",
     "Usage",
@@ -73,7 +77,28 @@ class Token:
     """Natural logarithm of its probability under the model, before any sampler."""
     top: tuple[Alternative, ...] = ()
     """The most likely tokens at this place, likeliest first."""
+    n_bytes: int | None = None
+    """UTF-8 bytes that the token stands for; reported by `score` only, for bits per byte."""
     time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What was in force in a run, after the engine's own defaults. None where the engine cannot tell.
+
+    Yielded at most once, before the first token if the engine knows it by then.
+    """
+
+    seed: int | None = None
+    """The seed that was used, drawn by the engine where the request had none."""
+    sampling: Mapping[str, Json] | None = None
+    """Every sampling option that the engine knows the value of, by the backend's names."""
+    prompt: str | None = None
+    """The rendered prompt: the text after the chat template."""
+    prompt_ids: tuple[int, ...] | None = None
+    """The rendered prompt's token ids; reported when `RunRequest.prompt_ids` asks for them."""
+    threads: int | None = None
+    """CPU threads that compute the run; None also for an engine that computes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,4 +145,4 @@ class Finish:
     time: float
 
 
-Event: TypeAlias = PromptProgress | Token | Caution | Finish
+Event: TypeAlias = RunSettings | PromptProgress | Token | Caution | Finish

@@ -8,7 +8,16 @@ from typing import Literal, TypeAlias
 
 from paragone.wire import Json
 
-__all__ = ["Image", "Message", "OpenRequest", "Role", "RunRequest", "ScoreRequest"]
+__all__ = [
+    "DistributionsRequest",
+    "Image",
+    "Message",
+    "OpenRequest",
+    "Role",
+    "RunRequest",
+    "ScoreRequest",
+    "TokenizeRequest",
+]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -67,6 +76,8 @@ class RunRequest:
     """CPU threads to use for this run, unless the engine's own options say otherwise."""
     cold: bool = False
     """Process the whole prompt anew, reusing no KV cache: reproducible to the bit, and slower."""
+    prompt_ids: bool = False
+    """Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +89,31 @@ class ScoreRequest:
     """The conversation that `text` answers; empty to score `text` as it stands, from its second token on."""
     top: int = 0
     """How many alternatives to report with each token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeRequest:
+    """A conversation or a plain text whose tokens are wanted: one of the two."""
+
+    messages: tuple[Message, ...] = ()
+    """A conversation, which the chat template renders; nothing is dropped where it exceeds the context."""
+    text: str = ""
+    """A text as it stands, used where `messages` is empty; it begins with the BOS token if the model adds one."""
+    sampling: Mapping[str, Json] = field(default_factory=dict)
+    """Sampling options of the run: some of them change the rendered prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistributionsRequest:
+    """A sequence of tokens after which the whole distribution over the vocabulary is wanted."""
+
+    ids: tuple[int, ...]
+    """The tokens, computed from an empty KV cache. At most as many as the context holds."""
+    start: int = 0
+    """Index in `ids` of the first token after which a distribution is wanted; all later ones follow."""
+    batch: int | None = None
+    """Tokens to compute at once, at most; None for the engine's own batch size.
+
+    An engine's results depend on it slightly: measuring the same tokens in two batch sizes gives the
+    engine's own noise.
+    """

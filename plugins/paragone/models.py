@@ -7,7 +7,27 @@ from dataclasses import dataclass, field
 
 from paragone.events import Caution
 
-__all__ = ["LoadedModel", "ModelInfo"]
+__all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend, or one open engine of it, can do. What is False here raises an EngineError."""
+
+    logprobs: bool = False
+    """Tokens of a run have log-probabilities when it asks for them."""
+    tokenize: bool = False
+    """`tokenize` returns the tokens of a prompt or a text."""
+    score: bool = False
+    """`score` returns the log-probabilities of a given text."""
+    distributions: bool = False
+    """`distributions` returns the logits over the whole vocabulary."""
+    estimate: bool = False
+    """`estimate` returns the memory that a model needs, without loading it."""
+    seed: bool = False
+    """The same seed gives the same answer, when the KV cache is not reused."""
+    local: bool = False
+    """It computes on this machine, so that engines that run at the same time share the cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +63,8 @@ class LoadedModel:
     architecture: str | None = None
     vision: bool | None = False
     """Whether it takes images in messages; None where its server does not tell."""
+    capabilities: Capabilities | None = None
+    """What this engine can do, where that depends on the model or the server; None for all that its backend can."""
     cautions: tuple[Caution, ...] = ()
     """What the user should know of this model, whatever is asked of it."""
     facts: Mapping[str, str] = field(default_factory=dict)

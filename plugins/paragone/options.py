@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from paragone.errors import InputError
 from paragone.wire import Json
 
-__all__ = ["OptionInfo", "Options", "build", "describe", "option", "parse"]
+__all__ = ["OptionInfo", "Options", "address_option", "as_values", "build", "describe", "option", "parse"]
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -43,9 +43,22 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     metavar: str = "",
+    address: bool = False,
+    secret: bool = False,
 ) -> T:
-    """Declare an option: its default, one sentence on what it does, and the bounds of a number."""
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "metavar": metavar}
+    """Declare an option: its default, one sentence on what it does, and the bounds of a number.
+
+    `address` marks the one option that is the server's URL, `secret` an option that holds a secret or
+    says how one is had: its value is never shown, exported or logged.
+    """
+    metadata = {
+        "doc": doc,
+        "minimum": minimum,
+        "maximum": maximum,
+        "metavar": metavar,
+        "address": address,
+        "secret": secret,
+    }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
 
@@ -64,6 +77,10 @@ class OptionInfo:
     maximum: float | None = None
     many: bool = False
     """Whether it takes a list."""
+    address: bool = False
+    """Whether it is the server's URL."""
+    secret: bool = False
+    """Whether it holds a secret or says how one is had."""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
@@ -83,6 +100,8 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
                 minimum=field.metadata["minimum"],
                 maximum=field.metadata["maximum"],
                 many=many,
+                address=field.metadata["address"],
+                secret=field.metadata["secret"],
             )
         )
     return tuple(infos)
@@ -103,6 +122,20 @@ def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "
             raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
         checked[name] = _check(info, hints[name], value, f"The option {name!r}{of}")
     return options(**checked)
+
+
+def as_values(options: Options) -> dict[str, Json]:
+    """Return all options by name, those at their defaults included; the inverse of `build`."""
+    found: dict[str, Json] = {}
+    for field in dataclasses.fields(options):
+        value: Any = getattr(options, field.name)
+        found[field.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def address_option(options: type[Options]) -> OptionInfo | None:
+    """Return the option that is the server's URL, or None where there is none."""
+    return next((info for info in describe(options) if info.address), None)
 
 
 def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> Json:

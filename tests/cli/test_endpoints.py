@@ -90,6 +90,7 @@ class Options(OllamaLoadOptions):
 class Here(OllamaBackend):
     name = "here"
     title = "Here"
+    api_version = 2
     load_options = Options
 
     async def endpoint(self, options):

@@ -21,6 +21,7 @@ from paragone.worker import Build, Environment, NativeBackend
 class Tiny(NativeBackend):
     name = "tiny"
     title = "Tiny"
+    api_version = 2
     environment = Environment(
         builds=(Build(cuda="13", driver=580, requirements=("tinyengine==1.0",), download=600, disk=1000),),
         pythons=("{sys.version_info[0]}.{sys.version_info[1]}",),

@@ -23,6 +23,7 @@ class Load(Options):
 class Fetcher(Backend):
     name = "fetcher"
     title = "Fetcher"
+    api_version = 2
     load_options = Load
 
     async def probe(self, python=None):

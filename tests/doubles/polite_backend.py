@@ -174,6 +174,7 @@ class PoliteEngine(OpenEngine):
 class PoliteBackend(Backend):
     name = "polite"
     title = "Polite"
+    api_version = 2
     load_options = PoliteLoad
     sampling = PoliteSampling
     capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)

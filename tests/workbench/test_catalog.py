@@ -23,6 +23,7 @@ class Served(Backend):
 
     name = "served"
     title = "Served"
+    api_version = 2
     load_options = Load
 
     async def probe(self, python=None):

@@ -29,6 +29,7 @@ class Tiny(NativeBackend):
 
     name = "tiny"
     title = "Tiny"
+    api_version = 2
     environment = Environment(
         builds=(build("tinyengine==1.0"), build("tinyengine==0.9", cuda="12", driver=525)),
         pythons=(HERE,),
@@ -47,6 +48,7 @@ class Tiny(NativeBackend):
 class Plain(Tiny):
     name = "plain"
     title = "Plain"
+    api_version = 2
     environment = None
 
 

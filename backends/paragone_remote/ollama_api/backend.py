@@ -28,6 +28,7 @@ class OllamaBackend(Backend):
 
     name = "ollama"
     title = "Ollama"
+    api_version = 2
     load_options = OllamaLoadOptions
     sampling = OllamaSampling
     capabilities = Capabilities(logprobs=True)

@@ -27,6 +27,7 @@ class OpenAIBackend(Backend):
 
     name = "openai"
     title = "OpenAI-compatible"
+    api_version = 2
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
     capabilities = Capabilities(logprobs=True)

@@ -1,7 +1,7 @@
 """The engine of the paced backend: a clock that sends text."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from paced_backend.options import PacedSampling
 from paced_backend.text import TOKENS
@@ -11,14 +11,12 @@ from paragone import (
     Event,
     Finish,
     LoadedModel,
-    Message,
     OpenRequest,
     Options,
     Probe,
     PromptProgress,
     Report,
     RunRequest,
-    ScoreRequest,
     Timings,
     Token,
     Usage,
@@ -53,9 +51,3 @@ class PacedEngine(Engine[Options, PacedSampling]):
             timings=Timings(decode_s=now - start),
             time=now,
         )
-
-    def count(self, messages: Sequence[Message]) -> int:
-        return 100
-
-    def score(self, request: ScoreRequest) -> Sequence[Token]:
-        raise NotImplementedError

@@ -12,8 +12,9 @@ from paragone.worker import NativeBackend
 class PacedBackend(NativeBackend):
     name = "paced"
     title = "Paced text"
+    api_version = 2
     sampling = PacedSampling
-    capabilities = Capabilities(count=True)
+    capabilities = Capabilities()
     engine: ClassVar[str] = "paced_backend.engine:PacedEngine"
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from paragone import Caution, ContextOverflow, InputError, Message
+from paragone import Caution, ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
 from paragone.chat.sampling import SamplingOptions
 from paragone.chat.text import THINKING_TAGS, Tags
 
@@ -20,6 +20,8 @@ class Prompt(NamedTuple):
     """A prompt ready for the model."""
 
     tokens: list[int]
+    text: str
+    """What the template rendered."""
     inside: Tags | None = None
     """The thinking block that the prompt leaves open."""
     cautions: tuple[Caution, ...] = ()
@@ -61,7 +63,14 @@ class PromptMaker:
         if not messages:
             raise InputError("There are no messages to answer.")
         text, tags = self._begun(messages, thinking)
-        return Prompt(self.tokenize(text), tags)
+        return Prompt(self.tokenize(text), text, tags)
+
+    def tokenized(self, request: TokenizeRequest, sampling: SamplingOptions) -> TokenizedText:
+        """Return the tokens of a conversation's whole prompt, or of a text. Raises InputError."""
+        if not request.messages:
+            return TokenizedText(text=request.text, ids=tuple(self.tokenize(request.text)))
+        prompt = self.whole(request.messages, sampling.thinking)
+        return TokenizedText(text=prompt.text, ids=tuple(prompt.tokens))
 
     def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
         """Return the tokens of a text after its prompt, and where it starts. Raises ContextOverflow."""

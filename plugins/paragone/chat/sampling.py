@@ -5,12 +5,14 @@ Defaults are llama.cpp's, so that two engines side by side sample alike until to
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from paragone.options import Options, option
 
-__all__ = ["SamplingOptions"]
+__all__ = ["SamplingOptions", "with_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class SamplingOptions(Options):
         minimum=0,
         maximum=2**32 - 2,
     )
-    stop: tuple[str, ...] = option((), "Texts that end the answer when it comes to them; not part of it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
     thinking: bool | None = option(
         None, "Whether a model that can should think before it answers; by default as its template does."
     )
@@ -65,3 +67,13 @@ class SamplingOptions(Options):
         "error",
         "When the conversation is longer than the context: refuse, or drop its oldest turns and say so.",
     )
+
+
+SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
+
+
+def with_seed(sampling: SamplingT) -> SamplingT:
+    """Return the options with a seed: theirs, or one that is drawn here."""
+    if sampling.seed is not None:
+        return sampling
+    return dataclasses.replace(sampling, seed=secrets.randbelow(2**32 - 1))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from paragone.backend import Backend, Capabilities, Probe
+from paragone.backend import Backend, Probe
 from paragone.messages import OpenRequest
+from paragone.models import Capabilities
 from paragone.options import Options, build, describe
 from paragone.testing.asking import check_plain, within
 from paragone.testing.setting import Setting

@@ -124,6 +124,11 @@ class Worker:
         if self._job is not None:
             await self._enforce_stop(self._job)
 
+    def tell_job(self, what: str) -> None:
+        """Tell the present job something that it waits for, such as `taken`."""
+        if self._job is not None and self._death is None:
+            self._send({"do": what, "job": self._job.number})
+
     async def close(self) -> None:
         """End the process and free what it held."""
         self._closing = True
@@ -164,8 +169,13 @@ class Worker:
         if not line.endswith(b"\n"):
             raise await self._ended()
         hello = self._parse(line)
-        if hello is None or hello.get("version") != VERSION:
-            raise EngineError("The engine's process speaks another version of the worker protocol.")
+        spoken = hello.get("version") if hello is not None else None
+        if spoken != VERSION:
+            raise EngineError(
+                f"The engine's process speaks version {spoken or 'unknown'} of the worker protocol, and this "
+                f"paragone speaks version {VERSION}.",
+                hint="Install paragone and the engine's package again, of versions that belong together.",
+            )
 
     async def _listen(self) -> None:
         """Hand out what comes, and tell the job under way when no more will, whatever the reason."""
@@ -192,7 +202,7 @@ class Worker:
             if job is None or job.number != message.get("job"):
                 continue  # what a job that was given up still said
             job.inbox.put_nowait(message)
-            if message["say"] not in ("events", "progress"):
+            if message["say"] not in ("events", "progress", "block"):
                 job.ended.set()
 
     async def _watch(self) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from typing import ClassVar
 
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
+from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, ParagoneError
-from paragone.events import Event, LoadProgress, Token
-from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
+from paragone.events import Event, LoadProgress
+from paragone.memory import MemoryEstimate
+from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.models import LoadedModel, ModelInfo
 from paragone.options import build
-from paragone.wire import from_json, to_json
+from paragone.tokens import TokenizedText, Vocabulary
+from paragone.wire import Json, from_json, to_json
 from paragone.worker.client import Worker
 from paragone.worker.environment import Environment
 from paragone.worker.protocol import load_event
+from paragone.worker.shared import SharedBuffer
 
 __all__ = ["NativeBackend"]
 
@@ -63,11 +68,26 @@ class NativeBackend(Backend):
                     if message["say"] == "progress":
                         on_progress(LoadProgress(fraction=message["fraction"]))
                     else:
-                        return WorkerEngine(worker, from_json(LoadedModel, message["loaded"]))
+                        loaded = from_json(LoadedModel, message["loaded"])
+                        if loaded.capabilities is None:
+                            loaded = dataclasses.replace(loaded, capabilities=self.capabilities)
+                        return WorkerEngine(worker, loaded)
         except BaseException:
             await worker.close()
             raise
         raise EngineError("The engine's process gave no answer.")
+
+    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+        """Return the memory that opening a model would take, from a worker that ends with its answer."""
+        if not self.capabilities.estimate:
+            return await super().estimate(request)
+        build(self.load_options, request.options, owner=self.title)
+        worker = await self._start(request.python, request.log)
+        try:
+            answer = await worker.answer("estimate", request=to_json(request))
+            return from_json(MemoryEstimate, answer["estimate"])
+        finally:
+            await worker.close()
 
     async def _start(self, python: str | None, log: str | None) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
@@ -83,27 +103,53 @@ class WorkerEngine(OpenEngine):
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt."""
-        async with contextlib.aclosing(self.worker.job("run", request=to_json(request))) as messages:
-            async for message in messages:
-                if message["say"] == "events":
-                    for data in message["events"]:
-                        yield load_event(data)
+        async with contextlib.aclosing(self._events("run", to_json(request))) as events:
+            async for event in events:
+                yield event
 
     async def stop(self) -> None:
         """Ask the present run to end early; a worker that does not obey is killed."""
         await self.worker.stop()
 
-    async def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make."""
-        answer = await self.worker.answer("count", messages=[to_json(message) for message in messages])
-        return int(answer["tokens"])
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text."""
+        answer = await self.worker.answer("tokenize", request=to_json(request))
+        return from_json(TokenizedText, answer["tokenized"])
 
-    async def score(self, request: ScoreRequest) -> tuple[Token, ...]:
-        """Return the tokens of a given text with their log-probabilities."""
-        answer = await self.worker.answer("score", request=to_json(request))
-        tokens = (load_event(data) for data in answer["tokens"])
-        return tuple(token for token in tokens if isinstance(token, Token))
+    async def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+        """Compute the log-probabilities of a given text."""
+        async with contextlib.aclosing(self._events("score", to_json(request))) as events:
+            async for event in events:
+                yield event
+
+    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+        """Compute the logits over the whole vocabulary, through memory that the worker shares."""
+        buffer = SharedBuffer.create()
+        try:
+            job = self.worker.job("distributions", request=to_json(request), buffer=buffer.path)
+            async with contextlib.aclosing(job) as messages:
+                async for message in messages:
+                    buffer.unlink()  # the worker has mapped it by now
+                    if message["say"] != "block":
+                        continue
+                    rows, size = message["rows"], message["vocab_size"]
+                    data = buffer.slot(message["slot"], rows * size * 4).cast("f", (rows, size))
+                    yield LogitsBlock(start=message["start"], rows=rows, vocab_size=size, data=data)
+                    self.worker.tell_job("taken")
+        finally:
+            buffer.unlink()
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the size and the fingerprint of the vocabulary."""
+        return from_json(Vocabulary, (await self.worker.answer("vocabulary"))["vocabulary"])
 
     async def close(self) -> None:
         """End the worker, and with it all that the engine held."""
         await self.worker.close()
+
+    async def _events(self, do: str, request: Json) -> AsyncGenerator[Event, None]:
+        async with contextlib.aclosing(self.worker.job(do, request=request)) as messages:
+            async for message in messages:
+                if message["say"] == "events":
+                    for data in message["events"]:
+                        yield load_event(data)

@@ -5,9 +5,13 @@ The application sends `{"do": …}`, the worker answers `{"say": …}`:
     hello     the worker, first of all: `version`, `pid`, `python`
     probe     → `probed` with a Probe
     load      → `progress` any number of times, then `loaded` with a LoadedModel
+    estimate  → `estimated` with a MemoryEstimate
     run       → `events` frames, each a list of events in order, then `ended`
-    count     → `counted`
-    score     → `scored`
+    score     → as `run`
+    tokenize  → `tokenized` with a TokenizedText
+    vocabulary → `vocabulary` with a Vocabulary
+    distributions → `block` for each block of logits, which lies in a slot of the shared buffer, then `ended`
+    taken     says that a slot may be filled again
     stop      asks the present job to end early; it has no answer of its own
     (end of the stream)   the application is gone: the worker ends at once
 
@@ -20,15 +24,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
-from paragone.events import Caution, Event, Finish, PromptProgress, Token
+from paragone.events import Caution, Event, Finish, PromptProgress, RunSettings, Token
 from paragone.wire import Json, from_json, to_json
 
 __all__ = ["VERSION", "dump_error", "dump_event", "load_error", "load_event"]
 
-VERSION = 1
+VERSION = 2
 """Raised when either side would misunderstand the other."""
 
-_EVENTS = {"prompt": PromptProgress, "token": Token, "caution": Caution, "finish": Finish}
+_EVENTS = {
+    "settings": RunSettings,
+    "prompt": PromptProgress,
+    "token": Token,
+    "caution": Caution,
+    "finish": Finish,
+}
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverflow}
 

@@ -17,10 +17,11 @@ from typing import Any, TypeAlias, cast
 from paragone.engine import Cancelled, Engine
 from paragone.errors import EngineError, ParagoneError
 from paragone.events import Event
-from paragone.messages import Message, OpenRequest, RunRequest, ScoreRequest
+from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.options import Options, build
 from paragone.wire import Json, from_json, to_json
 from paragone.worker.protocol import VERSION, dump_error, dump_event
+from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 
 __all__ = ["serve"]
 
@@ -67,6 +68,8 @@ class Job:
         self.request = request
         self.number: int = request["job"]
         self.stop = Stop()
+        self.free_slots = threading.Semaphore(SLOTS)
+        """Slots of the shared buffer that may be filled."""
 
 
 class Pipe:
@@ -165,13 +168,16 @@ def _listen(pipe: Pipe, jobs: queue.SimpleQueue[Job | None]) -> None:
     """Take messages off the pipe, so that a stop is heard in the middle of a job."""
     last: Job | None = None
     for message in pipe.lines():
-        if message["do"] != "stop":
+        if message["do"] not in ("stop", "taken"):
             last = Job(message)
             jobs.put(last)
         elif last is not None and last.number == message["job"]:
-            last.stop.set()
+            if message["do"] == "stop":
+                last.stop.set()
+            last.free_slots.release()  # also for a job that waits for one as it is stopped
     if last is not None:
         last.stop.set()
+        last.free_slots.release()
     jobs.put(None)
     time.sleep(LAST_WORDS)
     os._exit(0)
@@ -190,9 +196,12 @@ class _Worker:
         do: dict[str, Callable[[Job], None]] = {
             "probe": self._probe,
             "load": self._load,
+            "estimate": self._estimate,
             "run": self._run,
-            "count": self._count,
             "score": self._score,
+            "tokenize": self._tokenize,
+            "vocabulary": self._vocabulary,
+            "distributions": self._distributions,
         }
         try:
             do[job.request["do"]](job)
@@ -237,23 +246,63 @@ class _Worker:
         self._engine = engine
         self._pipe.say("loaded", job=job.number, loaded=to_json(loaded))
 
+    def _estimate(self, job: Job) -> None:
+        request = from_json(OpenRequest, job.request["request"])
+        kind = self._kind()
+        estimate = kind.estimate(request, build(kind.load_options, request.options))
+        self._pipe.say("estimated", job=job.number, estimate=to_json(estimate))
+
     def _run(self, job: Job) -> None:
         engine = self._open()
         request = from_json(RunRequest, job.request["request"])
         sampling = build(engine.sampling, request.sampling)
+        self._send_events(job, engine.generate(request, sampling, job.stop))
+
+    def _score(self, job: Job) -> None:
+        request = from_json(ScoreRequest, job.request["request"])
+        self._send_events(job, self._open().score(request, job.stop))
+
+    def _send_events(self, job: Job, events: Iterator[Event]) -> None:
         frames = Frames(self._pipe, job.number)
         try:
-            for event in engine.generate(request, sampling, job.stop):
+            for event in events:
                 frames.add(event)
         finally:
             frames.close()
         self._pipe.say("ended", job=job.number)
 
-    def _count(self, job: Job) -> None:
-        messages = tuple(from_json(Message, message) for message in job.request["messages"])
-        self._pipe.say("counted", job=job.number, tokens=self._open().count(messages))
+    def _tokenize(self, job: Job) -> None:
+        request = from_json(TokenizeRequest, job.request["request"])
+        self._pipe.say("tokenized", job=job.number, tokenized=to_json(self._open().tokenize(request)))
 
-    def _score(self, job: Job) -> None:
-        request = from_json(ScoreRequest, job.request["request"])
-        tokens = [dump_event(token) for token in self._open().score(request)]
-        self._pipe.say("scored", job=job.number, tokens=tokens)
+    def _vocabulary(self, job: Job) -> None:
+        self._pipe.say("vocabulary", job=job.number, vocabulary=to_json(self._open().vocabulary()))
+
+    def _distributions(self, job: Job) -> None:
+        request = from_json(DistributionsRequest, job.request["request"])
+        buffer = SharedBuffer.open(job.request["buffer"])
+        slot = 0
+        for block in self._open().distributions(request, job.stop):
+            if job.stop:
+                break
+            numbers = block.data.cast("B")
+            row_bytes = 4 * block.vocab_size
+            step = SLOT_BYTES // row_bytes
+            for first in range(0, block.rows, step):
+                rows = min(step, block.rows - first)
+                job.free_slots.acquire()
+                if job.stop:
+                    break
+                buffer.slot(slot, rows * row_bytes)[:] = numbers[
+                    first * row_bytes : (first + rows) * row_bytes
+                ]
+                self._pipe.say(
+                    "block",
+                    job=job.number,
+                    slot=slot,
+                    start=block.start + first,
+                    rows=rows,
+                    vocab_size=block.vocab_size,
+                )
+                slot = (slot + 1) % SLOTS
+        self._pipe.say("ended", job=job.number)

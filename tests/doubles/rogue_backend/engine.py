@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from paragone import (
     Cancelled,
@@ -16,7 +16,6 @@ from paragone import (
     Finish,
     InputError,
     LoadedModel,
-    Message,
     OpenRequest,
     Probe,
     PromptProgress,
@@ -24,6 +23,8 @@ from paragone import (
     RunRequest,
     Timings,
     Token,
+    TokenizedText,
+    TokenizeRequest,
     Usage,
 )
 from rogue_backend.options import RogueLoad, RogueSampling
@@ -151,5 +152,6 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
     def pipe(self) -> int:
         return int(sys.argv[1])
 
-    def count(self, messages: Sequence[Message]) -> int:
-        return sum(len(message.text.split()) + 1 for message in messages)
+    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        text = "\n".join(message.text for message in request.messages) or request.text
+        return TokenizedText(text=text, ids=tuple(range(len(text.split()) + len(request.messages))))

@@ -12,9 +12,10 @@ from rogue_backend.options import RogueLoad, RogueSampling
 class RogueBackend(NativeBackend):
     name = "rogue"
     title = "Rogue"
+    api_version = 2
     load_options = RogueLoad
     sampling = RogueSampling
-    capabilities = Capabilities(count=True, local=True)
+    capabilities = Capabilities(tokenize=True, local=True)
     engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
