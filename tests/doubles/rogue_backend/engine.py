@@ -68,7 +68,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
 
     def generate(self, request: RunRequest, sampling: RogueSampling, cancelled: Cancelled) -> Iterator[Event]:
         start = time.monotonic()
-        prompt = self.count(request.messages)
+        prompt = len(self.tokenize(TokenizeRequest(messages=request.messages)).ids)
         if prompt >= self.context:
             raise ContextOverflow(
                 f"The prompt has {prompt} tokens, the context {self.context}.",
