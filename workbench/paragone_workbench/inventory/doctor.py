@@ -23,6 +23,7 @@ from paragone_workbench.engines.error_boundary import as_told
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, ask_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
+from paragone_workbench.machine.memory import main_memory
 from paragone_workbench.paths import config_file
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),
-        exposure=exposure(settings.document),
+        exposure=exposure(settings.document, registry.find),
     )
 
 
@@ -147,7 +148,7 @@ def _check_model(definition: EngineDefinition, backend: Backend) -> None:
 
 async def _machine() -> Machine:
     gpus, gpu_problem = await find_gpus()
-    memory, memory_free = _memory()
+    memory, memory_free = main_memory()
     return Machine(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         executable=sys.executable,
@@ -159,21 +160,3 @@ async def _machine() -> Machine:
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
     )
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Return the bytes of main memory that there are, and those that can still be had."""
-    try:
-        total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        total = None
-    free = None
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, KeyError, ValueError):  # no Linux, no control group, or `max`: no limit
-        return total, free
-    return min(total or limit, limit), min(free, max(0, limit - used))
