@@ -27,6 +27,7 @@ __all__ = [
     "server_of",
     "split_options",
     "to_keep",
+    "with_options",
     "without_password",
     "without_secrets",
     "written",
@@ -189,6 +190,11 @@ def apply_settings(
         if any(info.name == key and info.address for info in describe(kind)):
             address = None
     return dataclasses.replace(definition, options=options, address=address)
+
+
+def with_options(definition: EngineDefinition, options: Mapping[str, Json]) -> EngineDefinition:
+    """Return the engine with these options over its own."""
+    return dataclasses.replace(definition, options={**definition.options, **options})
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:

@@ -236,7 +236,7 @@ class Lane(EngineObserver, RunObserver):
 
     def cautioned(self, run: RunRecord, caution: Caution) -> None:
         """Pass it on."""
-        self.tell(lambda it: it.cautioned(self, caution))
+        self._caution(caution)
 
     def run_ended(self, run: RunRecord) -> None:
         """Go on with the next run that waits."""
@@ -260,11 +260,18 @@ class Lane(EngineObserver, RunObserver):
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         """Tell what the user should know of the model."""
         for caution in loaded.cautions:
-            self.tell(lambda it, caution=caution: it.cautioned(self, caution))
+            self._caution(caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         """Pass it on."""
         self.tell(lambda it: it.engine_failed(self, error))
+
+    def _caution(self, caution: Caution) -> None:
+        self.tell(lambda it: it.cautioned(self, caution))
+
+    def show(self) -> None:
+        """Have all observers look at the lane again."""
+        self._changed()
 
     def _changed(self) -> None:
         self.tell(lambda it: it.state_changed(self))

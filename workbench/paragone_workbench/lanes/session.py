@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import Image
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import name_beside
 from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.scheduling.scheduler import Mode, Scheduler, cores_for_each
+from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import LaneRecord
 
@@ -291,8 +292,14 @@ class Session:
         self._recorder = Recorder(
             self._history, self.conversation, on_problem=self._trouble, on_saved_again=self._saved_again
         )
+        for prompt in self.prompts:
+            if prompt.id is None:  # asked before the history was open
+                self._recorder.prompt_added(prompt)
         for lane in self.lanes:
             self._recorder.lane_added(lane.record)
+            for run in lane.record.runs:
+                if run.id is None:
+                    self._recorder.follow(run, lane.record)
 
     def _stop_recording(self) -> None:
         """Have the recorder save what is left, which may take a while, and use it no more."""
@@ -312,4 +319,4 @@ class Session:
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:
-            lane.tell(lambda it, lane=lane: it.state_changed(lane))
+            lane.show()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import (
     Caution,
+    Channel,
     EngineCrashed,
     EngineError,
     Event,
@@ -30,6 +31,7 @@ from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import ended
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
+from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 
@@ -119,6 +121,34 @@ class Execution:
             await ended(self._task)
         elif not self._task.done():
             await asyncio.wait([self._task])
+
+    async def text(self) -> AsyncGenerator[str, None]:
+        """Yield the text of the answer as it comes. Raises the error that the run failed with."""
+        came = _Arrivals()
+        self.run.subscribe(came)
+        sent = 0
+        try:
+            while True:
+                ended = self.run.phase == "ended"
+                new = self.run.text[sent:]
+                sent += len(new)
+                if new:
+                    yield new
+                elif ended:
+                    break
+                else:
+                    await came.wait()
+        finally:
+            self.run.unsubscribe(came)
+        await self.record()
+
+    async def record(self) -> RunRecord:
+        """Wait until the run has ended and return its record. Raises the error that it failed with."""
+        await self.ended()
+        await asyncio.sleep(0)  # for the task's callback, which completes the record
+        if self.run.error is not None:
+            raise self.run.error
+        return self.run
 
     async def _execute(self) -> None:
         run, handle = self.run, self._handle
@@ -212,3 +242,20 @@ class Execution:
         run.phase = "ended"
         run.ended = time.time()
         run.tell(lambda it: it.run_ended(run))
+
+
+class _Arrivals(RunObserver):
+    """Wakes whoever waits for text, or for the end."""
+
+    def __init__(self) -> None:
+        self._came = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._came.wait()
+        self._came.clear()
+
+    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+        self._came.set()
+
+    def run_ended(self, run: RunRecord) -> None:
+        self._came.set()

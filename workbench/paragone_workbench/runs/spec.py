@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from paragone import Json, Message
+from paragone import Image, Json, Message
 
 __all__ = ["RunSpec"]
 
@@ -27,3 +27,18 @@ class RunSpec:
     """Reuse no KV cache."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
+
+    @classmethod
+    def of_prompt(
+        cls,
+        text: str,
+        *,
+        images: Sequence[Image] = (),
+        system: str = "",
+        sampling: Mapping[str, Json] | None = None,
+        logprobs: int | None = None,
+    ) -> RunSpec:
+        """Return the spec of a single prompt, without a conversation before it."""
+        messages = [Message(role="system", text=system)] if system else []
+        messages.append(Message(role="user", text=text, images=tuple(images)))
+        return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)

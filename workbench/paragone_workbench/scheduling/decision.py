@@ -43,11 +43,13 @@ async def decide(engines: Sequence[EngineHandle]) -> Decision:
             needed[device.device] += device.needed
             if device.free is not None:
                 free[device.device] = max(device.free, free.get(device.device, 0))
-    for device, size in needed.items():
-        if device in free and size + MARGIN > free[device]:
-            why = f"Together they need {size / 1e9:.1f} GB on {device}, where {free[device] / 1e9:.1f} GB are free."
+    for name, size in needed.items():
+        if name in free and size + MARGIN > free[name]:
+            why = (
+                f"Together they need {size / 1e9:.1f} GB on {name}, where {free[name] / 1e9:.1f} GB are free."
+            )
             return Decision(mode="swap", why=why)
-    listed = ", ".join(f"{size / 1e9:.1f} GB on {device}" for device, size in needed.items())
+    listed = ", ".join(f"{size / 1e9:.1f} GB on {name}" for name, size in needed.items())
     return Decision(mode="parallel", why=f"They fit in memory together: {listed}.")
 
 

@@ -6,20 +6,16 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from paragone.cores import physical_cores
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.execute import Turn
 from paragone_workbench.scheduling.decision import Decision, decide
 from paragone_workbench.scheduling.swapping import Swapping
 
-__all__ = ["REQUESTS_PER_SERVER", "Mode", "Scheduler"]
-
-Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
-"""`parallel`: all engines are open, answer at once and share the cores. `sequential`: all are open, one
-answers at a time with all cores. `swap`: of the engines that compute here, one is open at a time.
-`auto`: `parallel` where all fit in memory, else `swap`."""
+__all__ = ["REQUESTS_PER_SERVER", "Scheduler", "cores_for_each"]
 
 REQUESTS_PER_SERVER = 4
 """Runs that one server has at once, at most; further ones wait here, where they can be seen and stopped."""
