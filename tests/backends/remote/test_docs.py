@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", *sorted((DOCS / "openai").gl
 def engines(page):
     """Return the engines that a page defines."""
     blocks = page.read_text().split("```toml\n")[1:]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for block in blocks:
         found |= tomllib.loads(block.partition("```")[0]).get("engines", {})
     return [

@@ -26,6 +26,7 @@ from paragone import (
     Token,
     Usage,
 )
+from paragone.events import FinishReason
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
@@ -85,7 +86,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         self.images = [image.name for message in request.messages for image in message.images]
         first = time.monotonic()
         done = 0
-        reason = "stop"
+        reason: FinishReason = "stop"
         for number in range(sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
