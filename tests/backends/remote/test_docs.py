@@ -41,7 +41,7 @@ def test_every_server_has_a_page_and_says_whether_it_was_tried():
         assert "ried with the real one" in page.read_text()
 
 
-@pytest.mark.model
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("page", "fixture"), [("llama-cpp-python", "llama_cpp_server"), ("llama-server", "llama_server")]
 )
