@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -207,7 +208,7 @@ class HostileServer:
             await exchange.refuse(404, {"error": "not found"})
 
 
-ORDINARY = {
+ORDINARY: dict[str, dict[str, Any]] = {
     "ollama": {
         "/api/version": {"version": "0.13.5"},
         "/api/tags": {

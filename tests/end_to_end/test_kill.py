@@ -15,6 +15,8 @@ from tests.end_to_end.program import PATIENCE
 
 from paragone_workbench.store import SavedRun, Store
 
+pytestmark = pytest.mark.alone
+
 WITHIN = 1.0
 """Seconds before the kill of which anything may be lost."""
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -148,8 +148,9 @@ def test_an_integer_will_do_for_a_float():
 
 
 def test_what_is_no_json_is_not_sent():
+    options: dict[str, Any] = {"stop": {"a"}}
     with pytest.raises(TypeError, match="set has no place in JSON"):
-        to_json(OpenRequest(model="a", options={"stop": {"a"}}))
+        to_json(OpenRequest(model="a", options=options))
 
 
 def test_infinity_survives():

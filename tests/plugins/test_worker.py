@@ -9,11 +9,13 @@ import sys
 import time
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone import (
+    Caution,
     EngineCrashed,
     EngineError,
     Event,
@@ -35,7 +37,7 @@ def ask(text: str = "say something", **sampling: float) -> RunRequest:
     return RunRequest(messages=(Message(role="user", text=text),), sampling=sampling)
 
 
-async def opened(model: str, **options: object) -> WorkerEngine:
+async def opened(model: str, **options: Any) -> WorkerEngine:
     engine = await RogueBackend().open(OpenRequest(model=model, **options), lambda progress: None)
     assert isinstance(engine, WorkerEngine)
     return engine
@@ -78,7 +80,7 @@ async def test_a_run_arrives_whole_and_in_order():
     assert isinstance(events[0], PromptProgress)
     assert isinstance(events[-1], Finish)
     assert text_of(events) == "".join(f"word{n} " for n in range(50))
-    times = [event.time for event in events if not isinstance(event, (Finish,))]
+    times = [event.time for event in events if not isinstance(event, Caution | Finish)]
     assert times == sorted(times)
     await engine.close()
     assert not alive(engine.worker.pid)

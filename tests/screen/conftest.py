@@ -16,6 +16,7 @@ from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Mode
 from paragone_workbench.paths import state_file
 
 PATIENCE = 20.0
@@ -83,7 +84,7 @@ def start():
         size: tuple[int, int] = (100, 30),
         settings: str | None = None,
         remembered: bool = False,
-        mode: str = "parallel",
+        mode: Mode = "parallel",
         system: str = "",
     ) -> AsyncIterator[Screen]:
         state = State(state_file())

@@ -27,7 +27,7 @@ async def test_a_prompt_may_have_several_lines(start):
 
 
 async def test_a_prompt_sent_while_engines_load_is_answered(start):
-    async with start(rogue("steady", load_s=0.5)) as screen:
+    async with start(rogue("steady", load_s=3.0)) as screen:
         await screen.type("hello")
         await screen.press("enter")
         assert screen.lanes[0].state == "loading"

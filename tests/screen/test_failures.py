@@ -23,11 +23,15 @@ async def test_a_crash_stays_in_its_lane(start, model):
         await screen.answered()
         broken, steady = screen.columns
         assert broken.lane.state == "crashed"
-        assert SENTENCES[model] in " ".join(broken.transcript.text.split())
+
+        def said() -> str:
+            return " ".join(broken.transcript.text.split())
+
+        await screen.until(lambda: SENTENCES[model] in said(), "the lane says what happened")
         assert "word" in broken.lane.runs[screen.app.lanes.session.prompts[0]].text
         assert steady.lane.state == "done"
         assert "word19" in steady.transcript.text
-        assert "f7 starts the engine again" in " ".join(broken.transcript.text.split())
+        assert "f7 starts the engine again" in said()
         await screen.press("f7")
         await screen.until(lambda: broken.lane.state == "ready", "the engine starts again")
         await screen.press("f5")

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from pathlib import Path
 
 import pytest
 from tests.pictures import PNG, picture
@@ -32,7 +33,7 @@ def test_an_image_is_known_by_its_first_bytes(tmp_path, kind):
 
 def test_a_path_may_begin_at_home(home):
     picture(home / "cat.png")
-    assert read_image(images.Path("~/cat.png")).name == "cat.png"
+    assert read_image(Path("~/cat.png")).name == "cat.png"
 
 
 REFUSED = [
@@ -68,8 +69,8 @@ def test_what_would_be_waited_for_is_not(tmp_path):
     try:
         for path in (
             tmp_path / "pipe.png",
-            images.Path(f"/dev/fd/{reading}"),
-            images.Path(os.ttyname(terminal)),
+            Path(f"/dev/fd/{reading}"),
+            Path(os.ttyname(terminal)),
         ):
             with pytest.raises(InputError, match="no image that engines take"):
                 read_image(path)

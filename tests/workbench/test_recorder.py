@@ -70,6 +70,7 @@ async def test_a_conversation_is_saved_as_it_was(session, rogue, store):
             assert (turn.run.engine, turn.run.backend) == (lane.definition.name, "rogue")
 
 
+@pytest.mark.alone
 async def test_text_is_on_disk_within_a_second(session, rogue):
     await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(2)))
     session.send("go on")

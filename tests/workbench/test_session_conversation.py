@@ -1,5 +1,7 @@
 """The conversation that the lanes share, as each lane's engine is told of it."""
 
+from typing import Any
+
 from tests.workbench.talk import answers, opened, words
 
 from paragone import Message
@@ -96,8 +98,9 @@ async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
     run = lane.runs[last]
     assert run.engine == "new"
     assert run.metrics.prompt_tokens == other.runs[last].metrics.prompt_tokens == 9
-    assert run.manifest["engine"]["name"] == "new"
-    assert run.manifest["request"]["messages"] == 3
+    manifest: Any = run.manifest
+    assert manifest["engine"]["name"] == "new"
+    assert manifest["request"]["messages"] == 3
 
 
 async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until):

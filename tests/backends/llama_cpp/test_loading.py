@@ -45,7 +45,7 @@ def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
 
 
 def test_progress_goes_from_nothing_to_all(open_chat):
-    fractions = []
+    fractions: list[float | None] = []
     open_chat(report=fractions.append)
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0

@@ -248,7 +248,7 @@ async def open_real(request):
         await engine.close()
 
 
-@pytest.mark.model
+@pytest.mark.server
 @AT_REAL_SERVERS
 async def test_a_real_model_that_thinks_between_tags(open_real, protocol, options, text):
     messages = []
@@ -268,7 +268,7 @@ async def test_a_real_model_that_thinks_between_tags(open_real, protocol, option
     assert all(token.logprob is not None for token in tokens)
 
 
-@pytest.mark.model
+@pytest.mark.server
 async def test_a_real_model_whose_prompt_opened_the_block(open_real, text):
     """A raw prompt stands in for a chat template that ends with the tag: the server has none such."""
     shown = "".join(f"Q: {q}\nA: <think>\n{thought}\n</think>\n\n{a}\n\n" for q, thought, a in SHOWN)

@@ -1,5 +1,7 @@
 """Ollama's protocol, with a double in place of servers and models that cannot run here."""
 
+from typing import Any
+
 import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, HostileServer
@@ -134,7 +136,7 @@ def entry(token, logprob=-1.0):
 async def test_log_probabilities_that_do_not_line_up(server, open_lane, text):
     async def chat(exchange):
         await exchange.begin()
-        data = {"message": {"role": "assistant", "content": "two words"}, "done": False}
+        data: dict[str, Any] = {"message": {"role": "assistant", "content": "two words"}, "done": False}
         await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("two"), entry(" words")]}))
         data["message"]["content"] = "é!"
         await exchange.send(

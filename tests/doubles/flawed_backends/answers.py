@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from polite_backend import PoliteEngine, PoliteSampling
 
@@ -61,7 +62,8 @@ class PromptProgressFalls(PoliteEngine):
 @found_by(ORDER, elsewhere=True)
 class TextIsBytes(PoliteEngine):
     def token(self, word: int, top: int | None, at: float) -> Token:
-        return replace(super().token(word, top, at), text=b"red ")
+        text: Any = b"red "
+        return replace(super().token(word, top, at), text=text)
 
 
 @found_by(ORDER, elsewhere=True)

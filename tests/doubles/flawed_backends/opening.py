@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from polite_backend import PoliteBackend, PoliteEngine
 
@@ -34,7 +35,8 @@ class LoadProgressInPercent(PoliteBackend):
 class FactsAreNumbers(PoliteBackend):
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
-        engine.loaded = replace(engine.loaded, facts={"layers": 32})
+        facts: dict[str, Any] = {"layers": 32}
+        engine.loaded = replace(engine.loaded, facts=facts)
         return engine
 
 
@@ -48,9 +50,11 @@ class Nameless(PoliteBackend):
 
 @found_by("two engines are open side by side")
 class OneEngineForAll(PoliteBackend):
+    only: ClassVar[Any] = None
+
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
-        if not hasattr(self, "only") or self.only.closed:
+        if self.only is None or self.only.closed:
             OneEngineForAll.only = engine
         return self.only
 

@@ -27,6 +27,7 @@ from paragone import (
     TokenizeRequest,
     Usage,
 )
+from paragone.events import FinishReason
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
@@ -86,7 +87,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         self.images = [image.name for message in request.messages for image in message.images]
         first = time.monotonic()
         done = 0
-        reason = "stop"
+        reason: FinishReason = "stop"
         for number in range(sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
