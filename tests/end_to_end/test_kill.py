@@ -23,12 +23,12 @@ WITHIN = 1.0
 SESSION = """
 import asyncio, json, sys, time
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.lane import LaneListener
+from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store import Store
 
-class Says(LaneListener):
+class Says(LaneObserver):
     def text_came(self, lane, run, channel, text):
         print(json.dumps([session.lanes.index(lane), time.monotonic(), text]), flush=True)
 
@@ -37,9 +37,9 @@ async def main():
     session = Session(Registry())
     session.record(Store.open())
     for definition in json.loads(sys.argv[1]):
-        session.add_lane(EngineDefinition(**definition)).listeners.append(Says())
+        session.add_lane(EngineDefinition(**definition)).observers.append(Says())
     session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in session.lanes))
+    await asyncio.gather(*(lane.engine.opened() for lane in session.lanes))
     session.send("Write a long story about a dog and its town.")
     await session.answered()
 

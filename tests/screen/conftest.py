@@ -47,7 +47,7 @@ class Screen:
 
     async def ask(self, text: str) -> None:
         """Send a prompt, once every engine is there."""
-        await self.until(lambda: all(not lane.is_opening for lane in self.lanes), "engines open")
+        await self.until(lambda: all(not lane.engine.is_opening for lane in self.lanes), "engines open")
         await self.type(text)
         await self.press("enter")
 

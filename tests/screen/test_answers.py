@@ -59,7 +59,9 @@ async def test_stopping_keeps_what_came(start, key, states):
     slow = {"rate": 20, "max_tokens": 2000}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
         await screen.ask("go")
-        await screen.until(lambda: all(lane.run and "word2" in lane.run.text for lane in screen.lanes))
+        await screen.until(
+            lambda: all(lane.present and "word2" in lane.present.text for lane in screen.lanes)
+        )
         await screen.press(key)
         await screen.until(lambda: [lane.state for lane in screen.lanes] == states)
         assert "word2" in screen.columns[0].transcript.text

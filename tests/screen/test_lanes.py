@@ -49,7 +49,7 @@ model = "x"
         await screen.type("mine")
         await screen.press("enter")
         await screen.until(lambda: len(screen.columns) == 2)
-        assert screen.lanes[1].definition.name == "mine"
+        assert screen.lanes[1].engine.definition.name == "mine"
 
 
 async def test_six_lanes_are_the_most(start):
@@ -71,7 +71,7 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.type("rogue:wide")
         await screen.press("enter")
-        await screen.until(lambda: screen.lanes[0].definition.model == "wide")
+        await screen.until(lambda: screen.lanes[0].engine.definition.model == "wide")
         await screen.ask("second")
         await screen.answered()
         text = screen.columns[0].transcript.text
@@ -82,12 +82,12 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
 
 async def test_closing_a_lane_frees_its_engine(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await screen.until(lambda: all(lane.is_open for lane in screen.lanes))
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         gone = screen.lanes[0]
         await screen.press("f9")
         await screen.until(lambda: len(screen.columns) == 1)
-        assert not gone.is_open
-        assert screen.lanes[0].definition.name == "b"
+        assert not gone.engine.is_open
+        assert screen.lanes[0].engine.definition.name == "b"
 
 
 async def test_zoom_shows_the_current_lane_alone(start):
@@ -151,7 +151,7 @@ async def test_the_lanes_of_last_time_are_there_again(start):
         await screen.press("ctrl+q")
     assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
     async with start(remembered=True) as screen:
-        assert [lane.definition.model for lane in screen.lanes] == ["steady", "wide"]
+        assert [lane.engine.definition.model for lane in screen.lanes] == ["steady", "wide"]
 
 
 async def test_thinking_is_folded_for_all_lanes(start):

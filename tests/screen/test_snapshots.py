@@ -47,7 +47,9 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
         async def before(pilot: Pilot[None]) -> None:
             await until(
                 pilot,
-                lambda: app.store is not None and not any(it.is_opening for it in app.lanes.session.lanes),
+                lambda: (
+                    app.store is not None and not any(it.engine.is_opening for it in app.lanes.session.lanes)
+                ),
             )
             await step(app, pilot)
             for column in app.lanes.columns:

@@ -11,7 +11,7 @@ async def compared(session, *definitions):
     for definition in definitions:
         session.add_lane(definition)
     session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in session.lanes))
+    await asyncio.gather(*(lane.engine.opened() for lane in session.lanes))
     session.send("how are you")
     await session.answered()
     text = json.dumps(comparison(session.prompts[0], session.lanes), allow_nan=False)
@@ -44,7 +44,7 @@ async def test_the_shape_is_exact(session, rogue):
     assert all(positive(value) for value in timings.values()), timings
     assert set(itl) == {"p50", "p95", "p99"}
     assert all(positive(value) for value in itl.values()), itl
-    assert timings["load_s"] == session.lanes[0].runs[session.prompts[0]].metrics.load_s
+    assert timings["load_s"] == session.lanes[0].answer(session.prompts[0]).metrics.load_s
 
 
 async def test_lanes_that_failed_say_so(session, rogue):

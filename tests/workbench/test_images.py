@@ -102,19 +102,19 @@ def cat(tmp_path):
 async def ask(session: Session, text: str, *shown: Image) -> list[str]:
     session.send(text, shown)
     await session.answered()
-    return [lane.runs[session.prompts[-1]].text for lane in session.lanes]
+    return [lane.answer(session.prompts[-1]).text for lane in session.lanes]
 
 
 async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, cat):
     _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
-    error = blind.runs[session.prompts[0]].error
+    error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
     assert error.sentence == "steady sees no images."
     assert blind.is_open
     # Later prompts show it again to the one that saw it, and the other goes on.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
-    assert blind.runs[session.prompts[1]].cautions == []
+    assert blind.answer(session.prompts[1]).cautions == []
 
 
 async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogue, cat):
@@ -122,7 +122,7 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))
     assert await ask(session, "And now?") == ["word0 "]
-    (caution,) = lane.runs[session.prompts[1]].cautions
+    (caution,) = lane.answer(session.prompts[1]).cautions
     assert caution.code == "images-left-out"
     assert caution.sentence == "steady sees no images: 2 of earlier prompts were left out."
 

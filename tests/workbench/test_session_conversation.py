@@ -21,7 +21,7 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     assert said(session.messages(one, last)) == [system, first, ("assistant", "word0 "), second]
     assert said(session.messages(other, last)) == [system, first, ("assistant", "語0😀 "), second]
     # and that is what the engines were given: a word each, and one more for each message
-    assert [lane.runs[last].metrics.prompt_tokens for lane in session.lanes] == [10, 10]
+    assert [lane.answer(last).metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
 async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
@@ -57,17 +57,17 @@ async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
     await answers(session, "a")
     await answers(session, "b")
     first, last = session.prompts
-    before = lane.runs[last]
+    before = lane.answer(last)
     heard.said.clear()
     run = session.regenerate(lane)
     await session.answered()
-    assert run is lane.runs[last]
+    assert run is lane.answer(last)
     assert run is not before
     assert (before.text, run.text) == (words(2), words(2))
     assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
         "its own earlier answer is not part of it"
     )
-    assert list(lane.runs) == [first, last]
+    assert [run.prompt for run in lane.path] == [first, last]
     assert heard.said == [], "the other lane was not asked"
 
 
@@ -75,29 +75,29 @@ async def test_a_lane_added_later(session, rogue):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "early")
     (late,) = await opened(session, rogue(max_tokens=1))
-    assert late.runs == {}
+    assert late.path == ()
     session.regenerate(late)
     await session.answered()
-    assert [run.text for run in late.runs.values()] == [words(1)], "it can answer the last prompt, too"
+    assert [run.text for run in late.path] == [words(1)], "it can answer the last prompt, too"
     (later,) = await opened(session, rogue(max_tokens=1))
     assert await answers(session, "later") == [words(1)] * 3
     prompt = session.prompts[-1]
     assert said(session.messages(late, prompt))[0] == ("user", "early")
     assert said(session.messages(later, prompt)) == [("user", "later")]
-    assert [lane.runs[prompt].metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
+    assert [lane.answer(prompt).metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
 async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
     await answers(session, "a b c")
     await session.swap(lane, rogue("wide", name="new", max_tokens=1))
-    assert [run.engine for run in lane.runs.values()] == ["steady"]
+    assert [run.definition.name for run in lane.path] == ["steady"]
     assert await answers(session, "d") == ["語0😀 ", words(2)]
     last = session.prompts[-1]
     assert said(session.messages(lane, last)) == [("user", "a b c"), ("assistant", words(2)), ("user", "d")]
-    run = lane.runs[last]
-    assert run.engine == "new"
-    assert run.metrics.prompt_tokens == other.runs[last].metrics.prompt_tokens == 9
+    run = lane.answer(last)
+    assert run.definition.name == "new"
+    assert run.metrics.prompt_tokens == other.answer(last).metrics.prompt_tokens == 9
     manifest: Any = run.manifest
     assert manifest["engine"]["name"] == "new"
     assert manifest["request"]["messages"] == 3
@@ -107,14 +107,14 @@ async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until)
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: lane.runs[prompt].text)
+    await until(lambda: lane.answer(prompt).text)
     await session.swap(lane, rogue("wide", max_tokens=1))
-    assert lane.runs[prompt].state == "stopped"
-    kept = lane.runs[prompt].text
+    assert lane.answer(prompt).state == "stopped"
+    kept = lane.answer(prompt).text
     assert kept
     await session.answered()
-    assert other.runs[prompt].text == words(40)
-    await lane.opened()
+    assert other.answer(prompt).text == words(40)
+    await lane.engine.opened()
     session.send("go on")
     await session.answered()
     assert said(session.messages(lane, session.prompts[-1]))[1] == ("assistant", kept)
@@ -124,14 +124,14 @@ async def test_close_lane_in_mid_answer(session, rogue, until, workers):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: lane.runs[prompt].text)
+    await until(lambda: lane.answer(prompt).text)
     await session.close_lane(lane)
     assert session.lanes == [other]
-    assert (lane.runs[prompt].state, lane.state) == ("stopped", "empty")
+    assert (lane.answer(prompt).state, lane.state) == ("stopped", "empty")
     assert len(workers()) == 1
     await session.close_lane(lane)
     await session.answered()
-    assert other.runs[prompt].text == words(40)
+    assert other.answer(prompt).text == words(40)
 
 
 async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
@@ -140,7 +140,7 @@ async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
     pids = {worker.pid for worker in workers()}
     await answers(session, "old")
     session.new_conversation()
-    assert (session.prompts, lane.runs, lane.meter, lane.state) == ([], {}, None, "ready")
+    assert (session.prompts, lane.runs, lane.last.meter, lane.state) == ([], {}, None, "ready")
     await answers(session, "new")
     assert said(session.messages(lane, session.prompts[-1])) == [("user", "new")]
     assert {worker.pid for worker in workers()} == pids

@@ -59,7 +59,8 @@ class Lane(EngineObserver, RunObserver):
         self.present: RunRecord | None = None
         """The run under way, from the prompt to its end."""
         self._asked = False
-        """Whether the last run is of this session, and not read from the history."""
+        """Whether the engine, as it is open now, had the run at the end of the path."""
+        self._was_open = False
         self._turn = turn
         self._executions: list[Execution] = []
         self._idle = asyncio.Event()
@@ -84,8 +85,8 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def last(self) -> RunRecord | None:
-        """The run under way, else the last one that ended."""
-        return self.present or self.record.head
+        """The run under way, else the last one that this engine ended; None where it was not asked yet."""
+        return self.present or (self.record.head if self._asked else None)
 
     @property
     def state(self) -> LaneState:
@@ -95,13 +96,13 @@ class Lane(EngineObserver, RunObserver):
             return "reading" if self.present.phase == "prefill" else "writing"
         if engine.state == "opening":
             return "loading"
-        if self.present is not None:
-            return "waiting"
         if engine.state in ("failed", "crashed"):
             return "crashed" if engine.state == "crashed" else "failed"
+        if self.present is not None:
+            return "waiting"
         if engine.state == "closed":
             return "empty"
-        if run is None or not self._asked:
+        if run is None:
             return "ready"
         if run.state in ("done", "failed"):
             return "done" if run.state == "done" else "failed"
@@ -254,7 +255,10 @@ class Lane(EngineObserver, RunObserver):
             self._idle.set()
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Pass it on."""
+        """Pass it on. An engine that was just opened has not been asked anything."""
+        if engine.is_open and not self._was_open and self.present is None:
+            self._asked = False
+        self._was_open = engine.is_open
         self._changed()
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
