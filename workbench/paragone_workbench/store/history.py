@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from paragone_workbench.store.batch import Batch, Record
 from paragone_workbench.store.errors import StoreError
@@ -24,10 +24,10 @@ CLOSE_S = 3.0
 """Seconds that `close` waits for the thread: longer than SQLite waits for a lock."""
 
 
-class _Job:
+class _Job(Generic[T]):
     """A call of the store, and where its result goes."""
 
-    def __init__(self, call: Callable[[Store], object], result: Future[object]) -> None:
+    def __init__(self, call: Callable[[Store], T], result: Future[T]) -> None:
         self._call = call
         self._result = result
 
@@ -47,7 +47,7 @@ class History:
     Calls are served in their order. Any may raise StoreError.
     """
 
-    def __init__(self, jobs: SimpleQueue[_Job | None], closed: Future[None], warning: str) -> None:
+    def __init__(self, jobs: SimpleQueue[_Job[Any] | None], closed: Future[None], warning: str) -> None:
         self.warning = warning
         """What the user should hear of the file as it was found; empty when all was well."""
         self._jobs = jobs
@@ -66,7 +66,7 @@ class History:
         from queue import SimpleQueue
         from threading import Thread
 
-        jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
         # a daemon: a disk that hangs must not keep the program from ending
@@ -115,13 +115,13 @@ class History:
 
         if self._is_closing:
             raise StoreError("The history is closed.")
-        result: Future[object] = Future()
+        result: Future[T] = Future()
         self._jobs.put(_Job(call, result))
-        return asyncio.wrap_future(result)  # type: ignore[return-value]  # a job's result is what its call returns
+        return asyncio.wrap_future(result)
 
 
 def _serve(
-    path: Path | None, jobs: SimpleQueue[_Job | None], opened: Future[str], closed: Future[None]
+    path: Path | None, jobs: SimpleQueue[_Job[Any] | None], opened: Future[str], closed: Future[None]
 ) -> None:
     """Open the store and run the jobs, up to the one that is None. The thread's own function."""
     from paragone_workbench.store.store import Store
@@ -134,8 +134,9 @@ def _serve(
         return
     if opened.set_running_or_notify_cancel():
         opened.set_result(store.warning)
-    while (job := jobs.get()) is not None:
+    for job in iter(jobs.get, None):
         job.run(store)
+        del job  # nor what it returned: that may be large
     store.close()
     if closed.set_running_or_notify_cancel():
         closed.set_result(None)
