@@ -16,7 +16,7 @@ from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.session import Mode
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.paths import state_file
 
 PATIENCE = 20.0
@@ -103,7 +103,7 @@ def start():
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)
-            await screen.until(lambda: app.store is not None, "the store opens")
+            await screen.until(lambda: app.history is not None, "the store opens")
             yield screen
 
     return begin

@@ -123,7 +123,7 @@ async def test_a_new_conversation_begins_empty(start):
         assert screen.app.lanes.session.prompts == []
         await screen.ask("again")
         await screen.answered()
-        assert len(screen.app.store.conversations()) == 2
+        assert len(screen.app.history.conversations()) == 2
 
 
 async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
@@ -142,7 +142,7 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         assert "about birds" not in screen.text
         await screen.ask("more")
         await screen.answered()
-        (_, whales) = screen.app.store.conversations()[::-1]
+        (_, whales) = screen.app.history.conversations()[::-1]
         assert whales.prompts == 2
 
 

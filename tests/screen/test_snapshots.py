@@ -48,7 +48,7 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
             await until(
                 pilot,
                 lambda: (
-                    app.store is not None and not any(it.engine.is_opening for it in app.lanes.session.lanes)
+                    app.history is not None and not any(it.engine.is_opening for it in app.lanes.session.lanes)
                 ),
             )
             await step(app, pilot)

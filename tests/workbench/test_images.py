@@ -13,7 +13,7 @@ from paragone_workbench.conversation import images
 from paragone_workbench.conversation.images import image_size, read_image
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store import Store
+from paragone_workbench.store.history import History
 
 KINDS = {
     "image/png": PNG,
@@ -111,7 +111,7 @@ async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, ca
     error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
     assert error.sentence == "steady sees no images."
-    assert blind.is_open
+    assert blind.engine.is_open
     # Later prompts show it again to the one that saw it, and the other goes on.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
     assert blind.answer(session.prompts[1]).cautions == []
@@ -128,20 +128,20 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
 
 
 async def test_they_come_back_with_the_conversation(tidy, rogue, cat):
-    store = Store.open()
+    history = await History.open()
     session = Session(Registry())
-    session.record(store)
+    session.record(history)
     await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, Image(data="AAEC", media_type="image/gif", name="two"))
     await ask(session, "And?")
     await session.close()
 
     again = Session(Registry())
-    again.record(store)
-    await again.reopen(session.conversation)
+    again.record(history)
+    await again.reopen(session.conversation.id)
     again.open_engines()
     assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]
     assert again.prompts[0].images[0] == cat
     assert await ask(again, "Once more?") == ["cat.png two "]
     await again.close()
-    store.close()
+    await history.close()

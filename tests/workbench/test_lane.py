@@ -180,7 +180,7 @@ async def test_stop_while_loading(make):
 async def test_stop_while_waiting_for_a_turn(make, until):
     lane, other = make(**LONG), make(**LONG)
     scheduler = Scheduler("sequential")
-    lane._turn = other._turn = scheduler.turn
+    lane._turns = other._turns = scheduler
     lane.open()
     other.open()
     answering = ask(other)

@@ -6,9 +6,8 @@ import itertools
 import pytest
 from tests.workbench.talk import answers, opened, words
 
-from paragone import EngineCrashed, InputError
+from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.session import MAX_LANES
 
 # ── One prompt to all ──────────────────────────────────────────────────────────────────────────
 
@@ -47,11 +46,11 @@ async def test_engines_still_loading_answer_once_they_are_open(session, rogue):
     assert await answers(session, "hello") == [words(2), words(3)]
 
 
-async def test_six_lanes_are_the_most(session, rogue):
-    for _ in range(MAX_LANES):
-        session.add_lane(rogue())
-    with pytest.raises(InputError, match=r"There are 6 lanes already\. Close one first\."):
-        session.add_lane(rogue())
+async def test_there_is_no_limit_of_lanes(session, rogue):
+    for _ in range(9):
+        session.add_lane(rogue(max_tokens=2))
+    session.open_engines()
+    assert await answers(session, "hello") == [words(2)] * 9
 
 
 async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, told):
@@ -101,14 +100,14 @@ async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
     crashed = model != "raises"
     assert isinstance(run.error, EngineCrashed) == crashed
     assert bad.state == ("crashed" if crashed else "failed")
-    assert bad.is_open != crashed
+    assert bad.engine.is_open != crashed
     assert heard.said == ["prompted hello", "started hello", "ended failed"]
     assert heard.states[-1] == bad.state
     if crashed:
         assert await answers(session, "anybody there?") == ["", words(30)], "nobody there to be asked"
         assert bad.state == "crashed"
     await session.restart(bad)
-    assert await bad.opened()
+    assert await bad.engine.opened()
     assert bad.error is None
     session.regenerate(bad)
     await session.answered()
@@ -131,7 +130,7 @@ async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rog
     gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
     heard = told(gone)
     session.open_engines()
-    await asyncio.gather(gone.engine.opened(), good.opened())
+    await asyncio.gather(gone.engine.opened(), good.engine.opened())
     assert gone.state == "failed"
     assert heard.said == ["failed There is no model 'nonsense'."]
     assert await answers(session, "hello") == ["", words(2)]
@@ -217,7 +216,7 @@ async def test_a_sequence_goes_on_past_a_failure_and_a_stop(session, rogue, unti
 
 
 async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
     session.open_engines()
@@ -236,14 +235,16 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
 
 
 async def test_an_engine_elsewhere_needs_no_core_of_ours(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
     lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
-    monkeypatch.setattr(type(lanes[0]), "is_local", property(lambda lane: lane is not lanes[2]))
+    monkeypatch.setattr(
+        type(lanes[0].engine), "is_local", property(lambda engine: engine is not lanes[2].engine)
+    )
     assert (await answers(session, "hello"))[:2] == ["4 ", "4 "]
 
 
 async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 2)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 2)
     await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     assert await answers(session, "hello") == ["1 "] * 3
 

@@ -18,8 +18,8 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     await answers(session, "c")
     last = session.prompts[-1]
     system, first, second = ("system", "Be brief."), ("user", "a b"), ("user", "c")
-    assert said(session.messages(one, last)) == [system, first, ("assistant", "word0 "), second]
-    assert said(session.messages(other, last)) == [system, first, ("assistant", "語0😀 "), second]
+    assert said(one.answer(last).spec.messages) == [system, first, ("assistant", "word0 "), second]
+    assert said(other.answer(last).spec.messages) == [system, first, ("assistant", "語0😀 "), second]
     # and that is what the engines were given: a word each, and one more for each message
     assert [lane.answer(last).metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
@@ -35,11 +35,11 @@ async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
     session.send("last")
     last = session.prompts[-1]
     await session.answered()
-    assert said(session.messages(lane, last)) == [
+    assert said(lane.answer(last).spec.messages) == [
         *(("user", "answered"), ("assistant", "word0 ")),
         ("user", "last"),
     ]
-    assert said(session.messages(killed, last)) == [("user", "last")]
+    assert said(killed.answer(last).spec.messages) == [("user", "last")]
 
 
 async def test_what_came_before_a_failure_is_part_of_the_conversation(session, rogue):
@@ -47,7 +47,7 @@ async def test_what_came_before_a_failure_is_part_of_the_conversation(session, r
     await answers(session, "a")
     await answers(session, "b")
     last = session.prompts[-1]
-    assert said(session.messages(lane, last)) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
+    assert said(lane.answer(last).spec.messages) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
 
 
 async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
@@ -82,8 +82,8 @@ async def test_a_lane_added_later(session, rogue):
     (later,) = await opened(session, rogue(max_tokens=1))
     assert await answers(session, "later") == [words(1)] * 3
     prompt = session.prompts[-1]
-    assert said(session.messages(late, prompt))[0] == ("user", "early")
-    assert said(session.messages(later, prompt)) == [("user", "later")]
+    assert said(late.answer(prompt).spec.messages)[0] == ("user", "early")
+    assert said(later.answer(prompt).spec.messages) == [("user", "later")]
     assert [lane.answer(prompt).metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
@@ -94,7 +94,11 @@ async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
     assert [run.definition.name for run in lane.path] == ["steady"]
     assert await answers(session, "d") == ["語0😀 ", words(2)]
     last = session.prompts[-1]
-    assert said(session.messages(lane, last)) == [("user", "a b c"), ("assistant", words(2)), ("user", "d")]
+    assert said(lane.answer(last).spec.messages) == [
+        ("user", "a b c"),
+        ("assistant", words(2)),
+        ("user", "d"),
+    ]
     run = lane.answer(last)
     assert run.definition.name == "new"
     assert run.metrics.prompt_tokens == other.answer(last).metrics.prompt_tokens == 9
@@ -117,7 +121,7 @@ async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until)
     await lane.engine.opened()
     session.send("go on")
     await session.answered()
-    assert said(session.messages(lane, session.prompts[-1]))[1] == ("assistant", kept)
+    assert said(lane.answer(session.prompts[-1]).spec.messages)[1] == ("assistant", kept)
 
 
 async def test_close_lane_in_mid_answer(session, rogue, until, workers):
@@ -140,7 +144,7 @@ async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
     pids = {worker.pid for worker in workers()}
     await answers(session, "old")
     session.new_conversation()
-    assert (session.prompts, lane.runs, lane.last.meter, lane.state) == ([], {}, None, "ready")
+    assert (session.prompts, lane.path, lane.last, lane.state) == ([], (), None, "ready")
     await answers(session, "new")
-    assert said(session.messages(lane, session.prompts[-1])) == [("user", "new")]
+    assert said(lane.answer(session.prompts[-1]).spec.messages) == [("system", "Be brief."), ("user", "new")]
     assert {worker.pid for worker in workers()} == pids

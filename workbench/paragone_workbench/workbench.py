@@ -73,7 +73,7 @@ class Workbench:
         record = RunRecord(definition=engine.definition)
         for observer in observers:
             record.subscribe(observer)
-        execution = execute(record, engine, spec, turn=self.scheduler.turn)
+        execution = execute(record, engine, spec, turns=self.scheduler)
         self._executions = [it for it in self._executions if it.run.phase != "ended"]
         self._executions.append(execution)
         return execution

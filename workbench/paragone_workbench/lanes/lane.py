@@ -14,7 +14,7 @@ from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.runs.execute import Execution, TakeTurn, execute, own_turn
+from paragone_workbench.runs.execute import Execution, Turns, execute
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
@@ -42,12 +42,12 @@ class Lane(EngineObserver, RunObserver):
         registry: Registry,
         *,
         name: str = "",
-        turn: TakeTurn = own_turn,
+        turns: Turns | None = None,
         record: LaneRecord | None = None,
     ) -> None:
         """Make a lane whose engine is not open yet.
 
-        `turn` waits for the turn of each run. `record` is an earlier lane to go on with.
+        `turns` gives its runs their turns. `record` is an earlier lane to go on with.
         """
         self.name = name or definition.name
         """What it is called beside others, which may have the same engine."""
@@ -61,7 +61,7 @@ class Lane(EngineObserver, RunObserver):
         self._asked = False
         """Whether the engine, as it is open now, had the run at the end of the path."""
         self._was_open = False
-        self._turn = turn
+        self._turns = turns
         self._executions: list[Execution] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -178,7 +178,7 @@ class Lane(EngineObserver, RunObserver):
 
         run.subscribe(self)
         self._idle.clear()
-        self._executions.append(execute(run, self.engine, spec, turn=self._turn))
+        self._executions.append(execute(run, self.engine, spec, turns=self._turns))
         if len(self._executions) == 1:
             self._present(run)
         else:

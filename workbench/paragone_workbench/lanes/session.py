@@ -41,12 +41,12 @@ class Session:
         on_problem: Callable[[StoreError], None] = lambda _: None,
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a session without lanes; `system` is the system prompt of its conversations."""
         self.registry = registry
         self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
-        self._system = system
+        self.system = system
+        """System prompt with which conversations begin."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._history: History | None = None
@@ -133,7 +133,7 @@ class Session:
             record = LaneRecord(definition=definition, position=self._positions)
             self._positions += 1
         name = name_beside(definition, others, self.registry)
-        return Lane(definition, self.registry, name=name, turn=self.scheduler.turn, record=record)
+        return Lane(definition, self.registry, name=name, turns=self.scheduler, record=record)
 
     async def _decide_and_open(self) -> None:
         await self.scheduler.settle([lane.engine for lane in self.lanes])
@@ -192,7 +192,7 @@ class Session:
                 text=text,
                 images=tuple(images),
                 parent=parent,
-                system=(self._system or None) if parent is None else None,
+                system=(self.system or None) if parent is None else None,
             )
         )
         if lanes is not None:

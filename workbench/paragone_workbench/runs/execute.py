@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 from paragone import (
     Caution,
@@ -35,7 +35,7 @@ from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 
-__all__ = ["Execution", "TakeTurn", "Turn", "execute", "own_turn"]
+__all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,34 @@ class Turn:
     """What the user should know of how the turn came about."""
 
 
-TakeTurn: TypeAlias = Callable[[EngineHandle], AbstractAsyncContextManager[Turn]]
-"""Waits until a run may use the engine, which is then open unless it could not be opened."""
+class Turns(Protocol):
+    """Gives runs their turns."""
+
+    def join(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine waits."""
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine is over."""
+
+    def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
+        """Wait until a run may use the engine, which is then open unless it could not be opened."""
 
 
-@contextlib.asynccontextmanager
-async def own_turn(engine: EngineHandle) -> AsyncIterator[Turn]:
-    """Wait for the engine alone: until it is open, and the runs before are over."""
-    async with engine.turn:
-        await engine.opened()
-        yield Turn()
+class EngineTurns(Turns):
+    """Each engine has one run at a time, and engines do not wait for each other."""
+
+    def join(self, engine: EngineHandle) -> None:
+        """Nothing is shared."""
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Nothing is shared."""
+
+    @contextlib.asynccontextmanager
+    async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
+        """Wait for the engine alone: until it is open, and the runs before are over."""
+        async with engine.turn:
+            await engine.opened()
+            yield Turn()
 
 
 def execute(
@@ -67,29 +85,30 @@ def execute(
     engine: EngineHandle,
     spec: RunSpec | Callable[[], RunSpec],
     *,
-    turn: TakeTurn = own_turn,
+    turns: Turns | None = None,
 ) -> Execution:
     """Begin to execute a run on an engine that is open or being opened.
 
     `spec` may be a function, called when the run really starts: the runs before it have ended then.
     The record tells its observers what happens. No error is raised: it ends in the record.
     """
-    return Execution(run, engine, spec if callable(spec) else lambda: spec, turn)
+    return Execution(run, engine, spec if callable(spec) else lambda: spec, turns or EngineTurns())
 
 
 class Execution:
     """A run under way."""
 
     def __init__(
-        self, run: RunRecord, engine: EngineHandle, spec: Callable[[], RunSpec], turn: TakeTurn
+        self, run: RunRecord, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns
     ) -> None:
         self.run = run
         self._handle = engine
         self._spec = spec
-        self._turn = turn
+        self._turns = turns
         self._asked: OpenEngine | None = None
         """The engine, while it has the run."""
         self._stopping = False
+        turns.join(engine)
         self._task = asyncio.create_task(self._execute())
         # Not in the task itself: one that is cancelled before its first step never takes any.
         self._task.add_done_callback(self._end)
@@ -153,7 +172,7 @@ class Execution:
     async def _execute(self) -> None:
         run, handle = self.run, self._handle
         try:
-            async with self._turn(handle) as turn:
+            async with self._turns.turn(handle) as turn:
                 engine = handle.engine
                 if engine is None:
                     run.state = "failed"
@@ -239,6 +258,7 @@ class Execution:
             run.state, run.finish = "stopped", "cancelled"
         elif task.cancelled():  # by the end of the event loop
             run.state = "interrupted"
+        self._turns.leave(self._handle)
         run.phase = "ended"
         run.ended = time.time()
         run.tell(lambda it: it.run_ended(run))

@@ -11,7 +11,7 @@ from typing import Literal
 from paragone.cores import physical_cores
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.execute import Turn
+from paragone_workbench.runs.execute import Turn, Turns
 from paragone_workbench.scheduling.decision import Decision, decide
 from paragone_workbench.scheduling.swapping import Swapping
 
@@ -21,7 +21,7 @@ REQUESTS_PER_SERVER = 4
 """Runs that one server has at once, at most; further ones wait here, where they can be seen and stopped."""
 
 
-class Scheduler:
+class Scheduler(Turns):
     """Gives runs their turns."""
 
     def __init__(self, mode: Mode = "parallel", *, requests_per_server: int = REQUESTS_PER_SERVER) -> None:
@@ -53,24 +53,28 @@ class Scheduler:
         if self.mode == "auto":
             self.decision = await decide(engines)
 
+    def join(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine waits: it has a part of the cores from now on."""
+        self._wanting.append(engine)
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine is over."""
+        self._wanting.remove(engine)
+
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
         """Wait until a run may use the engine; it may until the context is left."""
-        self._wanting.append(engine)
-        try:
-            async with engine.turn, contextlib.AsyncExitStack() as held:
-                order = self.order
-                if order != "swap":
-                    await engine.opened()  # not in its turn: loading holds nobody up
-                if order != "parallel":
-                    await held.enter_async_context(self._one)
-                cautions = await self._swapping.bring_in(engine) if order == "swap" else ()
-                for address in sorted(engine.addresses):
-                    await held.enter_async_context(self._servers[address])
-                sharing = self._wanting if order == "parallel" else [engine]
-                yield Turn(threads=cores_for_each(sharing), schedule=order, cautions=cautions)
-        finally:
-            self._wanting.remove(engine)
+        async with engine.turn, contextlib.AsyncExitStack() as held:
+            order = self.order
+            if order != "swap":
+                await engine.opened()  # not in its turn: loading holds nobody up
+            if order != "parallel":
+                await held.enter_async_context(self._one)
+            cautions = await self._swapping.bring_in(engine) if order == "swap" else ()
+            for address in sorted(engine.addresses):
+                await held.enter_async_context(self._servers[address])
+            sharing = self._wanting if order == "parallel" else [engine]
+            yield Turn(threads=cores_for_each(sharing), schedule=order, cautions=cautions)
 
 
 def cores_for_each(engines: Iterable[EngineHandle]) -> int:
