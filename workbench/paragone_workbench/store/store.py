@@ -90,6 +90,10 @@ class Store:
         from paragone_workbench.store._saving import save
 
         with self._database.transaction():
+            # another copy that could not see this one's lock has taken it for dead
+            self._database.run(
+                "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
+            )
             return save(self._database, batch, self._owner_id)
 
     def delete_conversation(self, conversation_id: int) -> None:
