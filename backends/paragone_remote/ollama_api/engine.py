@@ -13,6 +13,7 @@ import httpx
 import ollama
 
 from paragone import (
+    Alternative,
     Caution,
     EngineError,
     Event,
@@ -205,7 +206,7 @@ def _tokens(part: ollama.ChatResponse, logprobs: int | None, now: float) -> Iter
             text=entry.token,
             logprob=entry.logprob,
             top=[
-                (other.token, other.logprob)
+                Alternative(text=other.token, logprob=other.logprob)
                 for other in entry.top_logprobs or ()
                 if finite(other.logprob) is not None
             ],
