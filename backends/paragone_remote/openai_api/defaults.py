@@ -16,14 +16,12 @@ _RANDOM = 2**32 - 1
 
 
 def defaults_in_props(props: Data) -> dict[str, Json]:
-    """Return llama-server's, out of `/props`."""
+    """Return llama-server's, out of `/props`; its limit of tokens (`-n`) is not what it tells there."""
     params = part(part(props, "default_generation_settings"), "params")
     found = _numbers(params)
-    top_k, limit = number(params, "top_k"), number(params, "max_tokens")
+    top_k = number(params, "top_k")
     if top_k is not None:
         found["top_k"] = max(int(top_k), 0)
-    if limit is not None:
-        found["max_tokens"] = int(limit) if limit > 0 else None  # -1: up to the end of the context
     return found
 
 

@@ -45,8 +45,8 @@ def _pieces(found: list[object]) -> Iterator[bytes]:
             raise Garbled("a token without its bytes")
 
 
-def _bytes(numbers: list[object]) -> bytes:
-    try:
-        return bytes(number for number in numbers if isinstance(number, int))
-    except ValueError as error:
-        raise Garbled("a token with bytes that are none") from error
+def _bytes(found: list[object]) -> bytes:
+    numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
+    if len(numbers) != len(found):
+        raise Garbled("a token with bytes that are none")
+    return bytes(numbers)

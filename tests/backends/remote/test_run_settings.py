@@ -101,7 +101,6 @@ async def test_llama_servers_defaults_hold_for_what_is_not_sent(serve, open_lane
         "repeat_penalty": 1.0,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        "max_tokens": None,
         "stop": ["x"],
         "seed": 1,
     }
