@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -11,17 +13,23 @@ import httpx
 import ollama
 
 from paragone import (
+    Alternative,
     Caution,
+    EngineError,
     Event,
     Finish,
     FinishReason,
     Json,
     LoadedModel,
     RunRequest,
+    RunSettings,
     Timings,
     Token,
+    TokenizedText,
+    TokenizeRequest,
     Usage,
 )
+from paragone.options import as_values
 from paragone_remote.data import counted, duration, finite
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
@@ -30,6 +38,7 @@ from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.naming import find_running
 from paragone_remote.ollama_api.options import OllamaSampling
 from paragone_remote.pieces import Scored, tokens_of
+from paragone_remote.run_settings import AskPrompt, Prompt, draw_seed
 from paragone_remote.truncation import TruncationAlarm
 from paragone_remote.waiting import Wait
 
@@ -60,12 +69,19 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         model: str,
         base: Mapping[str, Json],
         unload: bool,
+        parameters: Mapping[str, Json],
+        renders: bool,
     ) -> None:
-        """`base`: what every request of this engine says; `unload`: whether closing unloads the model."""
+        """`base`: what every request of this engine says; `unload`: whether closing unloads the model.
+
+        `parameters`: the Modelfile's sampling parameters; `renders`: whether the server tells the rendered prompt.
+        """
         super().__init__(OllamaSampling, endpoint, http, loaded, model=model)
         self._client = OllamaClient(http)
         self._base = base
         self._unload = unload
+        self._parameters = parameters
+        self._renders = renders
         self._alarm = TruncationAlarm(f"The Ollama server at {endpoint.origin}", context=loaded.context)
 
     async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
@@ -91,6 +107,33 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                     yield caution
                 yield _finish(part, now)
                 return
+
+    def _settled(self, sampling: OllamaSampling) -> OllamaSampling:
+        if sampling.seed is not None or "seed" in self._parameters:
+            return sampling
+        return dataclasses.replace(sampling, seed=draw_seed())
+
+    def _settings(self, sampling: OllamaSampling) -> RunSettings:
+        values = as_values(sampling)
+        sent = {name: value for name, value in values.items() if value is not None and value != []}
+        if sampling.thinking is False:
+            sent.pop("effort", None)  # not sent, then
+        in_force = {**self._parameters, **sent}
+        return RunSettings(seed=counted(in_force.get("seed")), sampling=in_force)
+
+    def _prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
+        if not self._renders or any(message.images for message in request.messages):
+            return None
+        return AskPrompt(functools.partial(self._rendered, make_body(self._base, request, sampling)))
+
+    async def _rendered(self, body: Mapping[str, Json]) -> Prompt:
+        text = await self._client.rendered(body)
+        self._renders = text is not None
+        return Prompt(text)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Raise EngineError: Ollama has no endpoint that tells tokens."""
+        raise EngineError("Ollama does not tell the tokens of a prompt or a text.")
 
     async def close(self) -> None:
         """Unload the model if it was loaded for this engine, and close the connections."""
@@ -163,7 +206,7 @@ def _tokens(part: ollama.ChatResponse, logprobs: int | None, now: float) -> Iter
             text=entry.token,
             logprob=entry.logprob,
             top=[
-                (other.token, other.logprob)
+                Alternative(text=other.token, logprob=other.logprob)
                 for other in entry.top_logprobs or ()
                 if finite(other.logprob) is not None
             ],

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import ollama
 
 from paragone import (
+    Capabilities,
     Caution,
     InputError,
     Json,
@@ -26,8 +27,9 @@ from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.naming import architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
-from paragone_remote.text import plain
+from paragone_remote.text import plain, whole
 
 __all__ = ["open_model"]
 
@@ -36,6 +38,12 @@ _BARE_TEMPLATE = "{{ .Prompt }}"
 
 _SAYS_CUT = (0, 12, 4)
 """The first version that knows `truncate` and `shift` in a chat."""
+
+_HAS_LOGPROBS = (0, 12, 11)
+"""The first version that knows `logprobs` in a chat."""
+
+_RENDERS = (0, 12, 11)
+"""A version that knows `_debug_render_only` for certain: it came before `logprobs`, unannounced."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
@@ -56,7 +64,16 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         running = find_running(await ask(endpoint, client.running()), request.model)
         loaded = _loaded(request.model, endpoint, version, details, running, context, options)
         ours = find_running(before, request.model) is None and options.keep_alive is None
-        return OllamaEngine(endpoint, http, loaded, model=request.model, base=base, unload=ours)
+        return OllamaEngine(
+            endpoint,
+            http,
+            loaded,
+            model=request.model,
+            base=base,
+            unload=ours,
+            parameters=modelfile_parameters(details.parameters or ""),
+            renders=_number(version) >= _RENDERS,
+        )
 
 
 async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
@@ -123,6 +140,8 @@ def _loaded(
     facts = {"server": f"Ollama {endpoint.quote(version)}", "url": endpoint.url}
     if details.capabilities:
         facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
+    if details.template:
+        facts["chat template"] = whole(details.template)
     size = None
     if running is not None:
         size, in_vram = counted(running.size), counted(running.size_vram)
@@ -136,9 +155,15 @@ def _loaded(
         quantization=plain(details.details.quantization_level or "") or None if details.details else None,
         architecture=architecture(details),
         vision="vision" in details.capabilities if details.capabilities else None,
+        capabilities=_capabilities(version),
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
     )
+
+
+def _capabilities(version: str) -> Capabilities:
+    number = _number(version)
+    return Capabilities(logprobs=number >= _HAS_LOGPROBS or number == (0,), seed=True)
 
 
 def _cautions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -16,19 +17,28 @@ from paragone import (
     Json,
     LoadedModel,
     RunRequest,
+    RunSettings,
     Timings,
+    TokenizedText,
+    TokenizeRequest,
     Usage,
+    Vocabulary,
 )
+from paragone.options import build
+from paragone_remote.asking import ask
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import CutOff
 from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.habits import Habits
+from paragone_remote.openai_api.in_force import settings_of, with_seed
 from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.prompts import Prompts, has_images
 from paragone_remote.openai_api.reading import Part, read_chat, read_completion
 from paragone_remote.openai_api.requests import chat_body, completion_body
 from paragone_remote.openai_api.server import Server
 from paragone_remote.pieces import Scored, tokens_of
+from paragone_remote.run_settings import AskPrompt
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
 
@@ -60,20 +70,20 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._habits = habits
+        self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
         self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
         for caution in self._beforehand(request):
             yield caution
-        make = completion_body if self._raw else chat_body
-        wanted = make(self._model, request, sampling, self._server.kind)
+        wanted = self._body(request, sampling)
         while True:
             body = self._habits.take_out(wanted)
             try:
                 async with contextlib.aclosing(self._events(body, request)) as events:
                     async for event in events:
                         if isinstance(event, Finish):
-                            for caution in self._left_out(wanted):
+                            for caution in self._left_out(wanted, request):
                                 yield caution
                         yield event
             except Refusal as refusal:
@@ -82,6 +92,37 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                     raise
             else:
                 return
+
+    def _body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
+        make = completion_body if self._raw else chat_body
+        return make(self._model, request, sampling, self._server.kind)
+
+    def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
+        return with_seed(sampling, self._server, self._habits)
+
+    def _settings(self, sampling: OpenAISampling) -> RunSettings:
+        return settings_of(sampling, self._server, self._habits, raw=self._raw)
+
+    def _prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
+        ids = request.prompt_ids and self._prompts.tokenizes
+        if not (self._prompts.renders or ids) or has_images(request.messages):
+            return None
+        body = self._habits.take_out(self._body(request, sampling))
+        # llama-cpp-python's server gives a run up when another request comes
+        beside = self._server.kind != "llama-cpp-python"
+        return AskPrompt(functools.partial(self._prompts.of_request, body, ids=ids), beside=beside)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text, as the server tells them."""
+        sampling = build(OpenAISampling, request.sampling, owner=self._model)
+        self._see_open()
+        body = self._habits.take_out(self._body(RunRequest(messages=request.messages), sampling))
+        return await ask(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary, which llama-server tells token by token."""
+        self._see_open()
+        return await ask(self._endpoint, self._prompts.vocabulary(), model=self._model)
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         """Yield what comes of one request."""
@@ -133,8 +174,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             sentence = "This server may begin a new answer rather than go on with the last."
             yield Caution(code="may-not-continue", sentence=sentence)
 
-    def _left_out(self, wanted: Mapping[str, Json]) -> Iterator[Caution]:
+    def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._habits.left_out(wanted):
+            if name == "seed" and request.sampling.get("seed") is None:
+                continue  # ours
             if name == "log-probabilities":
                 sentence = f"The server at {self._endpoint.origin} gives no log-probabilities."
                 yield Caution(code="no-logprobs", sentence=sentence)

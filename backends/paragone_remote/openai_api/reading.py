@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paragone import PromptProgress, Timings, Usage
+from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.data import Data, count, duration, finite, items, number, part, text
 from paragone_remote.pieces import Scored
 
@@ -84,11 +84,12 @@ def _scored(logprobs: Data) -> Iterator[Scored]:
         if logprob is None:
             continue
         top = [
-            (text(other, "token"), value)
+            Alternative(text=text(other, "token"), id=count(other, "id"), logprob=value)
             for other in items(entry, "top_logprobs")
             if (value := number(other, "logprob")) is not None
         ]
-        yield Scored(text=text(entry, "token"), logprob=logprob, top=top)
+        # ids are llama-server's
+        yield Scored(text=text(entry, "token"), id=count(entry, "id"), logprob=logprob, top=top)
 
 
 def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
@@ -100,7 +101,7 @@ def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
             continue  # the first token of a text has none
         row = others[place] if place < len(others) else None
         top = [
-            (other, likelihood)
+            Alternative(text=other, logprob=likelihood)
             for other, found in (row.items() if isinstance(row, dict) else ())
             if (likelihood := finite(found)) is not None
         ]

@@ -117,7 +117,7 @@ async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, 
     (caution,) = [event for event in events if isinstance(event, Caution)]
     assert caution.code == "thinking-in-answer"
     assert caution.sentence.startswith("The answer has a </think> that it did not open: ")
-    before = "".join(event.text for event in events[: events.index(caution)])
+    before = text(events[: events.index(caution)])
     assert before == (whole if size == 100 else "Let me see.\n</think>")
 
 

@@ -35,7 +35,8 @@ async def test_what_is_asked(server, open_lane):
         Message(role="assistant", text="Yes.", thinking="Hm."),
         Message(role="user", text="Why?", images=(Image(data="AAEC", media_type="image/png", name="cat"),)),
     ]
-    await lane.ask(messages, logprobs=30, max_tokens=7, temperature=0.5, top_k=3, stop=["x"], thinking=False)
+    sampling = {"max_tokens": 7, "temperature": 0.5, "top_k": 3, "seed": 5, "stop": ["x"], "thinking": False}
+    await lane.ask(messages, logprobs=30, **sampling)
     assert server.chats[0].body == {
         "model": "m",
         "messages": [
@@ -49,6 +50,7 @@ async def test_what_is_asked(server, open_lane):
             "num_predict": 7,
             "temperature": 0.5,
             "top_k": 3,
+            "seed": 5,
             "stop": ["x"],
         },
         "think": False,
@@ -64,7 +66,7 @@ async def test_what_is_asked(server, open_lane):
 async def test_every_request_tells_the_context(server, open_lane):
     await (await open_lane(server)).ask()
     bodies = [request.body for request in server.requests if request.path == "/api/chat"]
-    assert len(bodies) == 2  # one to load, one to answer
+    assert len(bodies) == 3  # to load, to render the prompt, to answer
     assert all(body["options"]["num_ctx"] == 4096 for body in bodies)
     assert all(body["truncate"] is False and body["shift"] is False for body in bodies)
 
