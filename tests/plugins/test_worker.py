@@ -26,7 +26,9 @@ from paragone import (
     ParagoneError,
     PromptProgress,
     RunRequest,
+    RunSettings,
     Token,
+    TokenizeRequest,
 )
 from paragone.worker.native import WorkerEngine
 
@@ -75,10 +77,11 @@ async def test_a_run_arrives_whole_and_in_order():
     engine = await opened("steady")
     events, error = await collect(engine, ask(max_tokens=50))
     assert error is None
-    assert isinstance(events[0], PromptProgress)
+    assert isinstance(events[0], RunSettings)
+    assert isinstance(events[1], PromptProgress)
     assert isinstance(events[-1], Finish)
     assert text_of(events) == "".join(f"word{n} " for n in range(50))
-    times = [event.time for event in events if not isinstance(event, (Finish,))]
+    times = [event.time for event in events if isinstance(event, PromptProgress | Token)]
     assert times == sorted(times)
     await engine.close()
     assert not alive(engine.worker.pid)
@@ -115,7 +118,7 @@ async def test_a_dying_worker_keeps_what_it_said_and_leaves_the_other_alone(mode
     assert none is None
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
     with pytest.raises(EngineCrashed):  # and it stays dead, with the same words
-        await bad.count([Message(role="user", text="still there?")])
+        await bad.tokenize(TokenizeRequest(text="still there?"))
     await bad.close()
     await good.close()
 
