@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 from exllama_model_folder import write_lora
 
-from paragone import Message, OpenRequest, RunRequest, ScoreRequest, Token
+from paragone import Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 from paragone_workbench.paths import data_folder
@@ -122,11 +122,11 @@ class OnCpu(BackendConformance):
     def long_sampling(self):
         return {"max_tokens": 1000, "seed": 1}
 
-    async def test_no_token_sees_those_after_it(self, engine):
+    async def test_no_token_sees_those_after_it(self, engine, scored):
         """Without flash-attn, ExLlamaV2 forgets the causal mask: the adapter's is at work in its place."""
         short, long = "The sea is deep, ", "The sea is deep, and the sky is high above it"
-        first = await engine.score(ScoreRequest(text=short))
-        second = await engine.score(ScoreRequest(text=long))
+        first = await scored(engine, short)
+        second = await scored(engine, long)
         assert len(second) > len(first) > 10
         for one, other in zip(first, second, strict=False):
             assert one.id == other.id
@@ -192,12 +192,12 @@ def opened(on_cpu, write_model, tmp_path):
 
 
 @pytest.mark.parametrize("library", BACKENDS)
-async def test_what_changes_the_model_takes_effect(opened, tmp_path, library):
+async def test_what_changes_the_model_takes_effect(opened, tmp_path, library, scored):
     write_lora(tmp_path / "lora")
 
     async def scores(**options):
         async with opened(library, **options) as engine:
-            return [token.logprob for token in await engine.score(ScoreRequest(text=TEXT))]
+            return [token.logprob for token in await scored(engine, TEXT)]
 
     plain = await scores()
     ropes = ({"rope_scale": 4.0}, {"rope_alpha": 8.0}, {"rope_yarn": 8.0})
