@@ -15,14 +15,23 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from exllama_model_folder import write_lora
+from exllama_model_folder import SPECIAL, VOCAB, WORDS, write_lora
 
-from paragone import Message, OpenRequest, RunRequest, Token
+from paragone import (
+    DistributionsRequest,
+    Message,
+    OpenRequest,
+    RunRequest,
+    Token,
+    TokenizeRequest,
+    fingerprint,
+)
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 from paragone_workbench.paths import data_folder
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
+TEXT = "The sea is deep, and the sky is high above it"
 SHIM = Path(__file__).with_name("on_cpu")
 
 
@@ -132,6 +141,52 @@ class OnCpu(BackendConformance):
             assert one.id == other.id
             assert one.logprob == pytest.approx(other.logprob, abs=0.02)
 
+    async def test_distributions_are_what_a_score_is_made_of(self, engine, scored):
+        """Within the engine's own noise: what the same tokens differ by when they are computed one at a time."""
+        ids = (await engine.tokenize(TokenizeRequest(text=TEXT))).ids
+        together, alone, some = [
+            await logprobs(engine, ids, **request)
+            for request in ({}, {"batch": 1}, {"start": 20, "batch": 7})
+        ]
+        vocabulary = await engine.vocabulary()
+        assert {len(row) for row in together.values()} == {vocabulary.size}
+        assert list(together) == list(alone) == list(range(len(ids)))
+        assert list(some) == list(range(20, len(ids)))
+        noise = max(apart(together[at], alone[at]) for at in together)
+        unlike = min(apart(together[at], together[at - 1]) for at in together if at)
+        assert noise < unlike, "the rows of two places are as alike as one place computed twice"
+        assert all(apart(some[at], together[at]) < unlike for at in some)
+        for at, token in enumerate(await scored(engine, TEXT)):
+            assert abs(together[at][token.id] - token.logprob) <= noise + FLOAT32
+
+    async def test_the_vocabulary_is_the_tokenizers(self, engine):
+        pieces = [bytes([byte]) for byte in range(256)] + [text.encode() for text in (*SPECIAL, *WORDS)]
+        told = await engine.vocabulary()
+        assert told.size == VOCAB
+        assert told.fingerprint == fingerprint([*pieces, *[b""] * (VOCAB - len(pieces))])
+
+
+FLOAT32 = 1e-4
+"""What log-probabilities of a few hundred tokens may be rounded by, computed in 32 bits and in 64."""
+
+
+async def logprobs(engine, ids, **request):
+    """Return the log-probabilities of every token after each place."""
+    rows = {}
+    async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids, **request))) as stream:
+        async for block in stream:
+            data = block.data.cast("B").cast("f")
+            for row in range(block.rows):
+                logits = data[row * block.vocab_size : (row + 1) * block.vocab_size].tolist()
+                norm = math.log(math.fsum(map(math.exp, logits)))
+                rows[block.start + row] = [value - norm for value in logits]
+    return rows
+
+
+def apart(one, other):
+    """Return what the two differ by at most, where the token is thinkable."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True) if max(a, b) > -50)
+
 
 class Drafting:
     async def test_what_is_proposed_is_accepted(self, engine):
@@ -166,9 +221,6 @@ class TestExLlamaV3OnCpuWithADraftModel(Drafting, TestExLlamaV3OnCpu):
 @pytest.mark.skipif("exllamav3" not in BUILT, reason="the extension of ExLlamaV3 was not compiled here")
 class TestExLlamaV3OnCpuWithNgrams(Drafting, TestExLlamaV3OnCpu):
     options: ClassVar = {"draft_ngram": True}
-
-
-TEXT = "The sea is deep, and the sky is high above it"
 
 
 @pytest.fixture
