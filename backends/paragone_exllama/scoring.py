@@ -17,6 +17,7 @@ from paragone import (
     InputError,
     LogitsBlock,
     PromptProgress,
+    Timings,
     Token,
     Usage,
 )
@@ -38,7 +39,8 @@ def score(
     total = max(len(tokens) - 1, 0)  # nothing follows the last token: it is not computed
     done = 0
     reason: FinishReason = "stop"
-    yield PromptProgress(done=0, total=total, time=time.monotonic())
+    started = time.monotonic()
+    yield PromptProgress(done=0, total=total, time=started)
     with contextlib.closing(_chunks(library, tokens[:total], OUTPUTS, cancelled)) as chunks:
         for logits in chunks:
             count = len(logits)
@@ -49,20 +51,24 @@ def score(
                     break
                 token = tokens[done + row + 1]
                 logprob, likeliest = log_probability(logits[row], token, top, vocab)
-                written = vocab.written(token)
+                piece = vocab.piece(token)
                 yield Token(
-                    text=decoder.decode(written),
+                    text=decoder.decode(piece),
                     id=token,
                     logprob=logprob,
                     top=likeliest,
-                    n_bytes=len(written) if vocab.exact else None,
+                    n_bytes=len(piece) if vocab.exact else None,
                     time=time.monotonic(),
                 )
             done += count
     if cancelled:
         reason = "cancelled"
+    now = time.monotonic()
     yield Finish(
-        reason=reason, usage=Usage(prompt_tokens=len(tokens), cached_tokens=0), time=time.monotonic()
+        reason=reason,
+        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=0),
+        timings=Timings(prefill_s=now - started),
+        time=now,
     )
 
 
@@ -104,8 +110,10 @@ def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: Canc
 
 def _check(request: DistributionsRequest, vocab: Vocab, context: int, owner: str) -> None:
     length = len(request.ids)
-    if not 0 <= request.start < length:
-        raise InputError(f"There is no token {request.start} in a sequence of {length:,} tokens.")
+    if request.start < 0:
+        raise InputError(
+            f"Distributions cannot start at token {request.start}.", hint="The first is token 0."
+        )
     if request.batch is not None and request.batch < 1:
         raise InputError(f"A batch cannot have {request.batch} tokens.", hint="It takes at least 1.")
     if length > context:

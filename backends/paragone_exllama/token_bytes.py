@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["token_bytes"]
+__all__ = ["TokenBytes", "token_bytes"]
 
 _SPACE = "▁"
 """How SentencePiece writes a space."""
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>", re.DOTALL)
-"""Added tokens that are names, whether they are marked as special or not: llama.cpp's converter keeps them."""
+"""Added tokens that llama.cpp's converter takes for control tokens, whether they are marked as special or not."""
 
 
-def token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:
-    """Return the bytes of each token by its id, of a control token its name.
+class TokenBytes(NamedTuple):
+    """The tokens of a vocabulary, by their ids."""
+
+    pieces: Mapping[int, bytes]
+    """The bytes of each, of a control token its name."""
+    control: frozenset[int]
+    """Those that stand for no text."""
+
+
+def token_bytes(tokenizer: Mapping[str, Any]) -> TokenBytes | None:
+    """Return the bytes of each token.
 
     `tokenizer` is the object in tokenizer.json. Returns None where the vocabulary is neither byte-level
     BPE nor SentencePiece's.
@@ -36,14 +45,18 @@ def token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:
     else:
         return None
     found = {number: decode(piece) for piece, number in _pieces(tokenizer.get("model"))}
+    control: set[int] = set()
     added = tokenizer.get("added_tokens")
     for token in added if isinstance(added, list) else ():
         if isinstance(token, dict) and isinstance(name := token.get("content"), str):
             number = token.get("id")
             if isinstance(number, int) and not isinstance(number, bool):
-                named = token.get("special") is True or _NAME.fullmatch(name)
-                found[number] = _utf8(name if named else name.replace(_SPACE, " "))
-    return found
+                if token.get("special") is True or _NAME.fullmatch(name):
+                    control.add(number)
+                    found[number] = _utf8(name)
+                else:
+                    found[number] = _utf8(name.replace(_SPACE, " "))
+    return TokenBytes(found, frozenset(control))
 
 
 def _kinds(tokenizer: Mapping[str, Any]) -> Iterator[str]:

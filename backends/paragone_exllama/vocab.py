@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paragone import EngineError, Vocabulary, fingerprint
 from paragone.chat.text import THINKING_TAGS
 from paragone_exllama.library import Library
+from paragone_exllama.token_bytes import TokenBytes
 from paragone_exllama.tokenizer_files import TokenizerFiles
 
 __all__ = ["Vocab"]
@@ -23,20 +24,13 @@ class Vocab:
     def __init__(self, library: Library, files: TokenizerFiles, owner: str) -> None:
         """Read the vocabulary. Errors call the model `owner`."""
         self.size = library.vocab_size
-        self.exact = files.pieces is not None
+        self.exact = files.tokens is not None
         """Whether the tokens' bytes are known; else they are those of the library's texts, which are close."""
         self._owner = owner
         self._vocabulary: Vocabulary | None = None
-        self._bytes = [b""] * self.size
-        if files.pieces is None:
-            for token, text in enumerate(library.pieces(special=True)[: self.size]):
-                self._bytes[token] = text.encode()
-        pieces = files.pieces or {
-            token: text.encode("utf-8", "surrogatepass") for text, token in files.added.items()
-        }
-        for token, piece in pieces.items():
-            if 0 <= token < self.size:
-                self._bytes[token] = piece
+        shown = library.pieces(special=False)
+        tokens = files.tokens or _from_texts(library.pieces(special=True), shown, files.added)
+        self._bytes = [tokens.pieces.get(token, b"") for token in range(self.size)]
 
         def id_of(text: str) -> int | None:
             token = library.token_id(text)
@@ -46,7 +40,6 @@ class Vocab:
         """The tokens that end an answer."""
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The token that a text which stands by itself begins with, if any."""
-        shown = library.pieces(special=False)
         # Some models count the tags around their thinking among the special tokens, of which the
         # generator tells the numbers but not the text.
         self._visible = {
@@ -56,10 +49,15 @@ class Vocab:
             for token in library.tokenize(tag)
             if not shown[token]
         }
+        self._control = tokens.control - self._visible.keys()
 
     def written(self, token: int) -> bytes:
         """Return the bytes of a token, of a special one its name; none for an id that no token has."""
         return self._bytes[token] if 0 <= token < self.size else b""
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token stands for in a text; none for a control token."""
+        return b"" if token in self._control else self.written(token)
 
     def text(self, token: int) -> str:
         """Return the text of a token by itself; bytes that are no whole character are replaced."""
@@ -80,3 +78,11 @@ class Vocab:
         if self._vocabulary is None:
             self._vocabulary = Vocabulary(size=self.size, fingerprint=fingerprint(self._bytes))
         return self._vocabulary
+
+
+def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
+    """Return the tokens as the library's texts tell them: `pieces` with special tokens, `shown` without."""
+    found = {token: text.encode() for token, text in enumerate(pieces)}
+    # ExLlamaV3 knows the texts of those special tokens alone that tokenizer_config.json names.
+    found |= {token: text.encode("utf-8", "surrogatepass") for text, token in added.items()}
+    return TokenBytes(found, frozenset(token for token, text in enumerate(shown) if not text))

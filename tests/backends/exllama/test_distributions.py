@@ -127,14 +127,16 @@ async def test_a_score_streams_progress_tokens_and_a_finish(opened, library):
     assert {token.n_bytes for token in tokens} == {1}
     assert "".join(token.text for token in tokens) == "�" + "é" * 299
     assert isinstance(events[-1], Finish)
-    assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 600)
+    assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 1)
 
 
 @both
-async def test_a_control_token_counts_with_the_bytes_of_its_name(opened, library, scored):
+async def test_a_control_token_stands_for_no_bytes_and_a_tag_for_its_own(opened, library, scored):
     async with opened(library) as engine:
-        _, name, _ = await scored(engine, "ab<|im_end|>c")
-    assert (name.id, name.text, name.n_bytes) == (258, "<|im_end|>", 10)
+        _, control, tag, _ = await scored(engine, "ab<|im_end|>[/THINK]c", top=SIZE)
+    assert (control.id, control.text, control.n_bytes) == (258, "", 0)
+    assert (tag.id, tag.text, tag.n_bytes) == (261, "[/THINK]", 8)
+    assert "<|im_end|>" in [one.text for one in tag.top]  # alternatives are told by their names
 
 
 @both
@@ -196,14 +198,13 @@ async def test_sequences_that_cannot_be_are_refused(opened, library):
         for request, said in (
             ({"ids": [97, SIZE]}, "there is no token 320"),
             ({"ids": [97, -1]}, "there is no token -1"),
-            ({"ids": []}, "no token 0 in a sequence of 0 tokens"),
-            ({"ids": [97], "start": 1}, "no token 1 in a sequence of 1 tokens"),
-            ({"ids": [97], "start": -1}, "no token -1"),
+            ({"ids": [97], "start": -1}, "cannot start at token -1"),
             ({"ids": [97], "batch": 0}, "A batch cannot have 0 tokens"),
         ):
             with pytest.raises(InputError, match=said):
                 await blocks(engine, **request)
         assert len(await blocks(engine, [97, SIZE - 1])) == 2
+        assert await blocks(engine, [97], start=1) == await blocks(engine, []) == {}
 
 
 @both

@@ -62,8 +62,9 @@ def as_tokenizer(lib, vocab, kind):
 
 def test_byte_level_tokens_are_those_of_llama_cpp(llama_cpp, smollm2):
     with llama_cpp(smollm2) as (lib, vocab):
-        found = token_bytes(as_tokenizer(lib, vocab, BYTE_LEVEL))
+        found, control = token_bytes(as_tokenizer(lib, vocab, BYTE_LEVEL))
         theirs = [vocab.written(token) for token in range(vocab.size)]
+        assert control == {token for token in range(vocab.size) if not vocab.piece(token)}
     ours = [found[token] for token in range(len(theirs))]
     assert ours == theirs
     assert fingerprint(ours) == fingerprint(theirs)
@@ -91,8 +92,9 @@ def test_sentencepiece_tokens_are_those_of_llama_cpp(llama_cpp, tmp_path):
     path = tmp_path / "spm.gguf"
     path.write_bytes(gguf(values))
     with llama_cpp(path) as (lib, vocab):
-        found = token_bytes(as_tokenizer(lib, vocab, SENTENCEPIECE))
+        found, control = token_bytes(as_tokenizer(lib, vocab, SENTENCEPIECE))
         theirs = [vocab.written(token) for token in range(vocab.size)]
+        assert control == {token for token in range(vocab.size) if not vocab.piece(token)}
     assert [found[token] for token in range(len(theirs))] == theirs
     assert theirs[3:5] == [b"\x00", b"\x01"]
     assert theirs[260:262] == [b"  the", "naïve".encode()]
@@ -102,18 +104,19 @@ def test_names_in_angle_brackets_stay_as_they_are():
     """llama.cpp's converter takes them for control tokens, whether tokenizer.json says so or not."""
     names = ["<｜tool▁calls▁begin｜>", "▁▁", "<unused7>", "<s>"]
     added = [{"id": at, "content": name, "special": name == "<s>"} for at, name in enumerate(names)]
-    found = token_bytes({**SENTENCEPIECE, "added_tokens": added, "model": {"vocab": {}}})
+    found, control = token_bytes({**SENTENCEPIECE, "added_tokens": added, "model": {"vocab": {}}})
+    assert control == {0, 2, 3}
     assert [found[at].decode() for at in range(4)] == ["<｜tool▁calls▁begin｜>", "  ", "<unused7>", "<s>"]
 
 
 def test_a_unigram_model_lists_its_tokens():
     model = {"type": "Unigram", "vocab": [["<unk>", 0.0], ["▁a", -1.0], ["<0xE2>", -2.0]]}
     kind = {"pre_tokenizer": {"type": "Metaspace"}, "decoder": {"type": "Metaspace"}}
-    assert token_bytes({**kind, "model": model}) == {0: b"<unk>", 1: b" a", 2: b"\xe2"}
+    assert token_bytes({**kind, "model": model}).pieces == {0: b"<unk>", 1: b" a", 2: b"\xe2"}
 
 
 def test_what_is_written_otherwise_in_a_byte_level_vocabulary_is_its_text():
-    assert token_bytes({**BYTE_LEVEL, "model": {"vocab": {"日": 0, "Ġ日": 1}}}) == {
+    assert token_bytes({**BYTE_LEVEL, "model": {"vocab": {"日": 0, "Ġ日": 1}}}).pieces == {
         0: "日".encode(),
         1: "Ġ日".encode(),
     }
@@ -132,13 +135,13 @@ def test_other_kinds_are_unknown(tokenizer):
 
 
 def test_damaged_files_are_read_as_far_as_they_go():
-    assert token_bytes({**BYTE_LEVEL, "model": None, "added_tokens": 7}) == {}
+    assert token_bytes({**BYTE_LEVEL, "model": None, "added_tokens": 7}).pieces == {}
     odd = {**BYTE_LEVEL, "model": {"vocab": {"a": True, "b": "c", "d": 1}}, "added_tokens": [1, {"id": 2}]}
-    assert token_bytes(odd) == {1: b"d"}
+    assert token_bytes(odd).pieces == {1: b"d"}
 
 
 def test_a_models_folder_tells_them(write_model, tmp_path):
     folder = check_folder(write_model(tmp_path / "model"), ("plain",), "ExLlamaV2")
-    pieces = read_tokenizer_files(folder, None).pieces
+    pieces = read_tokenizer_files(folder, None).tokens.pieces
     assert [pieces[byte] for byte in range(256)] == [bytes([byte]) for byte in range(256)]
     assert pieces[256] == b"<|bos|>"
