@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from exllama_model_folder import SPECIAL, VOCAB, WORDS, write_lora
+from exllama_model_folder import SPECIAL, TINY, VOCAB, WORDS, write_lora
 
 from paragone import (
     DistributionsRequest,
@@ -28,6 +28,9 @@ from paragone import (
 )
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+from paragone_exllama.buffers import v2_buffers
+from paragone_exllama.folders import check_folder
+from paragone_exllama.options import ExLlamaV2LoadOptions
 from paragone_workbench.paths import data_folder
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
@@ -288,3 +291,24 @@ async def test_the_sampler_does_what_the_options_say(opened, library):
         likely = await tokens(temperature=5.0, top_k=0, top_p=1.0, min_p=0.5)
         assert all(token.logprob >= token.top[0].logprob + math.log(0.5) - 0.01 for token in likely)
         assert [token.id for token in await tokens(seed=5)] == [token.id for token in await tokens(seed=5)]
+
+
+SCRATCH = """
+import sys
+from exllamav2 import ExLlamaV2, ExLlamaV2Config
+
+config = ExLlamaV2Config(sys.argv[1])
+config.max_seq_len, config.max_input_len, config.max_output_len = 1024, 1024, 256
+print("RESULT", max(module.scratch_space_fixed() for module in ExLlamaV2(config).modules))
+"""
+
+
+@pytest.mark.parametrize("shape", [TINY, TINY._replace(intermediate=64), TINY._replace(intermediate=4096)])
+def test_the_scratch_space_is_estimated_as_the_library_reckons_it(on_cpu, write_model, tmp_path, shape):
+    folder = write_model(tmp_path / "tiny", shape=shape, real=True)
+    command = [on_cpu("exllamav2"), "-c", SCRATCH, str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    model = check_folder(folder, ("plain",), "ExLlamaV2")
+    rope, logits = 4 * (shape.hidden // shape.heads) * 1024, 2 * 256 * VOCAB
+    reckoned = v2_buffers(model, ExLlamaV2LoadOptions(), "fp16", 1024) - rope - logits
+    assert reckoned == int(said.rpartition("RESULT ")[2])
