@@ -184,6 +184,14 @@ async def test_what_cannot_be_loaded_is_refused(library, estimated, driver, tmp_
         await estimated(library, chunk_size=300)
 
 
+@both
+async def test_no_library_need_be_installed(library, bare_interpreter, driver, write_model, tmp_path):
+    driver()
+    folder = write_model(tmp_path / "model", tensors=weights(), **CONFIG)
+    request = OpenRequest(model=str(folder), python=bare_interpreter.python)
+    assert (await BACKENDS[library]().estimate(request)).devices[0].device == "Paper GPU"
+
+
 async def test_what_exllamav2_sets_aside_follows_its_formulas(estimated, driver):
     driver()
     gpu, _ = (await estimated("exllamav2", cache_type="q4")).devices
