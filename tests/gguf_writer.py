@@ -4,8 +4,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-Value: TypeAlias = str | bool | int | float | list[str] | list[float]
-"""What a key may have here. A whole number is written as uint32, and one with a fraction as float32."""
+Value: TypeAlias = str | bool | int | float | list[str] | list[float] | list[int]
+"""What a key may have here.
+
+A whole number is written as uint32, one with a fraction as float32; in a list, whole numbers as int32.
+"""
 
 Tensor: TypeAlias = tuple[str, Sequence[int], int] | tuple[str, Sequence[int], int, bytes]
 """Its name, its shape with the innermost dimension first, its ggml type, and its data if it has any."""
@@ -38,6 +41,9 @@ def _value(value: Value) -> bytes:
         numbers = [item for item in value if isinstance(item, float)]
         if numbers:
             return struct.pack(f"<IIQ{len(numbers)}f", 9, 6, len(numbers), *numbers)
+        whole = [item for item in value if isinstance(item, int)]
+        if whole:
+            return struct.pack(f"<IIQ{len(whole)}i", 9, 5, len(whole), *whole)
         texts = [item for item in value if isinstance(item, str)]
         return struct.pack("<IIQ", 9, 8, len(texts)) + b"".join(map(_text, texts))
     if isinstance(value, bool):

@@ -13,6 +13,11 @@ from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 __all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]
 
 
+_CAPABILITIES = Capabilities(
+    logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+)
+
+
 class ExLlamaV2Backend(NativeBackend):
     """EXL2, GPTQ and unquantized models in ExLlamaV2, each in a process of its own."""
 
@@ -21,7 +26,7 @@ class ExLlamaV2Backend(NativeBackend):
     api_version = 2
     load_options = ExLlamaV2LoadOptions
     sampling = ExLlamaSampling
-    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
+    capabilities = _CAPABILITIES
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
     install: ClassVar[str] = "Make its environment with: paragone env create exllamav2."
     environment: ClassVar[Environment | None] = EXLLAMAV2
@@ -41,7 +46,7 @@ class ExLlamaV3Backend(NativeBackend):
     api_version = 2
     load_options = ExLlamaV3LoadOptions
     sampling = ExLlamaSampling
-    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
+    capabilities = _CAPABILITIES
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
     install: ClassVar[str] = "Make its environment with: paragone env create exllamav3."
     environment: ClassVar[Environment | None] = EXLLAMAV3

@@ -6,42 +6,51 @@ missing.
 
 from __future__ import annotations
 
-import codecs
+import contextlib
 import os
 import sys
-import time
 import traceback
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from paragone import (
     Cancelled,
-    Caution,
+    DistributionsRequest,
     Engine,
     EngineError,
     Event,
-    InputError,
     LoadedModel,
-    Message,
+    LogitsBlock,
+    MemoryEstimate,
     OpenRequest,
     ParagoneError,
     Probe,
     Report,
     RunRequest,
+    RunSettings,
     ScoreRequest,
-    Token,
+    TokenizedText,
+    TokenizeRequest,
+    Vocabulary,
 )
 from paragone.chat.prompt import PromptMaker
+from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
+from paragone.options import as_values, build
+from paragone_exllama.cautions import cautions
+from paragone_exllama.estimate import estimate
 from paragone_exllama.extension import extension_folder, release_lock
-from paragone_exllama.folders import ModelFolder, check_folder
+from paragone_exllama.folders import ModelFolder
 from paragone_exllama.formats import Format
 from paragone_exllama.library import Library
-from paragone_exllama.loading import Request, failures_told, is_out_of_memory, prepare_process
-from paragone_exllama.logprobs import log_probability
-from paragone_exllama.memory import choose_context
+from paragone_exllama.loading import (
+    Request,
+    check_request,
+    failures_told,
+    is_out_of_memory,
+    prepare_process,
+)
 from paragone_exllama.options import (
     ExLlamaLoadOptions,
     ExLlamaSampling,
@@ -51,6 +60,7 @@ from paragone_exllama.options import (
 from paragone_exllama.pace import FIRST, Pace
 from paragone_exllama.probe import probe
 from paragone_exllama.run import run
+from paragone_exllama.scoring import distributions, score
 from paragone_exllama.tokenizer_files import read_tokenizer_files
 from paragone_exllama.vocab import Vocab
 
@@ -66,9 +76,6 @@ BROKEN = 70
 
 _BEYOND_REPAIR = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """After these, every later call into CUDA fails in the same process."""
-
-_VOCABULARIES = 1024
-"""Numbers by which the vocabularies of a model and its draft model may differ: they are padded."""
 
 
 class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
@@ -90,9 +97,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
         """Open a model's folder."""
-        folder = check_folder(Path(request.model).expanduser(), self.formats, self.title)
-        draft = self._draft(folder, options)
-        self._check_options(options)
+        wanted = check_request(request, options, self.formats, self.title)
+        folder = wanted.model
         self._require()
         from paragone.chat.template import ChatTemplate
 
@@ -101,11 +107,11 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         if files.template is not None:
             template = ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
         prepare_process()
-        wanted = Request(folder, draft, options, choose_context(folder, draft, options))
         with failures_told(self.title, wanted):
             self._library = library = self.open(wanted, options, report, cancelled)
-            self._vocab = Vocab(library, files)
+            self._vocab = Vocab(library, files, folder.name)
         report(1.0)
+        self._owner = folder.name
         self._prompts = PromptMaker(
             library.tokenize,
             template,
@@ -126,11 +132,11 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             size=folder.size,
             quantization=folder.stored.name,
             architecture=folder.architecture,
-            cautions=tuple(self._cautions(folder, options, template)),
+            cautions=tuple(cautions(library, options, owner=folder.name, template=template is not None)),
             facts={
                 **library.facts,
                 "KV cache": options.cache_type,
-                "drafts": _drafts(draft, options),
+                "drafts": _drafts(wanted.draft, options),
                 "prompt slice": f"up to {library.largest_chunk} tokens",
             },
         )
@@ -138,79 +144,53 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
     def generate(
         self, request: RunRequest, sampling: ExLlamaSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
-        """Answer a prompt."""
+        """Answer a prompt, telling first what is in force."""
+        sampling = with_seed(sampling)
         prompt = self._prompts.make(request.messages, sampling)
-        text = AnswerText(sampling.stop, inside=prompt.inside)
+        yield RunSettings(
+            seed=sampling.seed,
+            sampling=as_values(sampling),
+            prompt=prompt.text,
+            prompt_ids=tuple(prompt.tokens) if request.prompt_ids else None,
+        )
         yield from prompt.cautions
-        try:
+        with self._failures():
             if request.cold:
                 self._library.forget()
             yield from run(
                 self._library,
                 self._vocab,
                 prompt.tokens,
-                text,
+                AnswerText(sampling.stop, inside=prompt.inside),
                 cancelled,
                 self._cold_pace if request.cold else self._pace,
                 sampling=sampling,
                 logprobs=request.logprobs,
             )
-        except ParagoneError:
-            raise
-        except Exception as error:
-            raise self._repaired(error) from error
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return the length in tokens of the prompt that these messages make."""
-        return len(self._prompts.whole(messages).tokens)
+    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text."""
+        return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
 
-    def score(self, request: ScoreRequest) -> Sequence[Token]:
-        """Return the tokens of a text with their log-probabilities."""
+    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+        """Compute the log-probabilities of a given text."""
         tokens, start = self._prompts.to_score(request.messages, request.text)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        scored: list[Token] = []
-        try:
-            # What the model says of a token are the logits of the position before it.
-            for at, logits in enumerate(self._library.score(tokens[:-1]), start=1):
-                if at < start:
-                    continue
-                logprob, top = log_probability(logits, tokens[at], request.top, self._vocab)
-                text = decoder.decode(self._vocab.written(tokens[at]).encode())
-                scored.append(
-                    Token(text=text, id=tokens[at], logprob=logprob, top=top, time=time.monotonic())
-                )
-        except Exception as error:
-            raise self._repaired(error) from error
-        return scored
+        with self._failures():
+            yield from score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
 
-    def _draft(self, folder: ModelFolder, options: L) -> ModelFolder | None:
-        if options.draft_model is None:
-            return None
-        if options.draft_ngram:
-            raise InputError("Of the options 'draft_model' and 'draft_ngram' only one can be given.")
-        draft = check_folder(Path(options.draft_model).expanduser(), self.formats, self.title)
-        sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
-        if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
-            raise InputError(
-                f"{draft.name} cannot propose tokens for {folder.name}: its vocabulary is another one "
-                f"({sizes[1]:,} tokens and not {sizes[0]:,}).",
-                hint="A draft model is a small model of the same family.",
-            )
-        return draft
+    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+        """Compute the logits after tokens of a sequence, in chunks of at most OUTPUTS tokens."""
+        with self._failures():
+            yield from distributions(self._library, self._vocab, request, cancelled, owner=self._owner)
 
-    def _check_options(self, options: L) -> None:
-        if options.chunk_size is not None and options.chunk_size % 256:
-            raise InputError(
-                f"The option 'chunk_size' cannot be {options.chunk_size}.", hint="It takes a multiple of 256."
-            )
-        if (
-            options.lora is not None
-            and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
-        ):
-            raise InputError(
-                f"There is no LoRA adapter in {options.lora}.",
-                hint="Name a folder with an adapter_config.json.",
-            )
+    def vocabulary(self) -> Vocabulary:
+        """Return the size and the fingerprint of the vocabulary."""
+        return self._vocab.vocabulary()
+
+    @classmethod
+    def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
+        """Return the memory that opening a model would take, from its files alone."""
+        return estimate(check_request(request, options, cls.formats, cls.title))
 
     def _require(self) -> None:
         """Say what is missing, in the words of the probe, before an import fails with its own."""
@@ -220,29 +200,15 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         if cuda := found.facts.get("CUDA of PyTorch"):
             release_lock(extension_folder(self.name, cuda))
 
-    def _cautions(self, folder: ModelFolder, options: L, template: ChatTemplate | None) -> Iterator[Caution]:
-        library = self._library
-        if template is None:
-            sentence = (
-                f"{folder.name} has no chat template: the text of the messages is completed as it stands."
-            )
-            yield Caution(code="no-chat-template", sentence=sentence)
-        if library.facts.get("attention") == "unpaged":
-            sentence = (
-                "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
-            )
-            yield Caution(code="unpaged", sentence=sentence)
-        if library.trained is None:
-            return
-        if options.max_seq_len is None and library.capacity < library.trained - 256:
-            sentence = (
-                f"The context is {library.capacity:,} tokens and not the model's {library.trained:,}, "
-                "to fit in the VRAM."
-            )
-            yield Caution(code="context-reduced", sentence=sentence)
-        if library.capacity > library.trained and not _rope_changed(options):
-            sentence = f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
-            yield Caution(code="beyond-trained-context", sentence=sentence)
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turn what a library raises in the middle of its work into what a person can act on."""
+        try:
+            yield
+        except ParagoneError:
+            raise
+        except Exception as error:
+            raise self._repaired(error) from error
 
     def _repaired(self, error: Exception) -> EngineError:
         """Have a generator that can be trusted again, or end this process. Returns what to say."""
@@ -308,9 +274,3 @@ def _drafts(draft: ModelFolder | None, options: ExLlamaLoadOptions) -> str:
     if draft is not None:
         return f"{options.draft_tokens} tokens by {draft.name}"
     return f"{options.draft_tokens} tokens by n-grams" if options.draft_ngram else "none"
-
-
-def _rope_changed(options: ExLlamaLoadOptions) -> bool:
-    return isinstance(options, ExLlamaV2LoadOptions) and any(
-        (options.rope_scale, options.rope_alpha, options.rope_yarn)
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,13 @@ class ModelFolder:
     path: Path
     config: Mapping[str, Any]
     stored: Stored
-    size: int
-    """Bytes of its weights."""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the headers of its files say of its weights, by name."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its weights."""
+        return sum(tensor.size for tensor in self.tensors.values())
 
     @property
     def name(self) -> str:
@@ -63,15 +68,28 @@ class ModelFolder:
         return self.number(*_CONTEXT)
 
     @property
+    def layers(self) -> int | None:
+        """How many layers it has."""
+        return self.number("num_hidden_layers", "n_layers", "n_layer")
+
+    @property
+    def hidden(self) -> int:
+        """The width of its hidden state; 0 where config.json does not tell."""
+        return self.number("hidden_size", "d_model", "n_embd") or 0
+
+    @property
+    def cache_width(self) -> int:
+        """How many numbers a layer's keys have for each token; 0 where that cannot be told."""
+        heads = self.number("num_attention_heads", "n_heads", "n_head")
+        if not heads:
+            return 0
+        width = self.number("head_dim") or self.hidden // heads
+        return (self.number("num_key_value_heads") or heads) * width
+
+    @property
     def cache_numbers(self) -> int:
         """How many numbers the KV cache holds for each token; 0 where that cannot be told."""
-        layers = self.number("num_hidden_layers", "n_layers", "n_layer")
-        heads = self.number("num_attention_heads", "n_heads", "n_head")
-        hidden = self.number("hidden_size", "d_model", "n_embd")
-        if not layers or not heads:
-            return 0
-        width = self.number("head_dim") or (hidden or 0) // heads
-        return 2 * layers * (self.number("num_key_value_heads") or heads) * width
+        return 2 * (self.layers or 0) * self.cache_width
 
     def number(self, *keys: str) -> int | None:
         """Return the first of these positive whole numbers in config.json that there is."""
@@ -142,7 +160,7 @@ def _info(path: Path, formats: Collection[Format]) -> ModelInfo | None:
         problem = _problem(folder)
     except _FolderError as error:
         problem = str(error)
-        folder = ModelFolder(path, config, how_stored(config, {}), 0)
+        folder = ModelFolder(path, config, how_stored(config, {}))
     except OSError:
         return None
     if not problem and folder.stored.format not in formats:
@@ -180,7 +198,7 @@ def _read(path: Path) -> ModelFolder:
             tensors |= read_header(file)
         except SafetensorsError as error:
             raise _FolderError(f"cannot be loaded: {file.name} {error}") from error
-    return ModelFolder(path, config, how_stored(config, tensors), sum(t.size for t in tensors.values()))
+    return ModelFolder(path, config, how_stored(config, tensors), tensors)
 
 
 def _problem(folder: ModelFolder) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from paragone_exllama.options import ExLlamaSampling
 
-__all__ = ["PAGE", "Job", "Library", "Logits"]
+__all__ = ["CHUNK", "Chunks", "OUTPUTS", "PAGE", "Job", "Library", "Logits"]
 
 PAGE = 256
 """Tokens of a page of the KV cache, in both libraries."""
 
+CHUNK = 2048
+"""Prompt tokens that are processed at once, at most, unless an option says otherwise."""
+
+OUTPUTS = PAGE
+"""Positions whose logits are had from one computation: VRAM for them is set aside for good."""
+
 Logits: TypeAlias = Any
-"""A tensor with a number for each token of the vocabulary."""
+"""A tensor with a number for each token of the vocabulary, in one row or in several."""
+
+Chunks: TypeAlias = Generator[Logits, None, None]
+"""Logits of several positions at a time."""
 
 
 class Job(Protocol):
@@ -31,6 +40,8 @@ class Library(ABC):
 
     capacity: int
     """Tokens that the cache holds of a prompt and its answer."""
+    vocab_size: int
+    """Tokens that the model computes logits for; the head may be padded to more."""
     trained: int | None
     """The context window that the model was trained for."""
     largest_chunk: int
@@ -75,8 +86,11 @@ class Library(ABC):
         """Return how many of the prompt's tokens were in the cache already."""
 
     @abstractmethod
-    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
-        """Yield the logits after each of these tokens. What the cache held is lost."""
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each of these tokens, a row for each, `chunk` tokens at a time.
+
+        The tokens are computed from an empty cache, and what it held is lost. `chunk` is at most OUTPUTS.
+        """
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:

@@ -1,23 +1,34 @@
-"""What comes before and goes wrong in loading, the same for both libraries."""
+"""What is to be loaded, checked before a library is imported, and what goes wrong in loading."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Cancelled, EngineError, InputError, ParagoneError, Report
-from paragone_exllama.folders import ModelFolder
-from paragone_exllama.memory import free_vram, out_of_vram
+from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report
+from paragone_exllama.folders import ModelFolder, check_folder
+from paragone_exllama.formats import Format
+from paragone_exllama.memory import choose_context, free_vram, out_of_vram
 from paragone_exllama.options import ExLlamaLoadOptions
 
-__all__ = ["Request", "failures_told", "is_out_of_memory", "prepare_process", "stages"]
+__all__ = [
+    "Request",
+    "check_request",
+    "failures_told",
+    "is_out_of_memory",
+    "prepare_process",
+    "stages",
+]
 
 _WARMING_UP = 0.05
 """The part of the time of loading that goes to the first computation, roughly."""
+
+_VOCABULARIES = 1024
+"""Numbers by which the vocabularies of a model and its draft model may differ: they are padded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,45 @@ class Request:
     options: ExLlamaLoadOptions
     context: int
     """Tokens that the cache is to hold."""
+
+
+def check_request(
+    request: OpenRequest, options: ExLlamaLoadOptions, formats: Collection[Format], title: str
+) -> Request:
+    """Return what is to be loaded, from files and options that can be. Raises InputError."""
+    folder = check_folder(Path(request.model).expanduser(), formats, title)
+    draft = _draft(folder, options, formats, title)
+    if options.chunk_size is not None and options.chunk_size % 256:
+        raise InputError(
+            f"The option 'chunk_size' cannot be {options.chunk_size}.", hint="It takes a multiple of 256."
+        )
+    if (
+        options.lora is not None
+        and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
+    ):
+        raise InputError(
+            f"There is no LoRA adapter in {options.lora}.",
+            hint="Name a folder with an adapter_config.json.",
+        )
+    return Request(folder, draft, options, choose_context(folder, draft, options))
+
+
+def _draft(
+    folder: ModelFolder, options: ExLlamaLoadOptions, formats: Collection[Format], title: str
+) -> ModelFolder | None:
+    if options.draft_model is None:
+        return None
+    if options.draft_ngram:
+        raise InputError("Of the options 'draft_model' and 'draft_ngram' only one can be given.")
+    draft = check_folder(Path(options.draft_model).expanduser(), formats, title)
+    sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
+    if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
+        raise InputError(
+            f"{draft.name} cannot propose tokens for {folder.name}: its vocabulary is another one "
+            f"({sizes[1]:,} tokens and not {sizes[0]:,}).",
+            hint="A draft model is a small model of the same family.",
+        )
+    return draft
 
 
 class _GivenUp(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 
 from paragone import InputError
 from paragone_exllama.folders import ModelFolder, read_json
+from paragone_exllama.token_bytes import TokenBytes, token_bytes
 
 __all__ = ["TokenizerFiles", "read_tokenizer_files"]
 
@@ -34,6 +35,8 @@ class TokenizerFiles:
     template: str | None
     added: Mapping[str, int]
     """The tokens that tokenizer.json adds to the vocabulary, special ones among them."""
+    tokens: TokenBytes | None
+    """The bytes of each token; None where they cannot be told."""
     end_ids: frozenset[int]
     end_texts: tuple[str, ...]
 
@@ -64,6 +67,7 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
         adds_bos=_adds_bos(settings, tokenizer, bos),
         template=template,
         added=known,
+        tokens=token_bytes(tokenizer),
         end_ids=frozenset(
             _ids(folder.config.get("eos_token_id"))
             | _ids(_dict(folder.config.get("text_config")).get("eos_token_id"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, Report
 from paragone_exllama.folders import ModelFolder
-from paragone_exllama.library import PAGE, Job, Library, Logits
+from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.v2_attention import choose_attention
@@ -37,9 +37,6 @@ _CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cach
     "q6": ExLlamaV2Cache_Q6,
     "q4": ExLlamaV2Cache_Q4,
 }
-_CHUNK = 2048
-_OUTPUTS = PAGE
-"""Positions whose logits can be had from one computation: VRAM for them is set aside for good."""
 
 
 class _Job(ExLlamaV2DynamicJob):
@@ -90,6 +87,7 @@ class V2(Library):
         self.drafts = bool(self._generator.num_draft_tokens)
         # While it drafts, the generator ends that much before the end of the cache.
         self.capacity = request.context - self._generator.num_draft_tokens
+        self.vocab_size = int(config.vocab_size)
         self.trained = int(config.original_max_seq_len)
         self.facts = {
             "ExLlamaV2": __version__,
@@ -142,15 +140,15 @@ class V2(Library):
         cached: int = job.cached_pages * self._generator.page_size + job.cached_tokens
         return cached
 
-    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
-        """Yield the logits after each token."""
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each token, in CPU memory."""
         self._cache.current_seq_len = 0
         try:
-            for at in range(0, len(tokens), _OUTPUTS):
-                ids = torch.tensor([tokens[at : at + _OUTPUTS]], dtype=torch.long)
+            for at in range(0, len(tokens), chunk):
+                ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
                 # Its layers ask for the first adapter of whatever list they are given.
                 logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
-                yield from logits[0]
+                yield logits[0]
         finally:
             self.forget()
 
@@ -215,9 +213,9 @@ def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) ->
     if options.rope_alpha is not None:
         config.scale_alpha_value = options.rope_alpha
     config.max_seq_len = context
-    config.max_input_len = min(options.chunk_size or _CHUNK, context)
+    config.max_input_len = min(options.chunk_size or CHUNK, context)
     config.max_attention_size = config.max_input_len**2
-    config.max_output_len = _OUTPUTS
+    config.max_output_len = OUTPUTS
     config.arch_compat_overrides()
     return config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,13 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.library import PAGE, Job, Library, Logits
+from paragone_exllama.library import CHUNK, OUTPUTS, PAGE, Chunks, Job, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV3LoadOptions
 
 __all__ = ["V3"]
 
 _CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
-_CHUNK = 2048
-_OUTPUTS = PAGE
-"""Positions whose logits can be had from one computation."""
-
 _NGRAM = 2
 """Tokens that must have stood together before, for what followed them to be proposed."""
 
@@ -78,7 +74,7 @@ class V3(Library):
             )
         self._options = options
         self._context = request.context
-        self.largest_chunk = min(options.chunk_size or _CHUNK, request.context)
+        self.largest_chunk = min(options.chunk_size or CHUNK, request.context)
         draft_progress, progress = stages(request, report, cancelled)
         split = list(options.gpu_split) or None
         self._draft: Model | None = None
@@ -96,7 +92,7 @@ class V3(Library):
         self._model.load(
             use_per_device=split,
             max_chunk_size=self.largest_chunk,
-            max_output_size=_OUTPUTS,
+            max_output_size=OUTPUTS,
             callback=progress,
             draft_model=self._draft,
         )
@@ -114,6 +110,7 @@ class V3(Library):
         self.drafts = bool(self._drafted)
         # The generator ends one token, and what it may draft, before the end of the cache.
         self.capacity = request.context - 1 - self._generator.max_draft_tokens
+        self.vocab_size = int(config.vocab_size)
         self.trained = int(config.max_position_embeddings)
         self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
 
@@ -154,12 +151,12 @@ class V3(Library):
         cached: int = job.cached_pages * PAGE + job.cached_tokens
         return cached
 
-    def score(self, tokens: Sequence[int]) -> Iterator[Logits]:
-        """Yield the logits after each token."""
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each token, where the GPU has them."""
         self.forget()
         recurrent = [self._cache.get_new_state()] if self._model.get_recurrent_layers() else []
         try:
-            for at in range(0, len(tokens), _OUTPUTS):
+            for at in range(0, len(tokens), chunk):
                 params: dict[str, Any] = {
                     "attn_mode": "flash_attn",
                     "cache": self._cache,
@@ -168,8 +165,8 @@ class V3(Library):
                 }
                 if recurrent:
                     params["recurrent_states"] = recurrent
-                ids = torch.tensor([tokens[at : at + _OUTPUTS]], dtype=torch.long)
-                yield from self._model.forward(ids, params)[0]
+                ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
+                yield self._model.forward(ids, params)[0]
         finally:
             for state in recurrent:
                 self._cache.release_state(state)

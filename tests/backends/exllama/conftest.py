@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone import Finish, Message, RunRequest, Token
+from paragone import Finish, Message, RunRequest, ScoreRequest, Token
 
 HERE = Path(__file__).parent
 STAND_IN = HERE / "stand_in"
@@ -199,7 +199,21 @@ class Chat:
         assert isinstance(events[-1], Finish)
         return "".join(token.text for token in tokens if token.channel == "answer"), tokens, events[-1]
 
+    async def score(self, text, **options):
+        """Return the tokens of a text with their log-probabilities."""
+        return await score(self.engine, text, **options)
+
+
+async def score(engine, text, **options):
+    request = ScoreRequest(text=text, **options)
+    return [event async for event in engine.score(request) if isinstance(event, Token)]
+
 
 @pytest.fixture
 def chat():
     return Chat
+
+
+@pytest.fixture
+def scored():
+    return score

@@ -161,7 +161,9 @@ def write_lora(folder, *, shape=TINY, rank=8):
     return folder
 
 
-def write_model(folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, **config):
+def write_model(
+    folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, tokenizer_changes=(), **config
+):
     """Write a model's folder; its weights are all there, or a few numbers that nobody loads."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -185,7 +187,7 @@ def write_model(folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=No
     }
     (folder / "config.json").write_text(json.dumps(settings | config))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [END, END + 1]}))
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer() | dict(tokenizer_changes)))
     spoken = {"bos_token": "<|bos|>", "eos_token": "<|im_end|>", "add_bos_token": False}
     if template is not None:
         spoken["chat_template"] = template

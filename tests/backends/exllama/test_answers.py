@@ -14,7 +14,7 @@ from paragone import (
     Message,
     OpenRequest,
     PromptProgress,
-    ScoreRequest,
+    TokenizeRequest,
 )
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
@@ -42,6 +42,10 @@ def open_chat(interpreter, driver, write_model, tmp_path, chat):
             await engine.close()
 
     return open_it
+
+
+def asked(text):
+    return TokenizeRequest(messages=(Message(role="user", text=text),))
 
 
 both = pytest.mark.parametrize("library", list(BACKENDS))
@@ -188,12 +192,12 @@ async def test_log_probabilities_are_the_models_before_any_sampler(open_chat, li
 
 @both
 async def test_what_the_padding_of_the_head_computes_is_no_tokens(open_chat, library):
-    """The vocabulary of 320 is padded to 384 in ExLlamaV3, and the tokenizer knows 266 of it."""
+    """The model's vocabulary of 320 is padded to 384 in ExLlamaV3; the tokenizer knows 266 of it."""
     async with open_chat(library) as chat:
         _, (token, *_), _ = await chat.ask("Say it.", max_tokens=1, logprobs=400)
-        scored = await chat.engine.score(ScoreRequest(text="ab", top=400))
+        scored = await chat.score("ab", top=400)
     for alternatives in (token.top, scored[0].top):
-        assert len(alternatives) == len({one.id for one in alternatives}) == 266
+        assert len(alternatives) == len({one.id for one in alternatives}) == 320
         assert math.isclose(sum(math.exp(one.logprob) for one in alternatives), 1)
 
 
@@ -201,7 +205,7 @@ async def test_what_the_padding_of_the_head_computes_is_no_tokens(open_chat, lib
 async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts(open_chat, library):
     async with open_chat(library) as chat:
         room = chat.loaded.context
-        bare = await chat.engine.count([Message(role="user", text="")])
+        bare = len((await chat.engine.tokenize(asked(""))).ids)
         _, _, finish = await chat.ask("x" * (room - 1 - bare), temperature=0)
         assert (finish.usage.prompt_tokens, finish.usage.completion_tokens) == (room - 1, 1)
         with pytest.raises(ContextOverflow) as caught:
@@ -223,7 +227,7 @@ async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts
 async def test_a_text_is_scored_and_the_cache_forgotten(open_chat, library):
     async with open_chat(library) as chat:
         await chat.ask(" north" * 600, max_tokens=2)
-        tokens = await chat.engine.score(ScoreRequest(text="abc" * 200, top=1))
+        tokens = await chat.score("abc" * 200, top=1)
         assert len(tokens) == 599
         # The stand-in's model takes the letter that follows in the alphabet for likely.
         assert [(token.text, token.top[0].text) for token in tokens[:3]] == [
@@ -344,7 +348,7 @@ async def test_an_adapter_that_would_not_be_applied_is_refused(open_chat, tmp_pa
 async def test_without_a_template_the_text_is_completed_and_the_user_told(open_chat, library):
     async with open_chat(library, model={"template": None}) as chat:
         assert "no-chat-template" in [caution.code for caution in chat.loaded.cautions]
-        assert await chat.engine.count([Message(role="user", text="abc")]) == 3
+        assert (await chat.engine.tokenize(asked("abc"))).ids == tuple(b"abc")
 
 
 @both

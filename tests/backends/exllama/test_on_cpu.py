@@ -15,14 +15,26 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from exllama_model_folder import write_lora
+from exllama_model_folder import SPECIAL, TINY, VOCAB, WORDS, write_lora
 
-from paragone import Message, OpenRequest, RunRequest, ScoreRequest, Token
+from paragone import (
+    DistributionsRequest,
+    Message,
+    OpenRequest,
+    RunRequest,
+    Token,
+    TokenizeRequest,
+    fingerprint,
+)
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+from paragone_exllama.buffers import v2_buffers
+from paragone_exllama.folders import check_folder
+from paragone_exllama.options import ExLlamaV2LoadOptions
 from paragone_workbench.paths import data_folder
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
+TEXT = "The sea is deep, and the sky is high above it"
 SHIM = Path(__file__).with_name("on_cpu")
 
 
@@ -122,15 +134,61 @@ class OnCpu(BackendConformance):
     def long_sampling(self):
         return {"max_tokens": 1000, "seed": 1}
 
-    async def test_no_token_sees_those_after_it(self, engine):
+    async def test_no_token_sees_those_after_it(self, engine, scored):
         """Without flash-attn, ExLlamaV2 forgets the causal mask: the adapter's is at work in its place."""
         short, long = "The sea is deep, ", "The sea is deep, and the sky is high above it"
-        first = await engine.score(ScoreRequest(text=short))
-        second = await engine.score(ScoreRequest(text=long))
+        first = await scored(engine, short)
+        second = await scored(engine, long)
         assert len(second) > len(first) > 10
         for one, other in zip(first, second, strict=False):
             assert one.id == other.id
             assert one.logprob == pytest.approx(other.logprob, abs=0.02)
+
+    async def test_distributions_are_what_a_score_is_made_of(self, engine, scored):
+        """Within the engine's own noise: what the same tokens differ by when they are computed one at a time."""
+        ids = (await engine.tokenize(TokenizeRequest(text=TEXT))).ids
+        together, alone, some = [
+            await logprobs(engine, ids, **request)
+            for request in ({}, {"batch": 1}, {"start": 20, "batch": 7})
+        ]
+        vocabulary = await engine.vocabulary()
+        assert {len(row) for row in together.values()} == {vocabulary.size}
+        assert list(together) == list(alone) == list(range(len(ids)))
+        assert list(some) == list(range(20, len(ids)))
+        noise = max(apart(together[at], alone[at]) for at in together)
+        unlike = min(apart(together[at], together[at - 1]) for at in together if at)
+        assert noise < unlike, "the rows of two places are as alike as one place computed twice"
+        assert all(apart(some[at], together[at]) < unlike for at in some)
+        for at, token in enumerate(await scored(engine, TEXT)):
+            assert abs(together[at][token.id] - token.logprob) <= noise + FLOAT32
+
+    async def test_the_vocabulary_is_the_tokenizers(self, engine):
+        pieces = [bytes([byte]) for byte in range(256)] + [text.encode() for text in (*SPECIAL, *WORDS)]
+        told = await engine.vocabulary()
+        assert told.size == VOCAB
+        assert told.fingerprint == fingerprint([*pieces, *[b""] * (VOCAB - len(pieces))])
+
+
+FLOAT32 = 1e-4
+"""What log-probabilities of a few hundred tokens may be rounded by, computed in 32 bits and in 64."""
+
+
+async def logprobs(engine, ids, **request):
+    """Return the log-probabilities of every token after each place."""
+    rows = {}
+    async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids, **request))) as stream:
+        async for block in stream:
+            data = block.data.cast("B").cast("f")
+            for row in range(block.rows):
+                logits = data[row * block.vocab_size : (row + 1) * block.vocab_size].tolist()
+                norm = math.log(math.fsum(map(math.exp, logits)))
+                rows[block.start + row] = [value - norm for value in logits]
+    return rows
+
+
+def apart(one, other):
+    """Return what the two differ by at most, where the token is thinkable."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True) if max(a, b) > -50)
 
 
 class Drafting:
@@ -168,9 +226,6 @@ class TestExLlamaV3OnCpuWithNgrams(Drafting, TestExLlamaV3OnCpu):
     options: ClassVar = {"draft_ngram": True}
 
 
-TEXT = "The sea is deep, and the sky is high above it"
-
-
 @pytest.fixture
 def opened(on_cpu, write_model, tmp_path):
     """Open the model in a library, with options."""
@@ -192,12 +247,12 @@ def opened(on_cpu, write_model, tmp_path):
 
 
 @pytest.mark.parametrize("library", BACKENDS)
-async def test_what_changes_the_model_takes_effect(opened, tmp_path, library):
+async def test_what_changes_the_model_takes_effect(opened, tmp_path, library, scored):
     write_lora(tmp_path / "lora")
 
     async def scores(**options):
         async with opened(library, **options) as engine:
-            return [token.logprob for token in await engine.score(ScoreRequest(text=TEXT))]
+            return [token.logprob for token in await scored(engine, TEXT)]
 
     plain = await scores()
     ropes = ({"rope_scale": 4.0}, {"rope_alpha": 8.0}, {"rope_yarn": 8.0})
@@ -236,3 +291,24 @@ async def test_the_sampler_does_what_the_options_say(opened, library):
         likely = await tokens(temperature=5.0, top_k=0, top_p=1.0, min_p=0.5)
         assert all(token.logprob >= token.top[0].logprob + math.log(0.5) - 0.01 for token in likely)
         assert [token.id for token in await tokens(seed=5)] == [token.id for token in await tokens(seed=5)]
+
+
+SCRATCH = """
+import sys
+from exllamav2 import ExLlamaV2, ExLlamaV2Config
+
+config = ExLlamaV2Config(sys.argv[1])
+config.max_seq_len, config.max_input_len, config.max_output_len = 1024, 1024, 256
+print("RESULT", max(module.scratch_space_fixed() for module in ExLlamaV2(config).modules))
+"""
+
+
+@pytest.mark.parametrize("shape", [TINY, TINY._replace(intermediate=64), TINY._replace(intermediate=4096)])
+def test_the_scratch_space_is_estimated_as_the_library_reckons_it(on_cpu, write_model, tmp_path, shape):
+    folder = write_model(tmp_path / "tiny", shape=shape, real=True)
+    command = [on_cpu("exllamav2"), "-c", SCRATCH, str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    model = check_folder(folder, ("plain",), "ExLlamaV2")
+    rope, logits = 4 * (shape.hidden // shape.heads) * 1024, 2 * 256 * VOCAB
+    reckoned = v2_buffers(model, ExLlamaV2LoadOptions(), "fp16", 1024) - rope - logits
+    assert reckoned == int(said.rpartition("RESULT ")[2])

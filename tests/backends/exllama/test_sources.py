@@ -206,6 +206,52 @@ def test_the_generator_ends_where_the_capacity_says(library, sources):
         assert "if self.new_tokens >= self.max_new_tokens:" in text
 
 
+def test_the_formulas_are_those_of_the_sources(sources):
+    """Where one of these changes upstream, so must `buffers` and `estimate`."""
+    v2, v3 = sources("exllamav2") / "exllamav2", sources("exllamav3") / "exllamav3"
+    for path, said in {
+        v2 / "mlp.py": (
+            "return cfg.max_input_len * cfg.max_batch_size * self.out_features * 2 + 128",
+            "temp = max(self.in_features, self.interm_features, self.out_features)",
+            "return cfg.max_input_len * cfg.max_batch_size * temp * 2 + 128",
+        ),
+        v2 / "attn.py": (
+            "cfg.max_input_len * cfg.max_batch_size * max(self.num_attention_heads * self.head_dim, "
+            "self.hidden_size) * 2 + 128",
+        ),
+        v2 / "linear.py": ("dq = 2 * min(dq, self.model.config.max_dq_size)", "-out_features % 32"),
+        v2 / "config.py": ("self.max_dq_size = 512*(1024**2)",),
+        v2 / "model.py": (
+            "scratch_fixed = max(module.scratch_space_fixed() for module in self.modules)",
+            "sincos_size = cfg.head_dim * cfg.max_seq_len * 2",
+            "constant_size = sincos_size * 2",
+            "# Embedding layer on CPU",
+        ),
+        v2 / "cache.py": (
+            "k = torch.zeros(self.shape_basic, dtype = torch.float16, device = device).contiguous()",
+            "self.shape_s = (self.batch_size, self.max_seq_len, self.num_key_value_heads, self.head_dim // 32)",
+        ),
+        v3 / "modules" / "embedding.py": ('"prefer_cpu": not quantized',),
+        v3 / "modules" / "linear.py": ("pad_to: int = 128",),
+        v3 / "modules" / "quant" / "exl3.py": ("MAX_RECONSTRUCT_SLICE_N = 32768",),
+        v3 / "cache" / "quant.py": ("self.token_dim // 32 * k_bits", "self.token_dim // 32)"),
+        v3 / "architecture" / "llama.py": (
+            'if config.tie_word_embeddings and not self.config.stc.has_tensor("lm_head"):',
+        ),
+    }.items():
+        text = path.read_text(encoding="utf-8")
+        for sentence in said:
+            assert sentence in text, f"{path.name}: {sentence}"
+
+
+def test_the_vocabulary_is_the_width_that_the_sources_read(sources):
+    """`Vocab.size` and the columns that are cut off: the head is as wide as config.json's vocab_size, padded."""
+    v2 = (sources("exllamav2") / "exllamav2" / "config.py").read_text()
+    assert 'self.vocab_size = read(read_config, int, "vocab_size"' in v2
+    v3 = (sources("exllamav3") / "exllamav3" / "model" / "config.py").read_text()
+    assert 'self.vocab_size = self.read_cfg(int, ["vocab_size", "text_config->vocab_size"], None)' in v3
+
+
 MYPY = """
 [mypy]
 strict = True

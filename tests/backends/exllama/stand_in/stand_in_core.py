@@ -43,7 +43,7 @@ class Tokenizer:
             if token < 256:
                 out += bytes([token])
             elif special or token not in self.hidden:
-                out += self.texts[token].encode()
+                out += self.texts.get(token, "").encode()  # the real one leaves out what it does not know
         return out.decode("utf-8", "replace")
 
 

@@ -1,6 +1,7 @@
 """Stands in for the little of PyTorch that the adapters use. Tensors are nested lists."""
 
 import math
+from array import array
 from types import SimpleNamespace
 
 from torch.version import __version__ as __version__
@@ -27,10 +28,10 @@ class Tensor:
         return tuple(shape)
 
     def __getitem__(self, key):
-        data = self.data
-        for part in key if isinstance(key, tuple) else (key,):
-            data = data[part]
-        return Tensor(data)
+        return Tensor(_at(self.data, key if isinstance(key, tuple) else (key,)))
+
+    def __len__(self):
+        return len(self.data)
 
     def __setitem__(self, key, value):
         self.data[key] = value
@@ -50,6 +51,17 @@ class Tensor:
     def float(self):
         return self
 
+    def cpu(self):
+        return self
+
+    def contiguous(self):
+        return self
+
+    def numpy(self):
+        """Return what has the numbers of a matrix in a buffer; the real one returns an array of NumPy's."""
+        numbers = array("f", [number for row in self.data for number in row])
+        return memoryview(numbers).cast("B").cast("f", self.shape)
+
     def log_softmax(self, dim):
         peak = max(self.data)
         norm = peak + math.log(sum(math.exp(value - peak) for value in self.data))
@@ -58,6 +70,14 @@ class Tensor:
     def topk(self, count):
         best = sorted(range(len(self.data)), key=lambda index: -self.data[index])[:count]
         return Tensor([self.data[index] for index in best]), Tensor(best)
+
+
+def _at(data, key):
+    """Return the part of nested lists that an index for each dimension names."""
+    if not key:
+        return data
+    here, *rest = key
+    return [_at(part, rest) for part in data[here]] if isinstance(here, slice) else _at(data[here], rest)
 
 
 def _copy(data):

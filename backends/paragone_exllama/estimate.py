@@ -1,0 +1,158 @@
+"""The memory that opening a model would take, from its files' headers and its config.json alone.
+
+The sizes follow the sources of ExLlamaV2 0.3.2 and ExLlamaV3 1.6.5. No library is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from paragone import DeviceMemory, MemoryEstimate
+from paragone_exllama.buffers import v2_buffers, v3_buffers
+from paragone_exllama.folders import ModelFolder
+from paragone_exllama.loading import Request
+from paragone_exllama.memory import cache_bytes
+from paragone_exllama.nvidia import NoDriver, look, visible
+from paragone_exllama.options import CacheType, ExLlamaV2LoadOptions
+
+__all__ = ["estimate"]
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.")
+_EMBEDDINGS = frozenset({"embed_tokens", "wte"})
+"""Names of the table of token embeddings, which both libraries leave in CPU memory."""
+
+
+class _Part(NamedTuple):
+    """What is loaded to one GPU as a whole, in bytes."""
+
+    weights: int
+    kv_cache: int = 0
+
+
+@dataclass(slots=True)
+class _Device:
+    """A GPU, and what has been assigned to it, in bytes. None where unknown."""
+
+    name: str
+    room: int | None = None
+    """What may be used of it."""
+    free: int | None = None
+    total: int | None = None
+    weights: int = 0
+    kv_cache: int = 0
+    used: bool = False
+
+
+def estimate(request: Request) -> MemoryEstimate:
+    """Return an estimate of the memory of each device.
+
+    - Weights: the tensors' bytes in the safetensors headers, 32-bit ones as the 16 bits that they are
+      loaded in. The embeddings count as the CPU's, and once more as the GPU's where the model has no
+      `lm_head` of its own. All tensors of the folder count, also those that are not loaded, such as a
+      vision tower's.
+    - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. Too
+      much for layers with a sliding window, linear attention or latent attention in ExLlamaV3.
+    - Compute: see `v2_buffers` and `v3_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
+      MB) and fragmentation are not counted.
+    - GPUs: filled one after the other, layer by layer, as the libraries do, without what they keep in
+      reserve. What exceeds the last GPU counts as its own. One GPU of unknown size where there is no driver.
+    """
+    options, context = request.options, request.context
+    v2 = isinstance(options, ExLlamaV2LoadOptions)
+    models: list[tuple[ModelFolder, CacheType]] = [(request.model, options.cache_type)]
+    if request.draft is not None:
+        models.insert(0, (request.draft, "fp16"))  # it is loaded first
+    if v2:  # each model has buffers of its own, for good
+        compute = sum(v2_buffers(folder, options, kind, context) for folder, kind in models)
+    else:  # they are freed after each module
+        compute = max(v3_buffers(folder, options, context) for folder, _ in models)
+    devices = _gpus(options.gpu_split)
+    _fill(devices, [part for folder, kind in models for part in _parts(folder, kind, context)], compute)
+    found = [
+        DeviceMemory(
+            device=gpu.name,
+            weights=gpu.weights,
+            kv_cache=gpu.kv_cache,
+            compute=compute,
+            free=gpu.free,
+            total=gpu.total,
+        )
+        for gpu in devices
+        if gpu.used
+    ]
+    embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
+    if embeddings:
+        found.append(DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
+    layers = request.model.layers
+    return MemoryEstimate(context=context, devices=tuple(found), layers=layers, gpu_layers=layers)
+
+
+class _Sizes(NamedTuple):
+    """Bytes of a model's weights, by where they belong."""
+
+    embeddings: int
+    layers: dict[int, int]
+    rest: int
+
+
+def _sizes(folder: ModelFolder) -> _Sizes:
+    embeddings = rest = 0
+    layers: dict[int, int] = {}
+    head = False
+    for name, tensor in folder.tensors.items():
+        size = tensor.size // 2 if tensor.dtype == "F32" else tensor.size
+        names = name.split(".")
+        head = head or "lm_head" in names
+        if found := _LAYER.search(name):
+            layers[int(found[1])] = layers.get(int(found[1]), 0) + size
+        elif _EMBEDDINGS.intersection(names):
+            embeddings += size
+        else:
+            rest += size
+    return _Sizes(embeddings, layers, rest if head else rest + embeddings)
+
+
+def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator[_Part]:
+    """Yield a model's layers, each with its cache, and what comes after them."""
+    sizes, layers = _sizes(folder), folder.layers or 0
+    cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
+    for layer in sorted({*range(layers), *sizes.layers}):
+        yield _Part(sizes.layers.get(layer, 0), cache if layer < layers else 0)
+    yield _Part(sizes.rest)
+
+
+def _gpus(split: Sequence[float]) -> list[_Device]:
+    """Return the GPUs that may be used, or one of which nothing is known."""
+    try:
+        gpus = visible(look().gpus)
+    except NoDriver:
+        gpus = ()
+    found = []
+    for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
+        # A GPU that shares the machine's memory tells of none.
+        room = free = gpu.free if gpu.total else None
+        if split:
+            limit = int(split[at] * 2**30)
+            room = limit if free is None else min(free, limit)
+        found.append(_Device(gpu.name, room, free, gpu.total or None))
+    return found or [_Device("GPU")]
+
+
+def _fill(devices: Sequence[_Device], parts: Iterable[_Part], compute: int) -> None:
+    """Assign parts to devices, one after the other; each that is used needs `compute` bytes besides."""
+    waiting = iter(devices)
+    device = next(waiting)
+    for part in parts:
+        while device.room is not None and (
+            device.weights + device.kv_cache + compute + part.weights + part.kv_cache > device.room
+        ):
+            following = next(waiting, None)
+            if following is None:
+                break
+            device = following
+        device.weights += part.weights
+        device.kv_cache += part.kv_cache
+        device.used = True

@@ -1,0 +1,208 @@
+"""Estimates of memory, from made-up model folders and a stand-in of the NVIDIA driver."""
+
+import pytest
+
+from paragone import InputError, OpenRequest
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+
+BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
+both = pytest.mark.parametrize("library", list(BACKENDS))
+
+HIDDEN, WIDE, HEADS, KV_HEADS, DIMENSION, LAYERS, VOCAB = 64, 128, 4, 2, 16, 3, 320
+CONFIG = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": WIDE,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KV_HEADS,
+    "head_dim": DIMENSION,
+    "num_hidden_layers": LAYERS,
+    "vocab_size": VOCAB,
+}
+EMBEDDING, LAYER, NORM = 2 * VOCAB * HIDDEN, 2 * HIDDEN * WIDE, 2 * HIDDEN
+CONTEXT = 1024
+CACHE = 2 * KV_HEADS * DIMENSION * 2 * CONTEXT  # of one layer, in 16 bits
+
+
+def weights(*, head=True, layer=(HIDDEN, WIDE)):
+    """Return the tensors of a model with one matrix of 16 bits in each layer."""
+    shapes = {"model.embed_tokens.weight": (VOCAB, HIDDEN), "model.norm.weight": (HIDDEN,)}
+    shapes |= {f"model.layers.{at}.mlp.up_proj.weight": layer for at in range(LAYERS)}
+    if head:
+        shapes["lm_head.weight"] = (VOCAB, HIDDEN)
+    tensors = {}
+    for name, shape in shapes.items():
+        count = 2
+        for number in shape:
+            count *= number
+        tensors[name] = ("F16", shape, bytes(count))
+    return tensors
+
+
+@pytest.fixture
+def estimated(interpreter, write_model, tmp_path):
+    """Estimate a model that is made up: in a worker, which imports no library."""
+
+    async def estimate(library, *, tensors=None, config=None, **options):
+        folder = write_model(
+            tmp_path / "model", tensors=weights() if tensors is None else tensors, **CONFIG | (config or {})
+        )
+        request = OpenRequest(
+            model=str(folder), options={"max_seq_len": CONTEXT, **options}, python=interpreter
+        )
+        return await BACKENDS[library]().estimate(request)
+
+    return estimate
+
+
+@both
+async def test_weights_and_cache_are_counted_to_the_byte(library, estimated, driver):
+    driver()
+    found = await estimated(library)
+    gpu, cpu = found.devices
+    assert (found.context, found.layers, found.gpu_layers) == (CONTEXT, LAYERS, LAYERS)
+    assert (gpu.device, gpu.free, gpu.total) == ("Paper GPU", 20 << 30, 24 << 30)
+    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING  # the head is as large as the embeddings
+    assert gpu.kv_cache == LAYERS * CACHE
+    assert gpu.compute > 0
+    assert (cpu.device, cpu.weights, cpu.needed) == ("CPU", EMBEDDING, EMBEDDING)
+
+
+@both
+async def test_a_head_that_is_the_embeddings_is_on_the_gpu_as_well(library, estimated, driver):
+    driver()
+    gpu, cpu = (await estimated(library, tensors=weights(head=False))).devices
+    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING
+    assert cpu.weights == EMBEDDING
+
+
+@both
+async def test_numbers_of_32_bits_are_loaded_in_16(library, estimated, driver):
+    driver()
+    gpu, _ = (await estimated(library)).devices
+    tensors = weights()
+    tensors["model.layers.0.mlp.up_proj.weight"] = ("F32", (HIDDEN, WIDE), bytes(2 * LAYER))
+    wide, _ = (await estimated(library, tensors=tensors)).devices
+    assert wide.weights == gpu.weights
+
+
+@both
+@pytest.mark.parametrize(("kind", "bits"), [("q8", 8.5), ("q6", 6.5), ("q4", 4.5)])
+async def test_a_quantized_cache_has_its_scales(library, kind, bits, estimated, driver):
+    driver()
+    gpu, _ = (await estimated(library, cache_type=kind)).devices
+    assert gpu.kv_cache == LAYERS * CACHE * bits / 16
+
+
+@both
+async def test_layers_fill_one_gpu_after_the_other(library, estimated, driver):
+    driver(gpus=2, free=64 << 20)
+    # One layer and its cache have 24 MiB: with what is computed in, two fit in 64 MiB.
+    found = await estimated(library, tensors=weights(layer=(3072, 4096)))
+    first, second, cpu = found.devices
+    assert first.weights == 2 * (24 << 20)
+    assert first.kv_cache == 2 * CACHE
+    assert second.weights == (24 << 20) + NORM + EMBEDDING
+    assert second.kv_cache == CACHE
+    assert first.compute == second.compute
+    assert all(device.needed < device.free for device in (first, second))
+    assert cpu.device == "CPU"
+
+
+@both
+async def test_what_does_not_fit_is_the_last_gpus(library, estimated, driver):
+    driver(gpus=2, free=8 << 20)
+    found = await estimated(library, tensors=weights(layer=(3072, 4096)))
+    (last, _) = found.devices
+    assert last.weights == LAYERS * (24 << 20) + NORM + EMBEDDING
+    assert last.needed > last.free
+
+
+@both
+async def test_a_split_bounds_what_is_used_of_each_gpu(library, estimated, driver):
+    driver(gpus=2)
+    found = await estimated(library, tensors=weights(layer=(3072, 4096)), gpu_split=[60 / 1024, 1])
+    assert [device.weights for device in found.devices[:1]] == [2 * (24 << 20)]
+    only = await estimated(library, gpu_split=[1])
+    assert [device.device for device in only.devices] == ["Paper GPU", "CPU"]
+
+
+@both
+async def test_gpus_that_are_hidden_are_not_used(library, estimated, driver, monkeypatch):
+    driver(gpus=2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
+    gpu, _ = (await estimated(library)).devices
+    assert (gpu.device, gpu.total) == ("Paper GPU 1g.5gb", 5 << 30)
+
+
+@both
+@pytest.mark.parametrize("driven", [True, False])
+async def test_without_a_word_from_the_driver_nothing_is_said_of_free_memory(
+    library, driven, estimated, driver, monkeypatch
+):
+    if driven:
+        driver(tells=0)
+    else:
+        driver(init=9)
+    gpu, _ = (await estimated(library)).devices
+    assert (gpu.device, gpu.free, gpu.total) == ("Paper GPU" if driven else "GPU", None, None)
+    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING
+
+
+@both
+async def test_a_draft_model_is_counted_too(library, estimated, driver, write_model, tmp_path):
+    driver()
+    alone, alone_cpu = (await estimated(library, cache_type="q4")).devices
+    draft = str(write_model(tmp_path / "draft", tensors=weights(), **CONFIG))
+    gpu, cpu = (await estimated(library, cache_type="q4", draft_model=draft)).devices
+    assert gpu.weights == 2 * alone.weights
+    assert gpu.kv_cache == alone.kv_cache + LAYERS * CACHE  # a draft's cache is not quantized
+    assert cpu.weights == 2 * alone_cpu.weights
+
+
+@both
+async def test_the_context_is_the_one_that_the_model_would_have(library, estimated, driver):
+    driver()
+    assert (await estimated(library, max_seq_len=None)).context == 4096
+    assert (await estimated(library, max_seq_len=1000)).context == 1024
+
+
+@both
+async def test_a_config_that_tells_little_is_no_failure(library, estimated, driver):
+    driver()
+    config = {"num_attention_heads": None, "intermediate_size": None, "vocab_size": None}
+    gpu, _ = (await estimated(library, config=config)).devices
+    assert gpu.kv_cache == 0
+    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING
+
+
+@both
+async def test_what_cannot_be_loaded_is_refused(library, estimated, driver, tmp_path):
+    driver()
+    with pytest.raises(InputError, match="There is no folder"):
+        await estimated(library, draft_model=str(tmp_path / "none"))
+    with pytest.raises(InputError, match="'chunk_size' cannot be 300"):
+        await estimated(library, chunk_size=300)
+
+
+@both
+async def test_no_library_need_be_installed(library, bare_interpreter, driver, write_model, tmp_path):
+    driver()
+    folder = write_model(tmp_path / "model", tensors=weights(), **CONFIG)
+    request = OpenRequest(model=str(folder), python=bare_interpreter.python)
+    assert (await BACKENDS[library]().estimate(request)).devices[0].device == "Paper GPU"
+
+
+async def test_what_exllamav2_sets_aside_follows_its_formulas(estimated, driver):
+    driver()
+    gpu, _ = (await estimated("exllamav2", cache_type="q4")).devices
+    mlp = 2 * CONTEXT * HIDDEN + 4 * CONTEXT * WIDE + 2 * HIDDEN * WIDE + 3 * 128
+    rope, one_layer, logits = 4 * DIMENSION * CONTEXT, CACHE, 2 * 256 * VOCAB
+    assert gpu.compute == mlp + rope + one_layer + logits
+
+
+async def test_what_exllamav3_needs_at_once_is_the_larger_of_two(estimated, driver):
+    driver()
+    gpu, _ = (await estimated("exllamav3")).devices
+    assert gpu.compute == CONTEXT * (4 * HIDDEN + 4 * WIDE)
+    gpu, _ = (await estimated("exllamav3", max_seq_len=256)).devices
+    assert gpu.compute == max(2 * 256 * 384, 256 * (4 * HIDDEN + 4 * WIDE))
