@@ -82,7 +82,7 @@ async def _whole_prompt(session: Session, lane: Lane) -> tuple[float, int]:
     took = time.monotonic() - begin
     await lane.stop()
     await session.answered()
-    run = next(iter(lane.runs.values()))
+    run = lane.path[0]
     assert run.metrics is not None
     assert run.metrics.prompt_tokens is not None
     return took, run.metrics.prompt_tokens

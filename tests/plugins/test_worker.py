@@ -15,7 +15,6 @@ import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone import (
-    Caution,
     EngineCrashed,
     EngineError,
     Event,

@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
 from paragone_workbench.config import read as config
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.config.settings import Mode
 from paragone_workbench.paths import state_file
 
 PATIENCE = 20.0

@@ -55,9 +55,6 @@ model = "x"
 async def test_six_lanes_are_the_most(start):
     async with start(*(rogue("steady", f"n{number}") for number in range(6)), size=(300, 100)) as screen:
         await screen.press("f3")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.type("rogue:wide")
-        await screen.press("enter")
         await screen.until(lambda: "6 lanes already" in screen.told)
         assert len(screen.columns) == 6
         assert all(column.display for column in screen.columns)
@@ -123,7 +120,8 @@ async def test_a_new_conversation_begins_empty(start):
         assert screen.app.lanes.session.prompts == []
         await screen.ask("again")
         await screen.answered()
-        assert len(screen.app.history.conversations()) == 2
+        await screen.app.lanes.session._recorder.saved()
+        assert len(await screen.app.history.conversations()) == 2
 
 
 async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
@@ -142,7 +140,8 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         assert "about birds" not in screen.text
         await screen.ask("more")
         await screen.answered()
-        (_, whales) = screen.app.history.conversations()[::-1]
+        await screen.app.lanes.session._recorder.saved()
+        (_, whales) = (await screen.app.history.conversations())[::-1]
         assert whales.prompts == 2
 
 
