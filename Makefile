@@ -37,7 +37,7 @@ demo: .venv/demo ## two small models side by side, in this terminal
 test: lint ## every check
 	$(PYTEST)
 
-check: .venv/dev ## the checks that take less than a minute: no model, no server, nothing installed
+check: .venv/dev ## the checks that take less than a minute: no model, no server, no program, nothing installed
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
 
 ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
@@ -65,7 +65,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/dev
-	$(PYTEST) -q -m 'not (model or server or install or gpu or slow)'
+	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow)'
 
 format: .venv/dev ## lay the code out
 	$(BIN)/ruff check --fix

@@ -1,6 +1,7 @@
 """What every test has: its own home, the test doubles on the path, and no way off this machine.
 
-What a test needs, and with which it may run, is found out from its fixtures: see `NEEDS` and `TOGETHER`.
+What a test needs, and with which it may run, is found out from its fixtures and its folder: see `NEEDS`, `ROOMS`
+and `TOGETHER`.
 """
 
 import fcntl
@@ -36,6 +37,9 @@ NEEDS = {
 }
 """The marks that tests have by the fixtures that they use."""
 
+ROOMS = {"program": ("cli", "end_to_end", "screen")}
+"""The marks that tests have by their folder."""
+
 TOGETHER = {"servers": "server"}
 """Groups of tests that run in one process, by a mark: what they share is then started once."""
 
@@ -47,6 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         for mark, needed in NEEDS.items():
             if fixtures & needed:
+                item.add_marker(mark)
+        for mark, folders in ROOMS.items():
+            if item.path.relative_to(Path(__file__).parent).parts[0] in folders:
                 item.add_marker(mark)
         group = next((group for group, mark in TOGETHER.items() if item.get_closest_marker(mark)), None)
         item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))

@@ -112,6 +112,7 @@ def test_the_plugins_are_found(site):
     assert run(site, "-c", program) == "lines\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["parrot", "lines"])
 def test_the_plugins_conform(site, plugin):
     out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"tests/test_{plugin}.py")
@@ -131,6 +132,7 @@ print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
     assert out.startswith("Probe(usable=True")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["paragone_parrot", "paragone_lines"])
 def test_the_code_passes_a_strict_type_check(site, package):
     """Authors copy it: its types must hold."""
