@@ -24,7 +24,7 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
   --custom-compile-command 'make lock' $(UPGRADE)
 
 # As many tests at once as there are processors; tests/conftest.py says which of them keep together, and which run alone.
-PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test check quick ollama llama-server bench screens lint formatted linted typed format lock upgrade clean
 
