@@ -24,7 +24,7 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
   --custom-compile-command 'make lock' $(UPGRADE)
 
 # As many tests at once as there are processors; tests/conftest.py says which of them keep together, and which run alone.
-PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test check quick ollama llama-server bench screens lint formatted linted typed format lock upgrade clean
 
@@ -37,7 +37,7 @@ demo: .venv/demo ## two small models side by side, in this terminal
 test: lint ## every check
 	$(PYTEST)
 
-check: .venv/dev ## the checks that take less than a minute: no model, no server, nothing installed
+check: .venv/dev ## the checks that take less than a minute: no model, no server, no program, nothing installed
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
 
 ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
@@ -65,7 +65,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/dev
-	$(PYTEST) -q -m 'not (model or server or install or gpu or slow)'
+	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow)'
 
 format: .venv/dev ## lay the code out
 	$(BIN)/ruff check --fix

@@ -1,6 +1,7 @@
 """What every test has: its own home, the test doubles on the path, and no way off this machine.
 
-What a test needs, and with which it may run, is found out from its fixtures: see `NEEDS` and `TOGETHER`.
+What a test needs, and with which it may run, is found out from its fixtures and its folder: see `NEEDS`, `ROOMS`
+and `TOGETHER`.
 """
 
 import fcntl
@@ -18,8 +19,9 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-DOUBLES = Path(__file__).parent / "doubles"
+TESTS = Path(__file__).parent
+PYPROJECT = TESTS.parent / "pyproject.toml"
+DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
 # A shell ignores SIGINT for what it runs in the background, as nohup does SIGHUP, and programs that tests start
@@ -36,22 +38,33 @@ NEEDS = {
 }
 """The marks that tests have by the fixtures that they use."""
 
-TOGETHER = {"servers": "server"}
-"""Groups of tests that run in one process, by a mark: what they share is then started once."""
+ROOMS = {"program": ("cli", "end_to_end", "screen")}
+"""The marks that tests have by their folder."""
+
+TOGETHER = {"server"}
+"""Marks of tests that run in one process, so that what they share is started once."""
+
+LONG_FIRST = ({"server"}, {"program", "install", "slow"}, {"model"})
+"""What begins first, by marks: whoever has to wait for the last tests shall not wait for long ones."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need, and keep those of a file in one process."""
+    """Mark tests by what they need, and keep those of a file, or of a shared server, in one process."""
+    first: dict[str, int] = {}
+    groups: dict[pytest.Item, str] = {}
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        for mark, needed in NEEDS.items():
-            if fixtures & needed:
+        folder = item.path.relative_to(TESTS).parts[0]
+        for mark in (*NEEDS, *ROOMS):
+            if fixtures & NEEDS.get(mark, set()) or folder in ROOMS.get(mark, ()):
                 item.add_marker(mark)
-        group = next((group for group, mark in TOGETHER.items() if item.get_closest_marker(mark)), None)
-        item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
-    # What takes longest begins first, or one process would be left with it in the end.
-    items.sort(key=lambda item: item.get_closest_marker("server") is None)
+        marks = {mark.name for mark in item.iter_markers()}
+        group = groups[item] = next(iter(marks & TOGETHER), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
+        place = next((place for place, long in enumerate(LONG_FIRST) if marks & long), len(LONG_FIRST))
+        first[group] = min(place, first.get(group, place))
+    items.sort(key=lambda item: first[groups[item]])
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -171,6 +171,7 @@ def test_the_plugins_are_found(site):
         assert run(site, "-c", program) == f"{plugin}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["parrot", "starling", "lines"])
 def test_the_plugins_conform(site, plugin):
     out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"tests/test_{plugin}.py")
@@ -190,6 +191,7 @@ print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
     assert out.startswith("Probe(usable=True")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["paragone_parrot", "paragone_starling.engine", "paragone_lines"])
 def test_the_code_passes_a_strict_type_check(site, package):
     """Authors copy it: its types must hold."""

@@ -13,6 +13,8 @@ from flawed_backends import FLAWS
 
 from paragone.testing import BackendConformance
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 import pytest
 from flawed_backends import FLAWS
