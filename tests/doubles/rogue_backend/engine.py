@@ -213,5 +213,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
     def estimate(cls, request: OpenRequest, options: RogueLoad) -> MemoryEstimate:
         if request.model not in MODELS:
             raise InputError(f"There is no model {request.model!r}.")
-        cpu = DeviceMemory(device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16)
+        cpu = DeviceMemory(
+            device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16, free=options.free
+        )
         return MemoryEstimate(context=options.context, devices=(cpu,))
