@@ -1,6 +1,7 @@
 """The schedules: who answers when, with how many cores, and what is in memory meanwhile."""
 
 import asyncio
+import itertools
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -33,7 +34,7 @@ async def test_sequential_has_one_answer_at_a_time(tidy):
         await workbench.open_all()
         runs = await answered(workbench, *engines)
         spans = sorted((times(run)[0], times(run)[-1]) for run in runs)
-        assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
         assert [run.manifest["schedule"] for run in runs] == ["sequential"] * 3
 
 

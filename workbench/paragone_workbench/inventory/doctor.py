@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import platform
 import sys
@@ -63,7 +64,8 @@ class Diagnosis:
     """Of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """By name: what people call it, and whether it is usable."""
+    """By name: what people call it, and whether it is usable: with the program's own interpreter, or with
+    one that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     """The servers that engines are configured to reach."""
     broken_plugins: tuple[PluginProblem, ...] = ()
@@ -83,7 +85,10 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
 
     settings, problems = survey(config, state, registry.find)
     backends = registry.all()
-    asked = {name: asyncio.create_task(probe(backend)) for name, backend in backends.items()}
+    asked = {
+        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
+        for name, backend in backends.items()
+    }
     endpoints = asyncio.create_task(ask_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
     return Diagnosis(
@@ -96,6 +101,18 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
         problems=tuple(problems),
         exposure=exposure(settings.document, registry.find),
     )
+
+
+async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
+    """Probe a backend, and where it is not usable the interpreters that its engines name, too."""
+    named = {it.python for it in engines if it.backend == backend.name and it.python is not None}
+    own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
+    if own.usable:
+        return own
+    for python, found in zip(sorted(named), others, strict=True):
+        if found.usable:
+            return dataclasses.replace(found, facts={"interpreter": python, **found.facts})
+    return own
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
