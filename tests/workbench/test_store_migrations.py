@@ -275,6 +275,19 @@ def test_a_run_continues_none_that_came_after_it(second):
     store.close()
 
 
+def test_a_lane_that_answered_on_another_branch_alone_shows_that(second):
+    chat = second.conversation()
+    lane = second.lane(chat, "left")
+    root = second.prompt(chat, "root")
+    second.run(second.prompt(chat, "first branch", root), lane, "early")
+    last = second.run(second.prompt(chat, "second branch", root), lane, "late")
+    second.prompt(chat, "third branch", root)
+    second.database.close()
+    store = Store.open(second.path)
+    assert store.load(chat).lanes[0].head.id == last
+    store.close()
+
+
 def test_a_migrated_conversation_goes_on(second):
     chat = second.conversation()
     lane_id = second.lane(chat, "left")

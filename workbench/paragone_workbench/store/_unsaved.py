@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class Unsaved:
         self._conversation = conversation
         self._prompts = [prompt for prompt in conversation.prompts if prompt.id is None]
         self._lanes: dict[LaneRecord, None] = {}
+        self._heads: dict[LaneRecord, RunRecord | None] = {}
+        """The last head of each lane that has a place in the history, or will have with the next batch."""
         self._runs: dict[RunRecord, _Run] = {}
 
     def __bool__(self) -> bool:
@@ -62,6 +65,12 @@ class Unsaved:
     def add_lane(self, lane: LaneRecord) -> None:
         """Add a lane that is new or changed."""
         self._lanes[lane] = None
+        self.note_head(lane)
+
+    def note_head(self, lane: LaneRecord) -> None:
+        """Remember the head of a lane, unless it is a run that has not started."""
+        if lane.head is None or lane.head.id is not None or self.is_started(lane.head):
+            self._heads[lane] = lane.head
 
     def follow(self, run: RunRecord, lane: LaneRecord) -> None:
         """Add a run, of which nothing is saved before it started."""
@@ -80,9 +89,10 @@ class Unsaved:
         """Note that a run started, ended, or that something other than its text changed."""
         it = self._runs.get(run)
         if it is not None:
-            if not it.is_started and it.lane.head is run:
-                self.add_lane(it.lane)  # its head can be saved now
+            is_new = not it.is_started
             it.is_started = it.is_changed = True
+            if is_new and it.lane.head is run:
+                self.add_lane(it.lane)  # its head can be saved now
             it.settings = run.settings
 
     def forget(self, run: RunRecord) -> None:
@@ -97,6 +107,7 @@ class Unsaved:
         """Forget everything."""
         self._prompts.clear()
         self._lanes.clear()
+        self._heads.clear()
         self._runs.clear()
 
     def take(self) -> Batch:
@@ -116,7 +127,9 @@ class Unsaved:
             conversation=self._conversation,
             prompts=tuple(self._prompts),
             lanes=tuple(
-                LaneRow.of(lane, keep_head=_nearest_saved(lane.head, new) is not lane.head)
+                dataclasses.replace(
+                    LaneRow.of(lane), head=self._heads.get(lane), keep_head=lane not in self._heads
+                )
                 for lane in sorted(lanes, key=lambda lane: lane.position)
             ),
             runs=tuple(rows),

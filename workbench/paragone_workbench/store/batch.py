@@ -39,15 +39,14 @@ class LaneRow:
     """Leave the head in the file as it is: the lane's own is not saved yet."""
 
     @classmethod
-    def of(cls, lane: LaneRecord, *, keep_head: bool = False) -> LaneRow:
-        """Return the row of a lane as it is now."""
+    def of(cls, lane: LaneRecord) -> LaneRow:
+        """Return the row of a lane as it is now. Its head is saved, or in the same batch."""
         return cls(
             lane=lane,
             definition=lane.definition,
             position=lane.position,
             closed=lane.closed,
-            head=None if keep_head else lane.head,
-            keep_head=keep_head,
+            head=lane.head,
         )
 
 

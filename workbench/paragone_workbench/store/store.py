@@ -87,14 +87,14 @@ class Store:
         The records themselves are left as they are. Raises ConversationDeleted where the conversation
         has an id and is gone.
         """
-        from paragone_workbench.store._saving import save
+        from paragone_workbench.store._writing import write
 
         with self._database.transaction():
             # another copy that could not see this one's lock has taken it for dead
             self._database.run(
                 "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
             )
-            return save(self._database, batch, self._owner_id)
+            return write(self._database, batch, self._owner_id)
 
     def delete_conversation(self, conversation_id: int) -> None:
         """Delete a conversation with all that belongs to it."""

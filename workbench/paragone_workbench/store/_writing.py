@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store._database import Database
     from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
 
-__all__ = ["save"]
+__all__ = ["write"]
 
 _TITLE = 80  # characters
 
@@ -40,7 +40,7 @@ _NEW_TEXT = """
 """
 
 
-def save(database: Database, batch: Batch, owner_id: int) -> dict[Record, int]:
+def write(database: Database, batch: Batch, owner_id: int) -> dict[Record, int]:
     """Write a batch and return the ids of the records that are new. Within a transaction."""
     return _Writer(database, batch, owner_id).write()
 
