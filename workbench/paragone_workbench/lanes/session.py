@@ -215,6 +215,12 @@ class Session:
         self._follow(lane, run)
         return run
 
+    def select(self, lane: Lane, head: RunRecord) -> None:
+        """Have a lane go on from another of its runs. Only while it is not busy."""
+        lane.select(head)
+        if self._recorder is not None:
+            self._recorder.lane_changed(lane.record)
+
     async def stop(self) -> None:
         """End every run early."""
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
