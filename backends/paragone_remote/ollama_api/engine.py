@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import functools
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -113,7 +112,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             return sampling
         return dataclasses.replace(sampling, seed=draw_seed())
 
-    def _settings(self, sampling: OllamaSampling) -> RunSettings:
+    def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
         values = as_values(sampling)
         sent = {name: value for name, value in values.items() if value is not None and value != []}
         if sampling.thinking is False:
@@ -121,15 +120,16 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         in_force = {**self._parameters, **sent}
         return RunSettings(seed=counted(in_force.get("seed")), sampling=in_force)
 
-    def _prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
+    def _ask_prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
         if not self._renders or any(message.images for message in request.messages):
             return None
-        return AskPrompt(functools.partial(self._rendered, make_body(self._base, request, sampling)))
 
-    async def _rendered(self, body: Mapping[str, Json]) -> Prompt:
-        text = await self._client.rendered(body)
-        self._renders = text is not None
-        return Prompt(text)
+        async def ask() -> Prompt:
+            text = await self._client.rendered(make_body(self._base, request, sampling))
+            self._renders = text is not None
+            return Prompt(text)
+
+        return ask
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Raise EngineError: Ollama has no endpoint that tells tokens."""

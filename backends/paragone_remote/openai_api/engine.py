@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -35,10 +35,10 @@ from paragone_remote.openai_api.in_force import settings_of, with_seed
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.prompts import Prompts, has_images
 from paragone_remote.openai_api.reading import Part, read_chat, read_completion
-from paragone_remote.openai_api.requests import chat_body, completion_body
+from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
 from paragone_remote.openai_api.server import Server
 from paragone_remote.pieces import Scored, tokens_of
-from paragone_remote.run_settings import AskPrompt
+from paragone_remote.run_settings import AskPrompt, Prompt
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
 
@@ -100,17 +100,20 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
         return with_seed(sampling, self._server, self._habits)
 
-    def _settings(self, sampling: OpenAISampling) -> RunSettings:
-        return settings_of(sampling, self._server, self._habits, raw=self._raw)
+    def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
+        settings = settings_of(sampling, self._server, self._habits, raw=self._raw)
+        return dataclasses.replace(settings, prompt=raw_prompt(request.messages)) if self._raw else settings
 
-    def _prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
+    def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
         ids = request.prompt_ids and self._prompts.tokenizes
         if not (self._prompts.renders or ids) or has_images(request.messages):
             return None
-        body = self._habits.take_out(self._body(request, sampling))
-        # llama-cpp-python's server gives a run up when another request comes
-        beside = self._server.kind != "llama-cpp-python"
-        return AskPrompt(functools.partial(self._prompts.of_request, body, ids=ids), beside=beside)
+
+        async def ask() -> Prompt:
+            body = self._habits.take_out(self._body(request, sampling))
+            return await self._prompts.of_request(body, ids=ids)
+
+        return ask
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of the prompt that messages make, or of a text, as the server tells them."""
