@@ -13,7 +13,7 @@ _HAS_LOGPROBS = (0, 12, 11)
 """The first version that knows `logprobs` in a chat."""
 
 RENDERS = (0, 12, 11)
-"""A version that knows `_debug_render_only` for certain: it came before `logprobs`, unannounced."""
+"""The oldest version in whose source `_debug_render_only` was seen: no release announced it."""
 
 
 def capabilities_of(version: str) -> Capabilities:
