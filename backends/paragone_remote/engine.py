@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Generic, TypeVar
 
 import httpx
@@ -20,7 +19,6 @@ from paragone import (
     LoadedModel,
     OpenEngine,
     Options,
-    ParagoneError,
     RunRequest,
     RunSettings,
     Token,
@@ -28,7 +26,7 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, CutOff, Loading, explain
-from paragone_remote.run_settings import AskPrompt, Prompt, SettingsReport
+from paragone_remote.run_settings import AskPrompt, SettingsReport
 from paragone_remote.thinking import InlineThinking
 from paragone_remote.transport import Refusal
 from paragone_remote.waiting import Stopped, Wait
@@ -72,14 +70,11 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return sampling
 
     @abstractmethod
-    def _settings(self, sampling: S) -> RunSettings:
+    def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
         """Return what is in force in a run that the server has accepted, as far as that is known without asking."""
 
-    def _prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
-        """Return how to ask for the rendered prompt; None where nothing can be asked.
-
-        Asking raises out of `FAULTS`, or a ParagoneError.
-        """
+    def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
+        """Return how to ask for the rendered prompt; None where the server is not to be asked."""
         del request, sampling
         return None
 
@@ -98,7 +93,9 @@ class RemoteEngine(OpenEngine, Generic[S]):
         options = self._endpoint.options
         wait = self._wait = Wait()
         thinking = InlineThinking()
-        report = self._report(request, sampling)
+        report = SettingsReport(
+            lambda: self._settings(request, sampling), self._ask_prompt(request, sampling)
+        )
         begun = waited = False
         tries = 0
         until = time.monotonic() + options.load_timeout
@@ -113,7 +110,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                                 raise CutOff
                             begun = begun or isinstance(event, Token)
                             if not isinstance(event, Caution):
-                                settings = await report.due(last=isinstance(event, Finish))
+                                settings = await report.due(wait, last=isinstance(event, Finish))
                                 if settings is not None:
                                     yield settings
                             for settled in thinking.take(event):
@@ -146,17 +143,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
             yield Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
-            await report.close()
 
     def _see_open(self) -> None:
         if self._http.is_closed:
             raise EngineError("This engine is closed.", hint="Open it again.")
-
-    def _report(self, request: RunRequest, sampling: S) -> SettingsReport:
-        prompt = self._prompt(request, sampling)
-        if prompt is not None:
-            prompt = prompt._replace(ask=functools.partial(_unless_it_fails, prompt.ask))
-        return SettingsReport(lambda: self._settings(sampling), prompt)
 
     @staticmethod
     def _left(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
@@ -174,11 +164,3 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Close the connections."""
         await self.stop()
         await self._http.aclose()
-
-
-async def _unless_it_fails(ask: Callable[[], Coroutine[None, None, Prompt]]) -> Prompt:
-    """Return the prompt, or nothing where the server does not tell it: the run goes on all the same."""
-    try:
-        return await ask()
-    except (*FAULTS, ParagoneError):
-        return Prompt()

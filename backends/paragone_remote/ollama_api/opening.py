@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import ollama
 
 from paragone import (
-    Capabilities,
     Caution,
     InputError,
     Json,
@@ -29,21 +28,13 @@ from paragone_remote.ollama_api.naming import architecture, find_running, traine
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
+from paragone_remote.ollama_api.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
 from paragone_remote.text import plain, whole
 
 __all__ = ["open_model"]
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
 """What Ollama gives a model that came without a chat template."""
-
-_SAYS_CUT = (0, 12, 4)
-"""The first version that knows `truncate` and `shift` in a chat."""
-
-_HAS_LOGPROBS = (0, 12, 11)
-"""The first version that knows `logprobs` in a chat."""
-
-_RENDERS = (0, 12, 11)
-"""A version that knows `_debug_render_only` for certain: it came before `logprobs`, unannounced."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
@@ -72,7 +63,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             base=base,
             unload=ours,
             parameters=modelfile_parameters(details.parameters or ""),
-            renders=_number(version) >= _RENDERS,
+            renders=read_version(version) >= RENDERS,
         )
 
 
@@ -155,15 +146,10 @@ def _loaded(
         quantization=plain(details.details.quantization_level or "") or None if details.details else None,
         architecture=architecture(details),
         vision="vision" in details.capabilities if details.capabilities else None,
-        capabilities=_capabilities(version),
+        capabilities=capabilities_of(version),
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
     )
-
-
-def _capabilities(version: str) -> Capabilities:
-    number = _number(version)
-    return Capabilities(logprobs=number >= _HAS_LOGPROBS or number == (0,), seed=True)
 
 
 def _cautions(
@@ -187,16 +173,9 @@ def _cautions(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         yield Caution(code="beyond-trained-context", sentence=sentence)
-    if (0,) < _number(version) < _SAYS_CUT:
+    if (0,) < read_version(version) < SAYS_CUT:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without a word; "
             "it can only be guessed from what it counted."
         )
         yield Caution(code="may-truncate", sentence=sentence)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """Return a version to compare; that of a server built by hand is 0.0.0 and says nothing."""
-    parts = version.split("-")[0].split(".")
-    number = tuple(int(part[:9]) for part in parts if part.isdecimal())
-    return number if any(number) else (0,)

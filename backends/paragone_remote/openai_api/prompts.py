@@ -54,8 +54,8 @@ class Prompts:
 
     @property
     def renders(self) -> bool:
-        """Whether the text of this engine's prompts is known."""
-        return self._raw or self._server.kind == "llama-server"
+        """Whether the server tells the text of this engine's prompts."""
+        return not self._raw and self._server.kind == "llama-server"
 
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
         """Return the tokens of the text of `request`, else those of the prompt that the chat request `body` makes."""

@@ -9,7 +9,7 @@ from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.data import Data, count, duration, finite, items, number, part, text
 from paragone_remote.pieces import Scored
 
-__all__ = ["Part", "read_chat", "read_completion"]
+__all__ = ["Answer", "Part", "read_chat", "read_completion"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,6 +24,27 @@ class Part:
     usage: Usage | None = None
     timings: Timings | None = None
     progress: PromptProgress | None = None
+
+
+class Answer:
+    """What is known of an answer besides its text."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.scored = False
+        self.held: tuple[Scored, ...] = ()
+        """Log-probabilities whose text has not come yet."""
+        self.reason = ""
+        self.usage = Usage()
+        self.timings = Timings()
+
+    def take(self, part: Part) -> None:
+        """Note what a part says."""
+        self.began = self.began or bool(part.answer or part.thinking)
+        self.scored = self.scored or bool(part.scored)
+        self.reason = part.reason or self.reason
+        self.usage = part.usage or self.usage
+        self.timings = part.timings or self.timings
 
 
 def read_chat(chunk: Data, now: float) -> Part:

@@ -1,4 +1,4 @@
-"""The rendered prompt of a run, with doubles of servers: asked for beside the run, which it never harms."""
+"""The rendered prompt of a run, with doubles of servers: asked for after the answer, which it never harms."""
 
 import asyncio
 
@@ -13,9 +13,6 @@ PROPS = {
     "chat_template": "{{ messages }}\n",
     "default_generation_settings": {"n_ctx": 4096},
 }
-
-HELD = 30
-"""Seconds for which a double holds a reply back: longer than any test waits."""
 
 
 def settings_of(events):
@@ -33,14 +30,6 @@ def cautions(events):
 
 def llama_server(**more):
     return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
-
-
-def held(body, *, until):
-    async def reply(exchange):
-        await asyncio.wait_for(until.wait(), HELD)
-        await exchange.refuse(200, body)
-
-    return reply
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
@@ -62,35 +51,53 @@ async def test_templates_are_among_the_facts(serve, open_lane):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_a_prompt_that_is_late_delays_no_token(serve, open_lane, protocol):
-    """The settings come with the first event after the prompt is known, at the latest before the last."""
+async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lane, protocol):
+    """During the answer, the request would take the time of its tokens."""
     server = await serve(protocol)
-    answered = asyncio.Event()
+    order = []
+
+    async def render(exchange):
+        order.append("prompt")
+        await exchange.refuse(200, {"prompt": "<user>", "_debug_info": {"rendered_template": "<user>"}})
 
     async def chat(exchange):
         if "_debug_render_only" in exchange.request.body:
-            await held({"_debug_info": {"rendered_template": "<user>"}}, until=answered)(exchange)
+            await render(exchange)
             return
-        await exchange.begin()
-        await exchange.say("Hello")
-        await asyncio.wait_for(answered.wait(), HELD)
-        await exchange.say(".")
-        await exchange.send(exchange.protocol.end())
+        await exchange.answer("Hello.")
+        order.append("answer")
 
     if protocol is OPENAI:
-        server.replies.update(llama_server())
-        server.replies["/apply-template"] = held({"prompt": "<user>"}, until=answered)
+        server.replies.update({"/props": PROPS, "/apply-template": render})
     server.rendered = None
     server.on_chat = chat
-    lane = await open_lane(server)
-    events = []
-    async for event in lane.run():
-        events.append(event)
-        if isinstance(event, Token):
-            answered.set()
-    assert events[0].text == "Hello"
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert order == ["answer", "prompt"]
+    assert kinds(events) == [Token, RunSettings, Finish]
     assert settings_of(events).prompt == "<user>"
-    assert kinds(events)[-1] is Finish
+
+
+async def test_stopping_while_the_prompt_is_asked_for(serve, open_lane):
+    """The answer is whole by then, and its end is the server's."""
+    asked = asyncio.Event()
+
+    async def never_told(exchange):
+        asked.set()
+        await exchange.gone()
+
+    lane = await open_lane(await serve(OPENAI, {"/props": PROPS, "/apply-template": never_told}))
+
+    async def stop():
+        await asked.wait()
+        await lane.engine.stop()
+
+    stopping = asyncio.create_task(stop())
+    events, error = await lane.ask()
+    await stopping
+    assert error is None
+    assert settings_of(events).prompt is None
+    assert events[-1].reason == "stop"
 
 
 async def refuse(exchange):
@@ -229,11 +236,29 @@ async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(se
     assert asked.body["options"]["num_predict"] == 1
 
 
-async def test_a_closed_run_leaves_nothing_asking(serve, open_lane):
-    server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
-    lane = await open_lane(server)
-    run = lane.engine.run(RunRequest(messages=(Message(role="user", text="Hello?"),)))
+async def test_a_run_that_is_closed_asks_for_nothing(serve, open_lane):
+    server = await serve(OPENAI, llama_server())
+    run = (await open_lane(server)).run()
     await anext(run)
     await run.aclose()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not [task for task in others if "_unless_it_fails" in repr(task)]
+    assert not [request for request in server.requests if request.path == "/apply-template"]
+
+
+async def test_raw_text_is_its_own_prompt(serve, open_lane):
+    """It is known without a request, also where its tokens are not told."""
+
+    async def complete(exchange):
+        await exchange.begin()
+        choice = {"text": "Hello.", "finish_reason": "stop"}
+        await exchange.send(exchange.protocol.line({"choices": [choice]}))
+
+    for replies in ({}, {"/props": PROPS}):
+        server = await serve(OPENAI, replies)
+        server.on_chat = complete
+        lane = await open_lane(server, raw=True)
+        events, _ = await lane.ask()
+        assert kinds(events) == [RunSettings, Token, Finish]
+        assert settings_of(events).prompt == "Hello?"
+        request = RunRequest(messages=(Message(role="user", text="Hello?"),), prompt_ids=True)
+        settings = settings_of([event async for event in lane.engine.run(request)])
+        assert (settings.prompt, settings.prompt_ids) == ("Hello?", None)
