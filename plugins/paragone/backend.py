@@ -120,8 +120,8 @@ class OpenEngine(ABC):
     def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary after tokens of a sequence, a block at a time.
 
-        It is stopped as a run is. Raises InputError if the sequence exceeds the context, and
-        EngineError if the engine cannot.
+        It is stopped as a run is. Raises InputError if the sequence exceeds the context or has a token
+        that the vocabulary does not have, and EngineError if the engine cannot.
         """
         raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
 

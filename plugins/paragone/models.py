@@ -20,7 +20,7 @@ class Capabilities:
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
         estimate: `estimate` returns the memory that a model needs, without loading it.
-        seed: A run with the same seed and `RunRequest.cold` gives the same answer.
+        seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         local: It computes on this machine, so engines that run at the same time share the cores.
     """
 
