@@ -140,6 +140,7 @@ def test_tokens_come_back_as_they_were(store):
             n_bytes=2,
             time=2.0,
         ),
+        *(Token(text=f"{number}\n", time=3.0 + number) for number in range(1000)),
     ]
     written = Written(store, "x")
     lane = written.lane()
