@@ -154,9 +154,7 @@ class LaneColumn(Vertical, LaneObserver):
             case "failed" if run.error is not None:
                 self._show_error(run.error)
             case "done" if run.finish == "length":
-                self.transcript.add(
-                    "note", "Cut: the answer reached its longest (max_tokens, or the context)."
-                )
+                self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
 
     def _show_error(self, error: ParagoneError) -> None:
         if error is self._told:

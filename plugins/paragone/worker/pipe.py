@@ -20,8 +20,14 @@ from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 
 __all__ = ["Frames", "Pipe", "Slots"]
 
-FRAME = 0.016
-"""Seconds that tokens are gathered for, at most, before they are sent."""
+FRAME = 0.033
+"""Seconds that the tokens of a fast engine are gathered for before they are sent."""
+
+QUICK = 0.012
+"""Seconds from one token to the next below which an engine is fast."""
+
+LATE = 0.05
+"""Seconds after which tokens are sent by a thread of their own, where the engine has stalled meanwhile."""
 
 
 class Pipe:
@@ -48,10 +54,11 @@ class Pipe:
 
 
 class Frames:
-    """Gathers a run's events for a frame's time, so that fast engines do not cost a write a token.
+    """Gathers a run's events, so that fast engines do not cost a write a token.
 
-    The first event after a pause goes out at once; those that follow within a frame go together,
-    at its end, from a thread of their own: the engine may be busy then for long.
+    The engine's own thread sends them between two tokens. On a machine whose cores are all computing,
+    a thread that wakes in the middle of a token takes a core from the others, which then wait for it:
+    the thread here wakes only where the engine has been busy for long.
     """
 
     def __init__(self, pipe: Pipe, job: int) -> None:
@@ -59,19 +66,26 @@ class Frames:
         self._job = job
         self._waiting: list[Json] = []
         self._sent = 0.0
+        self._came = 0.0
         self._open = True
+        self._watched = False
+        """Whether the thread will look at what waits without being told to."""
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._send_late, daemon=True)
         self._thread.start()
 
     def add(self, event: Event) -> None:
-        """Send an event, now or with the next frame."""
+        """Send an event, now or with those that follow soon."""
         data = dump_event(event)
         with self._condition:
+            now = time.monotonic()
+            slow = now - self._came >= QUICK
+            self._came = now
             self._waiting.append(data)
-            if time.monotonic() - self._sent >= FRAME:
+            if slow or now - self._sent >= FRAME:
                 self._flush()
-            elif len(self._waiting) == 1:
+            elif not self._watched:
+                self._watched = True
                 self._condition.notify()
 
     def close(self) -> None:
@@ -85,11 +99,11 @@ class Frames:
     def _send_late(self) -> None:
         with self._condition:
             while self._open:
+                wait = self._sent + LATE - time.monotonic()
                 if not self._waiting:
+                    self._watched = False
                     self._condition.wait()
-                    continue
-                wait = self._sent + FRAME - time.monotonic()
-                if wait > 0:
+                elif wait > 0:
                     self._condition.wait(wait)
                 else:
                     self._flush()

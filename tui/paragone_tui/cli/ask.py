@@ -87,8 +87,9 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
             put_json(answer_json(answer))
         else:
             await stream.end()
-        for sentence in printer.left:
-            warn(sentence)
+        if stream is None or stream.error is None:
+            for sentence in printer.left:
+                warn(sentence)
     if stream is not None and stream.error is not None:
         raise OutputError(stream.error)
     if answer.error is not None:
