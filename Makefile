@@ -65,7 +65,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/dev
-	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow)'
+	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow or alone)'
 
 format: .venv/dev ## lay the code out
 	$(BIN)/ruff check --fix
