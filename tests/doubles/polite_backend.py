@@ -140,8 +140,8 @@ class PoliteEngine(OpenEngine):
             count += 1
         usage = Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
         timings = Timings(prefill_s=first - started, decode_s=last - first)
-        for event in self.ending(Finish(reason=reason, usage=usage, timings=timings, time=self.now())):
-            yield event
+        for last_event in self.ending(Finish(reason=reason, usage=usage, timings=timings, time=self.now())):
+            yield last_event
 
     def settings(
         self, sampling: PoliteSampling, words: list[str], ids: list[int] | None

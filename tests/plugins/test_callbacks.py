@@ -5,6 +5,7 @@ import gc
 import itertools
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -230,6 +231,6 @@ def test_the_callback_may_come_from_another_thread():
 
 
 def test_what_is_emitted_after_the_end_is_dropped():
-    kept = []
+    kept: list[Any] = []
     assert list(stream(kept.append)) == []
     assert kept[0]("late") is False

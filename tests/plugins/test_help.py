@@ -26,7 +26,7 @@ def documented(kind: type) -> dict[str, str]:
 
 
 def declared(kind: type) -> set[str]:
-    return ATTRIBUTES.get(kind) or {
+    return next((names for it, names in ATTRIBUTES.items() if it is kind), None) or {
         name for name in inspect.get_annotations(kind) if not name.startswith("_")
     }
 

@@ -16,8 +16,10 @@ from paragone import (
     DistributionsRequest,
     EngineCrashed,
     EngineError,
+    Event,
     Finish,
     InputError,
+    Json,
     Message,
     OpenEngine,
     OpenRequest,
@@ -38,7 +40,7 @@ WORDS = " ".join(f"w{n}" for n in range(5000))
 
 
 @contextlib.asynccontextmanager
-async def opened(model: str = "steady", **options: object):
+async def opened(model: str = "steady", **options: Json):
     """An open engine of the rogue backend, closed at the end."""
     request = OpenRequest(model=model, options={"scores": True, **options})
     engine = await RogueBackend().open(request, lambda progress: None)
@@ -126,7 +128,7 @@ async def test_a_score_is_streamed():
 
 async def test_a_score_is_stopped():
     async with opened() as engine:
-        events = []
+        events: list[Event] = []
         async for event in engine.score(ScoreRequest(text=WORDS)):
             if not events:
                 await engine.stop()

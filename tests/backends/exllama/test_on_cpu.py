@@ -308,7 +308,7 @@ def test_the_scratch_space_is_estimated_as_the_library_reckons_it(on_cpu, write_
     folder = write_model(tmp_path / "tiny", shape=shape, real=True)
     command = [on_cpu("exllamav2"), "-c", SCRATCH, str(folder)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    model = check_folder(folder, ("plain",), "ExLlamaV2")
+    model = check_folder(folder, {"plain"}, "ExLlamaV2")
     rope, logits = 4 * (shape.hidden // shape.heads) * 1024, 2 * 256 * VOCAB
     reckoned = v2_buffers(model, ExLlamaV2LoadOptions(), "fp16", 1024) - rope - logits
     assert reckoned == int(said.rpartition("RESULT ")[2])

@@ -1,6 +1,7 @@
 """The bytes of tokens, held against llama.cpp's for the same vocabulary: fingerprints must be equal."""
 
 import contextlib
+from typing import Any
 
 import pytest
 from tests.gguf_writer import gguf
@@ -76,7 +77,7 @@ def test_sentencepiece_tokens_are_those_of_llama_cpp(llama_cpp, tmp_path):
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     tokens = ["<unk>", "<s>", "</s>", *bytes_, "▁", "▁▁the", "naïve", "▁<x", "<0x4", "<mark up>", "\n"]
     kinds = [2, 3, 3] + [6] * 256 + [1] * 5 + [4, 1]
-    values = {
+    values: dict[str, Any] = {
         "general.architecture": "llama",
         "llama.context_length": 16,
         "llama.embedding_length": 8,
@@ -141,7 +142,7 @@ def test_damaged_files_are_read_as_far_as_they_go():
 
 
 def test_a_models_folder_tells_them(write_model, tmp_path):
-    folder = check_folder(write_model(tmp_path / "model"), ("plain",), "ExLlamaV2")
+    folder = check_folder(write_model(tmp_path / "model"), {"plain"}, "ExLlamaV2")
     pieces = read_tokenizer_files(folder, None).tokens.pieces
     assert [pieces[byte] for byte in range(256)] == [bytes([byte]) for byte in range(256)]
     assert pieces[256] == b"<|bos|>"

@@ -40,14 +40,23 @@ def test_they_agree_with_the_score(chat):
     )
 
 
+def count_contexts(chat, monkeypatch):
+    """Return a list that gets the shape of every context that is made for distributions."""
+    made: list[tuple[int, ...]] = []
+    make = chat.engine._distributions._make
+
+    def noted(*shape):
+        made.append(shape)
+        return make(*shape)
+
+    monkeypatch.setattr(chat.engine._distributions, "_make", noted)
+    return made
+
+
 def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
     from llama_cpp import llama_cpp as lib
 
-    made = []
-    make = chat.engine._distributions._make
-    monkeypatch.setattr(
-        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
-    )
+    made = count_contexts(chat, monkeypatch)
     chat.engine._distributions.close()
     ids = ids_of(chat)[:120] * 4
     for batch, expected in ((None, 128), (1, 1), (300, 300), (10_000, 480)):
@@ -61,11 +70,7 @@ def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
 
 
 def test_a_window_takes_no_more_context_than_its_own_and_one_shape_one_context(chat, monkeypatch):
-    made = []
-    make = chat.engine._distributions._make
-    monkeypatch.setattr(
-        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
-    )
+    made = count_contexts(chat, monkeypatch)
     chat.engine._distributions.close()
     ids = ids_of(chat)
     for _ in range(3):
@@ -78,11 +83,7 @@ def test_a_window_takes_no_more_context_than_its_own_and_one_shape_one_context(c
 def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
     from paragone_llama_cpp import distributions
 
-    made = []
-    make = chat.engine._distributions._make
-    monkeypatch.setattr(
-        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
-    )
+    made = count_contexts(chat, monkeypatch)
     monkeypatch.setattr(distributions, "LOGITS", 16 * 4 * chat.engine.vocabulary().size)
     ids = ids_of(chat)[:100]
     assert chat.rows(ids, batch=64).shape[0] == 100

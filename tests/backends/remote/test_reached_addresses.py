@@ -2,6 +2,7 @@
 
 import pytest
 
+from paragone import Json
 from paragone.options import address_option, describe
 from paragone_remote.ollama_api.backend import OllamaBackend
 from paragone_remote.openai_api.backend import OpenAIBackend
@@ -54,7 +55,7 @@ def test_options_that_open_no_engine_reach_nothing(backend, options):
 def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
     monkeypatch.setenv("HTTP_PROXY", "other.example")
-    options = {"url": "https://box.example"}
+    options: dict[str, Json] = {"url": "https://box.example"}
     assert backend.reaches("m", options) == ("https://box.example:443",)
     options["use_proxy"] = True
     proxied = backend.reaches("m", options)

@@ -6,6 +6,7 @@ from hostile_server import OLLAMA, OPENAI
 from paragone import (
     EngineError,
     Image,
+    Json,
     Message,
     ParagoneError,
     RunRequest,
@@ -58,7 +59,7 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     server = await serve(OPENAI, LLAMA_SERVER)
     lane = await open_lane(server)
     assert lane.engine.loaded.capabilities.tokenize
-    sampling = {"thinking": False, "effort": "low", "temperature": 0.5}
+    sampling: dict[str, Json] = {"thinking": False, "effort": "low", "temperature": 0.5}
     told = await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling=sampling))
     assert told == TokenizedText(text="<user>Hello?", ids=(1, 2, 3))
     thinking = {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"}

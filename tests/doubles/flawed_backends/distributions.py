@@ -8,7 +8,7 @@ from dataclasses import replace
 from polite_backend import PoliteBackend, PoliteEngine
 
 from flawed_backends.found import found_by
-from paragone import Vocabulary
+from paragone import OpenEngine, Vocabulary
 
 WHOLE = "distributions are whole"
 AGREE = "distributions agree with the score"
@@ -26,8 +26,8 @@ class CannotAndDoes(PoliteBackend):
 @found_by(WHOLE, AGREE, SCORE, ENDED, REFUSED, VOCABULARY)
 class PromisesDistributions(PoliteBackend):
     class engine(PoliteEngine):
-        distributions = PoliteEngine.__base__.distributions
-        vocabulary = PoliteEngine.__base__.vocabulary
+        distributions = OpenEngine.distributions
+        vocabulary = OpenEngine.vocabulary
 
 
 @found_by(WHOLE)
@@ -56,7 +56,7 @@ class NarrowRows(PoliteEngine):
             rows = [
                 block.data[at * (width + 1) : at * (width + 1) + width].tolist() for at in range(block.rows)
             ]
-            data = memoryview(array("f", [number for row in rows for number in row]))
+            data = memoryview(array("f", [number for row in rows for number in row])).cast("B").cast("f")
             yield replace(block, vocab_size=width, data=data)
 
 

@@ -19,6 +19,7 @@ from paragone import (
     EngineError,
     Event,
     Finish,
+    FinishReason,
     InputError,
     LoadedModel,
     LogitsBlock,
@@ -38,7 +39,6 @@ from paragone import (
     Vocabulary,
     fingerprint,
 )
-from paragone.events import FinishReason
 from paragone.options import as_values
 from rogue_backend.options import RogueLoad, RogueSampling
 
@@ -175,7 +175,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
         self.check_scores()
         words = request.text.split()
-        reason = "stop"
+        reason: FinishReason = "stop"
         for number, word in enumerate(words):
             if number == self.options.fails_at:
                 self.misbehave(cancelled)
@@ -205,7 +205,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             if self.options.trace:
                 with Path(self.options.trace).open("ab") as file:
                     file.write(b".")
-            data = memoryview(room)[: rows * width]
+            data = memoryview(room)[: rows * width].cast("B").cast("f")
             yield LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
 
     def check_scores(self) -> None:

@@ -10,7 +10,7 @@ from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.interrupts import Interrupts
 from paragone_tui.cli.logprobs import checked_logprobs
 from paragone_tui.cli.loop import run
-from paragone_tui.cli.output import OutputError, complain, put_json, warn
+from paragone_tui.cli.output import OutputError, complain, finish, put_json, warn
 from paragone_tui.cli.progress import Progress
 from paragone_tui.cli.prompt import read_prompt
 from paragone_tui.cli.stream import Stream
@@ -85,6 +85,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
         answer = execution.run
         if stream is None:
             put_json(answer_json(answer))
+            finish()
         else:
             await stream.end()
         if stream is None or stream.error is None:
