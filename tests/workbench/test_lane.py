@@ -197,6 +197,40 @@ async def test_stop_while_waiting_for_a_turn(make, until):
     await until(lambda: again.text)
 
 
+async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make, until, told):
+    lane = make(**LONG)
+    heard = told(lane)
+    lane.open()
+    runs = [ask(lane, text) for text in ("one", "two", "three")]
+    await until(lambda: runs[0].text)
+    assert lane.queued == 2
+    await lane.stop()
+    await lane.answered()
+    assert [run.state for run in runs] == ["stopped"] * 3
+    assert heard.said == [
+        *("prompted one", "started one", "ended stopped"),
+        *("prompted two", "ended stopped"),
+        *("prompted three", "ended stopped"),
+    ]
+    again = ask(lane, "four")
+    await until(lambda: again.text)
+    assert [message.text for message in again.spec.messages] == ["one", runs[0].text, "four"]
+
+
+async def test_prompts_are_answered_one_after_the_other(make, told):
+    lane = make(max_tokens=2)
+    heard = told(lane)
+    lane.open()
+    first, second = ask(lane, "one"), ask(lane, "two")
+    await lane.answered()
+    assert heard.said == [
+        *("prompted one", "started one", "ended done"),
+        *("prompted two", "started two", "ended done"),
+    ]
+    assert lane.path == (first, second)
+    assert [message.text for message in second.spec.messages] == ["one", words(2), "two"]
+
+
 async def test_stop_while_reading(make):
     lane = make(prefill_s=60)
     lane.open()

@@ -221,7 +221,7 @@ class LanesScreen(ThriftyScreen[None]):
         column = self._current_or_say()
         if column is None:
             return
-        text = _last_answer(column.lane)
+        text = column.lane.last_answer
         if not text:
             self.app.say("There is no answer to copy yet.")
             return
@@ -412,8 +412,3 @@ class LanesScreen(ThriftyScreen[None]):
                 self.app.complain(error)
 
         self.run_worker(done(), group="work")
-
-
-def _last_answer(lane: Lane) -> str:
-    """Return the last answer of a lane as it came, without empty lines around it."""
-    return next((run.text.strip("\r\n") for run in reversed(lane.path) if run.text), "")

@@ -148,14 +148,20 @@ class EngineHandle:
         self._changed()
         return True
 
-    async def replace(self, definition: EngineDefinition, threads: int | None = None) -> None:
+    async def replace(
+        self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
+    ) -> None:
         """Go on with another engine, or with the same one opened anew. What uses it now is stopped.
 
-        Returns once the engine before it is closed; `opened` waits for the new one.
+        Returns once the engine before it is closed; `opened` waits for the new one. Without `opens` that
+        is opened later.
         """
         closing = self._free()
         self.definition = definition
-        self.open(threads)
+        if opens:
+            self.open(threads)
+        else:
+            closing.add_done_callback(lambda _: self._closed())
         await asyncio.shield(closing)
 
     async def close(self) -> None:

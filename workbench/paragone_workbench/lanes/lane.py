@@ -63,6 +63,8 @@ class Lane(EngineObserver, RunObserver):
         self._was_open = False
         self._turns = turns
         self._executions: list[Execution] = []
+        self._given_up: list[RunRecord] = []
+        """Runs that ended before their turn; they are told of once the present one has ended."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -112,6 +114,11 @@ class Lane(EngineObserver, RunObserver):
     def error(self) -> ParagoneError | None:
         """Why the engine is not open, or why the last run failed."""
         return self.engine.error or (self.last.error if self.last is not None else None)
+
+    @property
+    def last_answer(self) -> str:
+        """The last answer on the path as it came, without empty lines around it; empty where there is none."""
+        return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
     def answer(self, prompt: Prompt) -> RunRecord | None:
         """Return the lane's run of a prompt, the one on its path; None where it was not asked."""
@@ -197,19 +204,26 @@ class Lane(EngineObserver, RunObserver):
         """Begin to open the engine, unless that is under way or done."""
         self.engine.open(threads)
 
-    async def swap(self, definition: EngineDefinition, threads: int | None = None, *, name: str = "") -> None:
+    async def swap(
+        self,
+        definition: EngineDefinition,
+        threads: int | None = None,
+        *,
+        name: str = "",
+        opens: bool = True,
+    ) -> None:
         """Go on with another engine; the path stays. A run under way is stopped, and so are those that wait.
 
-        Returns once the engine before it is closed.
+        Returns once the engine before it is closed. Without `opens`, the next run opens the new one.
         """
         self._give_up_waiting()
         self.name = name or definition.name
         self.record.definition = definition
-        await self.engine.replace(definition, threads)
+        await self.engine.replace(definition, threads, opens=opens)
 
-    async def restart(self, threads: int | None = None) -> None:
+    async def restart(self, threads: int | None = None, *, opens: bool = True) -> None:
         """Open the engine anew, whatever it does now."""
-        await self.swap(self.engine.definition, threads, name=self.name)
+        await self.swap(self.engine.definition, threads, name=self.name, opens=opens)
 
     async def close(self) -> None:
         """Close the engine. A run under way is stopped, and so are those that wait."""
@@ -241,18 +255,25 @@ class Lane(EngineObserver, RunObserver):
 
     def run_ended(self, run: RunRecord) -> None:
         """Go on with the next run that waits."""
-        was_present = run is self.present
         self._executions = [it for it in self._executions if it.run is not run]
-        if was_present:
-            self.present = None
-        else:
-            self.tell(lambda it: it.prompted(self, run))
+        if run is not self.present:
+            self._given_up.append(run)
+            self._changed()
+            return
+        self.present = None
         self._changed()
         self.tell(lambda it: it.run_ended(self, run))
-        if was_present and self._executions:
+        given_up, self._given_up = self._given_up, []
+        for waited in given_up:
+            self._tell_of(waited)
+        if self._executions:
             self._present(self._executions[0].run)
-        if not self._executions:
+        else:
             self._idle.set()
+
+    def _tell_of(self, run: RunRecord) -> None:
+        self.tell(lambda it: it.prompted(self, run))
+        self.tell(lambda it: it.run_ended(self, run))
 
     def engine_changed(self, engine: EngineHandle) -> None:
         """Pass it on. An engine that was just opened has not been asked anything."""

@@ -87,7 +87,7 @@ class Session:
 
     async def restart(self, lane: Lane) -> None:
         """Open a lane's engine anew."""
-        await lane.restart(self._threads())
+        await lane.restart(self._threads(), opens=not self.scheduler.opens_engines)
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Give a lane another engine; it goes on with the conversation."""
@@ -95,7 +95,7 @@ class Session:
         name = name_beside(definition, others, self.registry)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)  # saved later, with the new engine
-        await lane.swap(definition, self._threads(), name=name)
+        await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
 
     def configure(self, lane: Lane, definition: EngineDefinition) -> bool:
         """Set a lane's engine to other sampling options, from the next run on, without a reload.

@@ -170,23 +170,29 @@ class Execution:
         return self.run
 
     async def _execute(self) -> None:
-        run, handle = self.run, self._handle
         try:
-            async with self._turns.turn(handle) as turn:
-                engine = handle.engine
-                if engine is None:
-                    run.state = "failed"
-                    run.error = handle.error or EngineError(
-                        f"The engine {handle.definition.name} is not open."
-                    )
-                    return
-                handle.begin_use(self)
-                try:
-                    await self._ask(engine, turn)
-                finally:
-                    handle.end_use(self)
+            async with self._turns.turn(self._handle) as turn:
+                await self._use(turn)
         except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its run)
-            self._failed(as_told(error, handle.definition.backend))
+            self._failed(as_told(error, self._handle.definition.backend))
+
+    async def _use(self, turn: Turn) -> None:
+        """Have the engine execute the run; the record is complete before the next run has its turn."""
+        run, handle = self.run, self._handle
+        engine = handle.engine
+        handle.begin_use(self)
+        try:
+            if engine is None:
+                raise handle.error or EngineError(f"The engine {handle.definition.name} is not open.")
+            await self._ask(engine, turn)
+        except asyncio.CancelledError:
+            self._cancelled()
+            raise
+        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its run)
+            self._failed(as_told(error, run.definition.backend))
+        finally:
+            handle.end_use(self)
+            self._finish()
 
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
@@ -252,12 +258,22 @@ class Execution:
         if isinstance(error, EngineCrashed):
             self._handle.lost(error)
 
+    def _cancelled(self) -> None:
+        if self._stopping:
+            self.run.state, self.run.finish = "stopped", "cancelled"
+        else:  # by the end of the event loop
+            self.run.state = "interrupted"
+
     def _end(self, task: asyncio.Task[None]) -> None:
+        """Complete the record of a run that never had its turn."""
+        if task.cancelled() and self.run.phase != "ended":
+            self._cancelled()
+        self._finish()
+
+    def _finish(self) -> None:
         run = self.run
-        if task.cancelled() and self._stopping:
-            run.state, run.finish = "stopped", "cancelled"
-        elif task.cancelled():  # by the end of the event loop
-            run.state = "interrupted"
+        if run.phase == "ended":
+            return
         self._turns.leave(self._handle)
         run.phase = "ended"
         run.ended = time.time()

@@ -7,6 +7,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Literal
+from weakref import WeakSet
 
 from paragone.cores import physical_cores
 from paragone_workbench.config.settings import Mode
@@ -34,6 +35,7 @@ class Scheduler(Turns):
             lambda: asyncio.Semaphore(requests_per_server)
         )
         self._wanting: list[EngineHandle] = []
+        self._known: WeakSet[EngineHandle] = WeakSet()
         self._swapping = Swapping()
 
     @property
@@ -56,6 +58,7 @@ class Scheduler(Turns):
     def join(self, engine: EngineHandle) -> None:
         """Take note that a run of this engine waits: it has a part of the cores from now on."""
         self._wanting.append(engine)
+        self._known.add(engine)
 
     def leave(self, engine: EngineHandle) -> None:
         """Take note that a run of this engine is over."""
@@ -70,7 +73,7 @@ class Scheduler(Turns):
                 await engine.opened()  # not in its turn: loading holds nobody up
             if order != "parallel":
                 await held.enter_async_context(self._one)
-            cautions = await self._swapping.bring_in(engine) if order == "swap" else ()
+            cautions = await self._swapping.bring_in(engine, self._known) if order == "swap" else ()
             for address in sorted(engine.addresses):
                 await held.enter_async_context(self._servers[address])
             sharing = self._wanting if order == "parallel" else [engine]

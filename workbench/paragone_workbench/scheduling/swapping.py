@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 from paragone import Caution
 from paragone.cores import physical_cores
@@ -23,23 +24,21 @@ class Swapping:
     """Keeps at most one engine open that computes on this machine. One turn at a time."""
 
     def __init__(self) -> None:
-        self._open: EngineHandle | None = None
         self._free_before: dict[str, int] = {}
 
-    async def bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
-        """Open an engine, having closed the one before. Returns what the user should know of that."""
+    async def bring_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
+        """Open an engine, having closed the others that are known. Returns what the user should know of that."""
         if not engine.is_local:
             engine.open()
             await engine.opened()
             return ()
         cautions: tuple[Caution, ...] = ()
-        if self._open is not None and self._open is not engine and self._open.is_open:
-            before = self._open
-            await before.close()
-            cautions = await self._check(before.definition.name)
+        before = [it for it in known if it is not engine and it.is_local and it.is_open]
+        if before:
+            await asyncio.gather(*(it.close() for it in before))
+            cautions = await self._check(" and ".join(it.definition.name for it in before))
         if not engine.is_open:
             self._free_before = await free_memory()
-        self._open = engine
         engine.open(physical_cores())
         await engine.opened()
         return cautions
