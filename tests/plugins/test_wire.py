@@ -17,6 +17,7 @@ from paragone import (
     Finish,
     InputError,
     LoadProgress,
+    LogitsBlock,
     Message,
     ModelInfo,
     OpenRequest,
@@ -25,6 +26,7 @@ from paragone import (
     Probe,
     PromptProgress,
     RunRequest,
+    RunSettings,
     Token,
     Usage,
 )
@@ -55,10 +57,10 @@ def values_of(kind):
 
 for plain, strategy in ((str, texts), (float, numbers)):
     st.register_type_strategy(plain, strategy)
-EVENTS = [PromptProgress, Token, Caution, Finish]
+EVENTS = [RunSettings, PromptProgress, Token, Caution, Finish]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
-KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind is not Options]
-"""All value types there are."""
+KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
+"""All value types that travel as JSON; blocks of logits go through shared memory."""
 
 
 def through_json(data):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ WORDS = " ".join(f"w{n}" for n in range(5000))
 @contextlib.asynccontextmanager
 async def opened(model: str = "steady", **options: object):
     """An open engine of the rogue backend, closed at the end."""
-    engine = await RogueBackend().open(OpenRequest(model=model, options=options), lambda progress: None)
+    request = OpenRequest(model=model, options={"scores": True, **options})
+    engine = await RogueBackend().open(request, lambda progress: None)
     assert isinstance(engine, WorkerEngine)
     try:
         yield engine
@@ -55,9 +57,15 @@ async def works(engine: OpenEngine) -> None:
     assert [event.text for event in events if isinstance(event, Token)] == ["word0 ", "word1 "]
 
 
-def files() -> set[str]:
-    """The shared files that have a name."""
-    return {path.name for folder in {shared._IN_MEMORY, Path("/tmp")} for path in folder.glob("paragone-*")}
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """Have shared files made in folders of the test's own, and return what returns their names."""
+    folders = [tmp_path / "memory", tmp_path / "disk"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(shared, "_IN_MEMORY", folders[0])
+    monkeypatch.setattr(tempfile, "tempdir", str(folders[1]))
+    return lambda: [path.name for folder in folders for path in folder.glob("paragone-*")]
 
 
 def ids(count: int) -> tuple[int, ...]:
@@ -213,8 +221,7 @@ async def test_distributions_are_left_in_the_middle():
 @pytest.mark.parametrize(
     ("model", "says"), [("killed", "SIGKILL"), ("null", "SIGSEGV"), ("exit", "exit code 3")]
 )
-async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: str):
-    before = files()
+async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: str, files):
     async with opened(model, vocab_size=16, rows=1, fails_at=5) as engine:
         got = []
         with pytest.raises(EngineCrashed, match=says):  # noqa: PT012 (what came before counts)
@@ -223,7 +230,7 @@ async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: st
         assert got == [0, 1, 2, 3, 4]
         with pytest.raises(EngineCrashed, match=says):
             await rows_of(engine, DistributionsRequest(ids=ids(20)))
-    assert files() == before
+    assert files() == []
 
 
 async def test_an_engine_that_fails_in_the_middle_goes_on():
@@ -236,8 +243,7 @@ async def test_an_engine_that_fails_in_the_middle_goes_on():
         await works(engine)
 
 
-async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_used():
-    before = files()
+async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_used(files):
     buffer = shared.SharedBuffer.create()
     assert Path(buffer.path).stat().st_mode & 0o777 == 0o600
     buffer.unlink()
@@ -245,8 +251,8 @@ async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_use
     async with opened(vocab_size=16, rows=1) as engine:
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(10)))) as blocks:
             await anext(blocks)
-            assert files() == before
-        assert files() == before
+            assert files() == []
+        assert files() == []
 
 
 async def test_the_memory_is_given_back_when_the_last_block_is_dropped():
@@ -261,7 +267,7 @@ async def test_the_memory_is_given_back_when_the_last_block_is_dropped():
         assert "paragone-" not in Path(f"/proc/{engine.worker.pid}/maps").read_text()
 
 
-async def test_a_full_memory_file_system_is_got_around(monkeypatch):
+async def test_a_full_memory_file_system_is_got_around(monkeypatch, files):
     real = os.posix_fallocate
     asked = []
 
@@ -271,12 +277,11 @@ async def test_a_full_memory_file_system_is_got_around(monkeypatch):
             raise OSError(28, "No space left on device")
         real(descriptor, offset, size)
 
-    before = files()
     monkeypatch.setattr(os, "posix_fallocate", full)
     async with opened(vocab_size=16) as engine:
         assert await rows_of(engine, DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
     assert len(asked) == 2
-    assert files() == before
+    assert files() == []
 
 
 async def test_no_room_for_the_shared_file_is_an_error_with_a_sentence(monkeypatch):

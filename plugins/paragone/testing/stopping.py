@@ -9,38 +9,64 @@ from collections.abc import Mapping
 
 import pytest
 
-from paragone.backend import Backend, OpenEngine
+from paragone.backend import OpenEngine
 from paragone.events import Token
+from paragone.models import Capabilities
 from paragone.testing.answers import check_events
 from paragone.testing.asking import COUNTING, Run, asked, collect, finish_of, within, words
 from paragone.testing.setting import Setting
 from paragone.wire import Json
 
-__all__ = ["StoppingChecks"]
+__all__ = ["StoppingBase", "StoppingChecks"]
 
 
-class StoppingChecks(Setting):
+TOO_SHORT = "it ended before it could be stopped: have `long_sampling` make answers longer"
+
+
+class StoppingBase(Setting):
+    """Ending something early."""
+
+    async def stop(self, engine: OpenEngine, run: Run) -> None:
+        """Stop a run once it has begun, and check how it ends."""
+        if not await run.begin(self.patience):
+            pytest.fail(TOO_SHORT)
+        await within(self.grace, "`stop`", engine.stop())
+        await within(self.grace, "ending a run that was stopped", run.task)
+        reason = finish_of(run.events).reason
+        if reason in ("stop", "length"):
+            pytest.fail(TOO_SHORT)
+        assert reason == "cancelled"
+
+    async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """Check that the engine is free and answers another prompt from its beginning to its end."""
+        events = await within(
+            self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
+        )
+        check_events(events)
+
+
+class StoppingChecks(StoppingBase):
     """`stop`, a stream that is closed, and a task that is cancelled."""
 
     async def test_stop_ends_a_run(
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
         """A run that is stopped in its answer comes to its Finish, which says `cancelled`."""
-        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
+        async with Run(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
             await self.stop(engine, run)
         await self.next_run_works(engine, sampling)
 
     async def test_stop_ends_a_run_at_its_start(
         self,
-        backend: Backend,
         engine: OpenEngine,
+        able: Capabilities,
         sampling: Mapping[str, Json],
         long_sampling: Mapping[str, Json],
     ) -> None:
         """A run that is stopped with its first event, in a long prompt, does so too."""
-        room = engine.loaded.context if backend.capabilities.local else None
+        room = engine.loaded.context if able.local else None
         text = words(min(3000, room // 3) if room else 100)
-        async with Run(engine, asked(f"{COUNTING} {text}", long_sampling), tokens=0) as run:
+        async with Run(engine.run(asked(f"{COUNTING} {text}", long_sampling)), tokens=0) as run:
             await self.stop(engine, run)
         await self.next_run_works(engine, sampling)
 
@@ -72,27 +98,11 @@ class StoppingChecks(Setting):
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
         """A task that is cancelled while it waits for an event ends as cancelled, and soon."""
-        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
-            await run.begin(self.patience)
+        async with Run(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
+            if not await run.begin(self.patience):
+                pytest.fail(TOO_SHORT)
             run.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await within(self.grace, "ending a cancelled run", run.task)
             assert run.task.cancelled(), "the cancelling was swallowed"
         await self.next_run_works(engine, sampling)
-
-    async def stop(self, engine: OpenEngine, run: Run) -> None:
-        """Stop a run once it has begun, and check how it ends."""
-        await run.begin(self.patience)
-        await within(self.grace, "`stop`", engine.stop())
-        await within(self.grace, "ending a run that was stopped", run.task)
-        reason = finish_of(run.events).reason
-        if reason in ("stop", "length"):
-            pytest.fail("the answer ended before it could be stopped: have `long_sampling` make it longer")
-        assert reason == "cancelled"
-
-    async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Check that the engine is free and answers another prompt from its beginning to its end."""
-        events = await within(
-            self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
-        )
-        check_events(events)

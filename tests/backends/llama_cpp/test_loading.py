@@ -215,7 +215,7 @@ def test_without_a_template_the_text_is_completed_and_the_user_told(open_chat):
     chat = open_chat(chat_template="")
     assert [caution.code for caution in chat.loaded.cautions] == ["no-chat-template"]
     messages = [Message(role="user", text="The capital of France is")]
-    assert chat.engine.count(messages) == len(["The", "capital", "of", "France", "is"])
+    assert chat.count(messages) == len(["The", "capital", "of", "France", "is"])
     text, _ = chat.ask(messages, temperature=0, max_tokens=4)
     assert text.startswith(" Paris")
 

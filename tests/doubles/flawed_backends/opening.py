@@ -9,6 +9,7 @@ from polite_backend import PoliteBackend, PoliteEngine
 
 from flawed_backends.found import found_by
 
+MEMORY = "memory is estimated"
 LOADING = "loading tells how far it is"
 
 
@@ -74,3 +75,34 @@ class CannotBeGivenUp(PoliteBackend):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
         return await super().open(request, on_progress)
+
+
+@found_by(MEMORY)
+class EstimatesNothing(PoliteBackend):
+    def estimated(self, estimate):
+        return replace(estimate, devices=())
+
+
+@found_by(MEMORY)
+class EstimatesLessThanNothing(PoliteBackend):
+    def estimated(self, estimate):
+        (device,) = estimate.devices
+        return replace(estimate, devices=(replace(device, compute=-1),))
+
+
+@found_by(MEMORY)
+class FreesMoreThanThereIs(PoliteBackend):
+    def estimated(self, estimate):
+        (device,) = estimate.devices
+        return replace(estimate, devices=(replace(device, free=1 << 40),))
+
+
+@found_by(MEMORY)
+class CannotEstimateAndDoes(PoliteBackend):
+    capabilities = replace(PoliteBackend.capabilities, estimate=False)
+
+
+@found_by("an estimate is refused as opening is")
+class EstimatesAnything(PoliteBackend):
+    async def estimate(self, request):
+        return await super().estimate(replace(request, model="words", options={}))

@@ -16,6 +16,7 @@ from paragone import (
     DeviceMemory,
     DistributionsRequest,
     Engine,
+    EngineError,
     Event,
     Finish,
     InputError,
@@ -171,6 +172,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         return TokenizedText(text=text, ids=tuple(n % self.options.vocab_size for n in range(count)))
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+        self.check_scores()
         words = request.text.split()
         reason = "stop"
         for number, word in enumerate(words):
@@ -187,6 +189,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Logits that say where they stand: 1,000 times the position, and the column."""
+        self.check_scores()
         width = self.options.vocab_size
         room = array("f", bytes(4 * width * self.options.rows))
         for start in range(request.start, len(request.ids), self.options.rows):
@@ -203,6 +206,10 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                     file.write(b".")
             data = memoryview(room)[: rows * width]
             yield LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
+
+    def check_scores(self) -> None:
+        if not self.options.scores:
+            raise EngineError("This engine has no scores and no distributions.")
 
     def vocabulary(self) -> Vocabulary:
         size = self.options.vocab_size
