@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["plain", "sentence_of", "whole"]
+__all__ = ["lines", "plain", "sentence_of", "whole"]
 
 _LONGEST = 300
 """Characters of a server's own words that a sentence of ours quotes."""
@@ -16,6 +16,13 @@ def plain(text: str, longest: int = _LONGEST) -> str:
     line = " ".join(text[: longest * 4].split())
     clean = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
     return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def lines(text: str) -> str:
+    """Return `text` as it is, with its lines and tabs, but nothing that a terminal obeys: `�` stands for that."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text
+    )
 
 
 def sentence_of(text: str) -> str:

@@ -29,7 +29,7 @@ from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOption
 from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.ollama_api.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
-from paragone_remote.text import plain, whole
+from paragone_remote.text import lines, plain
 
 __all__ = ["open_model"]
 
@@ -132,7 +132,7 @@ def _loaded(
     if details.capabilities:
         facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
     if details.template:
-        facts["chat template"] = whole(details.template)
+        facts["chat template"] = lines(details.template)
     size = None
     if running is not None:
         size, in_vram = counted(running.size), counted(running.size_vram)

@@ -30,7 +30,7 @@ from paragone_remote.openai_api.in_force import HONOUR_SEEDS
 from paragone_remote.openai_api.options import OpenAILoadOptions
 from paragone_remote.openai_api.prompts import tokenizes
 from paragone_remote.openai_api.server import Server, find_models, identify, of_model
-from paragone_remote.text import plain, whole
+from paragone_remote.text import lines, plain
 
 __all__ = ["open_model"]
 
@@ -75,7 +75,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             vision=False if raw else server.vision,
             cautions=cautions,
             capabilities=_capabilities(server, habits, raw=raw),
-            facts=_facts(server, endpoint),
+            facts=_facts(server, endpoint, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
         return OpenAIEngine(
@@ -92,10 +92,10 @@ def _capabilities(server: Server, habits: Habits, *, raw: bool) -> Capabilities:
     )
 
 
-def _facts(server: Server, endpoint: Endpoint) -> dict[str, str]:
+def _facts(server: Server, endpoint: Endpoint, *, raw: bool) -> dict[str, str]:
     facts = {"server": endpoint.quote(server.title), "url": endpoint.url}
-    if server.template:
-        facts["chat template"] = whole(server.template)
+    if server.template and not raw:
+        facts["chat template"] = lines(server.template)
     return facts
 
 

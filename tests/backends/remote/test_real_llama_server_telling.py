@@ -5,7 +5,16 @@ import ctypes
 import httpx
 import pytest
 
-from paragone import Message, RunRequest, RunSettings, Token, TokenizeRequest, Vocabulary, fingerprint
+from paragone import (
+    Message,
+    OpenRequest,
+    RunRequest,
+    RunSettings,
+    Token,
+    TokenizeRequest,
+    Vocabulary,
+    fingerprint,
+)
 
 pytestmark = pytest.mark.model
 
@@ -181,3 +190,20 @@ async def test_the_template_is_the_models_own(llama_server, open_smollm2):
     template = (await open_smollm2(llama_server)).engine.loaded.facts["chat template"]
     with client(llama_server) as bare:
         assert template == bare.get("/props").json()["chat_template"]
+
+
+async def test_an_engine_on_this_machine_tells_the_same_of_the_same_model(
+    llama_server, open_smollm2, smollm2
+):
+    from paragone.discovery import discover
+
+    backend = discover("llama_cpp").backends["llama_cpp"]
+    opening = OpenRequest(model=str(smollm2), options={"n_ctx": 1024}, threads=1)
+    here = await backend.open(opening, lambda progress: None)
+    try:
+        there = (await open_smollm2(llama_server)).engine
+        assert await here.vocabulary() == await there.vocabulary()
+        request = TokenizeRequest(messages=CONVERSATIONS["turns"])
+        assert await here.tokenize(request) == await there.tokenize(request)
+    finally:
+        await here.close()
