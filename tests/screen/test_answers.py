@@ -1,7 +1,12 @@
 """One prompt, typed once, streams into every lane."""
 
+import contextlib
+import sqlite3
+
 import pytest
 from rogue_backend.definitions import rogue
+
+from paragone_workbench.paths import history_file
 
 
 async def test_one_prompt_goes_to_both_lanes(start):
@@ -150,3 +155,17 @@ async def test_the_status_line_has_the_figures(start):
 async def test_cautions_of_a_model_are_shown(start):
     async with start(rogue("cautious")) as screen:
         await screen.until(lambda: "fails on cue" in screen.text)
+
+
+async def test_lanes_say_that_nothing_is_saved_at_present(start):
+    async with start(rogue("steady", max_tokens=400, rate=100)) as screen:
+        await screen.ask("first")
+        session = screen.app.lanes.session
+        await screen.until(lambda: session.conversation.id is not None, "the conversation is saved")
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await screen.until(lambda: "not saved" in screen.text, "the lane says so")
+            other.execute("ROLLBACK")
+        await screen.until(lambda: "not saved" not in screen.text, "it works again")
+        await screen.until(lambda: "everything is saved" in screen.told)
+        await screen.answered()

@@ -101,6 +101,23 @@ async def test_an_interpreter_that_is_not_there():
     assert "/nowhere/python cannot be started" in found.reason
 
 
+async def test_a_backend_that_an_engines_interpreter_makes_usable(monkeypatch):
+    """The answers are made up: no second interpreter that has what this one lacks is at hand."""
+
+    async def answer(self, python=None):
+        found = python == "/opt/it/bin/python"
+        return Probe(usable=found, reason="" if found else "It is not installed.", facts={"version": "1"})
+
+    monkeypatch.setattr(RogueBackend, "probe", answer)
+    path = config_file()
+    path.parent.mkdir(parents=True)
+    for python, usable in (("/usr/bin/other", False), ("/opt/it/bin/python", True)):
+        path.write_text(f"[engines.a]\nbackend = 'rogue'\nmodel = 'steady'\npython = '{python}'\n")
+        _, found = (await examined()).backends["rogue"]
+        assert found.usable == usable
+        assert found.facts.get("interpreter") == (python if usable else None)
+
+
 async def test_engines_share_a_probe(monkeypatch):
     asked = []
 

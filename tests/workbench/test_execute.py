@@ -1,11 +1,12 @@
 """Runs, without any lane: one request to one engine, and everything that came of it."""
 
 import asyncio
+import json
 
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone import InputError
+from paragone import Image, InputError
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
@@ -141,3 +142,21 @@ async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workb
     assert heard.text == run.text == "word0 word1 "
     assert {context["message"] for context in tidy} == {"An observer of a run failed."}
     tidy.clear()
+
+
+async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypatch):
+    image = Image(data="QUJD" * 1000, media_type="image/png", name="it.png")
+    engine = await workbench.open("rogue:seeing", max_tokens=1)
+    dumped: list[str] = []
+    dumps = json.dumps
+
+    def noted(*args, **kwargs):
+        dumped.append(dumps(*args, **kwargs))
+        return dumped[-1]
+
+    monkeypatch.setattr(json, "dumps", noted)
+    run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image])).record()
+    assert run.text == "it.png "
+    assert sum(text.count(image.data) for text in dumped) == 1
+    assert image.data not in dumps(run.manifest)
+    assert run.manifest["request"]["messages"] == 1
