@@ -123,8 +123,12 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _owner(buffer: str, devices: Sequence[str]) -> str:
-    """Return the device that a buffer lies on: `CUDA0` is a device, `CUDA_Host` and `CPU_REPACK` are main memory."""
-    return buffer if buffer in devices else _CPU
+    """Return the device that a buffer lies on.
+
+    `CUDA0` is a device and `RPC0[HOST:PORT]` lies on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
+    """
+    name = buffer.partition("[")[0]
+    return name if name in devices else _CPU
 
 
 def _devices(weights: Counter[str], plan: Plan) -> Iterable[DeviceMemory]:

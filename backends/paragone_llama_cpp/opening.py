@@ -70,7 +70,7 @@ def open_model(
         template=_template(options, header, vocab, path.name),
         on_gpu=on_gpu,
         threads=options.n_threads or request.threads or physical_cores(),
-        n_ctx=options.n_ctx or longest_context(pointer, options, header, free),
+        n_ctx=options.n_ctx or longest_context(pointer, options, header, free, loaded=weights),
     )
 
 

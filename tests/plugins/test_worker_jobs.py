@@ -152,7 +152,7 @@ async def test_a_worker_that_is_killed_while_it_scores_is_reported():
         with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
             async for event in engine.score(ScoreRequest(text=WORDS)):
                 events.append(event)  # noqa: PERF401
-        # What it said in its last 16 ms may be lost: nothing else, and nothing comes twice.
+        # What was gathered for the next frame may be lost: nothing else, and nothing comes twice.
         said = [event.id for event in events if isinstance(event, Token)]
         assert said == list(range(len(said)))
 

@@ -13,7 +13,7 @@ from paragone.events import Event, PromptProgress, Token
 from paragone.messages import ScoreRequest
 from paragone.models import Capabilities
 from paragone.testing.answers import check_events
-from paragone.testing.asking import Run, asked, check_error, events_of, finish_of, tokens_of, within, words
+from paragone.testing.asking import asked, check_error, events_of, finish_of, tokens_of, within, words
 from paragone.testing.probabilities import check_probabilities
 from paragone.testing.stopping import StoppingBase
 from paragone.wire import Json
@@ -66,8 +66,7 @@ class ScoreChecks(StoppingBase):
         if how == "left":
             await within(self.patience, "leaving a score", left(engine, request))
         else:
-            async with Run(engine.score(request), tokens=0) as run:
-                await self.stop(engine, run)
+            await self.stops(engine, lambda: engine.score(request), tokens=0)
         await self.next_run_works(engine, sampling)
 
 

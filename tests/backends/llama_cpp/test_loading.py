@@ -79,7 +79,9 @@ def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import memory
 
     # A token's 30 layers have 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
-    monkeypatch.setattr(memory, "_free", lambda model, options, before: 4 * 1100 * 30 * 3 * 64 * 2 * 2)
+    monkeypatch.setattr(
+        memory, "_free", lambda model, options, before, loaded: 4 * 1100 * 30 * 3 * 64 * 2 * 2
+    )
     loaded = open_chat(n_ctx=None, flash_attn="on").loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
