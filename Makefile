@@ -23,7 +23,10 @@ IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-.PHONY: help demo test ollama llama-server bench screens lint format lock upgrade clean
+# As many tests at once as there are processors; tests/conftest.py says which of them keep together, and which run alone.
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help demo test check quick ollama llama-server bench screens lint formatted linted typed format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,11 +34,11 @@ help: ## list these targets
 demo: .venv/demo ## two small models side by side, in this terminal
 	@$(BIN)/paragone demo
 
-test: .venv/dev ## every check
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest
+test: lint ## every check
+	$(PYTEST)
+
+check: .venv/dev ## the checks that take less than a minute: no model, no server, no program, nothing installed
+	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
 
 ollama: ## the real Ollama that the tests run against, built once, outside this folder; without Go they skip
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_ollama.sh
@@ -49,10 +52,20 @@ bench: .venv/dev ## measure what the README claims, each figure beside its basel
 screens: .venv/dev ## the README's pictures of the program, made by the program
 	$(BIN)/python docs/screens.py
 
-lint: .venv/dev ## the quick checks alone: ruff and mypy
-	$(BIN)/ruff check
+lint: .venv/dev ## the checks of what is written alone: ruff and mypy
+	@$(MAKE) --no-print-directory --jobs 2 formatted linted typed
+
+formatted: .venv/dev
 	$(BIN)/ruff format --check
+
+linted: .venv/dev
+	$(BIN)/ruff check
+
+typed: .venv/dev
 	$(BIN)/mypy
+
+quick: .venv/dev
+	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow or alone)'
 
 format: .venv/dev ## lay the code out
 	$(BIN)/ruff check --fix

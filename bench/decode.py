@@ -100,7 +100,7 @@ def _screen(threads: int) -> float:
         store = Store.open(Path(home) / "data" / "paragone" / "history.db")
         try:
             (summary,) = store.conversations()
-            run = store.load(summary.id).lanes[0].turns[0].run
+            run = store.load(summary.id).lanes[0].head
         finally:
             store.close()
     assert run is not None

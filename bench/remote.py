@@ -35,7 +35,15 @@ def _server() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", smollm2(), "--model_alias", "smollm2"]
+    command = [
+        sys.executable,
+        "-m",
+        "llama_cpp.server",
+        "--model",
+        str(smollm2()),
+        "--model_alias",
+        "smollm2",
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024"]
     command += ["--n_threads", "1", "--n_threads_batch", "1"]
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:

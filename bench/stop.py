@@ -32,7 +32,7 @@ async def _stop() -> list[Row]:
         EngineDefinition(name="smol", backend="llama_cpp", model=str(smollm2()), options=options)
     )
     session.open_engines()
-    if not await lane.opened():
+    if not await lane.engine.opened():
         raise RuntimeError(str(lane.error))
     in_decode = [await _stop_decode(session, lane) for _ in range(RUNS)]
     in_prompt = [await _stop_prompt(session, lane, number) for number in range(RUNS)]
@@ -60,7 +60,7 @@ async def _stop() -> list[Row]:
 async def _stop_decode(session: Session, lane: Lane) -> float:
     session.new_conversation()
     session.send("Write a very long story about a lighthouse keeper.")
-    while lane.state != "writing" or lane.meter is None or lane.meter.tokens < 20:
+    while lane.state != "writing" or lane.last.meter is None or lane.last.meter.tokens < 20:
         await asyncio.sleep(0.001)
     return await _timed(session, lane)
 
@@ -68,7 +68,7 @@ async def _stop_decode(session: Session, lane: Lane) -> float:
 async def _stop_prompt(session: Session, lane: Lane, number: int) -> float:
     session.new_conversation()
     session.send(f"Text {number}: {WORDS}")
-    while lane.progress is None or not 0 < lane.progress.done < lane.progress.total:
+    while lane.last.progress is None or not 0 < lane.last.progress.done < lane.last.progress.total:
         await asyncio.sleep(0.001)
     return await _timed(session, lane)
 
@@ -82,7 +82,7 @@ async def _whole_prompt(session: Session, lane: Lane) -> tuple[float, int]:
     took = time.monotonic() - begin
     await lane.stop()
     await session.answered()
-    run = next(iter(lane.runs.values()))
+    run = lane.path[0]
     assert run.metrics is not None
     assert run.metrics.prompt_tokens is not None
     return took, run.metrics.prompt_tokens

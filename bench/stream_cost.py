@@ -42,6 +42,7 @@ def run_app(kind: str) -> None:
     from textual.app import App, ComposeResult
     from textual.containers import Horizontal, Vertical, VerticalScroll
     from textual.screen import Screen
+    from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
     from paragone_tui.lane_status import LaneState, LaneStatus, LaneStatusInfo
@@ -81,7 +82,8 @@ def run_app(kind: str) -> None:
                 await stream(lambda token, number: None)
             elif kind in ("update", "stream"):
                 widget = list(self.query(Markdown))[lane]
-                widget.parent.anchor()  # type: ignore[union-attr]
+                assert isinstance(widget.parent, Widget)
+                widget.parent.anchor()
                 if kind == "stream":
                     writer = Markdown.get_stream(widget)
                     await stream(lambda token, number: writer.write(token))

@@ -105,7 +105,9 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """What stands on the screen."""
-        return list(self._screen.display)
+        # Not pyte's own `display`, which fails where a resize has cut a wide character in two.
+        buffer, columns = self._screen.buffer, range(self._screen.columns)
+        return ["".join(buffer[y][x].data for x in columns) for y in range(self._screen.lines)]
 
     @property
     def text(self) -> str:

@@ -37,11 +37,13 @@ async def main() -> None:
     SCREENS.mkdir(exist_ok=True)
     async with app.run_test(size=(120, 32)) as pilot:
         session = app.lanes.session
-        while not session.lanes or not all(lane.is_open for lane in session.lanes):
+        while not session.lanes or not all(lane.engine.is_open for lane in session.lanes):
             await pilot.pause(0.1)
         app.lanes.composer.insert(PROMPT)
         await pilot.press("enter")
-        while any(lane.meter is None or lane.meter.tokens < 160 for lane in session.lanes if lane.is_busy):
+        while any(
+            lane.last.meter is None or lane.last.meter.tokens < 160 for lane in session.lanes if lane.is_busy
+        ):
             await pilot.pause(0.05)
         await pilot.pause(0.2)
         _save(app, "lanes")

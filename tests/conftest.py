@@ -1,9 +1,15 @@
-"""What every test has: its own home, the test doubles on the path, and no way off this machine."""
+"""What every test has: its own home, the test doubles on the path, and no way off this machine.
 
+What a test needs, and with which it may run, is found out from its fixtures and its folder: see `NEEDS`, `ROOMS`
+and `TOGETHER`.
+"""
+
+import fcntl
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +19,9 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
-DOUBLES = Path(__file__).parent / "doubles"
+TESTS = Path(__file__).parent
+PYPROJECT = TESTS.parent / "pyproject.toml"
+DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
 # A shell ignores SIGINT for what it runs in the background, as nohup does SIGHUP, and programs that tests start
@@ -21,6 +29,69 @@ os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue leave no core files
+
+
+NEEDS = {
+    "model": {"smollm2", "model_path"},
+    "server": {"llama_cpp_server", "ollama_server", "run_llama_server"},
+    "install": {"wheels", "installer", "wheel", "sources"},
+}
+"""The marks that tests have by the fixtures that they use."""
+
+ROOMS = {"program": ("cli", "end_to_end", "screen")}
+"""The marks that tests have by their folder."""
+
+TOGETHER = {"server"}
+"""Marks of tests that run in one process, so that what they share is started once."""
+
+LONG_FIRST = ({"server"}, {"program", "install", "slow"}, {"model"})
+"""What begins first, by marks: whoever has to wait for the last tests shall not wait for long ones."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need, and keep those of a file, or of a shared server, in one process."""
+    first: dict[str, int] = {}
+    groups: dict[pytest.Item, str] = {}
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        folder = item.path.relative_to(TESTS).parts[0]
+        for mark in (*NEEDS, *ROOMS):
+            if fixtures & NEEDS.get(mark, set()) or folder in ROOMS.get(mark, ()):
+                item.add_marker(mark)
+        marks = {mark.name for mark in item.iter_markers()}
+        group = groups[item] = next(iter(marks & TOGETHER), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
+        place = next((place for place, long in enumerate(LONG_FIRST) if marks & long), len(LONG_FIRST))
+        first[group] = min(place, first.get(group, place))
+    items.sort(key=lambda item: first[groups[item]])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """See to it that no test without the mark gets what the mark is for, by whatever way."""
+    for mark, needed in NEEDS.items():
+        if fixturedef.argname in needed:
+            item = request._pyfuncitem
+            assert item.get_closest_marker(mark), f"{item.nodeid} uses {fixturedef.argname}: mark it {mark}"
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test that is marked `alone` have the machine for itself, where tests run in several processes."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    alone = item.get_closest_marker("alone") is not None
+    with Path(__file__).open() as running, PYPROJECT.open() as entering:
+        # Whoever waits for the others to end keeps new ones from beginning.
+        fcntl.flock(entering, fcntl.LOCK_EX)
+        fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(entering, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from paragone import Capabilities, ModelInfo
+from paragone import Capabilities, Json, ModelInfo
+from paragone.options import build
 from paragone.worker import NativeBackend
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 
@@ -21,7 +22,9 @@ class LlamaCppBackend(NativeBackend):
     api_version = 2
     load_options = LlamaCppLoadOptions
     sampling = LlamaCppSampling
-    capabilities = Capabilities(logprobs=True, score=True, tokenize=True, local=True)
+    capabilities = Capabilities(
+        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+    )
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"
     install: ClassVar[str] = "Install it with: pip install 'paragone[llama-cpp]'."
 
@@ -30,6 +33,11 @@ class LlamaCppBackend(NativeBackend):
         from paragone_llama_cpp.models import find_models
 
         return find_models(folders)
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the addresses of the RPC servers that the options name."""
+        del model
+        return build(self.load_options, options, owner=self.title).rpc_servers
 
     async def demo(self, cache: str) -> Sequence[ModelInfo]:
         """Return two small models to try things with; what is made for that is kept in the folder `cache`."""

@@ -33,9 +33,9 @@ class Context:
         # One batch for all: without positions and sequences llama.cpp counts on from where its
         # memory ends, and without a list of outputs it gives the logits of the last token.
         self._buffer = (lib.llama_token * self.n_batch)()
-        self._outputs = (ctypes.c_int8 * self.n_batch)(*[1] * self.n_batch)
+        self._outputs = (ctypes.c_int8 * self.n_batch)()
         self._batch = lib.llama_batch(n_tokens=1, token=self._buffer)
-        self._all = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
+        self._marked = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
 
     def warm_up(self, token: int) -> bool:
         """Touch every weight once, so that the first prompt does not pay for it. False when it was aborted.
@@ -81,11 +81,16 @@ class Context:
         self.tokens.append(token)
         return True
 
-    def feed(self, tokens: Sequence[int], *, outputs: bool = False) -> bool:
-        """Compute up to `n_batch` more tokens, with `outputs` the logits of each. False when it was aborted."""
-        batch = self._all if outputs else self._batch
+    def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
+        """Compute up to `n_batch` more tokens. False when it was aborted.
+
+        `outputs` is how many of the last of them have logits; by default the last one has.
+        """
+        batch = self._batch if outputs is None else self._marked
         count = len(tokens)
         self._buffer[:count] = tokens
+        if outputs is not None:
+            self._outputs[:count] = [0] * (count - outputs) + [1] * outputs
         batch.n_tokens = count
         status = lib.llama_decode(self.pointer, batch)
         if status:
@@ -96,6 +101,14 @@ class Context:
     def logits(self, index: int = -1) -> NDArray[np.float32]:
         """Return the logits of an output of the last computation, a view that the next one overwrites."""
         return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.pointer, index), (self._vocab_size,))
+
+    def all_logits(self, rows: int) -> NDArray[np.float32]:
+        """Return the logits of all outputs of the last computation, a view that the next one overwrites."""
+        return np.ctypeslib.as_array(lib.llama_get_logits(self.pointer), (rows, self._vocab_size))
+
+    def close(self) -> None:
+        """Free the context."""
+        lib.llama_free(self.pointer)
 
     def _failed(self, status: int) -> bool:
         # Parts of the batch may have reached the cache: go back to what is known to be whole.

@@ -6,14 +6,18 @@ A vocabulary takes megabytes and comes before some of what is wanted; wherever p
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import re
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["FILE_TYPES", "GgufError", "Header", "read_header"]
+__all__ = ["FILE_TYPES", "GgufError", "Header", "Tensor", "read_header", "read_tensors"]
 
 _START = 1 << 16
 """Bytes that are read at once: enough for all that comes before the vocabulary."""
@@ -56,6 +60,16 @@ class _End(Exception):
     """The bytes at hand end before the header does."""
 
 
+class Tensor(NamedTuple):
+    """A tensor, as the header describes it."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Its dimensions, the innermost first."""
+    kind: int
+    """ggml_type."""
+
+
 @dataclass(slots=True)
 class Header:
     """What a header tells. None where it does not."""
@@ -84,7 +98,8 @@ def read_header(path: str, *, whole: bool = False) -> Header:
         values: dict[str, str | int] = {}
         if not whole:
             with contextlib.suppress(_End):  # of a long header: what is missing decides whether to go on
-                _walk(start, values, to_first_list=True)
+                at, count = _walk(start, values, to_first_list=True)
+                _tensors(start, at, len(start), count, values)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
             if named and "general.file_type" not in values:
                 values["quantization"] = named[1].upper()
@@ -92,12 +107,24 @@ def read_header(path: str, *, whole: bool = False) -> Header:
                 return _header(values)
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
             try:
-                _walk(content, values)
+                at, count = _walk(content, values)
+                _tensors(content, at, len(content), count, values)
             except _End:
                 raise GgufError("is truncated or damaged: its header goes on past its end") from None
     finally:
         os.close(descriptor)
     return _header(values)
+
+
+def read_tensors(path: str) -> list[Tensor]:
+    """Return the tensors of a GGUF file. Raises GgufError and OSError."""
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        _check(content[:_START])
+        try:
+            at, count = _walk(content, {})
+            return list(_each(content, at, len(content), count))
+        except _End:
+            raise GgufError("is truncated or damaged: its header goes on past its end") from None
 
 
 def _check(start: bytes) -> None:
@@ -147,8 +174,13 @@ def _header(values: dict[str, str | int]) -> Header:
     )
 
 
-def _walk(data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
-    """Gather the texts and whole numbers of a header, up to its first long list or as far as its tensors."""
+def _walk(
+    data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_list: bool = False
+) -> tuple[int, int]:
+    """Gather the texts and whole numbers of a header, up to its first long list or as far as its tensors.
+
+    Returns where the list of the tensors begins, and how many there are; none where it stopped before them.
+    """
     tensors, count = struct.unpack_from("<QQ", data, 8)
     at, end = 24, len(data)
     for _ in range(count):
@@ -161,7 +193,7 @@ def _walk(data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_lis
             values[key], at = _string(data, at, end)
         elif kind == _ARRAY:
             if to_first_list and key.startswith("tokenizer."):
-                return
+                return at, 0
             at = _skip_list(data, at, end)
         elif kind in _SIZES:
             size = _SIZES[kind]
@@ -172,14 +204,21 @@ def _walk(data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_lis
             at += size
         else:
             raise GgufError(f"is damaged: its header has a value of the unknown type {kind}")
-    _tensors(data, at, end, tensors, values)
+    return at, tensors
 
 
 def _tensors(data: bytes | mmap.mmap, at: int, end: int, count: int, values: dict[str, str | int]) -> None:
     """Go through the list of tensors; the type of the most numbers is the file's where it says none."""
     types: Counter[int] = Counter()
+    for tensor in _each(data, at, end, count):
+        types[tensor.kind] += math.prod(tensor.shape)
+    if types and "general.file_type" not in values:
+        values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
+
+
+def _each(data: bytes | mmap.mmap, at: int, end: int, count: int) -> Iterator[Tensor]:
     for _ in range(count):
-        _, at = _string(data, at, end)
+        name, at = _string(data, at, end)
         if at + 4 > end:
             raise _End
         dimensions = int.from_bytes(data[at : at + 4], "little")
@@ -190,12 +229,7 @@ def _tensors(data: bytes | mmap.mmap, at: int, end: int, count: int, values: dic
             raise _End
         *shape, kind = struct.unpack_from(f"<{dimensions}QI", data, at)
         at += 8 * dimensions + 12
-        size = 1
-        for length in shape:
-            size *= length
-        types[kind] += size
-    if types and "general.file_type" not in values:
-        values["quantization"] = _TENSOR_TYPES.get(types.most_common(1)[0][0], "")
+        yield Tensor(name, tuple(shape), kind)
 
 
 def _string(data: bytes | mmap.mmap, at: int, end: int) -> tuple[str, int]:

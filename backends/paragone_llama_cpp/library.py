@@ -17,7 +17,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as lib
 from llama_cpp._ggml import libggml
 
-__all__ = ["Device", "Log", "libggml", "devices", "facts", "has_nvidia_gpu", "offloads", "printed"]
+__all__ = ["Device", "Log", "libggml", "devices", "facts", "has_nvidia_gpu", "offloads", "printed", "said"]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
@@ -27,7 +27,7 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 _SPEAKER = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
 """The functions that an error came through."""
 
-_lines: deque[tuple[int, str]] = deque(maxlen=2000)
+_lines: deque[tuple[int, str]] = deque(maxlen=10_000)
 
 
 def _log(level: int, text: bytes, _: object) -> None:
@@ -55,6 +55,11 @@ class Log:
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the first line in which the pattern is found, in whatever case."""
         return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
+
+
+def said() -> list[str]:
+    """Return the lines that the library has said since the last `Log` was begun, 10,000 at most."""
+    return [line for _, line in _lines]
 
 
 @contextmanager
@@ -147,6 +152,7 @@ def _declare() -> None:
         ("ggml_backend_reg_by_name", pointer, text),
         ("ggml_backend_reg_get_proc_address", pointer, pointer, text),
         ("ggml_backend_register", None, pointer),
+        ("ggml_row_size", size, ctypes.c_int, ctypes.c_int64),
     ):
         function = getattr(libggml, name)
         function.restype, function.argtypes = result, arguments

@@ -31,7 +31,12 @@ _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
 
 OUTPUTS = 32
-"""Positions whose logits can be had from one computation: room for them is set aside for good."""
+"""Positions whose logits can be had from one computation of an engine's context.
+
+llama.cpp sets room aside for them for good, twice: in the compute buffer and where they are copied to.
+That is 8 bytes for each token of the vocabulary and each position: 64 MiB for 32 positions of 262,144 tokens,
+and a gigabyte for the 512 of a batch.
+"""
 
 
 def settled(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
@@ -45,15 +50,23 @@ def settled(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOption
 
 
 def load_model(
-    path: Path, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
+    path: Path,
+    options: LlamaCppLoadOptions,
+    report: Report,
+    cancelled: Cancelled | bool,
+    *,
+    weights: bool = True,
 ) -> tuple[int, str]:
     """Return a pointer to the loaded model, and how many of its layers went to a GPU.
 
-    Raises InputError and EngineError.
+    Without `weights` nothing but the header is read, and contexts of the model take no memory: they tell
+    what they would take. Raises InputError and EngineError.
     """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
+    if not weights:  # as llama.cpp's common/fit.cpp does it
+        params.no_alloc, params.load_mode = True, lib.LLAMA_LOAD_MODE_NONE
 
     def progress(fraction: float, _: object) -> bool:
         report(fraction)
@@ -69,11 +82,11 @@ def load_model(
 
 
 def make_context(
-    model: int, options: LlamaCppLoadOptions, *, n_ctx: int, threads: int, owner: str
+    model: int, options: LlamaCppLoadOptions, *, n_ctx: int, threads: int, owner: str, outputs: int = OUTPUTS
 ) -> tuple[int, str]:
     """Return a pointer to a context of the model, and whether it uses flash attention.
 
-    The options must be settled. Raises InputError and EngineError.
+    The options must be settled. `outputs` are the positions whose logits can be had from one computation. Raises InputError and EngineError.
     """
     n_batch = options.n_batch or 0
     if options.flash_attn == "off" and options.type_v not in _FLOATS:
@@ -84,7 +97,7 @@ def make_context(
     params = lib.llama_context_default_params()
     params.n_ctx = n_ctx
     params.n_batch = params.n_ubatch = n_batch
-    params.n_outputs_max = params.n_outputs_max_per_seq = min(OUTPUTS, n_batch)
+    params.n_outputs_max = params.n_outputs_max_per_seq = min(outputs, n_batch)
     params.n_threads = params.n_threads_batch = threads
     params.flash_attn_type = _FLASH_ATTN[options.flash_attn]
     params.type_k, params.type_v = _CACHE_TYPES[options.type_k], _CACHE_TYPES[options.type_v]
@@ -119,7 +132,7 @@ def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None
         params.tensor_split = (ctypes.c_float * room)(*split)
 
 
-def _failed(path: Path, log: library.Log, cancelled: Cancelled) -> Exception:
+def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:
     if cancelled:
         return EngineError(f"Loading {path.name} was given up.")
     if gpu := log.find(r"invalid value for main_gpu: (-?\d+) \(available devices: (\d+)\)"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import TypeAlias
 
 from llama_cpp import llama_cpp as lib
 
@@ -12,13 +13,15 @@ from paragone_llama_cpp import library
 from paragone_llama_cpp.gguf import GgufError, read_header
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
-__all__ = ["apply_lora"]
+__all__ = ["Adapter", "apply_lora", "check_lora", "load_lora"]
+
+Adapter: TypeAlias = "ctypes._Pointer[ctypes.c_void_p]"
 
 
-def apply_lora(model: int, context: int, options: LlamaCppLoadOptions) -> None:
-    """Apply the adapter that the options name, if any; it is freed with its model. Raises InputError."""
+def check_lora(options: LlamaCppLoadOptions) -> int:
+    """Return the bytes of the adapter that the options name, 0 where they name none. Raises InputError."""
     if options.lora is None:
-        return
+        return 0
     path = Path(options.lora).expanduser()
     try:
         kind = read_header(str(path)).kind
@@ -28,10 +31,26 @@ def apply_lora(model: int, context: int, options: LlamaCppLoadOptions) -> None:
         raise InputError(f"The LoRA adapter {path.name} {error}.") from error
     if kind != "adapter":
         raise InputError(f"{path.name} is not a LoRA adapter.")
+    return path.stat().st_size
+
+
+def load_lora(model: int, options: LlamaCppLoadOptions) -> Adapter | None:
+    """Return a pointer to the adapter that the options name, if any; it is freed with its model. Raises InputError."""
+    if options.lora is None:
+        return None
+    check_lora(options)
+    path = Path(options.lora).expanduser()
     log = library.Log()
-    adapter = lib.llama_adapter_lora_init(model, str(path).encode())
+    adapter: Adapter | None = lib.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
         raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
+    return adapter
+
+
+def apply_lora(adapter: Adapter | None, context: int, options: LlamaCppLoadOptions) -> None:
+    """Apply an adapter, if there is one, in a context. Raises InputError."""
+    if adapter is None:
+        return
     adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
     if lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(options.lora_scale)):
-        raise InputError(f"The LoRA adapter {path.name} does not fit the model.")
+        raise InputError(f"The LoRA adapter {options.lora} does not fit the model.")

@@ -26,17 +26,20 @@ _SHARE = 4
 _STEP = 256
 
 
-def longest_context(model: int, options: LlamaCppLoadOptions, header: Header, before: int) -> int:
+def longest_context(
+    model: int, options: LlamaCppLoadOptions, header: Header, before: int, *, loaded: bool = True
+) -> int:
     """Return the model's own context, or as much of it as takes a quarter of the free memory.
 
-    `before` is what `available` returned before the model was loaded. Models whose layers do not
+    `before` is what `available` returned before the model was loaded, and `loaded` whether its weights were:
+    then what is free on a GPU is less by them. Models whose layers do not
     all remember everything get by with less than is reckoned here.
     """
     trained: int = lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
     if not token:
         return trained  # a recurrent model: its memory does not grow
-    fits = int(_free(model, options, before) / _SHARE / token) // _STEP * _STEP
+    fits = int(_free(model, options, before, loaded) / _SHARE / token) // _STEP * _STEP
     return min(trained, max(fits, 2 * _STEP))
 
 
@@ -71,11 +74,12 @@ def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -
     return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
 
-def _free(model: int, options: LlamaCppLoadOptions, before: int) -> int:
+def _free(model: int, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
     """Return the free bytes of the memory in which the cache will lie."""
     layers = options.n_gpu_layers
     if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):
-        return sum(device.free for device in library.devices() if device.gpu)
+        free = sum(device.free for device in library.devices() if device.gpu)
+        return free if loaded else max(0, free - int(lib.llama_model_size(model)))
     # Weights mapped from their file take memory only as they are used: not yet, but they will.
     return max(0, before - int(lib.llama_model_size(model)))
 

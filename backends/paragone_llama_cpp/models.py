@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paragone import InputError, ModelInfo
 from paragone_llama_cpp.gguf import GgufError, Header, read_header
 
-__all__ = ["check_model", "find_models"]
+__all__ = ["check_model", "find_models", "parts"]
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
@@ -74,6 +74,14 @@ def check_model(path: Path) -> Header:
         raise InputError(f"{shown} {problem}.", hint=_WANTED)
     _check_parts(path)
     return header
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files of a model that `check_model` found sound, given the first of them."""
+    part = _PART.fullmatch(path.name)
+    if not part:
+        return [path]
+    return [path.with_name(f"{part[1]}-{n:05d}-of-{part[3]}.gguf") for n in range(1, int(part[3]) + 1)]
 
 
 _WANTED = "llama.cpp loads models in the GGUF format."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import secrets
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +25,10 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
-    """Return the sampler that the options ask for, to be closed after use. Raises InputError."""
+    """Return the sampler that the options ask for, to be closed after use. They must have a seed.
+
+    Raises InputError.
+    """
     grammar = gbnf(options)
     if grammar is None:
         return Sampler(options, vocab)
@@ -72,8 +74,8 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
         chain.append(lib.llama_sampler_init_top_p(options.top_p, 1))
     if options.min_p > 0:
         chain.append(lib.llama_sampler_init_min_p(options.min_p, 1))
-    seed = secrets.randbelow(2**32 - 1) if options.seed is None else options.seed
-    return [*chain, lib.llama_sampler_init_temp(options.temperature), lib.llama_sampler_init_dist(seed)]
+    temperature = lib.llama_sampler_init_temp(options.temperature)
+    return [*chain, temperature, lib.llama_sampler_init_dist(options.seed)]
 
 
 class GrammarSampler(Sampler):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import time
+from collections.abc import Iterator
 
-from paragone import Token
+from paragone import Cancelled, Event, Finish, FinishReason, PromptProgress, Timings, Token, Usage
+from paragone_llama_cpp.abort import aborted_by
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.loading import OUTPUTS
 from paragone_llama_cpp.logprobs import log_probability
@@ -14,20 +16,45 @@ from paragone_llama_cpp.vocab import Vocab
 __all__ = ["score"]
 
 
-def score(context: Context, vocab: Vocab, tokens: list[int], start: int, *, top: int) -> list[Token]:
-    """Return the tokens from `start` on, each with its log-probability after those before it."""
+def score(
+    context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
+) -> Iterator[Event]:
+    """Yield the tokens from `start` on, each with its log-probability after those before it."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    scored: list[Token] = []
-    # What the model says of a token are the logits of the position before it.
-    before = tokens[:start]
-    for at in range(context.keep(before), start - 1, context.n_batch):
-        context.feed(before[at : min(at + context.n_batch, start - 1)])
-    step = min(OUTPUTS, context.n_batch)
-    for at in range(start - 1, len(tokens) - 1, step):
-        part = tokens[at : min(at + step, len(tokens) - 1)]
-        context.feed(part, outputs=True)
-        for index, token in enumerate(tokens[at + 1 : at + 1 + len(part)]):
-            logprob, likeliest = log_probability(context.logits(index), token, top, vocab)
-            text = decoder.decode(vocab.piece(token))
-            scored.append(Token(text=text, id=token, logprob=logprob, top=likeliest, time=time.monotonic()))
-    return scored
+    reason: FinishReason = "stop"
+    # What the model says of a token are the logits of the position before it: the last one is not computed.
+    total = max(len(tokens) - 1, 0)
+    started = time.monotonic()
+    with aborted_by(cancelled, context.pointer):
+        done = cached = context.keep(tokens[:start])
+        yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
+        while done < total:
+            scoring = done >= start - 1
+            end = min(done + min(OUTPUTS, context.n_batch), total) if scoring else start - 1
+            part = tokens[done : min(end, done + context.n_batch)]
+            if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                reason = "cancelled"
+                break
+            done += len(part)
+            now = time.monotonic()
+            yield PromptProgress(done=done, total=total, cached=cached, time=now)
+            if not scoring:
+                continue
+            for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
+                logprob, likeliest = log_probability(context.logits(index), token, top, vocab)
+                piece = vocab.piece(token)
+                yield Token(
+                    text=decoder.decode(piece),
+                    id=token,
+                    logprob=logprob,
+                    top=likeliest,
+                    n_bytes=len(piece),
+                    time=now,
+                )
+    now = time.monotonic()
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
+        timings=Timings(prefill_s=now - started),
+        time=now,
+    )

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from llama_cpp import llama_cpp as lib
 
+from paragone import Vocabulary, fingerprint
+
 __all__ = ["Vocab"]
 
 
@@ -25,6 +27,7 @@ class Vocab:
         self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
         """The tokens that begin and end a text; -1 where there is none."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
+        self._described: Vocabulary | None = None
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
         self._visible = {
@@ -63,6 +66,13 @@ class Vocab:
             if n >= 0:
                 return buffer.raw[:n]
             room = -n
+
+    def described(self) -> Vocabulary:
+        """Return the size and the fingerprint, computed when first asked for: that takes tenths of a second."""
+        if self._described is None:
+            pieces = (self.written(token) for token in range(self.size))
+            self._described = Vocabulary(size=self.size, fingerprint=fingerprint(pieces))
+        return self._described
 
     def ends(self, token: int) -> bool:
         """Whether the token ends the answer."""

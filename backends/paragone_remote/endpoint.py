@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
 from paragone import InputError
+from paragone_remote.addresses import read_url, url_of
 from paragone_remote.keys import check_headers, check_key, find_key, make_headers
 from paragone_remote.options import EndpointOptions
 from paragone_remote.text import plain
@@ -68,12 +68,7 @@ def check_options(options: EndpointOptions) -> None:
 
 
 def _url(options: EndpointOptions, path: str = "") -> tuple[str, str]:
-    url = options.url or type(options)().url  # one that was taken out means the usual place, too
-    if url is None:
-        raise InputError(
-            "It is not said where the server is.", hint="Set url, such as http://127.0.0.1:8000."
-        )
-    return check_url(url, path)
+    return check_url(url_of(options), path)
 
 
 _NO_CERTIFICATE = "client_key is set, but not client_cert."
@@ -81,30 +76,11 @@ _NO_CERTIFICATE = "client_key is set, but not client_cert."
 
 def check_url(url: str, path: str = "") -> tuple[str, str]:
     """Return the base URL without a slash at its end, and its origin. Raises InputError."""
-    shown = plain(url)
-    try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
-        if port == 0:
-            raise ValueError("nothing listens at port 0")
-    except ValueError as error:
-        raise InputError("The url cannot be read.", hint="Write it as http://HOST:PORT.") from error
-    if parts.username is not None or parts.password is not None:
-        raise InputError(
-            "The url holds a user name or password, where it would be recorded.",
-            hint="Name an environment variable: key_env, or in headers.",
-        )
-    if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"The url {shown!r} is not one of a server.", hint="Write it as http://HOST:PORT.")
-    if parts.query or parts.fragment or not url.isprintable():
-        raise InputError("The url has parts that do not belong: write http://HOST:PORT and a path at most.")
-    name = f"[{host}]" if ":" in host else host
-    origin = f"{parts.scheme}://{name}" + (f":{port}" if port else "")
+    base, origin = read_url(url, path)
     try:
         httpx.URL(origin)
     except httpx.InvalidURL as error:
-        raise InputError(f"The url {shown!r} names no host that there could be.") from error
-    base = urlunsplit((parts.scheme, origin.partition("://")[2], parts.path.rstrip("/") or path, "", ""))
+        raise InputError(f"The url {plain(url)!r} names no host that there could be.") from error
     return base, origin
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Generic, TypeVar
 
 import httpx
@@ -20,11 +20,13 @@ from paragone import (
     OpenEngine,
     Options,
     RunRequest,
+    RunSettings,
     Token,
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, CutOff, Loading, explain
+from paragone_remote.run_settings import AskPrompt, SettingsReport
 from paragone_remote.thinking import InlineThinking
 from paragone_remote.transport import Refusal
 from paragone_remote.waiting import Stopped, Wait
@@ -63,14 +65,26 @@ class RemoteEngine(OpenEngine, Generic[S]):
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
         """Make the request once and yield what comes; the last event is a Finish. Raises out of `FAULTS`."""
 
+    def _settled(self, sampling: S) -> S:
+        """Return the sampling options of a run, with a seed drawn where the server would draw one unseen."""
+        return sampling
+
+    @abstractmethod
+    def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
+        """Return what is in force in a run that the server has accepted, as far as that is known without asking."""
+
+    def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
+        """Return how to ask for the rendered prompt; None where the server is not to be asked."""
+        del request, sampling
+        return None
+
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt. A server that is busy or just restarting is asked again, until a token came.
 
         One that is loading its model is waited for, as long as load_timeout says.
         """
-        sampling = build(self._kind, request.sampling, owner=self._model)
-        if self._http.is_closed:
-            raise EngineError("This engine is closed.", hint="Open it again.")
+        sampling = self._settled(build(self._kind, request.sampling, owner=self._model))
+        self._see_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
             where = self._endpoint.origin
@@ -79,6 +93,9 @@ class RemoteEngine(OpenEngine, Generic[S]):
         options = self._endpoint.options
         wait = self._wait = Wait()
         thinking = InlineThinking()
+        report = SettingsReport(
+            lambda: self._settings(request, sampling), self._ask_prompt(request, sampling)
+        )
         begun = waited = False
         tries = 0
         until = time.monotonic() + options.load_timeout
@@ -92,6 +109,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if event is None:
                                 raise CutOff
                             begun = begun or isinstance(event, Token)
+                            if not isinstance(event, Caution):
+                                settings = await report.due(wait, last=isinstance(event, Finish))
+                                if settings is not None:
+                                    yield settings
                             for settled in thinking.take(event):
                                 yield settled
                             if isinstance(event, Finish):
@@ -106,7 +127,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         tries += not loading
                         again = time.monotonic() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
-                            for held in thinking.flush():
+                            for held in self._left(report, thinking):
                                 yield held
                             if has_images and not begun and isinstance(error, Refusal):
                                 fault.error.hint = fault.error.hint or _UNREAD
@@ -117,11 +138,22 @@ class RemoteEngine(OpenEngine, Generic[S]):
                 left = until - time.monotonic()
                 await wait.within(None, asyncio.sleep(min(fault.pause, left) if loading else fault.pause))
         except Stopped:
-            for held in thinking.flush():
+            for held in self._left(report, thinking):
                 yield held
             yield Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
+
+    def _see_open(self) -> None:
+        if self._http.is_closed:
+            raise EngineError("This engine is closed.", hint="Open it again.")
+
+    @staticmethod
+    def _left(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
+        """Yield what is left to be told of a run that ends early."""
+        if (settings := report.rest()) is not None:
+            yield settings
+        yield from thinking.flush()
 
     async def stop(self) -> None:
         """End the present run: its request is closed, by which the server knows to stop too."""

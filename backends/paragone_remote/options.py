@@ -17,17 +17,23 @@ __all__ = ["EndpointOptions"]
 class EndpointOptions(Options):
     """What takes effect when a model at an endpoint is opened."""
 
-    url: str | None = option(None, "Where the server is, such as http://gpu-box:8000.", metavar="URL")
+    url: str | None = option(
+        None, "Where the server is, such as http://gpu-box:8000.", metavar="URL", address=True
+    )
     key_env: str | None = option(
         None, "Environment variable that holds the key; it is sent as a bearer token.", metavar="name"
     )
     key_command: str | None = option(
-        None, "Command whose first line of output is the key, such as: pass show gpu-box.", metavar="command"
+        None,
+        "Command whose first line of output is the key, such as: pass show gpu-box.",
+        metavar="command",
+        secret=True,
     )
     headers: tuple[str, ...] = option(
         (),
         "Headers to send, each as `Name: value`; $NAME in a value stands for an environment variable.",
         metavar="list of headers",
+        secret=True,
     )
     ca_file: str | None = option(
         None, "PEM file with certificates to trust beside the usual ones.", metavar="path"

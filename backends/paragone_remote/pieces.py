@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ class Scored:
 
     text: str
     logprob: float
-    top: Sequence[tuple[str, float]] = ()
+    id: int | None = None
+    top: Sequence[Alternative] = ()
 
 
 def tokens_of(
@@ -35,11 +37,12 @@ def tokens_of(
         return
     exact = "".join(token.text for token in scored) == text
     for number, token in enumerate(scored, 1):
-        ranked = sorted(token.top, key=lambda pair: -pair[1])[:top]
+        ranked = sorted(token.top, key=lambda other: -other.logprob)[:top]
         yield Token(
             text=token.text if exact else text if number == len(scored) else "",
             channel=channel,
+            id=token.id,
             logprob=token.logprob,
-            top=tuple(Alternative(text=whole(other), logprob=logprob) for other, logprob in ranked),
+            top=tuple(dataclasses.replace(other, text=whole(other.text)) for other in ranked),
             time=time,
         )

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import codecs
 import math
-import urllib.request
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import httpx
 
 from paragone import InputError
+from paragone_remote.addresses import proxy_for
 from paragone_remote.endpoint import Endpoint
 
 __all__ = ["Garbled", "Refusal", "make_client"]
@@ -212,15 +211,11 @@ def _proxy(endpoint: Endpoint) -> httpx.URL | None:
     """Return the proxy that the environment names for this endpoint, where it is asked for."""
     if not endpoint.options.use_proxy:
         return None
-    parts = urlsplit(endpoint.origin)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
-        return None
-    proxies = urllib.request.getproxies()
-    named = proxies.get(parts.scheme) or proxies.get("all")
-    if not named:
+    named = proxy_for(endpoint.origin)
+    if named is None:
         return None
     try:
-        url = httpx.URL(named if "://" in named else f"http://{named}")
+        url = httpx.URL(named)
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 2**16:

@@ -1,4 +1,4 @@
-"""The consumer's contract, asynchronous and the same for every backend."""
+"""The interface that the application uses: asynchronous, and the same for every backend."""
 
 from __future__ import annotations
 
@@ -28,49 +28,65 @@ __all__ = [
 ]
 
 API_VERSION = 2
-"""Version of this plugin interface. A backend that was written for another one is refused."""
+"""Version of this plugin interface. A backend for another version is refused."""
 
 OnProgress: TypeAlias = Callable[[LoadProgress], None]
+"""Called with the progress of opening a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Whether a backend is usable here."""
+    """Whether a backend is usable here.
+
+    Attributes:
+        usable: Whether it is.
+        reason: Why it is not, as a sentence.
+        remedy: What to do about it, as a sentence or a command.
+        facts: What was found: versions, devices, build flags.
+    """
 
     usable: bool
     reason: str = ""
-    """Why it is not, in a sentence."""
     remedy: str = ""
-    """What to do about it, in a sentence or a command."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What was found: versions, devices, build flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """What was found where a backend's models are served."""
+    """What was found at the server of a backend.
+
+    Attributes:
+        address: Scheme, host and port; empty if the options do not name a server.
+        probe: Whether the server can be used. Its facts are the server's name and version and what is loaded.
+        models: The models that the server offers.
+    """
 
     address: str
-    """Scheme, host and port; empty where the options do not say."""
     probe: Probe
-    """Whether it can be used, else why not; in its facts the server's name and version and what is loaded."""
     models: tuple[ModelInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullProgress:
-    """How far a server is with downloading a model."""
+    """Progress of a server that downloads a model.
+
+    Attributes:
+        status: What the server is doing, in its own words.
+        done: Bytes downloaded.
+        total: Bytes in total, as far as the server knows; None while it does not.
+    """
 
     status: str
-    """What it is doing, in its own words."""
     done: int = 0
-    """Bytes downloaded."""
     total: int | None = None
-    """Bytes in all, as far as the server knows them yet."""
 
 
 class OpenEngine(ABC):
-    """A model that is open. One run at a time; the consumer sees to that."""
+    """A model that is open. It has one job at a time (a run, a score …); the application ensures that.
+
+    Attributes:
+        loaded: The model, with the settings that are in force.
+    """
 
     loaded: LoadedModel
 
@@ -78,82 +94,87 @@ class OpenEngine(ABC):
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt.
 
-        Yields PromptProgress, Token and Caution events as they come and one Finish at the end.
-        Closing the generator, or cancelling the task that awaits it, stops the engine; `stop`
-        does so too and lets the run come to its Finish. Raises InputError, ContextOverflow,
-        EngineError or EngineCrashed; what was yielded before stays valid.
+        Yields RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
+        Closing the generator, or cancelling the task that awaits it, stops the engine without a
+        Finish; after `stop` the run still yields its Finish. Raises InputError, ContextOverflow,
+        EngineError or EngineCrashed; events that were yielded before stay valid.
         """
 
     @abstractmethod
     async def stop(self) -> None:
-        """Ask the present run to end early: its Finish then says `cancelled`. Without a run, nothing."""
+        """Ask the current job to end early; the reason of its Finish is then `cancelled`. Does nothing without a job."""
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text. Raises EngineError if it cannot."""
+        """Return the tokens of a conversation's prompt, or of a text. Raises EngineError if the engine cannot."""
         raise EngineError("This engine cannot tell the tokens of a text.")
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
         """Compute the log-probabilities of a given text.
 
-        Yields what a run yields: PromptProgress over all tokens to compute, Token events with `logprob`
-        and `n_bytes`, and one Finish. It is stopped as a run is. Raises EngineError if it cannot.
+        Yields PromptProgress over all tokens to compute, Token events with `logprob` and `n_bytes`, and
+        one Finish. It is stopped as a run is. Raises ContextOverflow if prompt and text exceed the
+        context, and EngineError if the engine cannot score.
         """
         raise EngineError("This engine cannot tell the log-probabilities of a given text.")
 
     def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary after tokens of a sequence, a block at a time.
 
-        It is stopped as a run is. Raises InputError where the sequence exceeds the context, and
-        EngineError if the engine cannot.
+        It is stopped as a run is. Raises InputError if the sequence exceeds the context or has a token
+        that the vocabulary does not have, and EngineError if the engine cannot.
         """
         raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary. Raises EngineError if it cannot."""
+        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""
         raise EngineError("This engine cannot tell its vocabulary.")
 
     @abstractmethod
     async def close(self) -> None:
-        """Free everything the engine holds. Never fails, and may be called twice."""
+        """Free everything the engine holds. Never raises; may be called more than once."""
 
 
 class Backend(ABC):
-    """The adapter of one inference library or protocol."""
+    """The adapter of one inference library or protocol.
+
+    Attributes:
+        name: Its name in configuration files and on the command line: a Python identifier.
+        title: Its name for people.
+        api_version: Version of the plugin interface that it was written for. Set it to 2.
+        load_options: Options that take effect when a model is opened.
+        sampling: Options that each run can set. No option is in both.
+        capabilities: What its engines can do; `LoadedModel.capabilities` replaces it for one engine.
+    """
 
     name: ClassVar[str] = ""
-    """What configs and command lines call it: a Python identifier."""
     title: ClassVar[str] = ""
-    """What people call it."""
     api_version: ClassVar[int] = 1
-    """Version of the plugin interface that it was written for: set it to 2."""
     load_options: type[Options] = Options
-    """Options that take effect when a model is opened."""
     sampling: type[Options] = Options
-    """Options that each run may set anew. No name stands in both."""
     capabilities: Capabilities = Capabilities()
 
     @abstractmethod
     async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether it is usable here, with the given interpreter. Never raises."""
+        """Find out whether the backend is usable here, with the given interpreter. Never raises."""
 
     @abstractmethod
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models that it could open: those in the given folders, or at its endpoints."""
+        """List the models that the backend can open: in the given folders, or at its endpoints."""
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Look at what an engine is set to, short of looking at files, servers and the environment.
+        """Check an engine's load options, without looking at files, servers or the environment.
 
-        `options` are for `load_options`, each of its own right kind. Raises InputError where they
-        cannot work together, or one of them cannot be what it is meant for.
+        The type and the bounds of each value are correct already. Raises InputError if values exclude
+        each other, or if one has the wrong form, such as an address that is not a URL.
         """
-        del model, options  # most backends have no more to say than their options' kinds
+        del model, options  # for most backends types and bounds are enough
 
     @abstractmethod
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Open a model, telling of the progress. Cancelling the task gives up and frees everything.
+        """Open a model and report the progress. Cancelling the task frees everything.
 
-        Raises InputError where the model or an option is at fault, EngineError or EngineCrashed
-        where the engine is.
+        Raises InputError if the model or an option is at fault, EngineError or EngineCrashed if the
+        engine is.
         """
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
@@ -167,27 +188,28 @@ class Backend(ABC):
     async def estimate(self, request: OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it.
 
-        Raises InputError where the model or an option is at fault, and EngineError if it cannot tell.
+        Raises InputError if the model or an option is at fault, and EngineError if the backend cannot
+        estimate.
         """
         raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
     async def demo(self, cache: str) -> Sequence[ModelInfo]:
-        """Return models to show the program with, made in the folder `cache` where they must be made.
+        """Return models for the demo, the best first. Empty if there are none.
 
-        The first is the best. Empty where there are none.
+        Models that have to be made are kept in the folder `cache`.
         """
         del cache  # most backends have none
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
-        """Tell of the server that these load options name. None where the backend has no servers. Never raises."""
+        """Describe the server that these load options name; None for a backend without servers. Never raises."""
         del options
         return None
 
     def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-        """Have the server that these load options name download a model, telling how far it is.
+        """Have the server that these load options name download a model, and yield its progress.
 
-        Closing the generator, or cancelling the task that awaits it, gives up; the server may keep
-        what it has for the next try. Raises InputError and EngineError.
+        Closing the generator, or cancelling the task that awaits it, ends the download; the server may
+        keep the part that it has. Raises InputError and EngineError.
         """
         raise InputError(f"{self.title} cannot download models.")

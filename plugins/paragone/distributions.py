@@ -1,4 +1,4 @@
-"""Distributions over a whole vocabulary."""
+"""Distributions over the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ class LogitsBlock:
     """Logits after consecutive tokens: one row for each token, one column for each id of the vocabulary.
 
     A softmax of a row gives the probabilities of the next token; rows are not normalized.
+
+    Attributes:
+        start: Index in `DistributionsRequest.ids` of the token that the first row follows.
+        rows: Number of rows.
+        vocab_size: Number of columns.
+        data: `rows` × `vocab_size` float32 numbers, row by row in contiguous memory. Valid until the next
+            block is requested.
     """
 
     start: int
-    """Index in `DistributionsRequest.ids` of the token that the first row follows."""
     rows: int
     vocab_size: int
     data: memoryview[float]
-    """`rows` × `vocab_size` numbers, float32, row by row. Valid until the next block is asked for."""

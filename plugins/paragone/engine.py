@@ -1,4 +1,4 @@
-"""The native engine's contract: ordinary blocking code, run in a worker process of its own."""
+"""The interface of a native engine: blocking code that runs in a worker process of its own."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ L = TypeVar("L", bound=Options)
 S = TypeVar("S", bound=Options)
 
 Report: TypeAlias = Callable[[float], None]
-"""Told how much of a model is loaded, from 0 to 1."""
+"""Called with the fraction of a model that is loaded, from 0 to 1."""
 
 
 class Cancelled(ABC):
-    """Whether the user has asked the present work to stop.
+    """Whether the user has asked the current job to stop.
 
-    Ask it between any two steps that take more than a few milliseconds. Libraries with an abort
-    callback in C can be pointed at `subscribe`.
+    A job is one call of `load`, `generate`, `score` or `distributions`, and each has its own object.
+    Check it (`if cancelled:`) between any two steps that take more than a few milliseconds.
     """
 
     @abstractmethod
@@ -38,18 +38,24 @@ class Cancelled(ABC):
 
     @abstractmethod
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called, from another thread, the moment the user asks.
+        """Have `on_cancel` called, in another thread, as soon as the user asks to stop.
 
-        It lasts until the present job ends. A second call replaces the first.
+        For libraries that are aborted by a call. If the user has asked already, `on_cancel` is called
+        at once, in this thread. The subscription lasts until the job ends; a second one replaces the
+        first. `on_cancel` may be called more than once and must do no harm if the job has just ended.
         """
 
 
 class Engine(ABC, Generic[L, S]):
-    """One inference library, driven by blocking code on one thread.
+    """One inference library, used by blocking code on one thread.
 
-    An instance lives in its own process: it may print, take memory and crash as it likes. It opens
-    one model in its life; ending the process is how the model is unloaded. The module that
-    defines it may import the library at its top; the application never imports that module.
+    Each instance has a process of its own, so it may print, use memory and crash without harm to the
+    application. It opens one model; the end of the process unloads it. Its module may import the
+    library at the top: the application never imports that module.
+
+    Attributes:
+        load_options: Options that take effect when a model is opened; the same as the backend's.
+        sampling: Options that each run can set; the same as the backend's.
     """
 
     load_options: ClassVar[type[Options]]
@@ -58,21 +64,21 @@ class Engine(ABC, Generic[L, S]):
     @classmethod
     @abstractmethod
     def probe(cls) -> Probe:
-        """Find out whether the library is usable in this interpreter, and what it was built with."""
+        """Find out whether the library is usable in this interpreter, and how it was built."""
 
     @abstractmethod
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
-        """Open the model. Raises InputError where the file or an option is at fault, EngineError otherwise."""
+        """Open the model. Raises InputError if the file or an option is at fault, else EngineError."""
 
     @abstractmethod
     def generate(self, request: RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
         """Answer a prompt, yielding events; the last is a Finish.
 
-        Once `cancelled` holds, stop within 100 ms and yield a Finish that says so.
+        Once `cancelled` holds, stop within 100 ms and yield a Finish with the reason `cancelled`.
         """
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text."""
+        """Return the tokens of a conversation's prompt, or of a text."""
         raise EngineError("This engine cannot tell the tokens of a text.")
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
@@ -82,7 +88,7 @@ class Engine(ABC, Generic[L, S]):
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Compute the logits after tokens of a sequence, a block at a time; return early once `cancelled` holds.
 
-        The worker copies each block before it asks for the next one.
+        The worker copies each block before it asks for the next one, so blocks can share one buffer.
         """
         raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
 
@@ -96,4 +102,4 @@ class Engine(ABC, Generic[L, S]):
         raise EngineError("This engine cannot estimate the memory that a model needs.")
 
     def close(self) -> None:
-        """Free what the end of the process does not."""
+        """Free what the end of the process does not free."""

@@ -1,4 +1,4 @@
-"""The errors that reach a person: a sentence, what to do about it, and the cause."""
+"""The errors that users see: a sentence, a hint and the cause."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ __all__ = [
 
 
 class ParagoneError(Exception):
-    """Something that the user is told of.
+    """Base class of the errors that are shown to the user.
 
-    `sentence` says what failed and why, `hint` what to do about it. The cause, where there is
-    one, is chained as usual (`raise … from error`) and goes to the log, never to the screen.
+    A cause is chained as usual (`raise … from error`). It goes to the log, never to the screen.
+
+    Attributes:
+        sentence: What failed and why.
+        hint: What to do about it; may be empty.
+        exit_code: Exit code of a command that this error ends.
     """
 
     exit_code = 1
-    """What the command line ends with when this error ends it."""
 
     def __init__(self, sentence: str, *, hint: str = "") -> None:
         super().__init__(sentence)
@@ -31,34 +34,40 @@ class ParagoneError(Exception):
 
 
 class InputError(ParagoneError):
-    """What was asked for cannot be: a bad option, a missing file. The user can mend it."""
+    """Something that the user can correct, such as a bad option or a missing file."""
 
     exit_code = 2
 
 
 class EngineError(ParagoneError):
-    """The engine could not do what it was rightly asked for."""
+    """The engine failed, though the request was correct."""
 
 
 class ContextOverflow(InputError):
-    """The prompt does not fit in the context window; nothing was cut."""
+    """The prompt does not fit in the context window; nothing was cut.
+
+    Attributes:
+        tokens: Length of the prompt in tokens; 0 if unknown.
+        context: Size of the context window in tokens; 0 if unknown.
+    """
 
     def __init__(self, sentence: str, *, hint: str = "", tokens: int = 0, context: int = 0) -> None:
         super().__init__(sentence, hint=hint)
         self.tokens = tokens
-        """Length of the prompt, in tokens."""
         self.context = context
-        """Size of the context window, in tokens."""
 
 
 class EngineCrashed(EngineError):
-    """The engine's process ended without being asked to."""
+    """The engine's process ended unexpectedly.
+
+    Attributes:
+        status: Exit code; negative for a signal, as in `subprocess.Popen.returncode`.
+        log_tail: The last lines that the process and its libraries printed.
+    """
 
     def __init__(
         self, sentence: str, *, hint: str = "", status: int = 0, log_tail: tuple[str, ...] = ()
     ) -> None:
         super().__init__(sentence, hint=hint)
         self.status = status
-        """Exit code; negative for a signal, as in `subprocess.Popen.returncode`."""
         self.log_tail = log_tail
-        """The last lines that the process and its libraries printed."""

@@ -1,4 +1,4 @@
-"""What an engine answers: the events of loading and of a run.
+"""The events of loading and of a run.
 
 Times are seconds on the monotonic clock (`time.monotonic()`), taken in the process that runs the
 engine. On Linux and macOS that clock is shared by all processes of a machine.
@@ -33,111 +33,151 @@ FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadProgress:
-    """How much of a model is loaded."""
+    """How much of a model is loaded.
+
+    Attributes:
+        fraction: From 0 to 1.
+    """
 
     fraction: float
-    """From 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptProgress:
-    """How much of the prompt has been processed (prefill)."""
+    """How much of the prompt has been processed (prefill).
+
+    Attributes:
+        done: Tokens processed, including those that were reused from the KV cache.
+        total: Tokens in the prompt.
+        cached: Tokens whose KV cache was reused. They are part of `done`.
+        time: When this was reached, by `time.monotonic()`.
+    """
 
     done: int
-    """Tokens processed, those taken from the cache included."""
     total: int
-    """Tokens in the prompt."""
     cached: int = 0
-    """Tokens whose KV cache was reused."""
     time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """A token that could have stood in a token's place."""
+    """One of the most likely tokens at a position.
+
+    Attributes:
+        text: The token's text.
+        id: Its id in the vocabulary; None if unknown.
+        logprob: Natural logarithm of its probability under the model, before any sampler.
+    """
 
     text: str
     id: int | None = None
     logprob: float
-    """Natural logarithm of its probability under the model, before any sampler."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A piece of the answer.
+    """A piece of the answer: usually one token; several where a server sends no smaller pieces.
 
-    Usually one token. `text` may be empty, where a character is spread over several tokens and not
-    yet whole, and a piece may stand for several tokens where a server sends no smaller ones.
+    Attributes:
+        text: Whole characters. Empty while a character that spans several tokens is incomplete.
+        channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
+        id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
+        logprob: Natural logarithm of its probability under the model, before any sampler; None if it
+            was not asked for or is unknown.
+        top: The most likely tokens at this position, the likeliest first. The token itself can be
+            one of them.
+        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Reported by
+            `score` only.
+        time: When it was sampled, by `time.monotonic()`.
     """
 
     text: str
     channel: Channel = "answer"
     id: int | None = None
     logprob: float | None = None
-    """Natural logarithm of its probability under the model, before any sampler."""
     top: tuple[Alternative, ...] = ()
-    """The most likely tokens at this place, likeliest first."""
     n_bytes: int | None = None
-    """UTF-8 bytes that the token stands for; reported by `score` only, for bits per byte."""
     time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """What was in force in a run, after the engine's own defaults. None where the engine cannot tell.
+    """The settings of a run after the engine's own defaults. None where the engine cannot tell.
 
-    Yielded at most once, before the first token if the engine knows it by then.
+    Yielded at most once, before the first token if the engine knows them by then.
+
+    Attributes:
+        seed: The seed that was used, also when the engine drew it because the request had none.
+        sampling: The value of every sampling option that the engine knows, by the backend's option names.
+        prompt: The rendered prompt: the text after the chat template.
+        prompt_ids: The token ids of the rendered prompt. Reported when `RunRequest.prompt_ids` asks for them.
+        threads: CPU threads that compute the run. None also for an engine that computes elsewhere.
     """
 
     seed: int | None = None
-    """The seed that was used, drawn by the engine where the request had none."""
     sampling: Mapping[str, Json] | None = None
-    """Every sampling option that the engine knows the value of, by the backend's names."""
     prompt: str | None = None
-    """The rendered prompt: the text after the chat template."""
     prompt_ids: tuple[int, ...] | None = None
-    """The rendered prompt's token ids; reported when `RunRequest.prompt_ids` asks for them."""
     threads: int | None = None
-    """CPU threads that compute the run; None also for an engine that computes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
-    """Something that the user should know, though the run goes on."""
+    """Something that the user should know, though the run continues.
+
+    Attributes:
+        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists those in use.
+        sentence: What happened, as a full sentence for the user.
+    """
 
     code: str
-    """A stable word for programs, such as `no-chat-template` or `turns-dropped`."""
     sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of a run. None where the engine does not tell."""
+    """Token counts of a run. None where the engine does not report one.
+
+    Attributes:
+        prompt_tokens: Length of the whole prompt, including its cached part.
+        cached_tokens: The part of the prompt that was reused from the KV cache.
+        completion_tokens: Tokens that were generated, including thinking. The token that ends the answer
+            may be counted or not.
+        drafted_tokens: Tokens that speculative decoding proposed.
+        accepted_tokens: The part of the proposed tokens that was kept.
+    """
 
     prompt_tokens: int | None = None
-    """Length of the whole prompt, cached part included."""
     cached_tokens: int | None = None
-    """The part of the prompt that was reused from the KV cache."""
     completion_tokens: int | None = None
     drafted_tokens: int | None = None
-    """Tokens that speculative decoding proposed."""
     accepted_tokens: int | None = None
-    """Those of the proposed tokens that were kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Durations that the engine itself measured, in seconds. None where it does not tell."""
+    """Durations that the engine itself measured, in seconds. None where it does not report one.
+
+    Attributes:
+        prefill_s: From the start of processing the prompt to the first token.
+        decode_s: From the first token to the last.
+    """
 
     prefill_s: float | None = None
-    """From the start of the prompt's processing to the first token."""
     decode_s: float | None = None
-    """From the first token to the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The end of a run; always its last event."""
+    """The end of a run; always its last event.
+
+    Attributes:
+        reason: `stop` if the model or a stop sequence ended the answer, `length` if `max_tokens` or the
+            context did, `cancelled` if the user did.
+        usage: Token counts of the run.
+        timings: Durations that the engine measured.
+        time: When the run ended, by `time.monotonic()`.
+    """
 
     reason: FinishReason
     usage: Usage = Usage()

@@ -1,4 +1,4 @@
-"""The memory that a model needs, before it is loaded."""
+"""Estimates of the memory that a model needs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,42 @@ __all__ = ["DeviceMemory", "MemoryEstimate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """What one device would hold, in bytes."""
+    """The memory that a model would take on one device, in bytes.
+
+    Attributes:
+        device: `CPU`, or the library's name for the GPU.
+        weights: For the model's weights.
+        kv_cache: For the KV cache of the whole context window.
+        compute: For intermediate results.
+        free: Free memory of the device now; None if unknown.
+        total: Total memory of the device; None if unknown.
+    """
 
     device: str
-    """`CPU`, or the GPU's name as the library has it."""
     weights: int
     kv_cache: int
     compute: int
-    """Buffers for intermediate results."""
     free: int | None = None
-    """Bytes of the device's memory that are free now; None where unknown."""
     total: int | None = None
 
     @property
     def needed(self) -> int:
-        """All of it together."""
+        """The sum of `weights`, `kv_cache` and `compute`."""
         return self.weights + self.kv_cache + self.compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """What opening a model would take, with the context window that it would have."""
+    """The memory that opening a model would take.
+
+    Attributes:
+        context: Context window that the model would be opened with, in tokens.
+        devices: The memory on each device that would be used.
+        layers: Number of layers of the model; None if unknown.
+        gpu_layers: Number of layers that would be on a GPU; None if unknown.
+    """
 
     context: int
-    """Context window in tokens."""
     devices: tuple[DeviceMemory, ...]
     layers: int | None = None
-    """Layers of the model; None where unknown."""
     gpu_layers: int | None = None
-    """Layers that would go to a GPU."""

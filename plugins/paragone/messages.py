@@ -1,4 +1,4 @@
-"""What an engine is asked: messages, and the requests that carry them."""
+"""Messages, and the requests to an engine."""
 
 from __future__ import annotations
 
@@ -24,96 +24,125 @@ Role: TypeAlias = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A picture in a message."""
+    """An image in a message.
+
+    Attributes:
+        data: The file's bytes in base64.
+        media_type: `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
+        name: The user's name for it, shown on the screen and not sent to engines.
+    """
 
     data: str
-    """The file's bytes in base64, as JSON and every server take them."""
     media_type: str
-    """`image/png`, `image/jpeg`, `image/webp` or `image/gif`."""
     name: str = ""
-    """What the user calls it, for the screen; engines are not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who wrote it.
+        text: Its text; may be empty in the assistant message that is to be continued.
+        images: Its images. Empty if `LoadedModel.vision` is False.
+        thinking: What a reasoning model wrote before this answer. Pass it to the chat template or the
+            server, which decides whether the model sees it; ignore it if there is no place for it.
+    """
 
     role: Role
     text: str
     images: tuple[Image, ...] = ()
-    """Given only to models whose `LoadedModel.vision` does not rule it out."""
     thinking: str = ""
-    """What a reasoning model thought before it answered; templates decide whether it is shown again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """Which model to open, and how."""
+    """Which model to open, and how.
+
+    Attributes:
+        model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
+        options: Values for the backend's `load_options`, by name. The backend checks them.
+        python: Interpreter for the worker of a native engine; None for the one that runs the application.
+        threads: CPU threads for the engine, for all runs that do not set another number. An option of the
+            engine's own takes precedence.
+        log: File for what the process of a native engine prints; None for a temporary file.
+    """
 
     model: str
-    """A path, or the model's name at an endpoint: whatever the backend's model lists give as `model`."""
     options: Mapping[str, Json] = field(default_factory=dict)
-    """Values for the backend's `load_options`, by name. Checked by the backend."""
     python: str | None = None
-    """Interpreter for the worker of a native engine; None for the one that runs the application."""
     threads: int | None = None
-    """CPU threads that the engine may use at once, unless its own options say otherwise."""
     log: str | None = None
-    """File for what a native engine's process prints; None for a temporary one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One prompt for an open engine."""
+    """One prompt for an open engine.
+
+    Attributes:
+        messages: The conversation so far, oldest first. If the last message is the assistant's, the
+            answer continues it.
+        sampling: Values for the backend's `sampling` options, by name. The backend checks them.
+        logprobs: None for no log-probabilities; 0 for each token's own; N for each token's own and
+            the N most likely tokens at its position.
+        threads: CPU threads for this run; None for the number at opening. An option of the engine's own
+            takes precedence.
+        cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
+        prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
+            can.
+    """
 
     messages: tuple[Message, ...]
-    """The conversation so far, oldest first. When the last message is the assistant's, it is continued."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """Values for the backend's `sampling` options, by name. Checked by the backend."""
     logprobs: int | None = None
-    """How many alternatives to report with each token; 0 for the token's own log-probability only, None for none."""
     threads: int | None = None
-    """CPU threads to use for this run, unless the engine's own options say otherwise."""
     cold: bool = False
-    """Process the whole prompt anew, reusing no KV cache: reproducible to the bit, and slower."""
     prompt_ids: bool = False
-    """Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """A text whose log-probabilities are wanted."""
+    """A text whose log-probabilities are requested.
+
+    Attributes:
+        text: The text to score.
+        messages: The conversation that `text` answers. Empty to score `text` by itself, from its second
+            token on.
+        top: Number of alternatives to report with each token.
+    """
 
     text: str
     messages: tuple[Message, ...] = ()
-    """The conversation that `text` answers; empty to score `text` as it stands, from its second token on."""
     top: int = 0
-    """How many alternatives to report with each token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeRequest:
-    """A conversation or a plain text whose tokens are wanted: one of the two."""
+    """A conversation or a plain text whose tokens are requested.
+
+    Attributes:
+        messages: A conversation, rendered by the chat template. Nothing is dropped if it exceeds the context.
+        text: A plain text, used if `messages` is empty. It begins with the BOS token if the model adds one.
+        sampling: Sampling options of the run: some of them change the rendered prompt.
+    """
 
     messages: tuple[Message, ...] = ()
-    """A conversation, which the chat template renders; nothing is dropped where it exceeds the context."""
     text: str = ""
-    """A text as it stands, used where `messages` is empty; it begins with the BOS token if the model adds one."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """Sampling options of the run: some of them change the rendered prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistributionsRequest:
-    """A sequence of tokens after which the whole distribution over the vocabulary is wanted."""
+    """A sequence of tokens for which full distributions over the vocabulary are requested.
+
+    Attributes:
+        ids: The tokens, computed from an empty KV cache. At most as many as the context holds.
+        start: Index in `ids` of the first token after which a distribution is requested; all later
+            tokens follow.
+        batch: Largest number of tokens to compute at once; None for the engine's own batch size. Results
+            depend on it slightly: the same tokens in two batch sizes give the engine's own noise.
+    """
 
     ids: tuple[int, ...]
-    """The tokens, computed from an empty KV cache. At most as many as the context holds."""
     start: int = 0
-    """Index in `ids` of the first token after which a distribution is wanted; all later ones follow."""
     batch: int | None = None
-    """Tokens to compute at once, at most; None for the engine's own batch size.
-
-    An engine's results depend on it slightly: measuring the same tokens in two batch sizes gives the
-    engine's own noise.
-    """

@@ -1,4 +1,4 @@
-"""What is known of a model: found on disk or at an endpoint, and once it is loaded."""
+"""What is known about a model: one that was found on disk or at an endpoint, and one that is open."""
 
 from __future__ import annotations
 
@@ -12,60 +12,75 @@ __all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend, or one open engine of it, can do. What is False here raises an EngineError."""
+    """What a backend, or one open engine of it, can do. A method whose capability is False raises EngineError.
+
+    Attributes:
+        logprobs: Tokens of a run have log-probabilities when the request asks for them.
+        tokenize: `tokenize` returns the tokens of a prompt or a text.
+        score: `score` yields the log-probabilities of a given text.
+        distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
+        estimate: `estimate` returns the memory that a model needs, without loading it.
+        seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
+        local: It computes on this machine, so engines that run at the same time share the cores.
+    """
 
     logprobs: bool = False
-    """Tokens of a run have log-probabilities when it asks for them."""
     tokenize: bool = False
-    """`tokenize` returns the tokens of a prompt or a text."""
     score: bool = False
-    """`score` returns the log-probabilities of a given text."""
     distributions: bool = False
-    """`distributions` returns the logits over the whole vocabulary."""
     estimate: bool = False
-    """`estimate` returns the memory that a model needs, without loading it."""
     seed: bool = False
-    """The same seed gives the same answer, when the KV cache is not reused."""
     local: bool = False
-    """It computes on this machine, so that engines that run at the same time share the cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that could be opened, as its file's header or its server tells. None where unknown."""
+    """A model that could be opened, as described by its file's header or its server. None where unknown.
+
+    Attributes:
+        model: The value of `OpenRequest.model` that opens it.
+        name: Its name for people.
+        size: Bytes on disk, all parts together.
+        quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
+        context: Context window that it was trained for, in tokens.
+        architecture: Such as `llama` or `qwen3`.
+        capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
+        problem: Why it cannot be opened, if that is known already.
+    """
 
     model: str
-    """What `OpenRequest.model` takes to open it."""
     name: str
     size: int | None = None
-    """Bytes on disk, all parts together."""
     quantization: str | None = None
-    """The field's name for it: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`."""
     context: int | None = None
-    """Context window that it was trained for, in tokens."""
     architecture: str | None = None
     capabilities: tuple[str, ...] = ()
-    """What its server says that it can do: `completion`, `vision`, `thinking` …"""
     problem: str = ""
-    """Why it cannot be opened, where that is plain already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model that is open, and how it really was opened."""
+    """A model that is open, with the settings that are in force. None where unknown.
+
+    Attributes:
+        name: Its name for people.
+        context: Size of the context window in tokens: prompt and answer together.
+        size: Bytes of the weights.
+        quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
+        architecture: Such as `llama` or `qwen3`.
+        vision: Whether it takes images in messages; None if its server does not tell.
+        capabilities: What this engine can do, if that depends on the model or the server; None for
+            everything that `Backend.capabilities` lists.
+        cautions: What the user should know about this model in every run.
+        facts: For the manifest and the user: library versions, layers on the GPU, cache types, threads.
+    """
 
     name: str
     context: int | None = None
-    """Size of the context window in force, in tokens: prompt and answer together."""
     size: int | None = None
-    """Bytes of the weights."""
     quantization: str | None = None
     architecture: str | None = None
     vision: bool | None = False
-    """Whether it takes images in messages; None where its server does not tell."""
     capabilities: Capabilities | None = None
-    """What this engine can do, where that depends on the model or the server; None for all that its backend can."""
     cautions: tuple[Caution, ...] = ()
-    """What the user should know of this model, whatever is asked of it."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """For the manifest and the curious: library versions, layers on the GPU, cache types, threads."""

@@ -1,7 +1,7 @@
-"""Options declared once: a dataclass field with its default, its doc and its bounds.
+"""Options, each declared once: a dataclass field with its default, its doc and its bounds.
 
-From that declaration come the checking of config files, `--set key=value` on the command line,
-the form on the screen and the page in the docs.
+The declaration is the source of the checks of config files, of `--set key=value` on the command
+line, of the form on the screen and of the page in the docs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHOWN = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Base of a backend's options.
+    """Base class of a backend's options.
 
     Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
     Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, `tuple[T, ...]` of one of
@@ -46,10 +46,17 @@ def option(
     address: bool = False,
     secret: bool = False,
 ) -> T:
-    """Declare an option: its default, one sentence on what it does, and the bounds of a number.
+    """Declare an option.
 
-    `address` marks the one option that is the server's URL, `secret` an option that holds a secret or
-    says how one is had: its value is never shown, exported or logged.
+    Args:
+        default: Its default value.
+        doc: One sentence on what it does.
+        minimum: Smallest number that is allowed.
+        maximum: Largest number that is allowed.
+        metavar: What a value is called in help texts, such as `path`.
+        address: Whether it is the server's URL. At most one load option is.
+        secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
+            exported or logged.
     """
     metadata = {
         "doc": doc,
@@ -65,26 +72,35 @@ def option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionInfo:
-    """An option as the user meets it."""
+    """The description of an option.
+
+    Attributes:
+        name: Its name.
+        kind: What a value looks like, for people: `whole number`, `text`, `f16 or q8_0` …
+        default: Its default value.
+        doc: One sentence on what it does.
+        choices: The values that are allowed, if they are few.
+        minimum: Smallest number that is allowed.
+        maximum: Largest number that is allowed.
+        many: Whether it takes a list.
+        address: Whether it is the server's URL.
+        secret: Whether it holds a secret, or a command that prints one.
+    """
 
     name: str
     kind: str
-    """What a value looks like, for people: `whole number`, `text`, `f16 or q8_0` …"""
     default: Json
     doc: str
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     many: bool = False
-    """Whether it takes a list."""
     address: bool = False
-    """Whether it is the server's URL."""
     secret: bool = False
-    """Whether it holds a secret or says how one is had."""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
-    """Return the options that a class declares, in the order of their declaration."""
+    """Return the options that a class declares, in order of declaration."""
     hints = get_type_hints(options)
     infos = []
     for field in dataclasses.fields(options):
@@ -108,9 +124,9 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
 
 
 def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
-    """Return the options with the given values checked and the others at their defaults.
+    """Return the options with the given values, which are checked, and defaults for the others.
 
-    `owner` says in errors whose options they are. Raises InputError.
+    `owner` names the owner of the options in errors. Raises InputError.
     """
     hints = get_type_hints(options)
     infos = {info.name: info for info in describe(options)}
@@ -125,7 +141,7 @@ def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "
 
 
 def as_values(options: Options) -> dict[str, Json]:
-    """Return all options by name, those at their defaults included; the inverse of `build`."""
+    """Return all options by name, including those with their defaults; the inverse of `build`."""
     found: dict[str, Json] = {}
     for field in dataclasses.fields(options):
         value: Any = getattr(options, field.name)
@@ -139,9 +155,9 @@ def address_option(options: type[Options]) -> OptionInfo | None:
 
 
 def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> Json:
-    """Return the value that `text`, typed by a user, gives the option `name`. Raises InputError.
+    """Return the value of the option `name` that a user typed as `text`. Raises InputError.
 
-    Lists are separated by commas; `none` means no value where an option may have none.
+    Items of a list are separated by commas; `none` means None for an option that can be None.
     """
     infos = {info.name: info for info in describe(options)}
     if name not in infos:

@@ -1,4 +1,4 @@
-"""Tokens of a text, and the vocabulary that they belong to."""
+"""The tokens of a text, and their vocabulary."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ __all__ = ["TokenizedText", "Vocabulary", "fingerprint"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedText:
-    """A prompt or a text as the model reads it. Its length in tokens is `len(ids)`."""
+    """A prompt or a text as the model reads it. Its length in tokens is `len(ids)`.
+
+    Attributes:
+        text: The text after the chat template; None if a server returns only the ids.
+        ids: The token ids.
+    """
 
     text: str | None
-    """The text after the chat template; None where a server tells the ids alone."""
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """The vocabulary of a model. Engines whose fingerprints are equal give every token the same id."""
+    """The vocabulary of a model. Two engines with equal fingerprints use the same id for every token.
+
+    Attributes:
+        size: Number of tokens: the length of a distribution.
+        fingerprint: What `paragone.fingerprint` returns for its tokens.
+    """
 
     size: int
-    """Number of tokens: the width of a distribution."""
     fingerprint: str
-    """What `fingerprint` returns for its tokens."""
 
 
 def fingerprint(pieces: Iterable[bytes]) -> str:
-    """Return the SHA-256, in hexadecimal, of a vocabulary: of each token's bytes in the order of the ids.
+    """Return the SHA-256 of a vocabulary, in hexadecimal.
 
-    `pieces` are the bytes that each token stands for; of a control token, its name. Each is preceded
-    by its length in four bytes, little-endian.
+    `pieces` are the bytes of each token, in the order of the ids; for a control token, its name. The
+    hash is of all pieces, each preceded by its length as four bytes, little-endian.
     """
     digest = hashlib.sha256()
     for piece in pieces:

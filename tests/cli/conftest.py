@@ -21,6 +21,9 @@ PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
 PATIENCE = 60.0
 
+CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end of the context.\n"
+"""What is said of an answer that a limit ended: every answer of the rogue backend that ends by itself."""
+
 
 def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end; its standard input is a pipe, empty if nothing is given."""

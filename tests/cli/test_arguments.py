@@ -32,8 +32,8 @@ def test_options_stand_anywhere(argv):
 
 
 def test_engines_stand_between_options():
-    args = parse(["compare", "a", "--sequential", "b", "--prompt", "x", "c"])
-    assert (args.engines, args.sequential, args.prompt) == (["a", "b", "c"], True, "x")
+    args = parse(["compare", "a", "--schedule", "swap", "b", "--prompt", "x", "c"])
+    assert (args.engines, args.schedule, args.prompt) == (["a", "b", "c"], "swap", "x")
 
 
 def test_a_value_is_no_command():
@@ -55,7 +55,7 @@ def test_an_engine_that_is_called_as_a_command():
         (["--jsn"], "paragone has no option --jsn.", "`paragone --help`"),
         (["ask", "a", "--set"], "expected one argument", "`paragone ask --help`"),
         (["config", "edit"], "edit", "`paragone config --help`"),
-        (["engines", "--sequential"], "no option --sequential", "`paragone engines --help`"),
+        (["engines", "--schedule"], "no option --schedule", "`paragone engines --help`"),
     ],
 )
 def test_what_cannot_be_read(argv, sentence, hint):

@@ -10,7 +10,7 @@ import time
 import pytest
 from tests.pictures import picture
 
-from .conftest import PROGRAM, all_gone, data, engines_of, first, paragone, running, said, until
+from .conftest import CUT, PROGRAM, all_gone, data, engines_of, first, paragone, running, said, until
 
 # More than anyone reads: what ends such an answer is not the engine.
 ENDLESS = ("--set", "max_tokens=10000000")
@@ -20,7 +20,7 @@ SLOW = ("--set", "rate=50")
 @pytest.mark.model
 def test_a_real_answer_is_all_that_is_printed(smol):
     plain = paragone("ask", *smol, "Name three colours.")
-    assert (plain.returncode, said(plain)) == (0, "")
+    assert (plain.returncode, said(plain)) == (0, CUT)
     as_json = paragone("ask", *smol, "Name three colours.", "--json")
     assert as_json.returncode == 0
     answer = data("ask", as_json)
@@ -169,7 +169,47 @@ def test_engines_with_their_options_from_the_config(settings, tmp_path):
 def test_a_warning_is_no_part_of_the_answer():
     done = paragone("ask", "rogue:cautious", "hi", "--set", "max_tokens=1")
     assert (done.returncode, done.stdout) == (0, b"word0 ")
-    assert said(done) == "paragone: warning: This engine fails on cue.\n"
+    assert said(done) == "paragone: warning: This engine fails on cue.\n" + CUT
+
+
+def test_an_answer_that_a_limit_cut_is_told_of():
+    done = paragone("ask", "rogue:steady", "hi", "--set", "max_tokens=2")
+    assert (done.returncode, done.stdout, said(done)) == (0, b"word0 word1 ", CUT)
+
+
+@pytest.mark.model
+def test_the_seed_that_was_drawn_gives_the_same_text_again(smol):
+    at = smol.index("seed=1")
+    engine = (*smol[: at - 1], *smol[at + 1 :], "--set", "temperature=1")
+    drawn = data("ask", paragone("ask", *engine, "Tell me of the sea.", "--json"))
+    assert drawn["sampling"]["temperature"] == 1
+    assert drawn["sampling"]["max_tokens"] == 16
+    again = data(
+        "ask", paragone("ask", *engine, "Tell me of the sea.", "--json", "--set", f"seed={drawn['seed']}")
+    )
+    assert (again["seed"], again["text"]) == (drawn["seed"], drawn["text"])
+
+
+@pytest.mark.model
+def test_tokens_with_their_probabilities(smol):
+    answer = data("ask", paragone("ask", *smol, "Name three colours.", "--json", "--logprobs", "2"))
+    assert "".join(token["text"] for token in answer["tokens"]) == answer["text"]
+    assert len(answer["tokens"]) == 16
+    for token in answer["tokens"]:
+        assert len(token["top"]) == 2
+        assert token["logprob"] == max(it["logprob"] for it in token["top"]), "at temperature 0 the likeliest"
+        assert token["id"] == token["top"][0]["id"]
+    assert "tokens" not in data("ask", paragone("ask", *smol, "Name three colours.", "--json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(("--logprobs", "2"), "--logprobs needs --json."), (("--logprobs", "-1", "--json"), "cannot be -1.")],
+)
+def test_log_probabilities_that_cannot_be(words, sentence):
+    done = paragone("ask", "rogue:steady", "hi", *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in said(done)
 
 
 def test_nothing_is_recorded(home):
@@ -367,7 +407,7 @@ def test_a_dumb_terminal_is_not(terminal, monkeypatch):
     with running(
         "ask", "rogue:steady", "hi", "--set", "max_tokens=1", stdout=terminal.theirs, stderr=terminal.theirs
     ) as process:
-        assert terminal.read(process) == b"word0 \r\n"
+        assert terminal.read(process) == b"word0 \r\n" + CUT.replace("\n", "\r\n").encode()
 
 
 def test_a_locale_without_unicode(terminal, monkeypatch):
@@ -391,7 +431,7 @@ def test_images_go_with_the_prompt(tmp_path):
     done = paragone(
         "ask", "rogue:seeing", "Which?", "--image", str(one), "--image", str(two), "--set", "max_tokens=1"
     )
-    assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", "")
+    assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", CUT)
 
 
 def test_a_model_that_sees_nothing_says_so(tmp_path):

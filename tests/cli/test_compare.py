@@ -85,10 +85,18 @@ def test_a_wrong_option_in_the_config_ends_it_before_it_begins(settings):
     assert (done.returncode, done.stdout) == (2, b"")
 
 
-def test_more_than_fit():
-    done = paragone("compare", *["rogue:steady"] * 7, "--prompt", "hi")
-    assert done.returncode == 2
-    assert "At most 6 engines can be compared at once, not 7." in said(done)
+def test_many_engines_one_in_memory_at_a_time():
+    argv = ("--prompt", "hi", "--set", "max_tokens=2", "--schedule", "swap", "--json")
+    done = paragone("compare", *["rogue:steady"] * 8, *argv)
+    assert done.returncode == 0
+    assert [lane["text"] for lane in data("compare", done)["lanes"]] == ["word0 word1 "] * 8
+
+
+def test_auto_says_what_it_decided_and_why():
+    argv = ("--prompt", "hi", "--set", "max_tokens=1", "--schedule", "auto")
+    done = paragone("compare", "rogue:steady", "rogue:steady", *argv, "--set", "free=1000")
+    assert done.returncode == 0
+    assert said(done).startswith("paragone: Schedule swap. Together they need ")
 
 
 def test_the_prompt_is_piped_in():
@@ -112,7 +120,7 @@ def test_one_after_the_other_each_has_all_cores(settings):
         )
         return [lane["text"].strip() for lane in data("compare", done)["lanes"]]
 
-    assert threads("--sequential") == [str(physical_cores())] * 2
+    assert threads("--schedule", "sequential") == [str(physical_cores())] * 2
     settings("[lanes]\nmode = 'sequential'\n")
     assert threads() == [str(physical_cores())] * 2
 

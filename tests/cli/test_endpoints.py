@@ -8,7 +8,7 @@ import threading
 import pytest
 from hostile_server import OLLAMA, HostileServer
 
-from .conftest import data, paragone, said
+from .conftest import CUT, data, paragone, said
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ from paragone_remote.ollama_api.options import OllamaLoadOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(OllamaLoadOptions):
-    url: str | None = option({url!r}, "Where the server is.")
+    url: str | None = option({url!r}, "Where the server is.", address=True)
 
 class Here(OllamaBackend):
     name = "here"
@@ -182,11 +182,11 @@ def test_every_command_that_reads_such_a_file_warns_of_it_once(settings, argv):
     path.chmod(0o644)
     done = paragone(*argv)
     assert done.returncode == 0
-    (line,) = said(done).splitlines()
+    (line,) = said(done).replace(CUT, "").splitlines()
     assert line.startswith(f"paragone: warning: {path} sets key_command, and its mode 644")
     assert b"chmod" not in done.stdout
     assert b"sk-secret" not in done.stdout + done.stderr
     if "--json" in argv:
         data(argv[0], done)
     path.chmod(0o600)
-    assert said(paragone(*argv)) == ""
+    assert said(paragone(*argv)).replace(CUT, "") == ""

@@ -18,7 +18,7 @@ from paragone.hooks import hookimpl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load(Options):
-    url: str | None = option(None, "Where it is.")
+    url: str | None = option(None, "Where it is.", address=True)
 
 class Fetcher(Backend):
     name = "fetcher"

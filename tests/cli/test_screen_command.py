@@ -25,8 +25,9 @@ sys.exit(main(sys.argv[1:]))
 
 def given(terminal: Terminal, *argv: str) -> dict:
     """What the screen is started with."""
-    ends = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.theirs)
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, *argv], **ends) as process:
+    end = terminal.theirs
+    command = [sys.executable, "-c", PROGRAM, *argv]
+    with subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as process:
         written = terminal.read(process).decode()
         assert process.wait(PATIENCE) == 7, written
     return json.loads(written.rpartition("GIVEN")[2].partition("END")[0])

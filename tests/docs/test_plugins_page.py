@@ -1,6 +1,7 @@
 """docs/plugins.md: its plugins are built from the page, found, and put through the conformance suite."""
 
 import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -65,17 +66,73 @@ class TestLines(BackendConformance):
 '''
 
 
+STARLING_PLUGIN = """
+from paragone import Capabilities, ModelInfo
+from paragone.hooks import hookimpl
+from paragone.worker import NativeBackend
+from paragone_starling.options import StarlingLoad, StarlingSampling
+
+class StarlingBackend(NativeBackend):
+    name = "starling"
+    title = "Starling"
+    api_version = 2
+    load_options = StarlingLoad
+    sampling = StarlingSampling
+    {capabilities}
+    engine = "paragone_starling.engine:StarlingEngine"
+
+    def find_models(self, folders):
+        found = (path for folder in folders for path in Path(folder).rglob("*.starling"))
+        return [ModelInfo(model=str(path), name=path.stem) for path in sorted(found)]
+
+@hookimpl
+def paragone_backends():
+    return [StarlingBackend()]
+"""
+
+STARLING_TEST = """
+import pytest
+
+from paragone import OpenRequest
+from paragone.testing import BackendConformance
+from paragone_starling.plugin import StarlingBackend
+
+class TestStarling(BackendConformance):
+    @pytest.fixture
+    def backend(self):
+        return StarlingBackend()
+
+    @pytest.fixture
+    def opening(self, tmp_path):
+        model = tmp_path / "sturnus.starling"
+        model.write_text("the bird in the hand heard the other birds that sang in the bush there")
+        return OpenRequest(model=str(model))
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """A folder with what the page says, installed as a package manager would."""
     site = tmp_path_factory.mktemp("site")
-    for name, text in {**FILES, "paragone_lines/__init__.py": "", "tests/test_lines.py": LINES_TEST}.items():
+    capabilities = re.search(r"^`(capabilities = .*)`\.$", PAGE, re.MULTILINE)
+    assert capabilities, "what starling can do is not on the page"
+    ours = {
+        "paragone_lines/__init__.py": "",
+        "paragone_starling/__init__.py": "",
+        "paragone_starling/plugin.py": "from pathlib import Path\n"
+        + STARLING_PLUGIN.format(capabilities=capabilities[1]),
+        "tests/test_lines.py": LINES_TEST,
+        "tests/test_starling.py": STARLING_TEST,
+        "starling.py": (Path(__file__).parent / "starling.py").read_text(),
+    }
+    for name, text in {**FILES, **ours}.items():
         path = site / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     project = tomllib.loads(FILES["pyproject.toml"])["project"]
     install(site, project["name"], project["entry-points"]["paragone"])
     install(site, "paragone-lines", {"lines": "paragone_lines.plugin"})
+    install(site, "paragone-starling", {"starling": "paragone_starling.plugin"})
     return site
 
 
@@ -100,6 +157,7 @@ def test_the_page_has_its_files():
     assert set(FILES) == {
         "pyproject.toml",
         *(f"paragone_parrot/{name}.py" for name in ("__init__", "options", "engine", "plugin")),
+        *(f"paragone_starling/{name}.py" for name in ("options", "engine")),
         *(f"paragone_lines/{name}.py" for name in ("options", "backend", "plugin")),
         "look.py",
         "tests/test_parrot.py",
@@ -108,11 +166,13 @@ def test_the_page_has_its_files():
 
 def test_the_plugins_are_found(site):
     assert run(site, "look.py") == "parrot\n"
-    program = "from paragone.discovery import discover; print(*discover('lines').backends)"
-    assert run(site, "-c", program) == "lines\n"
+    for plugin in ("lines", "starling"):
+        program = f"from paragone.discovery import discover; print(*discover({plugin!r}).backends)"
+        assert run(site, "-c", program) == f"{plugin}\n"
 
 
-@pytest.mark.parametrize("plugin", ["parrot", "lines"])
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", ["parrot", "starling", "lines"])
 def test_the_plugins_conform(site, plugin):
     out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"tests/test_{plugin}.py")
     passed = re.search(r"(\d+) passed", out)
@@ -131,7 +191,8 @@ print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
     assert out.startswith("Probe(usable=True")
 
 
-@pytest.mark.parametrize("package", ["paragone_parrot", "paragone_lines"])
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["paragone_parrot", "paragone_starling.engine", "paragone_lines"])
 def test_the_code_passes_a_strict_type_check(site, package):
     """Authors copy it: its types must hold."""
     run(site, "-m", "mypy", "--strict", "--cache-dir", str(site / "cache"), "-p", package)
@@ -151,8 +212,31 @@ def test_nothing_is_left_out():
         assert f"`{name}`" in PAGE, f"{name} is not on the page"
 
 
+def test_every_caution_code_is_in_the_table():
+    root = Path(__file__).parents[2]
+    sources = [
+        path for folder in ("backends", "workbench", "plugins") for path in (root / folder).rglob("*.py")
+    ]
+    used = {code for path in sources for code in re.findall(r'Caution\(\s*code="([\w-]+)"', path.read_text())}
+    listed = re.findall(r"^\| `([\w-]+)` \|", section("Cautions"), re.MULTILINE)
+    assert set(listed) == used
+    assert len(listed) == len(used)
+
+
+def test_every_argument_of_an_option_is_explained():
+    for name in list(inspect.signature(paragone.option).parameters)[2:]:
+        assert re.search(rf"^\| .*`{name}\b.* \|", section("Options"), re.MULTILINE), f"{name} is not there"
+
+
+def section(title: str) -> str:
+    """Return the text of a section of the page."""
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
 def test_links_within_the_page_lead_somewhere():
     headings = {
-        line.strip("# ").lower().replace(" ", "-") for line in PAGE.splitlines() if line.startswith("#")
+        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
+        for line in PAGE.splitlines()
+        if line.startswith("#")
     }
     assert set(re.findall(r"\]\(#([\w-]+)\)", PAGE)) <= headings

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.terminal import Terminal
@@ -28,6 +29,16 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 SCREENS = [line for line in COMMANDS if re.match(r"paragone \w+:", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 PLAIN = [line for line in COMMANDS if line not in (*SCREENS, *MAKE)]
+COMPUTING = re.compile(r"\bparagone (ask|compare) ")
+"""Commands whose engines take all cores, as nothing tells them otherwise."""
+
+
+def runnable(commands: list[str]) -> list[Any]:
+    """The commands for `parametrize`."""
+    return [
+        pytest.param(line, id=line, marks=[pytest.mark.alone] if COMPUTING.search(line) else [])
+        for line in commands
+    ]
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def test_the_config_is_right(models):
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("command", PLAIN)
+@pytest.mark.parametrize("command", runnable(PLAIN))
 def test_a_command(command, shell, home):
     if command != "paragone config init":
         configured()
@@ -105,4 +116,4 @@ def test_a_target_of_make(command):
         check=True,
     ).stdout
     wanted = {"make demo": ".venv/bin/paragone demo", "make test": ".venv/bin/pytest"}
-    assert dry.strip().splitlines()[-1].endswith(wanted[command])
+    assert wanted[command] in dry.strip().splitlines()[-1]

@@ -108,14 +108,14 @@ class Watched(App[None]):
         dirty = compositor._dirty_regions.copy()
         update = Compositor.render_full_update(compositor)
         compositor._dirty_regions = dirty
-        strips = [list(row) for row in update.strips]
+        strips = [*map(list, update.strips)]
         for strip in chain.from_iterable(strips):
             strip._render_cache = None
             for segment in strip:
                 if segment.style:
                     segment.style._ansi = None  # rich keeps it, whatever colours it was asked for
         emulator = Emulator()
-        sequences = LayoutUpdate(strips, update.region).render_segments(self.palette)
+        sequences = LayoutUpdate([*strips], update.region).render_segments(self.palette)
         emulator.write(sequences.replace("\n", "\r\n"), self.size)
         return emulator
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -115,6 +116,8 @@ class HostileServer:
         self.replies = {}
         """What other paths answer: JSON by path."""
         self.running = []
+        self.rendered = "<user>Hello?"
+        """What Ollama renders of every chat when it is asked to; None as by a server that cannot."""
         self._tasks = set()
         self._server = None
         self.port = 0
@@ -130,7 +133,9 @@ class HostileServer:
         return [
             request
             for request in self.requests
-            if request.path in paths and (request.body.get("messages") or request.body.get("prompt"))
+            if request.path in paths
+            and (request.body.get("messages") or request.body.get("prompt"))
+            and "_debug_render_only" not in request.body
         ]
 
     async def start(self, port=0, tls: ssl.SSLContext | None = None):
@@ -193,7 +198,9 @@ class HostileServer:
                 await exchange.refuse(200, reply)
         elif path in (self.protocol.chat, "/v1/completions"):
             loading = path == "/api/chat" and not request.body["messages"]
-            if loading and self.on_load is not None:
+            if "_debug_render_only" in request.body and self.rendered is not None:
+                await exchange.refuse(200, {"_debug_info": {"rendered_template": self.rendered}})
+            elif loading and self.on_load is not None:
                 await self.on_load(exchange)
             elif loading:
                 done = "unload" if request.body.get("keep_alive") == 0 else "load"
@@ -207,7 +214,7 @@ class HostileServer:
             await exchange.refuse(404, {"error": "not found"})
 
 
-ORDINARY = {
+ORDINARY: dict[str, dict[str, Any]] = {
     "ollama": {
         "/api/version": {"version": "0.13.5"},
         "/api/tags": {

@@ -71,6 +71,7 @@ class ModelRegistry(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: "ModelRegistry"
     protocol_version = "HTTP/1.1"
     timeout = 60
 

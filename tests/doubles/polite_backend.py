@@ -1,15 +1,18 @@
 """A test double: a well-behaved backend of plain asynchronous code, without a worker.
 
-It stands in for an adapter of an inference protocol. It computes nothing: its tokens are words of a
-list, drawn with the seed, and its tokenizer splits at blanks. Small methods, each with one duty, are
-there for `flawed_backends` to get wrong.
+It stands in for an adapter of an inference protocol. Its model is a made-up one: its tokens are words, its
+tokenizer splits at blanks, and its distribution depends on all tokens so far. Small methods, each with one
+duty, are there for `flawed_backends` to get wrong.
 """
 
 import asyncio
+import itertools
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+import zlib
+from array import array
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,13 +21,18 @@ from paragone import (
     Backend,
     Capabilities,
     ContextOverflow,
+    DeviceMemory,
+    DistributionsRequest,
     EngineError,
     Event,
     Finish,
     FinishReason,
     InputError,
+    Json,
     LoadedModel,
     LoadProgress,
+    LogitsBlock,
+    MemoryEstimate,
     Message,
     ModelInfo,
     OnProgress,
@@ -34,16 +42,25 @@ from paragone import (
     Probe,
     PromptProgress,
     RunRequest,
+    RunSettings,
     ScoreRequest,
     Timings,
     Token,
+    TokenizedText,
+    TokenizeRequest,
     Usage,
+    Vocabulary,
+    fingerprint,
     option,
 )
-from paragone.options import build
+from paragone.options import as_values, build
 
 WORDS = ("red ", "green ", "blue ", "white ", "black ", "yellow ", "語 ", "😀 ")
 SHARES = (0.4, 0.2, 0.1, 0.1, 0.08, 0.06, 0.04, 0.02)
+SIZE = 64
+"""Tokens of the vocabulary: the words, and others that any word of a prompt falls upon."""
+RARE = 1e-4
+"""Share of a token that is none of the words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +81,45 @@ class PoliteEngine(OpenEngine):
         self.loaded = loaded
         self.closed = False
         self.stopping = False
-        self.cache: list[str] = []
+        self.cache: list[int] = []
 
     def words(self, messages: Sequence[Message]) -> list[str]:
         return [word for message in messages for word in (message.role, *message.text.split())]
 
+    def ids(self, words: Sequence[str]) -> list[int]:
+        return [self.id_of(word + " ") for word in words]
+
+    def id_of(self, word: str) -> int:
+        if word in WORDS:
+            return WORDS.index(word)
+        return len(WORDS) + zlib.crc32(word.encode("utf-8", "replace")) % (SIZE - len(WORDS))
+
+    def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
+        """Return the logits after these tokens. `batch` is how many are computed at once: no matter here."""
+        turn = sum(before) % len(WORDS)
+        rare = [RARE * (1 + (turn + token) % 7) for token in range(len(WORDS), SIZE)]
+        shares = [*SHARES[turn:], *SHARES[:turn], *rare]
+        return [math.log(share) for share in shares]
+
+    def likelihoods(self, before: Sequence[int], batch: int = 0) -> list[float]:
+        """Return the log-probabilities after these tokens."""
+        logits = self.logits(before, batch)
+        norm = math.log(math.fsum(map(math.exp, logits)))
+        return [logit - norm for logit in logits]
+
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         self.check_open()
         sampling = build(self.backend.sampling, request.sampling, owner=self.backend.title)
-        prompt = self.words(request.messages)
-        self.check_fits(prompt)
+        words = self.words(request.messages)
+        self.check_fits(words)
         self.stopping = False
+        seed = random.SystemRandom().randrange(2**32) if sampling.seed is None else sampling.seed
+        sampling = replace(sampling, seed=seed)
         chooser = self.chooser(sampling)
         started = time.monotonic()
+        prompt = self.ids(words)
+        for event in self.settings(sampling, words, prompt if request.prompt_ids else None):
+            yield event
         cached = self.keep(prompt, cold=request.cold)
         for done in self.steps(cached, len(prompt)):
             await asyncio.sleep(0)
@@ -84,17 +127,31 @@ class PoliteEngine(OpenEngine):
         first = last = self.now()
         count = 0
         reason: FinishReason = "length"
+        sequence = list(prompt)
         for _ in range(sampling.max_tokens):
             if await self.pause():
                 reason = "cancelled"
                 break
             last = self.now()
-            yield self.token(chooser.choices(range(len(WORDS)), SHARES)[0], request.logprobs, last)
+            row = self.likelihoods(sequence, 1)
+            word = chooser.choices(range(len(WORDS)), [math.exp(row[at]) for at in range(len(WORDS))])[0]
+            yield self.token(word, request.logprobs, last, row)
+            sequence.append(word)
             count += 1
         usage = Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count)
         timings = Timings(prefill_s=first - started, decode_s=last - first)
         for event in self.ending(Finish(reason=reason, usage=usage, timings=timings, time=self.now())):
             yield event
+
+    def settings(
+        self, sampling: PoliteSampling, words: list[str], ids: list[int] | None
+    ) -> Sequence[RunSettings]:
+        told = as_values(sampling)
+        prompt_ids = None if ids is None else tuple(ids)
+        prompt = " ".join(words)
+        return (
+            RunSettings(seed=sampling.seed, sampling=told, prompt=prompt, prompt_ids=prompt_ids, threads=1),
+        )
 
     def ending(self, finish: Finish) -> Sequence[Event]:
         return (finish,)
@@ -110,7 +167,7 @@ class PoliteEngine(OpenEngine):
     def steps(self, cached: int, total: int) -> Sequence[int]:
         return (cached, (cached + total) // 2, total)
 
-    def keep(self, prompt: list[str], *, cold: bool) -> int:
+    def keep(self, prompt: list[int], *, cold: bool) -> int:
         """Return how much of the prompt is in the cache; its last token never is."""
         pairs = zip(self.cache, prompt[:-1], strict=False)
         same = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
@@ -121,17 +178,18 @@ class PoliteEngine(OpenEngine):
     def chooser(self, sampling: PoliteSampling) -> random.Random:
         return random.Random(sampling.seed)
 
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        token = Token(text=WORDS[word], id=word, time=at)
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        token = Token(text=self.text_of(word), id=word, time=at)
         if top is None:
             return token
-        return replace(token, logprob=math.log(SHARES[word]), top=self.alternatives(top))
+        return replace(token, logprob=row[word], top=self.alternatives(top, row))
 
-    def alternatives(self, top: int) -> tuple[Alternative, ...]:
-        pairs = list(zip(WORDS, SHARES, strict=True))[:top]
-        return tuple(
-            Alternative(text=word, id=n, logprob=math.log(share)) for n, (word, share) in enumerate(pairs)
-        )
+    def text_of(self, token: int) -> str:
+        return WORDS[token] if token < len(WORDS) else f"word{token} "
+
+    def alternatives(self, top: int, row: list[float]) -> tuple[Alternative, ...]:
+        likeliest = sorted(range(len(row)), key=lambda token: -row[token])[:top]
+        return tuple(Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in likeliest)
 
     def check_open(self) -> None:
         if self.closed:
@@ -146,26 +204,77 @@ class PoliteEngine(OpenEngine):
     async def stop(self) -> None:
         self.stopping = True
 
-    async def count(self, messages: Sequence[Message]) -> int:
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         self.check_open()
-        return len(self.words(messages))
+        words = self.words(request.messages) if request.messages else request.text.split()
+        return TokenizedText(text=" ".join(words), ids=tuple(self.ids(words)))
 
-    async def score(self, request: ScoreRequest) -> tuple[Token, ...]:
+    async def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
         self.check_open()
-        words = [word + " " for word in request.text.split()][0 if request.messages else 1 :]
-        return tuple(
-            Token(
-                text=word,
-                id=WORDS.index(word) if word in WORDS else n,
-                logprob=self.likelihood(word),
-                top=self.alternatives(request.top),
-                time=self.now(),
+        self.stopping = False
+        words = request.text.split()
+        before = self.ids(self.words(request.messages) if request.messages else words[:1])
+        words = words if request.messages else words[1:]
+        reason: FinishReason = "stop"
+        total = len(before) + len(words) - 1
+        for word in words:
+            if await self.pause():
+                reason = "cancelled"
+                break
+            yield PromptProgress(done=len(before), total=total, time=self.now())
+            row = self.score_row(before)
+            token = self.id_of(word + " ")
+            yield self.scored(
+                Token(
+                    text=word + " ",
+                    id=token,
+                    logprob=row[token],
+                    top=self.alternatives(request.top, row),
+                    n_bytes=len((word + " ").encode()),
+                    time=self.now(),
+                )
             )
-            for n, word in enumerate(words, len(WORDS))
-        )
+            before.append(token)
+        yield PromptProgress(done=min(len(before), total), total=total, time=self.now())
+        for event in self.ending(Finish(reason=reason, time=self.now())):
+            yield event
 
-    def likelihood(self, word: str) -> float:
-        return math.log(SHARES[WORDS.index(word)]) if word in WORDS else -1.0
+    def score_row(self, before: list[int]) -> list[float]:
+        return self.likelihoods(before, 4)
+
+    def scored(self, token: Token) -> Token:
+        return token
+
+    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+        self.check_open()
+        self.stopping = False
+        self.check_sequence(request.ids)
+        batch = request.batch or 4
+        for at in range(request.start, len(request.ids), batch):
+            if await self.pause():
+                return
+            ends = range(at + 1, min(at + batch, len(request.ids)) + 1)
+            rows = [self.row(request.ids[:end], batch) for end in ends]
+            data = array("f", itertools.chain.from_iterable(rows))
+            yield LogitsBlock(start=self.place(at), rows=len(rows), vocab_size=SIZE, data=memoryview(data))
+            data[:] = array("f", [math.nan] * len(data))  # a block is valid until the next one is asked for
+
+    def row(self, before: Sequence[int], batch: int) -> list[float]:
+        return [logit + 3 for logit in self.logits(before, batch)]  # logits are not normalized
+
+    def place(self, at: int) -> int:
+        return at
+
+    def check_sequence(self, ids: Sequence[int]) -> None:
+        context = self.loaded.context or 0
+        if len(ids) > context:
+            raise ContextOverflow("The sequence exceeds the context.", tokens=len(ids), context=context)
+        if not all(0 <= token < SIZE for token in ids):
+            raise InputError(f"The vocabulary has {SIZE} tokens.")
+
+    async def vocabulary(self) -> Vocabulary:
+        self.check_open()
+        return Vocabulary(size=SIZE, fingerprint=fingerprint(self.text_of(n).encode() for n in range(SIZE)))
 
     async def close(self) -> None:
         self.closed = True
@@ -177,7 +286,9 @@ class PoliteBackend(Backend):
     api_version = 2
     load_options = PoliteLoad
     sampling = PoliteSampling
-    capabilities = Capabilities(logprobs=True, score=True, count=True, local=True)
+    capabilities = Capabilities(
+        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+    )
     engine: ClassVar[type[PoliteEngine]] = PoliteEngine
 
     async def probe(self, python: str | None = None) -> Probe:
@@ -197,3 +308,20 @@ class PoliteBackend(Backend):
 
     def fractions(self) -> Sequence[float]:
         return (0.0, 0.5, 1.0)
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        return ()
+
+    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+        options = build(self.load_options, request.options, owner=self.title)
+        if request.model != "words":
+            raise InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
+        return self.estimated(
+            MemoryEstimate(context=options.context, devices=(DEVICE,), layers=1, gpu_layers=0)
+        )
+
+    def estimated(self, estimate: MemoryEstimate) -> MemoryEstimate:
+        return estimate
+
+
+DEVICE = DeviceMemory(device="CPU", weights=4096, kv_cache=1024, compute=64, free=1 << 30, total=1 << 31)

@@ -13,7 +13,10 @@ import psutil
 import pytest
 from tests.end_to_end.program import PATIENCE
 
-from paragone_workbench.store import SavedRun, Store
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Store
+
+pytestmark = pytest.mark.alone
 
 WITHIN = 1.0
 """Seconds before the kill of which anything may be lost."""
@@ -21,23 +24,23 @@ WITHIN = 1.0
 SESSION = """
 import asyncio, json, sys, time
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.lane import LaneListener
+from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store import Store
+from paragone_workbench.store import History
 
-class Says(LaneListener):
+class Says(LaneObserver):
     def text_came(self, lane, run, channel, text):
         print(json.dumps([session.lanes.index(lane), time.monotonic(), text]), flush=True)
 
 async def main():
     global session
     session = Session(Registry())
-    session.record(Store.open())
+    session.record(await History.open())
     for definition in json.loads(sys.argv[1]):
-        session.add_lane(EngineDefinition(**definition)).listeners.append(Says())
+        session.add_lane(EngineDefinition(**definition)).observers.append(Says())
     session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in session.lanes))
+    await asyncio.gather(*(lane.engine.opened() for lane in session.lanes))
     session.send("Write a long story about a dog and its town.")
     await session.answered()
 
@@ -80,12 +83,12 @@ def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[t
     ]
 
 
-def found() -> list[SavedRun]:
+def found() -> list[RunRecord]:
     """Return the runs that the next start finds."""
     store = Store.open()
     assert not store.warning
     (summary,) = store.conversations()
-    runs = [lane.turns[0].run for lane in store.load(summary.id).lanes]
+    runs = [lane.head for lane in store.load(summary.id).lanes]
     store.close()
     assert None not in runs
     return [run for run in runs if run is not None]

@@ -108,10 +108,10 @@ def test_a_polite_kill_leaves_the_terminal_as_it_was(start):
     workers = program.workers()
     program.process.terminate()
     program.terminal.read_until_quiet(1.0)
-    ended, alive = psutil.wait_procs([program.process, *workers], timeout=10)
+    _, alive = psutil.wait_procs([program.process, *workers], timeout=10)
     assert not alive
     assert b"\x1b[?1049l" in program.terminal.output
-    assert 128 + signal.SIGTERM in [process.returncode for process in ended]
+    assert program.process.wait() == 128 + signal.SIGTERM
 
 
 def test_a_terminal_that_goes_without_a_word_ends_the_program(start):

@@ -1,10 +1,13 @@
 """The conformance suite passes on backends that behave: a plain one, and one whose engine runs in a worker."""
 
+from dataclasses import replace
+
 import pytest
+from flawed_backends.probabilities import noisy
 from polite_backend import PoliteBackend, PoliteEngine
 from rogue_backend.plugin import RogueBackend
 
-from paragone import Capabilities, OpenEngine, OpenRequest
+from paragone import Backend, Capabilities, Finish, OpenEngine, OpenRequest, Token
 from paragone.testing import BackendConformance
 
 
@@ -19,22 +22,89 @@ class TestPolite(BackendConformance):
 
 
 class Modest(PoliteBackend):
-    """A backend that could, but claims nothing."""
+    """A backend that claims nothing, and can nothing but answer."""
 
     capabilities = Capabilities()
+    estimate = Backend.estimate
+
+    def reaches(self, model, options):
+        return ("models.example:443",)
 
     class engine(PoliteEngine):
-        def token(self, word, top, at):
-            return super().token(word, None, at)
+        def token(self, word, top, at, row):
+            return super().token(word, None, at, row)
 
-        count = OpenEngine.count
+        def settings(self, sampling, words, ids):
+            return ()
+
+        tokenize = OpenEngine.tokenize
         score = OpenEngine.score
+        distributions = OpenEngine.distributions
+        vocabulary = OpenEngine.vocabulary
 
 
 class TestModest(TestPolite):
     @pytest.fixture
     def backend(self):
         return Modest()
+
+
+class ByModel(PoliteBackend):
+    """A backend that can more than this model of it, which says so itself."""
+
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        engine.loaded = replace(engine.loaded, capabilities=Capabilities(local=True, tokenize=True))
+        return engine
+
+    class engine(Modest.engine):
+        tokenize = PoliteEngine.tokenize
+
+
+class TestByModel(TestPolite):
+    @pytest.fixture
+    def backend(self):
+        return ByModel()
+
+
+class Noisy(PoliteBackend):
+    """A backend whose results depend on how many tokens are computed at once, as those of real ones do."""
+
+    class engine(PoliteEngine):
+        def logits(self, before, batch=0):
+            logits = super().logits(before, batch)
+            return [logit + noisy((*before, token), batch) for token, logit in enumerate(logits)]
+
+
+class TestNoisy(TestPolite):
+    @pytest.fixture
+    def backend(self):
+        return Noisy()
+
+
+class Terse(PoliteBackend):
+    """A backend whose model ends its answers by itself, after a word or two."""
+
+    class engine(PoliteEngine):
+        async def run(self, request):
+            words = 2
+            async for event in super().run(request):
+                if isinstance(event, Token):
+                    words -= 1
+                if words < 0:
+                    yield Finish(reason="stop", time=self.now())
+                    return
+                yield event
+
+
+class TestTerse(TestPolite):
+    @pytest.fixture
+    def backend(self):
+        return Terse()
+
+    @pytest.fixture
+    def long_sampling(self):
+        pytest.skip("no answer is long")
 
 
 class TestRogue(BackendConformance):

@@ -188,3 +188,13 @@ def test_one_plugin_with_several_backends(site):
     two = GOOD.format(name="one").replace("[Found()]", "[Found(), Other()]")
     site.install("both", two + "\nclass Other(Found):\n    name = 'two'\n")
     assert set(discover("both").backends) == {"one", "two"}
+
+
+@pytest.mark.parametrize("declared", ["", "    api_version = 1\n", "    api_version = 3\n"])
+def test_a_plugin_for_another_version_of_the_interface(site, declared):
+    version = declared.strip()[-1:] or "1"  # what is written for the first version declares none
+    site.install("old", GOOD.format(name="old").replace("    api_version = 2\n", declared))
+    assert problem_of("old").reason == (
+        f"its backend 'old' was written for version {version} of the plugin interface, and this paragone has "
+        "version 2; update the older of the two"
+    )

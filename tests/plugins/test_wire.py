@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from paragone import (
     Finish,
     InputError,
     LoadProgress,
+    LogitsBlock,
     Message,
     ModelInfo,
     OpenRequest,
@@ -25,6 +26,7 @@ from paragone import (
     Probe,
     PromptProgress,
     RunRequest,
+    RunSettings,
     Token,
     Usage,
 )
@@ -55,10 +57,10 @@ def values_of(kind):
 
 for plain, strategy in ((str, texts), (float, numbers)):
     st.register_type_strategy(plain, strategy)
-EVENTS = [PromptProgress, Token, Caution, Finish]
+EVENTS = [RunSettings, PromptProgress, Token, Caution, Finish]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
-KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind is not Options]
-"""All value types there are."""
+KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
+"""All value types that travel as JSON; blocks of logits go through shared memory."""
 
 
 def through_json(data):
@@ -148,8 +150,9 @@ def test_an_integer_will_do_for_a_float():
 
 
 def test_what_is_no_json_is_not_sent():
+    options: dict[str, Any] = {"stop": {"a"}}
     with pytest.raises(TypeError, match="set has no place in JSON"):
-        to_json(OpenRequest(model="a", options={"stop": {"a"}}))
+        to_json(OpenRequest(model="a", options=options))
 
 
 def test_infinity_survives():

@@ -9,6 +9,7 @@ import sys
 import time
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rogue_backend.plugin import RogueBackend
@@ -26,7 +27,9 @@ from paragone import (
     ParagoneError,
     PromptProgress,
     RunRequest,
+    RunSettings,
     Token,
+    TokenizeRequest,
 )
 from paragone.worker.native import WorkerEngine
 
@@ -35,7 +38,7 @@ def ask(text: str = "say something", **sampling: float) -> RunRequest:
     return RunRequest(messages=(Message(role="user", text=text),), sampling=sampling)
 
 
-async def opened(model: str, **options: object) -> WorkerEngine:
+async def opened(model: str, **options: Any) -> WorkerEngine:
     engine = await RogueBackend().open(OpenRequest(model=model, **options), lambda progress: None)
     assert isinstance(engine, WorkerEngine)
     return engine
@@ -75,10 +78,11 @@ async def test_a_run_arrives_whole_and_in_order():
     engine = await opened("steady")
     events, error = await collect(engine, ask(max_tokens=50))
     assert error is None
-    assert isinstance(events[0], PromptProgress)
+    assert isinstance(events[0], RunSettings)
+    assert isinstance(events[1], PromptProgress)
     assert isinstance(events[-1], Finish)
     assert text_of(events) == "".join(f"word{n} " for n in range(50))
-    times = [event.time for event in events if not isinstance(event, (Finish,))]
+    times = [event.time for event in events if isinstance(event, PromptProgress | Token)]
     assert times == sorted(times)
     await engine.close()
     assert not alive(engine.worker.pid)
@@ -115,7 +119,7 @@ async def test_a_dying_worker_keeps_what_it_said_and_leaves_the_other_alone(mode
     assert none is None
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
     with pytest.raises(EngineCrashed):  # and it stays dead, with the same words
-        await bad.count([Message(role="user", text="still there?")])
+        await bad.tokenize(TokenizeRequest(text="still there?"))
     await bad.close()
     await good.close()
 

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
 from paragone_workbench.config import read as config
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -46,7 +47,7 @@ class Screen:
 
     async def ask(self, text: str) -> None:
         """Send a prompt, once every engine is there."""
-        await self.until(lambda: all(not lane.is_opening for lane in self.lanes), "engines open")
+        await self.until(lambda: all(not lane.engine.is_opening for lane in self.lanes), "engines open")
         await self.type(text)
         await self.press("enter")
 
@@ -83,7 +84,7 @@ def start():
         size: tuple[int, int] = (100, 30),
         settings: str | None = None,
         remembered: bool = False,
-        mode: str = "parallel",
+        mode: Mode = "parallel",
         system: str = "",
     ) -> AsyncIterator[Screen]:
         state = State(state_file())
@@ -102,7 +103,7 @@ def start():
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)
-            await screen.until(lambda: app.store is not None, "the store opens")
+            await screen.until(lambda: app.history is not None, "the store opens")
             yield screen
 
     return begin

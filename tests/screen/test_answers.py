@@ -27,7 +27,7 @@ async def test_a_prompt_may_have_several_lines(start):
 
 
 async def test_a_prompt_sent_while_engines_load_is_answered(start):
-    async with start(rogue("steady", load_s=0.5)) as screen:
+    async with start(rogue("steady", load_s=3.0)) as screen:
         await screen.type("hello")
         await screen.press("enter")
         assert screen.lanes[0].state == "loading"
@@ -42,14 +42,35 @@ async def test_what_is_blank_is_not_sent(start):
         assert screen.app.lanes.session.prompts == []
 
 
-async def test_a_prompt_while_answers_come_waits_in_the_composer(start):
-    async with start(rogue("steady", rate=10, max_tokens=1000)) as screen:
+async def test_a_prompt_waits_for_the_answer_before_it(start):
+    async with start(rogue("steady", rate=20, max_tokens=30)) as screen:
         await screen.ask("first")
         await screen.until(lambda: screen.lanes[0].state == "writing")
         await screen.type("second")
         await screen.press("enter")
-        assert screen.app.lanes.composer.text == "second"
-        assert "esc" in screen.told
+        assert screen.app.lanes.composer.text == ""
+        assert screen.lanes[0].queued == 1
+        await screen.until(lambda: "writing +1" in screen.text, "the status line tells of it")
+        assert "second" not in screen.columns[0].transcript.text
+        await screen.answered()
+        kinds = [block.kind for block in screen.columns[0].transcript.blocks]
+        assert kinds == ["prompt", "answer", "note", "prompt", "answer", "note"]
+        assert [run.state for run in screen.lanes[0].path] == ["done", "done"]
+
+
+async def test_a_prompt_for_the_current_lane_alone(start):
+    slow = {"rate": 20, "max_tokens": 1000}
+    async with start(rogue("steady", "a", **slow), rogue("wide", "b", max_tokens=2)) as screen:
+        await screen.ask("for both")
+        await screen.until(lambda: screen.lanes[0].state == "writing" and screen.lanes[1].state == "done")
+        await screen.press("tab")
+        await screen.type("for one")
+        await screen.press("ctrl+s")
+        await screen.until(lambda: len(screen.lanes[1].path) == 2 and screen.lanes[1].state == "done")
+        assert screen.lanes[0].state == "writing", "the slow lane holds up nobody"
+        assert "for one" in screen.columns[1].transcript.text
+        assert "for one" not in screen.columns[0].transcript.text
+        assert len(screen.lanes[0].path) == 1
 
 
 @pytest.mark.parametrize(
@@ -59,7 +80,9 @@ async def test_stopping_keeps_what_came(start, key, states):
     slow = {"rate": 20, "max_tokens": 2000}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
         await screen.ask("go")
-        await screen.until(lambda: all(lane.run and "word2" in lane.run.text for lane in screen.lanes))
+        await screen.until(
+            lambda: all(lane.present and "word2" in lane.present.text for lane in screen.lanes)
+        )
         await screen.press(key)
         await screen.until(lambda: [lane.state for lane in screen.lanes] == states)
         assert "word2" in screen.columns[0].transcript.text

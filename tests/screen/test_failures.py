@@ -23,11 +23,15 @@ async def test_a_crash_stays_in_its_lane(start, model):
         await screen.answered()
         broken, steady = screen.columns
         assert broken.lane.state == "crashed"
-        assert SENTENCES[model] in " ".join(broken.transcript.text.split())
-        assert "word" in broken.lane.runs[screen.app.lanes.session.prompts[0]].text
+
+        def said() -> str:
+            return " ".join(broken.transcript.text.split())
+
+        await screen.until(lambda: SENTENCES[model] in said(), "the lane says what happened")
+        assert "word" in broken.lane.answer(screen.app.lanes.session.prompts[0]).text
         assert steady.lane.state == "done"
         assert "word19" in steady.transcript.text
-        assert "f7 starts the engine again" in " ".join(broken.transcript.text.split())
+        assert "f7 starts the engine again" in said()
         await screen.press("f7")
         await screen.until(lambda: broken.lane.state == "ready", "the engine starts again")
         await screen.press("f5")
@@ -45,7 +49,7 @@ async def test_the_card_shows_what_the_library_said(start):
 async def test_an_engine_that_does_not_stop_is_ended(start):
     async with start(rogue("deaf"), rogue("steady", rate=50, max_tokens=200), size=(160, 30)) as screen:
         await screen.ask("go")
-        await screen.until(lambda: screen.lanes[0].run and "word4" in screen.lanes[0].run.text)
+        await screen.until(lambda: screen.lanes[0].present and "word4" in screen.lanes[0].present.text)
         await screen.press("f8")
         await screen.until(lambda: screen.lanes[0].state == "crashed", "the deaf engine is ended")
         assert "did not stop" in " ".join(screen.columns[0].transcript.text.split())
@@ -103,7 +107,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
         await screen.ask("one two three four")
         await screen.answered()
         assert "The prompt has 5 tokens, the context 3." in screen.text
-        assert screen.lanes[0].is_open
+        assert screen.lanes[0].engine.is_open
 
 
 async def test_a_mistake_that_ends_nothing_is_told(start, home):

@@ -37,7 +37,7 @@ async def test_one_is_found_by_walking_and_goes_with_one_prompt(start, home, mon
         assert "[cat.png]" in screen.text
         assert "steady sees no images." in screen.text
         seeing = screen.lanes[0]
-        assert [run.text for run in seeing.runs.values()] == ["cat.png "]
+        assert [run.text for run in seeing.path] == ["cat.png "]
         await screen.ask("more")
         await screen.answered()
         assert [lane.state for lane in screen.lanes] == ["done", "done"]

@@ -49,15 +49,12 @@ model = "x"
         await screen.type("mine")
         await screen.press("enter")
         await screen.until(lambda: len(screen.columns) == 2)
-        assert screen.lanes[1].definition.name == "mine"
+        assert screen.lanes[1].engine.definition.name == "mine"
 
 
 async def test_six_lanes_are_the_most(start):
     async with start(*(rogue("steady", f"n{number}") for number in range(6)), size=(300, 100)) as screen:
         await screen.press("f3")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.type("rogue:wide")
-        await screen.press("enter")
         await screen.until(lambda: "6 lanes already" in screen.told)
         assert len(screen.columns) == 6
         assert all(column.display for column in screen.columns)
@@ -71,7 +68,7 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.type("rogue:wide")
         await screen.press("enter")
-        await screen.until(lambda: screen.lanes[0].definition.model == "wide")
+        await screen.until(lambda: screen.lanes[0].engine.definition.model == "wide")
         await screen.ask("second")
         await screen.answered()
         text = screen.columns[0].transcript.text
@@ -82,12 +79,12 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
 
 async def test_closing_a_lane_frees_its_engine(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await screen.until(lambda: all(lane.is_open for lane in screen.lanes))
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
         gone = screen.lanes[0]
         await screen.press("f9")
         await screen.until(lambda: len(screen.columns) == 1)
-        assert not gone.is_open
-        assert screen.lanes[0].definition.name == "b"
+        assert not gone.engine.is_open
+        assert screen.lanes[0].engine.definition.name == "b"
 
 
 async def test_zoom_shows_the_current_lane_alone(start):
@@ -123,7 +120,8 @@ async def test_a_new_conversation_begins_empty(start):
         assert screen.app.lanes.session.prompts == []
         await screen.ask("again")
         await screen.answered()
-        assert len(screen.app.store.conversations()) == 2
+        await screen.app.lanes.session._recorder.saved()
+        assert len(await screen.app.history.conversations()) == 2
 
 
 async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
@@ -142,7 +140,8 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         assert "about birds" not in screen.text
         await screen.ask("more")
         await screen.answered()
-        (_, whales) = screen.app.store.conversations()[::-1]
+        await screen.app.lanes.session._recorder.saved()
+        (_, whales) = (await screen.app.history.conversations())[::-1]
         assert whales.prompts == 2
 
 
@@ -151,7 +150,7 @@ async def test_the_lanes_of_last_time_are_there_again(start):
         await screen.press("ctrl+q")
     assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
     async with start(remembered=True) as screen:
-        assert [lane.definition.model for lane in screen.lanes] == ["steady", "wide"]
+        assert [lane.engine.definition.model for lane in screen.lanes] == ["steady", "wide"]
 
 
 async def test_thinking_is_folded_for_all_lanes(start):

@@ -31,7 +31,7 @@ Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
     """Compare the screen after some steps with its picture."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr("paragone_workbench.lanes.lane.engine_log", lambda engine: Path(f"{engine}.log"))
+    monkeypatch.setattr("paragone_workbench.engines.handle.engine_log", lambda engine: Path(f"{engine}.log"))
 
     def compare(*definitions: EngineDefinition, step: Step, size: tuple[int, int] = (100, 24)) -> bool:
         state = State(state_file())
@@ -47,7 +47,10 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
         async def before(pilot: Pilot[None]) -> None:
             await until(
                 pilot,
-                lambda: app.store is not None and not any(it.is_opening for it in app.lanes.session.lanes),
+                lambda: (
+                    app.history is not None
+                    and not any(it.engine.is_opening for it in app.lanes.session.lanes)
+                ),
             )
             await step(app, pilot)
             for column in app.lanes.columns:

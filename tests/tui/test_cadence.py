@@ -36,6 +36,8 @@ async def test_strangers_meet_on_the_same_beat():
     one.ask()
     await asyncio.sleep(0.01)
     other.ask()
+    assert isinstance(one._handle, asyncio.TimerHandle)
+    assert isinstance(other._handle, asyncio.TimerHandle)
     assert one._handle.when() == other._handle.when()
     assert one._handle.when() % 60 == 0
     one.stop()

@@ -332,6 +332,7 @@ steps = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
 async def test_whatever_happens_the_terminal_shows_what_textual_would_paint(steps):

@@ -147,22 +147,6 @@ async def test_a_remark_in_the_middle_of_an_answer(pilot):
     lane.write("two.")
     await settle(pilot)
     assert shown(pilot.app) == "  One two.\n\n! Beware."
-    assert lane.last_answer == "One two."
-
-
-async def test_the_last_answer_as_it_came(pilot):
-    lane = await transcript(pilot)
-    assert lane.last_answer == ""
-    lane.add("prompt", "1")
-    lane.add("answer", "old")
-    lane.add("prompt", "2")
-    assert lane.last_answer == "old"
-    lane.write("\n\nnew \x1b[1m")
-    lane.write("hm", "thinking")
-    lane.write("\r\n**answer**\n")
-    lane.end()
-    lane.add("note", "Stopped.")
-    assert lane.last_answer == "new \x1b[1m\r\n**answer**"
 
 
 async def test_rewind_goes_back_to_the_last_prompt(pilot):

@@ -69,7 +69,7 @@ async def lane():
 
 async def test_the_end_is_followed_in_strides(lane):
     lane.widget.add("prompt", "Count.")
-    tops = []
+    tops: list[int] = []
     for number in range(40):
         lane.widget.write(paragraphs(1, number))
         await lane.settle()

@@ -13,7 +13,8 @@ import pytest
 from paragone import Backend, Json, Options, option
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane, LaneListener
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.session import Session
 
 
@@ -54,7 +55,7 @@ def paper() -> Paper:
 # ── Lanes and sessions over real workers ───────────────────────────────────────────────────────
 
 
-class Told(LaneListener):
+class Told(LaneObserver):
     """Keeps what a lane tells, in order."""
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Told(LaneListener):
         if not self.states or self.states[-1] != lane.state:
             self.states.append(lane.state)
         if lane.state == "loading":
-            self.fractions.append(lane.load_fraction)
+            self.fractions.append(lane.engine.load_fraction)
 
     def prompted(self, lane, run):
         self.said.append(f"prompted {run.prompt.text}")
@@ -85,7 +86,7 @@ class Told(LaneListener):
 
     def run_ended(self, lane, run):
         assert run.state != "running"
-        assert lane.run is None
+        assert lane.present is None
         self.said.append(f"ended {run.state}")
 
     def engine_failed(self, lane, error):
@@ -98,7 +99,7 @@ def told():
 
     def listen(lane: Lane) -> Told:
         listener = Told()
-        lane.listeners.append(listener)
+        lane.observers.append(listener)
         return listener
 
     return listen
@@ -152,7 +153,7 @@ async def make(tidy, rogue):
     yield make
     await asyncio.gather(*(lane.close() for lane in lanes))
     assert [lane.state for lane in lanes] == ["empty"] * len(lanes)
-    assert not any(lane.is_busy or lane.is_open or lane.is_opening for lane in lanes)
+    assert not any(lane.is_busy or lane.engine.is_open or lane.engine.is_opening for lane in lanes)
 
 
 @pytest.fixture

@@ -1,29 +1,30 @@
 """The JSON of a comparison: documented, so its shape is exact."""
 
-import asyncio
 import json
 
-from paragone_workbench.compare.answers import comparison
+from paragone_workbench.compare.answers import comparison_json
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
 
 
-async def compared(session, *definitions):
+async def compared(*definitions):
     """Return what programs read of one prompt to these engines."""
-    for definition in definitions:
-        session.add_lane(definition)
-    session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in session.lanes))
-    session.send("how are you")
-    await session.answered()
-    text = json.dumps(comparison(session.prompts[0], session.lanes), allow_nan=False)
-    return json.loads(text)
+    async with Workbench() as workbench:
+        engines = [workbench.add(definition) for definition in definitions]
+        await workbench.open_all()
+        executions = [workbench.run(engine, RunSpec.of_prompt("how are you")) for engine in engines]
+        for execution in executions:
+            await execution.ended()
+        runs = [execution.run for execution in executions]
+    return json.loads(json.dumps(comparison_json("how are you", (), runs), allow_nan=False))
 
 
 def positive(value: object) -> bool:
     return isinstance(value, float) and value > 0
 
 
-async def test_the_shape_is_exact(session, rogue):
-    found = await compared(session, rogue("cautious", name="mine", max_tokens=20, rate=200))
+async def test_the_shape_is_exact(rogue):
+    found = await compared(rogue("cautious", name="mine", max_tokens=20, rate=200))
     assert list(found) == ["prompt", "images", "lanes"]
     assert (found["prompt"], found["images"]) == ("how are you", [])
     (lane,) = found["lanes"]
@@ -37,6 +38,8 @@ async def test_the_shape_is_exact(session, rogue):
         "finish": "length",
         "error": None,
         "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
+        "seed": None,
+        "sampling": None,
         "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20},
     }
     itl = timings.pop("itl_ms")
@@ -44,12 +47,11 @@ async def test_the_shape_is_exact(session, rogue):
     assert all(positive(value) for value in timings.values()), timings
     assert set(itl) == {"p50", "p95", "p99"}
     assert all(positive(value) for value in itl.values()), itl
-    assert timings["load_s"] == session.lanes[0].runs[session.prompts[0]].metrics.load_s
 
 
-async def test_lanes_that_failed_say_so(session, rogue):
+async def test_lanes_that_failed_say_so(rogue):
     found = await compared(
-        session, rogue("killed", rate=40), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
+        rogue("killed", rate=40), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
     )
     killed, nonsense, raises, silent = found["lanes"]
     assert killed["text"] == "word0 word1 word2 word3 word4 "
@@ -81,7 +83,7 @@ async def test_lanes_that_failed_say_so(session, rogue):
     assert shapes[1:] == shapes[:-1], "all lanes have the same keys"
 
 
-async def test_text_that_no_terminal_should_see_is_told_as_it_is(session, rogue):
-    found = await compared(session, rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
+async def test_text_that_no_terminal_should_see_is_told_as_it_is(rogue):
+    found = await compared(rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
     assert found["lanes"][0]["text"].startswith("\x1b]0;owned\x07\x1b[2J")
     assert found["lanes"][1]["text"] == "語0😀 語1😀 "

@@ -9,6 +9,7 @@ from paragone import Backend, EndpointReport, ModelInfo, Options, Probe, option
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import Document
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import offers
 
 
@@ -48,10 +49,8 @@ class Served(Backend):
         return EndpointReport(address="http://box:1", probe=Probe(usable=True), models=models)
 
 
-class Backends:
+class Backends(Registry):
     """Stands in for the registry: it has this backend alone."""
-
-    problems = ()
 
     def all(self):
         return {"served": Served()}

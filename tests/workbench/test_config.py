@@ -6,7 +6,6 @@ import pytest
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_workbench.config import read as config
 from paragone_workbench.config import settings
 from paragone_workbench.config.read import check, init, load, sample
 from paragone_workbench.config.settings import ConfigError
@@ -233,7 +232,7 @@ def test_init_writes_the_sample_once():
     path = init()
     assert path == config_file()
     assert path.read_text() == sample()
-    assert load() == config.Config(document=load().document)
+    assert load() == settings.Config(document=load().document)
     path.write_text("mine")
     with pytest.raises(InputError, match="is there already"):
         init()
@@ -277,4 +276,5 @@ def test_the_samples_options_are_the_backends_own(write):
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_sample_shows_every_setting(write, section):
     shown = load(write(UNCOMMENTED)).document.data[section]
+    assert isinstance(shown, dict)
     assert set(shown) == {info.name for info in describe(SECTIONS[section])}

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from pathlib import Path
 
 import pytest
 from tests.pictures import PNG, picture
@@ -12,7 +13,7 @@ from paragone_workbench.conversation import images
 from paragone_workbench.conversation.images import image_size, read_image
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store import Store
+from paragone_workbench.store.history import History
 
 KINDS = {
     "image/png": PNG,
@@ -32,7 +33,7 @@ def test_an_image_is_known_by_its_first_bytes(tmp_path, kind):
 
 def test_a_path_may_begin_at_home(home):
     picture(home / "cat.png")
-    assert read_image(images.Path("~/cat.png")).name == "cat.png"
+    assert read_image(Path("~/cat.png")).name == "cat.png"
 
 
 REFUSED = [
@@ -68,8 +69,8 @@ def test_what_would_be_waited_for_is_not(tmp_path):
     try:
         for path in (
             tmp_path / "pipe.png",
-            images.Path(f"/dev/fd/{reading}"),
-            images.Path(os.ttyname(terminal)),
+            Path(f"/dev/fd/{reading}"),
+            Path(os.ttyname(terminal)),
         ):
             with pytest.raises(InputError, match="no image that engines take"):
                 read_image(path)
@@ -101,19 +102,19 @@ def cat(tmp_path):
 async def ask(session: Session, text: str, *shown: Image) -> list[str]:
     session.send(text, shown)
     await session.answered()
-    return [lane.runs[session.prompts[-1]].text for lane in session.lanes]
+    return [lane.answer(session.prompts[-1]).text for lane in session.lanes]
 
 
 async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, cat):
     _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
-    error = blind.runs[session.prompts[0]].error
+    error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
     assert error.sentence == "steady sees no images."
-    assert blind.is_open
+    assert blind.engine.is_open
     # Later prompts show it again to the one that saw it, and the other goes on.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
-    assert blind.runs[session.prompts[1]].cautions == []
+    assert blind.answer(session.prompts[1]).cautions == []
 
 
 async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogue, cat):
@@ -121,26 +122,26 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))
     assert await ask(session, "And now?") == ["word0 "]
-    (caution,) = lane.runs[session.prompts[1]].cautions
+    (caution,) = lane.answer(session.prompts[1]).cautions
     assert caution.code == "images-left-out"
     assert caution.sentence == "steady sees no images: 2 of earlier prompts were left out."
 
 
 async def test_they_come_back_with_the_conversation(tidy, rogue, cat):
-    store = Store.open()
+    history = await History.open()
     session = Session(Registry())
-    session.record(store)
+    session.record(history)
     await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, Image(data="AAEC", media_type="image/gif", name="two"))
     await ask(session, "And?")
     await session.close()
 
     again = Session(Registry())
-    again.record(store)
-    await again.reopen(session.conversation)
+    again.record(history)
+    await again.reopen(session.conversation.id)
     again.open_engines()
     assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]
     assert again.prompts[0].images[0] == cat
     assert await ask(again, "Once more?") == ["cat.png two "]
     await again.close()
-    store.close()
+    await history.close()

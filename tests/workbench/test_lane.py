@@ -9,6 +9,7 @@ from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.scheduling.scheduler import Scheduler
 
 # ── From the beginning to the end ──────────────────────────────────────────────────────────────
 
@@ -17,20 +18,20 @@ async def test_a_lane_tells_all_that_happens_in_it(make, told):
     lane = make("cautious", max_tokens=3)
     heard = told(lane)
     lane.open()
-    assert (lane.state, lane.is_opening, lane.is_open) == ("loading", True, False)
-    assert await lane.opened()
+    assert (lane.state, lane.engine.is_opening, lane.engine.is_open) == ("loading", True, False)
+    assert await lane.engine.opened()
     assert heard.fractions[-1] == 1.0
-    assert lane.loaded is not None
-    assert lane.load_s is not None
+    assert lane.engine.loaded is not None
+    assert lane.engine.load_s is not None
     run = ask(lane, "one")
     assert lane.is_busy
     await lane.answered()
     assert heard.states == ["loading", "ready", "waiting", "reading", "writing", "done"]
     assert heard.said == ["cautioned test", "prompted one", "started one", "ended done"]
     assert "".join(heard.texts) == run.text == words(3)
-    assert (run.state, run.finish, run.error, run.engine) == ("done", "length", None, "cautious")
-    assert lane.runs == {run.prompt: run}
-    assert lane.load_s is None, "the run has been given it"
+    assert (run.state, run.finish, run.error, run.definition.name) == ("done", "length", None, "cautious")
+    assert lane.path == (run,)
+    assert lane.engine.load_s is None, "the run has been given it"
 
 
 async def test_a_prompt_waits_until_the_engine_is_open(make, told):
@@ -51,7 +52,7 @@ async def test_a_run_says_what_it_took(make):
     await lane.answered()
     metrics = run.metrics
     assert metrics is not None
-    assert metrics == lane.meter.metrics()
+    assert metrics == lane.last.meter.metrics()
     assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.completion_tokens) == (5, 0, 30)
     assert metrics.load_s >= 0.2
     assert metrics.ttft_s >= 0.2
@@ -60,7 +61,7 @@ async def test_a_run_says_what_it_took(make):
     assert metrics.itl_ms.p50 >= 25
     assert metrics.itl_ms.p50 <= metrics.itl_ms.p95 <= metrics.itl_ms.p99
     assert metrics.decode_tps <= 40
-    times = lane.meter._times
+    times = lane.last.meter._times
     assert metrics.decode_tps == pytest.approx(29 / (times[-1] - times[0]), rel=0.1)
 
 
@@ -103,7 +104,7 @@ async def test_an_engine_that_cannot_be_opened(tidy, told, definition, sentence)
     lane.open()
     run = ask(lane)
     await lane.answered()
-    assert not await lane.opened()
+    assert not await lane.engine.opened()
     assert lane.state == "failed"
     assert heard.states == ["loading", "failed"]
     assert lane.error is not None
@@ -116,7 +117,7 @@ async def test_an_engine_that_cannot_be_opened(tidy, told, definition, sentence)
 async def test_an_interpreter_that_ends_at_once_is_a_crash(tidy):
     lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", python="/bin/false"), Registry())
     lane.open()
-    assert not await lane.opened()
+    assert not await lane.engine.opened()
     assert lane.state == "crashed"
     assert isinstance(lane.error, EngineCrashed)
     await lane.close()
@@ -125,14 +126,14 @@ async def test_an_interpreter_that_ends_at_once_is_a_crash(tidy):
 async def test_a_lane_that_failed_can_be_given_another_engine(make, rogue):
     lane = make("nonsense")
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     assert lane.state == "failed"
     await lane.swap(rogue(max_tokens=1))
-    assert await lane.opened()
+    assert await lane.engine.opened()
     assert (lane.state, lane.error) == ("ready", None)
     run = ask(lane)
     await lane.answered()
-    assert (run.text, run.engine) == (words(1), "steady")
+    assert (run.text, run.definition.name) == (words(1), "steady")
 
 
 # ── Stopping ───────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +143,7 @@ async def test_stop_before_the_first_step(make, told):
     lane = make(**LONG)
     heard = told(lane)
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     run = ask(lane)
     await lane.stop()
     await lane.answered()
@@ -169,7 +170,7 @@ async def test_stop_while_loading(make):
     await lane.answered()
     assert (run.state, run.text, run.metrics) == ("stopped", "", None)
     assert lane.state == "loading", "the engine is wanted all the same"
-    assert await lane.opened()
+    assert await lane.engine.opened()
     assert lane.state == "ready"
     run = ask(lane)
     await lane.answered()
@@ -177,17 +178,23 @@ async def test_stop_while_loading(make):
 
 
 async def test_stop_while_waiting_for_a_turn(make, until):
-    lane, turn = make(**LONG), asyncio.Lock()
+    lane, other = make(**LONG), make(**LONG)
+    scheduler = Scheduler("sequential")
+    lane._turns = other._turns = scheduler
     lane.open()
-    await lane.opened()
-    async with turn:
-        run = ask(lane, turn=turn)
-        await asyncio.sleep(0.05)
-        assert lane.state == "waiting"
-        await lane.stop()
-        await lane.answered()
-        assert (run.state, lane.state) == ("stopped", "stopped")
-    assert not turn.locked()
+    other.open()
+    answering = ask(other)
+    await until(lambda: answering.text)
+    run = ask(lane)
+    await until(lambda: lane.state == "waiting")
+    await lane.stop()
+    await lane.answered()
+    assert (run.state, lane.state) == ("stopped", "stopped")
+    assert answering.phase == "decode"
+    await other.stop()
+    await other.answered()
+    again = ask(lane)
+    await until(lambda: again.text)
 
 
 async def test_stop_while_reading(make):
@@ -215,7 +222,7 @@ async def test_stopping_twice_and_without_a_run(make, until):
     lane = make(**LONG)
     await lane.stop()
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     await lane.stop()
     run = ask(lane)
     await until(lambda: run.text)
@@ -240,9 +247,9 @@ async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make, told,
     assert lane.error.sentence == (
         "The engine did not stop within 2 seconds of being asked, and its process was ended."
     )
-    assert not lane.is_open
+    assert not lane.engine.is_open
     assert heard.said[-1] == "ended failed"
     await lane.restart()
     run = ask(lane)
-    assert await lane.opened()
+    assert await lane.engine.opened()
     await until(lambda: run.text == words(5))

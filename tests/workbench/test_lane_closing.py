@@ -11,7 +11,7 @@ async def test_close_while_loading_leaves_no_process(make, told, until, workers)
     heard = told(lane)
     lane.open()
     run = ask(lane)
-    await until(lambda: lane.load_fraction is not None)
+    await until(lambda: lane.engine.load_fraction is not None)
     assert len(workers()) == 1
     await lane.close()
     assert workers() == []
@@ -77,7 +77,7 @@ async def test_open_again_while_it_is_being_closed(make, until):
     lane.open()
     await closing
     assert run.state == "stopped"
-    assert await lane.opened()
+    assert await lane.engine.opened()
     assert lane.state == "ready"
 
 
@@ -88,13 +88,13 @@ async def test_swap_in_mid_answer(make, rogue, told, until, workers):
     first = ask(lane)
     await until(lambda: first.text)
     await lane.swap(rogue("wide", max_tokens=1, load_s=0.2))
-    assert (first.state, first.engine) == ("stopped", "steady")
+    assert (first.state, first.definition.name) == ("stopped", "steady")
     assert first.text == words(first.metrics.completion_tokens)
-    assert (lane.definition.name, lane.state, lane.meter) == ("wide", "loading", None)
+    assert (lane.engine.definition.name, lane.state) == ("wide", "loading")
     second = ask(lane, "again")
     await lane.answered()
-    assert (second.text, second.engine) == ("語0😀 ", "wide")
-    assert list(lane.runs.values()) == [first, second]
+    assert (second.text, second.definition.name) == ("語0😀 ", "wide")
+    assert list(lane.path) == [first, second]
     assert len(workers()) == 1
     assert heard.states == [
         *("loading", "waiting", "reading", "writing"),
@@ -109,11 +109,11 @@ async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make, ro
     await until(lambda: first.text == words(5))
     swapping = asyncio.create_task(lane.swap(rogue("wide", max_tokens=1)))
     await lane.answered()
-    assert lane.is_opening
+    assert lane.engine.is_opening
     assert not swapping.done()
     second = ask(lane)
     await lane.answered()
-    assert (second.text, second.engine) == ("語0😀 ", "wide")
+    assert (second.text, second.definition.name) == ("語0😀 ", "wide")
     await swapping
 
 
@@ -125,8 +125,8 @@ async def test_swapping_twice_quickly_ends_with_the_second(make, rogue, until, w
     await asyncio.gather(
         lane.swap(rogue("nonsense")), lane.swap(rogue("escapes", load_s=60)), lane.swap(rogue("wide"))
     )
-    assert await lane.opened()
-    assert (lane.definition.model, lane.loaded.name, lane.state) == ("wide", "wide", "ready")
+    assert await lane.engine.opened()
+    assert (lane.engine.definition.model, lane.engine.loaded.name, lane.state) == ("wide", "wide", "ready")
     assert len(workers()) == 1
 
 
@@ -140,8 +140,8 @@ async def test_a_swap_whose_caller_is_cancelled_goes_on(make, rogue, until, work
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    assert await lane.opened()
-    assert lane.loaded.name == "wide"
+    assert await lane.engine.opened()
+    assert lane.engine.loaded.name == "wide"
     assert len(workers()) == 1
 
 
@@ -151,17 +151,17 @@ async def test_close_during_a_swap(make, rogue, until, workers):
     run = ask(lane)
     await until(lambda: run.text)
     await asyncio.gather(lane.swap(rogue("wide", load_s=60)), lane.close())
-    assert (lane.state, lane.is_opening, run.state) == ("empty", False, "stopped")
+    assert (lane.state, lane.engine.is_opening, run.state) == ("empty", False, "stopped")
     assert workers() == []
 
 
 async def test_restart_gives_the_engine_another_process(make, workers):
     lane = make(max_tokens=1)
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     (before,) = workers()
     await lane.restart()
-    await lane.opened()
+    await lane.engine.opened()
     (after,) = workers()
     assert before.pid != after.pid
     run = ask(lane)
@@ -172,7 +172,7 @@ async def test_restart_gives_the_engine_another_process(make, workers):
 async def test_an_engine_that_died_between_two_prompts(make, workers, until):
     lane = make(max_tokens=1)
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     (worker,) = workers()
     worker.kill()
     await until(lambda: not workers())

@@ -28,7 +28,7 @@ THERE = EngineDefinition(
 def test_names(definitions, names):
     lanes: list[Lane] = []
     for definition in definitions:
-        lanes.append(Lane(definition, Registry(), name=name_beside(definition, lanes)))
+        lanes.append(Lane(definition, Registry(), name=name_beside(definition, lanes, Registry())))
     assert [lane.name for lane in lanes] == names
 
 

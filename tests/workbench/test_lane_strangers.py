@@ -23,25 +23,26 @@ from paragone import (
 )
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane, LaneListener
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
 
 # ── Listeners that fail ────────────────────────────────────────────────────────────────────────
 
 
-class Clumsy(LaneListener):
+class Clumsy(LaneObserver):
     """Stands in for a view with a mistake in it."""
 
     def text_came(self, lane, run, channel, text):
         raise ZeroDivisionError(text)
 
     def run_ended(self, lane, run):
-        lane.listeners.remove(self)
+        lane.observers.remove(self)
         raise ZeroDivisionError("at the end")
 
 
 async def test_a_listener_that_fails_costs_nobody_else_anything(make, told, tidy):
     lane = make(max_tokens=3)
-    lane.listeners.append(Clumsy())
+    lane.observers.append(Clumsy())
     heard = told(lane)
     lane.open()
     run = ask(lane)
@@ -123,7 +124,7 @@ async def careless(tidy):
 async def test_a_backend_that_fails_to_open(careless):
     lane = careless("open")
     lane.open()
-    assert not await lane.opened()
+    assert not await lane.engine.opened()
     assert lane.state == "failed"
     assert str(lane.error) == (
         "The backend careless made a mistake (KeyError: 'config.json'). "
@@ -139,7 +140,7 @@ async def test_a_backend_that_will_not_give_up_opening(careless, told, model):
     lane.open()
     await asyncio.sleep(0.01)
     await lane.close()
-    assert (lane.state, lane.is_open, lane.error) == ("empty", False, None)
+    assert (lane.state, lane.engine.is_open, lane.error) == ("empty", False, None)
     assert heard.states == ["loading", "empty"]
     assert heard.said == []
     assert CarelessEngine.closed == (model == "stubborn"), "what it opened is freed"
@@ -150,7 +151,7 @@ async def test_a_backend_that_fails_in_mid_answer(careless):
     lane.open()
     run = ask(lane)
     await lane.answered()
-    assert (run.state, run.text, lane.state, lane.is_open) == ("failed", "word0 ", "failed", True)
+    assert (run.state, run.text, lane.state, lane.engine.is_open) == ("failed", "word0 ", "failed", True)
     assert run.error.sentence == "The backend careless made a mistake (KeyError: 'choices')."
     await lane.close()
 
@@ -191,7 +192,7 @@ async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, 
 async def test_a_backend_that_fails_to_close(careless, tidy):
     lane = careless("close")
     lane.open()
-    await lane.opened()
+    await lane.engine.opened()
     await lane.close()
     assert lane.state == "empty"
     assert [context["message"] for context in tidy] == ["A backend failed to close an engine."]
@@ -205,19 +206,18 @@ async def test_a_backend_that_fails_to_close(careless, tidy):
 async def test_a_program_that_just_ends(moment):
     program = f"""
 import asyncio
-from paragone import Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.runs.record import Prompt
+from paragone_workbench.conversation.tree import Prompt
 
 async def main():
     global run
     options = {{"max_tokens": 10**6, "rate": 100, "load_s": 60 if {moment!r} == "loading" else 0}}
     lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", options=options), Registry())
     lane.open()
-    run = lane.ask(Prompt(text="hello"), [Message(role="user", text="hello")])
-    while lane.state != {moment!r} or lane.load_fraction is None:
+    run = lane.ask(Prompt(text="hello"))
+    while lane.state != {moment!r} or lane.engine.load_fraction is None:
         await asyncio.sleep(0.01)
     for _ in range(10):
         await asyncio.sleep(0.01)

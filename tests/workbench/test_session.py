@@ -6,9 +6,8 @@ import itertools
 import pytest
 from tests.workbench.talk import answers, opened, words
 
-from paragone import EngineCrashed, InputError
+from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.session import MAX_LANES
 
 # ── One prompt to all ──────────────────────────────────────────────────────────────────────────
 
@@ -23,7 +22,7 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, told):
     await session.answered()
     assert not session.is_busy
     (prompt,) = session.prompts
-    runs = [lane.runs[prompt] for lane in lanes]
+    runs = [lane.answer(prompt) for lane in lanes]
     assert [run.state for run in runs] == ["done"] * 6
     assert runs[0].text == runs[3].text == runs[4].text == runs[5].text == words(8)
     assert runs[1].text == "".join(f"語{number}😀 " for number in range(8))
@@ -35,8 +34,8 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, told):
 async def test_lanes_answer_at_the_same_time(session, rogue):
     lanes = await opened(session, *(rogue(max_tokens=20, rate=40) for _ in range(3)))
     await answers(session, "hello")
-    begun = [lane.meter._times[0] for lane in lanes]
-    ended = [lane.meter._times[-1] for lane in lanes]
+    begun = [lane.last.meter._times[0] for lane in lanes]
+    ended = [lane.last.meter._times[-1] for lane in lanes]
     assert max(begun) < min(ended)
 
 
@@ -47,11 +46,11 @@ async def test_engines_still_loading_answer_once_they_are_open(session, rogue):
     assert await answers(session, "hello") == [words(2), words(3)]
 
 
-async def test_six_lanes_are_the_most(session, rogue):
-    for _ in range(MAX_LANES):
-        session.add_lane(rogue())
-    with pytest.raises(InputError, match=r"There are 6 lanes already\. Close one first\."):
-        session.add_lane(rogue())
+async def test_there_is_no_limit_of_lanes(session, rogue):
+    for _ in range(9):
+        session.add_lane(rogue(max_tokens=2))
+    session.open_engines()
+    assert await answers(session, "hello") == [words(2)] * 9
 
 
 async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, told):
@@ -59,11 +58,11 @@ async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, 
     heard = told(lane)
     other = session.add_lane(rogue())
     session.open_engines()
-    await other.opened()
+    await other.engine.opened()
     assert (lane.state, other.state) == ("failed", "ready")
     assert heard.states == []
     await session.restart(lane)
-    await lane.opened()
+    await lane.engine.opened()
     assert heard.states == ["loading", "failed"]
 
 
@@ -87,12 +86,12 @@ FAILURES = {
 @pytest.mark.parametrize("mode", ["parallel", "sequential"])
 @pytest.mark.parametrize("model", FAILURES)
 async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
-    session.mode = mode
+    session.scheduler.mode = mode
     bad, good = await opened(session, rogue(model, rate=40), rogue(max_tokens=30, rate=60))
     heard = told(bad)
     assert await answers(session, "hello") == [words(5), words(30)], "all of one, what had come of the other"
     (prompt,) = session.prompts
-    run, other = bad.runs[prompt], good.runs[prompt]
+    run, other = bad.answer(prompt), good.answer(prompt)
     assert (run.state, run.finish) == ("failed", None)
     assert run.error is bad.error
     assert run.error.sentence == FAILURES[model]
@@ -101,41 +100,41 @@ async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
     crashed = model != "raises"
     assert isinstance(run.error, EngineCrashed) == crashed
     assert bad.state == ("crashed" if crashed else "failed")
-    assert bad.is_open != crashed
+    assert bad.engine.is_open != crashed
     assert heard.said == ["prompted hello", "started hello", "ended failed"]
     assert heard.states[-1] == bad.state
     if crashed:
         assert await answers(session, "anybody there?") == ["", words(30)], "nobody there to be asked"
         assert bad.state == "crashed"
     await session.restart(bad)
-    assert await bad.opened()
+    assert await bad.engine.opened()
     assert bad.error is None
     session.regenerate(bad)
     await session.answered()
-    assert bad.runs[session.prompts[-1]].text == words(5), "it is there, and fails again on cue"
+    assert bad.answer(session.prompts[-1]).text == words(5), "it is there, and fails again on cue"
 
 
 async def test_a_deaf_engine_leaves_the_others_alone(session, rogue, until):
     deaf, good = await opened(session, rogue("deaf"), rogue(max_tokens=100, rate=40))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: deaf.runs[prompt].text == words(5))
+    await until(lambda: deaf.answer(prompt).text == words(5))
     await deaf.stop()
     await session.answered()
-    assert deaf.runs[prompt].text == words(5)
+    assert deaf.answer(prompt).text == words(5)
     assert "did not stop within 2 seconds" in deaf.error.sentence
-    assert good.runs[prompt].text == words(100)
+    assert good.answer(prompt).text == words(100)
 
 
 async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rogue, told):
     gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
     heard = told(gone)
     session.open_engines()
-    await asyncio.gather(gone.opened(), good.opened())
+    await asyncio.gather(gone.engine.opened(), good.engine.opened())
     assert gone.state == "failed"
     assert heard.said == ["failed There is no model 'nonsense'."]
     assert await answers(session, "hello") == ["", words(2)]
-    assert gone.runs == {}
+    assert gone.path == ()
     assert heard.said == ["failed There is no model 'nonsense'."]
     assert session.regenerate(gone) is None
 
@@ -147,12 +146,12 @@ async def test_stopping_one_lane_leaves_the_others_alone(session, rogue, until):
     one, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: one.runs[prompt].text)
+    await until(lambda: one.answer(prompt).text)
     await one.stop()
     await session.answered()
-    run = one.runs[prompt]
+    run = one.answer(prompt)
     assert (run.state, run.text) == ("stopped", words(run.metrics.completion_tokens))
-    assert other.runs[prompt].text == words(40)
+    assert other.answer(prompt).text == words(40)
 
 
 async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
@@ -161,16 +160,16 @@ async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
     writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
     broken = session.add_lane(rogue("nonsense"))
     session.open_engines()
-    await broken.opened()
+    await broken.engine.opened()
     session.send("hello")
     (prompt,) = session.prompts
     await until(lambda: reading.state == "reading" and writing.state == "writing")
     assert (loading.state, broken.state) == ("loading", "failed")
     await session.stop()
     await session.answered()
-    assert [lane.runs[prompt].state for lane in (loading, reading, writing)] == ["stopped"] * 3
+    assert [lane.answer(prompt).state for lane in (loading, reading, writing)] == ["stopped"] * 3
     assert [lane.state for lane in session.lanes] == ["loading", "stopped", "stopped", "failed"]
-    assert writing.runs[prompt].text
+    assert writing.answer(prompt).text
 
 
 async def test_stopping_all_at_once_after_sending(session, rogue):
@@ -178,12 +177,12 @@ async def test_stopping_all_at_once_after_sending(session, rogue):
     session.send("hello")
     await session.stop()
     await session.answered()
-    assert [run.state for lane in session.lanes for run in lane.runs.values()] == ["stopped"] * 2
+    assert [run.state for lane in session.lanes for run in lane.path] == ["stopped"] * 2
     assert not session.is_busy
 
 
 async def test_stopping_a_sequence_starts_nobody_else(session, rogue, told, until):
-    session.mode = "sequential"
+    session.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
     heard = [told(lane) for lane in lanes]
     session.send("hello")
@@ -198,52 +197,54 @@ async def test_stopping_a_sequence_starts_nobody_else(session, rogue, told, unti
 
 
 async def test_a_sequence_never_overlaps(session, rogue):
-    session.mode = "sequential"
+    session.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=20, rate=200) for _ in range(3)))
     assert await answers(session, "hello") == [words(20)] * 3
-    times = [lane.meter._times for lane in lanes]
+    times = [lane.last.meter._times for lane in lanes]
     for before, after in itertools.pairwise(times):
         assert before[-1] < after[0]
 
 
 async def test_a_sequence_goes_on_past_a_failure_and_a_stop(session, rogue, until):
-    session.mode = "sequential"
+    session.scheduler.mode = "sequential"
     lanes = await opened(session, rogue("killed"), rogue(max_tokens=10**6, rate=50), rogue(max_tokens=2))
     session.send("hello")
     await until(lambda: lanes[1].state == "writing")
     await lanes[1].stop()
     await session.answered()
-    assert [run.state for lane in lanes for run in lane.runs.values()] == ["failed", "stopped", "done"]
+    assert [run.state for lane in lanes for run in lane.path] == ["failed", "stopped", "done"]
 
 
 async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
     session.open_engines()
     assert await answers(session, "alone") == ["8 "]
-    assert first.loaded.facts["threads"] == "8"
+    assert first.engine.loaded.facts["threads"] == "8"
     await opened(session, threads)
     assert await answers(session, "two") == ["4 ", "4 "]
     await opened(session, threads)
     assert await answers(session, "three") == ["2 ", "2 ", "2 "]
-    session.mode = "sequential"
+    session.scheduler.mode = "sequential"
     assert await answers(session, "one after the other") == ["8 ", "8 ", "8 "]
-    session.mode = "parallel"
+    session.scheduler.mode = "parallel"
     session.regenerate(first)
     await session.answered()
-    assert first.runs[session.prompts[-1]].text == "8 ", "the others rest"
+    assert first.answer(session.prompts[-1]).text == "8 ", "the others rest"
 
 
 async def test_an_engine_elsewhere_needs_no_core_of_ours(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
     lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
-    monkeypatch.setattr(type(lanes[0]), "is_local", property(lambda lane: lane is not lanes[2]))
+    monkeypatch.setattr(
+        type(lanes[0].engine), "is_local", property(lambda engine: engine is not lanes[2].engine)
+    )
     assert (await answers(session, "hello"))[:2] == ["4 ", "4 "]
 
 
 async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.lanes.session.physical_cores", lambda: 2)
+    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 2)
     await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     assert await answers(session, "hello") == ["1 "] * 3
 
@@ -258,7 +259,7 @@ async def test_close_leaves_no_worker_whatever_the_lanes_do(session, rogue, unti
     crashed = session.add_lane(rogue("killed", at=0))
     idle = session.add_lane(rogue())
     session.open_engines()
-    await asyncio.gather(*(lane.opened() for lane in (reading, writing, crashed, idle)))
+    await asyncio.gather(*(lane.engine.opened() for lane in (reading, writing, crashed, idle)))
     session.send("hello")
     await until(
         lambda: reading.state == "reading" and writing.state == "writing" and crashed.state == "crashed"
@@ -267,15 +268,15 @@ async def test_close_leaves_no_worker_whatever_the_lanes_do(session, rogue, unti
     await asyncio.gather(session.close(), session.close())
     assert workers() == []
     assert [lane.state for lane in session.lanes] == ["empty"] * 5
-    assert [lane.runs[prompt].state for lane in (loading, reading, writing)] == ["stopped"] * 3
-    assert writing.runs[prompt].text
-    assert crashed.runs[prompt].state == "failed"
+    assert [lane.answer(prompt).state for lane in (loading, reading, writing)] == ["stopped"] * 3
+    assert writing.answer(prompt).text
+    assert crashed.answer(prompt).state == "failed"
 
 
 async def test_close_waits_for_lanes_that_are_just_leaving(session, rogue, until, workers):
     deaf, _ = await opened(session, rogue("deaf"), rogue())
     session.send("hello")
-    await until(lambda: deaf.runs[session.prompts[0]].text == words(5))
+    await until(lambda: deaf.answer(session.prompts[0]).text == words(5))
     leaving = asyncio.create_task(session.close_lane(deaf))
     await asyncio.sleep(0.05)
     leaving.cancel()
@@ -295,20 +296,20 @@ async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
     short, long = await opened(session, smol("short", max_tokens=12), smol("long", max_tokens=400))
     session.send("Write a long story about a dog and its town.")
     (prompt,) = session.prompts
-    await until(lambda: not short.is_busy and long.runs[prompt].text, 120)
+    await until(lambda: not short.is_busy and long.answer(prompt).text, 120)
     await session.swap(long, smol("long", max_tokens=8))
     await until(lambda: not session.is_busy)
-    run = short.runs[prompt]
+    run = short.answer(prompt)
     assert (run.state, run.finish, run.metrics.completion_tokens) == ("done", "length", 12)
     assert run.text
     assert run.metrics.prompt_tokens > 10
     assert run.metrics.decode_tps > 0
-    assert long.runs[prompt].state == "stopped"
+    assert long.answer(prompt).state == "stopped"
     session.send("Go on.")
     await session.answered()
     last = session.prompts[-1]
-    assert [lane.runs[last].state for lane in session.lanes] == ["done", "done"]
-    assert short.runs[last].metrics.cached_tokens > 0, "its cache knows the beginning"
-    assert long.runs[last].metrics.cached_tokens == 0, "this one was opened anew"
-    assert long.runs[last].metrics.prompt_tokens > 10, "but has been told of it"
+    assert [lane.answer(last).state for lane in session.lanes] == ["done", "done"]
+    assert short.answer(last).metrics.cached_tokens > 0, "its cache knows the beginning"
+    assert long.answer(last).metrics.cached_tokens == 0, "this one was opened anew"
+    assert long.answer(last).metrics.prompt_tokens > 10, "but has been told of it"
     assert len(workers()) == 2

@@ -1,5 +1,7 @@
 """The conversation that the lanes share, as each lane's engine is told of it."""
 
+from typing import Any
+
 from tests.workbench.talk import answers, opened, words
 
 from paragone import Message
@@ -16,10 +18,10 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     await answers(session, "c")
     last = session.prompts[-1]
     system, first, second = ("system", "Be brief."), ("user", "a b"), ("user", "c")
-    assert said(session.messages(one, last)) == [system, first, ("assistant", "word0 "), second]
-    assert said(session.messages(other, last)) == [system, first, ("assistant", "語0😀 "), second]
+    assert said(one.answer(last).spec.messages) == [system, first, ("assistant", "word0 "), second]
+    assert said(other.answer(last).spec.messages) == [system, first, ("assistant", "語0😀 "), second]
     # and that is what the engines were given: a word each, and one more for each message
-    assert [lane.runs[last].metrics.prompt_tokens for lane in session.lanes] == [10, 10]
+    assert [lane.answer(last).metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
 async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
@@ -33,11 +35,11 @@ async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
     session.send("last")
     last = session.prompts[-1]
     await session.answered()
-    assert said(session.messages(lane, last)) == [
+    assert said(lane.answer(last).spec.messages) == [
         *(("user", "answered"), ("assistant", "word0 ")),
         ("user", "last"),
     ]
-    assert said(session.messages(killed, last)) == [("user", "last")]
+    assert said(killed.answer(last).spec.messages) == [("user", "last")]
 
 
 async def test_what_came_before_a_failure_is_part_of_the_conversation(session, rogue):
@@ -45,7 +47,7 @@ async def test_what_came_before_a_failure_is_part_of_the_conversation(session, r
     await answers(session, "a")
     await answers(session, "b")
     last = session.prompts[-1]
-    assert said(session.messages(lane, last)) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
+    assert said(lane.answer(last).spec.messages) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
 
 
 async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
@@ -55,17 +57,17 @@ async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
     await answers(session, "a")
     await answers(session, "b")
     first, last = session.prompts
-    before = lane.runs[last]
+    before = lane.answer(last)
     heard.said.clear()
     run = session.regenerate(lane)
     await session.answered()
-    assert run is lane.runs[last]
+    assert run is lane.answer(last)
     assert run is not before
     assert (before.text, run.text) == (words(2), words(2))
     assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
         "its own earlier answer is not part of it"
     )
-    assert list(lane.runs) == [first, last]
+    assert [run.prompt for run in lane.path] == [first, last]
     assert heard.said == [], "the other lane was not asked"
 
 
@@ -73,62 +75,67 @@ async def test_a_lane_added_later(session, rogue):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "early")
     (late,) = await opened(session, rogue(max_tokens=1))
-    assert late.runs == {}
+    assert late.path == ()
     session.regenerate(late)
     await session.answered()
-    assert [run.text for run in late.runs.values()] == [words(1)], "it can answer the last prompt, too"
+    assert [it.text for it in late.path] == [words(1)], "it can answer the last prompt, too"
     (later,) = await opened(session, rogue(max_tokens=1))
     assert await answers(session, "later") == [words(1)] * 3
     prompt = session.prompts[-1]
-    assert said(session.messages(late, prompt))[0] == ("user", "early")
-    assert said(session.messages(later, prompt)) == [("user", "later")]
-    assert [lane.runs[prompt].metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
+    assert said(late.answer(prompt).spec.messages)[0] == ("user", "early")
+    assert said(later.answer(prompt).spec.messages) == [("user", "later")]
+    assert [lane.answer(prompt).metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
 async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
     await answers(session, "a b c")
     await session.swap(lane, rogue("wide", name="new", max_tokens=1))
-    assert [run.engine for run in lane.runs.values()] == ["steady"]
+    assert [run.definition.name for run in lane.path] == ["steady"]
     assert await answers(session, "d") == ["語0😀 ", words(2)]
     last = session.prompts[-1]
-    assert said(session.messages(lane, last)) == [("user", "a b c"), ("assistant", words(2)), ("user", "d")]
-    run = lane.runs[last]
-    assert run.engine == "new"
-    assert run.metrics.prompt_tokens == other.runs[last].metrics.prompt_tokens == 9
-    assert run.manifest["engine"]["name"] == "new"
-    assert run.manifest["request"]["messages"] == 3
+    assert said(lane.answer(last).spec.messages) == [
+        ("user", "a b c"),
+        ("assistant", words(2)),
+        ("user", "d"),
+    ]
+    run = lane.answer(last)
+    assert run.definition.name == "new"
+    assert run.metrics.prompt_tokens == other.answer(last).metrics.prompt_tokens == 9
+    manifest: Any = run.manifest
+    assert manifest["engine"]["name"] == "new"
+    assert manifest["request"]["messages"] == 3
 
 
 async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: lane.runs[prompt].text)
+    await until(lambda: lane.answer(prompt).text)
     await session.swap(lane, rogue("wide", max_tokens=1))
-    assert lane.runs[prompt].state == "stopped"
-    kept = lane.runs[prompt].text
+    assert lane.answer(prompt).state == "stopped"
+    kept = lane.answer(prompt).text
     assert kept
     await session.answered()
-    assert other.runs[prompt].text == words(40)
-    await lane.opened()
+    assert other.answer(prompt).text == words(40)
+    await lane.engine.opened()
     session.send("go on")
     await session.answered()
-    assert said(session.messages(lane, session.prompts[-1]))[1] == ("assistant", kept)
+    assert said(lane.answer(session.prompts[-1]).spec.messages)[1] == ("assistant", kept)
 
 
 async def test_close_lane_in_mid_answer(session, rogue, until, workers):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
-    await until(lambda: lane.runs[prompt].text)
+    await until(lambda: lane.answer(prompt).text)
     await session.close_lane(lane)
     assert session.lanes == [other]
-    assert (lane.runs[prompt].state, lane.state) == ("stopped", "empty")
+    assert (lane.answer(prompt).state, lane.state) == ("stopped", "empty")
     assert len(workers()) == 1
     await session.close_lane(lane)
     await session.answered()
-    assert other.runs[prompt].text == words(40)
+    assert other.answer(prompt).text == words(40)
 
 
 async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
@@ -137,7 +144,7 @@ async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
     pids = {worker.pid for worker in workers()}
     await answers(session, "old")
     session.new_conversation()
-    assert (session.prompts, lane.runs, lane.meter, lane.state) == ([], {}, None, "ready")
+    assert (session.prompts, lane.path, lane.last, lane.state) == ([], (), None, "ready")
     await answers(session, "new")
-    assert said(session.messages(lane, session.prompts[-1])) == [("user", "new")]
+    assert said(lane.answer(session.prompts[-1]).spec.messages) == [("system", "Be brief."), ("user", "new")]
     assert {worker.pid for worker in workers()} == pids

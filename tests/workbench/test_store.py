@@ -4,17 +4,29 @@ import stat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.workbench.written import LARGE, SMOL, Written, facts
 
-from paragone import InputError, LoadedModel, ParagoneError, RunRequest
+from paragone import (
+    Alternative,
+    Caution,
+    Image,
+    InputError,
+    LoadedModel,
+    ParagoneError,
+    RunRequest,
+    RunSettings,
+    Token,
+)
+from paragone.wire import to_json
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
-from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store import ConversationDeleted, Store, StoreError
 
-SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
-LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
+MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
 
 
 @pytest.fixture
@@ -24,26 +36,22 @@ def store():
     store.close()
 
 
-def answer(store, prompt, lane, text, *, definition=SMOL, thinking="", state="done"):
-    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=definition, manifest={"seed": 1})
-    store.append_run(run, text=text, thinking=thinking)
-    store.end_run(run, state, finish="stop", metrics=METRICS)
-    return run
-
-
 def test_a_password_in_a_url_is_not_kept(store):
     """The lane is there, though its engine may not open with such a URL."""
     box = EngineDefinition(
         name="box", backend="paper", model="m", options={"url": "https://me:s3cret@box/v1"}
     )
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, box, position=0)
-    store.set_lane_engine(store.add_lane(conversation, SMOL, position=1), box)
-    prompt = store.add_prompt(conversation, "Hello", parent_id=None)
-    loaded, request = LoadedModel(name="m"), RunRequest(messages=())
-    store.start_run(prompt_id=prompt, lane_id=lane, definition=box, manifest=manifest(box, loaded, request))
-    lanes = store.load(conversation).lanes
-    assert [kept.definition.options for kept in lanes] == [{"url": "https://box/v1"}] * 2
+    written = Written(store, "Hello")
+    lane = written.lane(box)
+    written.change(written.lane(SMOL), definition=box)
+    known = manifest(box, LoadedModel(name="m"), RunRequest(messages=()))
+    run = written.start(written.conversation.prompts[0], lane, manifest=known)
+    error = ParagoneError("https://me:s3cret@box/v1 is not there.", hint="Try http://me:s3cret@box/v1.")
+    written.end(run, lane, "failed", error=error)
+    saved = written.load()
+    assert [kept.definition.options for kept in saved.lanes] == [{"url": "https://box/v1"}] * 2
+    assert saved.runs[0].definition.options == {"url": "https://box/v1"}
+    assert str(saved.runs[0].error) == "https://box/v1 is not there. Try http://box/v1."
     store.close()
     assert not [
         path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()
@@ -51,103 +59,181 @@ def test_a_password_in_a_url_is_not_kept(store):
 
 
 def test_a_conversation_comes_back_whole(store):
-    conversation = store.new_conversation(system="Be brief.")
-    left = store.add_lane(conversation, SMOL, position=0)
-    right = store.add_lane(conversation, LARGE, position=1)
-    first = store.add_prompt(conversation, "Hello\nthere", parent_id=None)
-    answer(store, first, left, "Hi.", thinking="A greeting.")
-    run = store.start_run(prompt_id=first, lane_id=right, definition=LARGE, manifest={})
-    store.append_run(run, text="He")
-    store.end_run(run, "failed", error="It broke.")
-    second = store.add_prompt(conversation, "And?", parent_id=first)
-    answer(store, second, left, "Nothing.")
+    image = Image(data="AAEC", media_type="image/png", name="cat.png")
+    written = Written(store)
+    first = written.prompt("Hello\nthere", system="Be brief.", sampling={"seed": 1}, images=(image, image))
+    left, right = written.lane(SMOL), written.lane(LARGE)
+    one = written.start(first, left, manifest=MANIFEST)
+    written.add(one, "Hi.", "A greeting.")
+    written.end(
+        one,
+        left,
+        finish="stop",
+        metrics=METRICS,
+        settings=RunSettings(seed=7, sampling={"top_k": 40}, prompt="<s>Hello", threads=2),
+        cautions=[Caution(code="no-chat-template", sentence="It has none.")],
+    )
+    other = written.start(first, right)
+    written.add(other, "He")
+    written.end(other, right, "failed", error=ParagoneError("It broke.", hint="Mend it."))
+    second = written.prompt("And?", first, system="")
+    written.answer(second, left, "Nothing.")
 
-    saved = store.load(conversation)
-    assert (saved.title, saved.system) == ("Hello", "Be brief.")
-    assert saved.created <= saved.updated
-    assert [prompt.text for prompt in saved.prompts] == ["Hello\nthere", "And?"]
-    assert saved.prompts[1].parent_id == first
-    one, two = saved.lanes
-    assert (one.definition, two.definition) == (SMOL, LARGE)
-    done = one.turns[0].run
-    assert (done.text, done.thinking, done.state, done.finish) == ("Hi.", "A greeting.", "done", "stop")
-    assert (done.engine, done.backend, done.model) == ("smol", "paper", "/m/smol")
-    assert (done.manifest, done.metrics, done.error) == ({"seed": 1}, METRICS, "")
-    assert done.started <= done.ended
-    failed = two.turns[0].run
-    assert (failed.text, failed.state, failed.error, failed.metrics) == ("He", "failed", "It broke.", None)
-    assert one.turns[1].run.text == "Nothing."
-    assert two.turns[1].run is None
+    saved = written.load()
+    assert saved.title == "Hello"
+    assert saved.conversation.id == written.id
+    assert saved.conversation.created == written.conversation.created <= saved.updated
+    prompts = saved.conversation.prompts
+    assert [(it.id, it.text, it.created) for it in prompts] == [
+        (it.id, it.text, it.created) for it in written.conversation.prompts
+    ]
+    assert [it.images for it in prompts] == [(image, image), ()]
+    assert [it.parent for it in prompts] == [None, prompts[0]]
+    assert [(it.system, it.sampling) for it in prompts] == [("Be brief.", {"seed": 1}), ("", None)]
+    assert [it.system_in_force for it in prompts] == ["Be brief.", ""]
+    assert prompts[1].sampling_in_force == {"seed": 1}
+    assert [(it.id, it.definition, it.position, it.closed) for it in saved.lanes] == [
+        (left.id, SMOL, 0, False),
+        (right.id, LARGE, 1, False),
+    ]
+    for lane, kept in zip((left, right), saved.lanes, strict=True):
+        assert list(map(facts, kept.runs)) == list(map(facts, lane.runs))
+        assert facts(kept.head) == facts(lane.head)
+    assert saved.lanes[0].head is saved.lanes[0].runs[1]
+    assert saved.lanes[0].head.continues is saved.lanes[0].runs[0]
+    assert [run.id for run in saved.runs] == sorted(run.id for lane in (left, right) for run in lane.runs)
+    assert {run.phase for run in saved.runs} == {"ended"}
+    assert saved.runs[0].loaded == LoadedModel(name="Smol", context=8)
+
+
+def test_what_a_save_gives_ids_to_is_new(store):
+    written = Written(store)
+    prompt = written.conversation.add(Prompt(text="x"))
+    written.save(prompts=(prompt,))
+    conversation_id, prompt_id = written.id, prompt.id
+    written.save(prompts=(prompt,))
+    assert (written.id, prompt.id) == (conversation_id, prompt_id)
+    assert len(written.load().conversation.prompts) == 1
+
+
+def test_a_batch_is_saved_as_a_whole_or_not_at_all(store):
+    written = Written(store, "x")
+    lane = written.lane()
+    good = written.conversation.add(Prompt(text="good"))
+    bad = Prompt(text="its image is none", images=(Image(data="A", media_type="image/png"),))
+    with pytest.raises(ValueError, match="base64"):
+        written.save(prompts=(good, bad))
+    assert good.id is None
+    assert [it.text for it in written.load().conversation.prompts] == ["x"]
+    written.answer(written.prompt("y"), lane, "works")
+
+
+def test_tokens_come_back_as_they_were(store):
+    tokens = [
+        Token(text="a\ud83d", channel="thinking", id=5, logprob=-0.1, time=1.25),
+        Token(text="", time=1.5),
+        Token(
+            text="é",
+            id=0,
+            logprob=float("-inf"),
+            top=(Alternative(text="é", id=0, logprob=-1e-9), Alternative(text="x", logprob=-7.5)),
+            n_bytes=2,
+            time=2.0,
+        ),
+        *(Token(text=f"{number}\n", time=3.0 + number) for number in range(1000)),
+    ]
+    written = Written(store, "x")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
+    written.end(run, lane, tokens=tokens, settings=RunSettings(prompt="<s>x", prompt_ids=(1, 2)))
+    (saved,) = written.load().runs
+    assert saved.tokens == tokens
+    assert saved.settings == RunSettings(prompt="<s>x")
+    ((data,),) = store._database.rows("SELECT data FROM token")
+    assert isinstance(data, bytes)
+    written.answer(written.conversation.prompts[0], lane, "without")
+    assert store._database.rows("SELECT count(*) FROM token") == [(1,)]
 
 
 def test_it_is_there_after_closing(store):
-    conversation = store.new_conversation()
-    store.add_prompt(conversation, "Kept", parent_id=None)
+    written = Written(store, "Kept")
     store.close()
     again = Store.open()
-    assert again.load(conversation).title == "Kept"
+    assert again.load(written.id).title == "Kept"
     assert again.warning == ""
     again.close()
 
 
 def test_files_are_the_users_alone(store):
-    store.new_conversation()
+    Written(store, "x")
     files = [path for path in history_file().parent.rglob("*") if path.is_file()]
     assert len(files) >= 4  # the database, its two companions, and locks
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(history_file().parent.stat().st_mode) == 0o700
 
 
-def test_a_running_run_shows_what_it_has_said(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "x", parent_id=None)
-    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
+def test_a_running_run_shows_what_it_has_written(store):
+    written = Written(store, "x")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
     for piece in ("one ", "two ", "three"):
-        store.append_run(run, text=piece, thinking=piece.upper())
-    store.append_run(run)
-    saved = store.load(conversation).lanes[0].turns[0].run
-    assert (saved.text, saved.thinking, saved.state) == ("one two three", "ONE TWO THREE", "running")
-    store.end_run(run, "stopped", finish="cancelled")
-    store.append_run(run, text="too late")
-    store.end_run(run, "failed", error="again")
-    saved = store.load(conversation).lanes[0].turns[0].run
-    assert (saved.text, saved.state, saved.finish, saved.error) == (
-        "one two three",
-        "stopped",
-        "cancelled",
-        "",
-    )
+        written.add(run, piece, piece.upper())
+    written.write(run, lane)  # a caution came, say
+    (saved,) = written.load().runs
+    assert (saved.text, saved.thinking, saved.state) == ("one two three", "ONE TWO THREE", "interrupted")
+    assert (saved.phase, saved.ended) == ("ended", None)
+    assert store._database.rows("SELECT state FROM run") == [("running",)]
+    written.end(run, lane, "stopped", finish="cancelled")
+    (saved,) = written.load().runs
+    assert facts(saved) == facts(run)
+    assert store._database.rows("SELECT * FROM piece") == []
 
 
-def test_a_regenerated_answer_keeps_the_earlier_one(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "x", parent_id=None)
-    answer(store, prompt, lane, "early bird")
-    store.set_lane_engine(lane, LARGE)
-    later = answer(store, prompt, lane, "late bird", definition=LARGE)
-    saved = store.load(conversation).lanes[0]
-    assert saved.definition == LARGE
-    assert saved.turns[0].run.id == later
+def test_a_run_that_was_taken_for_dead_ends_whole(store):
+    """Another copy of the program marks it if this one's lock file is deleted."""
+    written = Written(store, "x")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
+    written.add(run, "one ")
+    for path in history_file().with_name("history.db.owners").iterdir():
+        path.unlink()
+    Store.open().close()
+    assert store._database.rows("SELECT state, text FROM run") == [("interrupted", "one ")]
+    written.add(run, "two ")
+    written.write(run, lane)
+    written.add(run, "three")
+    assert written.load().runs[0].text.startswith("one ")
+    written.end(run, lane)
+    assert facts(written.load().runs[0]) == facts(run)
+
+
+def test_variants_are_kept_and_the_selected_path_is_stored(store):
+    written = Written(store)
+    first = written.prompt("1")
+    lane, other = written.lane(), written.lane(LARGE)
+    early = written.answer(first, lane, "early bird")
+    beside = written.answer(first, other, "beside")
+    late = written.answer(first, lane, "late bird", continues=None)
+    edited = written.prompt("1 again")
+    again = written.answer(edited, lane, "other branch", continues=None)
+    forked = written.answer(written.prompt("2", first), lane, "of the other lane's", continues=beside)
+    for head in (early, late, again, forked, None):
+        written.change(lane, head=head)
+        saved = written.load()
+        assert facts(saved.lanes[0].head) == facts(head)
+    assert list(map(facts, saved.lanes[0].runs)) == list(map(facts, [early, late, again, forked]))
+    assert saved.runs[4].continues is saved.lanes[1].head
+    roots = saved.conversation.children(None)
+    assert [(it.text, len(saved.conversation.children(it))) for it in roots] == [("1", 1), ("1 again", 0)]
     assert {hit.snippet for hit in store.search("bird")} == {"early bird", "late bird"}
 
 
-def test_the_newest_branch_is_loaded(store):
-    conversation = store.new_conversation()
-    first = store.add_prompt(conversation, "1", parent_id=None)
-    store.add_prompt(conversation, "2", parent_id=first)
-    store.add_prompt(conversation, "2 again", parent_id=first)
-    assert [prompt.text for prompt in store.load(conversation).prompts] == ["1", "2 again"]
-
-
 def test_lanes_keep_their_order_and_closed_ones_say_so(store):
-    conversation = store.new_conversation()
-    right = store.add_lane(conversation, LARGE, position=1)
-    store.add_lane(conversation, SMOL, position=0)
-    store.close_lane(right)
-    store.add_prompt(conversation, "x", parent_id=None)
-    assert [(lane.definition.name, lane.closed) for lane in store.load(conversation).lanes] == [
+    written = Written(store, "x")
+    right = written.lane(LARGE, position=1)
+    written.lane(SMOL, position=0)
+    written.change(right, closed=True)
+    assert [(lane.definition.name, lane.closed) for lane in written.load().lanes] == [
         ("smol", False),
         ("large", True),
     ]
@@ -155,19 +241,18 @@ def test_lanes_keep_their_order_and_closed_ones_say_so(store):
 
 
 def test_the_list_of_conversations(store):
-    ids = []
+    all_written = []
     for n in range(5):
-        conversation = store.new_conversation()
-        lane = store.add_lane(conversation, SMOL, position=0)
-        prompt = store.add_prompt(conversation, f"Number {n}", parent_id=None)
-        answer(store, prompt, lane, "x")
-        ids.append(conversation)
-    store.new_conversation()  # nothing was ever asked in it
-    last = store.add_prompt(ids[0], "more", parent_id=None)
-    assert last
+        written = Written(store, f"Number {n}")
+        written.answer(written.conversation.prompts[0], written.lane(), "x")
+        all_written.append(written)
+    first, *others = all_written
+    Written(store).save()  # nothing was ever asked in it
+    first.prompt("more")
     listed = store.conversations()
-    assert [summary.id for summary in listed] == [ids[0], *reversed(ids[1:])]
+    assert [summary.id for summary in listed] == [it.id for it in (first, *reversed(others))]
     assert (listed[0].title, listed[0].prompts, listed[0].engines) == ("Number 0", 2, ("smol",))
+    assert listed[0].updated == first.conversation.prompts[1].created
     paged = store.conversations(limit=2)
     paged += store.conversations(limit=2, before=paged[-1])
     paged += store.conversations(limit=2, before=paged[-1])
@@ -184,86 +269,80 @@ def test_the_list_of_conversations(store):
     ],
 )
 def test_the_title_is_the_first_line_that_says_something(store, prompt, title):
-    conversation = store.new_conversation()
-    store.add_prompt(conversation, prompt, parent_id=None)
-    assert store.load(conversation).title == title
-    store.add_prompt(conversation, "Later", parent_id=None)
-    assert store.load(conversation).title == (title or "Later")
+    written = Written(store, prompt)
+    assert written.load().title == title
+    written.prompt("Later")
+    assert written.load().title == (title or "Later")
 
 
 def test_a_deleted_conversation_is_gone_with_all_that_was_in_it(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "findable question", parent_id=None)
-    answer(store, prompt, lane, "findable answer")
-    running = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
-    store.append_run(running, text="more")
-    store.delete_conversation(conversation)
+    written = Written(store, "findable question")
+    (prompt,) = written.conversation.prompts
+    lane = written.lane()
+    run = written.answer(prompt, lane, "findable answer")
+    written.end(run, lane, tokens=[Token(text="x", time=1.0)])
+    running = written.start(prompt, lane, continues=run)
+    written.add(running, "more")
+    old = written.id
+    store.delete_conversation(old)
     assert store.search("findable") == ()
     assert store.conversations() == ()
     with pytest.raises(InputError, match="deleted"):
-        store.load(conversation)
-    # what comes late for it is let go where nothing can be done, and told where something can
-    store.append_run(running, text="late")
-    store.end_run(running, "done")
-    with pytest.raises(StoreError, match="is gone"):
-        store.add_prompt(conversation, "x", parent_id=None)
-    with pytest.raises(StoreError, match="is gone"):
-        store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
-    assert store.new_conversation() != conversation
+        written.load()
+    with pytest.raises(ConversationDeleted, match="was deleted"):
+        written.add(running, "late")
+    with pytest.raises(ConversationDeleted, match="was deleted"):
+        written.prompt("x")
+    assert Written(store, "x").id != old
     with sqlite3.connect(history_file()) as raw:
-        for table in ("lane", "prompt", "run", "piece"):
+        for table in ("lane", "run", "piece", "token"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
         raw.execute("INSERT INTO run_search (run_search) VALUES ('integrity-check')")
     raw.close()
 
 
 def test_votes_have_their_place_in_the_schema(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "x", parent_id=None)
-    run = answer(store, prompt, lane, "y")
+    written = Written(store, "x")
+    run = written.answer(written.conversation.prompts[0], written.lane(), "y")
+    (prompt,) = written.conversation.prompts
     with sqlite3.connect(history_file()) as raw:
-        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, ?, 1)", (prompt, run))
-        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, NULL, 1)", (prompt,))
+        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, ?, 1)", (prompt.id, run.id))
+        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, NULL, 1)", (prompt.id,))
     raw.close()
-    store.delete_conversation(conversation)
+    store.delete_conversation(written.id)
 
 
 def test_saving_a_piece_costs_its_own_length(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "x", parent_id=None)
-    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
-    store.append_run(run, text="x" * 3_000_000)
+    written = Written(store, "x")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
+    written.add(run, "x" * 3_000_000)
     wal = history_file().with_name("history.db-wal")
     with sqlite3.connect(history_file()) as raw:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw.close()
     for _ in range(10):
-        store.append_run(run, text="y" * 100)
+        written.add(run, "y" * 100)
     assert wal.stat().st_size < 500_000
-    store.end_run(run, "done")
-    assert len(store.load(conversation).lanes[0].turns[0].run.text) == 3_001_000
+    written.end(run, lane)
+    assert len(written.load().runs[0].text) == 3_001_000
 
 
 def test_a_full_disk_is_told_and_passes(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "x", parent_id=None)
-    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
-    store.append_run(run, text="before ")
+    written = Written(store, "x")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
+    written.add(run, "before ")
     database = store._database
     pages = database.rows("PRAGMA page_count")[0][0]
     database.run(f"PRAGMA max_page_count = {pages}")  # as if the disk ended here
-    with pytest.raises(StoreError, match="the disk is full"):
-        store.append_run(run, text="x" * 100_000)
-    with pytest.raises(StoreError, match="the disk is full"):
-        store.add_prompt(conversation, "x" * 100_000, parent_id=prompt)
+    with pytest.raises(StoreError, match="the disk is full") as full:
+        written.prompt("x" * 100_000)
+    assert full.value.can_pass
     database.run("PRAGMA max_page_count = 1000000")
-    store.append_run(run, text="after")
-    store.end_run(run, "done")
-    assert store.load(conversation).lanes[0].turns[0].run.text == "before after"
+    written.add(run, "after")
+    written.end(run, lane)
+    assert written.load().runs[0].text == "before after"
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -276,35 +355,58 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 def test_any_text_comes_back_as_it_was(tmp_path_factory, prompt_text, pieces, manifest):
     store = Store.open(tmp_path_factory.getbasetemp() / "any/history.db")
     try:
-        conversation = store.new_conversation(system=prompt_text)
-        lane = store.add_lane(conversation, SMOL, position=0)
-        prompt = store.add_prompt(conversation, prompt_text, parent_id=None)
-        run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest=manifest)
+        written = Written(store, prompt_text, system=prompt_text, sampling=manifest)
+        lane = written.lane()
+        run = written.start(written.conversation.prompts[0], lane, manifest=manifest)
         for text, thinking in pieces:
-            store.append_run(run, text=text, thinking=thinking)
+            written.add(run, text, thinking)
         for ended in (False, True):
             if ended:
-                store.end_run(run, "done", error=prompt_text)
-            saved = store.load(conversation)
-            assert (saved.system, saved.prompts[0].text) == (prompt_text, prompt_text)
-            turn = saved.lanes[0].turns[0].run
-            assert turn.text == "".join(text for text, _ in pieces)
-            assert turn.thinking == "".join(thinking for _, thinking in pieces)
-            assert turn.manifest == manifest
-        assert turn.error == prompt_text
+                written.end(run, lane, error=ParagoneError(prompt_text))
+            saved = written.load()
+            (prompt,) = saved.conversation.prompts
+            assert (prompt.system, prompt.text, prompt.sampling) == (prompt_text, prompt_text, manifest)
+            assert (saved.runs[0].text, saved.runs[0].thinking) == (run.text, run.thinking)
+            assert saved.runs[0].manifest == manifest
     finally:
         store.close()
 
 
 def test_half_a_surrogate_pair_stops_nothing(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "a\ud83d", parent_id=None)
-    answer(store, prompt, lane, "b\ude00 \ud83d\ude00")
-    saved = store.load(conversation)
-    assert saved.prompts[0].text == "a�"
-    assert saved.lanes[0].turns[0].run.text == "b� 😀"
+    written = Written(store, "a\ud83d")
+    lane = written.lane()
+    run = written.start(written.conversation.prompts[0], lane)
+    written.add(run, "b\ude00 \ud83d")
+    written.add(run, "\ude00")
+    saved = written.load()
+    assert saved.conversation.prompts[0].text == "a�"
+    assert saved.runs[0].text == "b� ��"
+    written.end(run, lane)
+    assert written.load().runs[0].text == "b� 😀", "two halves that came one after the other are a whole"
     assert store.search("\ud83d") == store.search("�")
+
+
+def test_large_histories_are_read_by_index(store):
+    from paragone_workbench.store import _listing, _loading, _search
+
+    def plan(sql, *values):
+        return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]
+
+    piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY id"
+    for sql in (_listing._OPEN_LANES, _loading._PROMPTS, _loading._IMAGES, _loading._LANES, piece):
+        assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
+    assert not [line for line in plan(_loading._RUNS, 1) if line.startswith("SCAN")]
+    assert any("conversation_updated" in line for line in plan(_listing._LIST, 1.0, 1, 50))
+    for select, indexed, order in (
+        (_search._PROMPTS, _search._IN_PROMPTS, "ORDER BY prompt.id DESC"),
+        (_search._RUNS, _search._IN_RUNS, "ORDER BY run.id DESC"),
+    ):
+        scans = [line for line in plan(select + indexed + order, '"word"') if line.startswith("SCAN")]
+        assert all("VIRTUAL TABLE INDEX" in line for line in scans)
+    for table, column in (("run", "continues_id"), ("lane", "head_id"), ("piece", "run_id")):
+        assert not [
+            line for line in plan(f"SELECT 1 FROM {table} WHERE {column} = ?", 1) if line.startswith("SCAN")
+        ], "deleting a run looks for what refers to it"
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────
@@ -317,7 +419,7 @@ def test_a_file_that_is_no_database_is_set_aside_and_told(content):
     store = Store.open()
     assert "history.db.bad" in store.warning
     assert history_file().with_name("history.db.bad").read_bytes() == content
-    store.new_conversation()
+    Written(store, "x")
     store.close()
     history_file().write_bytes(content)
     store = Store.open()
@@ -327,7 +429,7 @@ def test_a_file_that_is_no_database_is_set_aside_and_told(content):
 
 def test_a_file_cut_short_is_set_aside(store):
     for n in range(20):
-        store.add_prompt(store.new_conversation(), f"{n} " * 5000, parent_id=None)
+        Written(store, f"{n} " * 5000)
     store.close()
     whole = history_file().read_bytes()
     history_file().write_bytes(whole[: len(whole) // 2])
@@ -339,7 +441,7 @@ def test_a_file_cut_short_is_set_aside(store):
 
 def test_damage_found_later_is_told(store):
     for n in range(20):
-        store.add_prompt(store.new_conversation(), f"{n} " * 5000, parent_id=None)
+        Written(store, f"{n} " * 5000)
     store.close()
     whole = bytearray(history_file().read_bytes())
     middle = len(whole) // 2

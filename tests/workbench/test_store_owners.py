@@ -3,34 +3,32 @@
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
+from tests.workbench.written import Written
 
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store
+from paragone_workbench.store import Store, StoreError
 
-SMOL = EngineDefinition(name="smol", backend="paper", model="m")
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
-from paragone_workbench.engines.definitions import EngineDefinition
+from tests.workbench.written import Written
 from paragone_workbench.store import Store
 
-smol = EngineDefinition(name="smol", backend="paper", model="m")
 store = Store.open()
-conversation = store.new_conversation()
-lanes = [store.add_lane(conversation, smol, position=n) for n in range(2)]
-prompt = store.add_prompt(conversation, "Go on", parent_id=None)
-runs = [
-    store.start_run(prompt_id=prompt, lane_id=lane, definition=smol, manifest={}) for lane in lanes
-]
+written = Written(store, "Go on")
+lanes = [written.lane() for _ in range(2)]
+runs = [written.start(written.conversation.prompts[0], lane) for lane in lanes]
 for n in range(3):
     for run in runs:
-        store.append_run(run, text=f"striped {n} ", thinking="hm ")
-print(conversation, flush=True)
+        written.add(run, f"striped {n} ", "hm ")
+print(written.id, flush=True)
 if sys.stdin.readline() == "end\\n":
-    store.end_run(runs[0], "done")
+    written.end(runs[0], lanes[0])
     store.close()
 """
 
@@ -41,7 +39,11 @@ def start():
 
     def start():
         program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         programs.append(program)
         return program, int(program.stdout.readline())
@@ -53,7 +55,11 @@ def start():
 
 
 def states(store, conversation):
-    return [lane.turns[0].run.state for lane in store.load(conversation).lanes]
+    """Return what the file says of the runs."""
+    sql = (
+        "SELECT state FROM run JOIN prompt ON prompt.id = prompt_id WHERE conversation_id = ? ORDER BY run.id"
+    )
+    return [state for (state,) in store._database.rows(sql, conversation)]
 
 
 def test_a_killed_program_leaves_what_it_had_saved(start):
@@ -61,8 +67,7 @@ def test_a_killed_program_leaves_what_it_had_saved(start):
     program.send_signal(signal.SIGKILL)
     program.wait()
     store = Store.open()
-    for lane in store.load(conversation).lanes:
-        run = lane.turns[0].run
+    for run in store.load(conversation).runs:
         assert (run.text, run.thinking) == ("striped 0 striped 1 striped 2 ", "hm hm hm ")
         assert (run.state, run.ended) == ("interrupted", None)
     assert len(store.search("striped")) == 2
@@ -80,7 +85,7 @@ def test_a_living_programs_runs_are_left_alone(start):
     store = Store.open()
     assert states(store, theirs) == ["running", "running"]
     assert states(store, lost) == ["interrupted", "interrupted"]
-    assert store.load(theirs).lanes[0].turns[0].run.text == "striped 0 striped 1 striped 2 "
+    assert store.load(theirs).runs[0].text == "striped 0 striped 1 striped 2 "
     living.communicate("end\n")
     assert states(store, theirs) == ["done", "interrupted"], "it closed in order, with one run under way"
     store.close()
@@ -88,10 +93,9 @@ def test_a_living_programs_runs_are_left_alone(start):
 
 def test_two_stores_of_one_program_are_two_owners():
     one = Store.open()
-    conversation = one.new_conversation()
-    lane = one.add_lane(conversation, SMOL, position=0)
-    prompt = one.add_prompt(conversation, "x", parent_id=None)
-    one.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
+    written = Written(one, "x")
+    written.start(written.conversation.prompts[0], written.lane())
+    conversation = written.id
     two = Store.open()
     assert states(two, conversation) == ["running"]
     two.close()
@@ -103,7 +107,11 @@ def test_two_stores_of_one_program_are_two_owners():
 def test_many_programs_that_start_at_once(start):
     programs = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for _ in range(4)
     ]
@@ -117,7 +125,7 @@ def test_a_child_of_the_program_does_not_keep_it_alive():
         "print(", "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid); print("
     )
     program = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     child, conversation = int(program.stdout.readline()), int(program.stdout.readline())
     try:
@@ -131,3 +139,43 @@ def test_a_child_of_the_program_does_not_keep_it_alive():
 
         os.kill(child, signal.SIGKILL)
         program.communicate()
+
+
+@pytest.fixture
+def opening():
+    """Another copy of the program that does not finish opening the history."""
+    history_file().parent.mkdir(parents=True)
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    lock = history_file().with_name("history.db.opening")
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    program.stdout.readline()
+    yield program
+    program.kill()
+    program.wait()
+    program.stdin.close()
+    program.stdout.close()
+
+
+def test_another_copy_that_hangs_while_it_opens_the_history_is_told(opening, monkeypatch):
+    from paragone_workbench.store import _owners
+
+    monkeypatch.setattr(_owners, "OPENING_S", 0.3)
+    with pytest.raises(StoreError, match="another copy of the program has been opening it") as told:
+        Store.open()
+    assert told.value.can_pass
+    assert f"{history_file()}.opening" in told.value.hint
+    assert not history_file().exists()
+    opening.stdin.close()
+    opening.wait()
+    Store.open().close()
+
+
+def test_another_copy_that_opens_the_history_is_waited_for(opening):
+    threading.Timer(0.3, opening.stdin.close).start()
+    Store.open().close()
+    opening.wait()

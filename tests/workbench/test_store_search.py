@@ -1,11 +1,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.workbench.written import Written
 
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store import Store
 
-SMOL = EngineDefinition(name="smol", backend="paper", model="m")
 TEXTS = [
     "What does the borrow checker do in Rust?",
     "今天天气很好，我们去公园散步吧。",
@@ -23,8 +22,7 @@ TEXTS = [
 def store():
     store = Store.open()
     for text in TEXTS:
-        conversation = store.new_conversation()
-        store.add_prompt(conversation, text, parent_id=None)
+        Written(store, text)
     yield store
     store.close()
 
@@ -79,25 +77,23 @@ def test_whatever_is_typed_is_no_syntax(tmp_path_factory, query):
 
 
 def test_answers_are_found_with_who_gave_them_newest_first(store):
-    conversation = store.new_conversation()
-    lane = store.add_lane(conversation, SMOL, position=0)
-    prompt = store.add_prompt(conversation, "a zebra?", parent_id=None)
-    run = store.start_run(prompt_id=prompt, lane_id=lane, definition=SMOL, manifest={})
-    store.append_run(run, text="The ze")
-    store.append_run(run, text="bra is striped", thinking="zebra, horse")
+    written = Written(store, "a zebra?")
+    (prompt,) = written.conversation.prompts
+    lane = written.lane()
+    run = written.start(prompt, lane)
+    written.add(run, "The ze")
+    written.add(run, "bra is striped", "zebra, horse")
     assert [hit.run_id for hit in store.search("zebra")] == [None]
-    store.end_run(run, "done")
+    written.end(run, lane)
     answer, question = store.search("zebra")
-    assert (answer.run_id, answer.engine, answer.prompt_id) == (run, "smol", prompt)
-    assert (question.run_id, question.engine, question.conversation_id) == (None, "", conversation)
+    assert (answer.run_id, answer.engine, answer.prompt_id) == (run.id, "smol", prompt.id)
+    assert (question.run_id, question.engine, question.conversation_id) == (None, "", written.id)
     assert store.search("horse") == ()
     assert len(store.search("zebra", limit=1)) == 1
 
 
 def test_the_snippet_is_the_place_on_one_line(store):
-    conversation = store.new_conversation()
-    text = "before " * 100 + "\nthe  Needle\nin\tthe needle-stack " + "after " * 100
-    store.add_prompt(conversation, text, parent_id=None)
+    Written(store, "before " * 100 + "\nthe  Needle\nin\tthe needle-stack " + "after " * 100)
     (hit,) = store.search("needle stack")
     assert "the Needle in the needle-stack" in hit.snippet
     assert len(hit.snippet) <= 100

@@ -132,6 +132,7 @@ def test_whatever_is_written_every_key_has_its_line(data, multiline):
 def test_the_line_is_the_one_where_the_key_stands(data):
     text = tomli_w.dumps({"a": data}, multiline_strings=True)
     for (*_, name), line in key_lines(text).items():
+        assert isinstance(name, str)
         assert name in text.split("\n")[line - 1]
 
 

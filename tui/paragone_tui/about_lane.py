@@ -41,8 +41,8 @@ class AboutLane(Sheet):
 
 
 def _known(lane: Lane) -> Iterator[tuple[str, str]]:
-    definition, loaded = lane.definition, lane.loaded
-    backend = lane.backend
+    definition, loaded = lane.engine.definition, lane.engine.loaded
+    backend = lane.engine.backend
     yield "engine", definition.name
     yield "backend", f"{definition.backend}{f', {backend.title}' if backend is not None else ''}"
     yield "model", definition.model

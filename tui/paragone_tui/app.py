@@ -18,14 +18,16 @@ from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
 from paragone_tui.screen_settings import known_keys, problems
-from paragone_workbench.config.settings import Config
+from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, choose
+from paragone_workbench.engines.definitions import EngineDefinition, choose, written
+from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.session import Mode, Session
+from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
-    from paragone_workbench.store import Store
+    from paragone_workbench.store.history import History
 
 __all__ = ["ParagoneApp", "run_screen"]
 
@@ -83,10 +85,16 @@ class ParagoneApp(App[None]):
         self.user_keys = known_keys(config)
         self.keys = keys_in_force(self.user_keys)
         self.registry = registry
-        self.store: Store | None = None
+        self.history: History | None = None
         self._demo = demo
         self._remembers = not demo
-        self._session = Session(self.registry, system=system, mode=mode, on_problem=self.complain)
+        self._session = Session(
+            self.registry,
+            system=system,
+            mode=mode,
+            on_problem=self.complain,
+            on_saved_again=lambda: self.say("The history works again; everything is saved."),
+        )
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(definitions):
             self._session.add_lane(definition)
@@ -120,7 +128,10 @@ class ParagoneApp(App[None]):
         for problem in [*self._problems, self.state.warning]:
             if problem:
                 self.say(problem, warning=True)
-        self._open_store()
+        exposed = exposure(self.config.document, self.registry.find)
+        if exposed:
+            self.say(exposed, warning=True)
+        self.run_worker(self._open_history(), group="history")
         if self._demo and not self._session.lanes:
             self.run_worker(self._begin_demo(), group="work")
         elif self._session.lanes:
@@ -129,17 +140,17 @@ class ParagoneApp(App[None]):
         else:
             self.lanes.action_add_lane()
 
-    def _open_store(self) -> None:
-        from paragone_workbench.store import Store  # sqlite3 is not needed to show a screen
+    async def _open_history(self) -> None:
+        from paragone_workbench.store.history import History  # not needed to show a screen
 
         try:
-            self.store = Store.open()
+            self.history = await History.open()
         except ParagoneError as error:
             self.complain(error)
             return
-        if self.store.warning:
-            self.say(self.store.warning, warning=True)
-        self._session.record(self.store)
+        if self.history.warning:
+            self.say(self.history.warning, warning=True)
+        self._session.record(self.history)
 
     async def _begin_demo(self) -> None:
         from paragone_workbench.inventory.demo import demo_engines
@@ -184,20 +195,25 @@ class ParagoneApp(App[None]):
 
     def pick_conversation(self, then: Callable[[int | None], None]) -> None:
         """Let the user pick an earlier conversation."""
-        if self.store is None:
+        if self.history is None:
             self.say("The history could not be opened: there is nothing to reopen.")
             return
         from paragone_tui.conversation_picker import ConversationPicker
 
-        self.push_screen(ConversationPicker(self.store), then)
+        self.push_screen(ConversationPicker(self.history), then)
 
     def remember_lanes(self) -> None:
         """Keep the present lanes for the next start."""
         if self._remembers:
             with contextlib.suppress(ParagoneError):  # the next start asks again
-                self.state.remember_lanes(
-                    _spec(lane.definition, self.config.engines) for lane in self._session.lanes
-                )
+                self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
+
+    def _spec(self, engine: EngineHandle) -> str:
+        """Return the text that stands for an engine on a command line."""
+        definition = engine.definition
+        if self.config.engines.get(definition.name) == definition:
+            return definition.name
+        return written(definition, engine.backend)
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Tell the user something."""
@@ -233,8 +249,8 @@ class ParagoneApp(App[None]):
         """Free the engines and close the history, however the program ends."""
         self.remember_lanes()
         await self._session.close()
-        if self.store is not None:
-            self.store.close()
+        if self.history is not None:
+            await self.history.close()
 
     # Themes and keys
 
@@ -267,11 +283,3 @@ class ParagoneApp(App[None]):
             Text(f"paragone: A mistake in the program ended it. Conversations are kept; {kept}")
         )
         self._close_messages_no_wait()
-
-
-def _spec(definition: EngineDefinition, engines: object) -> str:
-    """Return the text that stands for an engine on a command line."""
-    if isinstance(engines, dict) and engines.get(definition.name) == definition:
-        return definition.name
-    url = definition.options.get("url")
-    return f"{definition.backend}:{definition.model}" + (f"@{url}" if url else "")

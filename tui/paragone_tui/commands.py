@@ -35,7 +35,9 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command(id="send", keys="enter", title="Send", group="Prompt", hint="send",
-            help="Give the prompt to every lane."),
+            help="Give the prompt to every lane; one that is busy answers it afterwards."),
+    Command(id="send-to-lane", keys="ctrl+s", title="Send to this lane", group="Prompt",
+            help="Give the prompt to the current lane alone."),
     Command(id="newline", keys="ctrl+j,shift+enter", title="New line", group="Prompt", hint="new line",
             help="Begin another line in the prompt."),
     Command(id="attach-image", keys="ctrl+g", title="Attach an image", group="Prompt",

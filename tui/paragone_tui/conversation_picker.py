@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone_tui.picker import Picker, one_line
-from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.history import History
 
 __all__ = ["ConversationPicker"]
 
@@ -22,29 +23,39 @@ class ConversationPicker(Picker[int | None]):
     heading = "Earlier conversations"
     placeholder = "Search in everything that was said"
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, history: History) -> None:
         super().__init__()
-        self._store = store
+        self._history = history
+        self._options: Sequence[Option] = ()
+        self._searched: str | None = None
+        """The text that the options fit, or that is being searched for."""
 
     def on_mount(self) -> None:
         """List the latest."""
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the conversations in which the text was said, or the latest."""
+        """Return what was found last; another text is searched for first, and shown then."""
+        if text != self._searched:
+            self._searched = text
+            self.run_worker(self._search(text), group="search", exclusive=True)
+        return self._options
+
+    async def _search(self, text: str) -> None:
         try:
-            options = self._found(text) if text else self._latest()
+            self._options = await (self._found(text) if text else self._latest())
         except StoreError as error:
+            self._options = ()
             self.say(str(error))
-            return ()
-        self.say("" if options else "Nothing found.")
-        return options
+        else:
+            self.say("" if self._options else "Nothing found.")
+        self.show()
 
     def pick(self, option_id: str) -> None:
         """Go away with the conversation."""
         self.dismiss(int(option_id))
 
-    def _latest(self) -> Sequence[Option]:
+    async def _latest(self) -> Sequence[Option]:
         return [
             _option(
                 it.id,
@@ -52,12 +63,12 @@ class ConversationPicker(Picker[int | None]):
                 f"{_when(it.updated)} · {it.prompts} prompt{'' if it.prompts == 1 else 's'} · "
                 f"{', '.join(it.engines)}",
             )
-            for it in self._store.conversations(_SHOWN)
+            for it in await self._history.conversations(_SHOWN)
         ]
 
-    def _found(self, text: str) -> Sequence[Option]:
+    async def _found(self, text: str) -> Sequence[Option]:
         options: dict[int, Option] = {}
-        for hit in self._store.search(text, _SHOWN):
+        for hit in await self._history.search(text, _SHOWN):
             if hit.conversation_id not in options:
                 options[hit.conversation_id] = _option(
                     hit.conversation_id, hit.title, _when(hit.time), hit.snippet

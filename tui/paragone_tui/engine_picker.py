@@ -23,7 +23,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
     """Returns the engine that was picked, or None."""
 
     heading = "Engine"
-    placeholder = "Filter, or write one: llama_cpp:PATH.gguf"
+    placeholder = "Filter, or write one: BACKEND:MODEL"
 
     def __init__(self, config: Config, registry: Registry) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -11,8 +12,10 @@ from paragone import Caution, Channel, EngineCrashed, ParagoneError
 from paragone_tui.cadence import Cadence
 from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
-from paragone_workbench.lanes.lane import Lane, LaneListener
-from paragone_workbench.runs.record import Prompt, Run
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["LaneColumn"]
 
@@ -20,7 +23,7 @@ _FIGURES = 0.5
 """Seconds between two looks at the figures of a run: more often than they can be read."""
 
 
-class LaneColumn(Vertical, LaneListener):
+class LaneColumn(Vertical, LaneObserver):
     """Shows a lane, as it tells what happens in it."""
 
     DEFAULT_CSS = """
@@ -32,8 +35,18 @@ class LaneColumn(Vertical, LaneListener):
     }
     """
 
-    def __init__(self, lane: Lane, *, markdown: bool, fold_thinking: bool, restart_key: str) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        markdown: bool,
+        fold_thinking: bool,
+        restart_key: str,
+        is_unsaved: Callable[[], bool],
+    ) -> None:
+        """Show a lane; `is_unsaved` says whether the history cannot be written at present."""
         super().__init__()
+        self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
@@ -44,7 +57,7 @@ class LaneColumn(Vertical, LaneListener):
         self._told: ParagoneError | None = None
         self._figures = Cadence(self._show_status, _FIGURES)
         self._shown_state = ""
-        lane.listeners.append(self)
+        lane.observers.append(self)
         self.show_history()
 
     def compose(self) -> ComposeResult:
@@ -55,8 +68,8 @@ class LaneColumn(Vertical, LaneListener):
     def on_unmount(self) -> None:
         """Listen no longer."""
         self._figures.stop()
-        if self in self.lane.listeners:
-            self.lane.listeners.remove(self)
+        if self in self.lane.observers:
+            self.lane.observers.remove(self)
 
     def show_label(self, label: str) -> None:
         """Call the lane this in its status line."""
@@ -68,16 +81,20 @@ class LaneColumn(Vertical, LaneListener):
         self.transcript.clear()
         self._last = None
         engine: tuple[str, str] | None = None
-        for prompt, run in self.lane.runs.items():
-            if engine not in (None, (run.engine, run.backend)):
-                self.show_swap(run.engine, run.backend)
-            engine = run.engine, run.backend
-            self._show_prompt(prompt)
+        for run in self.lane.path:
+            if run.phase == "waiting" and run is not self.lane.present:
+                break  # prompts that wait are shown in their turn
+            here = run.definition.name, run.definition.backend
+            if engine not in (None, here):
+                self.show_swap(*here)
+            engine = here
+            if run.prompt is not None:
+                self._show_prompt(run.prompt)
             if run.thinking:
                 self.transcript.write(run.thinking, "thinking")
             if run.text:
                 self.transcript.write(run.text)
-            if run is not self.lane.run:
+            if run.phase == "ended":
                 self._show_end(run)
         self._show_status()
 
@@ -94,14 +111,16 @@ class LaneColumn(Vertical, LaneListener):
         elif self.is_mounted:
             self._figures.ask()
 
-    def prompted(self, lane: Lane, run: Run) -> None:
+    def prompted(self, lane: Lane, run: RunRecord) -> None:
         """Show the prompt; an answer to it that is there already makes room."""
+        if run.prompt is None:
+            return
         if run.prompt is self._last:
             self.transcript.rewind()
         else:
             self._show_prompt(run.prompt)
 
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
+    def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
         """Show text."""
         self.transcript.write(text, channel)
 
@@ -109,7 +128,7 @@ class LaneColumn(Vertical, LaneListener):
         """Show a caution."""
         self.transcript.add("caution", caution.sentence)
 
-    def run_ended(self, lane: Lane, run: Run) -> None:
+    def run_ended(self, lane: Lane, run: RunRecord) -> None:
         """Show how the run ended."""
         self._show_end(run)
         self._show_status()
@@ -125,7 +144,7 @@ class LaneColumn(Vertical, LaneListener):
         images = [f"[{image.name}]" for image in prompt.images]
         self.transcript.add("prompt", "\n".join((prompt.text, *images)))
 
-    def _show_end(self, run: Run) -> None:
+    def _show_end(self, run: RunRecord) -> None:
         self.transcript.end()
         match run.state:
             case "stopped":
@@ -135,45 +154,49 @@ class LaneColumn(Vertical, LaneListener):
             case "failed" if run.error is not None:
                 self._show_error(run.error)
             case "done" if run.finish == "length":
-                self.transcript.add(
-                    "note", "Cut: the answer reached its longest (max_tokens, or the context)."
-                )
+                self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
 
     def _show_error(self, error: ParagoneError) -> None:
         if error is self._told:
             return
         self._told = error
         hint = error.hint
-        if not self.lane.is_open and not self.lane.is_opening and self.is_mounted:
+        engine = self.lane.engine
+        if not engine.is_open and not engine.is_opening and self.is_mounted:
             hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
         log = error.log_tail if isinstance(error, EngineCrashed) else ()
         self.transcript.add("error", error.sentence, hint=hint, log=log)
 
     def _show_status(self) -> None:
-        lane, meter = self.lane, self.lane.meter
+        lane, run = self.lane, self.lane.last
+        meter = run.meter if run is not None and lane.engine.state != "opening" else None
+        progress = run.progress if run is not None and meter is not None else None
         rate: float | None = None
         if meter is not None:
-            rate = meter.metrics().decode_tps if lane.run is None else meter.rate(time.monotonic())
+            rate = meter.rate(time.monotonic()) if lane.present is not None else meter.metrics().decode_tps
+        loaded = lane.engine.loaded
         self._shown_state = lane.state
         self.status.show(
             LaneStatusInfo(
                 engine=self._label,
                 state=lane.state,
-                loaded=lane.load_fraction,
-                prompt_done=lane.progress.done if lane.progress else 0,
-                prompt_total=lane.progress.total if lane.progress else 0,
+                queued=lane.queued,
+                unsaved=self._is_unsaved(),
+                loaded=lane.engine.load_fraction,
+                prompt_done=progress.done if progress else 0,
+                prompt_total=progress.total if progress else 0,
                 tokens=meter.tokens if meter else 0,
                 tokens_per_s=rate,
                 ttft_s=meter.ttft_s if meter else None,
-                context_used=_context_used(lane),
-                context_size=(lane.loaded.context or 0) if lane.loaded else 0,
+                context_used=_context_used(run) if meter is not None else 0,
+                context_size=(loaded.context or 0) if loaded else 0,
             )
         )
 
 
-def _context_used(lane: Lane) -> int:
-    if lane.meter is None:
+def _context_used(run: RunRecord | None) -> int:
+    if run is None or run.meter is None:
         return 0
-    metrics = lane.meter.metrics() if lane.run is None else None
-    prompt = metrics.prompt_tokens if metrics else lane.progress.done if lane.progress else None
-    return (prompt or 0) + lane.meter.tokens
+    metrics = run.metrics if run.phase == "ended" else None
+    prompt = metrics.prompt_tokens if metrics else run.progress.done if run.progress else None
+    return (prompt or 0) + run.meter.tokens

@@ -38,6 +38,10 @@ class LaneStatusInfo:
 
     engine: str = ""
     state: LaneState = "empty"
+    queued: int = 0
+    """Prompts that wait for the present answer to end."""
+    unsaved: bool = False
+    """Whether the history cannot be written at present."""
     loaded: float | None = None
     """How much of the model is loaded, from 0 to 1."""
     prompt_done: int = 0
@@ -100,7 +104,7 @@ class LaneStatus(Widget):
         before, self._info = self._info, info
         if not self.is_mounted or info == before:
             return
-        if (info.state, info.engine) == (before.state, before.engine):
+        if _words(info) == _words(before):
             self._cadence.ask()
         else:
             self.refresh()
@@ -129,6 +133,10 @@ class LaneStatus(Widget):
         # The parts, the dearest first; what finds no room is left out.
         word = _WORDS.get(info.state, info.state)
         state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
+        if info.queued:
+            state.append(Segment(f" +{info.queued}", state_style))
+        if info.unsaved:
+            state.append(Segment("  not saved", self._styles["bad"]))
         room = width - 2 - _cells(state)
         brief = list(self._figures(info, style, state_style, short=True))
         # A long name makes way for the first two figures, down to what tells it from others.
@@ -173,6 +181,11 @@ class LaneStatus(Widget):
                 yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
             if info.tokens:
                 yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
+
+
+def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
+    """Return what is painted at once when it changes."""
+    return info.state, info.engine, info.queued, info.unsaved
 
 
 def _cells(segments: list[Segment]) -> int:

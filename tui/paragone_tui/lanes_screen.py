@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from paragone_tui.app import ParagoneApp
 
 __all__ = ["LanesScreen"]
+
+MOST_LANES = 6
+"""Lanes that the keyboard adds; more can hardly be read side by side."""
+
+_ORDERS = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
 
 NARROWEST = 24
 """Cells that a lane needs to be read; where there is less, only some lanes are shown."""
@@ -107,7 +112,7 @@ class LanesScreen(ThriftyScreen[None]):
 
     def show_keys(self, width: int) -> None:
         """Show the keys in force at the foot, as many as there is room for."""
-        shown = "in turn " if self.session.mode == "sequential" else ""
+        shown = _ORDERS.get(self.session.scheduler.mode, "")
         for command in AT_THE_FOOT:
             more = f"{shown}  {self._key(command.id)} {command.hint}".lstrip()
             if len(more) > width - 2:
@@ -140,24 +145,31 @@ class LanesScreen(ThriftyScreen[None]):
             markdown=self._markdown,
             fold_thinking=self._fold_thinking,
             restart_key=self._key("restart-engine"),
+            is_unsaved=lambda: self.session.history_problem is not None,
         )
 
     # The prompt
 
     def action_send(self) -> None:
-        """Give the prompt to every lane."""
-        text = self.composer.text
-        if not text.strip():
+        """Give the prompt to every lane; one that is busy answers it afterwards."""
+        self._send(self.session.lanes, to_all=True)
+
+    def action_send_to_lane(self) -> None:
+        """Give the prompt to the current lane alone."""
+        if column := self._current_or_say():
+            self._send([column.lane], to_all=False)
+
+    def _send(self, lanes: Sequence[Lane], *, to_all: bool) -> None:
+        if not self.composer.text.strip():
             return
-        if self.session.is_busy:
-            self.app.say(f"An answer is still being written; {self._key('stop')} stops it.")
-        elif not any(lane.is_open or lane.is_opening for lane in self.session.lanes):
+        if not any(self.session.can_answer(lane) for lane in lanes):
             self.app.say(
                 f"No engine is running; {self._key('restart-engine')} starts one again, "
                 f"{self._key('add-lane')} adds another."
             )
-        else:
-            self.session.send(*self.composer.take())
+            return
+        text, images = self.composer.take()
+        self.session.send(text, images, lanes=None if to_all else lanes)
 
     def action_newline(self) -> None:
         """Begin another line in the prompt."""
@@ -198,7 +210,7 @@ class LanesScreen(ThriftyScreen[None]):
 
     def action_restart_engine(self) -> None:
         """Open an engine that is gone anew, else the current lane's."""
-        gone = [lane for lane in self.session.lanes if not (lane.is_open or lane.is_opening)]
+        gone = [lane for lane in self.session.lanes if not self.session.can_answer(lane)]
         column = self._current_or_say()
         if column is not None:
             lane = column.lane if column.lane in gone or not gone else gone[0]
@@ -209,7 +221,7 @@ class LanesScreen(ThriftyScreen[None]):
         column = self._current_or_say()
         if column is None:
             return
-        text = column.transcript.last_answer
+        text = _last_answer(column.lane)
         if not text:
             self.app.say("There is no answer to copy yet.")
             return
@@ -297,6 +309,9 @@ class LanesScreen(ThriftyScreen[None]):
 
     def action_add_lane(self) -> None:
         """Put another engine beside the others."""
+        if len(self.session.lanes) >= MOST_LANES:
+            self.app.say(f"There are {MOST_LANES} lanes already; {self._key('close-lane')} closes one.")
+            return
 
         def chosen(definition: EngineDefinition | None) -> None:
             if definition is not None:
@@ -318,8 +333,9 @@ class LanesScreen(ThriftyScreen[None]):
 
     def action_toggle_mode(self) -> None:
         """Answer all at once, or one after the other."""
-        sequential = self.session.mode == "parallel"
-        self.session.mode = "sequential" if sequential else "parallel"
+        sequential = self.session.scheduler.mode == "parallel"
+        self.session.scheduler.mode = "sequential" if sequential else "parallel"
+        self.session.open_engines()
         self.show_keys(self.size.width)
         self.app.say(
             "The lanes now answer one after the other, each with all of the machine."
@@ -396,3 +412,8 @@ class LanesScreen(ThriftyScreen[None]):
                 self.app.complain(error)
 
         self.run_worker(done(), group="work")
+
+
+def _last_answer(lane: Lane) -> str:
+    """Return the last answer of a lane as it came, without empty lines around it."""
+    return next((run.text.strip("\r\n") for run in reversed(lane.path) if run.text), "")

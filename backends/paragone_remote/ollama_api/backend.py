@@ -8,6 +8,7 @@ from paragone import (
     Backend,
     Capabilities,
     EndpointReport,
+    InputError,
     Json,
     ModelInfo,
     OnProgress,
@@ -17,6 +18,7 @@ from paragone import (
     PullProgress,
 )
 from paragone.options import build
+from paragone_remote.addresses import reached
 from paragone_remote.installed import library, need
 from paragone_remote.ollama_api.options import OllamaLoadOptions, OllamaSampling
 
@@ -31,7 +33,7 @@ class OllamaBackend(Backend):
     api_version = 2
     load_options = OllamaLoadOptions
     sampling = OllamaSampling
-    capabilities = Capabilities(logprobs=True)
+    capabilities = Capabilities(logprobs=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
         """Say whether Ollama's client is here. What a server can do, `endpoint` tells."""
@@ -65,6 +67,14 @@ class OllamaBackend(Backend):
             from paragone_remote.endpoint import check_options
 
             check_options(build(OllamaLoadOptions, options))
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the server's address, and the proxy's where one is used; nothing where no engine can be opened."""
+        try:
+            built = build(OllamaLoadOptions, options)
+        except InputError:
+            return ()
+        return reached(built)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Have a server load a model."""

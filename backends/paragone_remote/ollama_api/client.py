@@ -9,7 +9,9 @@ import httpx
 import ollama
 
 from paragone import Json
+from paragone_remote.data import as_data, part
 from paragone_remote.faults import GaveUp
+from paragone_remote.text import whole
 from paragone_remote.transport import Garbled
 
 __all__ = ["OllamaClient"]
@@ -31,8 +33,8 @@ class OllamaClient(ollama.AsyncClient):
         parts = await self._request(
             ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": True}, stream=True
         )
-        async for part in _parts(parts):
-            yield part
+        async for piece in _parts(parts):
+            yield piece
 
     async def chat_once(self, body: Mapping[str, Json]) -> ollama.ChatResponse:
         """Return an answer in one piece; without messages it loads or unloads the model."""
@@ -40,10 +42,27 @@ class OllamaClient(ollama.AsyncClient):
             self._request(ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": False})
         )
 
+    async def rendered(self, body: Mapping[str, Json]) -> str | None:
+        """Return the prompt that the server renders of a chat request; None where it renders none.
+
+        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is in no documentation: a server that no
+        longer knows it would answer, for which there is one token.
+        """
+        options = body.get("options")
+        options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
+        reply = await self._client.post(
+            "/api/chat", json={**body, "options": options, "stream": False, "_debug_render_only": True}
+        )
+        try:
+            found = part(as_data(reply.json()), "_debug_info").get("rendered_template")
+        except (ValueError, RecursionError) as error:
+            raise Garbled(_NOT_OLLAMA) from error
+        return whole(found) if isinstance(found, str) else None
+
     async def pull_parts(self, model: str) -> AsyncGenerator[ollama.ProgressResponse, None]:
         """Yield the progress of a download to the server."""
-        async for part in _parts(await self.pull(model, stream=True)):
-            yield part
+        async for piece in _parts(await self.pull(model, stream=True)):
+            yield piece
 
     async def listed(self) -> ollama.ListResponse:
         """Return the models that the server has."""
@@ -93,10 +112,10 @@ async def _parts(parts: AsyncIterator[T]) -> AsyncGenerator[T, None]:
     """Yield what the official client yields."""
     try:
         while True:
-            part = await _once(anext(parts, None))
-            if part is None:
+            piece = await _once(anext(parts, None))
+            if piece is None:
                 return
-            yield part
+            yield piece
     finally:
         if isinstance(parts, AsyncGenerator):
             await parts.aclose()

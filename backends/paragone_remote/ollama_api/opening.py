@@ -26,16 +26,15 @@ from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.naming import architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
+from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
-from paragone_remote.text import plain
+from paragone_remote.ollama_api.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
+from paragone_remote.text import plain, whole
 
 __all__ = ["open_model"]
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
 """What Ollama gives a model that came without a chat template."""
-
-_SAYS_CUT = (0, 12, 4)
-"""The first version that knows `truncate` and `shift` in a chat."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
@@ -56,7 +55,16 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         running = find_running(await ask(endpoint, client.running()), request.model)
         loaded = _loaded(request.model, endpoint, version, details, running, context, options)
         ours = find_running(before, request.model) is None and options.keep_alive is None
-        return OllamaEngine(endpoint, http, loaded, model=request.model, base=base, unload=ours)
+        return OllamaEngine(
+            endpoint,
+            http,
+            loaded,
+            model=request.model,
+            base=base,
+            unload=ours,
+            parameters=modelfile_parameters(details.parameters or ""),
+            renders=read_version(version) >= RENDERS,
+        )
 
 
 async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
@@ -123,6 +131,8 @@ def _loaded(
     facts = {"server": f"Ollama {endpoint.quote(version)}", "url": endpoint.url}
     if details.capabilities:
         facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
+    if details.template:
+        facts["chat template"] = whole(details.template)
     size = None
     if running is not None:
         size, in_vram = counted(running.size), counted(running.size_vram)
@@ -136,6 +146,7 @@ def _loaded(
         quantization=plain(details.details.quantization_level or "") or None if details.details else None,
         architecture=architecture(details),
         vision="vision" in details.capabilities if details.capabilities else None,
+        capabilities=capabilities_of(version),
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
     )
@@ -162,16 +173,9 @@ def _cautions(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         yield Caution(code="beyond-trained-context", sentence=sentence)
-    if (0,) < _number(version) < _SAYS_CUT:
+    if (0,) < read_version(version) < SAYS_CUT:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without a word; "
             "it can only be guessed from what it counted."
         )
         yield Caution(code="may-truncate", sentence=sentence)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """Return a version to compare; that of a server built by hand is 0.0.0 and says nothing."""
-    parts = version.split("-")[0].split(".")
-    number = tuple(int(part[:9]) for part in parts if part.isdecimal())
-    return number if any(number) else (0,)

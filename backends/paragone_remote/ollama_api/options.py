@@ -19,7 +19,9 @@ DEFAULT_CONTEXT = 8192
 class OllamaLoadOptions(EndpointOptions):
     """What takes effect when a model is loaded."""
 
-    url: str | None = option(DEFAULT_URL, "Where the server is, such as http://gpu-box:11434.", metavar="URL")
+    url: str | None = option(
+        DEFAULT_URL, "Where the server is, such as http://gpu-box:11434.", metavar="URL", address=True
+    )
     num_ctx: int | None = option(
         None,
         f"Context window in tokens, prompt and answer together; by default the model's own, {DEFAULT_CONTEXT} "
@@ -85,9 +87,9 @@ class OllamaSampling(Options):
         maximum=100,
     )
     seed: int | None = option(
-        None, "Seed of the random numbers; by default a new one each run.", minimum=0, maximum=2**31 - 1
+        None, "Seed of the random numbers; by default a new one each run.", minimum=0, maximum=2**32 - 2
     )
-    stop: tuple[str, ...] = option((), "Texts that end the answer when it comes to them; not part of it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
     thinking: bool | None = option(
         None, "Whether a model that can should think before it answers; by default as the server has it."
     )

@@ -8,6 +8,7 @@ from paragone import (
     Backend,
     Capabilities,
     EndpointReport,
+    InputError,
     Json,
     ModelInfo,
     OnProgress,
@@ -16,6 +17,7 @@ from paragone import (
     Probe,
 )
 from paragone.options import build
+from paragone_remote.addresses import reached
 from paragone_remote.installed import library, need
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
@@ -30,7 +32,7 @@ class OpenAIBackend(Backend):
     api_version = 2
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
-    capabilities = Capabilities(logprobs=True)
+    capabilities = Capabilities(logprobs=True, tokenize=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
         """Say whether the client is here. What a server can do, `endpoint` tells."""
@@ -55,6 +57,14 @@ class OpenAIBackend(Backend):
             from paragone_remote.endpoint import check_options
 
             check_options(build(OpenAILoadOptions, options))
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the server's address, and the proxy's where one is used; nothing where no engine can be opened."""
+        try:
+            built = build(OpenAILoadOptions, options)
+        except InputError:
+            return ()
+        return reached(built)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Reach a model at a server."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -16,19 +17,27 @@ from paragone import (
     Json,
     LoadedModel,
     RunRequest,
-    Timings,
-    Usage,
+    RunSettings,
+    TokenizedText,
+    TokenizeRequest,
+    Vocabulary,
 )
+from paragone.options import build
+from paragone_remote.asking import ask
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import CutOff
+from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.habits import Habits
+from paragone_remote.openai_api.in_force import settings_of, with_seed
 from paragone_remote.openai_api.options import OpenAISampling
-from paragone_remote.openai_api.reading import Part, read_chat, read_completion
-from paragone_remote.openai_api.requests import chat_body, completion_body
+from paragone_remote.openai_api.prompts import Prompts, has_images
+from paragone_remote.openai_api.reading import Answer, read_chat, read_completion
+from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
 from paragone_remote.openai_api.server import Server
-from paragone_remote.pieces import Scored, tokens_of
+from paragone_remote.pieces import tokens_of
+from paragone_remote.run_settings import AskPrompt, Prompt
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
 
@@ -60,20 +69,20 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._habits = habits
+        self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
         self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
-        for caution in self._beforehand(request):
+        for caution in cautions_before(request, self._server.kind, raw=self._raw):
             yield caution
-        make = completion_body if self._raw else chat_body
-        wanted = make(self._model, request, sampling, self._server.kind)
+        wanted = self._body(request, sampling)
         while True:
             body = self._habits.take_out(wanted)
             try:
                 async with contextlib.aclosing(self._events(body, request)) as events:
                     async for event in events:
                         if isinstance(event, Finish):
-                            for caution in self._left_out(wanted):
+                            for caution in self._left_out(wanted, request):
                                 yield caution
                         yield event
             except Refusal as refusal:
@@ -83,9 +92,43 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             else:
                 return
 
+    def _body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
+        make = completion_body if self._raw else chat_body
+        return make(self._model, request, sampling, self._server.kind)
+
+    def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
+        return with_seed(sampling, self._server, self._habits)
+
+    def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
+        settings = settings_of(sampling, self._server, self._habits, raw=self._raw)
+        return dataclasses.replace(settings, prompt=raw_prompt(request.messages)) if self._raw else settings
+
+    def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
+        ids = request.prompt_ids and self._prompts.tokenizes
+        if not (self._prompts.renders or ids) or has_images(request.messages):
+            return None
+
+        async def ask() -> Prompt:
+            body = self._habits.take_out(self._body(request, sampling))
+            return await self._prompts.of_request(body, ids=ids)
+
+        return ask
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of the prompt that messages make, or of a text, as the server tells them."""
+        sampling = build(OpenAISampling, request.sampling, owner=self._model)
+        self._see_open()
+        body = self._habits.take_out(self._body(RunRequest(messages=request.messages), sampling))
+        return await ask(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary, which llama-server tells token by token."""
+        self._see_open()
+        return await ask(self._endpoint, self._prompts.vocabulary(), model=self._model)
+
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         """Yield what comes of one request."""
-        state = _State()
+        state = Answer()
         path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
         top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
@@ -122,19 +165,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
-    def _beforehand(self, request: RunRequest) -> Iterator[Caution]:
-        if request.cold and self._server.kind != "llama-server":
-            sentence = (
-                "This server reuses its KV cache as it sees fit: the prompt may not have been processed anew."
-            )
-            yield Caution(code="not-cold", sentence=sentence)
-        continued = bool(request.messages) and request.messages[-1].role == "assistant"
-        if continued and not self._raw and self._server.kind in ("llama-cpp-python", "LM Studio", "unknown"):
-            sentence = "This server may begin a new answer rather than go on with the last."
-            yield Caution(code="may-not-continue", sentence=sentence)
-
-    def _left_out(self, wanted: Mapping[str, Json]) -> Iterator[Caution]:
+    def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._habits.left_out(wanted):
+            if name == "seed" and request.sampling.get("seed") is None:
+                continue  # ours
             if name == "log-probabilities":
                 sentence = f"The server at {self._endpoint.origin} gives no log-probabilities."
                 yield Caution(code="no-logprobs", sentence=sentence)
@@ -142,7 +176,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 sentence = f"The server at {self._endpoint.origin} does not take {name}; it was left out."
                 yield Caution(code="option-refused", sentence=sentence)
 
-    def _afterwards(self, request: RunRequest, state: _State) -> Iterator[Caution]:
+    def _afterwards(self, request: RunRequest, state: Answer) -> Iterator[Caution]:
         usage = state.usage
         caution = self._alarm.check(request.messages, usage.prompt_tokens, usage.completion_tokens)
         if caution is not None:
@@ -157,24 +191,3 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
             yield Caution(code="filtered", sentence="The server's filter ended the answer.")
-
-
-class _State:
-    """What is known of an answer besides its text."""
-
-    def __init__(self) -> None:
-        self.began = False
-        self.scored = False
-        self.held: tuple[Scored, ...] = ()
-        """Log-probabilities whose text has not come yet."""
-        self.reason = ""
-        self.usage = Usage()
-        self.timings = Timings()
-
-    def take(self, part: Part) -> None:
-        """Note what a part says."""
-        self.began = self.began or bool(part.answer or part.thinking)
-        self.scored = self.scored or bool(part.scored)
-        self.reason = part.reason or self.reason
-        self.usage = part.usage or self.usage
-        self.timings = part.timings or self.timings

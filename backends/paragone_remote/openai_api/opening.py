@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import httpx
 
 from paragone import (
+    Capabilities,
     Caution,
     InputError,
     LoadedModel,
@@ -25,9 +26,11 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.faults import Loading
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.habits import Habits
+from paragone_remote.openai_api.in_force import HONOUR_SEEDS
 from paragone_remote.openai_api.options import OpenAILoadOptions
-from paragone_remote.openai_api.server import find_models, identify, of_model
-from paragone_remote.text import plain
+from paragone_remote.openai_api.prompts import tokenizes
+from paragone_remote.openai_api.server import Server, find_models, identify, of_model
+from paragone_remote.text import plain, whole
 
 __all__ = ["open_model"]
 
@@ -50,6 +53,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             server = await of_model(http, endpoint, request.model)
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
+        habits = _habits.setdefault(endpoint.url, Habits())
         cautions: tuple[Caution, ...] = ()
         if raw:
             sentence = (
@@ -70,13 +74,29 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=cautions,
-            facts={"server": endpoint.quote(server.title), "url": endpoint.url},
+            capabilities=_capabilities(server, habits, raw=raw),
+            facts=_facts(server, endpoint),
         )
         on_progress(LoadProgress(fraction=1.0))
-        habits = _habits.setdefault(endpoint.url, Habits())
         return OpenAIEngine(
             endpoint, http, loaded, model=request.model, server=server, raw=raw, habits=habits
         )
+
+
+def _capabilities(server: Server, habits: Habits, *, raw: bool) -> Capabilities:
+    return Capabilities(
+        # no server tells beforehand: each is asked, and the run says where none came
+        logprobs=not habits.has_refused("logprobs"),
+        tokenize=tokenizes(server, raw=raw),
+        seed=server.kind in HONOUR_SEEDS and not habits.has_refused("seed"),
+    )
+
+
+def _facts(server: Server, endpoint: Endpoint) -> dict[str, str]:
+    facts = {"server": endpoint.quote(server.title), "url": endpoint.url}
+    if server.template:
+        facts["chat template"] = whole(server.template)
+    return facts
 
 
 async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:

@@ -48,9 +48,12 @@ class OpenAISampling(Options):
         None, "Subtracted from the logit of each recent token as often as it occurred.", minimum=-2, maximum=2
     )
     seed: int | None = option(
-        None, "Seed of the random numbers; by default a new one each run.", minimum=0, maximum=2**31 - 1
+        None,
+        "Seed of the random numbers; by default a new one each run. Not every server honours it.",
+        minimum=0,
+        maximum=2**32 - 2,
     )
-    stop: tuple[str, ...] = option((), "Texts that end the answer when it comes to them; not part of it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
     top_k: int | None = option(
         None,
         "Sample among this many of the likeliest tokens; 0 for all. Not every server takes it.",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paragone import PromptProgress, Timings, Usage
+from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.data import Data, count, duration, finite, items, number, part, text
 from paragone_remote.pieces import Scored
 
-__all__ = ["Part", "read_chat", "read_completion"]
+__all__ = ["Answer", "Part", "read_chat", "read_completion"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,6 +24,27 @@ class Part:
     usage: Usage | None = None
     timings: Timings | None = None
     progress: PromptProgress | None = None
+
+
+class Answer:
+    """What is known of an answer besides its text."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self.scored = False
+        self.held: tuple[Scored, ...] = ()
+        """Log-probabilities whose text has not come yet."""
+        self.reason = ""
+        self.usage = Usage()
+        self.timings = Timings()
+
+    def take(self, part: Part) -> None:
+        """Note what a part says."""
+        self.began = self.began or bool(part.answer or part.thinking)
+        self.scored = self.scored or bool(part.scored)
+        self.reason = part.reason or self.reason
+        self.usage = part.usage or self.usage
+        self.timings = part.timings or self.timings
 
 
 def read_chat(chunk: Data, now: float) -> Part:
@@ -84,11 +105,12 @@ def _scored(logprobs: Data) -> Iterator[Scored]:
         if logprob is None:
             continue
         top = [
-            (text(other, "token"), value)
+            Alternative(text=text(other, "token"), id=count(other, "id"), logprob=value)
             for other in items(entry, "top_logprobs")
             if (value := number(other, "logprob")) is not None
         ]
-        yield Scored(text=text(entry, "token"), logprob=logprob, top=top)
+        # ids are llama-server's
+        yield Scored(text=text(entry, "token"), id=count(entry, "id"), logprob=logprob, top=top)
 
 
 def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
@@ -100,7 +122,7 @@ def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
             continue  # the first token of a text has none
         row = others[place] if place < len(others) else None
         top = [
-            (other, likelihood)
+            Alternative(text=other, logprob=likelihood)
             for other, found in (row.items() if isinstance(row, dict) else ())
             if (likelihood := finite(found)) is not None
         ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from paragone import Json, Message, RunRequest
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.server import Kind
 
-__all__ = ["chat_body", "completion_body"]
+__all__ = ["chat_body", "completion_body", "raw_prompt"]
 
 _MOST_ALTERNATIVES = 20
 
@@ -52,13 +54,18 @@ def _content(message: Message) -> Json:
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
     """Return the body of a completion of the messages' text as it stands, extras included."""
-    prompt = "\n\n".join(message.text for message in request.messages)
+    prompt = raw_prompt(request.messages)
     # Left out, max_tokens would be 16 with many servers; null is as much as fits.
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
     if request.logprobs is not None:
         body["logprobs"] = _alternatives(request.logprobs, kind)
     return body
+
+
+def raw_prompt(messages: Sequence[Message]) -> str:
+    """Return the text of messages as it stands, for a completion."""
+    return "\n\n".join(message.text for message in messages)
 
 
 def _alternatives(wanted: int, kind: Kind) -> int:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import httpx
 
-from paragone import ModelInfo, ParagoneError
+from paragone import Json, ModelInfo, ParagoneError
 from paragone_remote.asking import ask
 from paragone_remote.data import Data, as_data, count, flag, part, text, word
 from paragone_remote.endpoint import Endpoint
+from paragone_remote.openai_api.defaults import defaults_in_props, defaults_in_schema, seed_in_props
 from paragone_remote.transport import Garbled
 
-__all__ = ["Kind", "Server", "find_models", "identify", "of_model"]
+__all__ = ["Kind", "Server", "find_models", "identify", "of_model", "root_of"]
 
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
@@ -46,6 +48,14 @@ class Server:
     """Whether the chat template is one that the server takes where a model has none."""
     vision: bool | None = None
     """Whether its model takes images; None where it does not tell."""
+    template: str = ""
+    """The chat template, where it tells that."""
+    seed: int | None = None
+    """The seed of all requests without one, where it was started with one and tells so."""
+    chat_defaults: Mapping[str, Json] = field(default_factory=dict)
+    """Sampling parameters of chat requests that set none, as far as it tells them, by our options' names."""
+    completion_defaults: Mapping[str, Json] = field(default_factory=dict)
+    """The same for requests that complete a text."""
 
     @property
     def title(self) -> str:
@@ -72,7 +82,12 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         )
     about = part(described, "info")
     if "llama.cpp Python API" in word(about, "title"):
-        return Server(kind="llama-cpp-python", version=word(about, "version"))
+        return Server(
+            kind="llama-cpp-python",
+            version=word(about, "version"),
+            chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
+            completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
+        )
     if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
         parameters = part(tabby, "parameters")
         return Server(
@@ -89,7 +104,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
 
 async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
     """Return what a llama-server that routes tells of a model, which it loads for that. Raises ParagoneError."""
-    asked = http.get(_root(endpoint) + "/props", params={"model": model})
+    asked = http.get(root_of(endpoint) + "/props", params={"model": model})
     props = _parse(await ask(endpoint, asked, model=model, seconds=endpoint.options.load_timeout))
     return _llama_server(props)
 
@@ -131,6 +146,7 @@ def _info(entry: Data) -> ModelInfo:
 
 def _llama_server(props: Data) -> Server:
     settings = part(props, "default_generation_settings")
+    defaults = defaults_in_props(props)
     return Server(
         kind="llama-server",
         version=word(props, "build_info"),
@@ -139,17 +155,22 @@ def _llama_server(props: Data) -> Server:
         has_template=bool(props["chat_template"]) if "chat_template" in props else None,
         assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
         vision=flag(part(props, "modalities"), "vision"),
+        template=text(props, "chat_template"),
+        seed=seed_in_props(props),
+        chat_defaults=defaults,
+        completion_defaults=defaults,
     )
 
 
 async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
     try:
-        return _parse(await ask(endpoint, http.get(_root(endpoint) + path), seconds=_PATIENCE))
+        return _parse(await ask(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE))
     except ParagoneError:
         return {}
 
 
-def _root(endpoint: Endpoint) -> str:
+def root_of(endpoint: Endpoint) -> str:
+    """Return the URL below which the server's own paths are."""
     return endpoint.url.removesuffix("/v1")
 
 

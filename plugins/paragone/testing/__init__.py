@@ -20,7 +20,8 @@ asynchronous need `pytest_asyncio.fixture(loop_scope="class")`.
 import pytest
 
 # Before they are imported, so that a failed check shows what it compared.
-for _module in ("asking", "declared", "opening", "answers", "probabilities", "refusals", "stopping"):
+_MODULES = ("asking", "noise", "declared", "estimating", "opening", "answers", "reported", "probabilities")
+for _module in (*_MODULES, "scoring", "distributions", "refusals", "stopping"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from paragone.testing.conformance import BackendConformance  # noqa: E402

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from paragone.testing.answers import AnswerChecks
 from paragone.testing.declared import DeclarationChecks
+from paragone.testing.distributions import DistributionChecks
+from paragone.testing.estimating import EstimateChecks
 from paragone.testing.opening import OpeningChecks
 from paragone.testing.probabilities import ProbabilityChecks
 from paragone.testing.refusals import RefusalChecks
+from paragone.testing.reported import ReportChecks
+from paragone.testing.scoring import ScoreChecks
 from paragone.testing.stopping import StoppingChecks
 
 __all__ = ["BackendConformance"]
@@ -16,7 +19,15 @@ __all__ = ["BackendConformance"]
 
 @pytest.mark.asyncio(loop_scope="class")
 class BackendConformance(
-    DeclarationChecks, OpeningChecks, AnswerChecks, ProbabilityChecks, RefusalChecks, StoppingChecks
+    DeclarationChecks,
+    EstimateChecks,
+    OpeningChecks,
+    ReportChecks,
+    ProbabilityChecks,
+    ScoreChecks,
+    DistributionChecks,
+    RefusalChecks,
+    StoppingChecks,
 ):
     """What every backend must do. Subclass it and override the fixtures `backend` and `opening`.
 

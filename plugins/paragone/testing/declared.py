@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
-from paragone.backend import Backend, Probe
+from paragone.backend import API_VERSION, Backend, Probe
 from paragone.messages import OpenRequest
 from paragone.models import Capabilities
 from paragone.options import Options, build, describe
@@ -15,6 +16,9 @@ from paragone.testing.asking import check_plain, within
 from paragone.testing.setting import Setting
 
 __all__ = ["DeclarationChecks"]
+
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+")
+"""No path and no credentials: the address is shown."""
 
 
 class DeclarationChecks(Setting):
@@ -37,6 +41,25 @@ class DeclarationChecks(Setting):
             assert info.doc.strip(), f"the option {info.name!r} has no doc"
             built = build(options, {info.name: info.default})
             assert built == options(), f"the default of {info.name!r} is another once it was checked"
+
+    async def test_it_is_written_for_this_interface(self, backend: Backend) -> None:
+        """A backend says which version of the plugin interface it was written for, and it is this one."""
+        assert backend.api_version == API_VERSION, (
+            f"it was written for version {backend.api_version}, and this is {API_VERSION}: set `api_version`"
+        )
+
+    async def test_it_tells_what_it_reaches(self, backend: Backend, opening: OpenRequest) -> None:
+        """The addresses that an engine contacts: none of a local one unless its options name some."""
+        addresses = backend.reaches(opening.model, opening.options)
+        assert isinstance(addresses, tuple), f"{addresses!r} is not a tuple"
+        for address in addresses:
+            assert isinstance(address, str), f"{address!r} is not a string"
+            assert ADDRESS.fullmatch(address), f"{address!r} is neither SCHEME://HOST:PORT nor HOST:PORT"
+        if backend.capabilities.local:
+            plain = backend.reaches(opening.model, {})
+            assert plain == (), f"a local engine without options contacts {plain!r}"
+        else:
+            assert addresses, "it does not compute here, and yet it contacts nothing"
 
     async def test_no_option_is_declared_twice(self, backend: Backend) -> None:
         """An option takes effect when a model is opened, or with each run; not both."""

@@ -12,7 +12,7 @@ import pytest
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
 from paragone.events import LoadProgress
-from paragone.messages import OpenRequest
+from paragone.messages import OpenRequest, TokenizeRequest
 from paragone.testing.answers import check_events
 from paragone.testing.asking import asked, check_plain, collect, within
 from paragone.testing.setting import Opened, Setting
@@ -85,7 +85,9 @@ class OpeningChecks(Setting):
         with pytest.raises(ParagoneError):
             await within(self.patience, "refusing to answer", collect(engine, asked("Hello?", sampling)))
         with pytest.raises(ParagoneError):
-            await within(self.patience, "refusing to count", engine.count(asked("Hello?", {}).messages))
+            await within(
+                self.patience, "refusing to tokenize", engine.tokenize(TokenizeRequest(text="Hello?"))
+            )
 
 
 async def opened_and_closed(backend: Backend, opening: OpenRequest) -> None:

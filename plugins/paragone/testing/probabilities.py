@@ -1,7 +1,8 @@
-"""Counting tokens and telling their probabilities, for backends that can; the others say that they cannot."""
+"""Tokens and their probabilities, for backends that can tell them; the others say that they cannot."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,47 +11,76 @@ import pytest
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
 from paragone.events import Token
-from paragone.messages import Message, ScoreRequest
+from paragone.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.models import Capabilities
 from paragone.testing.answers import check_events
-from paragone.testing.asking import asked, check_error, check_plain, collect, finish_of, tokens_of, within
-from paragone.testing.setting import Setting
+from paragone.testing.asking import (
+    asked,
+    check_error,
+    check_plain,
+    collect,
+    events_of,
+    finish_of,
+    tokens_of,
+    within,
+)
+from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
+from paragone.testing.setting import Setting, has_option
 from paragone.wire import Json
 
-__all__ = ["ProbabilityChecks"]
+__all__ = ["ProbabilityChecks", "check_probabilities"]
 
-SLACK = 1e-3
+SLACK = FLOOR
 """What log-probabilities may be wrong by: engines compute in single precision."""
-
-AGREEMENT = 0.1
-"""What they may differ by, or by this part of themselves, where the same is computed in other batches."""
 
 
 class ProbabilityChecks(Setting):
-    """`count`, `score` and log-probabilities."""
+    """`tokenize` and log-probabilities."""
 
-    async def test_count_agrees_with_the_run(
-        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+    async def test_tokens_agree_with_the_run(
+        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """A prompt counted is as long as the prompt run; who cannot count says so."""
+        """A prompt that is tokenized is as long as the prompt run; who cannot tokenize says so."""
         request = asked("How long is this prompt?", sampling)
-        if not backend.capabilities.count:
+        wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
+        if not able.tokenize:
             with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "counting", engine.count(request.messages))
+                await within(self.patience, "tokenizing", engine.tokenize(wanted))
             check_error(caught.value)
             return
-        counted = await within(self.patience, "counting", engine.count(request.messages))
-        longer = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
-        assert 0 < counted < await within(self.patience, "counting", engine.count(longer))
+        tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
+        check_plain(tokenized)
+        assert tokenized.ids, "a prompt has no tokens"
+        turns = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
+        longer = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(messages=turns)))
+        assert len(longer.ids) > len(tokenized.ids), "a longer conversation has no more tokens"
         usage = finish_of(await within(self.patience, "an answer", collect(engine, request))).usage
-        assert usage.prompt_tokens in (None, counted), f"{counted} counted, {usage.prompt_tokens} run"
+        assert usage.prompt_tokens in (None, len(tokenized.ids)), (
+            f"{len(tokenized.ids)} tokens, {usage.prompt_tokens} in the run"
+        )
+
+    async def test_a_text_is_tokenized(self, engine: OpenEngine, able: Capabilities) -> None:
+        """A plain text is tokenized as it stands: the same each time, and more for more."""
+        if not able.tokenize:
+            pytest.skip("it does not tokenize")
+        text = "The sea is deep."
+        found = [
+            await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=part)))
+            for part in (text, text, f"{text} {text}")
+        ]
+        assert found[0] == found[1], "the same text has other tokens when it is tokenized again"
+        assert 0 < len(found[0].ids) < len(found[2].ids)
+        assert min(found[0].ids) >= 0, f"no ids of tokens: {found[0].ids}"
+        if found[0].text is not None:
+            assert text in found[0].text, f"the text that was tokenized is {found[0].text!r}"
 
     @pytest.mark.parametrize("top", [0, 3])
     async def test_log_probabilities_come_when_asked_for(
-        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json], top: int
+        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], top: int
     ) -> None:
         """Tokens of a run have them, with the alternatives asked for; a backend that cannot makes none up."""
         request = asked("Say hello.", sampling, logprobs=top)
-        if not backend.capabilities.logprobs:
+        if not able.logprobs:
             try:
                 events = await within(self.patience, "an answer", collect(engine, request))
             except ParagoneError as error:
@@ -77,58 +107,64 @@ class ProbabilityChecks(Setting):
             assert token.logprob is None, f"nobody asked for {token!r}"
             assert not token.top, f"nobody asked for {token!r}"
 
-    @pytest.mark.parametrize("answering", [False, True], ids=["alone", "as an answer"])
-    async def test_a_text_is_scored(self, backend: Backend, engine: OpenEngine, answering: bool) -> None:
-        """The tokens of a given text have log-probabilities; who cannot tell them says so."""
-        text = "The sea is deep, and the sky is high above it."
-        messages = asked("Tell me of the sea.", {}).messages if answering else ()
-        request = ScoreRequest(text=text, messages=messages, top=2)
-        if not backend.capabilities.score:
-            with pytest.raises(ParagoneError) as caught:
-                await within(self.patience, "scoring", engine.score(request))
-            check_error(caught.value)
-            return
-        tokens = await within(self.patience, "scoring", engine.score(request))
-        for token in tokens:
-            check_plain(token)
-            assert token.logprob is not None, f"no log-probability: {token!r}"
-        check_probabilities(tokens, 2)
-        scored = "".join(token.text for token in tokens).strip()
-        if answering:  # a token at the seam may hold the prompt's end as well
-            assert scored.endswith(text), f"scored was {scored!r}"
-        else:
-            assert len(scored) > len(text) / 2, f"scored was {scored!r}"
-            assert text.endswith(scored), f"scored was {scored!r}"
-
     async def test_a_score_agrees_with_the_run(
-        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+        self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """An answer that is scored has the log-probabilities that it had as it was written.
 
-        Two ways through the model come to the same: masks, caches and the places of logits are right.
+        Two ways through the model come to the same: masks, caches and the places of logits are right. What
+        they may differ by is what the engine differs from itself by.
         """
-        if not (backend.capabilities.logprobs and backend.capabilities.score):
+        if not (able.logprobs and able.score):
             pytest.skip("it cannot do both")
-        request = asked("Name three colours.", sampling, logprobs=0)
+        fixed = {"max_tokens": 32, "seed": 7}
+        sampling = {**sampling, **{name: fixed[name] for name in fixed if has_option(backend, name)}}
+        request = asked("Name three colours.", sampling, cold=True, logprobs=0)
         events = await within(self.patience, "an answer", collect(engine, request))
         written = [token for token in tokens_of(events) if token.channel == "answer"]
         if not written or len(written) < len(tokens_of(events)):
             pytest.skip("the model thought first: its answer does not follow the prompt")
         text = "".join(token.text for token in written)
-        scored = await within(
-            self.patience, "scoring", engine.score(ScoreRequest(text=text, messages=request.messages))
+        wanted = ScoreRequest(text=text, messages=request.messages)
+        scored = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
+        # The text may be read in other tokens than it was written in: what they have in common counts.
+        pairs = list(
+            itertools.takewhile(
+                lambda pair: pair[0].id is not None and pair[0].id == pair[1].id,
+                zip(written, scored, strict=False),
+            )
         )
-        same = 0
-        for one, other in zip(written, scored, strict=False):
-            if one.id is None or one.id != other.id:
-                break  # the text is read in other tokens than it was written in
-            assert one.logprob is not None
-            assert other.logprob is not None
-            near = max(AGREEMENT, AGREEMENT * abs(one.logprob))
-            assert abs(one.logprob - other.logprob) <= near, f"written {one!r}, scored {other!r}"
-            same += 1
-        if not same:
+        if not pairs:
             pytest.skip("the answer is read in other tokens than it was written in")
+        noise = await self.noise(engine, able, request, written, wanted)
+        known = [(one.logprob, other.logprob) for one, other in pairs]
+        ones = [one for one, _ in known if one is not None]
+        others = [other for _, other in known if other is not None]
+        assert len(ones) == len(others) == len(pairs), "a token has no log-probability"
+        check_agreement(ones, others, noise, "writing and scoring")
+
+    async def noise(
+        self,
+        engine: OpenEngine,
+        able: Capabilities,
+        request: RunRequest,
+        written: Sequence[Token],
+        wanted: ScoreRequest,
+    ) -> Noise:
+        """Measure what the engine differs from itself by, for the tokens of an answer."""
+        if able.distributions and able.tokenize:
+            prompt = TokenizeRequest(messages=request.messages, sampling=request.sampling)
+            tokenized = await within(self.patience, "tokenizing", engine.tokenize(prompt))
+            ids = [*tokenized.ids, *(token.id for token in written if token.id is not None)]
+            return await within(self.patience, "distributions", noise_of(engine, ids))
+        # The same text, scored with its prompt in the cache and without it.
+        warm = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
+        other = asked("And now of the sky.", request.sampling, cold=True)
+        await within(self.patience, "an answer", collect(engine, other))
+        cold = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
+        return noise_between(
+            [token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold]
+        )
 
 
 def check_probabilities(tokens: Sequence[Token], top: int) -> None:

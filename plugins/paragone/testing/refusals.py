@@ -9,7 +9,8 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ContextOverflow, InputError, ParagoneError
-from paragone.messages import OpenRequest
+from paragone.messages import OpenRequest, TokenizeRequest
+from paragone.models import Capabilities
 from paragone.options import describe
 from paragone.testing.answers import check_events
 from paragone.testing.asking import asked, check_error, collect, within, words
@@ -60,11 +61,11 @@ class RefusalChecks(Setting):
         await self.still_answers(engine, sampling)
 
     async def test_a_prompt_beyond_the_context_is_refused(
-        self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
+        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """On this machine a prompt that does not fit is not cut: the error says how long it is."""
         context = engine.loaded.context
-        if not backend.capabilities.local or context is None:
+        if not able.local or context is None:
             pytest.skip("it does not compute here, or does not know its context")
         request = asked(words(context + 1), sampling)
         with pytest.raises(ContextOverflow) as caught:
@@ -72,8 +73,10 @@ class RefusalChecks(Setting):
         check_error(caught.value)
         assert caught.value.context == context
         assert caught.value.tokens >= context, f"a prompt of {caught.value.tokens} tokens fits in {context}"
-        if backend.capabilities.count:
-            assert caught.value.tokens == await engine.count(request.messages)
+        if able.tokenize:
+            wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
+            tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
+            assert caught.value.tokens == len(tokenized.ids)
         await self.still_answers(engine, sampling)
 
     async def refuses_to_open(self, backend: Backend, request: OpenRequest, name: str) -> None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from paragone.backend import Backend, OpenEngine
 from paragone.events import LoadProgress
 from paragone.messages import OpenRequest
+from paragone.models import Capabilities
 from paragone.options import describe
 from paragone.testing.asking import within
 from paragone.wire import Json
@@ -69,6 +70,11 @@ class Setting:
         if not has_option(backend, "max_tokens"):
             return {}
         return {"max_tokens": min(1000, (engine.loaded.context or 3000) // 3)}
+
+    @pytest.fixture
+    def able(self, backend: Backend, engine: OpenEngine) -> Capabilities:
+        """Return what the open engine can do."""
+        return engine.loaded.capabilities or backend.capabilities
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
     async def opened(self) -> AsyncIterator[Opened]:

@@ -5,43 +5,83 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import pytest
 
-from paragone.backend import Backend, OpenEngine
-from paragone.events import Token
+from paragone.backend import OpenEngine
+from paragone.events import Event, Token
+from paragone.models import Capabilities
 from paragone.testing.answers import check_events
 from paragone.testing.asking import COUNTING, Run, asked, collect, finish_of, within, words
 from paragone.testing.setting import Setting
 from paragone.wire import Json
 
-__all__ = ["StoppingChecks"]
+__all__ = ["StoppingBase", "StoppingChecks"]
 
 
-class StoppingChecks(Setting):
+ATTEMPTS = 3
+"""How often a model is asked that ends its answers by itself."""
+
+TOO_SHORT = "it ended before it could be stopped: have `long_sampling` make answers longer"
+
+
+class StoppingBase(Setting):
+    """Ending something early."""
+
+    async def stops(
+        self, engine: OpenEngine, start: Callable[[], AsyncGenerator[Event, None]], tokens: int
+    ) -> None:
+        """Check that a run or a score can be stopped after so many tokens.
+
+        A model may end an answer by itself before that: it is asked again.
+        """
+        for _ in range(ATTEMPTS):
+            async with Run(start(), tokens=tokens) as run:
+                if await self.stop(engine, run):
+                    return
+        pytest.fail(TOO_SHORT)
+
+    async def stop(self, engine: OpenEngine, run: Run) -> bool:
+        """Stop a run once it has begun, and check how it ends. False if it ended by itself."""
+        if not await run.begin(self.patience):
+            return False
+        await within(self.grace, "`stop`", engine.stop())
+        await within(self.grace, "ending a run that was stopped", run.task)
+        reason = finish_of(run.events).reason
+        assert reason in ("cancelled", "stop", "length"), f"a run ends with {reason!r}"
+        return reason == "cancelled"
+
+    async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
+        """Check that the engine is free and answers another prompt from its beginning to its end."""
+        events = await within(
+            self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
+        )
+        check_events(events)
+
+
+class StoppingChecks(StoppingBase):
     """`stop`, a stream that is closed, and a task that is cancelled."""
 
     async def test_stop_ends_a_run(
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
         """A run that is stopped in its answer comes to its Finish, which says `cancelled`."""
-        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
-            await self.stop(engine, run)
+        await self.stops(engine, lambda: engine.run(asked(COUNTING, long_sampling)), tokens=3)
         await self.next_run_works(engine, sampling)
 
     async def test_stop_ends_a_run_at_its_start(
         self,
-        backend: Backend,
         engine: OpenEngine,
+        able: Capabilities,
         sampling: Mapping[str, Json],
         long_sampling: Mapping[str, Json],
     ) -> None:
         """A run that is stopped with its first event, in a long prompt, does so too."""
-        room = engine.loaded.context if backend.capabilities.local else None
+        room = engine.loaded.context if able.local else None
         text = words(min(3000, room // 3) if room else 100)
-        async with Run(engine, asked(f"{COUNTING} {text}", long_sampling), tokens=0) as run:
-            await self.stop(engine, run)
+        request = asked(f"{COUNTING} {text}", long_sampling)
+        await self.stops(engine, lambda: engine.run(request), tokens=0)
         await self.next_run_works(engine, sampling)
 
     async def test_stop_without_a_run_does_nothing(
@@ -72,27 +112,15 @@ class StoppingChecks(Setting):
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
         """A task that is cancelled while it waits for an event ends as cancelled, and soon."""
-        async with Run(engine, asked(COUNTING, long_sampling), tokens=3) as run:
-            await run.begin(self.patience)
-            run.task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await within(self.grace, "ending a cancelled run", run.task)
-            assert run.task.cancelled(), "the cancelling was swallowed"
+        for _ in range(ATTEMPTS):
+            async with Run(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
+                if not await run.begin(self.patience):
+                    continue
+                run.task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await within(self.grace, "ending a cancelled run", run.task)
+                assert run.task.cancelled(), "the cancelling was swallowed"
+                break
+        else:
+            pytest.fail(TOO_SHORT)
         await self.next_run_works(engine, sampling)
-
-    async def stop(self, engine: OpenEngine, run: Run) -> None:
-        """Stop a run once it has begun, and check how it ends."""
-        await run.begin(self.patience)
-        await within(self.grace, "`stop`", engine.stop())
-        await within(self.grace, "ending a run that was stopped", run.task)
-        reason = finish_of(run.events).reason
-        if reason in ("stop", "length"):
-            pytest.fail("the answer ended before it could be stopped: have `long_sampling` make it longer")
-        assert reason == "cancelled"
-
-    async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Check that the engine is free and answers another prompt from its beginning to its end."""
-        events = await within(
-            self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
-        )
-        check_events(events)

@@ -12,6 +12,7 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Json
 from paragone.worker.process import crash, open_log, spawn
 from paragone.worker.protocol import VERSION, load_error
+from paragone.worker.sending import Sender
 
 __all__ = ["Worker"]
 
@@ -52,6 +53,8 @@ class Worker:
         self._closing = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
+        """Never written to: its closing closes the reader."""
+        self._sender: Sender
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
@@ -67,8 +70,10 @@ class Worker:
             raise
         worker = cls(process, log_file, log)
         try:
+            worker._sender = Sender(ours)
             worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
         except BaseException:
+            worker._sender.close()
             worker._kill()
             await process.wait()
             log_file.close()
@@ -146,7 +151,7 @@ class Worker:
         return job
 
     def _send(self, message: Mapping[str, Json]) -> None:
-        self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        self._sender.send(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     async def _enforce_stop(self, job: _Job) -> None:
         if self._death is None:
@@ -243,6 +248,7 @@ class Worker:
             self._process.kill()
 
     async def _end(self) -> None:
+        self._sender.close()
         self._writer.close()
         try:
             await asyncio.wait_for(self._process.wait(), GRACE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import tempfile
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from typing import ClassVar
@@ -124,7 +125,13 @@ class WorkerEngine(OpenEngine):
 
     async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary, through memory that the worker shares."""
-        buffer = SharedBuffer.create()
+        try:
+            buffer = SharedBuffer.create()
+        except OSError as error:
+            raise EngineError(
+                f"The memory that the engine's process shares with this one cannot be had: {error.strerror}.",
+                hint=f"Free some room in {tempfile.gettempdir()}.",
+            ) from error
         try:
             job = self.worker.job("distributions", request=to_json(request), buffer=buffer.path)
             async with contextlib.aclosing(job) as messages:

@@ -49,7 +49,7 @@ def dump_event(event: Event) -> Json:
     Tokens are most of what is ever sent: `[time, text, channel, id]`, where the channel is 0 for
     the answer and 1 for thinking.
     """
-    if type(event) is Token and event.logprob is None and not event.top:
+    if type(event) is Token and event.logprob is None and event.n_bytes is None and not event.top:
         return [event.time, event.text, int(event.channel == "thinking"), event.id]
     return {"event": _NAMES[type(event)], **to_json(event)}
 

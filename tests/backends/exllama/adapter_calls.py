@@ -48,6 +48,7 @@ class Adapter:
             if argument.annotation is not None and (kind := self.annotated(argument.annotation))
         }
         for node in ast.walk(function):
+            target: ast.expr
             if isinstance(node, ast.AnnAssign):
                 target, kind = node.target, self.annotated(node.annotation)
             elif isinstance(node, ast.Assign):
@@ -119,7 +120,9 @@ class Adapter:
         return f"{kind[1].name}.{function.attr}", there or (kind[0], None)
 
     def base(self, name):
-        return self.imported[self.classes[name].bases[0].id]
+        (base, *_) = self.classes[name].bases
+        assert isinstance(base, ast.Name)
+        return self.imported[base.id]
 
     @staticmethod
     def is_self(node):

@@ -56,7 +56,8 @@ def exllamav3(folder, tokens, context):
 
 def measure(generator, job):
     generator.enqueue(job)
-    first = last = count = 0
+    first = last = 0.0
+    count = 0
     while generator.num_remaining_jobs():
         for result in generator.iterate():
             if "token_ids" in result:

@@ -55,7 +55,7 @@ class Sources:
                 return module, part
         for base in node.bases:
             found = self.find(module, base.id) if isinstance(base, ast.Name) else None
-            if found and (there := self.member(*found, name)):
+            if found and (there := self.member(found[0], found[1], name)):
                 return there
         return None
 
@@ -67,7 +67,11 @@ class Sources:
         if init is not None:
             return function_signature(init[1], method=True)
         if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-            names = [part.target.id for part in node.body if isinstance(part, ast.AnnAssign)]
+            names = [
+                part.target.id
+                for part in node.body
+                if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+            ]
             return inspect.Signature(
                 [
                     inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=0)

@@ -18,6 +18,8 @@ from paragone import (
 )
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
+pytestmark = pytest.mark.slow  # each opens an engine of its own
+
 SENTENCE = "The sea is déjà vu, 🌊 and the sky is high above it; "
 """What the stand-in recites."""
 

@@ -8,6 +8,7 @@ import ast
 import importlib
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -70,14 +71,14 @@ def real(sources, monkeypatch):
     function = next(
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_attn_torch"
     )
-    names = {
+    names: dict[str, Any] = {
         "has_lower_right_sdpa": True,
         "F": SimpleNamespace(scaled_dot_product_attention=attention),
         "causal_lower_right": Bias,
     }
     exec(compile(ast.Module([function], []), "attn.py", "exec"), names)
     attn = module("exllamav2.attn", has_flash_attn=False, has_flash_attn_with_paged=False)
-    sys.modules["exllamav2"].attn = attn
+    monkeypatch.setattr(sys.modules["exllamav2"], "attn", attn, raising=False)
     monkeypatch.delitem(sys.modules, "paragone_exllama.v2_attention", raising=False)
 
     def mask(queries, past):

@@ -12,6 +12,7 @@ from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
 from paragone_workbench.engines import environments
 from paragone_workbench.engines.environments import making
+from paragone_workbench.engines.environments.steps import steps
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -110,7 +111,7 @@ async def test_what_a_link_leads_to_is_not_deleted(wheels, tmp_path):
 
 
 async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch):
-    real = making.steps
+    real = steps
 
     async def filling(stage, *arguments, **options):
         """Do the step, and have no room for another file after it: the mark is then a device that is full."""

@@ -184,8 +184,10 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
     for module in ("run.py", f"{ADAPTERS[library]}.py"):
         for node in ast.walk(ast.parse((PACKAGE / module).read_bytes())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
+                assert isinstance(node.slice, ast.Constant)
                 read.add(node.slice.value)
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "result.get":
+                assert isinstance(node.args[0], ast.Constant)
                 read.add(node.args[0].value)
     assert read <= used | {"error"}
 

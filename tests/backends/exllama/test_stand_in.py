@@ -73,6 +73,7 @@ def test_its_results_have_no_keys_that_the_real_ones_lack(library, sources):
             if isinstance(node, ast.Dict):
                 keys |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
+                assert isinstance(node.slice, ast.Constant)
                 keys.add(node.slice.value)
     if library == "exllamav2":
         keys -= {"error", "logits"}

@@ -19,7 +19,7 @@ def read(write_model, tmp_path):
                 path.write_text(change)
             else:
                 path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | change))
-        return read_tokenizer_files(check_folder(folder, ("plain",), "Test"), option)
+        return read_tokenizer_files(check_folder(folder, ["plain"], "Test"), option)
 
     return read_it
 

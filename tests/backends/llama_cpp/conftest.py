@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 from tests.gguf_writer import gguf
 
-from paragone import Cancelled, Finish, Message, OpenRequest, RunRequest, Token
+from paragone import (
+    Cancelled,
+    DistributionsRequest,
+    Finish,
+    Message,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    Token,
+    TokenizeRequest,
+)
 from paragone.options import build
+from paragone.testing.noise import BATCHES, Noise, noise_between
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -47,6 +58,41 @@ class Chat:
         request = RunRequest(messages=tuple(messages), logprobs=logprobs, cold=cold, threads=threads)
         options = build(self.engine.sampling, sampling)
         return list(self.engine.generate(request, options, Stop() if cancel is None else cancel))
+
+    def count(self, messages):
+        """Return the length of the whole prompt that messages make."""
+        return len(self.engine.tokenize(TokenizeRequest(messages=tuple(messages))).ids)
+
+    def score(self, text, messages=(), *, top=0, cancel=None):
+        """Return the events of a score."""
+        request = ScoreRequest(text=text, messages=tuple(messages), top=top)
+        return list(self.engine.score(request, Stop() if cancel is None else cancel))
+
+    def scored(self, text, messages=(), *, top=0):
+        """Return the tokens of a score."""
+        return [event for event in self.score(text, messages, top=top) if isinstance(event, Token)]
+
+    def rows(self, ids, *, start=0, batch=None, cancel=None):
+        """Return the rows of the distributions after tokens, copied."""
+        import numpy as np
+
+        request = DistributionsRequest(ids=tuple(ids), start=start, batch=batch)
+        blocks = self.engine.distributions(request, Stop() if cancel is None else cancel)
+        return np.concatenate([np.asarray(block.data).copy() for block in blocks])
+
+    def logprobs(self, ids, *, start=0, batch=None):
+        """Return the log-probabilities of the tokens after `start`, from the distributions before them."""
+        import numpy as np
+
+        rows = self.rows(ids[:-1], start=start, batch=batch).astype(np.float64)
+        rows -= np.logaddexp.reduce(rows, axis=1)[:, None]
+        return rows[np.arange(len(rows)), list(ids[start + 1 :])].tolist()
+
+    def noise(self, ids):
+        """Return what the engine differs from itself by, for these tokens."""
+        own = self.logprobs(ids)
+        found = [noise_between(own, self.logprobs(ids, batch=batch)) for batch in BATCHES]
+        return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
 
     def ask(self, prompt, **options):
         """Return the text of the answer and its Finish."""

@@ -13,10 +13,12 @@ from paragone import (
     Message,
     PromptProgress,
     RunRequest,
-    ScoreRequest,
+    RunSettings,
     Token,
+    TokenizeRequest,
 )
-from paragone.options import build
+from paragone.options import as_values, build
+from paragone.testing.noise import FLOOR, check_agreement
 
 pytestmark = pytest.mark.model
 
@@ -38,14 +40,14 @@ def tokens_of(events):
 def test_an_answer_comes_as_progress_then_tokens_then_a_finish(chat):
     events = chat.events(CAPITAL, temperature=0, max_tokens=30)
     kinds = [type(event) for event in events]
-    assert kinds == sorted(kinds, key=[PromptProgress, Token, Finish].index)
+    assert kinds == sorted(kinds, key=[RunSettings, PromptProgress, Token, Finish].index)
     progress = [event for event in events if isinstance(event, PromptProgress)]
     assert progress[-1].done == progress[-1].total
     assert "Paris" in "".join(token.text for token in tokens_of(events))
     finish = events[-1]
     assert finish.reason == "stop"
     assert finish.usage.completion_tokens == len(tokens_of(events))
-    times = [event.time for event in events]
+    times = [event.time for event in events[1:]]
     assert times == sorted(times)
     assert finish.timings.prefill_s > 0
     assert finish.timings.decode_s > 0
@@ -184,35 +186,90 @@ def test_log_probabilities_are_the_models_not_the_samplers(chat):
     assert all(sum(2.718281828**item.logprob for item in token.top) <= 1.0001 for token in tokens)
 
 
+def test_what_was_in_force_is_reported(chat, make_stop):
+    (told,) = (
+        event for event in chat.events(CAPITAL, max_tokens=2, top_k=7) if isinstance(event, RunSettings)
+    )
+    assert told.seed is not None
+    assert told.sampling == as_values(build(chat.engine.sampling, told.sampling))
+    assert (told.sampling["max_tokens"], told.sampling["top_k"]) == (2, 7)
+    assert (told.sampling["seed"], told.sampling["min_p"]) == (told.seed, 0.05)
+    assert told.prompt.endswith(f"<|im_start|>user\n{CAPITAL}<|im_end|>\n<|im_start|>assistant\n")
+    assert (told.prompt_ids, told.threads) == (None, 1)
+    request = RunRequest(messages=(user(CAPITAL),), prompt_ids=True)
+    told = next(chat.engine.generate(request, build(chat.engine.sampling, {"max_tokens": 1}), make_stop()))
+    assert told.prompt_ids == chat.engine.tokenize(TokenizeRequest(messages=(user(CAPITAL),))).ids
+
+
+def test_the_reported_seed_reproduces_the_answer(chat):
+    request = {"temperature": 1.5, "max_tokens": 16, "cold": True}
+    first = chat.events("Invent a name.", **request)
+    assert isinstance(first[0], RunSettings)
+    again = chat.events("Invent a name.", seed=first[0].seed, **request)
+    assert [token.id for token in tokens_of(again)] == [token.id for token in tokens_of(first)]
+    others = {chat.events("Invent a name.", **request)[0].seed for _ in range(4)}
+    assert len(others) == 4
+
+
 def test_the_score_of_an_answer_is_what_was_reported_when_it_was_made(chat):
     # Longer than one computation's worth of logits.
-    tokens = tokens_of(chat.events("Explain rain.", temperature=0, max_tokens=70, logprobs=0))
+    tokens = tokens_of(chat.events("Explain rain.", temperature=0, max_tokens=70, logprobs=0, cold=True))
     text = "".join(token.text for token in tokens)
-    scored = chat.engine.score(ScoreRequest(text=text, messages=(user("Explain rain."),), top=1))
+    messages = (user("Explain rain."),)
+    scored = chat.scored(text, messages, top=1)
     assert [token.id for token in scored] == [token.id for token in tokens]
     assert "".join(token.text for token in scored) == text
-    # Other batch shapes round differently.
-    for one, other in zip(scored, tokens, strict=True):
-        assert one.logprob == pytest.approx(other.logprob, abs=0.3)
-    assert sum(token.logprob for token in scored) == pytest.approx(sum(t.logprob for t in tokens), abs=1.5)
+    prompt = chat.engine.tokenize(TokenizeRequest(messages=messages)).ids
+    noise = chat.noise([*prompt, *(token.id for token in tokens)])
+    check_agreement([t.logprob for t in scored], [t.logprob for t in tokens], noise, "score and run")
 
 
 def test_a_text_alone_is_scored_from_its_second_token_on(chat):
-    scored = chat.engine.score(ScoreRequest(text="The cat sat on the mat."))
+    scored = chat.scored("The cat sat on the mat.")
     assert "".join(token.text for token in scored) == " cat sat on the mat."
     assert scored[2].logprob > scored[0].logprob
-    assert list(chat.engine.score(ScoreRequest(text="The"))) == []
-    assert list(chat.engine.score(ScoreRequest(text=""))) == []
+    assert chat.scored("The") == []
+    assert chat.scored("") == []
+
+
+def test_a_score_tells_its_progress_its_bytes_and_its_end(chat):
+    text = "The é 語😀 " * 60
+    events = chat.score(text, (user("Go."),))
+    progress = [event for event in events if isinstance(event, PromptProgress)]
+    assert progress[0].done == progress[0].cached
+    assert [event.done for event in progress] == sorted({event.done for event in progress})
+    assert {event.total for event in progress} == {progress[-1].done}
+    assert len(progress) > 5
+    assert "".join(token.text for token in tokens_of(events)) == text
+    assert sum(token.n_bytes for token in tokens_of(events)) == len(text.encode())
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "stop"
+
+
+def test_a_score_is_cancelled_inside_a_computation(chat, make_stop):
+    stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.05, stop.ask).start())
+    events = chat.score("word " * 900, (user(CAPITAL * 10),), cancel=stop)
+    assert events[-1].reason == "cancelled"
+    assert len(tokens_of(events)) < 900
+    # The cache holds nothing that was not computed to its end.
+    alone = [token.logprob for token in chat.scored("word word word word")]
+    chat.ask("Something else.", max_tokens=1, cold=True)
+    assert [token.logprob for token in chat.scored("word word word word")] == pytest.approx(alone, abs=FLOOR)
 
 
 def test_a_text_longer_than_the_context_is_not_scored(chat):
     with pytest.raises(ContextOverflow):
-        chat.engine.score(ScoreRequest(text="word " * 2000))
+        chat.score("word " * 2000)
 
 
-def test_count_is_the_length_of_the_prompt(chat):
+def test_a_prompt_is_tokenized_as_it_is_run(chat):
     _, finish = chat.ask(CAPITAL, max_tokens=1)
-    assert chat.engine.count((user(CAPITAL),)) == finish.usage.prompt_tokens
+    tokenized = chat.engine.tokenize(TokenizeRequest(messages=(user(CAPITAL),)))
+    assert len(tokenized.ids) == finish.usage.prompt_tokens
+    assert CAPITAL in tokenized.text
+    plain = chat.engine.tokenize(TokenizeRequest(text=CAPITAL))
+    assert plain.text == CAPITAL
+    assert "".join(chat.engine._vocab.piece(token).decode() for token in plain.ids) == CAPITAL
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(chat):
@@ -236,7 +293,7 @@ def test_the_oldest_turns_are_dropped_when_the_user_chose_so(small):
     assert 4 <= dropped < 24
 
     def length(dropped):
-        return small.engine.count([system, *old[dropped:], user("Say hi.")])
+        return small.count([system, *old[dropped:], user("Say hi.")])
 
     assert events[-1].usage.prompt_tokens == length(dropped)
     # No more than needed for the answer: one turn more would not leave room for it.
@@ -328,7 +385,5 @@ def test_grammar_and_schema_do_not_go_together(chat):
 def test_no_messages_and_bad_orders_are_input_errors(chat):
     with pytest.raises(InputError):
         chat.events([])
-    with pytest.raises(InputError):
-        chat.engine.count([])
     with pytest.raises(InputError):
         chat.events([assistant("   ")], max_tokens=1)

@@ -45,7 +45,7 @@ def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
 
 
 def test_progress_goes_from_nothing_to_all(open_chat):
-    fractions = []
+    fractions: list[float | None] = []
     open_chat(report=fractions.append)
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
@@ -79,7 +79,9 @@ def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import memory
 
     # A token's 30 layers have 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
-    monkeypatch.setattr(memory, "_free", lambda model, options, before: 4 * 1100 * 30 * 3 * 64 * 2 * 2)
+    monkeypatch.setattr(
+        memory, "_free", lambda model, options, before, loaded: 4 * 1100 * 30 * 3 * 64 * 2 * 2
+    )
     loaded = open_chat(n_ctx=None, flash_attn="on").loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
@@ -215,7 +217,7 @@ def test_without_a_template_the_text_is_completed_and_the_user_told(open_chat):
     chat = open_chat(chat_template="")
     assert [caution.code for caution in chat.loaded.cautions] == ["no-chat-template"]
     messages = [Message(role="user", text="The capital of France is")]
-    assert chat.engine.count(messages) == len(["The", "capital", "of", "France", "is"])
+    assert chat.count(messages) == len(["The", "capital", "of", "France", "is"])
     text, _ = chat.ask(messages, temperature=0, max_tokens=4)
     assert text.startswith(" Paris")
 

@@ -44,12 +44,23 @@ def test_the_real_model(model_path):
     assert "tokenizer.chat_template" in read_header(model_path, whole=True).values
 
 
+def noted_reads(monkeypatch):
+    """Return the list in which the size of every read is noted."""
+    sizes: list[int] = []
+    real = os.read
+
+    def read(fd, size):
+        sizes.append(size)
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    return sizes
+
+
 def test_the_vocabulary_is_not_read(write, monkeypatch):
     path = write("a.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
     assert path.stat().st_size > 800_000
-    read = []
-    real = os.read
-    monkeypatch.setattr(os, "read", lambda fd, n: read.append(n) or real(fd, n))
+    read = noted_reads(monkeypatch)
     monkeypatch.setattr("mmap.mmap", lambda *a, **k: pytest.fail("the whole file was mapped"))
     assert read_header(str(path)).quantization == "Q4_K_M"
     assert len(read) == 1
@@ -168,8 +179,6 @@ def test_thousands_of_files_take_one_read_each(write, tmp_path, monkeypatch):
     first = write("0.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
     for number in range(1, 2000):
         os.link(first, tmp_path / f"{number}.gguf")
-    reads = []
-    real = os.read
-    monkeypatch.setattr(os, "read", lambda fd, n: reads.append(n) or real(fd, n))
+    reads = noted_reads(monkeypatch)
     assert len(find_models([str(tmp_path)])) == 2000
     assert len(reads) == 2000

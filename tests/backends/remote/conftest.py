@@ -168,6 +168,24 @@ async def hostile(protocol):
     await server.stop()
 
 
+@pytest_asyncio.fixture
+async def serve():
+    """Start doubles that answer every chat, with replies of their own at other paths."""
+    servers = []
+
+    async def start(protocol, replies=None):
+        server = HostileServer(protocol)
+        server.on_chat = lambda exchange: exchange.answer("Hel", "lo.")
+        server.replies.update(replies or {})
+        await server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
 def backend_of(protocol):
     from paragone_remote.ollama_api.backend import OllamaBackend
     from paragone_remote.openai_api.backend import OpenAIBackend

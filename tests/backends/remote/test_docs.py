@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", *sorted((DOCS / "openai").gl
 def engines(page):
     """Return the engines that a page defines."""
     blocks = page.read_text().split("```toml\n")[1:]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for block in blocks:
         found |= tomllib.loads(block.partition("```")[0]).get("engines", {})
     return [
@@ -40,7 +41,7 @@ def test_every_server_has_a_page_and_says_whether_it_was_tried():
         assert "ried with the real one" in page.read_text()
 
 
-@pytest.mark.model
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("page", "fixture"), [("llama-cpp-python", "llama_cpp_server"), ("llama-server", "llama_server")]
 )

@@ -117,7 +117,7 @@ async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, 
     (caution,) = [event for event in events if isinstance(event, Caution)]
     assert caution.code == "thinking-in-answer"
     assert caution.sentence.startswith("The answer has a </think> that it did not open: ")
-    before = "".join(event.text for event in events[: events.index(caution)])
+    before = text(events[: events.index(caution)])
     assert before == (whole if size == 100 else "Let me see.\n</think>")
 
 
@@ -248,7 +248,7 @@ async def open_real(request):
         await engine.close()
 
 
-@pytest.mark.model
+@pytest.mark.server
 @AT_REAL_SERVERS
 async def test_a_real_model_that_thinks_between_tags(open_real, protocol, options, text):
     messages = []
@@ -268,7 +268,7 @@ async def test_a_real_model_that_thinks_between_tags(open_real, protocol, option
     assert all(token.logprob is not None for token in tokens)
 
 
-@pytest.mark.model
+@pytest.mark.server
 async def test_a_real_model_whose_prompt_opened_the_block(open_real, text):
     """A raw prompt stands in for a chat template that ends with the tag: the server has none such."""
     shown = "".join(f"Q: {q}\nA: <think>\n{thought}\n</think>\n\n{a}\n\n" for q, thought, a in SHOWN)

@@ -1,5 +1,7 @@
 """Ollama's protocol, with a double in place of servers and models that cannot run here."""
 
+from typing import Any
+
 import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, HostileServer
@@ -33,7 +35,8 @@ async def test_what_is_asked(server, open_lane):
         Message(role="assistant", text="Yes.", thinking="Hm."),
         Message(role="user", text="Why?", images=(Image(data="AAEC", media_type="image/png", name="cat"),)),
     ]
-    await lane.ask(messages, logprobs=30, max_tokens=7, temperature=0.5, top_k=3, stop=["x"], thinking=False)
+    sampling = {"max_tokens": 7, "temperature": 0.5, "top_k": 3, "seed": 5, "stop": ["x"], "thinking": False}
+    await lane.ask(messages, logprobs=30, **sampling)
     assert server.chats[0].body == {
         "model": "m",
         "messages": [
@@ -47,6 +50,7 @@ async def test_what_is_asked(server, open_lane):
             "num_predict": 7,
             "temperature": 0.5,
             "top_k": 3,
+            "seed": 5,
             "stop": ["x"],
         },
         "think": False,
@@ -62,7 +66,7 @@ async def test_what_is_asked(server, open_lane):
 async def test_every_request_tells_the_context(server, open_lane):
     await (await open_lane(server)).ask()
     bodies = [request.body for request in server.requests if request.path == "/api/chat"]
-    assert len(bodies) == 2  # one to load, one to answer
+    assert len(bodies) == 3  # to load, to render the prompt, to answer
     assert all(body["options"]["num_ctx"] == 4096 for body in bodies)
     assert all(body["truncate"] is False and body["shift"] is False for body in bodies)
 
@@ -134,7 +138,7 @@ def entry(token, logprob=-1.0):
 async def test_log_probabilities_that_do_not_line_up(server, open_lane, text):
     async def chat(exchange):
         await exchange.begin()
-        data = {"message": {"role": "assistant", "content": "two words"}, "done": False}
+        data: dict[str, Any] = {"message": {"role": "assistant", "content": "two words"}, "done": False}
         await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("two"), entry(" words")]}))
         data["message"]["content"] = "é!"
         await exchange.send(

@@ -1,12 +1,24 @@
 """A real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2."""
 
 import asyncio
+import dataclasses
 import math
 
 import pytest
 import pytest_asyncio
 
-from paragone import Caution, ContextOverflow, Finish, Message, OpenRequest, RunRequest, Token
+from paragone import (
+    Caution,
+    ContextOverflow,
+    EngineError,
+    Finish,
+    Message,
+    OpenRequest,
+    RunRequest,
+    RunSettings,
+    Token,
+    TokenizeRequest,
+)
 from paragone.testing import BackendConformance
 from paragone_remote.openai_api.backend import OpenAIBackend
 
@@ -123,3 +135,59 @@ async def test_what_it_cannot_do_is_said(engine):
     )
     codes = [event.code async for event in engine.run(request) if isinstance(event, Caution)]
     assert codes == ["not-cold", "may-not-continue"]
+
+
+async def told(engine, request):
+    events = [event async for event in engine.run(request)]
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return events, settings
+
+
+def asking_hotly(**sampling):
+    return asking("Tell me of the sea.", **{"temperature": 2, "max_tokens": 16, **sampling})
+
+
+async def test_the_seed_told_gives_the_same_answer(engine, text):
+    await drain(engine.run(asking_hotly()))  # from here on, each run finds the same in the cache
+    first, settings = await told(engine, asking_hotly())
+    again, same = await told(engine, asking_hotly(seed=settings.seed))
+    other, another = await told(engine, asking_hotly())
+    assert same.seed == settings.seed != another.seed
+    assert text(again) == text(first) != text(other)
+    highest = [text((await told(engine, asking_hotly(seed=2**32 - 2)))[0]) for _ in range(2)]
+    assert highest[0] == highest[1]
+
+
+async def test_its_own_defaults_are_told(engine, text):
+    """It penalizes repetition where nothing is said: what it answers then is what it answers to that."""
+    _, settings = await told(engine, asking_hotly())
+    wanted = {"temperature": 2.0, "max_tokens": 16, "seed": settings.seed, "top_k": 40, "top_p": 0.95}
+    wanted |= {"min_p": 0.05, "repeat_penalty": 1.1, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    assert settings.sampling == wanted
+    silent, _ = await told(engine, asking_hotly(seed=3))
+    said, _ = await told(engine, asking_hotly(**{**wanted, "seed": 3}))
+    assert text(said) == text(silent)
+
+
+async def test_the_tokens_of_raw_text_are_those_that_it_reads(llama_cpp_server, raw_engine):
+    import httpx
+
+    prompt = "Grüße, 你好. <|im_end|> One, two, three, four,"
+    request = dataclasses.replace(asking(prompt, max_tokens=2), prompt_ids=True)
+    _, settings = await told(raw_engine, request)
+    tokenized = await raw_engine.tokenize(TokenizeRequest(messages=request.messages))
+    assert (settings.prompt, settings.prompt_ids) == (prompt, tokenized.ids)
+    assert tokenized == await raw_engine.tokenize(TokenizeRequest(text=prompt))
+    body = {"model": "smollm2", "prompt": prompt, "max_tokens": 1}
+    async with httpx.AsyncClient() as http:
+        reply = await http.post(f"{llama_cpp_server[0]}/v1/completions", json=body, timeout=60)
+    assert reply.json()["usage"]["prompt_tokens"] == len(tokenized.ids)
+
+
+async def test_the_tokens_of_messages_are_not_told(engine):
+    assert not engine.loaded.capabilities.tokenize
+    with pytest.raises(EngineError) as caught:
+        await engine.tokenize(TokenizeRequest(messages=asking("Hello?").messages))
+    assert "its chat template" in caught.value.sentence
+    _, settings = await told(engine, dataclasses.replace(asking("Hello?", max_tokens=2), prompt_ids=True))
+    assert (settings.prompt, settings.prompt_ids) == (None, None)

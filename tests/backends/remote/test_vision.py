@@ -121,8 +121,8 @@ async def test_paragone_knows_which_model_sees(ollama_server, engine):
 
 
 async def test_the_server_computes_the_same_of_an_image_from_paragone(server, engine):
-    blind, *_, without = await answer(engine)
-    first, *rest, last = await answer(engine, RED)
+    _, blind, *_, without = await answer(engine)
+    _, first, *rest, last = await answer(engine, RED)
     assert last.usage.prompt_tokens == without.usage.prompt_tokens + IMAGE_TOKENS
     assert last.usage.completion_tokens == 4
     assert not [event for event in (first, *rest) if isinstance(event, Caution)]

@@ -3,7 +3,26 @@
 A flaw stands in for a mistake that an author of a backend makes. `FLAWS` says which tests find it.
 """
 
-from flawed_backends import answers, declared, opening, probabilities, refusals, stopping
+from flawed_backends import (
+    answers,
+    declared,
+    distributions,
+    opening,
+    probabilities,
+    refusals,
+    scoring,
+    stopping,
+)
 from flawed_backends.found import FLAWS
 
-__all__ = ["FLAWS", "answers", "declared", "opening", "probabilities", "refusals", "stopping"]
+__all__ = [
+    "FLAWS",
+    "answers",
+    "declared",
+    "distributions",
+    "opening",
+    "probabilities",
+    "refusals",
+    "scoring",
+    "stopping",
+]

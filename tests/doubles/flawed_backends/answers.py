@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from polite_backend import PoliteEngine, PoliteSampling
 
@@ -12,12 +13,15 @@ from paragone import (
     Finish,
     RunRequest,
     Token,
+    TokenizedText,
 )
 
 ORDER = "events come in order"
 USAGE = "usage agrees with the events"
+REPORT = "a run reports what was in force"
+SEED = "the reported seed reproduces the answer"
 LIMIT = "an answer can be limited"
-COUNT = "count agrees with the run"
+TOKENS = "tokens agree with the run"
 
 
 @found_by(ORDER, elsewhere=True)
@@ -60,20 +64,21 @@ class PromptProgressFalls(PoliteEngine):
 
 @found_by(ORDER, elsewhere=True)
 class TextIsBytes(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return replace(super().token(word, top, at), text=b"red ")
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        text: Any = b"red "
+        return replace(super().token(word, top, at, row), text=text)
 
 
 @found_by(ORDER, elsewhere=True)
 class HalfACharacter(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return replace(super().token(word, top, at), text="\ud83d")
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        return replace(super().token(word, top, at, row), text="\ud83d")
 
 
 @found_by(ORDER, USAGE, elsewhere=True)
 class SaysNothing(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return replace(super().token(word, top, at), text="")
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        return replace(super().token(word, top, at, row), text="")
 
 
 @found_by(USAGE, LIMIT)
@@ -83,18 +88,18 @@ class CountsItsTokensWrong(PoliteEngine):
         return (replace(finish, usage=usage),)
 
 
-@found_by(USAGE, COUNT)
+@found_by(USAGE, TOKENS)
 class CountsItsPromptWrong(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         usage = replace(finish.usage, prompt_tokens=(finish.usage.prompt_tokens or 0) + 1)
         return (replace(finish, usage=usage),)
 
 
-@found_by(COUNT, elsewhere=True)
-class CountsAnything(PoliteEngine):
-    async def count(self, messages) -> int:
+@found_by(TOKENS, "a text is tokenized", elsewhere=True)
+class TokenizesAnything(PoliteEngine):
+    async def tokenize(self, request):
         self.check_open()
-        return 7
+        return TokenizedText(text=None, ids=(1, 2, 3))
 
 
 @found_by("timings fit in the run")
@@ -110,15 +115,60 @@ class KeepsQuietAboutTheLimit(PoliteEngine):
         return (replace(finish, reason="stop") if finish.reason == "length" else finish,)
 
 
-@found_by("a seed reproduces an answer")
+@found_by("a seed reproduces an answer", SEED)
 class IgnoresTheSeed(PoliteEngine):
     def chooser(self, sampling: PoliteSampling):
         return super().chooser(replace(sampling, seed=None))
 
 
+@found_by(SEED)
+class ReportsAnotherSeed(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return super().settings(replace(sampling, seed=sampling.seed + 1), words, ids)
+
+
+@found_by(REPORT, SEED)
+class ReportsNoSeed(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return [replace(told, seed=None) for told in super().settings(sampling, words, ids)]
+
+
+@found_by(ORDER, elsewhere=True)
+class ReportsTwice(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return [*super().settings(sampling, words, ids)] * 2
+
+
+@found_by(REPORT)
+class ReportsAForeignOption(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return [
+            replace(told, sampling={**told.sampling, "mirostat": 2})
+            for told in super().settings(sampling, words, ids)
+        ]
+
+
+@found_by(REPORT)
+class ReportsItsDefaults(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return super().settings(PoliteSampling(seed=sampling.seed), words, ids)
+
+
+@found_by(REPORT)
+class ReportsIdsUnasked(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return super().settings(sampling, words, self.ids(words))
+
+
+@found_by("prompt ids come when asked for")
+class ReportsAnotherPrompt(PoliteEngine):
+    def settings(self, sampling, words, ids):
+        return super().settings(sampling, words[1:], ids and ids[1:])
+
+
 @found_by("a cold run reuses nothing")
 class NeverCold(PoliteEngine):
-    def keep(self, prompt: list[str], *, cold: bool) -> int:
+    def keep(self, prompt: list[int], *, cold: bool) -> int:
         return super().keep(prompt, cold=False)
 
 

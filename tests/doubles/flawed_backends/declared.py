@@ -1,6 +1,6 @@
 """Flaws in what a backend says of itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polite_backend import PoliteBackend, PoliteLoad, PoliteSampling
 
@@ -10,6 +10,7 @@ from paragone import (
     option,
 )
 
+REACHES = "it tells what it reaches"
 OPTIONS = "every option has a doc and a good default"
 
 
@@ -27,7 +28,7 @@ class OptionWithBlankDoc(PoliteBackend):
         threads: int = option(1, " ")
 
 
-@found_by(OPTIONS)
+@found_by(OPTIONS, elsewhere=True)
 class DefaultOutOfBounds(PoliteBackend):
     @dataclass(frozen=True, slots=True, kw_only=True)
     class sampling(PoliteSampling):
@@ -83,3 +84,31 @@ class ListingRaises(PoliteBackend):
 class ServerCannotBeDescribed(PoliteBackend):
     async def endpoint(self, options):
         raise ConnectionRefusedError
+
+
+@found_by("it is written for this interface")
+class WrittenForTheFirstVersion(PoliteBackend):
+    api_version = 1
+
+
+@found_by(REACHES)
+class ReachesAPage(PoliteBackend):
+    def reaches(self, model, options):
+        return ("https://user:secret@models.example/v1",)
+
+
+@found_by(REACHES)
+class LocalAndReachesOut(PoliteBackend):
+    def reaches(self, model, options):
+        return ("https://models.example:443",)
+
+
+@found_by(REACHES, elsewhere=True)
+class RemoteAndReachesNothing(PoliteBackend):
+    capabilities = replace(PoliteBackend.capabilities, local=False)
+
+
+@found_by(REACHES)
+class ReachesAString(PoliteBackend):
+    def reaches(self, model, options):
+        return "models.example:443"

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from polite_backend import PoliteBackend, PoliteEngine
 
 from flawed_backends.found import found_by
 
+MEMORY = "memory is estimated"
 LOADING = "loading tells how far it is"
 
 
@@ -34,7 +36,8 @@ class LoadProgressInPercent(PoliteBackend):
 class FactsAreNumbers(PoliteBackend):
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
-        engine.loaded = replace(engine.loaded, facts={"layers": 32})
+        facts: dict[str, Any] = {"layers": 32}
+        engine.loaded = replace(engine.loaded, facts=facts)
         return engine
 
 
@@ -48,9 +51,11 @@ class Nameless(PoliteBackend):
 
 @found_by("two engines are open side by side")
 class OneEngineForAll(PoliteBackend):
+    only: ClassVar[Any] = None
+
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
-        if not hasattr(self, "only") or self.only.closed:
+        if self.only is None or self.only.closed:
             OneEngineForAll.only = engine
         return self.only
 
@@ -74,3 +79,34 @@ class CannotBeGivenUp(PoliteBackend):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
         return await super().open(request, on_progress)
+
+
+@found_by(MEMORY)
+class EstimatesNothing(PoliteBackend):
+    def estimated(self, estimate):
+        return replace(estimate, devices=())
+
+
+@found_by(MEMORY)
+class EstimatesLessThanNothing(PoliteBackend):
+    def estimated(self, estimate):
+        (device,) = estimate.devices
+        return replace(estimate, devices=(replace(device, compute=-1),))
+
+
+@found_by(MEMORY)
+class FreesMoreThanThereIs(PoliteBackend):
+    def estimated(self, estimate):
+        (device,) = estimate.devices
+        return replace(estimate, devices=(replace(device, free=1 << 40),))
+
+
+@found_by(MEMORY)
+class CannotEstimateAndDoes(PoliteBackend):
+    capabilities = replace(PoliteBackend.capabilities, estimate=False)
+
+
+@found_by("an estimate is refused as opening is")
+class EstimatesAnything(PoliteBackend):
+    async def estimate(self, request):
+        return await super().estimate(replace(request, model="words", options={}))

@@ -1,82 +1,97 @@
-"""Flaws in counts and probabilities."""
+"""Flaws in tokens and probabilities."""
 
+import math
 from dataclasses import replace
 
 from polite_backend import PoliteBackend, PoliteEngine
 
 from flawed_backends.found import found_by
-from paragone import (
-    Capabilities,
-    EngineError,
-    Token,
-)
+from paragone import EngineError, Token
 
-COUNT = "count agrees with the run"
+TOKENS = "tokens agree with the run"
 LOGPROBS = "log probabilities come when asked for"
+AGREE = "a score agrees with the run"
 
 
-@found_by(LOGPROBS, "a score agrees with the run")
+def noisy(before, batch):
+    """A number that depends on the tokens and on how many are computed at once, from -0.5 to 0.5."""
+    return math.sin(sum(before) * 12.9898 + len(before) * 78.233 + batch * 37.719) / 2
+
+
+@found_by(LOGPROBS, AGREE)
 class Probabilities(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return replace(super().token(word, top, at), logprob=None if top is None else 0.4)
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        return replace(super().token(word, top, at, row), logprob=None if top is None else 0.4)
 
 
 @found_by(LOGPROBS, "a text is scored")
 class LeastLikelyFirst(PoliteEngine):
-    def alternatives(self, top: int):
-        return super().alternatives(top)[::-1]
+    def alternatives(self, top: int, row: list[float]):
+        return super().alternatives(top, row)[::-1]
 
 
 @found_by(LOGPROBS, "a text is scored")
 class TooManyAlternatives(PoliteEngine):
-    def alternatives(self, top: int):
-        return super().alternatives(top + 1)
+    def alternatives(self, top: int, row: list[float]):
+        return super().alternatives(top + 1, row)
 
 
-@found_by(LOGPROBS, "a score agrees with the run")
+@found_by(LOGPROBS, AGREE)
 class PromisesLogprobs(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return super().token(word, None, at)
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        return super().token(word, None, at, row)
 
 
 @found_by(LOGPROBS)
 class MakesThemUp(PoliteBackend):
-    capabilities = Capabilities(score=True, count=True, local=True)
+    capabilities = replace(PoliteBackend.capabilities, logprobs=False)
 
 
 @found_by("no log probabilities unless asked for")
 class UnaskedLogprobs(PoliteEngine):
-    def token(self, word: int, top: int | None, at: float) -> Token:
-        return super().token(word, top or 0, at)
+    def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
+        return super().token(word, top or 0, at, row)
 
 
-@found_by("a text is scored")
-class ScoresNothing(PoliteEngine):
-    async def score(self, request):
-        return ()
+@found_by(AGREE, "distributions agree with the score")
+class ScoresWithShiftedLogits(PoliteEngine):
+    def score_row(self, before):
+        return super().score_row(before[:-1])
 
 
-@found_by("a text is scored")
-class ScoresAnotherText(PoliteEngine):
-    async def score(self, request):
-        return await super().score(replace(request, text="Something else, and longer than what was asked."))
+@found_by(AGREE, "distributions agree with the score")
+class ScoresWithAWrongMask(PoliteEngine):
+    def score_row(self, before):
+        return super().score_row(before[1:])
 
 
-@found_by("a score agrees with the run")
-class ScoresOtherwise(PoliteEngine):
-    def likelihood(self, word: str) -> float:
-        return super().likelihood(word) * 1.5
+@found_by(AGREE, elsewhere=True)
+class ScoresWithAWrongCache(PoliteEngine):
+    """What it takes from the cache begins with another token than the prompt."""
+
+    def score_row(self, before):
+        return super().score_row([before[0] + 1, *before[1:]] if self.cache else before)
 
 
-@found_by("a text is scored")
-class CannotScoreAndIsRude(PoliteBackend):
-    capabilities = Capabilities(logprobs=True, count=True, local=True)
+@found_by(AGREE, "distributions agree with the score")
+class ScoresWithShiftedLogitsInTheNoise(ScoresWithShiftedLogits):
+    """The engine does not agree with itself to begin with, as on a processor without a good kernel."""
+
+    def logits(self, before, batch=0):
+        logits = super().logits(before, batch)
+        return [logit + noisy((*before, token), batch) for token, logit in enumerate(logits)]
+
+
+@found_by(AGREE)
+class RunsWithAWrongMask(PoliteEngine):
+    def likelihoods(self, before, batch=0):
+        return super().likelihoods(before[1:] if batch == 1 else before, batch)
+
+
+@found_by(TOKENS)
+class CannotTokenizeAndDoes(PoliteBackend):
+    capabilities = replace(PoliteBackend.capabilities, tokenize=False, distributions=False)
 
     class engine(PoliteEngine):
-        async def score(self, request):
-            raise EngineError("NotImplementedError")
-
-
-@found_by(COUNT)
-class CannotCountAndDoes(PoliteBackend):
-    capabilities = Capabilities(logprobs=True, score=True, local=True)
+        def distributions(self, request):
+            raise EngineError("This engine has no distributions.")

@@ -21,14 +21,14 @@ LEAVE = "closing the stream stops the engine"
 CANCEL = "cancelling the task stops the engine"
 
 
-@found_by(STOP, STOP_AT_START)
+@found_by(STOP, STOP_AT_START, elsewhere=True)
 class IgnoresStop(PoliteEngine):
     async def pause(self) -> bool:
         await asyncio.sleep(0)
         return False
 
 
-@found_by(STOP, STOP_AT_START)
+@found_by(STOP, STOP_AT_START, elsewhere=True)
 class FallsSilentWhenStopped(PoliteEngine):
     async def pause(self) -> bool:
         if await super().pause():
@@ -36,19 +36,19 @@ class FallsSilentWhenStopped(PoliteEngine):
         return False
 
 
-@found_by(STOP, STOP_AT_START)
+@found_by(STOP, STOP_AT_START, elsewhere=True)
 class EndsWithoutFinishWhenStopped(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return () if finish.reason == "cancelled" else (finish,)
 
 
-@found_by(STOP, STOP_AT_START)
+@found_by(STOP, STOP_AT_START, elsewhere=True)
 class CallsItAStop(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return (replace(finish, reason="stop") if finish.reason == "cancelled" else finish,)
 
 
-@found_by("stop without a run does nothing")
+@found_by("stop without a run does nothing", elsewhere=True)
 class StopsTheNextRun(PoliteEngine):
     stop_next = False
     running = False

@@ -5,28 +5,41 @@ import os
 import signal
 import sys
 import time
+from array import array
 from collections.abc import Iterator
+from pathlib import Path
 
 from paragone import (
     Cancelled,
     Caution,
     ContextOverflow,
+    DeviceMemory,
+    DistributionsRequest,
     Engine,
+    EngineError,
     Event,
     Finish,
     InputError,
     LoadedModel,
+    LogitsBlock,
+    MemoryEstimate,
     OpenRequest,
     Probe,
     PromptProgress,
     Report,
     RunRequest,
+    RunSettings,
+    ScoreRequest,
     Timings,
     Token,
     TokenizedText,
     TokenizeRequest,
     Usage,
+    Vocabulary,
+    fingerprint,
 )
+from paragone.events import FinishReason
+from paragone.options import as_values
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
@@ -55,6 +68,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         report(1.0)
         self.model = request.model
         self.context = options.context
+        self.options = options
         cautions = (
             (Caution(code="test", sentence="This engine fails on cue."),) if self.model == "cautious" else ()
         )
@@ -75,6 +89,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 tokens=prompt,
                 context=self.context,
             )
+        yield RunSettings(sampling=as_values(sampling), threads=request.threads)
         steps = round(sampling.prefill_s * 20)
         for step in range(steps):
             if cancelled:
@@ -86,7 +101,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         self.images = [image.name for message in request.messages for image in message.images]
         first = time.monotonic()
         done = 0
-        reason = "stop"
+        reason: FinishReason = "stop"
         for number in range(sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
@@ -154,4 +169,58 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         text = "\n".join(message.text for message in request.messages) or request.text
-        return TokenizedText(text=text, ids=tuple(range(len(text.split()) + len(request.messages))))
+        count = len(text.split()) + len(request.messages)
+        return TokenizedText(text=text, ids=tuple(n % self.options.vocab_size for n in range(count)))
+
+    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+        self.check_scores()
+        words = request.text.split()
+        reason = "stop"
+        for number, word in enumerate(words):
+            if number == self.options.fails_at:
+                self.misbehave(cancelled)
+            if cancelled:
+                reason = "cancelled"
+                break
+            time.sleep(0.001)
+            yield PromptProgress(done=number, total=len(words), time=time.monotonic())
+            n_bytes = len(word.encode())
+            yield Token(text=word, id=number, logprob=-1.0, n_bytes=n_bytes, time=time.monotonic())
+        yield Finish(reason=reason, time=time.monotonic())
+
+    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+        """Logits that say where they stand: 1,000 times the position, and the column."""
+        self.check_scores()
+        width = self.options.vocab_size
+        room = array("f", bytes(4 * width * self.options.rows))
+        for start in range(request.start, len(request.ids), self.options.rows):
+            if self.options.fails_at is not None and start >= self.options.fails_at:
+                self.misbehave(cancelled)
+            if cancelled:
+                return
+            rows = min(self.options.rows, len(request.ids) - start)
+            for row in range(rows):
+                for column in (0, width - 1):
+                    room[row * width + column] = 1000 * (start + row) + column
+            if self.options.trace:
+                with Path(self.options.trace).open("ab") as file:
+                    file.write(b".")
+            data = memoryview(room)[: rows * width]
+            yield LogitsBlock(start=start, rows=rows, vocab_size=width, data=data)
+
+    def check_scores(self) -> None:
+        if not self.options.scores:
+            raise EngineError("This engine has no scores and no distributions.")
+
+    def vocabulary(self) -> Vocabulary:
+        size = self.options.vocab_size
+        return Vocabulary(size=size, fingerprint=fingerprint(self.word(n).encode() for n in range(size)))
+
+    @classmethod
+    def estimate(cls, request: OpenRequest, options: RogueLoad) -> MemoryEstimate:
+        if request.model not in MODELS:
+            raise InputError(f"There is no model {request.model!r}.")
+        cpu = DeviceMemory(
+            device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16, free=options.free
+        )
+        return MemoryEstimate(context=options.context, devices=(cpu,))

@@ -9,6 +9,14 @@ from paragone import Options, option
 class RogueLoad(Options):
     load_s: float = option(0.0, "Seconds that loading takes.", minimum=0)
     context: int = option(4096, "Context window, in tokens.", minimum=1)
+    scores: bool = option(False, "Whether it makes up scores and distributions.")
+    vocab_size: int = option(16, "Tokens of the vocabulary.", minimum=1)
+    free: int | None = option(None, "Bytes that are free where it computes, as its estimate tells.")
+    rows: int = option(4, "Rows of a block of distributions.", minimum=1)
+    trace: str | None = option(None, "File that gets a byte for every block of distributions.")
+    fails_at: int | None = option(
+        None, "Token before which scores and distributions fail, as the model does."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

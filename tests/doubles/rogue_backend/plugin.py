@@ -15,7 +15,7 @@ class RogueBackend(NativeBackend):
     api_version = 2
     load_options = RogueLoad
     sampling = RogueSampling
-    capabilities = Capabilities(tokenize=True, local=True)
+    capabilities = Capabilities(tokenize=True, estimate=True, local=True)
     engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:

@@ -3,13 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paragone import Token
 from paragone.chat.text import THINKING_TAGS, AnswerText
 
 
 def read(pieces, stops=(), inside=None):
     """Feed pieces one token each; return the text by channel, the ids seen, and whether a stop text came."""
     answer = AnswerText(stops, inside=inside)
-    tokens = []
+    tokens: list[Token] = []
     for number, piece in enumerate(pieces):
         tokens += answer.push(piece if isinstance(piece, bytes) else piece.encode(), number, float(number))
         if answer.stopped:
@@ -114,7 +115,8 @@ def test_it_is_settled_once_the_answer_itself_has_begun():
 @given(st.text(max_size=40), st.lists(st.integers(1, 5), max_size=60))
 def test_any_text_cut_anywhere_arrives_whole(text, cuts):
     text = "." + text  # so that it does not begin with a tag
-    data, pieces = text.encode(), []
+    data = text.encode()
+    pieces: list[bytes] = []
     for cut in cuts:
         pieces, data = [*pieces, data[:cut]], data[cut:]
     assert read([*pieces, data])[0] == text

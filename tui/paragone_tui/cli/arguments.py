@@ -6,9 +6,10 @@ import argparse
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from paragone import InputError
+from paragone_workbench.config.settings import Mode
 
 __all__ = ["COMMANDS", "Arguments", "Command", "help_of", "parse", "screen"]
 
@@ -27,7 +28,8 @@ class Arguments(argparse.Namespace):
     engines: list[str]
     engine: str
     prompt: str | None
-    sequential: bool
+    schedule: Mode | None
+    logprobs: int | None
     backend: str | None
     action: str
     cuda: str | None
@@ -179,7 +181,7 @@ def _ask() -> Command:
         nargs="?",
         help="the prompt; left out or `-`, it is read from standard input; text piped in beside it follows it",
     )
-    return _with_images(_common(command, runs=True, prints=True))
+    return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
 
 
 def _compare() -> Command:
@@ -191,11 +193,24 @@ def _compare() -> Command:
         help="the prompt; left out or `-`, it is read from standard input; text piped in beside it follows it",
     )
     command.options.add_argument(
-        "--sequential",
-        action="store_true",
-        help="one after the other, so that none slows down another and their speeds can be compared",
+        "--schedule",
+        metavar="MODE",
+        choices=get_args(Mode),
+        help="parallel: all at once; sequential: one at a time, for speeds that can be compared; swap: one in "
+        "memory at a time; auto: parallel where all fit in memory, else swap",
     )
-    return _with_images(_common(command, runs=True, prints=True))
+    return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
+
+
+def _with_logprobs(command: Command) -> Command:
+    """Give a command the option of log-probabilities in its JSON."""
+    command.options.add_argument(
+        "--logprobs",
+        metavar="N",
+        type=int,
+        help="with --json: each token with its log-probability and those of the N likeliest",
+    )
+    return command
 
 
 def _with_images(command: Command) -> Command:
@@ -232,7 +247,9 @@ def _pull() -> Command:
 
 def _options() -> Command:
     command = Command("options", "List what the engines of a backend can be set to.")
-    command.words.add_argument("backend", metavar="BACKEND", help="such as llama_cpp or ollama")
+    command.words.add_argument(
+        "backend", metavar="BACKEND", help="a backend's name: `paragone doctor` lists them"
+    )
     return _common(command, prints=True)
 
 

@@ -30,7 +30,7 @@ class Basis:
         That is what was wrong with what the program had saved, which was set aside and is not found
         again, and that others can read a config file which they should not.
         """
-        for sentence in (self.state.warning, exposure(self.config.document)):
+        for sentence in (self.state.warning, exposure(self.config.document, self.registry.find)):
             if sentence:
                 warn(sentence)
 

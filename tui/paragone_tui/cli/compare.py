@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paragone import Image, InputError
+from paragone import Image
 from paragone_tui.cli.arguments import Arguments
 from paragone_tui.cli.basis import Basis
 from paragone_tui.cli.interrupts import Interrupts
+from paragone_tui.cli.logprobs import checked_logprobs
 from paragone_tui.cli.loop import run
-from paragone_tui.cli.output import finish, line, put, put_json, shown
+from paragone_tui.cli.output import finish, line, note, put, put_json, shown
 from paragone_tui.cli.progress import Progress
 from paragone_tui.cli.prompt import read_prompt
-from paragone_workbench.compare.answers import comparison
+from paragone_workbench.compare.answers import comparison_json, warnings_of
 from paragone_workbench.conversation.images import read_image
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.session import MAX_LANES, Session
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import Run
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
 
 __all__ = ["compare", "figures"]
 
@@ -26,54 +28,65 @@ _WIDTH = 72
 
 def compare(args: Arguments) -> int:
     """Have the engines answer. Returns the exit code."""
+    logprobs = checked_logprobs(args)
     basis = Basis(args)
     basis.warn()
     definitions = basis.checked(args.engines, args.settings)
-    if len(definitions) > MAX_LANES:
-        raise InputError(f"At most {MAX_LANES} engines can be compared at once, not {len(definitions)}.")
     images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
-    mode = "sequential" if args.sequential else basis.config.lanes.mode
-    session = Session(basis.registry, system=basis.system(args), mode=mode)
-    for definition in definitions:
-        session.add_lane(definition)
-    return run(_compare(session, prompt, images, as_json=args.json))
+    spec = RunSpec.of_prompt(prompt, images=images, system=basis.system(args), logprobs=logprobs)
+    workbench = Workbench(basis.registry, mode=args.schedule or basis.config.lanes.mode)
+    return run(_compare(workbench, definitions, prompt, images, spec, as_json=args.json))
 
 
-async def _compare(session: Session, prompt: str, images: Sequence[Image], *, as_json: bool) -> int:
-    interrupts = Interrupts(session)
+async def _compare(
+    workbench: Workbench,
+    definitions: Sequence[EngineDefinition],
+    prompt: str,
+    images: Sequence[Image],
+    spec: RunSpec,
+    *,
+    as_json: bool,
+) -> int:
+    engines = [workbench.add(definition) for definition in definitions]
+    interrupts = Interrupts(workbench)
     async with interrupts.heard():
-        with Progress(session.lanes) as progress:
-            session.open_engines()
-            session.send(prompt, images)
-            for lane in session.lanes:
-                await lane.answered()
+        with Progress(engines) as progress:
+            await workbench.open_all()
+            if workbench.scheduler.decision is not None:
+                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.why}")
+            executions = [workbench.run(engine, spec) for engine in engines]
+            for number, execution in enumerate(executions):
+                progress.follow(number, execution.run)
+            for number, execution in enumerate(executions):
+                await execution.ended()
                 if not as_json:
                     progress.clear()
-                    _print(lane, lane.runs[session.prompts[0]], first=lane is session.lanes[0])
+                    _print(execution.run, first=number == 0)
+        runs = [execution.run for execution in executions]
         if as_json:
-            put_json(comparison(session.prompts[0], session.lanes))
+            put_json(comparison_json(prompt, images, runs))
     if interrupts.came:
         return 130
-    return int(any(run.error is not None for lane in session.lanes for run in lane.runs.values()))
+    return int(any(it.error is not None for it in runs))
 
 
-def _print(lane: Lane, run: Run, *, first: bool) -> None:
-    title = line(f"── {lane.definition.name} ({lane.definition.backend}) ")
+def _print(answer: RunRecord, *, first: bool) -> None:
+    title = line(f"── {answer.definition.name} ({answer.definition.backend}) ")
     put(("" if first else "\n") + title.ljust(_WIDTH, "─"))
-    if run.text:
-        put(shown(run.text).removesuffix("\n"))
+    if answer.text:
+        put(shown(answer.text).removesuffix("\n"))
     put()
-    for caution in (*(lane.loaded.cautions if lane.loaded else ()), *run.cautions):
+    for caution in warnings_of(answer):
         put(f"warning: {line(caution.sentence)}")
-    if run.error is not None:
-        put(f"failed: {line(str(run.error))}")
-    elif run.finish == "cancelled":
+    if answer.error is not None:
+        put(f"failed: {line(str(answer.error))}")
+    elif answer.finish == "cancelled":
         put("stopped")
-    elif run.finish == "length":
+    elif answer.finish == "length":
         put("cut at its length limit")
-    if run.metrics is not None:
-        put(figures(run.metrics))
+    if answer.metrics is not None:
+        put(figures(answer.metrics))
     finish()
 
 

@@ -40,9 +40,10 @@ def _check(args: Arguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    settings, found = survey(args.config, state, Registry().find)
+    registry = Registry()
+    settings, found = survey(args.config, state, registry.find)
     problems = sorted((*found, *screen_settings.problems(settings)), key=lambda problem: problem.line)
-    exposed = exposure(settings.document)
+    exposed = exposure(settings.document, registry.find)
     if exposed:
         warn(exposed)
     if args.json:

@@ -7,28 +7,28 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
-from paragone_workbench.lanes.session import Session
+from paragone_workbench.workbench import Workbench
 
 __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """Stops a session's engines at the first Ctrl+C, so that what came can be printed; a second ends it all."""
+    """Stops the engines at the first Ctrl+C, so that what came can be printed; a second one ends the program."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, workbench: Workbench) -> None:
         self.came = False
         """Whether Ctrl+C was pressed."""
-        self._session = session
+        self._workbench = workbench
         self._stopping: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Stop the engines early, whoever wants it."""
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._session.stop())
+            self._stopping = asyncio.create_task(self._workbench.stop())
 
     @contextlib.asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
-        """Listen for Ctrl+C meanwhile, unless whoever started the program had it ignored; then free the engines."""
+        """Listen for Ctrl+C, unless whoever started the program had it ignored; then close the engines."""
         before = signal.getsignal(signal.SIGINT)
         loop = asyncio.get_running_loop()
         if before is not signal.SIG_IGN:
@@ -38,7 +38,7 @@ class Interrupts:
         finally:
             if self._stopping is not None:
                 await self._stopping
-            await self._session.close()
+            await self._workbench.close()
             if before is not signal.SIG_IGN:
                 loop.remove_signal_handler(signal.SIGINT)
                 signal.signal(signal.SIGINT, before)

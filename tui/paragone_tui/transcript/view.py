@@ -135,20 +135,6 @@ class Transcript(Widget, can_focus=True):
         self.refresh()
 
     @property
-    def last_answer(self) -> str:
-        """The last answer as it came, without empty lines around it; "" where there is none.
-
-        It has not been cleaned: it is for the clipboard, not for the screen.
-        """
-        pieces: list[str] = []
-        for block in reversed(self.blocks):
-            if block.kind == "answer":
-                pieces.append(block.text)
-            elif block.kind == "prompt" and pieces:
-                break
-        return "".join(reversed(pieces)).strip("\r\n")
-
-    @property
     def text(self) -> str:
         """What stands in the view, row by row."""
         return "\n".join(strip.text.rstrip() for strip in self._painted)

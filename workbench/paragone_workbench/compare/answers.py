@@ -1,51 +1,75 @@
-"""Answers side by side, as programs read them: the JSON of `paragone compare --json`."""
+"""Answers side by side, as programs read them: the JSON of `paragone ask` and `paragone compare`."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from paragone import Json
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.runs.record import Prompt
+from paragone import Caution, Image, Json
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
 
-__all__ = ["comparison", "lane_answer"]
-
-
-def comparison(prompt: Prompt, lanes: list[Lane]) -> dict[str, Json]:
-    """Return what each lane made of a prompt. The shape is documented and stable; what is unknown is null."""
-    images = [image.name for image in prompt.images]
-    return {"prompt": prompt.text, "images": images, "lanes": [lane_answer(prompt, lane) for lane in lanes]}
+__all__ = ["answer_json", "comparison_json", "warnings_of"]
 
 
-def lane_answer(prompt: Prompt, lane: Lane) -> dict[str, Json]:
-    """Return what one lane made of a prompt."""
-    run = lane.runs.get(prompt)
-    error = run.error if run is not None else lane.error
-    metrics = run.metrics if run is not None else None
+def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunRecord]) -> dict[str, Json]:
+    """Return what each engine answered to a prompt. The shape is documented; what is unknown is null."""
     return {
-        "engine": lane.definition.name,
-        "backend": lane.definition.backend,
-        "model": lane.definition.model,
-        "text": run.text if run is not None else "",
-        "thinking": run.thinking if run is not None else "",
-        "finish": run.finish if run is not None else None,
-        "error": str(error) if error is not None else None,
-        "warnings": [
-            {"code": caution.code, "sentence": caution.sentence}
-            for caution in (*(lane.loaded.cautions if lane.loaded else ()), *(run.cautions if run else ()))
-        ],
+        "prompt": prompt,
+        "images": [image.name for image in images],
+        "lanes": [answer_json(run) for run in runs],
+    }
+
+
+def answer_json(run: RunRecord) -> dict[str, Json]:
+    """Return what one engine answered, with tokens if the run asked for log-probabilities."""
+    settings = run.settings
+    answer: dict[str, Json] = {
+        "engine": run.definition.name,
+        "backend": run.definition.backend,
+        "model": run.definition.model,
+        "text": run.text,
+        "thinking": run.thinking,
+        "finish": run.finish,
+        "error": str(run.error) if run.error is not None else None,
+        "warnings": [{"code": it.code, "sentence": it.sentence} for it in warnings_of(run)],
+        "seed": settings.seed if settings is not None else None,
+        "sampling": dict(settings.sampling)
+        if settings is not None and settings.sampling is not None
+        else None,
+        **_figures(run.metrics),
+    }
+    if run.spec is not None and run.spec.logprobs is not None:
+        answer["tokens"] = [
+            {
+                "id": token.id,
+                "text": token.text,
+                "logprob": token.logprob,
+                "top": [{"id": it.id, "text": it.text, "logprob": it.logprob} for it in token.top],
+            }
+            for token in run.tokens
+        ]
+    return answer
+
+
+def warnings_of(run: RunRecord) -> tuple[Caution, ...]:
+    """Return what the user should know of the model and of the run."""
+    return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)
+
+
+def _figures(known: RunMetrics | None) -> dict[str, Json]:
+    metrics = known or RunMetrics()
+    return {
         "usage": {
-            "prompt_tokens": metrics.prompt_tokens if metrics else None,
-            "cached_tokens": metrics.cached_tokens if metrics else None,
-            "completion_tokens": metrics.completion_tokens if metrics else None,
+            "prompt_tokens": metrics.prompt_tokens,
+            "cached_tokens": metrics.cached_tokens,
+            "completion_tokens": metrics.completion_tokens if known is not None else None,
         },
         "timings": {
-            "load_s": metrics.load_s if metrics else lane.load_s,
-            "ttft_s": metrics.ttft_s if metrics else None,
-            "prefill_tps": metrics.prefill_tps if metrics else None,
-            "decode_tps": metrics.decode_tps if metrics else None,
-            "itl_ms": dataclasses.asdict(metrics.itl_ms)
-            if metrics
-            else {"p50": None, "p95": None, "p99": None},
+            "load_s": metrics.load_s,
+            "ttft_s": metrics.ttft_s,
+            "prefill_tps": metrics.prefill_tps,
+            "decode_tps": metrics.decode_tps,
+            "itl_ms": dataclasses.asdict(metrics.itl_ms),
         },
     }

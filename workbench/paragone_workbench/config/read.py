@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar
 
 from paragone import Backend, InputError, Json, Options, ParagoneError, option
 from paragone.options import build
-from paragone_workbench.config.permissions import exposure
 from paragone_workbench.config.settings import (
     ChatSettings,
     Config,
@@ -50,7 +49,7 @@ class _EngineTable(Options):
 
 
 _HINTS = {
-    "backend": 'Say which one runs it: backend = "llama_cpp"',
+    "backend": "Say which one runs it; `paragone doctor` lists the backends.",
     "model": "Say which model: a path, or its name at an endpoint.",
 }
 
@@ -169,7 +168,6 @@ class _Reader:
         ui = self._section("ui", UiSettings)
         self._check_start(lanes, engines)
         remembered, warnings = _remembered(state, engines)
-        exposed = exposure(self._document)
         return Config(
             engines=engines,
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
@@ -178,7 +176,7 @@ class _Reader:
             ui=ui if state.theme is None else dataclasses.replace(ui, theme=state.theme),
             keys=self._keys(),
             document=self._document,
-            warnings=(*warnings, exposed) if exposed else warnings,
+            warnings=warnings,
         )
 
     def check_options(self, backend: Lookup) -> None:

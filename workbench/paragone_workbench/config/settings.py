@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from paragone import InputError, Options, option
 from paragone_workbench.config.toml_file import Document
@@ -16,10 +16,17 @@ __all__ = [
     "Config",
     "ConfigError",
     "LaneSettings",
+    "Mode",
     "ModelSettings",
     "Problem",
     "UiSettings",
 ]
+
+
+Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
+"""`parallel`: all engines are open, answer at once and share the cores. `sequential`: all are open, one
+answers at a time with all cores. `swap`: of the engines that compute here, one is open at a time.
+`auto`: `parallel` where all fit in memory, else `swap`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +41,10 @@ class LaneSettings(Options):
     """The section `[lanes]`."""
 
     start: tuple[str, ...] = option((), "Engines to start with; without it, those of last time.")
-    mode: Literal["parallel", "sequential"] = option(
-        "parallel", "Whether lanes answer all at once, or one after the other for fair timing."
+    mode: Mode = option(  # noqa: RUF009 (frozen)
+        "parallel",
+        "How lanes answer: all at once, one after the other for fair timing, or with one engine in memory at "
+        "a time; auto decides by the memory that they need.",
     )
 
 

@@ -151,6 +151,8 @@ def _engine(definition: EngineDefinition) -> dict[str, object]:
     table: dict[str, object] = {"backend": definition.backend, "model": definition.model}
     if definition.python is not None:
         table["python"] = definition.python
+    if definition.address is not None:
+        table["address"] = definition.address
     # TOML has no null; an option that is None is at its default
     options = {key: value for key, value in definition.options.items() if value is not None}
     if options:

@@ -11,10 +11,11 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from paragone import Backend, InputError, Json, Options
-from paragone.options import build, describe, parse
+from paragone.options import address_option, build, describe, parse
 
 __all__ = [
     "EngineDefinition",
+    "address_of",
     "apply_settings",
     "check_engine",
     "choose",
@@ -23,9 +24,13 @@ __all__ = [
     "nearest",
     "on_the_spot",
     "resolve",
+    "server_of",
     "split_options",
     "to_keep",
+    "with_options",
     "without_password",
+    "without_secrets",
+    "written",
 ]
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
@@ -45,25 +50,18 @@ class EngineDefinition:
     """A path, or the model's name at an endpoint."""
     python: str | None = None
     """Interpreter for a native engine's worker; None for the program's own."""
+    address: str | None = None
+    """URL of its server, where the engine was written on the spot; otherwise an option has it."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
-
-    @property
-    def server(self) -> str:
-        """HOST:PORT of the server that its options name; empty where they name none."""
-        url = self.options.get("url")
-        try:
-            return urlsplit(url).netloc.rpartition("@")[2] if isinstance(url, str) else ""
-        except ValueError:  # no URL; its backend says so
-            return ""
 
 
 def from_spec(text: str) -> EngineDefinition | None:
     """Return the engine that is written on the spot, or None where `text` is no such thing.
 
-    `BACKEND:MODEL`, or `BACKEND:MODEL@URL` where an endpoint is meant: the URL becomes the
-    option `url`. The engine is named after the model. Raises InputError where a server is named
-    without its scheme: the model would be looked for at another one.
+    `BACKEND:MODEL`, or `BACKEND:MODEL@URL` where an endpoint is meant. The engine is named after the
+    model. Raises InputError where a server is named without its scheme: the model would be looked for
+    at another one.
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None or not match["model"]:
@@ -77,11 +75,11 @@ def from_spec(text: str) -> EngineDefinition | None:
     return on_the_spot(match["backend"], match["model"], match["url"])
 
 
-def on_the_spot(backend: str, model: str, url: str | None = None) -> EngineDefinition:
+def on_the_spot(backend: str, model: str, address: str | None = None) -> EngineDefinition:
     """Return the engine of a model that no config names: it is named after the model."""
-    if url is not None:
+    if address is not None:
         return EngineDefinition(
-            name=PurePath(model).name or backend, backend=backend, model=model, options={"url": url}
+            name=PurePath(model).name or backend, backend=backend, model=model, address=address
         )
     model = expand_home(model)
     path = PurePath(model)
@@ -96,7 +94,43 @@ def to_keep(definition: EngineDefinition) -> EngineDefinition:
         name: without_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
         for name, value in definition.options.items()
     }
-    return dataclasses.replace(definition, options=options)
+    address = None if definition.address is None else without_password(definition.address)
+    return dataclasses.replace(definition, options=options, address=address)
+
+
+def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
+    """Return the engine as it may be shown or exported: without options that its backend calls secret.
+
+    Where the backend is not installed, no option is kept.
+    """
+    if backend is None:
+        return dataclasses.replace(to_keep(definition), options={})
+    secret = {info.name for info in describe(backend.load_options) if info.secret}
+    options = {name: value for name, value in definition.options.items() if name not in secret}
+    return to_keep(dataclasses.replace(definition, options=options))
+
+
+def address_of(definition: EngineDefinition, backend: Backend | None) -> str | None:
+    """Return the URL of the server that the engine names; None where it names none."""
+    if definition.address is not None or backend is None:
+        return definition.address
+    option = address_option(backend.load_options)
+    address = definition.options.get(option.name) if option is not None else None
+    return address if isinstance(address, str) else None
+
+
+def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
+    """Return HOST:PORT of the server that the engine names; empty where it names none."""
+    try:
+        return urlsplit(address_of(definition, backend) or "").netloc.rpartition("@")[2]
+    except ValueError:  # no URL; its backend says so
+        return ""
+
+
+def written(definition: EngineDefinition, backend: Backend | None) -> str:
+    """Return the engine as it is written on the spot, without its other options."""
+    address = address_of(definition, backend)
+    return f"{definition.backend}:{definition.model}" + (f"@{address}" if address else "")
 
 
 def without_password(text: str) -> str:
@@ -114,7 +148,7 @@ def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinit
         hint = nearest(text, engines) if engines else "None is defined in config.toml yet."
         raise InputError(
             f"There is no engine {text!r}.",
-            hint=f"{hint} One can be written on the spot, too: llama_cpp:PATH.gguf",
+            hint=f"{hint} One can be written on the spot, too, as BACKEND:MODEL.",
         )
     return found
 
@@ -143,6 +177,7 @@ def apply_settings(
     Raises InputError.
     """
     options = dict(definition.options)
+    address = definition.address
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
@@ -152,7 +187,14 @@ def apply_settings(
             )
         kind = _home(definition, backend, key)
         options[key] = parse(kind, key, text, owner=f"the engine {definition.name!r}")
-    return dataclasses.replace(definition, options=options)
+        if any(info.name == key and info.address for info in describe(kind)):
+            address = None
+    return dataclasses.replace(definition, options=options, address=address)
+
+
+def with_options(definition: EngineDefinition, options: Mapping[str, Json]) -> EngineDefinition:
+    """Return the engine with these options over its own."""
+    return dataclasses.replace(definition, options={**definition.options, **options})
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -163,6 +205,15 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
         kind = _home(definition, backend, key)
         build(kind, {key: value}, owner=f"the engine {definition.name!r}")
         (sampling if kind is backend.sampling else load)[key] = value
+    if definition.address is not None:
+        option = address_option(backend.load_options)
+        if option is None:
+            raise InputError(
+                f"The engine {definition.name!r} names a server, {without_password(definition.address)}, and "
+                f"{backend.title} has none.",
+                hint="Leave out what follows the @.",
+            )
+        load[option.name] = definition.address
     return load, sampling
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from paragone import Backend, ModelInfo, Probe
 from paragone_workbench.config.settings import Config
-from paragone_workbench.engines.definitions import EngineDefinition, on_the_spot
+from paragone_workbench.engines.definitions import EngineDefinition, on_the_spot, server_of
 from paragone_workbench.engines.error_boundary import as_told
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
@@ -38,7 +38,7 @@ class Offer:
 async def offers(config: Config, registry: Registry) -> AsyncGenerator[Sequence[Offer], None]:
     """Yield what there is: at once the engines of the config, then with what backends and servers add."""
     defined = list(config.engines.values())
-    yield [Offer(name=it.name, detail=_detail(it), definition=it) for it in defined]
+    yield [Offer(name=it.name, detail=_detail(it, None), definition=it) for it in defined]
     backends = await asyncio.to_thread(registry.all)
     probes: dict[tuple[str, str | None], Probe] = {}
     found: dict[str, list[Offer]] = {}
@@ -97,7 +97,9 @@ def _defined(definition: EngineDefinition, backend: Backend | None, probe: Probe
         trouble = f"There is no backend {definition.backend!r}."
     elif probe is not None and not probe.usable:
         trouble = f"{probe.reason} {probe.remedy}".strip()
-    return Offer(name=definition.name, detail=_detail(definition), trouble=trouble, definition=definition)
+    return Offer(
+        name=definition.name, detail=_detail(definition, backend), trouble=trouble, definition=definition
+    )
 
 
 def _offered(backend: Backend, probe: Probe, models: Sequence[ModelInfo]) -> list[Offer]:
@@ -147,8 +149,9 @@ def _model(backend: Backend, model: ModelInfo) -> Offer:
     )
 
 
-def _detail(definition: EngineDefinition) -> str:
-    return " · ".join(filter(None, (definition.backend, definition.model, definition.server)))
+def _detail(definition: EngineDefinition, backend: Backend | None) -> str:
+    server = server_of(definition, backend)
+    return " · ".join(filter(None, (definition.backend, definition.model, server)))
 
 
 def size_text(size: int | None) -> str:

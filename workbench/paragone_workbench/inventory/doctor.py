@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import platform
 import sys
@@ -23,6 +24,7 @@ from paragone_workbench.engines.error_boundary import as_told
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, ask_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
+from paragone_workbench.machine.memory import main_memory
 from paragone_workbench.paths import config_file
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ class Diagnosis:
     """Of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """By name: what people call it, and whether it is usable."""
+    """By name: what people call it, and whether it is usable: with the program's own interpreter, or with
+    one that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     """The servers that engines are configured to reach."""
     broken_plugins: tuple[PluginProblem, ...] = ()
@@ -82,7 +85,10 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
 
     settings, problems = survey(config, state, registry.find)
     backends = registry.all()
-    asked = {name: asyncio.create_task(probe(backend)) for name, backend in backends.items()}
+    asked = {
+        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
+        for name, backend in backends.items()
+    }
     endpoints = asyncio.create_task(ask_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
     return Diagnosis(
@@ -93,8 +99,20 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),
-        exposure=exposure(settings.document),
+        exposure=exposure(settings.document, registry.find),
     )
+
+
+async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
+    """Probe a backend, and where it is not usable the interpreters that its engines name, too."""
+    named = {it.python for it in engines if it.backend == backend.name and it.python is not None}
+    own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
+    if own.usable:
+        return own
+    for python, found in zip(sorted(named), others, strict=True):
+        if found.usable:
+            return dataclasses.replace(found, facts={"interpreter": python, **found.facts})
+    return own
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
@@ -147,7 +165,7 @@ def _check_model(definition: EngineDefinition, backend: Backend) -> None:
 
 async def _machine() -> Machine:
     gpus, gpu_problem = await find_gpus()
-    memory, memory_free = _memory()
+    memory, memory_free = main_memory()
     return Machine(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         executable=sys.executable,
@@ -159,21 +177,3 @@ async def _machine() -> Machine:
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
     )
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Return the bytes of main memory that there are, and those that can still be had."""
-    try:
-        total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        total = None
-    free = None
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, KeyError, ValueError):  # no Linux, no control group, or `max`: no limit
-        return total, free
-    return min(total or limit, limit), min(free, max(0, limit - used))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, Probe
-from paragone.options import describe
+from paragone.options import address_option
 from paragone_workbench.config.read import Lookup
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.error_boundary import as_told
@@ -65,7 +65,7 @@ async def ask_endpoints(
         merged[same] = ConfiguredEndpoint(
             backend=key[0],
             engines=(*(first.engines if first else ()), *names),
-            url=first.url if first else _url(found, load),
+            url=first.url if first else _address(found, load),
             report=first.report if first else report,
         )
     return tuple(merged.values())
@@ -82,10 +82,11 @@ def place(url: str) -> str:
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
-def _url(backend: Backend, options: Mapping[str, Json]) -> str | None:
+def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     """Return the URL in an engine's options, unless its backend would go there without it."""
-    url = options.get("url")
-    usual = next((info.default for info in describe(backend.load_options) if info.name == "url"), None)
+    option = address_option(backend.load_options)
+    url = options.get(option.name) if option is not None else None
+    usual = option.default if option is not None else None
     if not isinstance(url, str) or (isinstance(usual, str) and place(url) == place(usual)):
         return None
     return url

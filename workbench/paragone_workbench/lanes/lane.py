@@ -1,354 +1,289 @@
-"""A lane: an engine, and what it was asked and answered."""
+"""A lane: an engine, and a path through the conversation."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from paragone import (
-    Backend,
-    Caution,
-    EngineCrashed,
-    EngineError,
-    Event,
-    Finish,
-    Json,
-    LoadedModel,
-    LoadProgress,
-    Message,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    PromptProgress,
-    RunRequest,
-    Token,
-)
-from paragone_workbench.conversation.images import as_seen
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_told, report
-from paragone_workbench.engines.logs import engine_log
+from paragone import Caution, Channel, LoadedModel, ParagoneError
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.engines.slot import Slot, ended
-from paragone_workbench.lanes.listener import LaneListener
-from paragone_workbench.runs.manifest import manifest
-from paragone_workbench.runs.metrics import Meter
-from paragone_workbench.runs.record import Prompt, Run
+from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.runs.context import messages_for, path_to
+from paragone_workbench.runs.execute import Execution, Turns, execute
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.store.records import LaneRecord
 
-__all__ = ["Lane", "LaneListener", "LaneState"]
+__all__ = ["Lane", "LaneState"]
 
 LaneState: TypeAlias = Literal[
     "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
 ]
-"""`waiting`: for other lanes' turns; `reading`: the prompt is processed; `done`, `stopped` and `failed`:
-how the last run ended; `failed` and `crashed` are also how an engine is that could not be opened, or is gone."""
+"""`empty`: the engine is not open; `waiting`: for the engine or for a turn; `reading`: the prompt is
+processed; `done`, `stopped`, `failed`: how the last run ended; `failed` and `crashed` are also how an
+engine is that could not be opened, or is gone."""
 
 
-class Lane:
-    """An engine and its transcript. Its methods are called on the event loop; none raises for an engine's sake.
+class Lane(EngineObserver, RunObserver):
+    """A column: its engine answers prompts one after the other, and each run continues the one before.
 
-    What a listener raises goes to the loop's exception handler; the run and the other listeners go on.
+    Its methods are called on the event loop; none raises for an engine's sake.
     """
 
-    def __init__(self, definition: EngineDefinition, registry: Registry, *, name: str = "") -> None:
-        self.definition = definition
+    def __init__(
+        self,
+        definition: EngineDefinition,
+        registry: Registry,
+        *,
+        name: str = "",
+        turns: Turns | None = None,
+        record: LaneRecord | None = None,
+    ) -> None:
+        """Make a lane whose engine is not open yet.
+
+        `turns` gives its runs their turns. `record` is an earlier lane to go on with.
+        """
         self.name = name or definition.name
         """What it is called beside others, which may have the same engine."""
-        self.listeners: list[LaneListener] = []
-        self.state: LaneState = "empty"
-        self.error: ParagoneError | None = None
-        """Why the engine is not open, or why the last run failed."""
-        self.loaded: LoadedModel | None = None
-        self.load_fraction: float | None = None
-        self.load_s: float | None = None
-        """Seconds that opening the engine took; None once a run has been given them."""
-        self.progress: PromptProgress | None = None
-        self.meter: Meter | None = None
-        """Figures of the present or the last run."""
-        self.run: Run | None = None
-        """The present run, from its prompt to its end."""
-        self.runs: dict[Prompt, Run] = {}
-        """The latest run of each prompt that the lane was given."""
-        self._registry = registry
-        self._slot = Slot(self._opened, self._open_failed)
-        self._sampling: dict[str, Json] = {}
-        self._load_began = 0.0
-        self._asked: OpenEngine | None = None
-        """The engine, while it has the present run."""
-        self._answering: asyncio.Task[None] | None = None
-        self._stopping = False
+        self.engine = EngineHandle(definition, registry)
+        self.engine.observers.append(self)
+        self.record = record or LaneRecord(definition=definition, position=0)
+        """Its path and its runs, as they are saved."""
+        self.observers: list[LaneObserver] = []
+        self.present: RunRecord | None = None
+        """The run under way, from the prompt to its end."""
+        self._asked = False
+        """Whether the engine, as it is open now, had the run at the end of the path."""
+        self._was_open = False
+        self._turns = turns
+        self._executions: list[Execution] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    # The engine
+    # What there is
 
     @property
-    def is_open(self) -> bool:
-        """Whether the engine is there to be asked."""
-        return self._slot.engine is not None
+    def path(self) -> tuple[RunRecord, ...]:
+        """The runs that the lane shows: each continues the one before; the last may be under way or wait."""
+        return path_to(self.record.head)
 
     @property
-    def is_opening(self) -> bool:
-        """Whether the engine is being opened, or will be once the one before it is freed."""
-        return self._slot.is_opening
+    def queued(self) -> int:
+        """Prompts that wait for the run under way to end."""
+        return max(0, len(self._executions) - 1)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is under way or waiting."""
-        return self.run is not None
+        """Whether a run is under way or waits."""
+        return bool(self._executions)
 
     @property
-    def backend(self) -> Backend | None:
-        """The engine's backend; None where it is not installed."""
-        return self._registry.find(self.definition.backend)
+    def last(self) -> RunRecord | None:
+        """The run under way, else the last one that this engine ended; None where it was not asked yet."""
+        return self.present or (self.record.head if self._asked else None)
 
     @property
-    def is_local(self) -> bool:
-        """Whether it computes on this machine."""
-        backend = self.backend
-        return backend is not None and backend.capabilities.local
+    def state(self) -> LaneState:
+        """What the lane does, or how it ended."""
+        run, engine = self.last, self.engine
+        if self.present is not None and self.present.phase != "waiting":
+            return "reading" if self.present.phase == "prefill" else "writing"
+        if engine.state == "opening":
+            return "loading"
+        if engine.state in ("failed", "crashed"):
+            return "crashed" if engine.state == "crashed" else "failed"
+        if self.present is not None:
+            return "waiting"
+        if engine.state == "closed":
+            return "empty"
+        if run is None:
+            return "ready"
+        if run.state in ("done", "failed"):
+            return "done" if run.state == "done" else "failed"
+        return "stopped"
 
-    def open(self, threads: int | None = None) -> None:
-        """Begin to open the engine, unless that is under way or done."""
-        if not self.is_open and not self.is_opening:
-            self._slot.open(lambda: self._open(threads))
-            if self.run is None:  # otherwise that is told when its engine has ended it
-                self._begin_loading()
+    @property
+    def error(self) -> ParagoneError | None:
+        """Why the engine is not open, or why the last run failed."""
+        return self.engine.error or (self.last.error if self.last is not None else None)
 
-    async def opened(self) -> bool:
-        """Wait until the engine is open; False when it could not be."""
-        await self._slot.settled()
-        return self.is_open
-
-    async def swap(self, definition: EngineDefinition, threads: int | None = None, *, name: str = "") -> None:
-        """Go on with another engine; the transcript stays. A run under way is stopped.
-
-        Returns once the engine before it is freed; `opened` waits for the new one.
-        """
-        freeing = self._free()
-        self.definition, self.name = definition, name or definition.name
-        self.open(threads)
-        await asyncio.shield(freeing)
-
-    async def restart(self, threads: int | None = None) -> None:
-        """Open the engine anew, whatever it does now."""
-        await self.swap(self.definition, threads, name=self.name)
-
-    async def close(self) -> None:
-        """Free the engine. A run under way is stopped."""
-        freeing = self._free()
-        freeing.add_done_callback(lambda _: self._emptied())
-        await asyncio.shield(freeing)
-
-    def _begin_loading(self) -> None:
-        self.loaded = self.load_fraction = self.load_s = None
-        self.error = self.meter = self.progress = None
-        self._set("loading")
-
-    async def _open(self, threads: int | None) -> OpenEngine:
-        self._load_began = time.monotonic()
-        from paragone_workbench.engines.environments import interpreter  # not needed to show a screen
-
-        definition = self.definition
-        backend = self._registry.get(definition.backend)
-        load, self._sampling = split_options(definition, backend)
-        request = OpenRequest(
-            model=definition.model,
-            options=load,
-            python=interpreter(backend, definition.python),
-            threads=threads,
-            log=str(engine_log(definition.name)),
-        )
-        return await backend.open(request, self._on_progress)
-
-    def _on_progress(self, progress: LoadProgress) -> None:
-        self.load_fraction = progress.fraction
-        self._changed()
-
-    def _opened(self, engine: OpenEngine) -> None:
-        self.loaded = engine.loaded
-        self.load_s = time.monotonic() - self._load_began
-        self._set("ready" if self.run is None else "waiting")
-        for caution in engine.loaded.cautions:
-            self._caution(caution)
-
-    def _open_failed(self, error: Exception) -> None:
-        told = self.error = as_told(error, self.definition.backend)
-        self._set("crashed" if isinstance(told, EngineCrashed) else "failed")
-        self._tell(lambda it: it.engine_failed(self, told))
-
-    def _free(self) -> asyncio.Task[None]:
-        """Begin to free the engine, whatever it does now, and return the task that does."""
-        answering = self._answering
-        if self.run is None or answering is None:
-            return self._slot.free()
-        self._stopping = True
-        if self._asked is None:
-            answering.cancel()  # now: the engine that it waits for will not come
-        return self._slot.free(lambda: self._end_run(answering))
-
-    async def _end_run(self, answering: asyncio.Task[None]) -> None:
-        if not answering.done():
-            await self.stop()
-            await ended(answering)
-
-    def _emptied(self) -> None:
-        if not self.is_open and not self.is_opening:
-            self._set("empty")
+    def answer(self, prompt: Prompt) -> RunRecord | None:
+        """Return the lane's run of a prompt, the one on its path; None where it was not asked."""
+        return next((run for run in self.path if run.prompt is prompt), None)
 
     # Runs
 
     def ask(
-        self,
-        prompt: Prompt,
-        messages: Sequence[Message],
-        *,
-        threads: Callable[[], int | None] = lambda: None,
-        turn: asyncio.Lock | None = None,
-    ) -> Run:
-        """Begin a run and return it. Only while the lane is not busy.
+        self, prompt: Prompt, *, logprobs: int | None = None, cold: bool = False, prompt_ids: bool = False
+    ) -> RunRecord:
+        """Have the prompt answered after the runs before it, and return the run."""
+        return self._begin(prompt, self.record.head, logprobs=logprobs, cold=cold, prompt_ids=prompt_ids)
 
-        It waits for the engine to be open, then for `turn`; `threads` is asked when it really starts.
-        """
-        assert self.run is None  # its caller has seen to it
-        run = Run(prompt=prompt, engine=self.definition.name, backend=self.definition.backend)
-        self.run = self.runs[prompt] = run
-        self._stopping = False
-        self.error = self.meter = self.progress = None
-        if self.state != "loading":
-            self._set("waiting")
-        self._tell(lambda it: it.prompted(self, run))
-        self._answering = asyncio.create_task(self._answer(run, messages, threads, turn))
-        # Not in the task itself: one that is cancelled before its first step never takes any.
-        self._answering.add_done_callback(lambda answering: self._end(run, answering.cancelled()))
-        return run
+    def answer_again(self, prompt: Prompt) -> RunRecord:
+        """Have a prompt answered anew, beside its earlier answer, or for the first time."""
+        before = self.answer(prompt)
+        return self._begin(prompt, self.record.head if before is None else before.continues)
+
+    def select(self, head: RunRecord | None) -> None:
+        """Go on from another run. Only while the lane is not busy."""
+        assert not self.is_busy  # its caller has seen to it
+        self.record.head = head
+        self._asked = False
+        self._changed()
+
+    def take_up(self, record: LaneRecord) -> None:
+        """Go on with another path; the engine stays. Only while the lane is not busy."""
+        assert not self.is_busy  # its caller has seen to it
+        self.record = record
+        self._asked = False
+        self._changed()
+
+    async def stop(self) -> None:
+        """End the run under way early, and those that wait before they begin."""
+        active = [execution for execution in self._executions if not execution.give_up()]
+        await asyncio.gather(*(execution.stop() for execution in active))
 
     async def answered(self) -> None:
         """Wait until no run is under way."""
-        while self.run is not None and self._answering is not None:
-            await asyncio.wait([self._answering])
+        await self._idle.wait()
 
-    async def stop(self) -> None:
-        """End the present run early, a waiting one before it begins."""
-        if self.run is None or self._answering is None:
-            return
-        self._stopping = True
-        if self._asked is None:
-            self._answering.cancel()
-            return
-        try:
-            await self._asked.stop()
-        except Exception as error:  # noqa: BLE001 (the run is ended all the same)
-            report("A backend failed to stop a run.", error)
-            self._answering.cancel()
-
-    def take_up(self, runs: dict[Prompt, Run]) -> None:
-        """Go on with another transcript; the engine stays. Only while the lane is not busy."""
-        assert self.run is None  # its caller has seen to it
-        self.runs = runs
-        self.meter = self.progress = None
-        if self.is_open:
-            self.error = None
-            self._set("ready")
-
-    async def _answer(
+    def _begin(
         self,
-        run: Run,
-        messages: Sequence[Message],
-        threads: Callable[[], int | None],
-        turn: asyncio.Lock | None,
-    ) -> None:
-        try:
-            if not await self.opened():
-                run.state, run.error = "failed", self.error
-                return
-            async with turn or contextlib.nullcontext():
-                await self._run(run, messages, threads())
-        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its lane)
-            self._run_failed(run, as_told(error, self.definition.backend))
+        prompt: Prompt,
+        continues: RunRecord | None,
+        *,
+        logprobs: int | None = None,
+        cold: bool = False,
+        prompt_ids: bool = False,
+    ) -> RunRecord:
+        self._asked = True
+        run = RunRecord(definition=self.engine.definition, prompt=prompt, continues=continues)
+        self.record.head = run
+        self.record.runs.append(run)
 
-    async def _run(self, run: Run, messages: Sequence[Message], threads: int | None) -> None:
-        engine = self._slot.engine
-        assert engine is not None  # its caller has seen to it, and freeing it cancels who waits
-        seen, cautions = as_seen(messages, engine.loaded)
-        request = RunRequest(messages=seen, sampling=self._sampling, threads=threads)
-        run.engine, run.backend = self.definition.name, self.definition.backend
-        run.manifest = manifest(self.definition, engine.loaded, request)
-        meter = self.meter = Meter(sent=time.monotonic(), load_s=self.load_s)
-        self.load_s = None
-        self._asked = engine
-        self._set("reading")
-        self._tell(lambda it: it.run_started(self, run))
-        for caution in cautions:
-            self._take(run, caution)
-        try:
-            async with contextlib.aclosing(engine.run(request)) as events:
-                async for event in events:
-                    meter.feed(event)
-                    self._take(run, event)
-        finally:
-            self._asked = None
-            run.metrics = meter.metrics()
-        if run.finish is None:
-            raise EngineError("The engine ended its answer without saying why.")
-        run.state = "stopped" if run.finish == "cancelled" else "done"
+        def spec() -> RunSpec:
+            return RunSpec(
+                messages=messages_for(prompt, continues),
+                sampling=prompt.sampling_in_force,
+                logprobs=logprobs,
+                cold=cold,
+                prompt_ids=prompt_ids,
+            )
 
-    def _take(self, run: Run, event: Event) -> None:
-        match event:
-            case Token(text=text, channel=channel):
-                if self.state != "writing":
-                    self._set("writing")
-                if text:
-                    run.add(channel, text)
-                    self._tell(lambda it: it.text_came(self, run, channel, text))
-                self._changed()
-            case PromptProgress():
-                self.progress = event
-                self._changed()
-            case Caution():
-                run.cautions.append(event)
-                self._caution(event)
-            case Finish():
-                run.finish = event.reason
+        run.subscribe(self)
+        self._idle.clear()
+        self._executions.append(execute(run, self.engine, spec, turns=self._turns))
+        if len(self._executions) == 1:
+            self._present(run)
+        else:
+            self._changed()
+        return run
 
-    def _run_failed(self, run: Run, error: ParagoneError) -> None:
-        if self._stopping and not self.is_open:  # closed or swapped in mid-answer
-            run.state, run.finish = "stopped", "cancelled"
-            return
-        run.state, run.error, self.error = "failed", error, error
-        if isinstance(error, EngineCrashed):
-            self._slot.free()
+    def _present(self, run: RunRecord | None) -> None:
+        self.present = run
+        self._changed()
+        if run is not None:
+            self.tell(lambda it: it.prompted(self, run))
 
-    def _end(self, run: Run, cancelled: bool) -> None:
-        if cancelled and self._stopping:
-            run.state, run.finish = "stopped", "cancelled"
-        elif cancelled:  # by the end of the event loop
-            run.state = "interrupted"
-        self.run = None
-        if self.is_open:
-            state: LaneState = "failed" if run.state == "failed" else "stopped"
-            self._set("done" if run.state == "done" else state)
-        elif isinstance(run.error, EngineCrashed):
-            self._set("crashed")
-        self._tell(lambda it: it.run_ended(self, run))
-        if self.is_opening and self.state != "loading":  # of the next engine
-            self._begin_loading()
+    # The engine
 
-    # Telling
+    def open(self, threads: int | None = None) -> None:
+        """Begin to open the engine, unless that is under way or done."""
+        self.engine.open(threads)
 
-    def _set(self, state: LaneState) -> None:
-        self.state = state
+    async def swap(self, definition: EngineDefinition, threads: int | None = None, *, name: str = "") -> None:
+        """Go on with another engine; the path stays. A run under way is stopped, and so are those that wait.
+
+        Returns once the engine before it is closed.
+        """
+        self._give_up_waiting()
+        self.name = name or definition.name
+        self.record.definition = definition
+        await self.engine.replace(definition, threads)
+
+    async def restart(self, threads: int | None = None) -> None:
+        """Open the engine anew, whatever it does now."""
+        await self.swap(self.engine.definition, threads, name=self.name)
+
+    async def close(self) -> None:
+        """Close the engine. A run under way is stopped, and so are those that wait."""
+        self._give_up_waiting()
+        await self.engine.close()
+
+    def _give_up_waiting(self) -> None:
+        for execution in self._executions:
+            execution.give_up()
+
+    # What its runs and its engine tell
+
+    def run_changed(self, run: RunRecord) -> None:
+        """Pass it on."""
+        self._changed()
+
+    def run_started(self, run: RunRecord) -> None:
+        """Pass it on."""
+        self._changed()
+        self.tell(lambda it: it.run_started(self, run))
+
+    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+        """Pass it on."""
+        self.tell(lambda it: it.text_came(self, run, channel, text))
+
+    def cautioned(self, run: RunRecord, caution: Caution) -> None:
+        """Pass it on."""
+        self._caution(caution)
+
+    def run_ended(self, run: RunRecord) -> None:
+        """Go on with the next run that waits."""
+        was_present = run is self.present
+        self._executions = [it for it in self._executions if it.run is not run]
+        if was_present:
+            self.present = None
+        else:
+            self.tell(lambda it: it.prompted(self, run))
+        self._changed()
+        self.tell(lambda it: it.run_ended(self, run))
+        if was_present and self._executions:
+            self._present(self._executions[0].run)
+        if not self._executions:
+            self._idle.set()
+
+    def engine_changed(self, engine: EngineHandle) -> None:
+        """Pass it on. An engine that was just opened has not been asked anything."""
+        if engine.is_open and not self._was_open and self.present is None:
+            self._asked = False
+        self._was_open = engine.is_open
+        self._changed()
+
+    def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
+        """Tell what the user should know of the model."""
+        for caution in loaded.cautions:
+            self._caution(caution)
+
+    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
+        """Pass it on."""
+        self.tell(lambda it: it.engine_failed(self, error))
+
+    def _caution(self, caution: Caution) -> None:
+        self.tell(lambda it: it.cautioned(self, caution))
+
+    def show(self) -> None:
+        """Have all observers look at the lane again."""
         self._changed()
 
     def _changed(self) -> None:
-        self._tell(lambda it: it.state_changed(self))
+        self.tell(lambda it: it.state_changed(self))
 
-    def _caution(self, caution: Caution) -> None:
-        self._tell(lambda it: it.cautioned(self, caution))
-
-    def _tell(self, what: Callable[[LaneListener], None]) -> None:
-        for listener in tuple(self.listeners):
+    def tell(self, what: Callable[[LaneObserver], None]) -> None:
+        """Tell all observers."""
+        for observer in tuple(self.observers):
             try:
-                what(listener)
-            except Exception as error:  # noqa: BLE001 (its mistake costs neither the run nor the others)
-                report("A lane's listener failed.", error)
+                what(observer)
+            except Exception as error:  # noqa: BLE001 (its mistake costs neither the lane nor the others)
+                report("An observer of a lane failed.", error)

@@ -1,34 +1,35 @@
-"""A session: the lanes there are, and the conversation that they share."""
+"""A session: lanes side by side, and the conversation that they share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from paragone import Image, InputError, Message
-from paragone.cores import physical_cores
+from paragone import Image
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import name_beside
-from paragone_workbench.runs.record import Prompt, Run
-from paragone_workbench.store import SavedLane, Store, StoreError
-from paragone_workbench.store.recorder import Recording
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
+from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.records import LaneRecord
 
-__all__ = ["MAX_LANES", "Mode", "Session"]
+if TYPE_CHECKING:
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.recorder import Recorder
 
-Mode: TypeAlias = Literal["parallel", "sequential"]
-"""All lanes answer at once and share the cores, or one after the other with all of them."""
-
-MAX_LANES = 6
+__all__ = ["Session"]
 
 
 class Session:
-    """One prompt goes to every lane; each lane has its own answers, and its own view of the conversation.
+    """Gives prompts to lanes; each lane has its own answers, and its own path through the conversation.
 
-    Used on the event loop. What an engine does wrong ends in its lane; what the store does wrong is
-    told to `on_problem` and costs the history, not the session.
+    Used on the event loop. What an engine does wrong ends in its lane. What the history does wrong is
+    told to `on_problem`; what is not saved yet is saved once the history works again.
     """
 
     def __init__(
@@ -38,64 +39,117 @@ class Session:
         system: str = "",
         mode: Mode = "parallel",
         on_problem: Callable[[StoreError], None] = lambda _: None,
+        on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
         self.registry = registry
-        self.system = system
-        self.mode: Mode = mode
+        self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
-        self.prompts: list[Prompt] = []
-        self._new_system = system
+        self.conversation = Conversation()
+        self.system = system
+        """System prompt with which conversations begin."""
         self._on_problem = on_problem
-        self._store: Store | None = None
-        self._recording: Recording | None = None
-        self._turn = asyncio.Lock()
+        self._on_saved_again = on_saved_again
+        self._history: History | None = None
+        self._recorder: Recorder | None = None
+        self._positions = 0
+        self._private: set[Prompt] = set()
+        """Prompts that were not for all lanes."""
         self._leaving: set[Lane] = set()
+        self._opening: asyncio.Task[None] | None = None
+        self._closing_recorders: set[asyncio.Task[None]] = set()
 
     # Lanes
 
     def add_lane(self, definition: EngineDefinition) -> Lane:
-        """Put a lane at the right and return it, its engine not opened yet. Raises InputError when there are six."""
-        if len(self.lanes) >= MAX_LANES:
-            raise InputError(f"There are {MAX_LANES} lanes already.", hint="Close one first.")
-        lane = Lane(definition, self.registry, name=name_beside(definition, self.lanes))
+        """Put a lane at the right and return it, its engine not opened yet."""
+        lane = self._lane(definition, self.lanes)
         self.lanes.append(lane)
-        if self._recording is not None:
-            lane.listeners.append(self._recording)
-            self._place_lanes()
+        if self._recorder is not None:
+            self._recorder.lane_added(lane.record)
         return lane
 
     def open_engines(self) -> None:
-        """Begin to open every engine that was not opened yet. Those that failed are for `restart`."""
-        for lane in self.lanes:
-            if lane.state == "empty":
-                lane.open(self._share(self.lanes))
+        """Begin to open every engine that was not opened yet. Those that failed are for `restart`.
+
+        Where one engine is in memory at a time, the runs open their engines themselves.
+        """
+        if self._opening is None or self._opening.done():
+            if self.scheduler.mode == "auto":
+                self._opening = asyncio.create_task(self._decide_and_open())
+            else:
+                self._open_all()
+
+    async def opened(self) -> None:
+        """Wait until no engine is being opened."""
+        if self._opening is not None:
+            await self._opening
+        await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
     async def restart(self, lane: Lane) -> None:
         """Open a lane's engine anew."""
-        await lane.restart(self._share(self.lanes))
+        await lane.restart(self._threads())
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Give a lane another engine; it goes on with the conversation."""
-        if self._recording is not None:
-            self._recording.swapped(lane, definition)
         others = [other for other in self.lanes if other is not lane]
-        name = name_beside(definition, others)
-        await lane.swap(definition, self._share(self.lanes), name=name)
+        name = name_beside(definition, others, self.registry)
+        if self._recorder is not None:
+            self._recorder.lane_changed(lane.record)  # saved later, with the new engine
+        await lane.swap(definition, self._threads(), name=name)
+
+    def configure(self, lane: Lane, definition: EngineDefinition) -> bool:
+        """Set a lane's engine to other sampling options, from the next run on, without a reload.
+
+        Returns False where the definition takes a reload: that is for `swap`. Raises InputError.
+        """
+        if not lane.engine.configure(definition):
+            return False
+        lane.record.definition = definition
+        if self._recorder is not None:
+            self._recorder.lane_changed(lane.record)
+        return True
 
     async def close_lane(self, lane: Lane) -> None:
-        """Close a lane and free its engine."""
+        """Close a lane and its engine; what it answered is kept."""
         if lane in self.lanes:
             self.lanes.remove(lane)
-        if self._recording is not None:
-            self._recording.closed(lane)
+        lane.record.closed = True
+        if self._recorder is not None:
+            self._recorder.lane_changed(lane.record)
         await self._let_go([lane])
 
     async def close(self) -> None:
-        """Free every engine. What is being answered is kept as far as it came."""
+        """Close every engine, and save what is left. What is being answered is kept as far as it came."""
+        if self._opening is not None:
+            self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
+        self._stop_recording()
+        await asyncio.gather(*self._closing_recorders)
+
+    def _lane(
+        self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
+    ) -> Lane:
+        if record is None:
+            record = LaneRecord(definition=definition, position=self._positions)
+            self._positions += 1
+        name = name_beside(definition, others, self.registry)
+        return Lane(definition, self.registry, name=name, turns=self.scheduler, record=record)
+
+    async def _decide_and_open(self) -> None:
+        await self.scheduler.settle([lane.engine for lane in self.lanes])
+        self._open_all()
+
+    def _open_all(self) -> None:
+        if not self.scheduler.opens_engines:
+            for lane in self.lanes:
+                if lane.engine.state == "closed":
+                    lane.open(self._threads())
+
+    def _threads(self) -> int:
+        return cores_for_each(lane.engine for lane in self.lanes)
 
     async def _let_go(self, lanes: Sequence[Lane]) -> None:
-        """Free the engines of lanes that are no longer there."""
+        """Close the engines of lanes that are no longer there."""
         self._leaving.update(lanes)
         await asyncio.gather(*(lane.close() for lane in lanes))
         self._leaving.difference_update(lanes)
@@ -103,30 +157,69 @@ class Session:
     # Prompts
 
     @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the conversation, in the order in which they were asked."""
+        return self.conversation.prompts
+
+    @property
     def is_busy(self) -> bool:
-        """Whether a run is under way or waiting."""
+        """Whether a run is under way or waits."""
         return any(lane.is_busy for lane in self.lanes)
 
-    def send(self, text: str, images: Sequence[Image] = ()) -> None:
-        """Give every lane a prompt. Only while no lane is busy.
+    def can_answer(self, lane: Lane) -> bool:
+        """Whether a lane's engine is open, is being opened, or is opened by its next run."""
+        engine = lane.engine
+        on_demand = self.scheduler.opens_engines and engine.state in ("closed", "open")
+        deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
+        return engine.is_open or engine.is_opening or on_demand or deciding
 
-        A lane whose engine is gone is not asked; one whose engine is being opened answers once it is.
+    def send(
+        self,
+        text: str,
+        images: Sequence[Image] = (),
+        *,
+        lanes: Sequence[Lane] | None = None,
+        logprobs: int | None = None,
+    ) -> Prompt:
+        """Give a prompt to these lanes, by default to all, and return it.
+
+        A lane that is busy answers it after the prompts before. One whose engine is gone is not asked.
         """
-        assert not self.is_busy  # its caller has seen to it
-        prompt = Prompt(text=text, images=tuple(images))
-        self.prompts.append(prompt)
-        if self._recording is not None:
-            self._recording.add_prompt(prompt, self.system)
-            self._place_lanes()
-        for lane in self.lanes:
-            if lane.is_open or lane.is_opening:
-                self._ask(lane, prompt)
+        asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
+        parent = self._parent(asked)
+        prompt = self.conversation.add(
+            Prompt(
+                text=text,
+                images=tuple(images),
+                parent=parent,
+                system=(self.system or None) if parent is None else None,
+            )
+        )
+        if lanes is not None:
+            self._private.add(prompt)
+        if self._recorder is not None:
+            self._recorder.prompt_added(prompt)
+        for lane in asked:
+            self._follow(lane, lane.ask(prompt, logprobs=logprobs))
+        return prompt
 
-    def regenerate(self, lane: Lane) -> Run | None:
-        """Have a lane answer the last prompt anew, or for the first time. Only while it is not busy."""
-        if not self.prompts or not (lane.is_open or lane.is_opening):
+    def regenerate(self, lane: Lane) -> RunRecord | None:
+        """Have a lane answer the last prompt anew, beside its earlier answer, or for the first time.
+
+        Only while it is not busy. Returns None where there is no prompt or no engine.
+        """
+        mine = [prompt for prompt in self.prompts if prompt not in self._private or lane.answer(prompt)]
+        if not mine or not self.can_answer(lane):
             return None
-        return self._ask(lane, self.prompts[-1])
+        run = lane.answer_again(mine[-1])
+        self._follow(lane, run)
+        return run
+
+    def select(self, lane: Lane, head: RunRecord) -> None:
+        """Have a lane go on from another of its runs. Only while it is not busy."""
+        lane.select(head)
+        if self._recorder is not None:
+            self._recorder.lane_changed(lane.record)
 
     async def stop(self) -> None:
         """End every run early."""
@@ -136,101 +229,100 @@ class Session:
         """Wait until no run is under way."""
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
-    def messages(self, lane: Lane, prompt: Prompt) -> tuple[Message, ...]:
-        """Return the conversation as a lane's engine is asked to go on with it.
+    def _parent(self, lanes: Sequence[Lane]) -> Prompt | None:
+        """Return the newest prompt on the paths of these lanes, which the next one follows."""
+        heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
+        return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
-        Prompts that the lane has no answer to are left out: it was added later, or it failed.
-        """
-        messages = [Message(role="system", text=self.system)] if self.system else []
-        for earlier in self.prompts[: self.prompts.index(prompt)]:
-            run = lane.runs.get(earlier)
-            if run is not None and run.text:
-                messages.append(Message(role="user", text=earlier.text, images=earlier.images))
-                messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
-        return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
+    # The conversation
 
-    def _ask(self, lane: Lane, prompt: Prompt) -> Run:
-        sequential = self.mode == "sequential"
-        return lane.ask(
-            prompt,
-            self.messages(lane, prompt),
-            threads=lambda: self._share([lane] if sequential else [it for it in self.lanes if it.is_busy]),
-            turn=self._turn if sequential else None,
-        )
-
-    def _share(self, lanes: list[Lane]) -> int:
-        """Return how many CPU threads each of these lanes may use: engines spin where others compute."""
-        return max(1, physical_cores() // max(1, sum(lane.is_local for lane in lanes)))
-
-    # The conversation on disk
+    def record(self, history: History) -> None:
+        """Keep the conversation in this history from now on."""
+        self._history = history
+        self._start_recording()
 
     @property
-    def conversation(self) -> int | None:
-        """The conversation's id in the store, once it has a prompt."""
-        return self._recording.conversation if self._recording is not None else None
-
-    def record(self, store: Store) -> None:
-        """Keep the conversation in this store from now on."""
-        self._store = store
-        self._start_recording(Recording(store, self._on_problem))
+    def history_problem(self) -> StoreError | None:
+        """Why answers are not being saved at present; None when they are."""
+        return self._recorder.problem if self._recorder is not None else None
 
     def new_conversation(self) -> None:
         """Begin anew with the same lanes. Only while no lane is busy."""
-        self.prompts.clear()
-        self.system = self._new_system
+        self._stop_recording()
+        self.conversation = Conversation()
+        self._positions = 0
         for lane in self.lanes:
-            lane.take_up({})
-        if self._store is not None:
-            self._stop_recording()
-            self._start_recording(Recording(self._store, self._on_problem))
+            lane.take_up(LaneRecord(definition=lane.engine.definition, position=self._positions))
+            self._positions += 1
+        if self._history is not None:
+            self._start_recording()
 
     async def reopen(self, conversation_id: int) -> int:
         """Go on with an earlier conversation in its own lanes. Only while no lane is busy.
 
-        Lanes whose engines are the same stay as they are; the others' engines are freed, and what is
-        new is not opened yet. Returns how many lanes of it stay away, since they were closed; their
-        answers are kept. Raises InputError where the conversation is gone, and StoreError.
+        Lanes whose engines are the same stay as they are; the others' engines are closed, and what is
+        new is not opened yet. Returns how many lanes of it were closed by the user: they stay away, and
+        their answers are kept. Raises InputError where the conversation is gone, and StoreError.
         """
-        assert self._store is not None  # nothing can be reopened without
-        saved = self._store.load(conversation_id)
+        assert self._history is not None  # nothing can be reopened without
+        saved = await self._history.load(conversation_id)
         spare = list(self.lanes)
-        lanes: dict[Lane, SavedLane] = {}
-        for saved_lane in [lane for lane in saved.lanes if not lane.closed][:MAX_LANES]:
-            lane = next((it for it in spare if it.definition == saved_lane.definition), None)
+        lanes: list[Lane] = []
+        for record in saved.lanes:
+            if record.closed:
+                continue
+            lane = next((it for it in spare if it.engine.definition == record.definition), None)
             if lane is None:
-                name = name_beside(saved_lane.definition, [*lanes, *spare])
-                lane = Lane(saved_lane.definition, self.registry, name=name)
+                lane = self._lane(record.definition, [*lanes, *spare], record)
             else:
                 spare.remove(lane)
-            lanes[lane] = saved_lane
+                lane.take_up(record)
+            lanes.append(lane)
         self._stop_recording()
-        self.system = saved.system
-        by_id = {
-            prompt.id: Prompt(text=prompt.text, images=prompt.images, saved=prompt.id)
-            for prompt in saved.prompts
-        }
-        self.prompts[:] = by_id.values()
+        self.conversation = saved.conversation
+        self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        for lane, saved_lane in lanes.items():
-            turns = ((by_id[turn.prompt.id], turn.run) for turn in saved_lane.turns)
-            lane.take_up({prompt: Run.restored(prompt, run) for prompt, run in turns if run is not None})
-        self._start_recording(Recording.resumed(self._store, self._on_problem, saved, lanes))
+        self._start_recording()
         await self._let_go(spare)
         return len(saved.lanes) - len(lanes)
 
-    def _start_recording(self, recording: Recording) -> None:
-        self._recording = recording
+    def _follow(self, lane: Lane, run: RunRecord) -> None:
+        if self._recorder is not None:
+            self._recorder.follow(run, lane.record)
+            self._recorder.lane_changed(lane.record)
+
+    def _start_recording(self) -> None:
+        from paragone_workbench.store.recorder import Recorder  # a screen shows without
+
+        assert self._history is not None  # its callers have seen to it
+        self._recorder = Recorder(
+            self._history, self.conversation, on_problem=self._trouble, on_saved_again=self._saved_again
+        )
+        for prompt in self.prompts:
+            if prompt.id is None:  # asked before the history was open
+                self._recorder.prompt_added(prompt)
         for lane in self.lanes:
-            lane.listeners.append(recording)
-        self._place_lanes()
+            self._recorder.lane_added(lane.record)
+            for run in lane.record.runs:
+                if run.id is None:
+                    self._recorder.follow(run, lane.record)
 
     def _stop_recording(self) -> None:
-        for lane in self.lanes:
-            if self._recording in lane.listeners:
-                lane.listeners.remove(self._recording)
-        self._recording = None
+        """Have the recorder save what is left, which may take a while, and use it no more."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            closing = asyncio.create_task(recorder.close())
+            self._closing_recorders.add(closing)
+            closing.add_done_callback(self._closing_recorders.discard)
 
-    def _place_lanes(self) -> None:
-        if self._recording is not None:
-            for lane in self.lanes:
-                self._recording.place(lane)
+    def _trouble(self, error: StoreError) -> None:
+        self._on_problem(error)
+        self._show_lanes()
+
+    def _saved_again(self) -> None:
+        self._on_saved_again()
+        self._show_lanes()
+
+    def _show_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.show()

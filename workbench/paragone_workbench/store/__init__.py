@@ -1,32 +1,27 @@
 """The store: conversations and what every lane answered, in one SQLite file.
 
-Importing this does not import sqlite3; opening a store does.
+Importing this imports neither sqlite3 nor asyncio; opening a store does. The recorder, which saves what
+happens, is in `paragone_workbench.store.recorder`.
 """
 
-from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.records import (
-    EndState,
-    Hit,
-    RunState,
-    SavedConversation,
-    SavedLane,
-    SavedPrompt,
-    SavedRun,
-    Summary,
-    Turn,
-)
+from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.history import History
+from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
 from paragone_workbench.store.store import Store
 
 __all__ = [
-    "EndState",
+    "Batch",
+    "ConversationDeleted",
+    "History",
     "Hit",
-    "RunState",
+    "LaneRecord",
+    "LaneRow",
+    "NewText",
+    "Record",
+    "RunRow",
     "SavedConversation",
-    "SavedLane",
-    "SavedPrompt",
-    "SavedRun",
     "Store",
     "StoreError",
     "Summary",
-    "Turn",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from paragone import InputError
-from paragone_workbench.store.errors import told
+from paragone_workbench.store.errors import store_error
 
 __all__ = ["MIGRATIONS", "Database", "Row"]
 
@@ -18,6 +18,11 @@ Row: TypeAlias = tuple[Any, ...]
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+OPENING_S = 4.0
+"""Seconds to wait for a lock while the file is opened: there is nobody yet who would try again."""
+BUSY_S = 1.0
+"""Seconds to wait for a lock afterwards: the recorder tries again."""
 
 
 class Database:
@@ -33,7 +38,7 @@ class Database:
         """
         self.path = path
         self.warning = ""
-        with self._telling():
+        with self._translated_errors():
             if not path.exists():
                 path.touch(mode=0o600)
             try:
@@ -48,24 +53,39 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         """Return the rows of a query."""
-        with self._telling():
+        with self._translated_errors():
             return self._connection.execute(sql, values).fetchall()
 
     def stream(self, sql: str, *values: object) -> Iterator[Row]:
         """Yield the rows of a query one at a time, so that the reader can stop early."""
-        with self._telling(), contextlib.closing(self._connection.execute(sql, values)) as cursor:
+        with self._translated_errors(), contextlib.closing(self._connection.execute(sql, values)) as cursor:
             yield from cursor
 
     def run(self, sql: str, *values: object) -> int:
         """Execute a statement and return the id of the row that it inserted, if it did."""
-        with self._telling():
+        with self._translated_errors():
             return self._connection.execute(sql, values).lastrowid or 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Have all statements within take effect together or not at all."""
-        with self._telling(), _transaction(self._connection):
+        with self._translated_errors(), _transaction(self._connection):
             yield
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all queries within see the same state of the file, whatever other programs write."""
+        with self._translated_errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:  # some failures roll back by themselves
+                    self._connection.execute("ROLLBACK")
+
+    def shorten_waiting(self) -> None:
+        """Wait for locks for `BUSY_S` only, from now on."""
+        self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def close(self) -> None:
         """Close the connection. Never fails."""
@@ -73,17 +93,17 @@ class Database:
             self._connection.close()
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
             raise  # our own mistake, not the file's
         except (sqlite3.Error, OSError) as error:
-            raise told(self.path, error) from error
+            raise store_error(self.path, error) from error
 
 
 def _connect(path: Path, migrations: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=5, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version = _version(connection)
         scripts = _scripts(migrations)

@@ -8,10 +8,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Owner", "alone"]
+from paragone_workbench.store.errors import StoreError
+
+__all__ = ["Owner", "exclusive"]
+
+OPENING_S = 5.0
+"""Seconds to wait while another copy of the program opens the history: it may be migrating it."""
 
 
 class Owner:
@@ -43,25 +49,42 @@ class Owner:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Let one copy of the program at a time do what is within. Raises OSError."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+def exclusive(path: Path) -> Iterator[None]:
+    """Let one copy of the program at a time open the history in `path`. Raises OSError and StoreError."""
+    lock = path.with_name(f"{path.name}.opening")
+    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        end = time.monotonic() + OPENING_S
+        while not _locked(handle):
+            if time.monotonic() >= end:
+                raise StoreError(
+                    f"The history in {path} cannot be opened: another copy of the program has been "
+                    f"opening it for {OPENING_S:.0f} s.",
+                    hint=f"It may hang: end the process that has {lock} open, and start again.",
+                    can_pass=True,
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(handle)
 
 
+def _locked(handle: int) -> bool:
+    """Lock an open file, if nobody else has."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _held(path: Path) -> bool:
+    """Whether another process has the file locked."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _locked(handle)
     finally:
         os.close(handle)
-    return False

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from paragone_workbench.store._surrogates import clean
 from paragone_workbench.store.records import Hit
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _IN_RUNS = "WHERE run.id IN (SELECT rowid FROM run_search WHERE run_search MATCH
 
 def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
     """Return where all words of `text` stand, in upper or lower case, newest first."""
-    terms = sorted(text.replace("\0", " ").split(), key=len, reverse=True)
+    terms = sorted(clean(text).replace("\0", " ").split(), key=len, reverse=True)
     if not terms:
         return ()
     hits = [

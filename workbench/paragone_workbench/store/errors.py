@@ -3,44 +3,75 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from paragone import ParagoneError
 
-__all__ = ["StoreError", "told"]
+__all__ = ["ConversationDeleted", "StoreError", "store_error"]
 
 
 class StoreError(ParagoneError):
     """The history could not be read or saved. What is on the screen is not affected."""
 
+    def __init__(self, sentence: str, *, hint: str = "", can_pass: bool = False) -> None:
+        super().__init__(sentence, hint=hint)
+        self.can_pass = can_pass
+        """Whether the same call may work later: the file is locked, the disk is full …"""
+
+
+class ConversationDeleted(StoreError):
+    """Another copy of the program deleted the conversation that was to be saved."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This conversation was deleted by another copy of the program: it is no longer saved.",
+            hint="Begin a new conversation.",
+        )
+
+
+class _Reason(NamedTuple):
+    reason: str
+    hint: str
+    can_pass: bool
+
+
+_LOCKED = _Reason("another program keeps it locked", "Close what has it open.", True)
+_PERMISSIONS = "Check the permissions of the file and its folder."
 
 # by SQLite's names for its errors; the extended ones begin with the plain ones
-_SAID = {
-    "SQLITE_FULL": ("the disk is full", "Free some space; until then answers are not saved."),
-    "SQLITE_READONLY": ("it may not be written to", "Check the permissions of the file and its folder."),
-    "SQLITE_CANTOPEN": ("it cannot be opened", "Check the permissions of the file and its folder."),
-    "SQLITE_CORRUPT": (
+_REASONS = {
+    "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
+    "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),
+    "SQLITE_CANTOPEN": _Reason("it cannot be opened", _PERMISSIONS, True),
+    "SQLITE_CORRUPT": _Reason(
         "the file is damaged",
         "Move it away and start again: a new one is made, and the old one may be mended with "
         "`sqlite3 FILE .recover`.",
+        False,
     ),
-    "SQLITE_NOTADB": ("the file is no database", "Move it away and start again: a new one is made."),
-    "SQLITE_BUSY": ("another program keeps it locked", "Close what has it open."),
-    "SQLITE_LOCKED": ("another program keeps it locked", "Close what has it open."),
-    "SQLITE_IOERR": ("reading or writing failed", "Check the disk and the space on it."),
-    "SQLITE_CONSTRAINT": (
+    "SQLITE_NOTADB": _Reason(
+        "the file is no database", "Move it away and start again: a new one is made.", False
+    ),
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "SQLITE_IOERR": _Reason("reading or writing failed", "Check the disk and the space on it.", True),
+    "SQLITE_CONSTRAINT": _Reason(
         "what this belongs to is gone",
         "It was deleted by another copy of the program; begin a new conversation.",
+        False,
     ),
 }
 
 
-def told(path: Path, error: Exception) -> StoreError:
-    """Return the error that tells a user what SQLite, or the system below it, said."""
+def store_error(path: Path, error: Exception) -> StoreError:
+    """Return the error that tells a user what SQLite, or the system below it, reported."""
     if isinstance(error, OSError):
         reason, hint = error.strerror or str(error), "Check the permissions and the free space there."
-        return StoreError(f"The history in {path} cannot be used: {reason}.", hint=hint)
+        return StoreError(f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=True)
     name = getattr(error, "sqlite_errorname", "")
-    for known, (reason, hint) in _SAID.items():
+    for known, (reason, hint, can_pass) in _REASONS.items():
         if name.startswith(known):
-            return StoreError(f"The history in {path} cannot be used: {reason}.", hint=hint)
+            return StoreError(
+                f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=can_pass
+            )
     return StoreError(f"The history in {path} cannot be used: {error}.")

@@ -1,154 +1,133 @@
-"""Keeps what happens in the lanes on disk, as it happens."""
+"""Saves what happens in a conversation, as it happens."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from paragone import Channel
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.lanes.lane import Lane, LaneListener
-from paragone_workbench.runs.record import Prompt, Run
-from paragone_workbench.store import EndState, SavedConversation, SavedLane, Store, StoreError
+from paragone import Caution, Channel
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store._saver import Saver
+from paragone_workbench.store._unsaved import Unsaved
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.history import History
+from paragone_workbench.store.records import LaneRecord
 
-__all__ = ["Recording"]
-
-EVERY = 0.5
-"""Seconds after which text that came is on disk: a kill loses at most that."""
+__all__ = ["Recorder"]
 
 
-class Recording(LaneListener):
-    """One conversation as the store has it.
+class Recorder(RunObserver):
+    """Keeps one conversation in the history. Used on the event loop; none of its methods waits for the disk.
 
-    A store that fails is told of once; the session goes on without, and the next prompt tries it again.
+    What has an id is taken for saved: a conversation that was loaded goes on where it was.
+    Nothing is lost while the file is locked or the disk is full: what came is saved once it works again.
     """
 
-    def __init__(self, store: Store, on_problem: Callable[[StoreError], None]) -> None:
-        self.conversation: int | None = None
-        """The conversation's id, once it has a prompt."""
-        self._lanes: dict[Lane, int] = {}
-        self._position = 0
-        self._last_prompt: int | None = None
-        self._store = store
-        self._on_problem = on_problem
-        self._failed = False
-        self._runs: dict[Run, int] = {}
-        self._pending: dict[Run, dict[Channel, list[str]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    @classmethod
-    def resumed(
-        cls,
-        store: Store,
+    def __init__(
+        self,
+        history: History,
+        conversation: Conversation,
         on_problem: Callable[[StoreError], None],
-        saved: SavedConversation,
-        lanes: Mapping[Lane, SavedLane],
-    ) -> Recording:
-        """Return the recording that goes on with a saved conversation, in the lanes that took up its own."""
-        recording = cls(store, on_problem)
-        recording.conversation = saved.id
-        recording._lanes.update((lane, saved_lane.id) for lane, saved_lane in lanes.items())
-        recording._position = max((lane.position + 1 for lane in saved.lanes), default=0)
-        recording._last_prompt = saved.prompts[-1].id if saved.prompts else None
-        return recording
+        on_saved_again: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_problem = on_problem
+        self._unsaved = Unsaved(conversation)
+        self._saver = Saver(history, self._unsaved, self._failed, on_saved_again)
+        self._saver.changed()
 
-    def add_prompt(self, prompt: Prompt, system: str) -> None:
-        """Save a prompt; the first begins the conversation."""
-        try:
-            if self.conversation is None:
-                self.conversation = self._store.new_conversation(system=system)
-            self._last_prompt = prompt.saved = self._store.add_prompt(
-                self.conversation, prompt.text, parent_id=self._last_prompt, images=prompt.images
-            )
-            self._failed = False
-        except StoreError as error:
-            self._fail(error)
+    @property
+    def problem(self) -> StoreError | None:
+        """Why the conversation is not being saved at present; None while all is well."""
+        return self._saver.problem
 
-    def place(self, lane: Lane) -> None:
-        """Save that a lane is there, to the right of the others, once there is a conversation."""
-        if self._failed or self.conversation is None or lane in self._lanes:
+    def prompt_added(self, prompt: Prompt) -> None:
+        """Save a new prompt; the first begins the conversation in the history."""
+        if self._is_recording:
+            self._unsaved.add_prompt(prompt)
+            self._saver.changed(urgent=True)
+
+    def lane_added(self, lane: LaneRecord) -> None:
+        """Save a lane, once the conversation has a prompt. One that was loaded is known from now on."""
+        if lane.id is None:
+            self.lane_changed(lane)
+        else:
+            self._unsaved.note_head(lane)
+
+    def lane_changed(self, lane: LaneRecord) -> None:
+        """Save that a lane has another engine, another head, or was closed."""
+        if self._is_recording:
+            self._unsaved.add_lane(lane)
+            self._saver.changed()
+
+    def follow(self, run: RunRecord, lane: LaneRecord) -> None:
+        """Save a run of a lane, from its start to its end; one that answers no prompt is not saved."""
+        if run.id is not None or run.prompt is None or not self._is_recording:
             return
-        try:
-            self._lanes[lane] = self._store.add_lane(
-                self.conversation, lane.definition, position=self._position
-            )
-            self._position += 1
-        except StoreError as error:
-            self._fail(error)
+        self._unsaved.follow(run, lane)
+        run.subscribe(self)
+        if run.phase == "ended":
+            self.run_ended(run)
+        elif run.phase != "waiting":
+            self.run_started(run)
 
-    def swapped(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Save that a lane has another engine."""
-        if not self._failed and lane in self._lanes:
-            try:
-                self._store.set_lane_engine(self._lanes[lane], definition)
-            except StoreError as error:
-                self._fail(error)
+    async def saved(self) -> bool:
+        """Wait until all that came so far is saved; False where it cannot be saved at present."""
+        return await self._saver.saved()
 
-    def closed(self, lane: Lane) -> None:
-        """Save that a lane was closed."""
-        lane_id = self._lanes.pop(lane, None)
-        if not self._failed and lane_id is not None:
-            try:
-                self._store.close_lane(lane_id)
-            except StoreError as error:
-                self._fail(error)
+    async def close(self) -> None:
+        """Save what is left, for about five seconds at most. What could not be saved is told to `on_problem`.
 
-    def run_started(self, lane: Lane, run: Run) -> None:
-        """Begin to save a run."""
-        lane_id = self._lanes.get(lane)
-        if self._failed or lane_id is None or run.prompt.saved is None:
-            return
-        try:
-            self._runs[run] = self._store.start_run(
-                prompt_id=run.prompt.saved, lane_id=lane_id, definition=lane.definition, manifest=run.manifest
-            )
-        except StoreError as error:
-            self._fail(error)
+        Runs that go on are saved as far as they came.
+        """
+        self._unsubscribe()
+        await self._saver.close()
 
-    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Save text, with what else comes in the next half second."""
-        if self._failed or run not in self._runs:
-            return
-        self._pending.setdefault(run, {"answer": [], "thinking": []})[channel].append(text)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EVERY, self._flush)
+    # ── What its runs tell ───────────────────────────────────────────────────────────────────
 
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        """Save how a run ended; one that never started is saved with why."""
-        if run not in self._runs and run.state == "failed":
-            self.run_started(lane, run)
-        self._flush()
-        run_id = self._runs.pop(run, None)
-        if run_id is None or self._failed:
-            return
-        state: EndState = "interrupted" if run.state == "running" else run.state
-        try:
-            self._store.end_run(
-                run_id,
-                state,
-                finish=run.finish,
-                error=str(run.error) if run.error else "",
-                metrics=run.metrics,
-            )
-        except StoreError as error:
-            self._fail(error)
+    def run_started(self, run: RunRecord) -> None:
+        """Begin to save the run."""
+        self._unsaved.run_changed(run)
+        self._saver.changed()
 
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        pending, self._pending = self._pending, {}
-        for run, pieces in pending.items():
-            if self._failed:
-                return
-            try:
-                self._store.append_run(
-                    self._runs[run], text="".join(pieces["answer"]), thinking="".join(pieces["thinking"])
-                )
-            except StoreError as error:
-                self._fail(error)
+    def run_changed(self, run: RunRecord) -> None:
+        """Save the settings in force, once they are known."""
+        if self._unsaved.has_new_settings(run):
+            self._unsaved.run_changed(run)
+            self._saver.changed()
 
-    def _fail(self, error: StoreError) -> None:
-        if not self._failed:
-            self._failed = True
-            self._on_problem(error)
+    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+        """Save the text within half a second."""
+        self._saver.changed()
+
+    def cautioned(self, run: RunRecord, caution: Caution) -> None:
+        """Save the caution."""
+        if self._unsaved.is_started(run):
+            self._unsaved.run_changed(run)
+            self._saver.changed()
+
+    def run_ended(self, run: RunRecord) -> None:
+        """Save how it ended. One that failed before it began is saved with why; one that was stopped is not."""
+        run.unsubscribe(self)
+        if run.state == "failed" or run.manifest or self._unsaved.is_started(run):
+            self._unsaved.run_changed(run)
+        else:
+            self._unsaved.forget(run)
+        self._saver.changed(urgent=True)
+
+    # ── What its saver tells ─────────────────────────────────────────────────────────────────
+
+    @property
+    def _is_recording(self) -> bool:
+        """Whether it takes anything more."""
+        return not self._saver.is_closing and not isinstance(self.problem, ConversationDeleted)
+
+    def _failed(self, error: StoreError) -> None:
+        if isinstance(error, ConversationDeleted):
+            self._unsubscribe()
+            self._unsaved.clear()
+        self._on_problem(error)
+
+    def _unsubscribe(self) -> None:
+        for run in self._unsaved.runs:
+            run.unsubscribe(self)

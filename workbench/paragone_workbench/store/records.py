@@ -1,100 +1,51 @@
-"""What the store hands out: conversations, their lanes, and what each lane answered."""
+"""What the store hands out: lists, hits of a search, and conversations as the program has them in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from paragone import FinishReason, Image, Json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.metrics import RunMetrics
 
-__all__ = [
-    "EndState",
-    "Hit",
-    "RunState",
-    "SavedConversation",
-    "SavedLane",
-    "SavedPrompt",
-    "SavedRun",
-    "Summary",
-    "Turn",
-]
+if TYPE_CHECKING:  # at run time it would import asyncio
+    from paragone_workbench.conversation.tree import Conversation
+    from paragone_workbench.runs.record import RunRecord
 
-RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
-"""`interrupted`: the program ended while it ran, and what had been saved by then is kept."""
-EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
+__all__ = ["Hit", "LaneRecord", "SavedConversation", "Summary"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPrompt:
-    """A prompt, sent to all lanes there were."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class LaneRecord:
+    """A lane of a conversation: its engine, and the run that its path ends with."""
 
-    id: int
-    parent_id: int | None
-    """The prompt before it; None for the first."""
-    text: str
-    created: float
-    """Seconds since 1970, as all times here."""
-    images: tuple[Image, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedRun:
-    """One prompt answered by one lane."""
-
-    id: int
-    prompt_id: int
-    lane_id: int
-    engine: str
-    backend: str
-    model: str
-    manifest: Mapping[str, Json]
-    state: RunState
-    text: str
-    thinking: str
-    finish: FinishReason | None
-    error: str
-    """Why it failed, in a sentence."""
-    metrics: RunMetrics | None
-    started: float
-    ended: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A prompt and the latest run of it in one lane; None where the lane was not asked."""
-
-    prompt: SavedPrompt
-    run: SavedRun | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedLane:
-    """A lane and its transcript."""
-
-    id: int
-    position: int
     definition: EngineDefinition
-    """The engine it had last; earlier runs may have another."""
-    closed: bool
-    turns: tuple[Turn, ...]
+    """The engine that it has now; earlier runs may have had another."""
+    position: int
+    """Orders the lanes, from the left."""
+    closed: bool = False
+    head: RunRecord | None = None
+    """The selected run at the end of its path; `continues` leads to the runs before it."""
+    runs: list[RunRecord] = field(default_factory=list)
+    """All its runs, the oldest first, those off the selected path included.
+
+    Filled by `Store.load`; whoever adds a run to the lane adds it here.
+    """
+    id: int | None = None
+    """Its id in the history, once it is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
-    """A conversation, whole: the prompts up to the newest, and every lane's answers to them."""
+    """A conversation read from the history, whole."""
 
-    id: int
+    conversation: Conversation
     title: str
-    system: str
-    created: float
     updated: float
-    prompts: tuple[SavedPrompt, ...]
-    """From the first to the newest, along one branch."""
-    lanes: tuple[SavedLane, ...]
+    """When it was used last, in seconds since 1970."""
+    lanes: tuple[LaneRecord, ...]
     """In the order of their positions, closed ones included."""
+    runs: tuple[RunRecord, ...]
+    """All runs of all lanes, the oldest first. A run that had not ended is `interrupted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,7 @@ async def steps(
         reading.cancel()
         if process.returncode is None:
             await _end(process)
+        await _empty(process.stdout, reading)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -106,6 +107,17 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await asyncio.sleep(0.02)
     _signal(process, signal.SIGKILL)
     await process.wait()
+
+
+async def _empty(pipe: asyncio.StreamReader, reading: asyncio.Future[bytes]) -> None:
+    """Read a pipe to its end, until which the event loop keeps the program that wrote there.
+
+    What the program started may hold the pipe for longer, and is not waited for.
+    """
+    await asyncio.wait({reading})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEARTBEAT):
+            await pipe.read()
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -1,0 +1,147 @@
+"""The memory that opening a model would take, as llama.cpp itself plans it.
+
+llama.cpp plans the whole of it for a model whose weights are not loaded, and reports it in its log, as
+`llama_get_memory_breakdown` has no C interface. Its `common/fit.cpp` reads the same plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from llama_cpp import llama_cpp as lib
+
+from paragone import DeviceMemory, MemoryEstimate, OpenRequest
+from paragone_llama_cpp import library
+from paragone_llama_cpp.gguf import Tensor, read_tensors
+from paragone_llama_cpp.loading import make_context
+from paragone_llama_cpp.lora import check_lora
+from paragone_llama_cpp.memory import available
+from paragone_llama_cpp.models import parts
+from paragone_llama_cpp.opening import OpenModel, open_model
+from paragone_llama_cpp.options import LlamaCppLoadOptions
+
+__all__ = ["Plan", "estimate", "weights_by_device"]
+
+_CPU = "CPU"
+_MIB = 1 << 20
+
+_LAYER = re.compile(r"layer +(\d+): dev = (\S+)")
+_CACHE = re.compile(r"size = +([\d.]+) MiB \( *\d+ cells")
+_BUFFER = re.compile(r"(\S+) (?:compute|output) buffer size = +([\d.]+) MiB")
+_ASSIGNED = re.compile(r"layer +(\d+) assigned to device ([^\s,]+)")
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+
+
+def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
+    """Return what opening a model would take. Raises what opening it would raise."""
+    model = open_model(request, options, lambda fraction: None, False, weights=False)
+    assigned = library.said()
+    pointer, _ = make_context(
+        model.pointer, model.options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
+    )
+    devices = [device.name for device in library.devices()]
+    plan = Plan(library.said(), devices)
+    weights = _weights(model, assigned)
+    weights[_CPU] += check_lora(options)
+    layers = lib.llama_model_n_layer(model.pointer)
+    found = MemoryEstimate(
+        context=lib.llama_n_ctx(pointer),
+        devices=tuple(_devices(weights, plan)),
+        layers=layers,
+        gpu_layers=sum(place != _CPU for at, place in _places(assigned).items() if at < layers),
+    )
+    lib.llama_free(pointer)
+    lib.llama_model_free(model.pointer)
+    return found
+
+
+class Plan:
+    """What a context takes, by device, from what llama.cpp says as it plans one."""
+
+    def __init__(self, lines: Iterable[str], devices: Sequence[str]) -> None:
+        self.kv_cache: Counter[str] = Counter()
+        self.compute: Counter[str] = Counter()
+        layers: list[str] = []
+        buffers: dict[str, int] = {}
+        for line in lines:
+            if layer := _LAYER.search(line):
+                layers.append(layer[2])
+            elif cache := _CACHE.search(line):
+                size = float(cache[1]) * _MIB
+                for device, count in Counter(layers or [_CPU]).items():
+                    self.kv_cache[device] += round(size * count / max(1, len(layers)))
+                layers = []
+            elif buffer := _BUFFER.search(line):
+                # The last plan counts: the first ones may have failed.
+                buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
+        for name, size in buffers.items():
+            self.compute[_owner(name.split()[-2], devices)] += size
+
+
+def weights_by_device(tensors: Iterable[tuple[str, int]], places: dict[int, str]) -> Counter[str]:
+    """Return the bytes of the weights by device: `tensors` are names and sizes, `places` layers and devices.
+
+    llama.cpp keeps the token embeddings in main memory, and counts the output layer after the others. Where
+    a model has no output weights of its own, it copies the embeddings to the device of that layer.
+    """
+    found: Counter[str] = Counter({_CPU: 0})
+    last = max(places, default=0)
+    sizes = dict(tensors)
+    output = places.get(last, _CPU)
+    for name, size in sizes.items():
+        block = _BLOCK.match(name)
+        if block:
+            found[places.get(int(block[1]), _CPU)] += size
+        else:
+            found[output if name.startswith("output") else _CPU] += size
+    if "output.weight" not in sizes and output != _CPU:
+        found[output] += sizes.get("token_embd.weight", 0)
+    return found
+
+
+def _weights(model: OpenModel, assigned: Sequence[str]) -> Counter[str]:
+    places = _places(assigned)
+    if set(places.values()) <= {_CPU}:
+        return Counter({_CPU: int(lib.llama_model_size(model.pointer))})
+    tensors = [tensor for part in parts(model.path) for tensor in read_tensors(str(part))]
+    return weights_by_device(((tensor.name, _bytes(tensor)) for tensor in tensors), places)
+
+
+def _places(lines: Iterable[str]) -> dict[int, str]:
+    """Return the device of each layer."""
+    return {int(found[1]): found[2] for line in lines if (found := _ASSIGNED.search(line))}
+
+
+def _bytes(tensor: Tensor) -> int:
+    ggml = library.libggml
+    row: int = ggml.ggml_row_size(tensor.kind, tensor.shape[0] if tensor.shape else 1)
+    for length in tensor.shape[1:]:
+        row *= length
+    return row
+
+
+def _owner(buffer: str, devices: Sequence[str]) -> str:
+    """Return the device that a buffer lies on.
+
+    `CUDA0` is a device and `RPC0[HOST:PORT]` lies on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
+    """
+    name = buffer.partition("[")[0]
+    return name if name in devices else _CPU
+
+
+def _devices(weights: Counter[str], plan: Plan) -> Iterable[DeviceMemory]:
+    free = defaultdict(lambda: (None, None)) | {
+        device.name: (device.free, device.total) for device in library.devices()
+    }
+    for name in dict.fromkeys([_CPU, *weights, *plan.kv_cache, *plan.compute]):
+        left, total = free[name]
+        yield DeviceMemory(
+            device=name,
+            weights=weights[name],
+            kv_cache=plan.kv_cache[name],
+            compute=plan.compute[name],
+            free=available() if name == _CPU else left,
+            total=total,
+        )

@@ -1,0 +1,84 @@
+"""From a request to a model that llama.cpp has opened, with its weights or without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llama_cpp import llama_cpp as lib
+
+from paragone import Cancelled, InputError, OpenRequest, Report
+from paragone.chat.template import ChatTemplate
+from paragone.chat.text import THINKING_TAGS
+from paragone.cores import physical_cores
+from paragone_llama_cpp import library
+from paragone_llama_cpp.gguf import Header
+from paragone_llama_cpp.grammar import text_or_file
+from paragone_llama_cpp.loading import load_model, settled
+from paragone_llama_cpp.lora import check_lora
+from paragone_llama_cpp.memory import available, longest_context
+from paragone_llama_cpp.models import check_model
+from paragone_llama_cpp.options import LlamaCppLoadOptions
+from paragone_llama_cpp.rpc import add_rpc_servers
+from paragone_llama_cpp.vocab import Vocab
+
+__all__ = ["OpenModel", "open_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A model, and the options with what depends on the device decided."""
+
+    path: Path
+    header: Header
+    options: LlamaCppLoadOptions
+    pointer: int
+    vocab: Vocab
+    template: ChatTemplate | None
+    on_gpu: str
+    """How many of its layers went to a GPU, in words."""
+    threads: int
+    n_ctx: int
+    """Size of the context window: as set, or what fits in memory."""
+
+
+def open_model(
+    request: OpenRequest,
+    options: LlamaCppLoadOptions,
+    report: Report,
+    cancelled: Cancelled | bool,
+    *,
+    weights: bool = True,
+) -> OpenModel:
+    """Open a GGUF file. Raises InputError where the file or an option is at fault, EngineError otherwise."""
+    path = Path(request.model).expanduser()
+    header = check_model(path)
+    add_rpc_servers(options.rpc_servers)
+    check_lora(options)
+    options = settled(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
+    free = available()
+    pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
+    if lib.llama_model_has_encoder(pointer):
+        raise InputError(f"{path.name} is an encoder model, such as T5, which cannot be run here.")
+    vocab = Vocab(pointer, [text for tags in THINKING_TAGS for text in tags])
+    return OpenModel(
+        path=path,
+        header=header,
+        options=options,
+        pointer=pointer,
+        vocab=vocab,
+        template=_template(options, header, vocab, path.name),
+        on_gpu=on_gpu,
+        threads=options.n_threads or request.threads or physical_cores(),
+        n_ctx=options.n_ctx or longest_context(pointer, options, header, free, loaded=weights),
+    )
+
+
+def _template(options: LlamaCppLoadOptions, header: Header, vocab: Vocab, owner: str) -> ChatTemplate | None:
+    source = header.values.get("tokenizer.chat_template")
+    if options.chat_template is not None:
+        source = text_or_file(options.chat_template, "chat_template")
+    if not source:
+        return None
+    bos, eos = (vocab.written(token).decode("utf-8", "replace") for token in vocab.marks)
+    return ChatTemplate(str(source), bos=bos, eos=eos, owner=owner)

@@ -1,0 +1,52 @@
+"""The memory that a model would take, for backends that can tell."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from paragone.backend import Backend
+from paragone.errors import InputError, ParagoneError
+from paragone.messages import OpenRequest
+from paragone.testing.asking import check_error, check_plain, within
+from paragone.testing.setting import Setting
+
+__all__ = ["EstimateChecks"]
+
+
+class EstimateChecks(Setting):
+    """`estimate`."""
+
+    async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
+        """An estimate has the parts that memory is taken for; who has none says so."""
+        if not backend.capabilities.estimate:
+            with pytest.raises(ParagoneError) as caught:
+                await within(self.patience, "an estimate", backend.estimate(opening))
+            check_error(caught.value)
+            return
+        estimate = await within(self.patience, "an estimate", backend.estimate(opening))
+        check_plain(estimate)
+        assert estimate.context > 0, f"a context of {estimate.context} tokens"
+        assert estimate.devices, "there is no device"
+        for device in estimate.devices:
+            parts = (device.weights, device.kv_cache, device.compute)
+            assert min(parts) >= 0, f"negative memory: {device!r}"
+            assert device.total is None or device.free is None or device.free <= device.total, f"{device!r}"
+        assert sum(device.weights for device in estimate.devices) > 0, "the weights take no memory"
+        assert sum(device.kv_cache for device in estimate.devices) >= 0
+        if estimate.layers is not None and estimate.gpu_layers is not None:
+            assert 0 <= estimate.gpu_layers <= estimate.layers + 1, f"{estimate!r}"
+
+    async def test_an_estimate_is_refused_as_opening_is(self, backend: Backend, opening: OpenRequest) -> None:
+        """A model that is not there, or an option that does not exist, is named."""
+        if not backend.capabilities.estimate:
+            pytest.skip("it does not estimate")
+        wrong = dataclasses.replace(opening, model="no-such-model")
+        with pytest.raises(InputError) as caught:
+            await within(self.patience, "refusing to estimate", backend.estimate(wrong))
+        check_error(caught.value, "no-such-model")
+        wrong = dataclasses.replace(opening, options={**opening.options, "no_such_option": 1})
+        with pytest.raises(InputError) as caught:
+            await within(self.patience, "refusing to estimate", backend.estimate(wrong))
+        check_error(caught.value, "no_such_option")

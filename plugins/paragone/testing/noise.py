@@ -1,0 +1,76 @@
+"""How far an engine agrees with itself: the measure of what it may differ by.
+
+An engine computes the same tokens in different batches with different rounding: the log-probability of a
+token may differ by nothing on one processor and by tenths of a nat on another. What two ways through a model
+may differ by is therefore measured in the same run, and not a constant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from paragone.backend import OpenEngine
+from paragone.messages import DistributionsRequest
+
+__all__ = ["FLOOR", "Noise", "check_agreement", "log_probabilities", "noise_between", "noise_of"]
+
+FACTOR = 4.0
+"""How many times the measured noise is still noise: its sample is small, and its tail is heavy."""
+
+FLOOR = 1e-3
+"""Nats by which an engine without any noise may be off: a softmax over 262,144 numbers in single precision."""
+
+BATCHES = (1, 3)
+"""Batch sizes that are held against the engine's own: libraries have other code for one token and for few."""
+
+
+class Noise(NamedTuple):
+    """Absolute differences between log-probabilities of the same tokens, in nats."""
+
+    mean: float
+    largest: float
+
+
+def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
+    """Return the noise between two measurements."""
+    differences = [abs(a - b) for a, b in zip(one, other, strict=True)]
+    return Noise(sum(differences) / len(differences), max(differences))
+
+
+async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
+    """Measure the noise of an engine that has distributions: a sequence in several batch sizes."""
+    own = await log_probabilities(engine, ids)
+    found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
+    return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
+
+
+async def log_probabilities(
+    engine: OpenEngine, ids: Sequence[int], batch: int | None = None, start: int = 0
+) -> list[float]:
+    """Return the log-probabilities of the tokens after `start`, from the distributions before them."""
+    request = DistributionsRequest(ids=tuple(ids[:-1]), start=start, batch=batch)
+    found: list[float] = []
+    async with contextlib.aclosing(engine.distributions(request)) as blocks:
+        async for block in blocks:
+            rows = block.data.cast("B").cast("f")
+            for row in range(block.rows):
+                logits = rows[row * block.vocab_size : (row + 1) * block.vocab_size].tolist()
+                peak = max(logits)
+                norm = peak + math.log(math.fsum(math.exp(logit - peak) for logit in logits))
+                found.append(logits[ids[block.start + row + 1]] - norm)
+    return found
+
+
+def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, what: str) -> None:
+    """Check that log-probabilities of the same tokens, computed in two ways, differ by noise alone."""
+    found = noise_between(one, other)
+    limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
+    assert found.mean <= limit.mean, (
+        f"{what} differ by {found.mean:.4f} nats a token, the noise allows {limit}"
+    )
+    assert found.largest <= limit.largest, (
+        f"{what} differ by {found.largest:.4f} nats, the noise allows {limit}"
+    )

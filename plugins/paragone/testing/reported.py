@@ -1,0 +1,80 @@
+"""What a run reports to have been in force."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from paragone.backend import Backend, OpenEngine
+from paragone.events import RunSettings
+from paragone.messages import TokenizeRequest
+from paragone.models import Capabilities
+from paragone.options import build, describe
+from paragone.testing.answers import AnswerChecks
+from paragone.testing.asking import asked, text_of, within
+from paragone.testing.setting import has_option
+from paragone.wire import Json
+
+__all__ = ["ReportChecks"]
+
+
+class ReportChecks(AnswerChecks):
+    """RunSettings, for engines that can tell."""
+
+    async def test_a_run_reports_what_was_in_force(
+        self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
+    ) -> None:
+        """The settings that a run reports are the backend's options, and what was asked for is among them."""
+        settings = await self.settings_of(engine, sampling)
+        assert not able.seed or settings.seed is not None, "it claims `seed` and reports none"
+        assert settings.prompt_ids is None, "nobody asked for the prompt's ids"
+        assert settings.threads is None or settings.threads > 0, f"{settings.threads} threads"
+        told = settings.sampling or {}
+        names = {info.name for info in describe(backend.sampling)}
+        assert told.keys() <= names, f"no options of the backend: {sorted(told.keys() - names)}"
+        values = build(backend.sampling, told)
+        wanted = build(backend.sampling, sampling)
+        for name in sampling.keys() & told.keys():
+            assert getattr(values, name) == getattr(wanted, name), f"{name!r} was asked for otherwise"
+        if "seed" in told and settings.seed is not None:
+            assert told["seed"] == settings.seed, f"two seeds: {told['seed']} and {settings.seed}"
+
+    async def test_the_reported_seed_reproduces_the_answer(
+        self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
+    ) -> None:
+        """The seed that an engine drew, given back, gives the same answer in a cold run."""
+        if not able.seed:
+            pytest.skip("it does not claim `seed`")
+        assert has_option(backend, "seed"), "who claims `seed` has a sampling option of that name"
+        free = {name: value for name, value in sampling.items() if name != "seed"}
+        request = asked("Tell me of the sea.", free, cold=True)
+        first = await self.answer(engine, request)
+        (settings,) = (event for event in first if isinstance(event, RunSettings))
+        assert settings.seed is not None, "it claims `seed` and reports none"
+        again = dataclasses.replace(request, sampling={**free, "seed": settings.seed})
+        assert text_of(await self.answer(engine, again)) == text_of(first), f"the seed {settings.seed}"
+
+    async def test_prompt_ids_come_when_asked_for(
+        self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
+    ) -> None:
+        """The prompt's text and ids, where an engine reports them, are those that it tokenizes."""
+        request = dataclasses.replace(asked("Say hello.", sampling), prompt_ids=True)
+        settings = next(
+            (event for event in await self.answer(engine, request) if isinstance(event, RunSettings)),
+            RunSettings(),
+        )
+        if not able.tokenize:
+            return
+        wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
+        tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
+        if settings.prompt is not None and tokenized.text is not None:
+            assert settings.prompt == tokenized.text
+        if settings.prompt_ids is not None:
+            assert settings.prompt_ids == tokenized.ids
+
+    async def settings_of(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> RunSettings:
+        """Return the settings of a run; empty ones where it reports none."""
+        events = await self.answer(engine, asked("Say hello.", sampling))
+        return next((event for event in events if isinstance(event, RunSettings)), RunSettings())

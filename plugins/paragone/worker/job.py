@@ -1,0 +1,51 @@
+"""A job in the worker, and its end before time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paragone.engine import Cancelled
+from paragone.worker.shared import SLOTS
+
+__all__ = ["Job", "Stop"]
+
+
+class Stop(Cancelled):
+    """Whether the present job is to end; set by the thread that reads the pipe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set = False
+        self._on_cancel: Callable[[], None] | None = None
+
+    def __bool__(self) -> bool:
+        return self._set
+
+    def subscribe(self, on_cancel: Callable[[], None]) -> None:
+        """Have `on_cancel` called when the job is asked to end."""
+        with self._lock:
+            self._on_cancel = on_cancel
+            already = self._set
+        if already:
+            on_cancel()
+
+    def set(self) -> None:
+        """Ask the job to end."""
+        with self._lock:
+            self._set = True
+            on_cancel = self._on_cancel
+        if on_cancel is not None:
+            on_cancel()
+
+
+class Job:
+    """Something that the application asked for."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self.request = request
+        self.number: int = request["job"]
+        self.stop = Stop()
+        self.free_slots = threading.Semaphore(SLOTS)
+        """Slots of the shared buffer that may be filled."""

@@ -1,0 +1,149 @@
+"""The worker's end of the connection to the application."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paragone.distributions import LogitsBlock
+from paragone.errors import EngineError
+from paragone.events import Event
+from paragone.wire import Json
+from paragone.worker.job import Job
+from paragone.worker.protocol import dump_event
+from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
+
+__all__ = ["Frames", "Pipe", "Slots"]
+
+FRAME = 0.033
+"""Seconds that the tokens of a fast engine are gathered for before they are sent."""
+
+QUICK = 0.012
+"""Seconds from one token to the next below which an engine is fast."""
+
+LATE = 0.05
+"""Seconds after which tokens are sent by a thread of their own, where the engine has stalled meanwhile."""
+
+
+class Pipe:
+    """The connection to the application, one JSON object a line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def say(self, what: str, **fields: Json) -> None:
+        """Send one message. The end of the application is noticed by the reading side."""
+        line = json.dumps({"say": what, **fields}, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            try:
+                self._connection.sendall(line)
+            except OSError:
+                os._exit(0)
+
+    def lines(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the application's messages until it closes the pipe."""
+        with self._connection.makefile("rb") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+
+class Frames:
+    """Gathers a run's events, so that fast engines do not cost a write a token.
+
+    The engine's own thread sends them between two tokens. On a machine whose cores are all computing,
+    a thread that wakes in the middle of a token takes a core from the others, which then wait for it:
+    the thread here wakes only where the engine has been busy for long.
+    """
+
+    def __init__(self, pipe: Pipe, job: int) -> None:
+        self._pipe = pipe
+        self._job = job
+        self._waiting: list[Json] = []
+        self._sent = 0.0
+        self._came = 0.0
+        self._open = True
+        self._watched = False
+        """Whether the thread will look at what waits without being told to."""
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._send_late, daemon=True)
+        self._thread.start()
+
+    def add(self, event: Event) -> None:
+        """Send an event, now or with those that follow soon."""
+        data = dump_event(event)
+        with self._condition:
+            now = time.monotonic()
+            slow = now - self._came >= QUICK
+            self._came = now
+            self._waiting.append(data)
+            if slow or now - self._sent >= FRAME:
+                self._flush()
+            elif not self._watched:
+                self._watched = True
+                self._condition.notify()
+
+    def close(self) -> None:
+        """Send what is left."""
+        with self._condition:
+            self._open = False
+            self._flush()
+            self._condition.notify()
+        self._thread.join()
+
+    def _send_late(self) -> None:
+        with self._condition:
+            while self._open:
+                wait = self._sent + LATE - time.monotonic()
+                if not self._waiting:
+                    self._watched = False
+                    self._condition.wait()
+                elif wait > 0:
+                    self._condition.wait(wait)
+                else:
+                    self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._pipe.say("events", job=self._job, events=self._waiting)
+            self._waiting = []
+            self._sent = time.monotonic()
+
+
+class Slots:
+    """The shared buffer as the worker fills it: a slot at a time, once the application has read it."""
+
+    def __init__(self, pipe: Pipe, job: Job) -> None:
+        self._pipe = pipe
+        self._job = job
+        self._buffer = SharedBuffer.open(job.request["buffer"])
+        self._next = 0
+
+    def send(self, block: LogitsBlock) -> bool:
+        """Send a block, in parts where it exceeds a slot. False when the job was stopped."""
+        row = 4 * block.vocab_size
+        most = SLOT_BYTES // row
+        if not most:
+            raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to be sent.")
+        numbers = block.data.cast("B")
+        for first in range(0, block.rows, most):
+            rows = min(most, block.rows - first)
+            self._job.free_slots.acquire()
+            if self._job.stop:
+                return False
+            self._buffer.slot(self._next, rows * row)[:] = numbers[first * row : (first + rows) * row]
+            self._pipe.say(
+                "block",
+                job=self._job.number,
+                slot=self._next,
+                start=block.start + first,
+                rows=rows,
+                vocab_size=block.vocab_size,
+            )
+            self._next = (self._next + 1) % SLOTS
+        return True

@@ -1,0 +1,133 @@
+"""Distributions of the real model: their rows, their batches, their memory and their end."""
+
+import math
+import threading
+
+import pytest
+
+from paragone import ContextOverflow, DistributionsRequest, InputError, TokenizeRequest, fingerprint
+from paragone.testing.noise import check_agreement
+
+pytestmark = pytest.mark.model
+
+TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies between the two of them. " * 6
+
+
+def ids_of(chat, text=TEXT):
+    return chat.engine.tokenize(TokenizeRequest(text=text)).ids
+
+
+def test_rows_are_the_logits_after_each_token(chat):
+    ids = ids_of(chat)
+    rows = chat.rows(ids)
+    assert rows.shape == (len(ids), chat.engine.vocabulary().size)
+    assert math.isfinite(float(rows.sum()))
+    # The same rows, whichever of them are asked for.
+    part = chat.rows(ids, start=len(ids) - 30)
+    assert part.shape[0] == 30
+    check_agreement(
+        chat.logprobs(ids)[-20:], chat.logprobs(ids, start=len(ids) - 21), chat.noise(ids), "rows"
+    )
+    assert chat.rows(ids, start=len(ids) - 1).shape[0] == 1
+
+
+def test_they_agree_with_the_score(chat):
+    ids = ids_of(chat)
+    scored = chat.scored(TEXT)
+    assert tuple(token.id for token in scored) == ids[1:]
+    check_agreement(
+        [token.logprob for token in scored], chat.logprobs(ids), chat.noise(ids), "score and distributions"
+    )
+
+
+def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
+    from llama_cpp import llama_cpp as lib
+
+    made = []
+    make = chat.engine._distributions._make
+    monkeypatch.setattr(
+        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
+    )
+    chat.engine._distributions.close()
+    ids = ids_of(chat)[:120] * 4
+    for batch, expected in ((None, 128), (1, 1), (300, 300), (10_000, 480)):
+        request = DistributionsRequest(ids=ids, start=470, batch=batch)
+        blocks = list(chat.engine.distributions(request, make_stop()))
+        assert made[-1][1] == expected
+        assert sum(block.rows for block in blocks) == 10
+        context = chat.engine._distributions._context
+        assert lib.llama_n_ubatch(context.pointer) == context.n_batch == expected
+        assert context.size == 512
+
+
+def test_a_window_takes_no_more_context_than_its_own_and_one_shape_one_context(chat, monkeypatch):
+    made = []
+    make = chat.engine._distributions._make
+    monkeypatch.setattr(
+        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
+    )
+    chat.engine._distributions.close()
+    ids = ids_of(chat)
+    for _ in range(3):
+        chat.rows(ids[:100], start=50)
+    assert made == [(256, 100, 50)]
+    chat.ask("Hello", max_tokens=1)
+    assert chat.engine._distributions._context is None
+
+
+def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
+    from paragone_llama_cpp import distributions
+
+    made = []
+    make = chat.engine._distributions._make
+    monkeypatch.setattr(
+        chat.engine._distributions, "_make", lambda *shape: made.append(shape) or make(*shape)
+    )
+    monkeypatch.setattr(distributions, "LOGITS", 16 * 4 * chat.engine.vocabulary().size)
+    ids = ids_of(chat)[:100]
+    assert chat.rows(ids, batch=64).shape[0] == 100
+    assert made[-1] == (256, 16, 16)
+    # Nothing is given up where few of a batch are wanted.
+    assert chat.rows(ids, start=90, batch=64).shape[0] == 10
+    assert made[-1] == (256, 64, 10)
+
+
+def test_the_conversation_stays_in_the_cache(chat):
+    chat.ask("Name a fruit.", temperature=0, max_tokens=4, cold=True)
+    chat.rows(ids_of(chat)[:40])
+    _, again = chat.ask("Name a fruit.", temperature=0, max_tokens=4)
+    assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
+
+
+def test_cancel_is_heard_inside_a_batch(chat, make_stop):
+    stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.02, stop.ask).start())
+    ids = ids_of(chat)[:120] * 8
+    request = DistributionsRequest(ids=ids, batch=len(ids))
+    assert list(chat.engine.distributions(request, stop)) == []
+    assert chat.rows(ids[:20]).shape[0] == 20
+
+
+def test_what_cannot_be_is_refused(chat, make_stop):
+    size = chat.engine.vocabulary().size
+
+    def ask(ids, **options):
+        return list(chat.engine.distributions(DistributionsRequest(ids=tuple(ids), **options), make_stop()))
+
+    with pytest.raises(ContextOverflow, match=r"1,025 tokens long and the context holds 1,024") as caught:
+        ask([1] * 1025)
+    assert (caught.value.tokens, caught.value.context) == (1025, 1024)
+    for wrong in (-1, size):
+        with pytest.raises(InputError, match=f"no token {wrong}"):
+            ask([1, wrong])
+    for options in ({"start": -1}, {"batch": 0}):
+        with pytest.raises(InputError):
+            ask([1, 2], **options)
+    assert ask([]) == ask([1], start=1) == []
+
+
+def test_the_vocabulary_is_told(chat):
+    vocab = chat.engine._vocab
+    found = chat.engine.vocabulary()
+    assert found.size == vocab.size
+    assert found.fingerprint == fingerprint(vocab.written(token) for token in range(vocab.size))
+    assert chat.engine.vocabulary() is found

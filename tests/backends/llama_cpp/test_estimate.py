@@ -1,0 +1,149 @@
+"""Estimates of memory, held against what llama.cpp reports when it really loads the model."""
+
+import re
+
+import pytest
+
+from paragone import DeviceMemory, EngineError, InputError, OpenRequest
+from paragone_llama_cpp.backend import LlamaCppBackend
+
+pytestmark = pytest.mark.model
+
+
+def reported(log, what):
+    """The bytes of the buffers of a kind, as llama.cpp's log has them."""
+    sizes = re.findall(rf"{what} buffer size = +([\d.]+) MiB", log.read_text())
+    assert sizes
+    return sum(float(size) for size in sizes) * (1 << 20)
+
+
+@pytest.mark.parametrize("n_ctx", [512, 6144])
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+async def test_an_estimate_is_what_is_taken(model_path, tmp_path, n_ctx, kind):
+    options = {"n_ctx": n_ctx, "type_k": kind, "type_v": kind, "n_gpu_layers": 0}
+    backend = LlamaCppBackend()
+    estimate = await backend.estimate(OpenRequest(model=model_path, options=options, threads=1))
+    log = tmp_path / "engine.log"
+    engine = await backend.open(
+        OpenRequest(model=model_path, options=options, threads=1, log=str(log)), lambda progress: None
+    )
+    try:
+        assert estimate.context == engine.loaded.context == n_ctx
+        (cpu,) = estimate.devices
+        assert cpu.device == "CPU"
+        assert cpu.weights == engine.loaded.size
+        assert cpu.kv_cache == pytest.approx(reported(log, "KV"), rel=0.05)
+        assert cpu.compute == pytest.approx(reported(log, "compute") + reported(log, "output"), rel=0.05)
+        # 30 layers of 3 heads of 64 numbers, K and V; 32 numbers of q8_0 take 34 bytes.
+        numbers = n_ctx * 30 * 3 * 64 * 2
+        assert cpu.kv_cache == pytest.approx(numbers * (2 if kind == "f16" else 34 / 32), rel=0.05)
+    finally:
+        await engine.close()
+    assert (estimate.layers, estimate.gpu_layers) == (30, 0)
+    assert 0 < cpu.free <= cpu.total
+
+
+async def test_batches_and_flash_attention_count(model_path):
+    async def compute(**options):
+        request = OpenRequest(model=model_path, options={"n_ctx": 6144, **options}, threads=1)
+        return sum(device.compute for device in (await LlamaCppBackend().estimate(request)).devices)
+
+    small = await compute(n_batch=64, flash_attn="off")
+    assert await compute(n_batch=512, flash_attn="off") > 2 * small
+    assert await compute(n_batch=64, flash_attn="on") < small
+
+
+async def test_the_default_context_is_that_of_loading(model_path, tmp_path):
+    request = OpenRequest(model=model_path, threads=1)
+    estimate = await LlamaCppBackend().estimate(request)
+    assert estimate.context == 8192  # the model's own, which takes 180 MiB
+
+
+async def test_the_weights_are_not_loaded(model_path, tmp_path):
+    log = tmp_path / "engine.log"
+    await LlamaCppBackend().estimate(OpenRequest(model=model_path, options={"n_ctx": 512}, log=str(log)))
+    assert re.search(r"model buffer size = +0\.00 MiB", log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"n_ctx": "many"}, "n_ctx"),
+        ({"no_such": 1}, "no_such"),
+        ({"type_v": "q8_0", "flash_attn": "off"}, "type_v"),
+        ({"main_gpu": 0, "tensor_split": [1.0]}, "only one"),
+        ({"lora": "/nowhere.gguf"}, "LoRA adapter"),
+        ({"chat_template": "{% for"}, "chat template"),
+        ({"rpc_servers": ["127.0.0.1:1"]}, "RPC"),
+    ],
+)
+async def test_bad_options_are_refused_as_in_loading(model_path, options, reason):
+    with pytest.raises((InputError, EngineError), match=reason):
+        await LlamaCppBackend().estimate(OpenRequest(model=model_path, options=options))
+
+
+async def test_bad_models_are_refused_as_in_loading(model_path, tmp_path):
+    with open(model_path, "rb") as file:
+        (tmp_path / "half.gguf").write_bytes(file.read(2_000_000))
+    with pytest.raises(InputError, match=r"half\.gguf is truncated"):
+        await LlamaCppBackend().estimate(OpenRequest(model=str(tmp_path / "half.gguf")))
+    with pytest.raises(InputError, match="There is no file"):
+        await LlamaCppBackend().estimate(OpenRequest(model=str(tmp_path / "missing.gguf")))
+
+
+def test_a_plan_over_several_devices_is_read():
+    """The lines are llama.cpp's, for a model with sliding-window layers on two GPUs and the CPU."""
+    from paragone_llama_cpp.estimate import Plan, _places
+
+    lines = [
+        "load_tensors: layer 0 assigned to device CPU, is_swa = 0",
+        "load_tensors: layer 1 assigned to device CUDA0, is_swa = 1",
+        "load_tensors: layer 2 assigned to device CUDA1, is_swa = 1",
+        "llama_context: CUDA_Host output buffer size = 1.00 MiB",
+        "llama_kv_cache: layer 0: dev = CPU",
+        "llama_kv_cache: CPU KV buffer size = 0.00 MiB",
+        "llama_kv_cache: size = 8.00 MiB ( 4096 cells, 1 layers, 1/1 seqs), K (f16): 4.00 MiB, V (f16): 4.00 MiB",
+        "llama_kv_cache: layer 1: dev = CUDA0",
+        "llama_kv_cache: layer 2: dev = CUDA1",
+        "llama_kv_cache: size = 2.00 MiB ( 512 cells, 2 layers, 1/1 seqs), K (f16): 1.00 MiB, V (f16): 1.00 MiB",
+        "sched_reserve: CUDA0 compute buffer size = 100.00 MiB",
+        "sched_reserve: CUDA1 compute buffer size = 90.00 MiB",
+        "sched_reserve: CUDA_Host compute buffer size = 10.50 MiB",
+    ]
+    plan = Plan(lines, ["CUDA0", "CUDA1", "CPU"])
+    mib = 1 << 20
+    assert _places(lines) == {0: "CPU", 1: "CUDA0", 2: "CUDA1"}
+    assert plan.kv_cache == {"CPU": 8 * mib, "CUDA0": mib, "CUDA1": mib}
+    assert plan.compute == {"CUDA0": 100 * mib, "CUDA1": 90 * mib, "CPU": 11.5 * mib}
+
+
+def test_weights_lie_where_their_layers_do():
+    from paragone_llama_cpp.estimate import weights_by_device
+
+    tensors = [("token_embd.weight", 1000), ("blk.0.attn_q.weight", 10), ("blk.1.attn_q.weight", 20)]
+    places = {0: "CPU", 1: "CUDA0", 2: "CUDA0"}
+    norm = ("output_norm.weight", 1)
+    assert weights_by_device([*tensors, norm, ("output.weight", 500)], places) == {"CPU": 1010, "CUDA0": 521}
+    # Embeddings that serve as output weights too are copied to the device of the output.
+    assert weights_by_device([*tensors, norm], places) == {"CPU": 1010, "CUDA0": 1021}
+    assert weights_by_device([*tensors, norm], {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
+
+
+def test_the_tensors_of_a_header_add_up(model_path):
+    from paragone_llama_cpp.estimate import _bytes
+    from paragone_llama_cpp.gguf import read_tensors
+
+    tensors = read_tensors(model_path)
+    assert {"token_embd.weight", "output_norm.weight", "blk.29.attn_q.weight"} <= {t.name for t in tensors}
+    assert sum(map(_bytes, tensors)) == pytest.approx(96_576_768, rel=1e-6)
+
+
+def test_what_it_reaches():
+    backend = LlamaCppBackend()
+    assert backend.reaches("a.gguf", {}) == ()
+    addresses = ["127.0.0.1:50052", "[::1]:50053"]
+    assert backend.reaches("a.gguf", {"rpc_servers": addresses}) == tuple(addresses)
+
+
+def test_the_parts_add_up():
+    assert DeviceMemory(device="CPU", weights=3, kv_cache=2, compute=1).needed == 6

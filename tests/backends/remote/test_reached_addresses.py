@@ -1,0 +1,80 @@
+"""The addresses that engines on servers contact, and the options that say where and with what secret."""
+
+import pytest
+
+from paragone.options import address_option, describe
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.openai_api.backend import OpenAIBackend
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://box:8000", "http://box:8000"),
+        ("http://box:8000/v1/", "http://box:8000"),
+        ("http://box", "http://box:80"),
+        ("https://Box.example/llm", "https://box.example:443"),
+        ("http://[::1]:9", "http://[::1]:9"),
+    ],
+)
+def test_the_server_with_its_port(backend, url, address):
+    assert backend.reaches("m", {"url": url}) == (address,)
+
+
+def test_the_usual_place_is_reached_where_none_is_set():
+    for options in ({}, {"url": None}):
+        assert OllamaBackend().reaches("m", options) == ("http://127.0.0.1:11434",)
+        assert OpenAIBackend().reaches("m", options) == ()  # it has none, and opening it fails
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "http://user:secret@box:8000"},
+        {"url": "box:8000"},
+        {"url": "http://box:99999"},
+        {"url": "http://"},
+        {"no_such_option": 1},
+    ],
+    ids=str,
+)
+def test_options_that_open_no_engine_reach_nothing(backend, options):
+    assert backend.reaches("m", options) == ()
+
+
+def test_a_proxy_is_reached_only_where_it_is_used(backend, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", "other.example")
+    options = {"url": "https://box.example"}
+    assert backend.reaches("m", options) == ("https://box.example:443",)
+    options["use_proxy"] = True
+    proxied = backend.reaches("m", options)
+    assert proxied == ("https://box.example:443", "http://proxy.example:3128")
+    assert "secret" not in repr(proxied)
+    options["url"] = "http://box.example"
+    assert backend.reaches("m", options) == ("http://box.example:80", "http://other.example:80")
+    monkeypatch.setenv("NO_PROXY", "box.example")
+    assert backend.reaches("m", options) == ("http://box.example:80",)
+
+
+@pytest.mark.parametrize("named", ["http://[::1", "http://box:port", "http://"])
+def test_a_proxy_that_cannot_be_one_is_no_address(backend, monkeypatch, named):
+    monkeypatch.setenv("HTTP_PROXY", named)
+    assert backend.reaches("m", {"url": "http://box", "use_proxy": True}) == ("http://box:80",)
+
+
+def test_options_say_which_is_the_address_and_which_are_secret(backend):
+    address = address_option(backend.load_options)
+    assert address is not None
+    assert address.name == "url"
+    assert {info.name for info in describe(backend.load_options) if info.secret} == {"headers", "key_command"}
+    assert not [info for info in describe(backend.sampling) if info.secret or info.address]

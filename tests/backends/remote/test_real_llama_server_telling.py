@@ -1,0 +1,183 @@
+"""What the real llama-server tells of its prompts and runs, held against what it does."""
+
+import ctypes
+
+import httpx
+import pytest
+
+from paragone import Message, RunRequest, RunSettings, Token, TokenizeRequest, Vocabulary, fingerprint
+
+pytestmark = pytest.mark.model
+
+STORY = "Write a very long story, with many chapters."
+
+CONVERSATIONS = {
+    "one turn": (Message(role="user", text="What is the sea?"),),
+    "turns": (
+        Message(role="system", text="You are brief."),
+        Message(role="user", text="What is one and one?"),
+        Message(role="assistant", text="Two."),
+        Message(role="user", text="Grüße, 你好, 👩‍👩‍👧 <|im_end|> </s> {{ 1 }} \t\n%s"),
+    ),
+    "continued": (
+        Message(role="user", text="Count to ten."),
+        Message(role="assistant", text="One, two, three,"),
+    ),
+}
+
+THINKING = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}
+{%- if enable_thinking is defined and not enable_thinking -%}{{- '<think>\n\n</think>\n\n' -}}{%- endif -%}
+{%- endif -%}
+"""
+
+
+@pytest.fixture(scope="module")
+def bos_server(run_llama_server):
+    """Give the URL of a llama-server whose model begins each text with a BOS token, as SmolLM2 by itself does not."""
+    options = ("--override-kv", "tokenizer.ggml.add_bos_token=bool:true")
+    with run_llama_server("-c", "1024", "-np", "1", *options) as url:
+        yield url
+
+
+def client(url):
+    """Return a client that knows nothing of paragone."""
+    return httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+
+def evaluated(url, ids):
+    """Return how many of these tokens, from the first on, are what the server evaluated last."""
+    with client(url) as bare:
+        body = {"prompt": list(ids), "n_predict": 1, "cache_prompt": True}
+        return bare.post("/completion", json=body).json()["timings"]["cache_n"]
+
+
+async def run(lane, messages, **sampling):
+    request = RunRequest(messages=messages, sampling=sampling, cold=True, prompt_ids=True)
+    events = [event async for event in lane.engine.run(request)]
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return events, settings
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("raw", [False, True], ids=["chat", "raw"])
+@pytest.mark.parametrize("kind", ["llama_server", "bos_server"])
+async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kind, raw, name):
+    url = request.getfixturevalue(kind)
+    lane = await open_smollm2(url, raw=raw)
+    assert lane.engine.loaded.capabilities.tokenize
+    messages = CONVERSATIONS[name]
+    told = await lane.engine.tokenize(TokenizeRequest(messages=messages))
+    events, settings = await run(lane, messages, max_tokens=1)
+    assert events[-1].usage.prompt_tokens == len(told.ids)
+    assert (settings.prompt, settings.prompt_ids) == (told.text, told.ids)
+    # the last token of a prompt is evaluated anew in any case
+    assert evaluated(url, told.ids) == len(told.ids) - 1
+    plain = await lane.engine.tokenize(TokenizeRequest(text=told.text))
+    assert plain.ids == told.ids
+    assert (told.ids[0] == plain.ids[0] == 1) or kind == "llama_server"
+
+
+async def test_a_text_begins_with_the_models_own_token(bos_server, llama_server, open_smollm2):
+    tokens = {}
+    for url in (llama_server, bos_server):
+        lane = await open_smollm2(url)
+        tokens[url] = (await lane.engine.tokenize(TokenizeRequest(text="The sea is deep."))).ids
+    assert tokens[bos_server] == (1, *tokens[llama_server])
+
+
+async def test_a_prompt_beyond_the_context_is_counted(llama_server, open_smollm2):
+    lane = await open_smollm2(llama_server)
+    messages = (Message(role="user", text="word " * 3000),)
+    told = await lane.engine.tokenize(TokenizeRequest(messages=messages))
+    assert len(told.ids) > 3000
+    _, error = await lane.ask(list(messages), max_tokens=1)
+    assert error.tokens == len(told.ids)
+
+
+async def test_sampling_options_that_change_the_prompt(run_llama_server, open_smollm2, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text(THINKING)
+    with run_llama_server("-c", "256", "-np", "1", "--chat-template-file", str(template)) as url:
+        lane = await open_smollm2(url)
+        prompts = {}
+        for thinking in (True, False):
+            sampling = {"thinking": thinking}
+            messages = CONVERSATIONS["one turn"]
+            told = await lane.engine.tokenize(TokenizeRequest(messages=messages, sampling=sampling))
+            events, settings = await run(lane, messages, max_tokens=1, **sampling)
+            assert settings.prompt == told.text
+            assert settings.sampling["thinking"] is thinking
+            assert events[-1].usage.prompt_tokens == len(told.ids)
+            prompts[thinking] = told.text
+        assert prompts[False] == prompts[True] + "<think>\n\n</think>\n\n"
+
+
+async def test_the_seed_told_gives_the_same_answer(llama_server, open_smollm2, text):
+    lane = await open_smollm2(llama_server)
+    messages = (Message(role="user", text=STORY),)
+    first, settings = await run(lane, messages, max_tokens=24, temperature=2)
+    again, same = await run(lane, messages, max_tokens=24, temperature=2, seed=settings.seed)
+    other, another = await run(lane, messages, max_tokens=24, temperature=2)
+    assert same.seed == settings.seed != another.seed
+    assert text(again) == text(first) != text(other)
+
+
+async def test_the_sampling_told_is_that_of_its_slot(run_llama_server, open_smollm2):
+    options = ("--temp", "0.3", "--top-k", "7", "--repeat-penalty", "1.25", "--min-p", "0.01")
+    with run_llama_server("-c", "256", "-np", "1", *options) as url:
+        lane = await open_smollm2(url)
+        sampling = {"top_p": 0.5, "presence_penalty": 0.25, "max_tokens": 3}
+        _, settings = await run(lane, CONVERSATIONS["one turn"], **sampling)
+        told = settings.sampling
+        wanted = {"temperature": 0.3, "top_k": 7, "repeat_penalty": 1.25, "min_p": 0.01}
+        wanted |= {**sampling, "frequency_penalty": 0.0, "seed": settings.seed}
+        assert told == wanted
+        with client(url) as bare:
+            (slot,) = bare.get("/slots").json()
+        assert {name: slot["params"][name] for name in told} == pytest.approx(told)  # in single precision
+
+
+async def test_a_seed_that_it_was_started_with(run_llama_server, open_smollm2, text):
+    with run_llama_server("-c", "256", "-np", "1", "--seed", "42") as url:
+        lane = await open_smollm2(url)
+        runs = [await run(lane, CONVERSATIONS["one turn"], max_tokens=12, temperature=2) for _ in range(2)]
+        assert [settings.seed for _, settings in runs] == [42, 42]
+        assert text(runs[0][0]) == text(runs[1][0])
+
+
+async def test_tokens_have_their_ids(llama_server, open_smollm2):
+    lane = await open_smollm2(llama_server)
+    events, error = await lane.ask(
+        "One, two, three, four,", max_tokens=6, temperature=0, logprobs=2, cold=True
+    )
+    assert error is None
+    tokens = [event for event in events if isinstance(event, Token)]
+    with client(llama_server) as bare:
+        for token in tokens:
+            assert bare.post("/detokenize", json={"tokens": [token.id]}).json()["content"] == token.text
+            assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
+
+
+async def test_its_vocabulary_is_that_of_the_models_file(llama_server, open_smollm2, smollm2):
+    llama_cpp = pytest.importorskip("llama_cpp")
+    told = await (await open_smollm2(llama_server)).engine.vocabulary()
+    model = llama_cpp.Llama(str(smollm2), vocab_only=True, verbose=False)
+    vocab = llama_cpp.llama_model_get_vocab(model.model)
+    buffer = ctypes.create_string_buffer(256)
+
+    def piece(token):
+        length = llama_cpp.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, True)
+        return buffer.raw[:length]
+
+    size = model.n_vocab()
+    assert told == Vocabulary(size=size, fingerprint=fingerprint(map(piece, range(size))))
+
+
+async def test_the_template_is_the_models_own(llama_server, open_smollm2):
+    template = (await open_smollm2(llama_server)).engine.loaded.facts["chat template"]
+    with client(llama_server) as bare:
+        assert template == bare.get("/props").json()["chat_template"]

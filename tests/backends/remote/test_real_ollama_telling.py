@@ -1,0 +1,140 @@
+"""What the real Ollama tells of its prompts and runs, held against what it does."""
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from paragone import EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
+from paragone_remote.ollama_api.backend import OllamaBackend
+
+pytestmark = pytest.mark.model
+
+STORY = (Message(role="user", text="Write a very long story, with many chapters."),)
+
+BRIEF = {
+    "model": "brief",
+    "from": "smollm2",
+    "system": "You are brief.",
+    "parameters": {
+        "temperature": 0.25,
+        "top_k": 7,
+        "num_predict": 5,
+        "seed": 42,
+        "stop": ["<|im_end|>", 'a "quoted" é'],
+    },
+    "stream": False,
+}
+"""SmolLM2 with parameters and a system prompt of its own."""
+
+
+@pytest.fixture
+def brief(ollama_server):
+    with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
+        assert bare.post("/api/create", json=BRIEF).json() == {"status": "success"}
+        yield
+        bare.request("DELETE", "/api/delete", json={"model": "brief"})
+
+
+@pytest_asyncio.fixture
+async def opened(ollama_server):
+    engines = []
+
+    async def open_it(model="smollm2"):
+        options = {"url": ollama_server, "num_ctx": 1024, "num_thread": 1}
+        opening = OpenRequest(model=model, options=options)
+        engines.append(await OllamaBackend().open(opening, lambda progress: None))
+        return engines[-1]
+
+    yield open_it
+    for engine in engines:
+        await engine.close()
+
+
+async def run(engine, messages, **sampling):
+    request = RunRequest(messages=messages, sampling=sampling, prompt_ids=True)
+    events = [event async for event in engine.run(request)]
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return events, settings
+
+
+def tokens_in(smollm2, text):
+    """Return how many tokens a text has, by the model's own file."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    model = llama_cpp.Llama(str(smollm2), vocab_only=True, verbose=False)
+    return len(model.tokenize(text.encode(), special=True))
+
+
+async def test_the_prompt_is_the_one_that_it_reads(opened, smollm2):
+    turns = (
+        Message(role="system", text="You are brief."),
+        Message(role="user", text="What is one and one?"),
+        Message(role="assistant", text="Two."),
+        Message(role="user", text="Grüße, 你好 {{ 1 }}"),
+    )
+    engine = await opened()
+    for messages in (turns, turns[1:], STORY):
+        events, settings = await run(engine, messages, max_tokens=1)
+        assert settings.prompt.count("<|im_start|>") == len(messages) + 1
+        assert settings.prompt_ids is None
+        assert events[-1].usage.prompt_tokens == tokens_in(smollm2, settings.prompt)
+
+
+async def test_the_seed_told_gives_the_same_answer(opened, text):
+    engine = await opened()
+    await run(engine, STORY, max_tokens=1)  # from here on, each run finds the same in the cache
+    first, settings = await run(engine, STORY, max_tokens=24, temperature=2)
+    again, same = await run(engine, STORY, max_tokens=24, temperature=2, seed=settings.seed)
+    other, another = await run(engine, STORY, max_tokens=24, temperature=2)
+    assert same.seed == settings.seed != another.seed
+    assert text(again) == text(first) != text(other)
+
+
+async def test_the_highest_seed_is_taken(opened, text):
+    engine = await opened()
+    runs = [await run(engine, STORY, max_tokens=8, temperature=2, seed=2**32 - 2) for _ in range(3)]
+    assert text(runs[1][0]) == text(runs[2][0])
+
+
+async def test_the_modelfile_is_in_force(brief, opened, text):
+    engine = await opened("brief")
+    events, settings = await run(engine, STORY)
+    assert settings.sampling == {
+        "temperature": 0.25,
+        "top_k": 7,
+        "max_tokens": 5,
+        "seed": 42,
+        "stop": ["<|im_end|>", 'a "quoted" é'],
+    }
+    assert settings.seed == 42
+    assert settings.prompt.startswith("<|im_start|>system\nYou are brief.<|im_end|>\n")
+    assert (events[-1].reason, events[-1].usage.completion_tokens) == ("length", 5)
+    again, _ = await run(engine, STORY)
+    once_more, _ = await run(engine, STORY)
+    assert text(once_more) == text(again)
+    events, settings = await run(engine, STORY, max_tokens=3, seed=7)
+    assert (settings.sampling["max_tokens"], settings.seed) == (3, 7)
+    assert events[-1].usage.completion_tokens == 3
+
+
+async def test_its_template_is_among_the_facts(ollama_server, opened):
+    engine = await opened()
+    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "smollm2"}, trust_env=False).json()
+    assert engine.loaded.facts["chat template"] == shown["template"]
+
+
+async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
+    engine = await opened()
+    codes = []
+    for _ in range(2):
+        events, _ = await run(engine, STORY, max_tokens=2)
+        codes += [event.code for event in events if hasattr(event, "code")]
+    assert codes == []  # a model that was loaded again is told of
+    running = httpx.get(f"{ollama_server}/api/ps", trust_env=False).json()["models"]
+    assert [model["context_length"] for model in running] == [1024]
+
+
+async def test_it_tells_no_tokens(opened):
+    engine = await opened()
+    assert not engine.loaded.capabilities.tokenize
+    with pytest.raises(EngineError):
+        await engine.tokenize(TokenizeRequest(messages=STORY))

@@ -1,0 +1,264 @@
+"""The rendered prompt of a run, with doubles of servers: asked for after the answer, which it never harms."""
+
+import asyncio
+
+import pytest
+from hostile_server import OLLAMA, OPENAI
+
+from paragone import Caution, Finish, Image, Message, PromptProgress, RunRequest, RunSettings, Token
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}\n",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+
+
+def settings_of(events):
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return settings
+
+
+def kinds(events):
+    return [type(event) for event in events if not isinstance(event, PromptProgress)]
+
+
+def cautions(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+def llama_server(**more):
+    return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
+
+
+@pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
+async def test_the_rendered_prompt_is_told(serve, open_lane, protocol):
+    server = await serve(protocol, llama_server() if protocol is OPENAI else {})
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert settings_of(events).prompt == "<user>Hello?"
+    assert settings_of(events).prompt_ids is None  # nobody asked for them
+
+
+async def test_templates_are_among_the_facts(serve, open_lane):
+    for protocol, replies, template in (
+        (OPENAI, llama_server(), "{{ messages }}\n"),
+        (OLLAMA, {}, "{{ .Messages }}"),
+    ):
+        lane = await open_lane(await serve(protocol, replies))
+        assert lane.engine.loaded.facts["chat template"] == template
+
+
+@pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
+async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lane, protocol):
+    """During the answer, the request would take the time of its tokens."""
+    server = await serve(protocol)
+    order = []
+
+    async def render(exchange):
+        order.append("prompt")
+        await exchange.refuse(200, {"prompt": "<user>", "_debug_info": {"rendered_template": "<user>"}})
+
+    async def chat(exchange):
+        if "_debug_render_only" in exchange.request.body:
+            await render(exchange)
+            return
+        await exchange.answer("Hello.")
+        order.append("answer")
+
+    if protocol is OPENAI:
+        server.replies.update({"/props": PROPS, "/apply-template": render})
+    server.rendered = None
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert order == ["answer", "prompt"]
+    assert kinds(events) == [Token, RunSettings, Finish]
+    assert settings_of(events).prompt == "<user>"
+
+
+async def test_stopping_while_the_prompt_is_asked_for(serve, open_lane):
+    """The answer is whole by then, and its end is the server's."""
+    asked = asyncio.Event()
+
+    async def never_told(exchange):
+        asked.set()
+        await exchange.gone()
+
+    lane = await open_lane(await serve(OPENAI, {"/props": PROPS, "/apply-template": never_told}))
+
+    async def stop():
+        await asked.wait()
+        await lane.engine.stop()
+
+    stopping = asyncio.create_task(stop())
+    events, error = await lane.ask()
+    await stopping
+    assert error is None
+    assert settings_of(events).prompt is None
+    assert events[-1].reason == "stop"
+
+
+async def refuse(exchange):
+    await exchange.refuse(500, {"error": "out of order"})
+
+
+async def garble(exchange):
+    await exchange.refuse(200, "[[[")
+
+
+async def reset(exchange):
+    exchange.reset()
+
+
+async def nonsense(exchange):
+    await exchange.refuse(200, {"prompt": 7, "tokens": ["x"], "_debug_info": []})
+
+
+async def never(exchange):
+    await exchange.gone()
+
+
+@pytest.mark.parametrize("reply", [refuse, garble, reset, nonsense, never])
+@pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
+async def test_a_prompt_that_is_not_told_costs_nothing_else(serve, open_lane, text, protocol, reply):
+    async def chat(exchange):
+        if "_debug_render_only" in exchange.request.body:
+            await reply(exchange)
+        else:
+            await exchange.answer("Hello.")
+
+    server = await serve(protocol, {"/props": PROPS, "/apply-template": reply} if protocol is OPENAI else {})
+    server.rendered = None
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(seed=5)
+    assert error is None
+    assert text(events) == "Hello."
+    settings = settings_of(events)
+    assert (settings.seed, settings.prompt, settings.prompt_ids) == (5, None, None)
+    assert cautions(events) == []
+    assert len(server.chats) == 1
+
+
+async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
+    """Its prompt never comes; what else is known does."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Hello")
+        await exchange.gone()
+
+    server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
+    server.on_chat = chat
+    lane = await open_lane(server)
+    events = []
+    async for event in lane.run(seed=5):
+        events.append(event)
+        await lane.engine.stop()
+    assert kinds(events) == [Token, RunSettings, Finish]
+    assert settings_of(events).seed == 5
+
+
+async def test_a_run_that_breaks_off_tells_what_was_in_force(serve, open_lane):
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Hello")
+        exchange.reset()
+
+    server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask(seed=5)
+    assert error is not None
+    assert kinds(events) == [Token, RunSettings]
+
+
+async def test_a_refused_prompt_has_no_settings(serve, open_lane):
+    server = await serve(OPENAI, llama_server())
+    server.on_chat = lambda exchange: exchange.refuse(400, {"error": "no"})
+    events, error = await (await open_lane(server)).ask()
+    assert error is not None
+    assert events == []
+
+
+async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
+    async def chat(exchange):
+        await exchange.begin()
+        progress = {"total": 5, "cache": 0, "processed": 1}
+        await exchange.send(exchange.protocol.line({"choices": [], "prompt_progress": progress}))
+        if len(server.chats) == 1:
+            exchange.reset()
+        else:
+            await exchange.say("Hello.")
+            await exchange.send(exchange.protocol.end())
+
+    server = await serve(OPENAI, llama_server())
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert cautions(events) == ["retried"]
+    assert {chat.body["seed"] for chat in server.chats} == {settings_of(events).seed}
+
+
+async def test_images_are_not_sent_twice(serve, open_lane):
+    image = Image(data="AAEC", media_type="image/png")
+    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server(modalities={"vision": True}))):
+        server = await serve(protocol, replies)
+        lane = await open_lane(server)
+        events, _ = await lane.ask([Message(role="user", text="What?", images=(image,))])
+        assert settings_of(events).prompt is None
+        assert sum("AAEC" in repr(request.body) for request in server.requests) == 1
+
+
+@pytest.mark.parametrize(("version", "asked"), [("0.12.3", 0), ("0.0.0", 0), ("0.12.11", 2), ("0.13.5", 2)])
+async def test_older_ollamas_are_not_asked_for_the_prompt(serve, open_lane, version, asked):
+    server = await serve(OLLAMA, {"/api/version": {"version": version}})
+    lane = await open_lane(server)
+    for _ in range(2):
+        await lane.ask()
+    assert len([one for one in server.requests if "_debug_render_only" in one.body]) == asked
+    known = version != "0.12.3"
+    assert lane.engine.loaded.capabilities.logprobs is known
+
+
+async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(serve, open_lane, text):
+    server = await serve(OLLAMA)
+    server.rendered = None
+    server.on_chat = lambda exchange: (
+        exchange.answer("Hello.") if exchange.request.body["stream"] else exchange.refuse(200, {"done": True})
+    )
+    lane = await open_lane(server)
+    for _ in range(2):
+        events, _ = await lane.ask(max_tokens=50)
+        assert text(events) == "Hello."
+        assert settings_of(events).prompt is None
+    (asked,) = [request for request in server.requests if "_debug_render_only" in request.body]
+    assert asked.body["options"]["num_predict"] == 1
+
+
+async def test_a_run_that_is_closed_asks_for_nothing(serve, open_lane):
+    server = await serve(OPENAI, llama_server())
+    run = (await open_lane(server)).run()
+    await anext(run)
+    await run.aclose()
+    assert not [request for request in server.requests if request.path == "/apply-template"]
+
+
+async def test_raw_text_is_its_own_prompt(serve, open_lane):
+    """It is known without a request, also where its tokens are not told."""
+
+    async def complete(exchange):
+        await exchange.begin()
+        choice = {"text": "Hello.", "finish_reason": "stop"}
+        await exchange.send(exchange.protocol.line({"choices": [choice]}))
+
+    for replies in ({}, {"/props": PROPS}):
+        server = await serve(OPENAI, replies)
+        server.on_chat = complete
+        lane = await open_lane(server, raw=True)
+        events, _ = await lane.ask()
+        assert kinds(events) == [RunSettings, Token, Finish]
+        assert settings_of(events).prompt == "Hello?"
+        request = RunRequest(messages=(Message(role="user", text="Hello?"),), prompt_ids=True)
+        settings = settings_of([event async for event in lane.engine.run(request)])
+        assert (settings.prompt, settings.prompt_ids) == ("Hello?", None)

@@ -1,0 +1,173 @@
+"""What was in force in a run, with doubles of servers: the seed and the sampling parameters."""
+
+from hostile_server import OLLAMA, OPENAI
+
+from paragone import Caution, RunSettings
+
+DEFAULTS = {
+    "seed": 2**32 - 1,
+    "temperature": 0.800000011920929,
+    "top_k": -1,
+    "top_p": 0.949999988079071,
+    "min_p": 0.05000000074505806,
+    "repeat_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "max_tokens": -1,
+}
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}\n",
+    "default_generation_settings": {"n_ctx": 4096, "params": DEFAULTS},
+}
+
+VLLM = {
+    "/version": {"version": "0.11.0"},
+    "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]},
+}
+
+
+def settings_of(events):
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return settings
+
+
+def cautions(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+def llama_server(**more):
+    return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
+
+
+async def test_a_seed_is_drawn_and_sent_where_it_is_honoured(serve, open_lane):
+    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, VLLM)):
+        server = await serve(protocol, replies)
+        lane = await open_lane(server)
+        assert lane.engine.loaded.capabilities.seed
+        runs = [await lane.ask() for _ in range(2)]
+        told = [settings_of(events) for events, _ in runs]
+        options = [chat.body.get("options", chat.body) for chat in server.chats]
+        assert [settings.seed for settings in told] == [sent["seed"] for sent in options]
+        assert [settings.sampling["seed"] for settings in told] == [settings.seed for settings in told]
+        assert told[0].seed != told[1].seed
+        assert all(0 <= settings.seed < 2**32 - 1 for settings in told)
+        events, _ = await lane.ask(seed=2**32 - 2)
+        assert settings_of(events).seed == 2**32 - 2
+
+
+async def test_a_server_that_may_ignore_seeds_is_sent_none_of_ours(serve, open_lane):
+    server = await serve(OPENAI)
+    lane = await open_lane(server)
+    assert not lane.engine.loaded.capabilities.seed
+    events, _ = await lane.ask()
+    assert settings_of(events) == RunSettings()
+    events, _ = await lane.ask(seed=7, top_k=3)
+    assert settings_of(events) == RunSettings(seed=None, sampling={"seed": 7, "top_k": 3})
+    assert ["seed" in chat.body for chat in server.chats] == [False, True]
+
+
+async def test_a_seed_that_is_refused_was_not_in_force(serve, open_lane):
+    async def chat(exchange):
+        if "seed" in exchange.request.body:
+            await exchange.refuse(400, {"error": "unknown field: seed"})
+        else:
+            await exchange.answer("Hello.")
+
+    server = await serve(OPENAI, llama_server())
+    server.on_chat = chat
+    lane = await open_lane(server)
+    events, error = await lane.ask()
+    assert error is None
+    assert settings_of(events).seed is None
+    assert "seed" not in settings_of(events).sampling
+    assert cautions(events) == []  # nobody asked for one
+    events, _ = await lane.ask(seed=3)
+    assert settings_of(events).seed is None
+    assert cautions(events) == ["option-refused"]
+    assert not (await open_lane(server)).engine.loaded.capabilities.seed
+
+
+async def test_llama_servers_defaults_hold_for_what_is_not_sent(serve, open_lane):
+    lane = await open_lane(await serve(OPENAI, llama_server()))
+    events, _ = await lane.ask(temperature=0.3, stop=["x"], seed=1)
+    assert settings_of(events).sampling == {
+        "temperature": 0.3,
+        "top_k": 0,
+        "top_p": 0.95,
+        "min_p": 0.05,
+        "repeat_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop": ["x"],
+        "seed": 1,
+    }
+
+
+async def test_a_seed_that_llama_server_was_started_with_stands(serve, open_lane):
+    settings = {"n_ctx": 4096, "params": {**DEFAULTS, "seed": 42}}
+    lane = await open_lane(await serve(OPENAI, llama_server(default_generation_settings=settings)))
+    assert settings_of((await lane.ask())[0]).seed == 42
+    assert settings_of((await lane.ask(seed=3))[0]).seed == 3
+
+
+async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_lane):
+    def schema(**defaults):
+        return {
+            "properties": {name: {"type": "number", "default": value} for name, value in defaults.items()}
+        }
+
+    schemas = {
+        "CreateChatCompletionRequest": schema(
+            temperature=0.8, repeat_penalty=1.1, top_k=40, top_logprobs=None
+        ),
+        "CreateCompletionRequest": schema(temperature=0.7, max_tokens=16),
+    }
+    described = {"info": {"title": "llama.cpp Python API"}, "components": {"schemas": schemas}}
+    server = await serve(OPENAI, {"/openapi.json": described})
+    events, _ = await (await open_lane(server)).ask(seed=1, top_k=2)
+    chat = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 2, "seed": 1}
+    assert settings_of(events).sampling == chat
+    lane = await open_lane(server, raw=True)
+    events, _ = await lane.ask(seed=1, thinking=True, effort="low")
+    # no limit is sent in so many words, or it would be 16; thinking is of chats
+    assert settings_of(events).sampling == {"temperature": 0.7, "max_tokens": None, "seed": 1}
+
+
+async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):
+    parameters = (
+        'stop                           "<|im_start|>"\n'
+        'stop                           "\\"\\x00é\\n"\n'
+        "temperature                    0.6\n"
+        "top_k                          20\n"
+        "num_predict                    -1\n"
+        "repeat_last_n                  -1\n"
+        "top_p                          NaN\n"
+        "num_ctx                        4096\n"
+        "min_p\n"
+    )
+    shown = {"template": "{{ .Messages }}", "parameters": parameters, "model_info": {}}
+    lane = await open_lane(await serve(OLLAMA, {"/api/show": shown}))
+    events, _ = await lane.ask(seed=1, temperature=0, effort="low", thinking=False)
+    assert settings_of(events).sampling == {
+        "stop": ["<|im_start|>", '"\x00é\n'],
+        "temperature": 0.0,
+        "top_k": 20,
+        "max_tokens": None,
+        "repeat_last_n": -1,
+        "seed": 1,
+        "thinking": False,
+    }
+
+
+async def test_a_seed_of_the_modelfile_stands(serve, open_lane):
+    shown = {"template": "{{ .Messages }}", "parameters": "seed    42", "model_info": {}}
+    server = await serve(OLLAMA, {"/api/show": shown})
+    lane = await open_lane(server)
+    assert settings_of((await lane.ask())[0]).seed == 42
+    assert "seed" not in server.chats[0].body["options"]
+    assert settings_of((await lane.ask(seed=3))[0]).seed == 3
+    shown["parameters"] = "seed   -1"  # which is a new one each time
+    assert settings_of((await (await open_lane(server)).ask())[0]).seed is not None

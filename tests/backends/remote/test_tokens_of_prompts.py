@@ -1,0 +1,248 @@
+"""Tokens of prompts and texts, with doubles of servers that tell them and of servers that do not."""
+
+import pytest
+from hostile_server import OLLAMA, OPENAI
+
+from paragone import (
+    EngineError,
+    Image,
+    Message,
+    ParagoneError,
+    RunRequest,
+    RunSettings,
+    TokenizedText,
+    TokenizeRequest,
+)
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+LLAMA_SERVER = {
+    "/props": PROPS,
+    "/apply-template": {"prompt": "<user>Hello?"},
+    "/tokenize": {"tokens": [1, 2, 3]},
+}
+VLLM = {
+    "/version": {"version": "0.11.0"},
+    "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]},
+    "/tokenize": {"count": 2, "max_model_len": 2048, "tokens": [5, 6]},
+}
+LLAMA_CPP_PYTHON = {
+    "/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}},
+    "/extras/tokenize": {"tokens": [7]},
+}
+TABBY = {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}, "/v1/token/encode": {"tokens": [1]}}
+
+HELLO = (Message(role="user", text="Hello?"),)
+TURNS = [{"role": "user", "content": "Hello?"}]
+
+
+def bodies(server, path):
+    return [request.body for request in server.requests if request.path == path]
+
+
+def prompt_ids(events):
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return settings.prompt_ids
+
+
+async def run(lane, **sampling):
+    request = RunRequest(messages=HELLO, sampling=sampling, prompt_ids=True)
+    return [event async for event in lane.engine.run(request)]
+
+
+async def test_llama_server_renders_and_tokenizes(serve, open_lane):
+    server = await serve(OPENAI, LLAMA_SERVER)
+    lane = await open_lane(server)
+    assert lane.engine.loaded.capabilities.tokenize
+    sampling = {"thinking": False, "effort": "low", "temperature": 0.5}
+    told = await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling=sampling))
+    assert told == TokenizedText(text="<user>Hello?", ids=(1, 2, 3))
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"}
+    assert bodies(server, "/apply-template") == [{"model": "m", "messages": TURNS, **thinking}]
+    whole = {"model": "m", "add_special": True, "parse_special": True}
+    assert bodies(server, "/tokenize") == [{**whole, "content": "<user>Hello?"}]
+    assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(1, 2, 3))
+    assert bodies(server, "/tokenize")[1] == {**whole, "content": "Hi"}
+    assert prompt_ids(await run(lane)) == (1, 2, 3)
+
+
+async def test_an_answer_to_be_continued_is_rendered_as_one(serve, open_lane):
+    server = await serve(OPENAI, LLAMA_SERVER)
+    turns = (*HELLO, Message(role="assistant", text="I", thinking="Hm."))
+    await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=turns))
+    (body,) = bodies(server, "/apply-template")
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert body["messages"][1] == {"role": "assistant", "content": "I", "reasoning_content": "Hm."}
+
+
+async def test_vllm_tells_the_ids_alone(serve, open_lane):
+    server = await serve(OPENAI, VLLM)
+    lane = await open_lane(server)
+    assert lane.engine.loaded.capabilities.tokenize
+    request = TokenizeRequest(messages=HELLO, sampling={"thinking": True, "top_k": 3})
+    assert await lane.engine.tokenize(request) == TokenizedText(text=None, ids=(5, 6))
+    thinking = {"chat_template_kwargs": {"enable_thinking": True}}
+    assert bodies(server, "/tokenize") == [{"model": "m", "messages": TURNS, **thinking}]
+    assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(5, 6))
+    assert bodies(server, "/tokenize")[1] == {"model": "m", "prompt": "Hi", "add_special_tokens": True}
+    assert prompt_ids(await run(lane)) == (5, 6)
+
+
+async def test_vllm_is_asked_for_ids_only_when_they_are_wanted(serve, open_lane):
+    server = await serve(OPENAI, VLLM)
+    await (await open_lane(server)).ask()
+    assert bodies(server, "/tokenize") == []
+
+
+async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane):
+    lane = await open_lane(await serve(OPENAI, VLLM))
+    with pytest.raises(EngineError) as caught:
+        await lane.engine.tokenize(TokenizeRequest(messages=HELLO, sampling={"effort": "low"}))
+    assert "effort" in caught.value.sentence
+    assert prompt_ids(await run(lane, effort="low")) is None
+
+
+async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_lane):
+    server = await serve(OPENAI, LLAMA_CPP_PYTHON)
+    lane = await open_lane(server)
+    assert not lane.engine.loaded.capabilities.tokenize
+    for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
+        with pytest.raises(EngineError) as caught:
+            await lane.engine.tokenize(request)
+        assert "its chat template" in caught.value.sentence
+    assert prompt_ids(await run(lane)) is None
+    raw = await open_lane(server, raw=True)
+    assert raw.engine.loaded.capabilities.tokenize
+    turns = (*HELLO, Message(role="assistant", text="Yes"))
+    told = await raw.engine.tokenize(TokenizeRequest(messages=turns))
+    assert told == TokenizedText(text="Hello?\n\nYes", ids=(7,))
+    assert bodies(server, "/extras/tokenize") == [{"model": "m", "input": "Hello?\n\nYes"}]
+
+
+async def test_llama_cpp_python_is_asked_only_when_the_run_has_ended(serve, open_lane):
+    """It gives the run up for any other request, unless it was started not to."""
+    server = await serve(OPENAI, LLAMA_CPP_PYTHON)
+    order = []
+
+    async def tokenize(exchange):
+        order.append("tokenize")
+        await exchange.refuse(200, {"tokens": [7]})
+
+    async def complete(exchange):
+        await exchange.begin()
+        choice = {"text": "Hello.", "finish_reason": "stop"}
+        await exchange.send(exchange.protocol.line({"choices": [choice]}))
+        await exchange.send(b"data: [DONE]\n\n")
+        order.append("run")
+
+    server.replies["/extras/tokenize"] = tokenize
+    server.on_chat = complete
+    events = await run(await open_lane(server, raw=True))
+    assert prompt_ids(events) == (7,)
+    assert order == ["run", "tokenize"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "replies"),
+    [
+        (OLLAMA, {}),
+        (OPENAI, {}),
+        (OPENAI, {"/get_server_info": {"model_path": "m"}}),
+        (OPENAI, {"/api/v0/models": {"data": []}}),
+        (OPENAI, TABBY),
+    ],
+    ids=["Ollama", "unknown", "SGLang", "LM Studio", "TabbyAPI"],
+)
+async def test_servers_that_do_not_tell_say_so(serve, open_lane, protocol, replies):
+    lane = await open_lane(await serve(protocol, replies))
+    assert not lane.engine.loaded.capabilities.tokenize
+    for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
+        with pytest.raises(EngineError) as caught:
+            await lane.engine.tokenize(request)
+        assert "not tell the tokens" in caught.value.sentence
+    with pytest.raises(EngineError):
+        await lane.engine.vocabulary()
+    assert prompt_ids(await run(lane)) is None
+
+
+async def test_the_tokens_of_images_are_not_told(serve, open_lane):
+    server = await serve(OPENAI, LLAMA_SERVER)
+    image = Image(data="AAEC", media_type="image/png")
+    seen = (Message(role="user", text="What?", images=(image,)),)
+    with pytest.raises(EngineError) as caught:
+        await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=seen))
+    assert caught.value.sentence == f"The server at {server.url} does not tell the tokens of images."
+
+
+GARBLED = [
+    {},
+    [],
+    {"tokens": "x"},
+    {"tokens": [1, "x"]},
+    {"tokens": [-1]},
+    {"tokens": [True]},
+    {"tokens": [1.5]},
+]
+
+
+@pytest.mark.parametrize("reply", GARBLED, ids=str)
+async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane, reply):
+    server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
+    lane = await open_lane(server)
+    with pytest.raises(EngineError) as caught:
+        await lane.engine.tokenize(TokenizeRequest(text="Hi"))
+    assert caught.value.sentence == f"The server at {server.url} sent something that is not a list of tokens."
+
+
+async def test_a_server_without_the_path(serve, open_lane):
+    server = await serve(OPENAI, {"/props": PROPS})
+    with pytest.raises(ParagoneError) as caught:
+        await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=HELLO))
+    assert "(404)" in caught.value.sentence
+
+
+PIECES = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}, {"id": 2, "piece": [0xC3]}]
+
+
+def vocabulary(pieces, size=3):
+    models = {"data": [{"id": "m", "meta": {"n_vocab": size}}]}
+    return {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
+
+
+async def test_llama_servers_vocabulary(serve, open_lane):
+    from paragone import Vocabulary, fingerprint
+
+    server = await serve(OPENAI, vocabulary(PIECES))
+    told = await (await open_lane(server)).engine.vocabulary()
+    assert told == Vocabulary(size=3, fingerprint=fingerprint([b"<s>", "é".encode(), b"\xc3"]))
+    assert bodies(server, "/tokenize") == [{"model": "m", "content": [0, 1, 2], "with_pieces": True}]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        PIECES[:2],
+        [*PIECES[:2], {"id": 7, "piece": "x"}],
+        [*PIECES[:2], {"id": 2}],
+        [*PIECES[:2], {"id": 2, "piece": [256]}],
+        [*PIECES[:2], {"id": 2, "piece": ["x"]}],
+        [*PIECES[:2], 2],
+        None,
+    ],
+    ids=str,
+)
+async def test_a_vocabulary_that_cannot_be_one(serve, open_lane, pieces):
+    server = await serve(OPENAI, vocabulary(pieces))
+    with pytest.raises(EngineError) as caught:
+        await (await open_lane(server)).engine.vocabulary()
+    assert caught.value.sentence.startswith(f"The server at {server.url} sent ")
+
+
+async def test_a_vocabulary_of_a_size_that_is_not_told(serve, open_lane):
+    with pytest.raises(EngineError) as caught:
+        await (await open_lane(await serve(OPENAI, LLAMA_SERVER))).engine.vocabulary()
+    assert caught.value.sentence.endswith("does not tell the size of its vocabulary.")

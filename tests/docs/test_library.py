@@ -1,0 +1,38 @@
+"""docs/library.md: its program runs as it stands, on the real model."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "library.md"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+def test_the_program_runs(smollm2, tmp_path):
+    program = (
+        blocks()[0]
+        .replace("/models/small-Q4_1.gguf", str(smollm2))
+        .replace("n_ctx=1024", "n_ctx=512, n_threads=1")
+    )
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    *answer, figures = done.stdout.splitlines()
+    assert re.fullmatch(r"\d+ tokens/s, seed \d+", figures)
+    assert "".join(answer).strip()
+
+
+def test_the_program_is_ten_lines():
+    body = blocks()[0].partition("async def main")[2].partition("asyncio.run")[0]
+    assert len([line for line in body.splitlines()[1:] if line.strip()]) <= 10
+
+
+def test_the_other_block_runs():
+    namespace: dict[str, object] = {}
+    exec(blocks()[1], namespace)
+    assert namespace["spec"]

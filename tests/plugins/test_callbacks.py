@@ -1,0 +1,235 @@
+"""paragone.callbacks: from a library that calls back to a generator."""
+
+import contextlib
+import gc
+import itertools
+import logging
+import threading
+
+import pytest
+
+from paragone import Cancelled
+from paragone.callbacks import stream
+
+PATIENCE = 10
+"""Seconds after which a wait has failed."""
+
+
+class Switch(Cancelled):
+    """A test double of the worker's: what asks is the test."""
+
+    def __init__(self):
+        self.on = False
+
+    def __bool__(self):
+        return self.on
+
+    def subscribe(self, on_cancel):
+        raise NotImplementedError
+
+
+class EndlessLibrary:
+    """A test double of a library: it calls back until it is told to stop."""
+
+    def __init__(self):
+        self.called_back = 0
+        self.ended = threading.Event()
+
+    def generate(self, callback):
+        """Return the number of the calls; `callback` returns True to stop, as xllamacpp has it."""
+        try:
+            for number in itertools.count():
+                self.called_back += 1
+                if callback(number):
+                    return self.called_back
+        finally:
+            self.ended.set()
+
+    def call(self, emit):
+        return self.generate(lambda number: not emit(number))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    left = set(threading.enumerate()) - before
+    assert not left
+
+
+def emit_all(items):
+    def call(emit):
+        for item in items:
+            assert emit(item)
+        return "done"
+
+    return call
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 64])
+def test_all_items_come_in_order(capacity):
+    assert list(stream(emit_all(range(1000)), capacity=capacity)) == list(range(1000))
+
+
+def test_a_call_that_emits_nothing_yields_nothing():
+    assert list(stream(emit_all(()))) == []
+
+
+def test_the_value_of_the_generator_is_what_the_call_returned():
+    def consumer():
+        result = yield from stream(emit_all("ab"))
+        yield result
+
+    assert list(consumer()) == ["a", "b", "done"]
+
+
+def test_the_call_runs_in_another_thread_and_starts_with_the_first_item():
+    threads = []
+
+    def call(emit):
+        threads.append(threading.current_thread())
+        emit(1)
+
+    items = stream(call)
+    assert not threads
+    assert list(items) == [1]
+    assert threads != [threading.current_thread()]
+
+
+def test_a_generator_closed_before_it_began_never_calls():
+    def call(emit):
+        pytest.fail("it was called")
+
+    stream(call).close()
+
+
+def test_an_exception_comes_after_the_items_before_it():
+    def call(emit):
+        emit(1)
+        emit(2)
+        raise LookupError("no such model")
+
+    items = stream(call)
+    assert next(items) == 1
+    assert next(items) == 2
+    with pytest.raises(LookupError, match="no such model") as caught:
+        next(items)
+    assert any(entry.name == "call" for entry in caught.traceback), "the traceback shows where it was raised"
+
+
+def test_a_system_exit_of_the_call_reaches_the_consumer():
+    def call(emit):
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        next(stream(call))
+
+
+def test_a_library_does_not_run_ahead_of_its_consumer():
+    library = EndlessLibrary()
+    with contextlib.closing(stream(library.call, capacity=4)) as items:
+        taken = [next(items) for _ in range(100)]
+        # The callback of one more item may have begun; it waits for room.
+        assert library.called_back <= len(taken) + 4 + 1
+    assert taken == list(range(100))
+
+
+def test_closing_stops_the_call_and_waits_for_its_end():
+    library = EndlessLibrary()
+    items = stream(library.call)
+    assert next(items) == 0
+    items.close()
+    assert library.ended.is_set()
+
+
+def test_a_consumer_that_fails_stops_the_call():
+    library = EndlessLibrary()
+
+    def consume():
+        with contextlib.closing(stream(library.call)) as items:
+            for _ in items:
+                raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        consume()
+    assert library.ended.is_set()
+
+
+def test_a_generator_that_is_dropped_stops_the_call():
+    library = EndlessLibrary()
+    items = stream(library.call)
+    next(items)
+    del items
+    gc.collect()
+    assert library.ended.wait(PATIENCE)
+
+
+def test_cancelled_ends_the_stream_after_what_was_emitted():
+    library, cancelled = EndlessLibrary(), Switch()
+    taken = []
+    for number in stream(library.call, cancelled=cancelled, capacity=2):
+        taken.append(number)
+        cancelled.on = number >= 10
+    assert taken == list(range(library.called_back))
+    assert 11 <= len(taken) <= 11 + 2 + 1
+
+
+def test_cancelled_beforehand_stops_at_the_first_item():
+    library, cancelled = EndlessLibrary(), Switch()
+    cancelled.on = True
+    assert list(stream(library.call, cancelled=cancelled)) == [0]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_an_exception_after_the_stop_is_an_ending(how, caplog):
+    """Libraries whose callback returns nothing are stopped by an exception."""
+    cancelled = Switch()
+
+    def call(emit):
+        for number in itertools.count():
+            if not emit(number):
+                raise RuntimeError("aborted by the callback")
+
+    items = stream(call, cancelled=cancelled)
+    next(items)
+    with caplog.at_level(logging.WARNING, "paragone.callbacks"):
+        if how == "closed":
+            items.close()
+        else:
+            cancelled.on = True
+            list(items)
+    assert "aborted by the callback" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_library_that_ignores_the_stop_is_waited_for(how):
+    cancelled = Switch()
+    results = []
+
+    def call(emit):
+        results.extend([emit(number) for number in range(500)])
+
+    items = stream(call, cancelled=cancelled, capacity=2)
+    next(items)
+    if how == "closed":
+        items.close()
+    else:
+        cancelled.on = True
+        assert list(items) == list(range(1, 500)), "what comes nevertheless is not lost"
+    assert len(results) == 500
+    assert not any(results[10:])
+
+
+def test_the_callback_may_come_from_another_thread():
+    def call(emit):
+        thread = threading.Thread(target=lambda: [emit(number) for number in range(5)])
+        thread.start()
+        thread.join()
+
+    assert list(stream(call)) == [0, 1, 2, 3, 4]
+
+
+def test_what_is_emitted_after_the_end_is_dropped():
+    kept = []
+    assert list(stream(kept.append)) == []
+    assert kept[0]("late") is False

@@ -1,0 +1,52 @@
+"""help(paragone): what an author finds there about the fields of the public types."""
+
+import dataclasses
+import inspect
+import pydoc
+import re
+
+import pytest
+
+import paragone
+from paragone.options import OptionInfo
+
+CLASSES = [kind for name in paragone.__all__ if inspect.isclass(kind := getattr(paragone, name))]
+ATTRIBUTES = {
+    paragone.ParagoneError: {"sentence", "hint", "exit_code"},
+    paragone.ContextOverflow: {"tokens", "context"},
+    paragone.EngineCrashed: {"status", "log_tail"},
+}
+"""Of classes that do not declare them with a type, at the level of the class."""
+
+
+def documented(kind: type) -> dict[str, str]:
+    """Return the section `Attributes:` of a class docstring, the last of it."""
+    _, _, section = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
+    return dict(re.findall(r"^    (\w+): (.+)$", section, re.MULTILINE))
+
+
+def declared(kind: type) -> set[str]:
+    return ATTRIBUTES.get(kind) or {
+        name for name in inspect.get_annotations(kind) if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize("kind", [*CLASSES, OptionInfo], ids=lambda kind: kind.__name__)
+def test_every_field_is_documented_in_the_class_docstring(kind):
+    assert set(documented(kind)) == declared(kind)
+
+
+def test_the_dataclasses_are_among_them():
+    """The check above looks at annotations: of a dataclass these are its fields."""
+    kinds = [kind for kind in CLASSES if dataclasses.is_dataclass(kind)]
+    assert len(kinds) > 20
+    for kind in kinds:
+        assert {field.name for field in dataclasses.fields(kind)} == declared(kind)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["0 for each token's own", "Tokens processed, including those", "What happened, as a full sentence"],
+)
+def test_help_shows_it(sentence):
+    assert sentence in pydoc.plain(pydoc.render_doc(paragone))

@@ -1,0 +1,337 @@
+"""The worker's jobs besides runs: scores, distributions through shared memory, estimates, vocabularies."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rogue_backend.plugin import RogueBackend
+
+from paragone import (
+    ContextOverflow,
+    DistributionsRequest,
+    EngineCrashed,
+    EngineError,
+    Finish,
+    InputError,
+    Message,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    PromptProgress,
+    RunRequest,
+    RunSettings,
+    ScoreRequest,
+    Token,
+    TokenizeRequest,
+    Vocabulary,
+    fingerprint,
+)
+from paragone.worker import client, shared
+from paragone.worker.native import WorkerEngine
+
+WORDS = " ".join(f"w{n}" for n in range(5000))
+
+
+@contextlib.asynccontextmanager
+async def opened(model: str = "steady", **options: object):
+    """An open engine of the rogue backend, closed at the end."""
+    request = OpenRequest(model=model, options={"scores": True, **options})
+    engine = await RogueBackend().open(request, lambda progress: None)
+    assert isinstance(engine, WorkerEngine)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def works(engine: OpenEngine) -> None:
+    """Check that the engine is free and answers."""
+    request = RunRequest(messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 2})
+    events = [event async for event in engine.run(request)]
+    assert isinstance(events[-1], Finish)
+    assert [event.text for event in events if isinstance(event, Token)] == ["word0 ", "word1 "]
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    """Have shared files made in folders of the test's own, and return what returns their names."""
+    folders = [tmp_path / "memory", tmp_path / "disk"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(shared, "_IN_MEMORY", folders[0])
+    monkeypatch.setattr(tempfile, "tempdir", str(folders[1]))
+    return lambda: [path.name for folder in folders for path in folder.glob("paragone-*")]
+
+
+def ids(count: int) -> tuple[int, ...]:
+    return tuple(range(count))
+
+
+async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[tuple[float, float]]:
+    """The first and the last number of each row; the rows must follow each other."""
+    found: list[tuple[float, float]] = []
+    async with contextlib.aclosing(engine.distributions(request)) as blocks:
+        async for block in blocks:
+            assert block.start == request.start + len(found)
+            assert block.data.shape == (block.rows, block.vocab_size)
+            assert block.data.format == "f"
+            last = block.vocab_size - 1
+            found += [(block.data[row, 0], block.data[row, last]) for row in range(block.rows)]
+    return found
+
+
+def expected(start: int, end: int, width: int) -> list[tuple[float, float]]:
+    return [(1000.0 * at, 1000.0 * at + width - 1) for at in range(start, end)]
+
+
+async def test_a_run_tells_its_settings():
+    async with opened() as engine:
+        request = RunRequest(
+            messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 3}, threads=2
+        )
+        first, *_ = [event async for event in engine.run(request)]
+        assert isinstance(first, RunSettings)
+        assert first.sampling is not None
+        assert first.sampling["max_tokens"] == 3
+        assert first.sampling["rate"] == 1000.0
+        assert (first.seed, first.threads) == (None, 2)
+
+
+async def test_tokens_and_the_vocabulary_arrive():
+    async with opened(vocab_size=7) as engine:
+        tokenized = await engine.tokenize(TokenizeRequest(text="a b c"))
+        assert (tokenized.text, tokenized.ids) == ("a b c", (0, 1, 2))
+        words = [f"word{n} ".encode() for n in range(7)]
+        assert await engine.vocabulary() == Vocabulary(size=7, fingerprint=fingerprint(words))
+
+
+async def test_a_score_is_streamed():
+    async with opened() as engine:
+        events = [event async for event in engine.score(ScoreRequest(text="one two three"))]
+        assert isinstance(events[0], PromptProgress)
+        tokens = [event for event in events if isinstance(event, Token)]
+        assert [(token.text, token.logprob, token.n_bytes) for token in tokens] == [
+            ("one", -1.0, 3),
+            ("two", -1.0, 3),
+            ("three", -1.0, 5),
+        ]
+        assert isinstance(events[-1], Finish)
+        assert events[-1].reason == "stop"
+
+
+async def test_a_score_is_stopped():
+    async with opened() as engine:
+        events = []
+        async for event in engine.score(ScoreRequest(text=WORDS)):
+            if not events:
+                await engine.stop()
+            events.append(event)
+        assert isinstance(events[-1], Finish)
+        assert events[-1].reason == "cancelled"
+        assert len(events) < 5000
+        await works(engine)
+
+
+async def test_a_score_is_left():
+    async with opened() as engine:
+        async with contextlib.aclosing(engine.score(ScoreRequest(text=WORDS))) as events:
+            await anext(events)
+        await works(engine)
+
+
+async def test_a_worker_that_is_killed_while_it_scores_is_reported():
+    async with opened("killed", fails_at=3) as engine:
+        events = []
+        with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
+            async for event in engine.score(ScoreRequest(text=WORDS)):
+                events.append(event)  # noqa: PERF401
+        # What was gathered for the next frame may be lost: nothing else, and nothing comes twice.
+        said = [event.id for event in events if isinstance(event, Token)]
+        assert said == list(range(len(said)))
+
+
+async def test_distributions_arrive_whole():
+    async with opened(vocab_size=16, rows=4) as engine:
+        request = DistributionsRequest(ids=ids(50), start=3)
+        assert await rows_of(engine, request) == expected(3, 50, 16)
+        assert await rows_of(engine, replace(request, start=49)) == expected(49, 50, 16)
+        await works(engine)
+
+
+async def test_a_block_larger_than_a_slot_arrives_in_parts():
+    width = shared.SLOT_BYTES // 4 // 3  # three rows fill a slot
+    async with opened(vocab_size=width, rows=8) as engine:
+        assert await rows_of(engine, DistributionsRequest(ids=ids(18))) == expected(0, 18, width)
+
+
+async def test_a_row_larger_than_a_slot_is_refused():
+    async with opened(vocab_size=shared.SLOT_BYTES // 4 + 1, rows=1) as engine:
+        with pytest.raises(EngineError, match="too large to be sent"):
+            await rows_of(engine, DistributionsRequest(ids=ids(2)))
+        await works(engine)
+
+
+async def test_the_worker_waits_for_a_slot_and_keeps_its_hands_off_those_that_are_read(tmp_path):
+    trace = tmp_path / "trace"
+    async with opened(vocab_size=16, rows=1, trace=str(trace)) as engine:
+        seen = 0
+        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(20)))) as blocks:
+            async for block in blocks:
+                await asyncio.sleep(0.02)  # for a worker that does not wait to go on
+                seen += 1
+                # Two slots, less the one that is read, and a block that waits for its slot.
+                assert trace.stat().st_size <= seen + shared.SLOTS
+                assert block.data[0, 0] == 1000 * block.start
+        assert seen == 20
+
+
+async def test_a_worker_that_waits_for_a_slot_can_be_stopped(tmp_path):
+    trace = tmp_path / "trace"
+    async with opened(vocab_size=16, rows=1, trace=str(trace)) as engine:
+        seen = 0
+        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
+            async for _ in blocks:
+                if not seen:
+                    while trace.stat().st_size < 1 + shared.SLOTS:
+                        await asyncio.sleep(0.01)
+                    await engine.stop()
+                seen += 1
+        assert seen <= shared.SLOTS
+        await works(engine)
+
+
+async def test_distributions_are_left_in_the_middle():
+    async with opened(vocab_size=16, rows=1) as engine:
+        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
+            await anext(blocks)
+        await works(engine)
+        task = asyncio.create_task(rows_of(engine, DistributionsRequest(ids=ids(100_000))))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await works(engine)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [("killed", "SIGKILL"), ("null", "SIGSEGV"), ("exit", "exit code 3")]
+)
+async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: str, files):
+    async with opened(model, vocab_size=16, rows=1, fails_at=5) as engine:
+        got = []
+        with pytest.raises(EngineCrashed, match=says):  # noqa: PT012 (what came before counts)
+            async for block in engine.distributions(DistributionsRequest(ids=ids(20))):
+                got.append(block.start)  # noqa: PERF401
+        assert got == [0, 1, 2, 3, 4]
+        with pytest.raises(EngineCrashed, match=says):
+            await rows_of(engine, DistributionsRequest(ids=ids(20)))
+    assert files() == []
+
+
+async def test_an_engine_that_fails_in_the_middle_goes_on():
+    async with opened("raises", vocab_size=16, rows=1, fails_at=5) as engine:
+        with pytest.raises(EngineError, match="kernel image is unhappy"):
+            await rows_of(engine, DistributionsRequest(ids=ids(20)))
+        with pytest.raises(EngineError, match="kernel image is unhappy"):
+            async for _ in engine.score(ScoreRequest(text=WORDS)):
+                pass
+        await works(engine)
+
+
+async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_used(files):
+    buffer = shared.SharedBuffer.create()
+    assert Path(buffer.path).stat().st_mode & 0o777 == 0o600
+    buffer.unlink()
+    buffer.unlink()
+    async with opened(vocab_size=16, rows=1) as engine:
+        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(10)))) as blocks:
+            await anext(blocks)
+            assert files() == []
+        assert files() == []
+
+
+async def test_the_memory_is_given_back_when_the_last_block_is_dropped():
+    async with opened(vocab_size=16, rows=1) as engine:
+        async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(3)))) as blocks:
+            block = await anext(blocks)
+            assert "paragone-" in Path("/proc/self/maps").read_text()
+        assert block.data[0, 0] == 0  # a block that is kept is no danger
+        del block, blocks
+        gc.collect()
+        assert "paragone-" not in Path("/proc/self/maps").read_text()
+        assert "paragone-" not in Path(f"/proc/{engine.worker.pid}/maps").read_text()
+
+
+async def test_a_full_memory_file_system_is_got_around(monkeypatch, files):
+    real = os.posix_fallocate
+    asked = []
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        asked.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if len(asked) == 1:
+            raise OSError(28, "No space left on device")
+        real(descriptor, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    async with opened(vocab_size=16) as engine:
+        assert await rows_of(engine, DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
+    assert len(asked) == 2
+    assert files() == []
+
+
+async def test_no_room_for_the_shared_file_is_an_error_with_a_sentence(monkeypatch):
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with opened() as engine:
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(EngineError, match="cannot be had: No space left on device"):
+            await rows_of(engine, DistributionsRequest(ids=ids(10)))
+        await works(engine)
+
+
+async def test_an_estimate_comes_from_a_worker_that_ends():
+    estimate = await RogueBackend().estimate(OpenRequest(model="steady", options={"context": 100}))
+    assert estimate.context == 100
+    assert estimate.devices[0].kv_cache == 1600
+    assert estimate.devices[0].needed == (1 << 20) + 1600 + (1 << 16)
+    with pytest.raises(InputError, match="no model 'nonsense'"):
+        await RogueBackend().estimate(OpenRequest(model="nonsense"))
+    with pytest.raises(InputError, match="no option 'contxt' of Rogue"):
+        await RogueBackend().estimate(OpenRequest(model="steady", options={"contxt": 100}))
+
+
+async def test_jobs_wait_for_their_turn():
+    async with opened(vocab_size=16, rows=1) as engine:
+        rows, tokenized, vocabulary = await asyncio.gather(
+            rows_of(engine, DistributionsRequest(ids=ids(30))),
+            engine.tokenize(TokenizeRequest(text="a b")),
+            engine.vocabulary(),
+        )
+        assert rows == expected(0, 30, 16)
+        assert tokenized.ids == (0, 1)
+        assert vocabulary.size == 16
+
+
+async def test_a_worker_of_another_version_gets_one_sentence(monkeypatch):
+    monkeypatch.setattr(client, "VERSION", 3)
+    with pytest.raises(EngineError) as caught:
+        await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
+    assert caught.value.sentence == (
+        "The engine's process speaks version 2 of the worker protocol, and this paragone speaks version 3."
+    )
+    assert "Install paragone" in caught.value.hint
+
+
+async def test_errors_keep_their_kind():
+    async with opened(context=3) as engine:
+        request = RunRequest(messages=(Message(role="user", text="one two three four"),))
+        with pytest.raises(ContextOverflow) as caught:
+            _ = [event async for event in engine.run(request)]
+        assert isinstance(caught.value, ParagoneError)
+        assert caught.value.context == 3

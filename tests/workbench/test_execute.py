@@ -1,0 +1,143 @@
+"""Runs, without any lane: one request to one engine, and everything that came of it."""
+
+import asyncio
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone import InputError
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+HELLO = RunSpec.of_prompt("hello")
+
+
+class Heard(RunObserver):
+    """Keeps what a run tells, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.text = ""
+
+    def run_started(self, run):
+        assert run.manifest
+        self.said.append("started")
+
+    def text_came(self, run, channel, text):
+        self.text += text
+        assert run.text == self.text, "the record has it already"
+
+    def cautioned(self, run, caution):
+        self.said.append(caution.code)
+
+    def run_ended(self, run):
+        assert run.phase == "ended"
+        self.said.append(run.state)
+
+
+@pytest.fixture
+async def workbench(tidy):
+    async with Workbench() as made:
+        yield made
+
+
+async def test_a_run_is_executed_without_a_lane(workbench):
+    engine = workbench.add(rogue("steady", max_tokens=3))
+    engine.open()
+    heard = Heard()
+    run = await workbench.run(engine, HELLO, heard).record()
+    assert heard.said == ["started", "done"]
+    assert heard.text == run.text == "word0 word1 word2 "
+    assert (run.phase, run.state, run.finish, run.prompt) == ("ended", "done", "length", None)
+    assert run.loaded is not None
+    assert run.metrics is not None
+    assert run.metrics.completion_tokens == 3
+    assert run.spec == HELLO
+
+
+async def test_the_text_streams(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=50, rate=200)
+    pieces = [text async for text in workbench.ask(engine, "hello").text()]
+    assert len(pieces) > 1
+    assert "".join(pieces) == "".join(f"word{number} " for number in range(50))
+
+
+async def test_what_was_in_force_is_in_the_record(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=3)
+    run = await workbench.ask(engine, "hello", rate=500).record()
+    assert run.settings is not None
+    assert run.settings.sampling == {"max_tokens": 3, "rate": 500, "prefill_s": 0.0, "at": 5}
+
+
+async def test_the_next_run_has_other_sampling_options_without_a_reload(workbench, workers):
+    engine = await workbench.open("rogue:steady", max_tokens=3)
+    (process,) = workers()
+    assert (await workbench.ask(engine, "hello").record()).text == "word0 word1 word2 "
+    assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
+    assert engine.configure(rogue("steady", max_tokens=2))
+    assert (await workbench.ask(engine, "hello").record()).text == "word0 word1 "
+    assert not engine.configure(rogue("steady", max_tokens=2, context=512)), "that takes a reload"
+    assert [it.pid for it in workers()] == [process.pid]
+
+
+async def test_an_engine_has_one_run_at_a_time(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=20, rate=200)
+    first, second = workbench.ask(engine, "one"), workbench.ask(engine, "two")
+    await asyncio.gather(first.ended(), second.ended())
+    one, two = first.run, second.run
+    assert one.meter is not None
+    assert two.meter is not None
+    assert one.meter._times[-1] <= two.meter._times[0]
+
+
+async def test_errors_end_in_the_record_and_are_raised_to_who_asks(workbench):
+    engine = await workbench.open("rogue:steady")
+    execution = workbench.ask(engine, "hello", rate=-1)
+    with pytest.raises(InputError, match="rate"):
+        await execution.record()
+    assert execution.run.state == "failed"
+    with pytest.raises(InputError, match="rate"):
+        [text async for text in workbench.ask(engine, "hello", rate=-1).text()]
+    assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
+
+
+async def test_an_engine_that_cannot_be_opened_is_told_of(workbench):
+    with pytest.raises(InputError, match="There is no model 'nonsense'"):
+        await workbench.open("rogue:nonsense")
+    assert workbench.engines == []
+
+
+async def test_tokens_are_kept_when_they_are_asked_for(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=3)
+    without = await workbench.run(engine, HELLO).record()
+    assert without.tokens == []
+    asked = RunSpec.of_prompt("hello", logprobs=0)
+    run = await workbench.run(engine, asked).record()
+    assert [token.text for token in run.tokens] == ["word0 ", "word1 ", "word2 "]
+
+
+async def test_closing_stops_what_runs_and_what_waits(workbench):
+    engine = await workbench.open("rogue:steady", max_tokens=10**6, rate=100)
+    heard = Heard()
+    running = workbench.run(engine, HELLO, heard)
+    waiting = workbench.run(engine, HELLO)
+    async for _ in running.text():
+        break
+    await workbench.close()
+    assert (running.run.state, waiting.run.state) == ("stopped", "stopped")
+    assert heard.text
+    assert (waiting.run.text, waiting.run.manifest) == ("", {})
+
+
+async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workbench, tidy):
+    class Broken(RunObserver):
+        def text_came(self, run, channel, text):
+            raise RuntimeError("no")
+
+    engine = await workbench.open("rogue:steady", max_tokens=2)
+    heard = Heard()
+    run = await workbench.run(engine, HELLO, Broken(), heard).record()
+    assert heard.text == run.text == "word0 word1 "
+    assert {context["message"] for context in tidy} == {"An observer of a run failed."}
+    tidy.clear()

@@ -1,0 +1,152 @@
+"""The schedules: who answers when, with how many cores, and what is in memory meanwhile."""
+
+import asyncio
+import itertools
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling import swapping
+from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.workbench import Workbench
+
+HELLO = RunSpec.of_prompt("hello")
+SLOW = {"max_tokens": 20, "rate": 100}
+
+
+def times(run):
+    assert run.meter is not None
+    return run.meter._times
+
+
+async def answered(workbench, *engines):
+    executions = [workbench.run(engine, HELLO) for engine in engines]
+    return [await execution.record() for execution in executions]
+
+
+async def test_sequential_has_one_answer_at_a_time(tidy):
+    async with Workbench(mode="sequential") as workbench:
+        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
+        await workbench.open_all()
+        runs = await answered(workbench, *engines)
+        spans = sorted((times(run)[0], times(run)[-1]) for run in runs)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+        assert [run.manifest["schedule"] for run in runs] == ["sequential"] * 3
+
+
+async def test_swap_has_one_engine_in_memory_at_a_time(tidy, workers):
+    most = 0
+
+    async def watch():
+        nonlocal most
+        while True:
+            most = max(most, len(workers()))
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    async with Workbench(mode="swap") as workbench:
+        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
+        await workbench.open_all()
+        assert workers() == [], "nothing is opened before its turn"
+        runs = await answered(workbench, *engines)
+        assert [run.state for run in runs] == ["done"] * 3
+        assert [engine.is_open for engine in engines] == [False, False, True]
+        again = await answered(workbench, engines[2])
+        assert again[0].metrics.load_s is None, "it was still open"
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert most == 1
+
+
+async def test_swap_says_so_where_memory_does_not_come_back(tidy, monkeypatch):
+    """The figures are made up: memory that a closed engine keeps cannot be had on purpose."""
+    free = iter([8 << 30, *[5 << 30] * 10_000])
+
+    async def free_memory():
+        return {"main memory": next(free)}
+
+    monkeypatch.setattr(swapping, "free_memory", free_memory)
+    monkeypatch.setattr(swapping, "PATIENCE", 0.3)
+    async with Workbench(mode="swap") as workbench:
+        engines = [workbench.add(rogue("steady", name, max_tokens=1)) for name in ("big", "next")]
+        first, second = await answered(workbench, *engines)
+    assert first.cautions == []
+    (caution,) = second.cautions
+    assert caution.code == "memory-not-freed"
+    assert caution.sentence == "3.2 GB of main memory did not come back within 0 seconds of closing big."
+
+
+async def test_lanes_open_their_engines_as_they_are_asked_in_swap(tidy, workers, until):
+    session = Session(Registry(), mode="swap")
+    for name in ("a", "b"):
+        session.add_lane(rogue("steady", name, max_tokens=2))
+    session.open_engines()
+    assert [lane.state for lane in session.lanes] == ["empty", "empty"]
+    session.send("hello")
+    await session.answered()
+    assert [lane.path[0].text for lane in session.lanes] == ["word0 word1 "] * 2
+    assert len(workers()) == 1
+    session.send("again")
+    await session.answered()
+    assert [len(lane.path) for lane in session.lanes] == [2, 2]
+    await session.close()
+
+
+@pytest.mark.parametrize(
+    ("free", "order", "why"),
+    [
+        (64 << 30, "parallel", "They fit in memory together: "),
+        (1 << 30, "swap", "Together they need "),
+    ],
+)
+async def test_auto_decides_by_the_memory_that_is_needed(tidy, free, order, why):
+    async with Workbench(mode="auto") as workbench:
+        for name in ("a", "b"):
+            workbench.add(rogue("steady", name, free=free))
+        await workbench.open_all()
+        assert workbench.scheduler.decision is not None
+        assert (workbench.scheduler.order, workbench.scheduler.decision.why[: len(why)]) == (order, why)
+        assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
+
+
+async def test_auto_goes_parallel_where_the_need_is_unknown(tidy):
+    async with Workbench(mode="auto") as workbench:
+        for model in ("steady", "nonsense"):
+            workbench.add(rogue(model))
+        await workbench.scheduler.settle(workbench.engines)
+        assert workbench.scheduler.order == "parallel"
+        assert workbench.scheduler.decision is not None
+        assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.why
+
+
+async def test_a_server_has_a_bounded_number_of_requests(tidy, monkeypatch, until):
+    """The engines say that they reach a server; what is counted is who has a turn."""
+    monkeypatch.setattr(EngineHandle, "addresses", property(lambda engine: ("http://127.0.0.1:1",)))
+    scheduler = Scheduler(requests_per_server=2)
+    workbench = Workbench()
+    workbench.scheduler = scheduler
+    async with workbench:
+        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(4)]
+        await workbench.open_all()
+        executions = [workbench.run(engine, HELLO) for engine in engines]
+        most = 0
+        while any(execution.run.phase != "ended" for execution in executions):
+            most = max(most, sum(execution.run.phase in ("prefill", "decode") for execution in executions))
+            await asyncio.sleep(0.002)
+        assert most == 2
+        assert [execution.run.state for execution in executions] == ["done"] * 4
+
+
+async def test_the_mode_can_change_between_runs(tidy):
+    async with Workbench() as workbench:
+        engines = [workbench.add(rogue("steady", name, max_tokens=2)) for name in ("a", "b")]
+        await workbench.open_all()
+        first = await answered(workbench, *engines)
+        workbench.scheduler.mode = "sequential"
+        second = await answered(workbench, *engines)
+    assert {run.manifest["schedule"] for run in first} == {"parallel"}
+    assert {run.manifest["schedule"] for run in second} == {"sequential"}

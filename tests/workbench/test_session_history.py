@@ -1,0 +1,324 @@
+"""A session's conversation in the history: saved while it happens, and what comes back of it."""
+
+import contextlib
+import sqlite3
+
+import pytest
+from tests.workbench.talk import answers, opened, words
+
+from paragone import InputError
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import History, StoreError
+
+
+@pytest.fixture
+def problems() -> list[StoreError]:
+    return []
+
+
+@pytest.fixture
+async def history():
+    history = await History.open()
+    yield history
+    await history.close()
+
+
+@pytest.fixture
+async def session(tidy, history, problems):
+    session = Session(Registry(), system="Be brief.", on_problem=problems.append)
+    session.record(history)
+    yield session
+    await session.close()
+
+
+def rows(sql: str) -> list[tuple]:
+    """Ask the file itself, as another program would."""
+    with contextlib.closing(sqlite3.connect(history_file())) as connection:
+        return connection.execute(sql).fetchall()
+
+
+RUNS = "SELECT engine, state, text FROM run ORDER BY id"
+
+
+async def saved(session, history):
+    """Return the conversation as it is in the history now."""
+    assert await session._recorder.saved()
+    return await history.load(session.conversation.id)
+
+
+def path_of(lane):
+    """Return the runs that a loaded lane shows."""
+    runs = []
+    run = lane.head
+    while run is not None:
+        runs.append(run)
+        run = run.continues
+    return runs[::-1]
+
+
+async def test_a_conversation_is_saved_as_it_was(session, rogue, history):
+    await opened(session, rogue(max_tokens=2), rogue("wide", name="other", max_tokens=1))
+    await answers(session, "First?\nMore")
+    await answers(session, "Second?")
+    found = await saved(session, history)
+    assert found.title == "First?"
+    first, second = found.conversation.prompts
+    assert [first.text, second.text] == ["First?\nMore", "Second?"]
+    assert (first.parent, second.parent) == (None, first)
+    assert (first.system, second.system, second.system_in_force) == ("Be brief.", None, "Be brief.")
+    for lane, kept in zip(session.lanes, found.lanes, strict=True):
+        assert kept.definition == lane.engine.definition
+        for run, again in zip(lane.path, path_of(kept), strict=True):
+            assert (again.text, again.state, again.finish) == (run.text, run.state, run.finish)
+            assert (again.metrics, again.manifest, again.settings) == (
+                run.metrics,
+                run.manifest,
+                run.settings,
+            )
+
+
+async def test_how_runs_end_is_saved(session, rogue, history, until):
+    lanes = await opened(
+        session,
+        *(rogue(max_tokens=2), rogue("killed", rate=40), rogue("raises"), rogue(max_tokens=10**6, rate=50)),
+    )
+    unable = session.add_lane(rogue("nonsense"))
+    session.open_engines()
+    session.send("hello")  # the last lane's engine fails with the prompt waiting for it
+    (prompt,) = session.prompts
+    await until(lambda: lanes[3].answer(prompt).text and not unable.is_busy and not lanes[1].is_busy)
+    await session.stop()
+    await session.answered()
+    runs = [lane.head for lane in (await saved(session, history)).lanes]
+    assert [run.state for run in runs] == ["done", "failed", "failed", "stopped", "failed"]
+    assert [run.finish for run in runs] == ["length", None, None, "cancelled", None]
+    assert [run.text for run in runs] == [words(2), words(5), words(5), lanes[3].answer(prompt).text, ""]
+    assert str(runs[1].error).startswith("The engine's process was ended by SIGKILL")
+    assert str(runs[2].error) == "The engine failed: RuntimeError: the kernel image is unhappy."
+    assert str(runs[4].error).startswith("There is no model 'nonsense'.")
+
+
+async def test_an_answer_again_stands_beside_the_first(session, rogue, history):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    await answers(session, "hello")
+    await session.swap(lane, rogue("wide", max_tokens=1))
+    session.regenerate(lane)
+    await session.answered()
+    assert [run.text for run in lane.path] == ["語0😀 "]
+    assert [run.text for run in lane.record.runs] == ["word0 ", "語0😀 "]
+    (kept,) = (await saved(session, history)).lanes
+    assert rows(RUNS) == [("steady", "done", "word0 "), ("wide", "done", "語0😀 ")]
+    assert [run.text for run in path_of(kept)] == ["語0😀 "], "the selected one"
+    assert [run.text for run in kept.runs] == ["word0 ", "語0😀 "]
+    assert kept.definition == lane.engine.definition
+
+
+async def test_a_selected_path_comes_back(session, rogue, history):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    await answers(session, "hello")
+    first = lane.record.head
+    session.regenerate(lane)
+    await session.answered()
+    session.select(lane, first)
+    assert lane.path == (first,)
+    await answers(session, "go on")
+    assert [run.continues for run in lane.path] == [None, first]
+    (kept,) = (await saved(session, history)).lanes
+    assert [run.prompt.text for run in path_of(kept)] == ["hello", "go on"]
+    assert path_of(kept)[0].id == first.id
+    assert len(kept.runs) == 3
+
+
+async def test_a_prompt_for_one_lane_is_on_its_path_alone(session, rogue, history):
+    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "both")
+    session.send("one", lanes=[one])
+    await session.answered()
+    await answers(session, "both again")
+    texts = [[run.prompt.text for run in path_of(lane)] for lane in (await saved(session, history)).lanes]
+    assert texts == [["both", "one", "both again"], ["both", "both again"]]
+    assert [message.text for message in other.path[-1].spec.messages] == [
+        "Be brief.",
+        "both",
+        "語0😀 ",
+        "both again",
+    ]
+
+
+async def test_a_lane_that_is_closed_in_mid_answer(session, rogue, history, until):
+    lane, _ = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=1))
+    session.send("hello")
+    run = lane.answer(session.prompts[0])
+    await until(lambda: run.text)
+    await session.close_lane(lane)
+    closed, kept = (await saved(session, history)).lanes
+    assert (closed.closed, kept.closed) == (True, False)
+    assert (closed.head.state, closed.head.text) == ("stopped", run.text)
+
+
+async def test_lanes_keep_their_order(session, rogue, history):
+    lanes = await opened(session, *(rogue(name=name, max_tokens=1) for name in "abc"))
+    await answers(session, "hello")
+    await session.close_lane(lanes[0])
+    await session.close_lane(lanes[1])
+    session.add_lane(rogue(name="d"))
+    await session._recorder.saved()
+    await session.reopen(session.conversation.id)
+    assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d"]
+    session.add_lane(rogue(name="e"))
+    await session._recorder.saved()
+    await session.reopen(session.conversation.id)
+    assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d", "e"]
+
+
+async def test_an_end_in_mid_answer_is_saved_as_a_stop(session, rogue, until):
+    await opened(session, rogue(max_tokens=10**6, rate=50))
+    session.send("hello")
+    run = session.lanes[0].answer(session.prompts[0])
+    await until(lambda: run.text)
+    await session.close()
+    assert rows(RUNS) == [("steady", "stopped", run.text)]
+
+
+async def test_a_locked_history_costs_nothing_and_the_lanes_say_so(
+    session, rogue, history, problems, until, told
+):
+    (lane,) = await opened(session, rogue(max_tokens=200, rate=200))
+    await answers(session, "first")
+    await session._recorder.saved()
+    heard = told(lane)
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        session.send("locked")
+        await until(lambda: session.history_problem is not None)
+        assert heard.states, "the lane is shown again"
+        await session.answered()
+        other.execute("ROLLBACK")
+    assert await saved_in_the_end(session, until)
+    assert [problem.sentence.partition(": ")[2] for problem in problems] == [
+        "another program keeps it locked."
+    ]
+    assert rows(RUNS) == [("steady", "done", words(200))] * 2
+
+
+async def saved_in_the_end(session, until):
+    await until(lambda: session.history_problem is None)
+    return await session._recorder.saved()
+
+
+async def test_prompts_that_were_asked_before_the_history_was_open(tidy, rogue, until):
+    session = Session(Registry())
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "early")
+    history = await History.open()
+    session.record(history)
+    await answers(session, "late")
+    found = await saved(session, history)
+    assert [run.text for run in path_of(found.lanes[0])] == [words(2)] * 2
+    await session.close()
+    await history.close()
+
+
+async def test_a_new_conversation_is_another_one(session, rogue, history):
+    await opened(session, rogue(max_tokens=1))
+    await answers(session, "old")
+    await session._recorder.saved()
+    old = session.conversation.id
+    session.new_conversation()
+    assert session.conversation.id is None
+    await answers(session, "new")
+    found = await saved(session, history)
+    assert [prompt.parent for prompt in found.conversation.prompts] == [None]
+    titles = {summary.id: summary.title for summary in await history.conversations()}
+    assert titles == {old: "old", session.conversation.id: "new"}
+
+
+async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue, history, workers, told):
+    same, swapped = await opened(session, rogue(max_tokens=2), rogue("killed", rate=40))
+    await answers(session, "first")
+    await session.swap(swapped, rogue("wide", max_tokens=1))
+    await swapped.engine.opened()
+    await answers(session, "second")
+    await session._recorder.saved()
+    old, texts = session.conversation.id, [[run.text for run in lane.path] for lane in session.lanes]
+    session.system = "Something else."
+    session.new_conversation()
+    await session.swap(swapped, rogue("escapes", max_tokens=1))
+    await swapped.engine.opened()
+    await answers(session, "meanwhile")
+    pids = {worker.pid for worker in workers()}
+
+    assert await session.reopen(old) == 0
+    first, second = session.lanes
+    assert first is same
+    assert second is not swapped
+    assert session.conversation.id == old
+    assert [prompt.text for prompt in session.prompts] == ["first", "second"]
+    assert [[run.text for run in lane.path] for lane in session.lanes] == texts
+    failed = second.answer(session.prompts[0])
+    assert (failed.state, failed.definition.name) == ("failed", "killed")
+    assert str(failed.error).startswith("The engine's process was ended by SIGKILL")
+    assert [lane.state for lane in session.lanes] == ["ready", "empty"]
+    assert swapped.state == "empty"
+    assert len(pids & {worker.pid for worker in workers()}) == len(workers()) == 1, (
+        "the other engine is closed"
+    )
+
+    session.open_engines()
+    await second.engine.opened()
+    heard = told(first)
+    await answers(session, "third")
+    assert heard.said == ["prompted third", "started third", "ended done"]
+    last = session.prompts[-1]
+    assert [message.text for message in second.answer(last).spec.messages] == [
+        *("Be brief.", "first", words(5), "second", "語0😀 ", "third"),
+    ]
+    found = await saved(session, history)
+    assert [prompt.text for prompt in found.conversation.prompts] == ["first", "second", "third"]
+    assert [path_of(lane)[2].text for lane in found.lanes] == [words(2), "語0😀 "]
+
+
+async def test_reopening_in_another_program(session, rogue, history):
+    await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
+    await answers(session, "hello")
+    await session.close()
+    again = Session(Registry())
+    again.record(history)
+    await again.reopen(session.conversation.id)
+    assert [lane.engine.definition for lane in again.lanes] == [rogue(max_tokens=2)] * 2
+    assert [run.text for lane in again.lanes for run in lane.path] == [words(2)] * 2
+    again.open_engines()
+    await answers(again, "go on")
+    assert [lane.answer(again.prompts[-1]).metrics.prompt_tokens for lane in again.lanes] == [11, 11]
+    await again.close()
+
+
+async def test_a_run_that_another_program_still_has(session, rogue, until):
+    await opened(session, rogue(max_tokens=10**6, rate=50))
+    session.send("hello")
+    (run,) = session.lanes[0].path
+    await until(lambda: rows("SELECT * FROM piece"))
+    another = await History.open()
+    reader = Session(Registry())
+    reader.record(another)
+    await reader.reopen(session.conversation.id)
+    (seen,) = reader.lanes[0].path
+    await reader.close()
+    await another.close()
+    assert (run.state, seen.state) == ("running", "interrupted")
+    assert seen.text
+    assert run.text.startswith(seen.text)
+
+
+async def test_a_conversation_that_is_gone_changes_nothing(session, rogue):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    await answers(session, "hello")
+    with pytest.raises(InputError, match="no longer there"):
+        await session.reopen(10**6)
+    assert session.lanes == [lane]
+    assert [prompt.text for prompt in session.prompts] == ["hello"]
+    await answers(session, "still here")
+    await session._recorder.saved()
+    assert len(rows(RUNS)) == 2

@@ -1,0 +1,138 @@
+"""The store in its thread, as the event loop has it."""
+
+import asyncio
+import contextlib
+import fcntl
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from paragone import InputError
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import Batch, History, Store, StoreError, _owners, history
+
+
+@pytest.fixture
+async def opened(tidy):
+    opened = await History.open()
+    yield opened
+    await opened.close()
+
+
+async def test_what_is_saved_is_read_back(opened):
+    conversation = Conversation()
+    prompt = conversation.add(Prompt(text="Where is the zebra?"))
+    ids = await opened.save(Batch(conversation=conversation, prompts=(prompt,)))
+    assert ids.keys() == {conversation, prompt}
+    assert (conversation.id, prompt.id) == (None, None), "records change on the event loop alone"
+    (summary,) = await opened.conversations()
+    assert summary.id == ids[conversation]
+    assert await opened.conversations(before=summary) == ()
+    (hit,) = await opened.search("zebra")
+    assert hit.prompt_id == ids[prompt]
+    saved = await opened.load(summary.id)
+    assert saved.conversation.prompts[0].text == prompt.text
+    with pytest.raises(InputError, match="no longer there"):
+        await opened.load(10**6)
+    assert opened.warning == ""
+
+
+async def test_the_store_lives_in_one_thread(opened):
+    threads = [await opened._call(lambda _: threading.current_thread()) for _ in range(3)]
+    assert threads[0] is not threading.current_thread()
+    assert set(threads) == {threads[0]}
+    await opened.close()
+    await opened.close()
+    threads[0].join(5)
+    assert not threads[0].is_alive()
+    assert not any(history_file().with_name("history.db.owners").iterdir())
+    with pytest.raises(StoreError, match="closed"):
+        await opened.conversations()
+
+
+async def test_a_damaged_file_is_told(tidy):
+    history_file().parent.mkdir(parents=True)
+    history_file().write_bytes(b"no database " * 100)
+    opened = await History.open()
+    assert "history.db.bad" in opened.warning
+    await opened.close()
+
+
+async def test_waiting_for_another_copy_blocks_nothing(tidy, monkeypatch):
+    monkeypatch.setattr(_owners, "OPENING_S", 1.0)
+    history_file().parent.mkdir(parents=True)
+    with history_file().with_name("history.db.opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        opening = asyncio.create_task(History.open())
+        ticks = 0
+        while not opening.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert ticks > 20
+        with pytest.raises(StoreError, match="another copy of the program has been opening it"):
+            opening.result()
+    opened = await History.open()
+    await opened.close()
+
+
+async def test_a_history_whose_opening_is_given_up_is_closed(tidy, until):
+    history_file().parent.mkdir(parents=True)
+    with history_file().with_name("history.db.opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        opening = asyncio.create_task(History.open())
+        await asyncio.sleep(0.1)
+        opening.cancel()
+        await asyncio.wait([opening])
+    owners = history_file().with_name("history.db.owners")
+    await until(lambda: owners.exists() and not any(owners.iterdir()))
+    await until(lambda: "history" not in [thread.name for thread in threading.enumerate()])
+
+
+async def test_a_call_that_is_given_up_is_not_made(opened):
+    made = []
+    async with asyncio.timeout(5):
+        blocking = asyncio.ensure_future(opened._call(lambda _: time.sleep(0.3)))
+        waiting = asyncio.ensure_future(opened._call(lambda _: made.append(1)))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await blocking
+        await opened.conversations()
+    assert made == []
+
+
+async def test_a_disk_that_hangs_keeps_nobody_from_closing(opened, monkeypatch):
+    monkeypatch.setattr(history, "CLOSE_S", 0.2)
+    hang = threading.Event()
+    call = asyncio.ensure_future(opened._call(lambda _: hang.wait(20)))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await opened.close()
+    assert not hang.is_set()
+    hang.set()
+    assert await call
+
+
+async def test_a_lock_is_waited_for_briefly(opened):
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="keeps it locked") as told:
+            await opened.save(Batch(conversation=Conversation(), prompts=(Prompt(text="x"),)))
+        assert told.value.can_pass
+        assert await opened.conversations() == (), "reading goes on"
+        assert await opened._call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
+
+
+def test_importing_the_store_loads_nothing_heavy():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, paragone_workbench.store; "
+        "print({'sqlite3', 'zlib', 'asyncio', 'concurrent.futures', 'queue'} & set(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"
+    assert Store.__module__ == "paragone_workbench.store.store"

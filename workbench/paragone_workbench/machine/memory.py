@@ -1,0 +1,38 @@
+"""Main memory: how much there is, and how much can still be had."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from paragone_workbench.machine.gpus import find_gpus
+
+__all__ = ["free_memory", "main_memory"]
+
+MAIN = "main memory"
+
+
+def main_memory() -> tuple[int | None, int | None]:
+    """Return the bytes of main memory that there are, and those that can still be had. None where unknown."""
+    try:
+        total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        total = None
+    free = None
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, KeyError, ValueError):  # no Linux, no control group, or `max`: no limit
+        return total, free
+    return min(total or limit, limit), min(free, max(0, limit - used))
+
+
+async def free_memory() -> dict[str, int]:
+    """Return the free bytes of main memory and of each GPU, by name, as far as they are known."""
+    gpus, _ = await find_gpus()
+    free = {f"GPU {number}": gpu.memory_free for number, gpu in enumerate(gpus)}
+    free[MAIN] = main_memory()[1]
+    return {name: size for name, size in free.items() if size is not None}

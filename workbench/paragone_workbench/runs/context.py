@@ -1,0 +1,36 @@
+"""From runs that continue each other to the messages that an engine is asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paragone import Message
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["messages_for", "path_to"]
+
+
+def path_to(run: RunRecord | None) -> tuple[RunRecord, ...]:
+    """Return the runs that led to a run, the first one first and itself last."""
+    return tuple(reversed(list(_back(run))))
+
+
+def messages_for(prompt: Prompt, continues: RunRecord | None) -> tuple[Message, ...]:
+    """Return the conversation up to a prompt, as an engine is asked to go on with it.
+
+    Prompts without an answer are left out: their run failed, or was stopped before any text came.
+    """
+    system = prompt.system_in_force
+    messages = [Message(role="system", text=system)] if system else []
+    for run in path_to(continues):
+        if run.prompt is not None and run.text:
+            messages.append(Message(role="user", text=run.prompt.text, images=run.prompt.images))
+            messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
+    return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
+
+
+def _back(run: RunRecord | None) -> Iterator[RunRecord]:
+    while run is not None:
+        yield run
+        run = run.continues

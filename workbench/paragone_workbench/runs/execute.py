@@ -1,0 +1,281 @@
+"""Executing a run: the only way in which the program asks an engine anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from paragone import (
+    Caution,
+    Channel,
+    EngineCrashed,
+    EngineError,
+    Event,
+    Finish,
+    OpenEngine,
+    ParagoneError,
+    PromptProgress,
+    RunRequest,
+    RunSettings,
+    Token,
+)
+from paragone_workbench.conversation.images import as_seen
+from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.engines.error_boundary import as_told, report
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.slot import ended
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import Meter
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+
+__all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a run may use while it has its turn."""
+
+    threads: int | None = None
+    """CPU threads; None for the engine's own number."""
+    schedule: str = ""
+    """The order in which runs of several engines are executed, for the manifest."""
+    cautions: tuple[Caution, ...] = ()
+    """What the user should know of how the turn came about."""
+
+
+class Turns(Protocol):
+    """Gives runs their turns."""
+
+    def join(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine waits."""
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Take note that a run of this engine is over."""
+
+    def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
+        """Wait until a run may use the engine, which is then open unless it could not be opened."""
+
+
+class EngineTurns(Turns):
+    """Each engine has one run at a time, and engines do not wait for each other."""
+
+    def join(self, engine: EngineHandle) -> None:
+        """Nothing is shared."""
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Nothing is shared."""
+
+    @contextlib.asynccontextmanager
+    async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
+        """Wait for the engine alone: until it is open, and the runs before are over."""
+        async with engine.turn:
+            await engine.opened()
+            yield Turn()
+
+
+def execute(
+    run: RunRecord,
+    engine: EngineHandle,
+    spec: RunSpec | Callable[[], RunSpec],
+    *,
+    turns: Turns | None = None,
+) -> Execution:
+    """Begin to execute a run on an engine that is open or being opened.
+
+    `spec` may be a function, called when the run really starts: the runs before it have ended then.
+    The record tells its observers what happens. No error is raised: it ends in the record.
+    """
+    return Execution(run, engine, spec if callable(spec) else lambda: spec, turns or EngineTurns())
+
+
+class Execution:
+    """A run under way."""
+
+    def __init__(
+        self, run: RunRecord, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns
+    ) -> None:
+        self.run = run
+        self._handle = engine
+        self._spec = spec
+        self._turns = turns
+        self._asked: OpenEngine | None = None
+        """The engine, while it has the run."""
+        self._stopping = False
+        turns.join(engine)
+        self._task = asyncio.create_task(self._execute())
+        # Not in the task itself: one that is cancelled before its first step never takes any.
+        self._task.add_done_callback(self._end)
+
+    def give_up(self) -> bool:
+        """End a run that still waits. Returns False where the engine has it: `stop` ends that."""
+        if self._task.done():
+            return True
+        self._stopping = True
+        if self._asked is not None:
+            return False
+        self._task.cancel()
+        return True
+
+    async def stop(self) -> None:
+        """End the run early; one that waits never begins."""
+        if self.give_up():
+            return
+        assert self._asked is not None  # otherwise it was given up
+        try:
+            await self._asked.stop()
+        except Exception as error:  # noqa: BLE001 (the run is ended all the same)
+            report("A backend failed to stop a run.", error)
+            self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until the run has ended. Ends it where it was stopped and does not end by itself."""
+        if self._stopping:
+            await ended(self._task)
+        elif not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def text(self) -> AsyncGenerator[str, None]:
+        """Yield the text of the answer as it comes. Raises the error that the run failed with."""
+        came = _Arrivals()
+        self.run.subscribe(came)
+        sent = 0
+        try:
+            while True:
+                ended = self.run.phase == "ended"
+                new = self.run.text[sent:]
+                sent += len(new)
+                if new:
+                    yield new
+                elif ended:
+                    break
+                else:
+                    await came.wait()
+        finally:
+            self.run.unsubscribe(came)
+        await self.record()
+
+    async def record(self) -> RunRecord:
+        """Wait until the run has ended and return its record. Raises the error that it failed with."""
+        await self.ended()
+        await asyncio.sleep(0)  # for the task's callback, which completes the record
+        if self.run.error is not None:
+            raise self.run.error
+        return self.run
+
+    async def _execute(self) -> None:
+        run, handle = self.run, self._handle
+        try:
+            async with self._turns.turn(handle) as turn:
+                engine = handle.engine
+                if engine is None:
+                    run.state = "failed"
+                    run.error = handle.error or EngineError(
+                        f"The engine {handle.definition.name} is not open."
+                    )
+                    return
+                handle.begin_use(self)
+                try:
+                    await self._ask(engine, turn)
+                finally:
+                    handle.end_use(self)
+        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its run)
+            self._failed(as_told(error, handle.definition.backend))
+
+    async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
+        run, handle = self.run, self._handle
+        spec = run.spec = self._spec()
+        run.definition, run.loaded = handle.definition, engine.loaded
+        messages, cautions = as_seen(spec.messages, engine.loaded)
+        request = RunRequest(
+            messages=messages,
+            sampling={**handle.sampling, **spec.sampling},
+            logprobs=spec.logprobs,
+            threads=turn.threads,
+            cold=spec.cold,
+            prompt_ids=spec.prompt_ids,
+        )
+        run.manifest = manifest(
+            without_secrets(run.definition, handle.backend), engine.loaded, request, schedule=turn.schedule
+        )
+        meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
+        self._asked = engine
+        run.phase = "prefill"
+        run.tell(lambda it: it.run_started(run))
+        for caution in (*turn.cautions, *cautions):
+            self._take(caution)
+        try:
+            async with contextlib.aclosing(engine.run(request)) as events:
+                async for event in events:
+                    meter.feed(event)
+                    self._take(event)
+        finally:
+            self._asked = None
+            run.metrics = meter.metrics()
+        if run.finish is None:
+            raise EngineError("The engine ended its answer without saying why.")
+        run.state = "stopped" if run.finish == "cancelled" else "done"
+
+    def _take(self, event: Event) -> None:
+        run = self.run
+        match event:
+            case Token():
+                run.phase = "decode"
+                if run.spec is not None and run.spec.logprobs is not None:
+                    run.tokens.append(event)
+                if event.text:
+                    run.add(event.channel, event.text)
+                run.changed()
+            case PromptProgress():
+                run.progress = event
+                run.changed()
+            case RunSettings():
+                run.settings = event
+            case Caution():
+                run.cautions.append(event)
+                run.tell(lambda it: it.cautioned(run, event))
+            case Finish():
+                run.finish = event.reason
+
+    def _failed(self, error: ParagoneError) -> None:
+        run = self.run
+        if self._stopping and not self._handle.is_open:  # closed or replaced in mid-answer
+            run.state, run.finish = "stopped", "cancelled"
+            return
+        run.state, run.error = "failed", error
+        if isinstance(error, EngineCrashed):
+            self._handle.lost(error)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        run = self.run
+        if task.cancelled() and self._stopping:
+            run.state, run.finish = "stopped", "cancelled"
+        elif task.cancelled():  # by the end of the event loop
+            run.state = "interrupted"
+        self._turns.leave(self._handle)
+        run.phase = "ended"
+        run.ended = time.time()
+        run.tell(lambda it: it.run_ended(run))
+
+
+class _Arrivals(RunObserver):
+    """Wakes whoever waits for text, or for the end."""
+
+    def __init__(self) -> None:
+        self._came = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._came.wait()
+        self._came.clear()
+
+    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+        self._came.set()
+
+    def run_ended(self, run: RunRecord) -> None:
+        self._came.set()

@@ -1,0 +1,44 @@
+"""What a run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from paragone import Image, Json, Message
+
+__all__ = ["RunSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One request, for whichever engine. It needs no lane and no conversation."""
+
+    messages: tuple[Message, ...]
+    """The conversation so far, oldest first."""
+    sampling: Mapping[str, Json] = field(default_factory=dict)
+    """Sampling options over those of the engine's definition."""
+    logprobs: int | None = None
+    """Alternatives to report with each token; 0 for the token's own log-probability alone, None for neither.
+
+    The run's record keeps the tokens if this is not None.
+    """
+    cold: bool = False
+    """Reuse no KV cache."""
+    prompt_ids: bool = False
+    """Report the token ids of the rendered prompt."""
+
+    @classmethod
+    def of_prompt(
+        cls,
+        text: str,
+        *,
+        images: Sequence[Image] = (),
+        system: str = "",
+        sampling: Mapping[str, Json] | None = None,
+        logprobs: int | None = None,
+    ) -> RunSpec:
+        """Return the spec of a single prompt, without a conversation before it."""
+        messages = [Message(role="system", text=system)] if system else []
+        messages.append(Message(role="user", text=text, images=tuple(images)))
+        return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)

@@ -1,0 +1,39 @@
+"""Conversations as a list."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from paragone_workbench.store.records import Summary
+
+if TYPE_CHECKING:
+    from paragone_workbench.store._database import Database
+
+__all__ = ["conversations"]
+
+_LIST = """
+    SELECT id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)
+    FROM conversation
+    WHERE (updated, id) < (?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY updated DESC, id DESC LIMIT ?
+"""
+_OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, id"
+
+
+def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
+    """Return conversations that have a prompt, the most recently used first."""
+    last = (before.updated, before.id) if before else (1e300, 0)
+    return tuple(
+        Summary(
+            id=conversation_id,
+            title=title,
+            engines=tuple(
+                json.loads(definition)["name"]
+                for (definition,) in database.rows(_OPEN_LANES, conversation_id)
+            ),
+            prompts=prompts,
+            updated=updated,
+        )
+        for conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
+    )

@@ -1,0 +1,154 @@
+"""A conversation read back, as the program has it in memory."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from paragone import Caution, Image, InputError, Json, LoadedModel, ParagoneError, RunSettings
+from paragone.wire import from_json
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store._interruption import saved_text
+from paragone_workbench.store._tokens import unpack
+from paragone_workbench.store.records import LaneRecord, SavedConversation
+
+if TYPE_CHECKING:
+    from paragone_workbench.store._database import Database
+
+__all__ = ["load"]
+
+_PROMPTS = """
+    SELECT id, parent_id, text, system, sampling, created FROM prompt WHERE conversation_id = ? ORDER BY id
+"""
+_IMAGES = """
+    SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY image.id
+"""
+_LANES = """
+    SELECT id, position, definition, closed, head_id FROM lane WHERE conversation_id = ? ORDER BY position, id
+"""
+_RUNS = """
+    SELECT run.id, prompt_id, lane_id, continues_id, engine, backend, model, manifest, state, finish, error,
+      hint, metrics, settings, cautions, started, ended, run.text, thinking, token.data
+    FROM prompt JOIN run ON run.prompt_id = prompt.id LEFT JOIN token ON token.run_id = run.id
+    WHERE conversation_id = ? ORDER BY run.id
+"""
+
+
+def load(database: Database, conversation_id: int) -> SavedConversation:
+    """Return a conversation, whole. Raises InputError where there is none."""
+    found = database.rows("SELECT title, created, updated FROM conversation WHERE id = ?", conversation_id)
+    if not found:
+        raise InputError("This conversation is no longer there: it was deleted.")
+    title, created, updated = found[0]
+    prompts = _prompts(database, conversation_id)
+    lanes: dict[int, LaneRecord] = {}
+    heads: dict[int, int | None] = {}
+    for lane_id, position, definition, closed, head_id in database.rows(_LANES, conversation_id):
+        lanes[lane_id] = LaneRecord(
+            id=lane_id,
+            position=position,
+            definition=from_json(EngineDefinition, json.loads(definition)),
+            closed=bool(closed),
+        )
+        heads[lane_id] = head_id
+    runs = _runs(database, conversation_id, prompts, lanes)
+    for lane_id, head_id in heads.items():
+        lanes[lane_id].head = None if head_id is None else runs.get(head_id)
+    return SavedConversation(
+        conversation=Conversation(prompts=list(prompts.values()), created=created, id=conversation_id),
+        title=title,
+        updated=updated,
+        lanes=tuple(lanes.values()),
+        runs=tuple(runs.values()),
+    )
+
+
+def _prompts(database: Database, conversation_id: int) -> dict[int, Prompt]:
+    """Return the prompts by id, parents first."""
+    images = _images(database, conversation_id)
+    prompts: dict[int, Prompt] = {}
+    for prompt_id, parent_id, text, system, sampling, created in database.rows(_PROMPTS, conversation_id):
+        prompts[prompt_id] = Prompt(
+            id=prompt_id,
+            parent=None if parent_id is None else prompts[parent_id],
+            text=text,
+            images=images.get(prompt_id, ()),
+            system=system,
+            sampling=None if sampling is None else json.loads(sampling),
+            created=created,
+        )
+    return prompts
+
+
+def _images(database: Database, conversation_id: int) -> dict[int, tuple[Image, ...]]:
+    """Return the images of each prompt that has any, by its id."""
+    images: dict[int, tuple[Image, ...]] = {}
+    for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
+        image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
+        images[prompt_id] = (*images.get(prompt_id, ()), image)
+    return images
+
+
+def _runs(
+    database: Database, conversation_id: int, prompts: Mapping[int, Prompt], lanes: Mapping[int, LaneRecord]
+) -> dict[int, RunRecord]:
+    """Return the runs by id, those that others continue first, and give each to its lane."""
+    runs: dict[int, RunRecord] = {}
+    for row in database.rows(_RUNS, conversation_id):
+        run_id, prompt_id, lane_id, continues_id, name, backend, model, manifest, state, finish = row[:10]
+        error, hint, metrics, settings, cautions, started, ended, text, thinking, tokens = row[10:]
+        known = json.loads(manifest)
+        run = RunRecord(
+            id=run_id,
+            definition=_definition(name, backend, model, known),
+            prompt=prompts[prompt_id],
+            continues=None if continues_id is None else runs.get(continues_id),
+            phase="ended",
+            state=state,
+            finish=finish,
+            error=ParagoneError(error, hint=hint) if error else None,
+            cautions=[from_json(Caution, caution) for caution in json.loads(cautions)],
+            settings=None if settings is None else from_json(RunSettings, json.loads(settings)),
+            loaded=_loaded(known),
+            metrics=None if metrics is None else from_json(RunMetrics, json.loads(metrics)),
+            manifest=known,
+            tokens=[] if tokens is None else unpack(tokens),
+            started=started,
+            ended=ended,
+        )
+        if state == "running":  # in another copy of the program; this one cannot follow it
+            run.state = "interrupted"
+            text, thinking = saved_text(database, run_id)
+        if text:
+            run.add("answer", text)
+        if thinking:
+            run.add("thinking", thinking)
+        runs[run_id] = run
+        lanes[lane_id].runs.append(run)
+    return runs
+
+
+def _definition(name: str, backend: str, model: str, manifest: Mapping[str, Json]) -> EngineDefinition:
+    """Return the engine of a run: its options and its interpreter stand in the manifest only."""
+    engine = manifest.get("engine")
+    python: str | None = None
+    options: Mapping[str, Json] = {}
+    if isinstance(engine, Mapping):
+        interpreter, table = engine.get("python"), engine.get("options")
+        python = interpreter if isinstance(interpreter, str) else None
+        options = table if isinstance(table, Mapping) else {}
+    return EngineDefinition(name=name, backend=backend, model=model, python=python, options=options)
+
+
+def _loaded(manifest: Mapping[str, Json]) -> LoadedModel | None:
+    """Return the model that answered, as the manifest has it; None where the run never had one."""
+    with contextlib.suppress(TypeError, ValueError):  # of another version of the program
+        return from_json(LoadedModel, manifest.get("loaded"))
+    return None

@@ -1,0 +1,184 @@
+"""What of a conversation is not in the history yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paragone import RunSettings
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
+from paragone_workbench.store.records import LaneRecord
+
+__all__ = ["Unsaved"]
+
+
+@dataclass(slots=True)
+class _Run:
+    """How much of a run is saved."""
+
+    lane: LaneRecord
+    is_started: bool = False
+    is_changed: bool = False
+    """Whether its row is to be written; new text alone does not need that."""
+    text: int = 0
+    """Characters of the answer that are saved."""
+    thinking: int = 0
+    settings: RunSettings | None = None
+    """What was in force when the row was written last."""
+
+
+class Unsaved:
+    """Keeps account of what changed; true while something is to be saved.
+
+    `take` hands everything out as a batch. Then `was_saved` takes its ids, or `put_back` marks it as unsaved.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._prompts = [prompt for prompt in conversation.prompts if prompt.id is None]
+        self._lanes: dict[LaneRecord, None] = {}
+        self._heads: dict[LaneRecord, RunRecord | None] = {}
+        """The last head of each lane that has a place in the history, or will have with the next batch."""
+        self._runs: dict[RunRecord, _Run] = {}
+
+    def __bool__(self) -> bool:
+        """Whether something is to be saved; nothing is before the conversation has a prompt."""
+        if self._conversation.id is None and not self._prompts:
+            return False
+        return bool(self._prompts or self._lanes) or any(
+            it.is_changed or _new_text(run, it) for run, it in self._runs.items()
+        )
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """The runs that go on, and those that ended and are not saved."""
+        return tuple(self._runs)
+
+    def add_prompt(self, prompt: Prompt) -> None:
+        """Add a new prompt."""
+        if prompt.id is None and prompt not in self._prompts:
+            self._prompts.append(prompt)
+
+    def add_lane(self, lane: LaneRecord) -> None:
+        """Add a lane that is new or changed."""
+        self._lanes[lane] = None
+        self.note_head(lane)
+
+    def note_head(self, lane: LaneRecord) -> None:
+        """Remember the head of a lane, unless it is a run that has not started."""
+        if lane.head is None or lane.head.id is not None or self.is_started(lane.head):
+            self._heads[lane] = lane.head
+
+    def follow(self, run: RunRecord, lane: LaneRecord) -> None:
+        """Add a run, of which nothing is saved before it started."""
+        self._runs[run] = _Run(lane)
+
+    def is_started(self, run: RunRecord) -> bool:
+        """Whether a run is to be saved by now."""
+        return run in self._runs and self._runs[run].is_started
+
+    def has_new_settings(self, run: RunRecord) -> bool:
+        """Whether a run that started has other settings than are saved."""
+        it = self._runs.get(run)
+        return it is not None and it.is_started and it.settings is not run.settings
+
+    def run_changed(self, run: RunRecord) -> None:
+        """Note that a run started, ended, or that something other than its text changed."""
+        it = self._runs.get(run)
+        if it is not None:
+            is_new = not it.is_started
+            it.is_started = it.is_changed = True
+            if is_new and it.lane.head is run:
+                self.add_lane(it.lane)  # its head can be saved now
+            it.settings = run.settings
+
+    def forget(self, run: RunRecord) -> None:
+        """Leave a run out of the history."""
+        self._runs.pop(run, None)
+
+    def forget_running(self) -> None:
+        """Leave out what will yet come of runs that go on."""
+        self._runs = {run: it for run, it in self._runs.items() if run.state != "running"}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._prompts.clear()
+        self._lanes.clear()
+        self._heads.clear()
+        self._runs.clear()
+
+    def take(self) -> Batch:
+        """Return what is to be saved, and mark it as saved."""
+        rows: list[RunRow] = []
+        new: set[RunRecord] = set()
+        for run, it in self._runs.items():
+            if it.is_changed:
+                rows.append(RunRow.of(run, it.lane, continues=_nearest_saved(run.continues, new)))
+                new.add(run)
+                it.is_changed = False
+        lanes = {row.lane for row in rows if row.lane.id is None}
+        # a lane that was closed before anything was saved of it leaves no trace
+        lanes |= {lane for lane in self._lanes if lane.id is not None or not lane.closed}
+        self._lanes.clear()
+        return Batch(
+            conversation=self._conversation,
+            prompts=tuple(self._prompts),
+            lanes=tuple(
+                dataclasses.replace(
+                    LaneRow.of(lane), head=self._heads.get(lane), keep_head=lane not in self._heads
+                )
+                for lane in sorted(lanes, key=lambda lane: lane.position)
+            ),
+            runs=tuple(rows),
+            texts=tuple(
+                NewText(run=run, text=run.text[it.text :], thinking=run.thinking[it.thinking :])
+                for run, it in self._runs.items()
+                if run.state == "running" and _new_text(run, it)
+            ),
+        )
+
+    def was_saved(self, batch: Batch, ids: Mapping[Record, int]) -> None:
+        """Note that a batch is in the history, and give the new records their ids."""
+        for record, new_id in ids.items():
+            record.id = new_id
+        self._prompts = [prompt for prompt in self._prompts if prompt.id is None]
+        for new in batch.texts:
+            if new.run in self._runs:
+                self._runs[new.run].text += len(new.text)
+                self._runs[new.run].thinking += len(new.thinking)
+        for row in batch.runs:
+            if row.state != "running":
+                self._runs.pop(row.run, None)
+
+    def put_back(self, batch: Batch) -> None:
+        """Note that a batch could not be saved: all in it is unsaved as before."""
+        for lane in batch.lanes:
+            self._lanes[lane.lane] = None
+        for row in batch.runs:
+            if row.run in self._runs:
+                self._runs[row.run].is_changed = True
+
+    def loss(self) -> str:
+        """Return how much is not saved, for a sentence; empty where everything is."""
+        if not self:
+            return ""
+        counts = [_new_text(run, it) for run, it in self._runs.items() if it.is_changed or _new_text(run, it)]
+        parts = [f"{len(self._prompts)} prompt{'s'[: len(self._prompts) != 1]}"] if self._prompts else []
+        if counts:
+            parts.append(f"{sum(counts):,} characters of {len(counts)} answer{'s'[: len(counts) != 1]}")
+        return " and ".join(parts) or "The last changes of lanes"
+
+
+def _new_text(run: RunRecord, it: _Run) -> int:
+    """Return how many characters of a run's text are to be saved."""
+    return len(run.text) + len(run.thinking) - it.text - it.thinking if it.is_started else 0
+
+
+def _nearest_saved(run: RunRecord | None, new: set[RunRecord]) -> RunRecord | None:
+    """Return the run, or the nearest that it continues, that has a place in the history or will have."""
+    while run is not None and run.id is None and run not in new:
+        run = run.continues
+    return run
