@@ -429,7 +429,7 @@ async def test_stop_closes_the_request(hostile, open_lane):
     hostile.on_chat = chat
     lane = await open_lane(hostile)
     events = []
-    async for event in lane.present():
+    async for event in lane.run():
         events.append(event)
         if len(events) == 2:
             await lane.engine.stop()
@@ -465,7 +465,7 @@ async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(503, {"error": "busy"}, retry_after="15")
     lane = await open_lane(hostile)
     events = []
-    async for event in lane.present():
+    async for event in lane.run():
         events.append(event)
         if isinstance(event, Caution):
             asyncio.get_running_loop().call_soon(asyncio.ensure_future, lane.engine.stop())

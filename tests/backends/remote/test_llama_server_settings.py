@@ -90,7 +90,7 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     with run_llama_server("-c", "256", *gate.options, port=port, status=503):
         events = []
         opener = None
-        async for event in lane.present("Say hello.", max_tokens=6, temperature=0):
+        async for event in lane.run("Say hello.", max_tokens=6, temperature=0):
             events.append(event)
             if opener is None:
                 opener = asyncio.create_task(asyncio.to_thread(gate.open))
@@ -107,7 +107,7 @@ async def test_a_lane_that_is_stopped_while_the_server_loads(run_llama_server, g
     port = int(url.rpartition(":")[2])
     with run_llama_server("-c", "256", *gate.options, port=port, status=503):
         events = []
-        async for event in lane.present("Say hello."):
+        async for event in lane.run("Say hello."):
             events.append(event)
             asyncio.get_running_loop().call_soon(asyncio.ensure_future, lane.engine.stop())
         assert events[-1].reason == "cancelled"

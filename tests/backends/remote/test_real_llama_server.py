@@ -166,7 +166,7 @@ async def test_stopping_frees_the_slot(bare, llama_server, open_smollm2):
     lane = await open_smollm2(llama_server)
     before = decoded(bare)
     events = []
-    async for event in lane.present(STORY, max_tokens=800, temperature=0):
+    async for event in lane.run(STORY, max_tokens=800, temperature=0):
         events.append(event)
         if len(of_kind(events, Token)) == 3:
             assert is_busy(bare)
