@@ -308,15 +308,9 @@ print("RESULT", max(module.scratch_space_fixed() for module in ExLlamaV2(config)
 @pytest.mark.skipif("exllamav2" not in FOUND, reason="there is no environment of exllamav2 here")
 def test_the_scratch_space_is_estimated_as_the_library_reckons_it(write_model, tmp_path, shape):
     folder = write_model(tmp_path / "tiny", shape=shape, real=True)
-<<<<<<< HEAD
-    command = [on_cpu("exllamav2"), "-c", SCRATCH, str(folder)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    model = check_folder(folder, {"plain"}, "ExLlamaV2")
-=======
     command = [str(FOUND["exllamav2"][0]), "-c", SCRATCH, str(folder)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-    model = check_folder(folder, ("plain",), "ExLlamaV2")
->>>>>>> exllama
+    model = check_folder(folder, {"plain"}, "ExLlamaV2")
     rope, logits = 4 * (shape.hidden // shape.heads) * 1024, 2 * 256 * VOCAB
     reckoned = v2_buffers(model, ExLlamaV2LoadOptions(), "fp16", 1024) - rope - logits
     assert reckoned == int(said.rpartition("RESULT ")[2])
