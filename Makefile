@@ -26,7 +26,7 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 # As many tests at once as there are processors; tests/conftest.py says which of them keep together, and which run alone.
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check quick ollama llama-server bench screens lint formatted linted typed format lock upgrade clean
+.PHONY: help demo test check quick ollama llama-server llama-bench bench screens lint formatted linted typed format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +44,10 @@ ollama: ## the real Ollama that the tests run against, built once, outside this 
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_ollama.sh
 
 llama-server: ## the real llama-server that the tests run against, built once, outside this folder; without it they skip
-	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_server.sh
+	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-server
+
+llama-bench: ## the llama-bench that `make bench` measures decoding against, built once, outside this folder
+	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-bench
 
 bench: .venv/dev ## measure what the README claims, each figure beside its baseline
 	$(BIN)/python -m bench

@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, remote, screen, stop
+from bench import decode, history, remote, screen, stop
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -15,6 +15,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "idle": screen.idle,
     "streaming": screen.streaming,
     "decode": decode.decode,
+    "history": history.history,
     "stop": stop.stop,
     "remote": remote.remote,
     "memory": screen.memory,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -41,6 +40,8 @@ def fingerprint(pieces: Iterable[bytes]) -> str:
     `pieces` are the bytes of each token, in the order of the ids; for a control token, its name. The
     hash is of all pieces, each preceded by its length as four bytes, little-endian.
     """
+    import hashlib  # it brings OpenSSL, which no start should wait for
+
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(len(piece).to_bytes(4, "little") + piece)

@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
+from paragone_tui.garbage import begin_collecting
 from paragone_tui.hangup import end_with_terminal
 from paragone_tui.lanes_screen import LanesScreen
 from paragone_tui.screen_settings import known_keys, problems
@@ -125,6 +126,7 @@ class ParagoneApp(App[None]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        begin_collecting()
         for problem in [*self._problems, self.state.warning]:
             if problem:
                 self.say(problem, warning=True)

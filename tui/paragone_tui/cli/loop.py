@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
 from paragone_tui.cli.output import note
+from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.logs import crash_report
 
 __all__ = ["run"]
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 def run(main: Coroutine[None, None, T]) -> T:
     """Run a coroutine on a loop of its own; mistakes that the loop is told of go to a file, not to the screen."""
+    begin_collecting()
     with asyncio.Runner() as runner:
         runner.get_loop().set_exception_handler(_keep)
         return runner.run(main)

@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
+from paragone import Caution
 from paragone.cores import physical_cores
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.execute import Turn, Turns
-from paragone_workbench.scheduling.decision import Decision, decide
-from paragone_workbench.scheduling.swapping import Swapping
+
+if TYPE_CHECKING:  # the usual mode needs neither, and a start should not wait for them
+    from paragone_workbench.scheduling.decision import Decision
+    from paragone_workbench.scheduling.swapping import Swapping
 
 __all__ = ["REQUESTS_PER_SERVER", "Scheduler", "cores_for_each"]
 
@@ -36,7 +39,7 @@ class Scheduler(Turns):
         )
         self._wanting: list[EngineHandle] = []
         self._known: WeakSet[EngineHandle] = WeakSet()
-        self._swapping = Swapping()
+        self._swapping: Swapping | None = None
 
     @property
     def order(self) -> Literal["parallel", "sequential", "swap"]:
@@ -53,6 +56,8 @@ class Scheduler(Turns):
     async def settle(self, engines: Sequence[EngineHandle]) -> None:
         """With `auto`, decide how these engines are run; otherwise do nothing."""
         if self.mode == "auto":
+            from paragone_workbench.scheduling.decision import decide
+
             self.decision = await decide(engines)
 
     def join(self, engine: EngineHandle) -> None:
@@ -73,11 +78,19 @@ class Scheduler(Turns):
                 await engine.opened()  # not in its turn: loading holds nobody up
             if order != "parallel":
                 await held.enter_async_context(self._one)
-            cautions = await self._swapping.bring_in(engine, self._known) if order == "swap" else ()
+            cautions = await self._bring_in(engine) if order == "swap" else ()
             for address in sorted(engine.addresses):
                 await held.enter_async_context(self._servers[address])
             sharing = self._wanting if order == "parallel" else [engine]
             yield Turn(threads=cores_for_each(sharing), schedule=order, cautions=cautions)
+
+    async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
+        """Have no other engine in memory. Returns what the user should know of that."""
+        if self._swapping is None:
+            from paragone_workbench.scheduling.swapping import Swapping
+
+            self._swapping = Swapping()
+        return await self._swapping.bring_in(engine, self._known)
 
 
 def cores_for_each(engines: Iterable[EngineHandle]) -> int:

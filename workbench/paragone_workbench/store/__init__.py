@@ -1,14 +1,21 @@
 """The store: conversations and what every lane answered, in one SQLite file.
 
-Importing this imports neither sqlite3 nor asyncio; opening a store does. The recorder, which saves what
-happens, is in `paragone_workbench.store.recorder`.
+Importing this imports none of it: each name is loaded when it is used, so that a screen that shows lanes
+does not wait for what saves them. The recorder, which saves what happens, is in
+`paragone_workbench.store.recorder`.
 """
 
-from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
-from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.history import History
-from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
-from paragone_workbench.store.store import Store
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
+    from paragone_workbench.store.errors import ConversationDeleted, StoreError
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
+    from paragone_workbench.store.store import Store
 
 __all__ = [
     "Batch",
@@ -25,3 +32,25 @@ __all__ = [
     "StoreError",
     "Summary",
 ]
+
+_MODULES = {
+    "Batch": "batch",
+    "ConversationDeleted": "errors",
+    "History": "history",
+    "Hit": "records",
+    "LaneRecord": "records",
+    "LaneRow": "batch",
+    "NewText": "batch",
+    "Record": "batch",
+    "RunRow": "batch",
+    "SavedConversation": "records",
+    "Store": "store",
+    "StoreError": "errors",
+    "Summary": "records",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,18 +1,20 @@
 #!/bin/sh
-# Builds the real llama-server that the tests run against, once, outside the repository. `make llama-server` calls it.
-# It is that of the llama.cpp in llama-cpp-python's source, for the CPU, without its web page.
+# Builds llama-server or llama-bench, named by $1, once, outside the repository: the tests run against llama-server, and
+# the bench measures against llama-bench. `make llama-server` and `make llama-bench` call this.
+# The source is the llama.cpp in llama-cpp-python's, the flags are those of its own build: Release, for this machine's CPU.
 set -eu
+program=$1
 here=$(dirname "$0")
 root=$(cd "$here/../../.." && pwd)
-place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-llama-server
+place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-$program
 version=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$root/requirements/demo.txt")
 
-if [ -x "$place/llama-server" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version" ]; then
-  echo "The llama-server of llama-cpp-python $version is there: $place/llama-server"
+if [ -x "$place/$program" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version" ]; then
+  echo "The $program of llama-cpp-python $version is there: $place/$program"
   exit 0
 fi
 if ! command -v c++ >/dev/null; then
-  echo "No llama-server: it is built with a C++ compiler." >&2
+  echo "No $program: it is built with a C++ compiler." >&2
   exit 1
 fi
 mkdir -p "$place"
@@ -28,17 +30,17 @@ PIP_ROOT_USER_ACTION=ignore ${PYTHON:-python3} -m pip install --quiet --disable-
 PATH=$work/tools/bin:$PATH
 export PATH PYTHONPATH="$work/tools"
 
-echo "Building the llama-server of llama-cpp-python $version into $place; this takes ten minutes or so, once."
+echo "Building the $program of llama-cpp-python $version into $place; this takes ten minutes or so, once."
 build() {
   cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON \
     -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF &&
-    cmake --build "$work/build" --target llama-server
+    cmake --build "$work/build" --target "$program"
 }
 if ! build > "$place/build.log" 2>&1; then
   tail -n 40 "$place/build.log" >&2
-  echo "llama-server did not build; the whole log is in $place/build.log" >&2
+  echo "$program did not build; the whole log is in $place/build.log" >&2
   exit 1
 fi
-mv "$work/build/bin/llama-server" "$place/llama-server"
+mv "$work/build/bin/$program" "$place/$program"
 echo "$version" > "$place/version"

@@ -1,0 +1,120 @@
+"""What a long history costs to open, to list and to search, beside bare sqlite3 on the same file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.long_history import ABSENT_LETTERS, COMMON_WORD, MESSAGES, RARE_WORD, write
+from bench.row import Row
+from paragone_workbench.store import History
+
+__all__ = ["history"]
+
+RUNS = 15
+LIMIT = 50  # entries of a list, as the screen asks for them
+
+_LIST = """
+    SELECT id, title, updated,
+      (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id),
+      (SELECT group_concat(definition) FROM lane WHERE conversation_id = conversation.id AND NOT closed)
+    FROM conversation ORDER BY updated DESC LIMIT ?
+"""
+_TABLES = ("prompt", "run")
+_PHRASE = """
+    SELECT id, text FROM {0} WHERE id IN (SELECT rowid FROM {0}_search WHERE {0}_search MATCH ?)
+    ORDER BY id DESC LIMIT ?
+"""
+_TEXTS = "SELECT text FROM {0}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Seconds of the program's call and of the bare query, in the order of the runs."""
+
+    ours: list[float]
+    bare: list[float]
+
+
+def history() -> list[Row]:
+    """Write the history into a folder that is deleted afterwards, and measure, runs alternating."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.db"
+        write(path)
+        return asyncio.run(_measure(path))
+
+
+async def _measure(path: Path) -> list[Row]:
+    opening = await _times(lambda: _open(path), lambda: _open_bare(path))
+    saved = await History.open(path)
+    with contextlib.closing(sqlite3.connect(path)) as bare:
+        listing = await _times(
+            lambda: saved.conversations(LIMIT), lambda: bare.execute(_LIST, (LIMIT,)).fetchall()
+        )
+
+        async def search(text: str, hits: int, query: Callable[[str], object]) -> _Times:
+            if len(await saved.search(text, LIMIT)) != hits:
+                raise RuntimeError(f"The search for {text!r} did not find what is there.")
+            return await _times(lambda: saved.search(text, LIMIT), lambda: query(text))
+
+        def indexed(text: str) -> None:
+            for table in _TABLES:
+                bare.execute(_PHRASE.format(table), (f'"{text}"', LIMIT)).fetchall()
+
+        def read(text: str) -> None:  # not LIKE, which knows upper and lower case in ASCII alone
+            wanted = re.compile(re.escape(text), re.IGNORECASE)
+            for table in _TABLES:
+                [text for (text,) in bare.execute(_TEXTS.format(table)) if wanted.search(text)]
+
+        common = await search(COMMON_WORD, LIMIT, indexed)
+        rare = await search(RARE_WORD, 1, indexed)
+        letters = await search(ABSENT_LETTERS, 0, read)
+    await saved.close()
+    return [
+        _row("open and close", opening, "connecting and writing one row", 5),
+        _row(f"list {LIMIT}", listing, "one query", 5),
+        _row("search for a word in most answers", common, "the same index", 2),
+        _row("search for a word in one answer", rare, "the same index", 5),
+        _row("search for two letters", letters, "`re` over all texts", 2),
+    ]
+
+
+async def _times(ours: Callable[[], Awaitable[object]], bare: Callable[[], object]) -> _Times:
+    times = _Times([], [])
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        bare()
+        between = time.perf_counter()
+        await ours()
+        times.ours.append(time.perf_counter() - between)
+        times.bare.append(between - begin)
+    return times
+
+
+async def _open(path: Path) -> None:
+    await (await History.open(path)).close()
+
+
+def _open_bare(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO owner (lock) VALUES ('bench')")
+        connection.execute("DELETE FROM owner WHERE lock = 'bench'")
+
+
+def _row(what: str, times: _Times, baseline: str, most: float) -> Row:
+    ours, bare = statistics.median(times.ours), statistics.median(times.bare)
+    return Row(
+        figure=f"history of {MESSAGES:,} messages: {what}",
+        measured=f"{ours / bare:.1f} × ({ours * 1000:.1f} ms)",
+        baseline=f"bare sqlite3, {baseline}: {bare * 1000:.1f} ms, median of {RUNS}",
+        budget=f"≤ {most:g} ×",
+        holds=ours <= most * bare,
+    )

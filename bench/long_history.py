@@ -1,0 +1,71 @@
+"""A history of thousands of messages, the same on every machine: generated with a fixed seed."""
+
+from __future__ import annotations
+
+import random
+from itertools import accumulate
+from pathlib import Path
+
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Batch, LaneRecord, LaneRow, RunRow, Store
+
+__all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
+
+CONVERSATIONS = 1500
+PROMPTS = 10  # a conversation, with one answer each
+MESSAGES = CONVERSATIONS * PROMPTS * 2
+
+COMMON_WORD = "lighthouse"
+"""A word that is in most of the answers."""
+RARE_WORD = "quicksilver"
+"""A word that is in one answer."""
+ABSENT_LETTERS = "qx"
+"""Two letters that are in no message: all texts must be read to know it."""
+
+_SYLLABLES = ("ba", "den", "fol", "gri", "hu", "ken", "lam", "mor", "ni", "per", "ras", "sto", "ti", "vel")
+_FIRST = 1_700_000_000.0  # when the first conversation took place, in seconds since 1970
+
+
+def write(path: Path, seed: int = 8) -> None:
+    """Write the history to a new file."""
+    chance = random.Random(seed)
+    words = [COMMON_WORD, *_made_up_words(chance, 5000)]
+    weights = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))  # Zipf's law
+
+    def text(length: int) -> str:
+        return " ".join(chance.choices(words, cum_weights=weights, k=length)).capitalize() + "."
+
+    store = Store.open(path)
+    try:
+        for number in range(CONVERSATIONS):
+            extra = f" {RARE_WORD}" if number == CONVERSATIONS // 2 else ""
+            store.save(_conversation([(text(12), text(90)) for _ in range(PROMPTS)], number, extra))
+    finally:
+        store.close()
+
+
+def _made_up_words(chance: random.Random, count: int) -> list[str]:
+    return ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(count)]
+
+
+def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> Batch:
+    conversation = Conversation(created=_FIRST + number * 1000)
+    definition = EngineDefinition(name="smol", backend="llama_cpp", model="smol.gguf")
+    lane = LaneRecord(definition=definition, position=0)
+    for step, (question, answer) in enumerate(exchanges):
+        time = conversation.created + step * 60
+        parent = conversation.prompts[-1] if conversation.prompts else None
+        prompt = conversation.add(Prompt(text=question, parent=parent, created=time))
+        run = RunRecord(definition=definition, prompt=prompt, continues=lane.head, started=time)
+        run.add("answer", answer + (extra if step == 0 else ""))
+        run.state, run.finish, run.phase, run.ended = "done", "stop", "ended", time + 5
+        lane.runs.append(run)
+        lane.head = run
+    return Batch(
+        conversation=conversation,
+        prompts=tuple(conversation.prompts),
+        lanes=(LaneRow.of(lane),),
+        runs=tuple(RunRow.of(run, lane, continues=run.continues) for run in lane.runs),
+    )
