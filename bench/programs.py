@@ -14,7 +14,7 @@ from bench.terminal import Terminal
 __all__ = ["BARE", "environment", "paragone", "smollm2", "started"]
 
 BENCH = Path(__file__).parent
-PARAGONE = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+PARAGONE = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 BARE = [sys.executable, "-m", "bench.bare_app"]
 
 

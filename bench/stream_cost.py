@@ -45,8 +45,8 @@ def run_app(kind: str) -> None:
     from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
-    from paragone_tui.lane_status import LaneState, LaneStatus, LaneStatusInfo
-    from paragone_tui.painting import ThriftyScreen
+    from paragone_tui.painting.screen import ThriftyScreen
+    from paragone_tui.screens.lanes.status import LaneState, LaneStatus, LaneStatusInfo
     from paragone_tui.transcript import Transcript
 
     class Bench(App[None]):

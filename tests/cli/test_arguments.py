@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone_tui.cli.arguments import COMMANDS, help_of, parse
+from paragone_cli.arguments import COMMANDS, help_of, parse
 
 from .conftest import SCHEMA, data, paragone, said
 
@@ -106,7 +106,7 @@ def test_version():
 def test_no_screen_is_loaded_but_for_the_screen(argv):
     program = f"""
 import sys
-from paragone_tui.main import main
+from paragone_cli.main import main
 assert main({argv!r}) == 0
 loaded = {{name.partition(".")[0] for name in sys.modules}}
 assert not loaded & {{"textual", "rich", "sqlite3", "llama_cpp"}}, loaded

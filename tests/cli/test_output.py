@@ -7,8 +7,8 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paragone_tui.clean import visible
-from paragone_tui.cli.output import line, put_json, put_table
+from paragone_cli.output import line, put_json, put_table
+from paragone_tui.terminal.text import visible
 
 
 def printed(call, *args) -> str:

@@ -18,7 +18,7 @@ def run_screen(*, config, state, registry, definitions, mode, system, demo=False
     return 7
 
 paragone_tui.app.run_screen = run_screen
-from paragone_tui.main import main
+from paragone_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -57,7 +57,7 @@ def shell(home: Path, models: Path) -> dict[str, str]:
     folder = home / "bin"
     folder.mkdir()
     program = folder / "paragone"
-    program.write_text(f"#!{sys.executable}\nfrom paragone_tui.main import main\nraise SystemExit(main())\n")
+    program.write_text(f"#!{sys.executable}\nfrom paragone_cli.main import main\nraise SystemExit(main())\n")
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 

@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from paragone_tui.lane_status import LaneStatus
-from paragone_tui.painting import ThriftyScreen
+from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.screens.lanes.status import LaneStatus
 from paragone_tui.transcript import Transcript
 
 

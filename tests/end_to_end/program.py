@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 from bench.terminal import Terminal
 
-PROGRAM = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 PATIENCE = 60.0
 
 

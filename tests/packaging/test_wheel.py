@@ -125,5 +125,5 @@ def test_an_installed_wheel_runs_without_the_checkout(wheel, metadata, packages,
         assert Path(place).is_relative_to(tmp_path / "installed")
     declared = configparser.ConfigParser()
     declared.read_string(metadata("entry_points.txt"))
-    assert declared["console_scripts"]["paragone"] == "paragone_tui.main:main"
+    assert declared["console_scripts"]["paragone"] == "paragone_cli.main:main"
     assert {"console_scripts: paragone", "paragone: llama_cpp"} <= set(seen["entry points"])

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from paragone_tui.app import ParagoneApp
-from paragone_tui.lane_status import LaneStatusInfo
+from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition

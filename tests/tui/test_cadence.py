@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from paragone_tui.cadence import Cadence
+from paragone_tui.painting.cadence import Cadence
 
 
 async def until(condition, deadline=10.0):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_tui.clean import visible
+from paragone_tui.terminal.text import visible
 
 anything = st.text(st.characters(codec=None), max_size=80)  # lone surrogates, too
 

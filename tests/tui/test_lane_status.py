@@ -2,7 +2,7 @@ import pytest
 from emulator import Watched, settle
 from rich.cells import cell_len
 
-from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
+from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Label, TextArea
 
-from paragone_tui.lane_status import LaneStatus, LaneStatusInfo
-from paragone_tui.painting import ThriftyScreen
+from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 
 COLORS = ["truecolor", "256", "standard", None]

@@ -16,9 +16,9 @@ from textual.screen import Screen
 from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
-from paragone_tui.hangup import end_with_terminal
-from paragone_tui.lanes_screen import LanesScreen
 from paragone_tui.screen_settings import known_keys, problems
+from paragone_tui.screens.lanes.screen import LanesScreen
+from paragone_tui.terminal.hangup import end_with_terminal
 from paragone_workbench.config.permissions import exposure
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
@@ -172,7 +172,7 @@ class ParagoneApp(App[None]):
 
     def action_command_palette(self) -> None:
         """Show the palette."""
-        from paragone_tui.modal import Palette
+        from paragone_tui.widgets.modal import Palette
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
@@ -186,13 +186,13 @@ class ParagoneApp(App[None]):
 
     def pick_engine(self, then: Callable[[EngineDefinition | None], None]) -> None:
         """Let the user pick an engine."""
-        from paragone_tui.engine_picker import EnginePicker
+        from paragone_tui.screens.engines.picker import EnginePicker
 
         self.push_screen(EnginePicker(self.config, self.registry), then)
 
     def pick_images(self, images: tuple[Image, ...], then: Callable[[tuple[Image, ...]], None]) -> None:
         """Let the user pick an image to go with these, or one of them to take back."""
-        from paragone_tui.image_picker import ImagePicker
+        from paragone_tui.screens.images.picker import ImagePicker
 
         self.push_screen(ImagePicker(images), lambda picked: then(picked) if picked is not None else None)
 
@@ -201,7 +201,7 @@ class ParagoneApp(App[None]):
         if self.history is None:
             self.say("The history could not be opened: there is nothing to reopen.")
             return
-        from paragone_tui.conversation_picker import ConversationPicker
+        from paragone_tui.screens.history.picker import ConversationPicker
 
         self.push_screen(ConversationPicker(self.history), then)
 
@@ -233,7 +233,7 @@ class ParagoneApp(App[None]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy text by OSC 52, and through tmux where it runs."""
-        from paragone_tui.clipboard import give_to_tmux
+        from paragone_tui.terminal.clipboard import give_to_tmux
 
         super().copy_to_clipboard(text)
         self.run_worker(give_to_tmux(text), group="clipboard")

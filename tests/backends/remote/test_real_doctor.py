@@ -12,7 +12,7 @@ from .conftest import free_port
 
 pytestmark = pytest.mark.model
 
-PROGRAM = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 
 
 def get(url, body=None):

@@ -12,7 +12,7 @@ from bench.terminal import Terminal
 from hostile_server import OLLAMA, OPENAI, HostileServer
 from tests.end_to_end.program import Program
 
-PROGRAM = [sys.executable, "-c", "import sys; from paragone_tui.main import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 
 
 @pytest_asyncio.fixture

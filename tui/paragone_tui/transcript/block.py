@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from rich.segment import Segment
 from textual.strip import Strip
 
-from paragone_tui.clean import visible
+from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.palette import Palette, Tone
 from paragone_tui.transcript.wrap import Wrapped
 

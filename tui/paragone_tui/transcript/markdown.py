@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.theme import Theme
 from textual.strip import Strip
 
-from paragone_tui.clean import visible
+from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.block import GUTTER
 from paragone_tui.transcript.palette import Palette
 

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone import Channel
-from paragone_tui.cadence import Cadence
+from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.block import GUTTER, Block, Kind
 from paragone_tui.transcript.page import Page
 from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of

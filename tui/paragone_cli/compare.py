@@ -1,0 +1,108 @@
+"""`paragone compare`: one prompt, several engines, answers and figures below each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paragone import Image
+from paragone_cli.arguments import Arguments
+from paragone_cli.basis import Basis
+from paragone_cli.interrupts import Interrupts
+from paragone_cli.logprobs import checked_logprobs
+from paragone_cli.loop import run
+from paragone_cli.output import finish, line, note, put, put_json, shown
+from paragone_cli.progress import Progress
+from paragone_cli.prompt import read_prompt
+from paragone_workbench.compare.answers import comparison_json, warnings_of
+from paragone_workbench.conversation.images import read_image
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["compare", "figures"]
+
+_WIDTH = 72
+
+
+def compare(args: Arguments) -> int:
+    """Have the engines answer. Returns the exit code."""
+    logprobs = checked_logprobs(args)
+    basis = Basis(args)
+    basis.warn()
+    definitions = basis.checked(args.engines, args.settings)
+    images = [read_image(path) for path in args.images]
+    prompt = read_prompt(args.prompt)
+    spec = RunSpec.of_prompt(prompt, images=images, system=basis.system(args), logprobs=logprobs)
+    workbench = Workbench(basis.registry, mode=args.schedule or basis.config.lanes.mode)
+    return run(_compare(workbench, definitions, prompt, images, spec, as_json=args.json))
+
+
+async def _compare(
+    workbench: Workbench,
+    definitions: Sequence[EngineDefinition],
+    prompt: str,
+    images: Sequence[Image],
+    spec: RunSpec,
+    *,
+    as_json: bool,
+) -> int:
+    engines = [workbench.add(definition) for definition in definitions]
+    interrupts = Interrupts(workbench)
+    async with interrupts.heard():
+        with Progress(engines) as progress:
+            await workbench.open_all()
+            if workbench.scheduler.decision is not None:
+                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.why}")
+            executions = [workbench.run(engine, spec) for engine in engines]
+            for number, execution in enumerate(executions):
+                progress.follow(number, execution.run)
+            for number, execution in enumerate(executions):
+                await execution.ended()
+                if not as_json:
+                    progress.clear()
+                    _print(execution.run, first=number == 0)
+        runs = [execution.run for execution in executions]
+        if as_json:
+            put_json(comparison_json(prompt, images, runs))
+    if interrupts.came:
+        return 130
+    codes = {it.error.exit_code for it in runs if it.error is not None}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 1
+
+
+def _print(answer: RunRecord, *, first: bool) -> None:
+    title = line(f"── {answer.definition.name} ({answer.definition.backend}) ")
+    put(("" if first else "\n") + title.ljust(_WIDTH, "─"))
+    if answer.text:
+        put(shown(answer.text).removesuffix("\n"))
+    put()
+    for caution in warnings_of(answer):
+        put(f"warning: {line(caution.sentence)}")
+    if answer.error is not None:
+        put(f"failed: {line(str(answer.error))}")
+    elif answer.finish == "cancelled":
+        put("stopped")
+    elif answer.finish == "length":
+        put("cut at its length limit")
+    if answer.metrics is not None:
+        put(figures(answer.metrics))
+    finish()
+
+
+def figures(metrics: RunMetrics) -> str:
+    """Return a run's figures in one line; what is unknown is left out."""
+    parts = [f"{metrics.completion_tokens} tokens"]
+    if metrics.decode_tps is not None:
+        parts.append(f"{metrics.decode_tps:.1f} tokens/s")
+    if metrics.ttft_s is not None:
+        parts.append(f"first after {metrics.ttft_s:.2f} s")
+    if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:
+        parts.append(f"between tokens {metrics.itl_ms.p50:.1f} ms, at worst {metrics.itl_ms.p99:.1f} (p99)")
+    if metrics.prompt_tokens is not None:
+        rate = "" if metrics.prefill_tps is None else f" at {metrics.prefill_tps:.0f} tokens/s"
+        parts.append(f"prompt {metrics.prompt_tokens} tokens{rate}")
+    if metrics.load_s is not None:
+        parts.append(f"loaded in {metrics.load_s:.1f} s")
+    return " · ".join(parts)

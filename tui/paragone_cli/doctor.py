@@ -1,0 +1,143 @@
+"""`paragone doctor`: what this machine can run, and what is missing for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from paragone import Json, Probe
+from paragone_cli.arguments import Arguments
+from paragone_cli.config import problem_json
+from paragone_cli.loop import run
+from paragone_cli.output import line, put, put_json, warn
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.doctor import Diagnosis, Machine, examine
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
+from paragone_workbench.paths import state_file
+
+__all__ = ["doctor"]
+
+NAMED = 20
+"""Models of an endpoint that are named in lines; `paragone models` lists them all."""
+
+
+def doctor(args: Arguments) -> int:
+    """Say what was found. Returns the exit code."""
+    state = State(state_file())
+    if state.warning:
+        warn(state.warning)
+    diagnosis = run(examine(args.config, state, Registry()))
+    if args.json:
+        put_json(_json(diagnosis))
+    else:
+        _print(diagnosis)
+    return 0
+
+
+def _json(diagnosis: Diagnosis) -> dict[str, Json]:
+    return {
+        "version": diagnosis.version,
+        "machine": dataclasses.asdict(diagnosis.machine),
+        "backends": [
+            {
+                "backend": name,
+                "title": title,
+                "usable": probe.usable,
+                "reason": probe.reason,
+                "remedy": probe.remedy,
+                "facts": dict(probe.facts),
+            }
+            for name, (title, probe) in diagnosis.backends.items()
+        ],
+        "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
+        "broken_plugins": [
+            {"plugin": problem.plugin, "package": problem.package, "reason": problem.reason}
+            for problem in diagnosis.broken_plugins
+        ],
+        "config": {
+            "file": str(diagnosis.config),
+            "exists": diagnosis.config.exists(),
+            "problems": [problem_json(problem) for problem in diagnosis.problems],
+            "warnings": [diagnosis.exposure] if diagnosis.exposure else [],
+        },
+    }
+
+
+def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
+    report = endpoint.report
+    return {
+        "backend": endpoint.backend,
+        "address": report.address,
+        "engines": list(endpoint.engines),
+        "usable": report.probe.usable,
+        "reason": report.probe.reason,
+        "remedy": report.probe.remedy,
+        "facts": dict(report.probe.facts),
+        "models": [model.model for model in report.models],
+    }
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    _print_machine(diagnosis.version, diagnosis.machine)
+    put("\nBackends")
+    if not diagnosis.backends:
+        put("  none: no plugin brings one")
+    for name, (title, probe) in diagnosis.backends.items():
+        _print_probe(f"{name}: {title}", probe)
+    if diagnosis.endpoints:
+        put("\nEndpoints")
+    for endpoint in diagnosis.endpoints:
+        _print_endpoint(endpoint)
+    if diagnosis.broken_plugins:
+        put("\nPlugins that cannot be used")
+        for broken in diagnosis.broken_plugins:
+            put(line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"))
+    put("\nSettings")
+    if diagnosis.problems:
+        for problem in diagnosis.problems:
+            put(line(f"  ✗ {problem}"))
+    elif diagnosis.config.exists():
+        put(line(f"  ✓ {diagnosis.config}"))
+    else:
+        put(line(f"  {diagnosis.config} is not there; the defaults are in force"))
+    if diagnosis.exposure:
+        put(line(f"  ! {diagnosis.exposure}"))
+
+
+def _print_probe(name: str, probe: Probe) -> None:
+    put(line(f"  {'✓' if probe.usable else '✗'} {name}"))
+    for text in (probe.reason, probe.remedy):
+        if text:
+            put(line(f"      {text}"))
+    for key, value in probe.facts.items():
+        put(line(f"      {key}: {value}"))
+
+
+def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
+    report = endpoint.report
+    place = f" at {report.address}" if report.address else ""
+    _print_probe(f"{endpoint.backend}{place}, for {', '.join(endpoint.engines)}", report.probe)
+    names = [model.name for model in report.models]
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        put(line(f"      it has: {', '.join(names[:NAMED])}{more}"))
+
+
+def _print_machine(version: str, machine: Machine) -> None:
+    put(line(f"paragone {version}, {machine.python} ({machine.executable})"))
+    put("\nMachine")
+    put(line(f"  {machine.platform}"))
+    put(f"  {machine.cores} cores, {machine.threads} threads")
+    put(f"  memory {_memory(machine.memory, machine.memory_free)}")
+    for gpu in machine.gpus:
+        put(line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"))
+    if not machine.gpus:
+        put(line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"))
+
+
+def _memory(size: int | None, free: int | None) -> str:
+    parts = [size_text(size) or "of unknown size"]
+    if free is not None:
+        parts.append(f"{size_text(free)} free")
+    return ", ".join(parts)

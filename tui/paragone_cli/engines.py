@@ -1,0 +1,55 @@
+"""`paragone engines`: the engines defined, and whether they can run here."""
+
+from __future__ import annotations
+
+from paragone_cli.arguments import Arguments
+from paragone_cli.basis import Basis
+from paragone_cli.loop import run
+from paragone_cli.output import note, put_json, put_table
+from paragone_workbench.inventory.doctor import probe_engines
+
+__all__ = ["engines"]
+
+
+def engines(args: Arguments) -> int:
+    """List the engines. Returns the exit code."""
+    basis = Basis(args)
+    basis.warn()
+    definitions = list(basis.config.engines.values())
+    probes = run(probe_engines(definitions, basis.registry))
+    if args.json:
+        # options stay out: there may be a key to an endpoint among them
+        put_json(
+            {
+                "engines": [
+                    {
+                        "engine": definition.name,
+                        "backend": definition.backend,
+                        "model": definition.model,
+                        "python": definition.python,
+                        "usable": probe.usable,
+                        "reason": probe.reason,
+                        "remedy": probe.remedy,
+                    }
+                    for definition, probe in zip(definitions, probes, strict=True)
+                ]
+            }
+        )
+        return 0
+    if not definitions:
+        note(
+            f"No engine is defined in {basis.config.document.path}; `paragone config init` makes an example."
+        )
+        return 0
+    put_table(
+        [
+            (
+                definition.name,
+                definition.backend,
+                definition.model,
+                "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}",
+            )
+            for definition, probe in zip(definitions, probes, strict=True)
+        ]
+    )
+    return 0

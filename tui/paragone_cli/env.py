@@ -1,0 +1,148 @@
+"""`paragone env`: environments for engines whose libraries do not get on with others'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncGenerator
+
+from paragone import InputError
+from paragone_cli.arguments import Arguments
+from paragone_cli.loop import run
+from paragone_cli.output import line, note, put, put_json, put_table, warn
+from paragone_cli.status_line import StatusLine
+from paragone_workbench.engines.environments import Plan, Step, check, create, find, plan, remove
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import size_text
+
+__all__ = ["env"]
+
+
+def env(args: Arguments) -> int:
+    """Do what is asked about environments. Returns the exit code."""
+    registry = Registry()
+    if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
+        raise InputError(f"`paragone env {args.action}` takes none of the options of `create`.")
+    if args.action == "list":
+        return _list(registry, as_json=args.json)
+    if args.json:
+        raise InputError("Only `paragone env list` prints JSON.")
+    if args.backend is None:
+        raise InputError("Which backend's environment is meant?", hint=f"paragone env {args.action} BACKEND")
+    if args.action == "remove":
+        freed = remove(args.backend)  # also that of a backend that is gone
+        put(f"{line(args.backend)}: removed, {size_text(freed)} freed")
+        return 0
+    backend = registry.get(args.backend)
+    if args.action == "check":
+        run(_follow(check(backend)))
+        put(f"{backend.name}: all that it needs can be imported")
+        return 0
+    planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
+    _tell(planned)
+    if not (args.yes or _agreed()):
+        note("Nothing was made.")
+        return 1
+    run(_follow(create(planned)))
+    put(f"{backend.name}: made; its engines run in it unless they name another `python`")
+    return 0
+
+
+def _list(registry: Registry, *, as_json: bool) -> int:
+    found = find(registry.all())
+    if as_json:
+        put_json(
+            {
+                "environments": [
+                    {
+                        "backend": it.name,
+                        "folder": str(it.folder),
+                        "whole": it.whole,
+                        "outdated": it.outdated,
+                        "cuda": it.cuda or None,
+                        "size": it.size,
+                    }
+                    for it in found
+                ]
+            }
+        )
+    elif found:
+        put_table(
+            [
+                (
+                    it.name,
+                    size_text(it.size),
+                    f"CUDA {it.cuda}" if it.cuda else "",
+                    "outdated" if it.outdated else "whole" if it.whole else "not whole",
+                    str(it.folder),
+                )
+                for it in found
+            ]
+        )
+    else:
+        note("There is no environment; `paragone env create BACKEND` makes one.")
+    return 0
+
+
+def _tell(planned: Plan) -> None:
+    """Say what it takes, before it is done."""
+    wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
+    note(f"An environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    rows = [
+        f"  packages  {', '.join(planned.build.requirements)}",
+        f"  download  {wheels}",
+        f"  disk      about {size_text(planned.disk)} of {size_text(planned.free)} that are free",
+        f"  folder    {planned.folder}{', in place of what is there' if planned.replaces else ''}",
+    ]
+    for row in rows:
+        print(line(row), file=sys.stderr)
+    for warning in planned.warnings:
+        warn(warning)
+
+
+def _agreed() -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError("It is not made without being asked for.", hint="Say so with --yes.")
+    print("Make it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+async def _follow(steps: AsyncGenerator[Step, None]) -> None:
+    """Go through the steps, and say how far they are. Ctrl+C and the end of the terminal give them up."""
+    status = StatusLine()
+    stage = ""
+    ended = _ended_by_signal()
+    try:
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                if step.stage != stage and not status.on:
+                    note(f"{step.stage} …")
+                if step.stage != stage or status.due:
+                    stage = step.stage
+                    status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
+    except asyncio.CancelledError:
+        status.end()
+        note("Given up; what was being made is deleted.")
+        if ended:
+            raise SystemExit(128 + ended[0]) from None
+        raise
+    finally:
+        status.end()
+
+
+def _ended_by_signal() -> list[signal.Signals]:
+    """Have the present task cancelled where the program is to end; returns what ended it, once that has come."""
+    came: list[signal.Signals] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # it is called by a coroutine
+
+    def end(number: signal.Signals) -> None:
+        came.append(number)
+        task.cancel()
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            loop.add_signal_handler(number, end, number)
+    return came

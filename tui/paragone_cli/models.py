@@ -1,0 +1,140 @@
+"""`paragone models`: what could be opened, in folders and at endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import Backend, EndpointReport, EngineError, Json, ModelInfo, ParagoneError
+from paragone_cli.arguments import Arguments
+from paragone_cli.basis import Basis
+from paragone_cli.loop import run
+from paragone_cli.output import complain, note, put_json, put_table, warn
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.endpoints import ask_endpoints, place
+
+__all__ = ["models"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A model, and what it takes to open it."""
+
+    backend: str
+    model: ModelInfo
+    url: str | None = None
+    """Of its server, where an engine of config.toml names it."""
+
+    @property
+    def engine(self) -> str:
+        return f"{self.backend}:{self.model.model}" + (f"@{self.url}" if self.url else "")
+
+
+def models(args: Arguments) -> int:
+    """List the models. Returns the exit code."""
+    basis = Basis(args)
+    basis.warn()
+    folders = basis.config.models.folders
+    for folder in folders:
+        if not Path(folder).is_dir():
+            warn(f"{folder}, named in {basis.config.document.where('models', 'folders')}, is no folder.")
+    if args.backend is None:
+        backends = basis.registry.all()
+    else:
+        backends = {args.backend: basis.registry.get(args.backend)}
+    listed, errors = run(_find(backends, folders, basis.config.engines.values()))
+    if args.json:
+        put_json(
+            {
+                "models": [_json(it) for it in listed],
+                "problems": [{"backend": name, "error": str(error)} for name, error in errors],
+            }
+        )
+    else:
+        _print(listed)
+        if not listed and args.backend is not None and not errors:
+            _say_why(run(backends[args.backend].endpoint({})))
+        if not listed and not folders and any(it.capabilities.local for it in backends.values()):
+            note(f"No folder is searched; name some under [models] in {basis.config.document.path}.")
+    for _, error in errors:
+        complain(error)
+    return 1 if errors else 0
+
+
+async def _find(
+    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
+    """Return the models, and the backends and servers that none could be had from."""
+    asked = asyncio.create_task(ask_endpoints(engines, backends.get))
+    answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
+    listed: list[_Listed] = []
+    errors: list[tuple[str, ParagoneError]] = []
+    for name, answer in zip(backends, answers, strict=True):
+        if isinstance(answer, ParagoneError):
+            errors.append((name, answer))
+        else:
+            listed += [_Listed(name, model) for model in answer]
+    for endpoint in await asked:
+        probe = endpoint.report.probe
+        if probe.usable:
+            listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
+        else:
+            whose = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(whose, hint=probe.remedy)))
+    # a backend lists the models of its usual server anyway; with another key, a server may list others
+    first = {(it.backend, it.model.model, it.url and place(it.url)): it for it in reversed(listed)}
+    return list(reversed(first.values())), errors
+
+
+async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
+    try:
+        return await backend.models(folders)
+    except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
+        return as_told(error, backend.name)
+
+
+def _say_why(report: EndpointReport | None) -> None:
+    """Say why the server that a backend goes to by itself lists nothing; other backends have none."""
+    if report is not None and not report.probe.usable:
+        note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
+
+
+def _json(listed: _Listed) -> dict[str, Json]:
+    model = listed.model
+    return {
+        "backend": listed.backend,
+        "model": model.model,
+        "url": listed.url,
+        "name": model.name,
+        "size": model.size,
+        "quantization": model.quantization,
+        "context": model.context,
+        "architecture": model.architecture,
+        "capabilities": list(model.capabilities),
+        "problem": model.problem,
+    }
+
+
+def _print(listed: Sequence[_Listed]) -> None:
+    if listed:
+        heading = ("NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
+        put_table([heading, *map(_row, listed)])
+
+
+def _row(listed: _Listed) -> tuple[str, ...]:
+    model = listed.model
+    spec = shlex.quote(listed.engine)
+    return (
+        model.name,
+        size_text(model.size),
+        model.quantization or "",
+        "" if model.context is None else str(model.context),
+        model.architecture or "",
+        ", ".join(model.capabilities),
+        f"{spec} — {model.problem}" if model.problem else spec,
+    )

@@ -1,0 +1,90 @@
+"""Standard output as an answer streams to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import sys
+from collections.abc import Callable
+
+from paragone_tui.terminal.text import visible
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """Writes text as it comes: once a frame, and never waiting for whoever reads.
+
+    A reader that pauses, such as a pager, holds up neither the engine nor Ctrl+C. To a terminal
+    goes cleaned text, to a pipe or a file the text exactly.
+    """
+
+    def __init__(self, on_broken: Callable[[], None]) -> None:
+        """`on_broken` is called, once, when nothing can be written any more."""
+        self.error: OSError | None = None
+        """Why nothing can be written any more."""
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding
+        self._terminal = sys.stdout.isatty()
+        self._held = ""  # a CR whose LF may be in the next piece
+        self._in_line = False
+        self._pending = bytearray()
+        self._scheduled = False
+        self._written = asyncio.Event()
+
+    def write(self, text: str) -> None:
+        """Take a piece of text. It is written when the event loop is next free: with the rest of its frame."""
+        if not text or self.error is not None:
+            return
+        if self._terminal:
+            text = self._held + text
+            self._held = "\r" if text.endswith("\r") else ""
+            text = visible(text.removesuffix("\r"))
+        self._take(text)
+
+    async def end(self) -> None:
+        """Write what is left, and on a terminal end the line. Returns when all is written, or cannot be."""
+        if self._terminal and self.error is None:
+            text = visible(self._held)
+            if self._in_line or text:
+                self._take(f"{text}\n")
+        if self._scheduled:
+            await self._written.wait()
+
+    def _take(self, text: str) -> None:
+        if text:
+            self._in_line = not text.endswith("\n")
+            self._pending += text.encode(self._encoding, "replace")
+            if not self._scheduled:
+                self._scheduled = True
+                self._written.clear()
+                self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        try:
+            while self._pending and self._has_room():
+                # so much a pipe that has room takes at once
+                written = os.write(self._descriptor, self._pending[: select.PIPE_BUF])
+                del self._pending[:written]
+        except OSError as error:
+            self.error = error
+            self._pending.clear()
+            self._on_broken()
+        waits = bool(self._pending)
+        self._scheduled = waits
+        if waits:
+            self._loop.add_writer(self._descriptor, self._resume)
+        else:
+            self._written.set()
+
+    def _resume(self) -> None:
+        self._loop.remove_writer(self._descriptor)
+        self._write()
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))

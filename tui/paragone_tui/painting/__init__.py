@@ -1,0 +1,1 @@
+"""Painting that writes only what changed, and nothing while nothing happens."""

@@ -1,0 +1,186 @@
+"""A screen that writes the cells that changed, and colours only where they change.
+
+Textual's own update writes each changed row from the left edge of its widget, sets and resets the
+colours of every stretch, and ends rows with newlines. Where text streams in at the end of long
+rows, that is most of the bytes. This leans on Textual's compositor, which is private to it:
+`tests/tui/test_painting.py` holds it to what Textual's own painting leaves on a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import TypeAlias
+
+from rich.console import Console, RenderableType
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual.geometry import Region, Size
+from textual.screen import Screen, ScreenResultType
+from textual.strip import Strip
+
+from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
+
+__all__ = ["ThriftyScreen"]
+
+_LEAP = 4
+"""Unchanged cells that are cheaper written again than leapt over."""
+
+_UNKNOWN: Cell = ("", (-1, "", ""))
+_Stretch: TypeAlias = tuple[int, int, Strip]
+"""A row, the column of its first cell, and what is to stand there."""
+
+
+class ThriftyScreen(Screen[ScreenResultType]):
+    """A screen that costs the terminal few bytes. Hyperlinks are painted as text."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's name for it
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name, id, classes)
+        self._compositor = _ThriftyCompositor()
+
+
+class _ThriftyCompositor(Compositor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.terminal = _Terminal()
+        self._wanted: list[Region] = []
+
+    def render_update(
+        self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
+    ) -> RenderableType | None:
+        unknown = bool(self._dirty_regions) and self.terminal.size != self.size
+        return super().render_update(full or unknown, screen_stack, simplify)
+
+    def render_partial_update(self) -> ChopsUpdate | None:
+        self._wanted = list(self._dirty_regions)
+        update = super().render_partial_update()
+        self._wanted = []
+        return update and _Changes(update, self.terminal)
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield what the widgets show where it is wanted, those in front first.
+
+        Textual has every widget near by render all of its rows, those behind others as well.
+        """
+        wanted = self._wanted or [crop or self.size.region]
+        for widget, (region, clip) in self.visible_widgets.items():
+            if not wanted:
+                return
+            seen = region.intersection(clip)
+            hit = [part for part in wanted if seen.overlaps(part)]
+            if hit:
+                rows = Region.from_union(hit)
+                part = seen.intersection(Region(seen.x, rows.y, seen.width, rows.height))
+                yield region, part, widget.render_lines(part.translate(-region.offset))
+                wanted = [part for part in wanted if not seen.contains_region(part)]
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        return _Everything(super().render_full_update(simplify), self.terminal)
+
+
+class _Changes(ChopsUpdate):
+    """The parts of rows in which something may have changed."""
+
+    def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
+        super().__init__(update.chops, update.spans, update.chop_ends)
+        self._terminal = terminal
+
+    def render_segments(self, console: Console) -> str:
+        return self._terminal.write(self._stretches(), console)
+
+    def _stretches(self) -> Iterator[_Stretch]:
+        for y, spans in groupby(self.spans, itemgetter(0)):
+            dirty = [(start, stop) for _, start, stop in spans]
+            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=True):
+                if strip is not None and any(x < stop and start < end for start, stop in dirty):
+                    yield y, x, strip
+
+
+class _Everything(LayoutUpdate):
+    """The whole screen, whatever the terminal may show by now."""
+
+    def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
+        super().__init__(update.strips, update.region)
+        self._terminal = terminal
+
+    def render_segments(self, console: Console) -> str:
+        self._terminal.forget(self.region.size)
+        rows = ((y, 0, Strip.join(strips)) for y, strips in enumerate(self.strips))
+        return self._terminal.write(rows, console)
+
+
+class _Terminal:
+    """What stands on the terminal."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
+        """Know nothing of what stands there, but perhaps its size."""
+        self.size = size
+        self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
+
+    def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
+        """Return the sequences that bring the stretches onto the terminal; they come row by row."""
+        pen = Pen(console.color_system)
+        out: list[str] = []
+        cursor: tuple[int, int] | None = None
+        for y, in_row in groupby(stretches, itemgetter(0)):
+            before = self._rows[y]
+            row = before.copy()
+            for _, x, strip in in_row:
+                cells = cells_of(strip, pen.colors)
+                row[x : x + len(cells)] = cells
+            del row[len(before) :]
+            self._rows[y] = row
+            for start, stop in _changes(before, row):
+                out.append(_move(cursor, (start, y)))
+                cursor = _print(row[start:stop], start, y, pen, out), y
+        out.append(pen.lift())
+        return "".join(out)
+
+
+def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:
+    """Yield the first cell and the one past the last of each stretch that must be written."""
+    changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    start = None
+    for x, following in pairwise([*changed, len(after) + _LEAP]):
+        start = x if start is None else start
+        if following - x > _LEAP:
+            if any(is_doubtful(text) for text, _ in after[start : x + 1]):
+                # It may be drawn wider than we think: write anew what stands to its right.
+                yield start, len(after)
+                return
+            yield start, x + 1
+            start = None
+
+
+def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
+    """Return the shortest sequence that takes the cursor to a column and row."""
+    x, y = to
+    if cursor == to:
+        return ""
+    if cursor and cursor[1] == y and cursor[0] < x:
+        return f"\x1b[{x - cursor[0]}C"
+    return f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H"
+
+
+def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
+    """Put out cells that stand in a row from column `x`, and return the column past them."""
+    for at, (text, look) in enumerate(cells):
+        if not text:
+            continue  # the right half of what was written
+        if not is_doubtful(text):
+            out += (pen.take((text, look)), text)
+            continue
+        width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
+        column = x + at
+        # Blanks first: where it is drawn narrower, no old half may be left beside it.
+        out += (pen.take((text, look)), BLANK * width, f"\x1b[{column + 1}G")
+        out += (text, f"\x1b[{column + width + 1}G")
+    return x + len(cells)

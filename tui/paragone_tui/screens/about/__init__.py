@@ -1,0 +1,1 @@
+"""What a lane's engine is."""

@@ -1,0 +1,1 @@
+"""Engines to put into a lane."""

@@ -1,0 +1,88 @@
+"""Picking an engine: those of the config, models that were found, or one written on the spot."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widgets.option_list import Option
+
+from paragone import InputError
+from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.picker import Picker, one_line
+from paragone_workbench.config.settings import Config
+from paragone_workbench.engines.definitions import EngineDefinition, from_spec
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import Offer, offers
+
+__all__ = ["EnginePicker"]
+
+
+class EnginePicker(Picker[EngineDefinition | None]):
+    """Returns the engine that was picked, or None."""
+
+    heading = "Engine"
+    placeholder = "Filter, or write one: BACKEND:MODEL"
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        super().__init__()
+        self._config = config
+        self._registry = registry
+        self._offers: Sequence[Offer] = ()
+        self._looking = True
+        self._definitions: dict[str, EngineDefinition] = {}
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self.run_worker(self._look())
+
+    async def _look(self) -> None:
+        async with contextlib.aclosing(offers(self._config, self._registry)) as all_offers:
+            async for self._offers in all_offers:
+                self.show()
+        self._looking = False
+        self.show()
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the engine that the text writes, and the offers that have all its words."""
+        words = text.casefold().split()
+        options: list[Option] = []
+        self._definitions = {}
+        trouble = ""
+        try:
+            written = from_spec(text)
+        except InputError as error:
+            written, trouble = None, str(error)
+        if written is not None:
+            self._definitions["written"] = written
+            options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id="written"))
+        for number, offer in enumerate(self._offers):
+            if all(word in offer.searched for word in words):
+                if offer.definition is not None:
+                    self._definitions[str(number)] = offer.definition
+                options.append(Option(_line(offer), id=str(number), disabled=offer.definition is None))
+        self.say(trouble or self._remark(bool(options)))
+        return options
+
+    def pick(self, option_id: str) -> None:
+        """Go away with the engine."""
+        self.dismiss(self._definitions.get(option_id))
+
+    def _remark(self, found: bool) -> str:
+        if self._looking:
+            return "Looking for engines and models …"
+        remarks = [f"The plugin {it.plugin} cannot be used: {it.reason}." for it in self._registry.problems]
+        if not found:
+            remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
+        return "\n".join(remarks)
+
+
+def _line(offer: Offer) -> Content:
+    parts: Sequence[tuple[str, str]] = [
+        (one_line(offer.name), "bold" if offer.definition else "dim"),
+        (f"  {one_line(offer.detail)}", "dim"),
+    ]
+    if offer.trouble:
+        parts = [*parts, (f"\n  {visible(offer.trouble)}", "$text-warning")]
+    return Content.assemble(*parts)

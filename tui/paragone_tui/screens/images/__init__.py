@@ -1,0 +1,1 @@
+"""Images to go with a prompt."""

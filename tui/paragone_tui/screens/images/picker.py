@@ -1,0 +1,99 @@
+"""Picking an image to go with the prompt, by walking through folders or by writing its path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from textual.content import Content
+from textual.widgets.option_list import Option
+
+from paragone import Image, InputError
+from paragone_tui.widgets.picker import Picker, one_line
+from paragone_workbench.conversation.images import SUFFIXES, image_size, read_image
+from paragone_workbench.inventory.catalog import size_text
+
+__all__ = ["ImagePicker"]
+
+_SHOWN = 200
+
+
+class ImagePicker(Picker[tuple[Image, ...] | None]):
+    """Returns the images that the prompt has from then on, or None to leave it as it is."""
+
+    heading = "Image"
+    placeholder = "Path of a PNG, JPEG, WebP or GIF file"
+
+    def __init__(self, images: tuple[Image, ...]) -> None:
+        super().__init__()
+        self._images = images
+        self._paths: dict[str, str] = {}
+
+    def on_mount(self) -> None:
+        """List what is in the folder that the program was started in."""
+        self.show()
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the folders and images whose path begins with the text; first what can be taken back."""
+        options = [] if text else [*self._attached()]
+        self._paths = {}
+        folder, _, begun = text.rpartition("/")
+        start = f"{folder}/" if "/" in text else ""
+        try:
+            for name in _fitting_names(Path(start or ".").expanduser(), begun.casefold()):
+                self._paths[str(len(self._paths))] = start + name
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.say(f"{start or 'This folder'} cannot be listed: {reason}.")
+            return options
+        for number, path in list(self._paths.items())[:_SHOWN]:
+            options.append(Option(Content(one_line(path)), id=number))
+        if text and not self._paths:
+            self._paths["written"] = text
+            options.append(Option(Content.assemble(("Take ", "bold"), one_line(text)), id="written"))
+        self.say("" if options else "No images and no folders here.")
+        return options
+
+    def pick(self, option_id: str) -> None:
+        """Go into a folder, or away with the image."""
+        if option_id.startswith("drop-"):
+            number = int(option_id.removeprefix("drop-"))
+            self.dismiss((*self._images[:number], *self._images[number + 1 :]))
+            return
+        path = self._paths[option_id]
+        if path.endswith("/"):
+            self.words.value = path
+            self.words.action_end()
+            return
+        try:
+            self.dismiss((*self._images, read_image(Path(path))))
+        except InputError as error:
+            self.say(str(error))
+
+    def _attached(self) -> Iterator[Option]:
+        for number, image in enumerate(self._images):
+            said = f"{one_line(image.name)}, {size_text(image_size(image))}"
+            yield Option(Content.assemble(("Take back ", "bold"), said), id=f"drop-{number}")
+
+
+def _fitting_names(folder: Path, begun: str) -> list[str]:
+    """Return what can be picked in a folder, by names that begin so; those of folders end with a slash."""
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.casefold()
+            if not name.startswith(begun) or (name.startswith(".") and not begun):
+                continue
+            if _is_folder(entry):
+                names.append(f"{entry.name}/")
+            elif name.endswith(SUFFIXES):
+                names.append(entry.name)
+    return sorted(names, key=str.casefold)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that is closed to us
+        return False

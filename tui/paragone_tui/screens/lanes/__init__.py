@@ -1,0 +1,1 @@
+"""The lanes side by side, and the composer under them."""

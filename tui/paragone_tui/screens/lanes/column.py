@@ -1,0 +1,202 @@
+"""A lane on the screen: its status line and its transcript."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from paragone import Caution, Channel, EngineCrashed, ParagoneError
+from paragone_tui.painting.cadence import Cadence
+from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_tui.transcript import Transcript
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["LaneColumn"]
+
+_FIGURES = 0.5
+"""Seconds between two looks at the figures of a run: more often than they can be read."""
+
+
+class LaneColumn(Vertical, LaneObserver):
+    """Shows a lane, as it tells what happens in it."""
+
+    DEFAULT_CSS = """
+    LaneColumn {
+        width: 1fr;
+        height: 1fr;
+        border-left: vkey $surface-lighten-1;
+        &.-first { border-left: none; }
+    }
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        markdown: bool,
+        fold_thinking: bool,
+        restart_key: str,
+        is_unsaved: Callable[[], bool],
+    ) -> None:
+        """Show a lane; `is_unsaved` says whether the history cannot be written at present."""
+        super().__init__()
+        self._is_unsaved = is_unsaved
+        self.lane = lane
+        self.status = LaneStatus()
+        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self.transcript.can_focus = False  # keys go to the composer; the screen scrolls the current lane
+        self._label = lane.name
+        self._restart_key = restart_key
+        self._last: Prompt | None = None
+        self._told: ParagoneError | None = None
+        self._figures = Cadence(self._show_status, _FIGURES)
+        self._shown_state = ""
+        lane.observers.append(self)
+        self.show_history()
+
+    def compose(self) -> ComposeResult:
+        """The status line, and the transcript under it."""
+        yield self.status
+        yield self.transcript
+
+    def on_unmount(self) -> None:
+        """Listen no longer."""
+        self._figures.stop()
+        if self in self.lane.observers:
+            self.lane.observers.remove(self)
+
+    def show_label(self, label: str) -> None:
+        """Call the lane this in its status line."""
+        self._label = label
+        self._show_status()
+
+    def show_history(self) -> None:
+        """Show what the lane was asked and answered so far, and nothing else."""
+        self.transcript.clear()
+        self._last = None
+        engine: tuple[str, str] | None = None
+        for run in self.lane.path:
+            if run.phase == "waiting" and run is not self.lane.present:
+                break  # prompts that wait are shown in their turn
+            here = run.definition.name, run.definition.backend
+            if engine not in (None, here):
+                self.show_swap(*here)
+            engine = here
+            if run.prompt is not None:
+                self._show_prompt(run.prompt)
+            if run.thinking:
+                self.transcript.write(run.thinking, "thinking")
+            if run.text:
+                self.transcript.write(run.text)
+            if run.phase == "ended":
+                self._show_end(run)
+        self._show_status()
+
+    def show_swap(self, engine: str, backend: str) -> None:
+        """Mark where another engine goes on."""
+        self.transcript.add("note", f"From here on: {engine} ({backend}).")
+
+    # What the lane tells
+
+    def state_changed(self, lane: Lane) -> None:
+        """Show a new state at once, new figures in their time."""
+        if lane.state != self._shown_state:
+            self._show_status()
+        elif self.is_mounted:
+            self._figures.ask()
+
+    def prompted(self, lane: Lane, run: RunRecord) -> None:
+        """Show the prompt; an answer to it that is there already makes room."""
+        if run.prompt is None:
+            return
+        if run.prompt is self._last:
+            self.transcript.rewind()
+        else:
+            self._show_prompt(run.prompt)
+
+    def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
+        """Show text."""
+        self.transcript.write(text, channel)
+
+    def cautioned(self, lane: Lane, caution: Caution) -> None:
+        """Show a caution."""
+        self.transcript.add("caution", caution.sentence)
+
+    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+        """Show how the run ended."""
+        self._show_end(run)
+        self._show_status()
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """Show why there is no engine."""
+        self._show_error(error)
+
+    # Showing
+
+    def _show_prompt(self, prompt: Prompt) -> None:
+        self._last = prompt
+        images = [f"[{image.name}]" for image in prompt.images]
+        self.transcript.add("prompt", "\n".join((prompt.text, *images)))
+
+    def _show_end(self, run: RunRecord) -> None:
+        self.transcript.end()
+        match run.state:
+            case "stopped":
+                self.transcript.add("note", "Stopped.")
+            case "interrupted":
+                self.transcript.add("note", "Interrupted: the program ended while this was being written.")
+            case "failed" if run.error is not None:
+                self._show_error(run.error)
+            case "done" if run.finish == "length":
+                self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
+
+    def _show_error(self, error: ParagoneError) -> None:
+        if error is self._told:
+            return
+        self._told = error
+        hint = error.hint
+        engine = self.lane.engine
+        if not engine.is_open and not engine.is_opening and self.is_mounted:
+            hint = f"{hint} {self._restart_key} starts the engine again.".lstrip()
+        log = error.log_tail if isinstance(error, EngineCrashed) else ()
+        self.transcript.add("error", error.sentence, hint=hint, log=log)
+
+    def _show_status(self) -> None:
+        lane, run = self.lane, self.lane.last
+        meter = run.meter if run is not None and lane.engine.state != "opening" else None
+        progress = run.progress if run is not None and meter is not None else None
+        rate: float | None = None
+        if meter is not None:
+            rate = meter.rate(time.monotonic()) if lane.present is not None else meter.metrics().decode_tps
+        loaded = lane.engine.loaded
+        self._shown_state = lane.state
+        self.status.show(
+            LaneStatusInfo(
+                engine=self._label,
+                state=lane.state,
+                queued=lane.queued,
+                unsaved=self._is_unsaved(),
+                loaded=lane.engine.load_fraction,
+                prompt_done=progress.done if progress else 0,
+                prompt_total=progress.total if progress else 0,
+                tokens=meter.tokens if meter else 0,
+                tokens_per_s=rate,
+                ttft_s=meter.ttft_s if meter else None,
+                context_used=_context_used(run) if meter is not None else 0,
+                context_size=(loaded.context or 0) if loaded else 0,
+            )
+        )
+
+
+def _context_used(run: RunRecord | None) -> int:
+    if run is None or run.meter is None:
+        return 0
+    metrics = run.metrics if run.phase == "ended" else None
+    prompt = metrics.prompt_tokens if metrics else run.progress.done if run.progress else None
+    return (prompt or 0) + run.meter.tokens

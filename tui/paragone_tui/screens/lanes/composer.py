@@ -1,0 +1,89 @@
+"""Where the prompt is typed: one for all lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual import events
+from textual.content import Content
+from textual.widgets import TextArea
+
+from paragone import Image
+from paragone_tui.terminal.text import visible
+
+__all__ = ["Composer"]
+
+
+class Composer(TextArea):
+    """A text field that grows with its text, and remembers what was sent."""
+
+    DEFAULT_CSS = """
+    Composer {
+        height: auto;
+        min-height: 1;
+        min-width: 8;  /* in less, there is no room for its placeholder to wrap in */
+        max-height: 8;
+        border: none;
+        border-top: solid $surface-lighten-2;
+        padding: 0 1;
+        background: $background;
+        scrollbar-size-vertical: 1;
+        &:focus { border: none; border-top: solid $surface-lighten-2; }
+        & .text-area--cursor-line { background: $background; }
+    }
+    """
+
+    def __init__(self, actions: Mapping[str, str]) -> None:
+        """Make one in which these keys mean these actions of the screen."""
+        super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask every lane …")
+        self._actions = actions
+        self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
+        self._recalled: int | None = None
+        self._draft = ""
+        self._images: tuple[Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """What goes with the prompt."""
+        return self._images
+
+    def attach(self, images: tuple[Image, ...]) -> None:
+        """Have these go with the prompt, and no others."""
+        self._images = images
+        names = ", ".join(visible(image.name) for image in images)
+        self.border_title = Content(f"with {names}") if images else None
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Do what a key of the screen's means, in its turn among the characters that are typed.
+
+        A priority binding would overtake them: of "hello⏎" typed at once, a part would be sent.
+        """
+        action = next(
+            (self._actions[key] for key in (event.key, *event.aliases) if key in self._actions), None
+        )
+        if action is None:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(f"screen.{action}")
+
+    def take(self) -> tuple[str, tuple[Image, ...]]:
+        """Return the text and its images, and begin anew."""
+        taken = self.text, self.images
+        self.text = ""
+        self.attach(())
+        self._recalled = None
+        return taken
+
+    def recall(self, prompts: Sequence[str], step: int) -> None:
+        """Show an earlier (`step` -1) or later (1) prompt; after the last comes what was being typed."""
+        if not prompts:
+            return
+        place = len(prompts) if self._recalled is None else self._recalled
+        if place == len(prompts):
+            self._draft = self.text
+        place = max(0, min(place + step, len(prompts)))
+        self._recalled = None if place == len(prompts) else place
+        self.text = self._draft if self._recalled is None else prompts[place]
+        self.move_cursor(self.document.end)

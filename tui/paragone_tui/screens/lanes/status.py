@@ -1,0 +1,222 @@
+"""The status line of a lane: what its engine does, how fast, and how full its context is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paragone_tui.painting.cadence import Cadence
+from paragone_tui.terminal.text import visible
+
+__all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
+
+LaneState: TypeAlias = Literal[
+    "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
+]
+
+_EVERY = 0.5
+"""Seconds between two changes of the figures: more cannot be read."""
+_WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
+_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
+_BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
+_SHORTEST_NAME = 12
+"""Cells of the engine's name that stay, whatever else there is to say."""
+_TONES = ("engine", "busy", "bad", "figure")
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatusInfo:
+    """What a lane's status line says. None and 0 are left out."""
+
+    engine: str = ""
+    state: LaneState = "empty"
+    queued: int = 0
+    """Prompts that wait for the present answer to end."""
+    unsaved: bool = False
+    """Whether the history cannot be written at present."""
+    loaded: float | None = None
+    """How much of the model is loaded, from 0 to 1."""
+    prompt_done: int = 0
+    """Tokens of the prompt that have been processed."""
+    prompt_total: int = 0
+    tokens: int = 0
+    """Tokens written."""
+    tokens_per_s: float | None = None
+    ttft_s: float | None = None
+    """Seconds to the first token."""
+    context_used: int = 0
+    """Tokens in the context window."""
+    context_size: int = 0
+
+
+class LaneStatus(Widget):
+    """One line: a new state is painted at once, new figures at most twice a second."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lane-status--{tone}" for tone in _TONES}
+    DEFAULT_CSS = """
+    LaneStatus {
+        width: 1fr;
+        height: 1;
+        background: $background;
+        color: $text-muted;
+    }
+    LaneStatus > .lane-status--engine { text-style: bold; color: $foreground; }
+    LaneStatus > .lane-status--busy { color: $primary; }
+    LaneStatus > .lane-status--bad { color: $text-error; }
+    LaneStatus > .lane-status--figure { color: $text-muted; }
+    LaneStatus:ansi {
+        color: ansi_bright_black;
+        & > .lane-status--engine { color: ansi_default; }
+        & > .lane-status--busy { color: ansi_blue; }
+        & > .lane-status--bad { color: ansi_red; }
+        & > .lane-status--figure { color: ansi_bright_black; }
+    }
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's name for it
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._info = LaneStatusInfo()
+        self._styles: dict[str, Style] = {}
+        self._cadence = Cadence(lambda: self.call_later(self.refresh), _EVERY)
+
+    @property
+    def text(self) -> str:
+        """What it says at the present width."""
+        return self._strip().text.rstrip()
+
+    def show(self, info: LaneStatusInfo) -> None:
+        """Say this; a new state at once, new figures in their time."""
+        before, self._info = self._info, info
+        if not self.is_mounted or info == before:
+            return
+        if _words(info) == _words(before):
+            self._cadence.ask()
+        else:
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line."""
+        return self._strip()
+
+    def notify_style_update(self) -> None:
+        """Take over the theme's colours."""
+        super().notify_style_update()
+        self._styles = {}
+
+    def _on_unmount(self) -> None:
+        self._cadence.stop()
+
+    def _strip(self) -> Strip:
+        info, width = self._info, self.size.width
+        if not self._styles:
+            self._styles = {tone: self.get_component_rich_style(f"lane-status--{tone}") for tone in _TONES}
+            self._styles[""] = self.rich_style
+        style = self._styles[""]
+        tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
+        state_style = self._styles[tone]
+        engine = visible(info.engine).replace("\n", " ")
+        # The parts, the dearest first; what finds no room is left out.
+        word = _WORDS.get(info.state, info.state)
+        state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
+        if info.queued:
+            state.append(Segment(f" +{info.queued}", state_style))
+        if info.unsaved:
+            state.append(Segment("  not saved", self._styles["bad"]))
+        room = width - 2 - _cells(state)
+        brief = list(self._figures(info, style, state_style, short=True))
+        # A long name makes way for the first two figures, down to what tells it from others.
+        named = max(room - 3 - sum(_cells(part) + 2 for part in brief[:2]), _SHORTEST_NAME)
+        shown = _ellipsis(engine, max(min(room - 3, named), 0)) if engine else ""
+        left = [Segment(" ", style)]
+        if shown:
+            left += [
+                Segment(shown, self._styles["engine"]),
+                Segment("  ", style),
+            ]
+            room -= cell_len(shown) + 2
+        left += state
+        right: list[Segment] = []
+        parts = list(self._figures(info, style, state_style))
+        if sum(_cells(part) + 2 for part in parts[:3]) > room:
+            parts = brief
+        for part in parts:
+            if _cells(part) + 2 <= room:
+                right += [Segment("  ", style), *part]
+                room -= _cells(part) + 2
+        blank = max(0, width - 1 - _cells(left) - _cells(right))
+        return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
+
+    def _figures(
+        self, info: LaneStatusInfo, style: Style, busy: Style, short: bool = False
+    ) -> Iterator[list[Segment]]:
+        if info.state == "loading" and info.loaded is not None:
+            yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
+            yield _bar(info.loaded, busy)
+        elif info.state == "reading" and info.prompt_total:
+            yield [Segment(f"{info.prompt_done:,}/{info.prompt_total:,}", style)]
+            yield _bar(info.prompt_done / info.prompt_total, busy)
+        elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
+            if info.tokens_per_s:
+                yield [Segment(_rate(info.tokens_per_s), style)]
+            if info.context_size:
+                used, size = info.context_used, info.context_size
+                context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
+                yield [Segment(context, style)]
+            if info.ttft_s is not None:
+                yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
+            if info.tokens:
+                yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
+
+
+def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
+    """Return what is painted at once when it changes."""
+    return info.state, info.engine, info.queued, info.unsaved
+
+
+def _cells(segments: list[Segment]) -> int:
+    return sum(cell_len(text) for text, _, _ in segments)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.0f} tok/s" if rate >= 100 else f"{rate:.1f} tok/s"
+
+
+def _short(tokens: int) -> str:
+    """Return a number of tokens in four characters: `987`, `1.2k`, `131k`."""
+    if tokens < 1000:
+        return str(tokens)
+    return f"{tokens / 1000:.1f}k" if tokens < 9950 else f"{tokens / 1000:.0f}k"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _ellipsis(text: str, cells: int) -> str:
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 1 else ""
+
+
+def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:
+    """Return a bar in eighths of a cell."""
+    eighths = round(max(0.0, min(1.0, fraction)) * cells * 8)
+    full, rest = divmod(eighths, 8)
+    filled = "█" * full + (_EIGHTHS[rest] if rest else "")
+    track = style + Style(dim=True)
+    return [Segment(filled, style), Segment("░" * (cells - len(filled)), track)]

@@ -1,0 +1,110 @@
+"""A field to type in, and the list of what fits it: what all pickers are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.screen import ScreenResultType
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.modal import Modal
+
+__all__ = ["Picker", "one_line"]
+
+
+class Picker(Modal[ScreenResultType]):
+    """Up and down move through the list while the field has the focus; enter picks."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "dismiss", "Close"),
+        ("up", "move(-1)", "Up"),
+        ("down", "move(1)", "Down"),
+    ]
+    SCOPED_CSS = False  # the scope would be the subclass, in which there is no Picker
+    CSS = """
+    Picker {
+        align: center middle;
+        #picker {
+            width: 100; max-width: 100%; height: 24; max-height: 100%;
+            border: round $primary; background: $surface;
+        }
+        Input { border: none; height: 1; padding: 0 1; background: $surface; }
+        OptionList { border: none; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
+        #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
+    }
+    """
+    heading: ClassVar[str]
+    placeholder: ClassVar[str]
+
+    words = query_one(Input)
+    options = query_one(OptionList)
+    remark = query_one("#remark", Static)
+
+    @abstractmethod
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return what fits the text in the field; what cannot be picked is disabled."""
+
+    @abstractmethod
+    def pick(self, option_id: str) -> None:
+        """Go away with what was picked."""
+
+    def compose(self) -> ComposeResult:
+        """A field to type in, the list, and a line for remarks."""
+        with Vertical(id="picker") as box:
+            box.border_title = self.heading
+            field = Input(placeholder=self.placeholder, select_on_focus=False)
+            field.cursor_blink = False
+            yield field
+            yield OptionList(markup=False)
+            yield Static(id="remark", markup=False)
+
+    def say(self, remark: str) -> None:
+        """Show a remark under the list; an empty one makes room."""
+        self.remark.update(visible(remark))
+        self.remark.display = bool(remark)
+
+    @on(Input.Changed)
+    def show(self) -> None:
+        """List what fits, with the highlight where it was."""
+        if self.leaving:
+            return  # the list may be gone already
+        options = self.fitting(self.words.value.strip())
+        kept = self.options.highlighted_option.id if self.options.highlighted_option else None
+        self.options.clear_options()
+        self.options.add_options(options)
+        enabled = [number for number, option in enumerate(options) if not option.disabled]
+        if enabled:
+            again = next((number for number in enabled if options[number].id == kept), enabled[0])
+            self.options.highlighted = again
+
+    def action_move(self, step: int) -> None:
+        """Move the highlight."""
+        if step < 0:
+            self.options.action_cursor_up()
+        else:
+            self.options.action_cursor_down()
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        if self.options.highlighted is not None:
+            self.options.action_select()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        if event.option_id is not None:
+            self.pick(event.option_id)
+
+
+def one_line(text: str) -> str:
+    """Return a text made safe to print, on one line."""
+    return visible(text).replace("\n", " ")
