@@ -140,6 +140,16 @@ class Lane(EngineObserver, RunObserver):
         before = self.answer(prompt)
         return self._begin(prompt, self.record.head if before is None else before.continues)
 
+    def ask_instead(self, prompt: Prompt, before: Prompt) -> RunRecord:
+        """Have a prompt answered in place of one on the path; the path from that one on is kept beside it."""
+        replaced = self.answer(before)
+        assert replaced is not None  # its caller has seen to it
+        return self._begin(prompt, replaced.continues)
+
+    def variants(self, run: RunRecord) -> tuple[RunRecord, ...]:
+        """Return the lane's runs that stand at one place of its paths: other answers, and other prompts."""
+        return tuple(it for it in self.record.runs if it.continues is run.continues)
+
     def select(self, head: RunRecord | None) -> None:
         """Go on from another run. Only while the lane is not busy."""
         assert not self.is_busy  # its caller has seen to it

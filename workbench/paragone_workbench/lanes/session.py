@@ -234,6 +234,47 @@ class Session:
         self._follow(lane, run)
         return run
 
+    def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
+        """Ask another prompt in place of an earlier one, in the lanes that have it on their paths.
+
+        The paths from the earlier prompt on are kept: `step` leads back to them. Only while those lanes
+        are not busy. Returns None where none of them has an engine.
+        """
+        lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
+        if not lanes:
+            return None
+        edited = self.conversation.add(
+            Prompt(
+                text=text,
+                images=tuple(images),
+                parent=prompt.parent,
+                system=prompt.system,
+                sampling=prompt.sampling,
+                for_all=prompt.for_all,
+            )
+        )
+        if self._recorder is not None:
+            self._recorder.prompt_added(edited)
+        for lane in lanes:
+            self._follow(lane, lane.ask_instead(edited, prompt))
+        return edited
+
+    def step(self, lane: Lane, by: int) -> bool:
+        """Show the next (1) or the previous (-1) variant at the last place of a path that has several.
+
+        The lane goes on from the latest run that continues that variant. Only while it is not busy.
+        Returns False where there are no variants.
+        """
+        place = next((run for run in reversed(lane.path) if len(lane.variants(run)) > 1), None)
+        if place is None:
+            return False
+        variants = lane.variants(place)
+        tip = variants[(variants.index(place) + by) % len(variants)]
+        while later := [run for run in lane.record.runs if run.continues is tip]:
+            tip = later[-1]
+        self.select(lane, tip)
+        return True
+
     def _last_prompt(self, lane: Lane) -> Prompt | None:
         """Return the prompt at the end of a lane's path, or a later one that it was meant to answer and did not."""
         head = lane.record.head.prompt if lane.record.head is not None else None

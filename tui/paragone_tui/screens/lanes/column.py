@@ -146,6 +146,9 @@ class LaneColumn(Vertical, LaneObserver):
 
     def _show_end(self, run: RunRecord) -> None:
         self.transcript.end()
+        variants = self.lane.variants(run)
+        if len(variants) > 1:
+            self.transcript.add("note", f"{variants.index(run) + 1}/{len(variants)}")
         match run.state:
             case "stopped":
                 self.transcript.add("note", "Stopped.")

@@ -10,6 +10,7 @@ from textual.widgets import TextArea
 
 from paragone import Image
 from paragone_tui.terminal.text import visible
+from paragone_workbench.conversation.tree import Prompt
 
 __all__ = ["Composer"]
 
@@ -41,6 +42,15 @@ class Composer(TextArea):
         self._recalled: int | None = None
         self._draft = ""
         self._images: tuple[Image, ...] = ()
+        self.edited: Prompt | None = None
+        """The earlier prompt that the text is to stand in place of; None for a new prompt."""
+
+    def edit_prompt(self, prompt: Prompt) -> None:
+        """Take up an earlier prompt to change it."""
+        self.edited = prompt
+        self.text = prompt.text
+        self.attach(prompt.images)
+        self.move_cursor(self.document.end)
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -50,8 +60,13 @@ class Composer(TextArea):
     def attach(self, images: tuple[Image, ...]) -> None:
         """Have these go with the prompt, and no others."""
         self._images = images
-        names = ", ".join(visible(image.name) for image in images)
-        self.border_title = Content(f"with {names}") if images else None
+        self._show_title()
+
+    def _show_title(self) -> None:
+        names = ", ".join(visible(image.name) for image in self._images)
+        edits = "editing an earlier prompt; both stay" if self.edited is not None else ""
+        title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
+        self.border_title = Content(title) if title else None
 
     async def _on_key(self, event: events.Key) -> None:
         """Do what a key of the screen's means, in its turn among the characters that are typed.
@@ -72,6 +87,7 @@ class Composer(TextArea):
         """Return the text and its images, and begin anew."""
         taken = self.text, self.images
         self.text = ""
+        self.edited = None
         self.attach(())
         self._recalled = None
         return taken

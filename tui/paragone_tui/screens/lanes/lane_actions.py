@@ -1,0 +1,113 @@
+"""What the keys of one lane do."""
+
+from __future__ import annotations
+
+from paragone_tui.screens.lanes.column import LaneColumn
+from paragone_tui.screens.lanes.layout import LanesLayout
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.lanes.lane import Lane
+
+__all__ = ["LaneActions"]
+
+
+class LaneActions(LanesLayout):
+    """Actions on the current lane."""
+
+    def action_stop_lane(self) -> None:
+        """End the answer of the current lane."""
+        if column := self.current_or_say():
+            self.do(column.lane.stop)
+
+    def action_regenerate(self) -> None:
+        """Have the current lane answer the last prompt anew."""
+        column = self.current_or_say()
+        if column is None:
+            return
+        if column.lane.is_busy:
+            self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
+        elif self.session.regenerate(column.lane) is None:
+            self.app.say(
+                "There is no prompt yet."
+                if not self.session.prompts
+                else f"This lane's engine is not running; {self.key_of('restart-engine')} starts it."
+            )
+
+    def action_restart_engine(self) -> None:
+        """Open an engine that is gone anew, else the current lane's."""
+        gone = [lane for lane in self.session.lanes if not self.session.can_answer(lane)]
+        column = self.current_or_say()
+        if column is not None:
+            lane = column.lane if column.lane in gone or not gone else gone[0]
+            self.do(lambda: self.session.restart(lane))
+
+    def action_copy_answer(self) -> None:
+        """Copy the current lane's last answer."""
+        column = self.current_or_say()
+        if column is None:
+            return
+        text = column.lane.last_answer
+        if not text:
+            self.app.say("There is no answer to copy yet.")
+            return
+        self.app.copy_to_clipboard(text)
+        self.app.say(f"Copied {len(text):,} characters.")
+
+    def action_about_lane(self) -> None:
+        """Show what the current lane's engine is and how it was opened."""
+        column = self.current_or_say()
+        if column is not None:
+            from paragone_tui.screens.about.screen import AboutLane
+
+            self.app.push_screen(AboutLane(column.lane))
+
+    def action_zoom(self) -> None:
+        """Show the current lane alone, or all again."""
+        self.zoomed = not self.zoomed
+        self.lay_out_lanes()
+
+    def action_page_up(self) -> None:
+        """Scroll up."""
+        if self.current:
+            self.current.transcript.scroll_pages(-1)
+
+    def action_page_down(self) -> None:
+        """Scroll down."""
+        if self.current:
+            self.current.transcript.scroll_pages(1)
+
+    def action_to_start(self) -> None:
+        """Go to the beginning."""
+        if self.current:
+            self.current.transcript.to_start()
+
+    def action_to_end(self) -> None:
+        """Go to the end and follow it."""
+        if self.current:
+            self.current.transcript.to_end()
+
+    def action_close_lane(self) -> None:
+        """Close the current lane."""
+        if column := self.current_or_say():
+            self.do(lambda: self._close(column.lane))
+
+    async def _close(self, lane: Lane) -> None:
+        await self.session.close_lane(lane)
+        await self.rebuild()
+
+    def action_swap_engine(self) -> None:
+        """Give the current lane another engine."""
+        column = self.current_or_say()
+        if column is None:
+            return
+
+        def chosen(definition: EngineDefinition | None) -> None:
+            if definition is not None and column.lane in self.session.lanes:
+                self.do(lambda: self._swap(column, definition))
+
+        self.app.pick_engine(chosen)
+
+    async def _swap(self, column: LaneColumn, definition: EngineDefinition) -> None:
+        column.show_swap(definition.name, definition.backend)
+        await self.session.swap(column.lane, definition)
+        self.lay_out_lanes()
+        self.app.remember_lanes()

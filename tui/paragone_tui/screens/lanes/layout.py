@@ -1,0 +1,172 @@
+"""The lanes as they are laid out: columns, the composer under them, and a line of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.getters import query_one
+from textual.widgets import Static
+
+from paragone import ParagoneError
+from paragone_tui.commands import AT_THE_FOOT, COMMANDS, readable
+from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.screens.lanes.column import LaneColumn
+from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.terminal.text import visible
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
+
+if TYPE_CHECKING:
+    from paragone_tui.app import ParagoneApp
+
+__all__ = ["LanesLayout"]
+
+_ORDERS = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
+
+NARROWEST = 24
+"""Cells that a lane needs to be read; where there is less, only some lanes are shown."""
+
+
+class LanesLayout(ThriftyScreen[None]):
+    """Shows the session's lanes, as many as there is room for."""
+
+    app: ParagoneApp
+    AUTO_FOCUS = "Composer"
+    DEFAULT_CSS = """
+    #lanes { height: 1fr; }
+    #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
+    #keys { height: 1; padding: 0 1; color: $text-muted; }
+    """
+
+    lanes = query_one("#lanes", Horizontal)
+    welcome = query_one("#welcome", Static)
+    keys = query_one("#keys", Static)
+    composer = query_one(Composer)
+
+    def __init__(self, session: Session, *, markdown: bool) -> None:
+        super().__init__()
+        self.session = session
+        self.columns: list[LaneColumn] = []
+        self._markdown = markdown
+        self.position = 0
+        self.zoomed = False
+        self.fold_thinking = False
+
+    def compose(self) -> ComposeResult:
+        """The lanes, and what is under them."""
+        self.columns = [self._column(lane) for lane in self.session.lanes]
+        yield Static(id="welcome", markup=False)
+        with Horizontal(id="lanes"):
+            yield from self.columns
+        yield Composer(
+            {key.strip(): command.action for command in COMMANDS for key in self.app.keys[command.id]}
+        )
+        yield Static(id="keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Show what there is."""
+        self.lay_out_lanes()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show as many lanes as there is room for."""
+        self.lay_out_lanes(event.size.width)
+        self.show_keys(event.size.width)
+
+    # What is shown
+
+    def lay_out_lanes(self, width: int | None = None) -> None:
+        """Show the lanes that there is room for, the current one among them."""
+        columns = self.columns
+        self.position = max(0, min(self.position, len(columns) - 1))
+        room = max(1, (width or self.size.width) // NARROWEST)
+        count = 1 if self.zoomed else min(len(columns), room)
+        first = max(0, min(self.position - count // 2, len(columns) - count))
+        for number, column in enumerate(columns):
+            column.display = first <= number < first + count
+            column.set_class(number == first, "-first")
+            label = visible(column.lane.name)
+            if count < len(columns):
+                label = f"{number + 1}/{len(columns)} {label}"
+            if number == self.position and len(columns) > 1:
+                label = f"▸ {label}"
+            column.show_label(label)
+        self.welcome.display = not columns
+        self.lanes.display = bool(columns)
+        if not columns:
+            self.welcome.update(
+                f"No lane yet.\n\n{self.key_of('add-lane')} puts an engine here: one of your "
+                "config.toml's, a model file, or one written on the spot.\n"
+                f"{self.key_of('reopen')} reopens an earlier conversation, "
+                f"{self.key_of('help')} shows all keys."
+            )
+
+    def show_keys(self, width: int) -> None:
+        """Show the keys in force at the foot, as many as there is room for."""
+        shown = _ORDERS.get(self.session.scheduler.mode, "")
+        for command in AT_THE_FOOT:
+            more = f"{shown}  {self.key_of(command.id)} {command.hint}".lstrip()
+            if len(more) > width - 2:
+                break
+            shown = more
+        self.keys.update(shown)
+
+    @property
+    def current(self) -> LaneColumn | None:
+        """The lane that lane commands are for."""
+        return self.columns[self.position] if self.columns else None
+
+    async def rebuild(self) -> None:
+        """Show the session's lanes as they are now."""
+        shown = {column.lane: column for column in self.columns}
+        lanes = self.session.lanes
+        for lane, column in shown.items():
+            if lane not in lanes:
+                await column.remove()
+        self.columns = [shown.get(lane) or self._column(lane) for lane in lanes]
+        await self.lanes.mount_all(column for column in self.columns if column.lane not in shown)
+        for column in self.columns:
+            self.lanes.move_child(column, after=-1)
+        self.lay_out_lanes()
+        self.app.remember_lanes()
+
+    def _column(self, lane: Lane) -> LaneColumn:
+        return LaneColumn(
+            lane,
+            markdown=self._markdown,
+            fold_thinking=self.fold_thinking,
+            restart_key=self.key_of("restart-engine"),
+            is_unsaved=lambda: self.session.history_problem is not None,
+        )
+
+    # For its actions
+
+    def key_of(self, command: str) -> str:
+        """Return the key of a command, as people write it."""
+        return readable(self.app.keys[command][:1])
+
+    def current_or_say(self) -> LaneColumn | None:
+        """Return the current lane; where there is none, say so."""
+        if self.current is None:
+            self.app.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
+        return self.current
+
+    def is_answering(self) -> bool:
+        """Return whether a lane is busy, and say so if one is."""
+        if self.session.is_busy:
+            self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
+        return self.session.is_busy
+
+    def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do something that takes a while in the background; show the error if it fails."""
+
+        async def done() -> None:
+            try:
+                await work()
+            except ParagoneError as error:
+                self.app.complain(error)
+
+        self.run_worker(done(), group="work")

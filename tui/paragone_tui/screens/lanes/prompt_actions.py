@@ -1,0 +1,102 @@
+"""What the keys of the prompt do: sending, editing, and looking at variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paragone_tui.screens.lanes.layout import LanesLayout
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.lane import Lane
+
+__all__ = ["PromptActions"]
+
+
+class PromptActions(LanesLayout):
+    """Actions on the prompt and its variants."""
+
+    def action_send(self) -> None:
+        """Give the prompt to every lane; one that is busy answers it afterwards."""
+        self._send(self.session.lanes, to_all=True)
+
+    def action_send_to_lane(self) -> None:
+        """Give the prompt to the current lane alone."""
+        if column := self.current_or_say():
+            self._send([column.lane], to_all=False)
+
+    def _send(self, lanes: Sequence[Lane], *, to_all: bool) -> None:
+        if not self.composer.text.strip():
+            return
+        if not any(self.session.can_answer(lane) for lane in lanes):
+            self.app.say(
+                f"No engine is running; {self.key_of('restart-engine')} starts one again, "
+                f"{self.key_of('add-lane')} adds another."
+            )
+            return
+        edited = self.composer.edited
+        if edited is not None:
+            self._send_edited(edited)
+        else:
+            text, images = self.composer.take()
+            self.session.send(text, images, lanes=None if to_all else lanes)
+
+    def _send_edited(self, prompt: Prompt) -> None:
+        if any(lane.is_busy for lane in self.session.lanes if lane.answer(prompt) is not None):
+            self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
+            return
+        text, images = self.composer.take()
+        if self.session.edit(prompt, text, images) is None:
+            self.composer.text = text
+            self.app.say(f"No engine is running; {self.key_of('restart-engine')} starts one again.")
+        for column in self.columns:
+            column.show_history()
+
+    def action_edit_prompt(self) -> None:
+        """Bring back the last prompt of the current lane to change it, then the one before."""
+        column = self.current_or_say()
+        if column is None:
+            return
+        prompts = [run.prompt for run in column.lane.path if run.prompt is not None]
+        if not prompts:
+            self.app.say("There is no prompt yet.")
+            return
+        edited = self.composer.edited
+        at = prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1
+        self.composer.edit_prompt(prompts[max(at, 0)])
+
+    def action_previous_variant(self) -> None:
+        """Show the variant before."""
+        self._step(-1)
+
+    def action_next_variant(self) -> None:
+        """Show the next variant."""
+        self._step(1)
+
+    def _step(self, by: int) -> None:
+        column = self.current_or_say()
+        if column is None:
+            return
+        if column.lane.is_busy:
+            self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
+        elif self.session.step(column.lane, by):
+            column.show_history()
+        else:
+            self.app.say(
+                f"There are no variants in this lane; {self.key_of('regenerate')} answers again, "
+                f"{self.key_of('edit-prompt')} edits a prompt."
+            )
+
+    def action_newline(self) -> None:
+        """Begin another line in the prompt."""
+        self.composer.insert("\n")
+
+    def action_attach_image(self) -> None:
+        """Pick an image to go with the prompt, or one to take back."""
+        self.app.pick_images(self.composer.images, self.composer.attach)
+
+    def action_recall_earlier(self) -> None:
+        """Bring back an earlier prompt."""
+        self.composer.recall([prompt.text for prompt in self.session.prompts], -1)
+
+    def action_recall_later(self) -> None:
+        """Go on to a later prompt."""
+        self.composer.recall([prompt.text for prompt in self.session.prompts], 1)
