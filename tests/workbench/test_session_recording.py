@@ -88,7 +88,7 @@ async def test_what_ends_before_the_history_is_open_is_saved(unrecorded, rogue, 
 
 
 async def test_a_lane_closed_before_the_history_is_open_keeps_its_answer(unrecorded, rogue, history):
-    lane, other = await opened(unrecorded, rogue(max_tokens=2), rogue("wide", max_tokens=1))
+    _, other = await opened(unrecorded, rogue(max_tokens=2), rogue("wide", max_tokens=1))
     await answers(unrecorded, "hello")
     await unrecorded.close_lane(other)
     unrecorded.record(history)
@@ -247,7 +247,7 @@ async def test_reopening_what_cannot_be_saved_at_present_changes_nothing(session
     with locked():
         await answers(session, "second")
         await until(lambda: session.history_problem is not None)
-        with pytest.raises(StoreError, match="its last changes are not saved yet.*keeps it locked"):
+        with pytest.raises(StoreError, match=r"its last changes are not saved yet.*keeps it locked"):
             await session.reopen(conversation.id)
         assert (session.conversation, len(lane.path)) == (conversation, 2)
         session.new_conversation()

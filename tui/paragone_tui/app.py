@@ -222,9 +222,8 @@ class ParagoneApp(App[None]):
     def pick_conversation(self, then: Callable[[int | None], None]) -> None:
         """Let the user pick an earlier conversation."""
         if self.history is None:
-            is_opening = self._opening_history is not None and not self._opening_history.done()
             problem = self._session.history_problem
-            if not is_opening:
+            if self._opening_history is not None and self._opening_history.done():
                 self.say("The history could not be opened: there is nothing to reopen.")
             elif problem is None:
                 self.say("The history is still being opened. Try again in a moment.")
