@@ -43,7 +43,7 @@ async def test_the_card_shows_what_the_library_said(start):
     async with start(rogue("abort"), size=(120, 30)) as screen:
         await screen.ask("go")
         await screen.answered()
-        assert "GGML_ASSERT(false) failed" in screen.text
+        await screen.until(lambda: "GGML_ASSERT(false) failed" in screen.text, "the card is there")
 
 
 async def test_an_engine_that_does_not_stop_is_ended(start):

@@ -160,3 +160,19 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
     assert sum(text.count(image.data) for text in dumped) == 1
     assert image.data not in dumps(run.manifest)
     assert run.manifest["request"]["messages"] == 1
+
+
+async def test_runs_that_begin_after_the_stop_never_run(workbench):
+    engine = await workbench.open("rogue:steady")
+    await workbench.stop()
+    execution = workbench.run(engine, HELLO)
+    await execution.ended()
+    assert (execution.run.state, execution.run.text) == ("stopped", "")
+
+
+async def test_engines_that_were_closed_take_no_cores(workbench):
+    first = await workbench.open("rogue:threads", max_tokens=1)
+    alone = (await workbench.ask(first, "hello").record()).text
+    await first.close()
+    second = await workbench.open("rogue:threads", max_tokens=1)
+    assert (await workbench.ask(second, "hello").record()).text == alone

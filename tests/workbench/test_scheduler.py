@@ -117,7 +117,7 @@ async def test_auto_goes_parallel_where_the_need_is_unknown(tidy):
     async with Workbench(mode="auto") as workbench:
         for model in ("steady", "nonsense"):
             workbench.add(rogue(model))
-        await workbench.scheduler.settle(workbench.engines)
+        await workbench.scheduler.settle()
         assert workbench.scheduler.order == "parallel"
         assert workbench.scheduler.decision is not None
         assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.why
@@ -150,3 +150,64 @@ async def test_the_mode_can_change_between_runs(tidy):
         second = await answered(workbench, *engines)
     assert {run.manifest["schedule"] for run in first} == {"parallel"}
     assert {run.manifest["schedule"] for run in second} == {"sequential"}
+
+
+async def test_swap_closes_what_was_still_loading(tidy, workers, until):
+    async with Workbench(mode="swap") as workbench:
+        slow = workbench.add(rogue("steady", "slow", load_s=30))
+        quick = workbench.add(rogue("steady", "quick", max_tokens=1))
+        stopped = workbench.run(slow, HELLO)
+        await until(lambda: slow.is_opening and workers())
+        await stopped.stop()
+        await stopped.ended()
+        (run,) = await answered(workbench, quick)
+        assert run.text == "word0 "
+        assert len(workers()) == 1
+
+
+async def test_swap_waits_for_runs_of_the_schedule_before(tidy, workers, until):
+    async with Workbench() as workbench:
+        first, second, idle = (workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b", "c"))
+        await workbench.open_all()
+        running = workbench.run(first, HELLO)
+        await until(lambda: running.run.phase == "decode")
+        workbench.scheduler.mode = "swap"
+        (run,) = await answered(workbench, second)
+        assert (running.run.state, run.state) == ("done", "done"), "the run before was let finish"
+        assert times(running.run)[-1] <= times(run)[0]
+        assert (first.is_open, second.is_open, idle.is_open) == (False, True, False)
+
+
+async def test_a_prompt_while_auto_decides_is_answered(tidy):
+    session = Session(Registry(), mode="auto")
+    for name in ("a", "b"):
+        session.add_lane(rogue("steady", name, max_tokens=2))
+    session.open_engines()
+    session.send("at once")
+    await session.answered()
+    assert [lane.path[0].text for lane in session.lanes] == ["word0 word1 "] * 2
+    assert session.scheduler.decision is not None
+    await session.close()
+
+
+async def test_auto_counts_what_is_not_open_yet(tidy):
+    """Two engines of 1.2 MB are open; the third one has to fit in what is left."""
+    room = (1 << 30) + (3 << 20)
+    async with Workbench(mode="auto") as workbench:
+        for name in ("a", "b"):
+            workbench.add(rogue("steady", name, free=room))
+        await workbench.open_all()
+        for engine in workbench.engines:
+            await engine.opened()
+        assert workbench.scheduler.order == "parallel"
+        third = workbench.add(rogue("steady", "c", free=room - (2 << 20) + (1 << 19), max_tokens=1))
+        await answered(workbench, third)
+        assert workbench.scheduler.order == "parallel"
+
+
+async def test_engines_of_a_library_obey_its_schedule(tidy, workers):
+    async with Workbench(mode="swap") as workbench:
+        first = await workbench.open("rogue:steady", max_tokens=1)
+        second = await workbench.open("rogue:wide", max_tokens=1)
+        assert (first.is_open, second.is_open, len(workers())) == (False, True, 1)
+        assert [run.text for run in await answered(workbench, first, second)] == ["word0 ", "語0😀 "]

@@ -148,3 +148,18 @@ async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
     await answers(session, "new")
     assert said(lane.answer(session.prompts[-1]).spec.messages) == [("system", "Be brief."), ("user", "new")]
     assert {worker.pid for worker in workers()} == pids
+
+
+async def test_answering_again_answers_what_the_lane_was_asked(session, rogue):
+    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "both")
+    session.send("one alone", lanes=[one])
+    await session.answered()
+    run = session.regenerate(other)
+    await session.answered()
+    assert run.prompt.text == "both"
+    first = one.path[0]
+    session.select(one, first)
+    again = session.regenerate(one)
+    await session.answered()
+    assert again.prompt.text == "both", "the prompt at the end of its path"

@@ -2,11 +2,14 @@
 
 import contextlib
 import sqlite3
+from dataclasses import dataclass
 
 import pytest
+from rogue_backend.options import RogueLoad
+from rogue_backend.plugin import RogueBackend
 from tests.workbench.talk import answers, opened, words
 
-from paragone import InputError
+from paragone import InputError, option
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
@@ -322,3 +325,36 @@ async def test_a_conversation_that_is_gone_changes_nothing(session, rogue):
     await answers(session, "still here")
     await session._recorder.saved()
     assert len(rows(RUNS)) == 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedLoad(RogueLoad):
+    key: str | None = option(None, "A key.", secret=True)
+
+
+class Keyed(RogueBackend):
+    """The rogue backend, whose engines have a secret."""
+
+    load_options = KeyedLoad
+
+
+async def test_secrets_are_not_saved_and_come_back_from_the_config(tidy, rogue, history, monkeypatch):
+    registry = Registry()
+    monkeypatch.setitem(registry._found, "rogue", Keyed())
+    configured = rogue("steady", "mine", key="s3cret")  # the worker knows no such option: it fails to open
+    session = Session(registry, engines={"mine": configured})
+    session.record(history)
+    session.add_lane(configured)
+    session.open_engines()
+    session.send("hello")
+    await session.answered()
+    await session._recorder.saved()
+    files = [path.read_bytes() for path in history_file().parent.glob("history.db*") if path.is_file()]
+    assert any(b"mine" in content for content in files)
+    assert not any(b"s3cret" in content for content in files)
+    await session.close()
+    again = Session(registry, engines={"mine": configured})
+    again.record(history)
+    await again.reopen(session.conversation.id)
+    assert again.lanes[0].engine.definition == configured
+    await again.close()

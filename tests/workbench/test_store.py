@@ -4,6 +4,7 @@ import stat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.workbench.conftest import Paper
 from tests.workbench.written import LARGE, SMOL, Written, facts
 
 from paragone import (
@@ -44,7 +45,7 @@ def test_a_password_in_a_url_is_not_kept(store):
     written = Written(store, "Hello")
     lane = written.lane(box)
     written.change(written.lane(SMOL), definition=box)
-    known = manifest(box, LoadedModel(name="m"), RunRequest(messages=()))
+    known = manifest(box, Paper(), LoadedModel(name="m"), RunRequest(messages=()))
     run = written.start(written.conversation.prompts[0], lane, manifest=known)
     error = ParagoneError("https://me:s3cret@box/v1 is not there.", hint="Try http://me:s3cret@box/v1.")
     written.end(run, lane, "failed", error=error)

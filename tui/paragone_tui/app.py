@@ -107,6 +107,7 @@ class ParagoneApp(App[None]):
             self.registry,
             system=system,
             mode=mode,
+            engines=config.engines,
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )

@@ -18,6 +18,7 @@ from paragone_tui.commands import AT_THE_FOOT, COMMANDS, bindings, readable
 from paragone_tui.composer import Composer
 from paragone_tui.lane_column import LaneColumn
 from paragone_tui.painting import ThriftyScreen
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -29,6 +30,12 @@ __all__ = ["LanesScreen"]
 
 MOST_LANES = 6
 """Lanes that the keyboard adds; more can hardly be read side by side."""
+
+_ORDER_SENTENCES: dict[Mode, str] = {
+    "parallel": "The lanes now answer all at once and share the machine.",
+    "swap": "The lanes now answer with one engine in memory at a time.",
+    "auto": "The lanes now answer all at once where their engines fit in memory.",
+}
 
 _ORDERS = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
 
@@ -61,6 +68,8 @@ class LanesScreen(ThriftyScreen[None]):
         self._current = 0
         self._zoomed = False
         self._fold_thinking = False
+        self._other_mode: Mode = "parallel" if session.scheduler.mode == "sequential" else "sequential"
+        """What `toggle-mode` goes to."""
 
     def compose(self) -> ComposeResult:
         """The lanes, and what is under them."""
@@ -333,14 +342,15 @@ class LanesScreen(ThriftyScreen[None]):
 
     def action_toggle_mode(self) -> None:
         """Answer all at once, or one after the other."""
-        sequential = self.session.scheduler.mode == "parallel"
-        self.session.scheduler.mode = "sequential" if sequential else "parallel"
+        scheduler = self.session.scheduler
+        sequential = scheduler.mode != "sequential"
+        scheduler.mode, self._other_mode = self._other_mode, scheduler.mode
         self.session.open_engines()
         self.show_keys(self.size.width)
         self.app.say(
             "The lanes now answer one after the other, each with all of the machine."
             if sequential
-            else "The lanes now answer all at once and share the machine."
+            else _ORDER_SENTENCES[scheduler.mode]
         )
 
     # The conversation

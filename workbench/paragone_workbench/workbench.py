@@ -31,6 +31,7 @@ class Workbench:
         self.scheduler = Scheduler(mode)
         self.engines: list[EngineHandle] = []
         self._executions: list[Execution] = []
+        self._stopped = False
 
     async def __aenter__(self) -> Workbench:
         return self
@@ -47,23 +48,26 @@ class Workbench:
         """
         from paragone_workbench.config.read import load
 
-        definition = with_options(resolve(engine, load(config).engines), options)
+        definition = resolve(engine, load(config).engines)
+        definition = with_options(definition, options, self.registry.find(definition.backend))
         handle = self.add(definition)
-        handle.open(cores_for_each(self.engines))
-        if not await handle.opened():
-            self.engines.remove(handle)
-            raise handle.error or EngineError(f"The engine {definition.name} was closed as it was opened.")
-        return handle
+        async with self.scheduler.turn(handle):  # which opens it where the schedule says when
+            handle.open(self._threads())
+            if await handle.opened():
+                return handle
+        self.engines.remove(handle)
+        raise handle.error or EngineError(f"The engine {definition.name} was closed as it was opened.")
 
     def add(self, definition: EngineDefinition) -> EngineHandle:
         """Add an engine that is not opened yet, and return it."""
         handle = EngineHandle(definition, self.registry)
         self.engines.append(handle)
+        self.scheduler.add(handle)
         return handle
 
     async def open_all(self) -> None:
         """Begin to open the engines that were added, unless runs open them in their turns."""
-        await self.scheduler.settle(self.engines)
+        await self.scheduler.settle()
         if not self.scheduler.opens_engines:
             for engine in self.engines:
                 engine.open(cores_for_each(self.engines))
@@ -76,14 +80,20 @@ class Workbench:
         execution = execute(record, engine, spec, turns=self.scheduler)
         self._executions = [it for it in self._executions if it.run.phase != "ended"]
         self._executions.append(execution)
+        if self._stopped:
+            execution.give_up()
         return execution
 
     def ask(self, engine: EngineHandle, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
         """Begin to execute a run of one prompt, with sampling options over the engine's own."""
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))
 
+    def _threads(self) -> int:
+        return cores_for_each(engine for engine in self.engines if not engine.is_empty)
+
     async def stop(self) -> None:
-        """End every run early."""
+        """End every run early, also those that are begun later."""
+        self._stopped = True
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def close(self) -> None:

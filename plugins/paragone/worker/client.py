@@ -1,4 +1,4 @@
-"""The application's side of a worker: jobs in, messages out, and no end to them that is not told."""
+"""The application's side of a worker: jobs in, messages out; every job ends with a message or an error."""
 
 from __future__ import annotations
 
@@ -71,12 +71,15 @@ class Worker:
         worker = cls(process, log_file, log)
         try:
             worker._sender = Sender(ours)
+        except BaseException:
+            ours.close()
+            await worker._abandon()
+            raise
+        try:
             worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
         except BaseException:
             worker._sender.close()
-            worker._kill()
-            await process.wait()
-            log_file.close()
+            await worker._abandon()
             raise
         try:
             await worker._greet()
@@ -242,6 +245,12 @@ class Worker:
         elif why:
             error.sentence = f"The engine's process {why} and was ended."
         return error
+
+    async def _abandon(self) -> None:
+        """End a process that nothing can be said to."""
+        self._kill()
+        await self._process.wait()
+        self._log.close()
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

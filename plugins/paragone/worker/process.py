@@ -49,14 +49,18 @@ async def spawn(
     where the interpreter cannot be started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
-    ours, theirs = socket.socketpair()
+    folders = [f"{name}={folder_of(name)}" for name in packages]
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise EngineError(f"No connection to a new process can be made: {error.strerror}.") from error
     command = [
         interpreter,
         str(Path(__file__).with_name("bootstrap.py")),
         str(theirs.fileno()),
         str(os.getpid()),
         engine,
-        *(f"{name}={folder_of(name)}" for name in packages),
+        *folders,
     ]
     try:
         process = await asyncio.create_subprocess_exec(

@@ -68,7 +68,8 @@ async def _compare(
             put_json(comparison_json(prompt, images, runs))
     if interrupts.came:
         return 130
-    return int(any(it.error is not None for it in runs))
+    codes = {it.error.exit_code for it in runs if it.error is not None}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 1
 
 
 def _print(answer: RunRecord, *, first: bool) -> None:

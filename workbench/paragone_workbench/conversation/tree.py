@@ -23,6 +23,8 @@ class Prompt:
     """System prompt from here on; None for that of the prompt before."""
     sampling: Mapping[str, Json] | None = None
     """Sampling options from here on, over those of the engines; None for those of the prompt before."""
+    for_all: bool = True
+    """Whether it was meant for all lanes, and not for some of them."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
     id: int | None = None

@@ -24,6 +24,7 @@ __all__ = [
     "nearest",
     "on_the_spot",
     "resolve",
+    "secret_options",
     "server_of",
     "split_options",
     "to_keep",
@@ -105,9 +106,15 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
     """
     if backend is None:
         return dataclasses.replace(to_keep(definition), options={})
-    secret = {info.name for info in describe(backend.load_options) if info.secret}
+    secret = secret_options(backend)
     options = {name: value for name, value in definition.options.items() if name not in secret}
     return to_keep(dataclasses.replace(definition, options=options))
+
+
+def secret_options(backend: Backend) -> frozenset[str]:
+    """Return the names of the options that hold a secret, or say how one is had."""
+    kinds = (backend.load_options, backend.sampling)
+    return frozenset(info.name for kind in kinds for info in describe(kind) if info.secret)
 
 
 def address_of(definition: EngineDefinition, backend: Backend | None) -> str | None:
@@ -192,9 +199,17 @@ def apply_settings(
     return dataclasses.replace(definition, options=options, address=address)
 
 
-def with_options(definition: EngineDefinition, options: Mapping[str, Json]) -> EngineDefinition:
-    """Return the engine with these options over its own."""
-    return dataclasses.replace(definition, options={**definition.options, **options})
+def with_options(
+    definition: EngineDefinition, options: Mapping[str, Json], backend: Backend | None
+) -> EngineDefinition:
+    """Return the engine with these options over its own; one that is the server's URL replaces its address."""
+    address = None if backend is None else address_option(backend.load_options)
+    replaced = address is not None and address.name in options
+    return dataclasses.replace(
+        definition,
+        options={**definition.options, **options},
+        address=None if replaced else definition.address,
+    )
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -218,7 +233,7 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
 
 
 def check_engine(definition: EngineDefinition, backend: Backend) -> None:
-    """See that an engine's options can be, each and together. Raises InputError; a plugin's mistake is told."""
+    """Check an engine's options, each and together. Raises InputError; a plugin's mistake is told."""
     load, _ = split_options(definition, backend)
     try:
         backend.check(definition.model, load)

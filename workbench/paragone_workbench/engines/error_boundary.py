@@ -16,7 +16,7 @@ def as_told(error: Exception, backend: str) -> ParagoneError:
     said = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0][:300]
     wrapped = EngineError(
         f"The backend {backend} made a mistake ({said}).",
-        hint="Tell its author; the other lanes are not affected.",
+        hint="Tell its author; other engines are not affected.",
     )
     wrapped.__cause__ = error
     return wrapped

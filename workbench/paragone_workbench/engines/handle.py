@@ -94,6 +94,11 @@ class EngineHandle:
         return self._slot.is_opening
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is in memory: it is not open, not being opened, and not being closed."""
+        return self._slot.is_empty
+
+    @property
     def backend(self) -> Backend | None:
         """Its backend; None where that is not installed."""
         return self._registry.find(self.definition.backend)
@@ -170,6 +175,11 @@ class EngineHandle:
         closing.add_done_callback(lambda _: self._closed())
         await asyncio.shield(closing)
 
+    async def unused(self) -> None:
+        """Wait until nothing uses the engine."""
+        while self._use is not None:
+            await self._use.ended()
+
     def begin_use(self, use: EngineUse) -> None:
         """Say what uses the engine from now on."""
         self._use = use
@@ -182,7 +192,7 @@ class EngineHandle:
     def lost(self, error: EngineCrashed) -> None:
         """Take note that the process is gone."""
         self._slot.free()
-        self.error = error
+        self.loaded, self.error = None, error
         self._set("crashed")
 
     def take_load_s(self) -> float | None:

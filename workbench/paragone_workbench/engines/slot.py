@@ -28,6 +28,12 @@ class Slot:
         self._freeing: asyncio.Task[None] | None = None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no engine is there, none is being opened, and the last one is gone."""
+        freed = self._freeing is None or self._freeing.done()
+        return self.engine is None and not self.is_opening and freed
+
+    @property
     def is_opening(self) -> bool:
         """Whether an engine is being opened, or will be once the one before it is gone."""
         return self._opening is not None and not self._opening.done()

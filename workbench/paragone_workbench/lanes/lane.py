@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from paragone import Caution, Channel, LoadedModel, ParagoneError
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, to_keep
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.engines.registry import Registry
@@ -44,10 +44,12 @@ class Lane(EngineObserver, RunObserver):
         name: str = "",
         turns: Turns | None = None,
         record: LaneRecord | None = None,
+        kept: Callable[[EngineDefinition], EngineDefinition] = to_keep,
     ) -> None:
         """Make a lane whose engine is not open yet.
 
-        `turns` gives its runs their turns. `record` is an earlier lane to go on with.
+        `turns` gives its runs their turns. `record` is an earlier lane to go on with,
+        `kept` returns a definition as it may be saved.
         """
         self.name = name or definition.name
         """What it is called beside others, which may have the same engine."""
@@ -62,6 +64,7 @@ class Lane(EngineObserver, RunObserver):
         """Whether the engine, as it is open now, had the run at the end of the path."""
         self._was_open = False
         self._turns = turns
+        self._kept = kept
         self._executions: list[Execution] = []
         self._given_up: list[RunRecord] = []
         """Runs that ended before their turn; they are told of once the present one has ended."""
@@ -218,7 +221,7 @@ class Lane(EngineObserver, RunObserver):
         """
         self._give_up_waiting()
         self.name = name or definition.name
-        self.record.definition = definition
+        self.record.definition = self._kept(definition)
         await self.engine.replace(definition, threads, opens=opens)
 
     async def restart(self, threads: int | None = None, *, opens: bool = True) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import Image, InputError, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import name_beside
@@ -39,10 +39,17 @@ class Session:
         *,
         system: str = "",
         mode: Mode = "parallel",
+        engines: Mapping[str, EngineDefinition] | None = None,
         on_problem: Callable[[StoreError], None] = lambda _: None,
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
+        """Make a session without lanes.
+
+        `engines` are those that config.toml defines: a lane of an earlier conversation finds the secret
+        options of its engine there, which the history does not have.
+        """
         self.registry = registry
+        self._engines = engines or {}
         self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
@@ -52,8 +59,6 @@ class Session:
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         self._positions = 0
-        self._private: set[Prompt] = set()
-        """Prompts that were not for all lanes."""
         self._leaving: set[Lane] = set()
         self._opening: asyncio.Task[None] | None = None
 
@@ -103,7 +108,7 @@ class Session:
         """
         if not lane.engine.configure(definition):
             return False
-        lane.record.definition = definition
+        lane.record.definition = self._kept(definition)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)
         return True
@@ -130,10 +135,23 @@ class Session:
             record = LaneRecord(definition=definition, position=self._positions)
             self._positions += 1
         name = name_beside(definition, others, self.registry)
-        return Lane(definition, self.registry, name=name, turns=self.scheduler, record=record)
+        lane = Lane(
+            definition, self.registry, name=name, turns=self.scheduler, record=record, kept=self._kept
+        )
+        self.scheduler.add(lane.engine)
+        return lane
+
+    def _kept(self, definition: EngineDefinition) -> EngineDefinition:
+        """Return a definition as it may be saved: without secrets."""
+        return without_secrets(definition, self.registry.find(definition.backend))
+
+    def _whole(self, kept: EngineDefinition) -> EngineDefinition:
+        """Return a definition that was saved with the secrets that config.toml has of that engine."""
+        configured = self._engines.get(kept.name)
+        return configured if configured is not None and self._kept(configured) == kept else kept
 
     async def _decide_and_open(self) -> None:
-        await self.scheduler.settle([lane.engine for lane in self.lanes])
+        await self.scheduler.settle()
         self._open_all()
 
     def _open_all(self) -> None:
@@ -190,10 +208,11 @@ class Session:
                 images=tuple(images),
                 parent=parent,
                 system=(self.system or None) if parent is None else None,
+                for_all=lanes is None,
             )
         )
-        if lanes is not None:
-            self._private.add(prompt)
+        for lane in self.lanes:
+            lane.record.definition = self._kept(lane.engine.definition)
         if self._recorder is not None:
             self._recorder.prompt_added(prompt)
         for lane in asked:
@@ -205,12 +224,23 @@ class Session:
 
         Only while it is not busy. Returns None where there is no prompt or no engine.
         """
-        mine = [prompt for prompt in self.prompts if prompt not in self._private or lane.answer(prompt)]
-        if not mine or not self.can_answer(lane):
+        prompt = self._last_prompt(lane)
+        if prompt is None or not self.can_answer(lane):
             return None
-        run = lane.answer_again(mine[-1])
+        run = lane.answer_again(prompt)
         self._follow(lane, run)
         return run
+
+    def _last_prompt(self, lane: Lane) -> Prompt | None:
+        """Return the prompt at the end of a lane's path, or a later one that it was meant to answer and did not."""
+        head = lane.record.head.prompt if lane.record.head is not None else None
+        asked = {run.prompt for run in lane.record.runs}
+        later = [
+            prompt
+            for prompt in self.prompts
+            if prompt.for_all and prompt not in asked and (head is None or head in prompt.up())
+        ]
+        return later[-1] if later else head
 
     def select(self, lane: Lane, head: RunRecord) -> None:
         """Have a lane go on from another of its runs. Only while it is not busy."""
@@ -284,9 +314,9 @@ class Session:
         for record in saved.lanes:
             if record.closed:
                 continue
-            lane = next((it for it in spare if it.engine.definition == record.definition), None)
+            lane = next((it for it in spare if self._kept(it.engine.definition) == record.definition), None)
             if lane is None:
-                lane = self._lane(record.definition, [*lanes, *spare], record)
+                lane = self._lane(self._whole(record.definition), [*lanes, *spare], record)
             else:
                 spare.remove(lane)
                 lane.take_up(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -25,7 +26,7 @@ from paragone import (
     Token,
 )
 from paragone_workbench.conversation.images import as_seen
-from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.engines.definitions import secret_options
 from paragone_workbench.engines.error_boundary import as_told, report
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import ended
@@ -207,9 +208,14 @@ class Execution:
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
         )
-        run.manifest = manifest(
-            without_secrets(run.definition, handle.backend), engine.loaded, request, schedule=turn.schedule
-        )
+        if any(message.images for message in messages):  # whose digests take a while
+            run.manifest = await asyncio.to_thread(
+                manifest, run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
+            )
+        else:
+            run.manifest = manifest(
+                run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
+            )
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
@@ -242,12 +248,20 @@ class Execution:
                 run.progress = event
                 run.changed()
             case RunSettings():
-                run.settings = event
+                run.settings = self._without_secrets(event)
             case Caution():
                 run.cautions.append(event)
                 run.tell(lambda it: it.cautioned(run, event))
             case Finish():
                 run.finish = event.reason
+
+    def _without_secrets(self, settings: RunSettings) -> RunSettings:
+        backend = self._handle.backend
+        if settings.sampling is None or backend is None:
+            return settings
+        secret = secret_options(backend)
+        sampling = {name: value for name, value in settings.sampling.items() if name not in secret}
+        return dataclasses.replace(settings, sampling=sampling)
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run

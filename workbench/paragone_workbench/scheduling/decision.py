@@ -1,10 +1,10 @@
-"""Whether engines fit in memory together, and why that is thought."""
+"""Whether engines fit in memory together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,11 +27,15 @@ class Decision:
     why: str
 
 
-async def decide(engines: Sequence[EngineHandle]) -> Decision:
-    """Decide whether engines are open together or one at a time. Never raises."""
-    local = [engine for engine in engines if engine.is_local]
-    if len(local) < 2:
+async def decide(engines: Iterable[EngineHandle]) -> Decision:
+    """Decide whether engines are open together or one at a time. Never raises.
+
+    Those that are open have their memory already: the others must fit in what is left.
+    """
+    here = [engine for engine in engines if engine.is_local]
+    if len(here) < 2:
         return Decision(mode="parallel", why="At most one of the engines computes on this machine.")
+    local = [engine for engine in here if not engine.is_open]
     answers = await asyncio.gather(*map(_estimate, local))
     needed: defaultdict[str, int] = defaultdict(int)
     free: dict[str, int] = {}
@@ -50,7 +54,7 @@ async def decide(engines: Sequence[EngineHandle]) -> Decision:
             )
             return Decision(mode="swap", why=why)
     listed = ", ".join(f"{size / 1e9:.1f} GB on {name}" for name, size in needed.items())
-    return Decision(mode="parallel", why=f"They fit in memory together: {listed}.")
+    return Decision(mode="parallel", why=f"They fit in memory together: {listed or 'they are open already'}.")
 
 
 async def _estimate(engine: EngineHandle) -> MemoryEstimate | ParagoneError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
@@ -39,6 +39,8 @@ class Scheduler(Turns):
         )
         self._wanting: list[EngineHandle] = []
         self._known: WeakSet[EngineHandle] = WeakSet()
+        self._deciding = asyncio.Lock()
+        self._decided_for: frozenset[EngineHandle] = frozenset()
         self._swapping: Swapping | None = None
 
     @property
@@ -53,12 +55,21 @@ class Scheduler(Turns):
         """Whether engines are opened by the runs that need them, and not before."""
         return self.order == "swap"
 
-    async def settle(self, engines: Sequence[EngineHandle]) -> None:
-        """With `auto`, decide how these engines are run; otherwise do nothing."""
-        if self.mode == "auto":
-            from paragone_workbench.scheduling.decision import decide
+    def add(self, engine: EngineHandle) -> None:
+        """Take note of an engine, from its first moment on."""
+        self._known.add(engine)
 
-            self.decision = await decide(engines)
+    async def settle(self) -> None:
+        """With `auto`, decide how the engines that are known are run; otherwise do nothing."""
+        if self.mode != "auto":
+            return
+        async with self._deciding:
+            engines = frozenset(self._known)
+            if self.decision is None or engines != self._decided_for:
+                from paragone_workbench.scheduling.decision import decide  # for `auto` alone
+
+                self.decision = await decide(engines)
+                self._decided_for = engines
 
     def join(self, engine: EngineHandle) -> None:
         """Take note that a run of this engine waits: it has a part of the cores from now on."""
@@ -73,8 +84,11 @@ class Scheduler(Turns):
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
         """Wait until a run may use the engine; it may until the context is left."""
         async with engine.turn, contextlib.AsyncExitStack() as held:
+            await self.settle()
             order = self.order
             if order != "swap":
+                if self.mode == "auto" and engine.state == "closed":
+                    engine.open(cores_for_each(self._known))
                 await engine.opened()  # not in its turn: loading holds nobody up
             if order != "parallel":
                 await held.enter_async_context(self._one)

@@ -21,7 +21,7 @@ SLACK = 512 << 20
 
 
 class Swapping:
-    """Keeps at most one engine open that computes on this machine. One turn at a time."""
+    """Has one engine in memory of those that compute on this machine. One turn at a time."""
 
     def __init__(self) -> None:
         self._free_before: dict[str, int] = {}
@@ -33,10 +33,10 @@ class Swapping:
             await engine.opened()
             return ()
         cautions: tuple[Caution, ...] = ()
-        before = [it for it in known if it is not engine and it.is_local and it.is_open]
-        if before:
-            await asyncio.gather(*(it.close() for it in before))
-            cautions = await self._check(" and ".join(it.definition.name for it in before))
+        others = [it for it in known if it is not engine and it.is_local and not it.is_empty]
+        if others:
+            await asyncio.gather(*map(_close, others))
+            cautions = await self._check(" and ".join(it.definition.name for it in others))
         if not engine.is_open:
             self._free_before = await free_memory()
         engine.open(physical_cores())
@@ -57,3 +57,9 @@ class Swapping:
                 sentence = f"{listed} did not come back within {PATIENCE:.0f} seconds of closing {closed}."
                 return (Caution(code="memory-not-freed", sentence=sentence),)
             await asyncio.sleep(0.1)
+
+
+async def _close(engine: EngineHandle) -> None:
+    """Close an engine once its run, which had its turn under another schedule, is over."""
+    await engine.unused()
+    await engine.close()
