@@ -297,7 +297,8 @@ async def test_a_prompt_answered_while_its_conversation_is_reopened_is_there(ses
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
-    load, loads = history.load, []
+    load = history.load
+    loads: list[int] = []
 
     async def slow(conversation_id):
         saved = await load(conversation_id)
@@ -319,10 +320,12 @@ async def test_prompts_for_one_lane_go_with_their_conversation(session, rogue, h
     await session.answered()
     assert await session._recorder.saved()
     conversation_id = session.conversation.id
-    assert len(session._private) == 1
     session.new_conversation()
-    assert not session._private
     session.send("one again", lanes=[lane])
     await session.answered()
     await session.reopen(conversation_id)
-    assert not session._private
+    assert [prompt.for_all for prompt in session.prompts] == [True, False]
+    other = session.lanes[1]
+    run = session.regenerate(other)
+    await session.answered()
+    assert run.prompt.text == "both", "the other prompt was not for it"
