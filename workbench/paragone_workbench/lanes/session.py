@@ -285,7 +285,6 @@ class Session:
         """Begin anew with the same lanes. Only while no lane is busy."""
         self._recording.leave(self.conversation, self._records)
         self.conversation = Conversation()
-        self._private.clear()
         self._positions = 0
         for lane in self.lanes:
             lane.take_up(LaneRecord(definition=lane.engine.definition, position=self._positions))
@@ -323,7 +322,6 @@ class Session:
             lanes.append(lane)
         self._recording.leave(self.conversation, left)
         self.conversation = saved.conversation
-        self._private.clear()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self._recording.begin(self.conversation, self._records)
