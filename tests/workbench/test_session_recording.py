@@ -297,7 +297,8 @@ async def test_a_prompt_answered_while_its_conversation_is_reopened_is_there(ses
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
-    load, loads = history.load, []
+    load = history.load
+    loads: list[int] = []
 
     async def slow(conversation_id):
         saved = await load(conversation_id)

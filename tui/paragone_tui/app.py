@@ -61,7 +61,7 @@ def run_screen(
     end_with_terminal(0)
     app.run()
     for sentence in app.last_words:
-        print(f"paragone: {sentence}", file=sys.stderr)
+        sys.stderr.write(f"paragone: {sentence}\n")
     return app.return_code or 0
 
 
