@@ -94,13 +94,14 @@ class _Writer:
     def _prompt(self, prompt: Prompt, conversation_id: int) -> None:
         text = clean(prompt.text)
         self._new[prompt] = self._database.run(
-            "INSERT INTO prompt (conversation_id, parent_id, text, system, sampling, created)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO prompt (conversation_id, parent_id, text, system, sampling, for_all, created)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             conversation_id,
             self._id(prompt.parent),
             text,
             None if prompt.system is None else clean(prompt.system),
             None if prompt.sampling is None else json.dumps(prompt.sampling),
+            int(prompt.for_all),
             prompt.created,
         )
         for image in prompt.images:
