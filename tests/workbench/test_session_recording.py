@@ -292,6 +292,34 @@ async def test_a_prompt_sent_while_a_conversation_is_reopened_refuses_it(session
     assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
 
 
+async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(
+    session, rogue, history, until
+):
+    """What was read before is old, though no recorder of it is left."""
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    first = session.conversation.id
+    session.new_conversation()
+    await until(lambda: not session._recording._finishing)
+    load = history.load
+    loads: list[int] = []
+
+    async def slow(conversation_id):
+        saved = await load(conversation_id)
+        loads.append(conversation_id)
+        if len(loads) == 1:
+            await session.reopen(first)
+            await answers(session, "second")
+            session.new_conversation()
+            await until(lambda: not session._recording._finishing)
+        return saved
+
+    history.load = slow
+    await session.reopen(first)
+    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
+
+
 async def test_a_prompt_answered_while_its_conversation_is_reopened_is_there(session, rogue, history):
     """What was read before the answer came is read again."""
     await opened(session, rogue(max_tokens=2))

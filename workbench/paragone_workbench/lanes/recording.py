@@ -47,6 +47,8 @@ class Recording:
         """Lanes of the present conversation that were closed before the history was open."""
         self._finishing: dict[asyncio.Task[None], Recorder] = {}
         """Recorders of conversations that were left, until all of each is saved."""
+        self._ended = 0
+        """How many recorders have ended."""
 
     @property
     def problem(self) -> ParagoneError | None:
@@ -101,7 +103,7 @@ class Recording:
         is gone, and StoreError where it cannot be read, or its last changes cannot be saved at present.
         """
         assert self._history is not None  # there is nothing to load without
-        recorders = self._of(conversation_id)
+        ended, recorders = self._ended, self._of(conversation_id)
         for recorder in recorders:
             if not await recorder.saved() and not isinstance(recorder.problem, ConversationDeleted):
                 why = "" if recorder.problem is None else f" {recorder.problem.sentence}"
@@ -111,7 +113,7 @@ class Recording:
                     can_pass=True,
                 )
         saved = await self._history.load(conversation_id)
-        return saved if self._of(conversation_id) == recorders else None
+        return saved if (self._ended, self._of(conversation_id)) == (ended, recorders) else None
 
     async def close(self, conversation: Conversation) -> None:
         """Save what is left, for about five seconds at most. What could not be saved is told."""
@@ -167,6 +169,7 @@ class Recording:
         finishing.add_done_callback(self._finished)
 
     def _finished(self, finishing: asyncio.Task[None]) -> None:
+        self._ended += 1
         if self._finishing.pop(finishing).problem is not None:
             self._on_changed()
 

@@ -49,16 +49,16 @@ class Saver:
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[bool]] = []
-        """Who waits for the next save."""
+        """Callers of `saved`."""
         self._moved = asyncio.Event()
-        """Set by whatever may end the wait of `finished`."""
+        """Set whenever `finished` is to look again whether anything is left."""
         self._closing = asyncio.Event()
         self._last_try = 0.0
-        """When no further try begins, on the event loop's clock; once it is closing."""
+        """The moment after which no further try begins, on the event loop's clock; set by `close`."""
 
     @property
     def is_closing(self) -> bool:
-        """Whether it was told to save what is left and end."""
+        """Whether `close` was called."""
         return self._closing.is_set()
 
     def changed(self, *, urgent: bool = False) -> None:

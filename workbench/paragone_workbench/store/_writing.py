@@ -22,7 +22,8 @@ __all__ = ["write"]
 
 _TITLE = 80  # characters
 
-# An ended run never loses its text to a row without: another copy may have taken this program for dead.
+# The text is not among the columns: where another copy has taken this program for dead and ended the run, the run
+# keeps what that copy found.
 _RUN = """
     INSERT INTO run (
       id, prompt_id, lane_id, owner_id, continues_id, engine, backend, model, manifest, state, finish,
