@@ -23,8 +23,8 @@ IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-# As many tests at once as there are processors; tests/conftest.py says which of them keep together, and which run alone.
-PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says which tests keep together, and which run alone.
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test check quick ollama llama-server llama-bench bench screens lint formatted linted typed format lock upgrade clean
 
@@ -35,7 +35,7 @@ demo: .venv/demo ## two small models side by side, in this terminal
 	@$(BIN)/paragone demo
 
 test: lint ## every check
-	$(PYTEST)
+	$(PYTEST) -n logical
 
 check: .venv/dev ## the checks that take less than a minute: no model, no server, no program, nothing installed
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
@@ -68,7 +68,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/dev
-	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow or alone)'
+	$(PYTEST) -n 4 -q -m 'not (model or server or install or gpu or program or slow or alone)'
 
 format: .venv/dev ## lay the code out
 	$(BIN)/ruff check --fix

@@ -14,7 +14,7 @@ from bench.row import Row
 from paragone.cores import physical_cores
 from paragone_workbench.store import Store
 
-__all__ = ["decode"]
+__all__ = ["TOKENS", "ask", "decode"]
 
 TOKENS = 512
 PROMPT = "Write a very long story about a lighthouse keeper, with many chapters."
@@ -48,7 +48,7 @@ def _compare(threads: int) -> list[Row]:
     shown: list[float] = []
     for _ in range(RUNS):
         plain.append(_plain(threads))
-        asked.append(_ask(threads))
+        asked.append(ask(threads))
         shown.append(_screen(threads))
     base = statistics.median(plain)
     rows = []
@@ -78,7 +78,8 @@ def _settings(threads: int) -> tuple[str, ...]:
     return tuple(part for key, value in options.items() for part in ("--set", f"{key}={value}"))
 
 
-def _ask(threads: int) -> float:
+def ask(threads: int) -> float:
+    """Return the decode tokens/s of one `ask`, greedy, over 512 tokens."""
     command = paragone("ask", f"llama_cpp:{smollm2()}", PROMPT, "--json", *_settings(threads))
     with tempfile.TemporaryDirectory() as home:
         out = subprocess.run(

@@ -80,7 +80,7 @@ async def _measure(path: Path) -> list[Row]:
     await saved.close()
     return [
         _row("open and close", opening, "connecting and writing one row", 5),
-        _row(f"list {LIMIT}", listing, "one query", 5),
+        _row(f"list {LIMIT}", listing, "one query", 10),
         _row("search for a word in most answers", common, "the same index", 2),
         _row("search for a word in one answer", rare, "the same index", 5),
         _row("search for two letters", letters, "`re` over all texts", 2),

@@ -16,14 +16,18 @@ class Row:
     measured: str
     baseline: str
     budget: str
-    holds: bool
+    holds: bool | None
+    """None where it could not be measured: `measured` says so, `baseline` why."""
+
+
+_HOLDS = {True: "yes", False: "NO", None: "–"}
 
 
 def table(rows: Iterable[Row]) -> str:
     """Return the rows as a Markdown table."""
     lines = ["| figure | measured | baseline, same run | budget | holds |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {row.figure} | {row.measured} | {row.baseline} | {row.budget} | {'yes' if row.holds else 'NO'} |"
+        f"| {row.figure} | {row.measured} | {row.baseline} | {row.budget} | {_HOLDS[row.holds]} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -17,6 +17,8 @@ LANES = 2
 RATE = 50
 TOKENS = 400
 MIB = 2**20
+SHARE = 80
+"""The part of the baseline's CPU time that the screen may take is one in so many."""
 
 
 def start(runs: int = 9) -> Row:
@@ -31,8 +33,8 @@ def start(runs: int = 9) -> Row:
         figure="start to a usable screen, two lanes",
         measured=f"{mine / base:.2f} × ({mine:.2f} s)",
         baseline=f"bare three-widget Textual app, {base:.2f} s, median of {runs}",
-        budget="≤ 1.6 ×",
-        holds=mine <= 1.6 * base,
+        budget="≤ 1.5 ×",
+        holds=mine <= 1.5 * base,
     )
 
 
@@ -94,6 +96,7 @@ def streaming() -> list[Row]:
         sent = (len(terminal.output) - before) / (LANES * TOKENS)
         spent = (terminal.cpu() - cpu) * 1000 / (LANES * TOKENS)
     naive = measure_baseline("update", 0)
+    share = naive["cpu_ms_a_token"] / spent
     what = f"{LANES} lanes × {RATE} tokens/s, 120×40, {TOKENS} tokens each"
     return [
         Row(
@@ -105,10 +108,10 @@ def streaming() -> list[Row]:
         ),
         Row(
             figure="the screen's CPU a token, same run",
-            measured=f"{spent:.2f} ms",
+            measured=f"1/{share:.0f} ({spent:.2f} ms)",
             baseline=f"Markdown updated on each token: {naive['cpu_ms_a_token']:.2f} ms",
-            budget="≤ 0.5 ms",
-            holds=spent <= 0.5,
+            budget=f"≤ 1/{SHARE}",
+            holds=share >= SHARE,
         ),
     ]
 

@@ -35,6 +35,7 @@ NEEDS = {
     "model": {"smollm2", "model_path"},
     "server": {"llama_cpp_server", "ollama_server", "run_llama_server"},
     "install": {"wheels", "installer", "wheel", "sources"},
+    "program": {"tidy"},  # lanes and sessions whose engines run in processes
 }
 """The marks that tests have by the fixtures that they use."""
 

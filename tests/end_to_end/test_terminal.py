@@ -1,9 +1,12 @@
 """What a terminal sees of engines that stream, fail, and say what they should not."""
 
+import fcntl
 import re
 import signal
 
 import psutil
+
+from paragone_workbench.paths import history_file
 
 SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")
 
@@ -123,3 +126,16 @@ def test_a_terminal_that_goes_without_a_word_ends_the_program(start):
     program.terminal.hang_up()
     _, alive = psutil.wait_procs([program.process, *workers], timeout=15)
     assert not alive
+
+
+def test_what_could_not_be_saved_is_told_once_the_screen_is_gone(start):
+    history_file().parent.mkdir(parents=True)
+    with history_file().with_name("history.db.opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        program = start("rogue:steady")
+        program.sees("ready")
+        program.type("hello\r")
+        program.sees("done")
+        assert program.leave() == 0
+    _, _, told = program.terminal.output.partition(b"\x1b[?1049l")
+    assert b"paragone: 1 prompt and its answers could not be saved. The history in" in told

@@ -86,6 +86,7 @@ def start():
         remembered: bool = False,
         mode: Mode = "parallel",
         system: str = "",
+        with_history: bool = True,
     ) -> AsyncIterator[Screen]:
         state = State(state_file())
         path = None
@@ -103,7 +104,8 @@ def start():
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)
-            await screen.until(lambda: app.history is not None, "the store opens")
+            if with_history:
+                await screen.until(lambda: app.history is not None, "the store opens")
             yield screen
 
     return begin

@@ -15,7 +15,7 @@ from paragone_workbench.inventory.catalog import offers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load(Options):
-    url: str | None = option(None, "Where the server is.")
+    url: str | None = option(None, "Where the server is.", address=True)
     key_env: str | None = option(None, "Variable with the key.")
 
 

@@ -15,33 +15,33 @@ ENGINES = {"smol": SMOL, "large": EngineDefinition(name="large", backend="paper"
 
 
 @pytest.mark.parametrize(
-    ("spec", "name", "backend", "model", "options"),
+    ("spec", "name", "backend", "model", "address"),
     [
-        ("llama_cpp:/m/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1", "llama_cpp", "/m/SmolLM2.Q4_1.gguf", {}),
-        ("llama_cpp:model.gguf", "model", "llama_cpp", "model.gguf", {}),
-        ("exllamav2:/m/Llama-8B-4.0bpw", "Llama-8B-4.0bpw", "exllamav2", "/m/Llama-8B-4.0bpw", {}),
-        ("exllamav2:/m/Llama-8B/", "Llama-8B", "exllamav2", "/m/Llama-8B/", {}),
-        ("exllamav2:.", "exllamav2", "exllamav2", ".", {}),
-        ("ollama:qwen3:8b", "qwen3:8b", "ollama", "qwen3:8b", {}),
+        ("llama_cpp:/m/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1", "llama_cpp", "/m/SmolLM2.Q4_1.gguf", None),
+        ("llama_cpp:model.gguf", "model", "llama_cpp", "model.gguf", None),
+        ("exllamav2:/m/Llama-8B-4.0bpw", "Llama-8B-4.0bpw", "exllamav2", "/m/Llama-8B-4.0bpw", None),
+        ("exllamav2:/m/Llama-8B/", "Llama-8B", "exllamav2", "/m/Llama-8B/", None),
+        ("exllamav2:.", "exllamav2", "exllamav2", ".", None),
+        ("ollama:qwen3:8b", "qwen3:8b", "ollama", "qwen3:8b", None),
         (
             "ollama:qwen3:8b@http://127.0.0.1:11434",
             "qwen3:8b",
             "ollama",
             "qwen3:8b",
-            {"url": "http://127.0.0.1:11434"},
+            "http://127.0.0.1:11434",
         ),
         (
             "openai:org/model@https://user@host/v1",
             "model",
             "openai",
             "org/model",
-            {"url": "https://user@host/v1"},
+            "https://user@host/v1",
         ),
-        ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", {}),
+        ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", None),
     ],
 )
-def test_an_engine_written_on_the_spot(spec, name, backend, model, options):
-    expected = EngineDefinition(name=name, backend=backend, model=model, options=options)
+def test_an_engine_written_on_the_spot(spec, name, backend, model, address):
+    expected = EngineDefinition(name=name, backend=backend, model=model, address=address)
     assert from_spec(spec) == expected
 
 

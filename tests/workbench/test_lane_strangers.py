@@ -128,7 +128,7 @@ async def test_a_backend_that_fails_to_open(careless):
     assert lane.state == "failed"
     assert str(lane.error) == (
         "The backend careless made a mistake (KeyError: 'config.json'). "
-        "Tell its author; the other lanes are not affected."
+        "Tell its author; other engines are not affected."
     )
     await lane.close()
 

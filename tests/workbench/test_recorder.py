@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store import ConversationDeleted, History, LaneRecord, StoreError, _saver
+from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError, _saver
 from paragone_workbench.store.recorder import Recorder
 
 
@@ -302,6 +303,117 @@ async def test_closing_saves_what_a_run_that_goes_on_has_so_far(talk, history):
     await history.close()
     assert rows(RUNS) == [("smol", "interrupted", "so far")]
     assert talk.problems == []
+
+
+@contextlib.asynccontextmanager
+async def slow(history: History):
+    """Have what is saved meanwhile wait until the end, as on a slow disk."""
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(_: Store) -> bool:
+        loop.call_soon_threadsafe(begun.set)
+        return gate.wait(20)
+
+    waiting = asyncio.ensure_future(history._call(wait))
+    await begun.wait()
+    try:
+        yield
+    finally:
+        gate.set()
+        assert await waiting
+
+
+async def is_saving(history: History, until) -> None:
+    """Wait until a slow history has got a batch."""
+    await until(lambda: history._jobs.qsize())
+
+
+async def test_a_run_that_starts_during_a_save_is_there_after_closing(talk, history, until):
+    lane = talk.lane()
+    prompt = talk.prompt("x")
+    async with slow(history):
+        await is_saving(history, until)
+        run = talk.start(prompt, lane)
+        run.add("answer", "so far")
+        closing = asyncio.create_task(talk.recorder.close())
+        await asyncio.sleep(0)
+        run.add("answer", ", and more")
+    await closing
+    assert (talk.problems, talk.recorder.problem) == ([], None)
+    await history.close()
+    assert rows(RUNS) == [("smol", "interrupted", "so far, and more")]
+    assert rows("SELECT head_id FROM lane") == [(run.id,)]
+
+
+async def test_text_that_comes_during_a_save_is_there_after_closing(talk, history, until):
+    lane = talk.lane()
+    runs = [talk.start(talk.prompt(text), lane) for text in ("x", "y")]
+    assert await talk.recorder.saved()
+    async with slow(history):
+        for run in runs:
+            run.add("answer", "so ")
+        await is_saving(history, until)
+        for run in runs:
+            run.add("answer", "far")
+        closing = asyncio.create_task(talk.recorder.close())
+        await asyncio.sleep(0)
+        end(runs[1])
+    await closing
+    assert talk.problems == []
+    await history.close()
+    assert rows(RUNS) == [("smol", "interrupted", "so far"), ("smol", "done", "so far")]
+
+
+async def test_a_recorder_that_finishes_saves_its_runs_to_their_ends(talk, history):
+    lane = talk.lane()
+    prompt = talk.prompt("x")
+    run = talk.start(prompt, lane)
+    finishing = asyncio.create_task(talk.recorder.finish())
+    run.add("answer", "so far")
+    await asyncio.sleep(1.0)
+    assert not finishing.done()
+    late = talk.start(prompt, talk.lane(LARGE, 1))
+    talk.prompt("late", prompt)
+    run.add("answer", ", and more")
+    end(run)
+    await finishing
+    assert rows(RUNS) == [("smol", "done", "so far, and more")]
+    assert rows("SELECT text FROM prompt") == [("x",)], "nothing is added to it"
+    assert late.id is None
+
+
+async def test_a_recorder_that_finishes_goes_on_trying(talk, history, monkeypatch):
+    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)
+    run = talk.start(talk.prompt("x"), talk.lane())
+    with locked():
+        end(run)
+        finishing = asyncio.create_task(talk.recorder.finish())
+        await asyncio.sleep(3.0)  # two tries
+        assert not finishing.done()
+    await finishing
+    assert rows(RUNS) == [("smol", "done", "")]
+    assert (len(talk.problems), talk.saved_again) == (1, 1)
+
+
+async def test_closing_ends_a_recorder_that_finishes(talk, history, monkeypatch):
+    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)
+    with locked():
+        end(talk.start(talk.prompt("x"), talk.lane()))
+        finishing = asyncio.create_task(talk.recorder.finish())
+        await asyncio.sleep(0)
+        await talk.recorder.close()
+        await finishing
+    assert "could not be saved" in talk.problems[-1].sentence
+
+
+async def test_a_recorder_that_finishes_ends_where_saving_is_given_up(talk, history):
+    talk.start(talk.prompt("x"), talk.lane())
+    assert await talk.recorder.saved()
+    await history._call(lambda store: store.delete_conversation(talk.conversation.id))
+    talk.lane(LARGE, 1)
+    await talk.recorder.finish()
+    assert isinstance(talk.recorder.problem, ConversationDeleted)
 
 
 # ── A store that fails ─────────────────────────────────────────────────────────────────────────

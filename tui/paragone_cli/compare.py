@@ -68,8 +68,10 @@ async def _compare(
             put_json(comparison_json(prompt, images, runs))
     if interrupts.came:
         return 130
-    codes = {it.error.exit_code for it in runs if it.error is not None}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 1
+    errors = [it.error for it in runs if it.error is not None]
+    if len(errors) == len(runs) and all(error.exit_code == 2 for error in errors):
+        return 2  # nothing that was asked for can be done
+    return int(bool(errors))
 
 
 def _print(answer: RunRecord, *, first: bool) -> None:

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: it failed. 2: what was asked for cannot be, and the user can mend it.
     """
-    # Loading modules makes no garbage, and looking for some takes a sixth of a start. `begin_collecting` ends this.
+    # Loading modules makes no garbage, and looking for some takes a seventh of a start. `begin_collecting` ends this.
     gc.disable()
     try:
         _fill_gaps()

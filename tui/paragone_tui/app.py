@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +27,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, choose, wri
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
@@ -58,7 +60,15 @@ def run_screen(
     )
     end_with_terminal(0)
     app.run()
+    for sentence in app.last_words:
+        sys.stderr.write(f"paragone: {sentence}\n")
     return app.return_code or 0
+
+
+RETRY_S = 2.0
+"""Seconds from a failed try to open the history to the next."""
+LEAVING_S = 6.0
+"""Seconds to wait, when the user leaves, for a history that is still being opened: longer than one try takes."""
 
 
 class ParagoneApp(App[None]):
@@ -87,6 +97,10 @@ class ParagoneApp(App[None]):
         self.keys = keys_in_force(self.user_keys)
         self.registry = registry
         self.history: History | None = None
+        self.last_words: list[str] = []
+        """What to tell the user once the screen is gone."""
+        self._opening_history: asyncio.Task[None] | None = None
+        self._is_leaving = False
         self._demo = demo
         self._remembers = not demo
         self._session = Session(
@@ -134,7 +148,8 @@ class ParagoneApp(App[None]):
         exposed = exposure(self.config.document, self.registry.find)
         if exposed:
             self.say(exposed, warning=True)
-        self.run_worker(self._open_history(), group="history")
+        # Not a worker: those are cancelled before `on_unmount`.
+        self._opening_history = asyncio.create_task(self._open_history())
         if self._demo and not self._session.lanes:
             self.run_worker(self._begin_demo(), group="work")
         elif self._session.lanes:
@@ -146,14 +161,23 @@ class ParagoneApp(App[None]):
     async def _open_history(self) -> None:
         from paragone_workbench.store.history import History  # not needed to show a screen
 
-        try:
-            self.history = await History.open()
-        except ParagoneError as error:
-            self.complain(error)
-            return
+        failed = False
+        while self.history is None:
+            try:
+                self.history = await History.open()
+            except ParagoneError as error:
+                self._session.history_not_open(error)
+                if not failed:
+                    self.complain(error)
+                failed = True
+                if not (isinstance(error, StoreError) and error.can_pass):
+                    return
+                await asyncio.sleep(RETRY_S)
         if self.history.warning:
             self.say(self.history.warning, warning=True)
         self._session.record(self.history)
+        if failed:
+            self.say("The history is open now; what was asked until now is saved, too.")
 
     async def _begin_demo(self) -> None:
         from paragone_workbench.inventory.demo import demo_engines
@@ -199,7 +223,13 @@ class ParagoneApp(App[None]):
     def pick_conversation(self, then: Callable[[int | None], None]) -> None:
         """Let the user pick an earlier conversation."""
         if self.history is None:
-            self.say("The history could not be opened: there is nothing to reopen.")
+            problem = self._session.history_problem
+            if self._opening_history is not None and self._opening_history.done():
+                self.say("The history could not be opened: there is nothing to reopen.")
+            elif problem is None:
+                self.say("The history is still being opened. Try again in a moment.")
+            else:
+                self.say(f"The history is not open yet; the program keeps trying. {problem}", warning=True)
             return
         from paragone_tui.screens.history.picker import ConversationPicker
 
@@ -229,6 +259,9 @@ class ParagoneApp(App[None]):
 
     def complain(self, error: ParagoneError) -> None:
         """Tell the user of an error that belongs to no lane."""
+        if self._is_leaving:
+            self.last_words.append(str(error))
+            return
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
@@ -250,10 +283,25 @@ class ParagoneApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Free the engines and close the history, however the program ends."""
+        self._is_leaving = True
         self.remember_lanes()
+        await self._end_opening_history()
         await self._session.close()
         if self.history is not None:
             await self.history.close()
+
+    async def _end_opening_history(self) -> None:
+        """Give a history that is still being opened a last chance, if something is to be saved."""
+        opening = self._opening_history
+        if opening is None or opening.done():
+            return
+        if self._session.awaits_history:
+            await asyncio.wait([opening], timeout=LEAVING_S)
+        if not opening.done():
+            if self._session.history_problem is None:
+                self._session.history_not_open(StoreError("The history did not open in time."))
+            opening.cancel()
+            await asyncio.wait([opening])
 
     # Themes and keys
 

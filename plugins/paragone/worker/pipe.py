@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
@@ -18,16 +20,21 @@ from paragone.worker.job import Job
 from paragone.worker.protocol import dump_event
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
 """Seconds that the tokens of a fast engine are gathered for before they are sent."""
 
-QUICK = 0.012
+QUICK = 0.03
 """Seconds from one token to the next below which an engine is fast."""
 
-LATE = 0.05
+LATE = 0.2
 """Seconds after which tokens are sent by a thread of their own, where the engine has stalled meanwhile."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one for every message
 
 
 class Pipe:
@@ -39,7 +46,7 @@ class Pipe:
 
     def say(self, what: str, **fields: Json) -> None:
         """Send one message. The end of the application is noticed by the reading side."""
-        line = json.dumps({"say": what, **fields}, separators=(",", ":")).encode() + b"\n"
+        line = _encode({"say": what, **fields}).encode() + b"\n"
         with self._lock:
             try:
                 self._connection.sendall(line)
@@ -48,9 +55,29 @@ class Pipe:
 
     def lines(self) -> Iterator[Mapping[str, Any]]:
         """Yield the application's messages until it closes the pipe."""
-        with self._connection.makefile("rb") as stream:
+        with io.BufferedReader(_Incoming(self._connection)) as stream:
             for line in stream:
                 yield json.loads(line)
+
+
+class _Incoming(io.RawIOBase):
+    """What comes through a socket.
+
+    Waits by `poll`: a thread that waits in `recv` is woken by the kernel whenever the other side takes
+    something that was sent to it, which is for every frame, and takes a core from the engine.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._poll.poll()
+        return self._connection.recv_into(buffer)
 
 
 class Frames:

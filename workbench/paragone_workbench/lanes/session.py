@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from paragone import Image
+from paragone import Image, InputError, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import name_beside
+from paragone_workbench.lanes.recording import Recording
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
@@ -54,14 +55,12 @@ class Session:
         self.conversation = Conversation()
         self.system = system
         """System prompt with which conversations begin."""
-        self._on_problem = on_problem
-        self._on_saved_again = on_saved_again
-        self._history: History | None = None
-        self._recorder: Recorder | None = None
+        self._recording = Recording(
+            on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
+        )
         self._positions = 0
         self._leaving: set[Lane] = set()
         self._opening: asyncio.Task[None] | None = None
-        self._closing_recorders: set[asyncio.Task[None]] = set()
 
     # Lanes
 
@@ -119,8 +118,7 @@ class Session:
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
-        if self._recorder is not None:
-            self._recorder.lane_changed(lane.record)
+        self._recording.lane_closed(lane.record)
         await self._let_go([lane])
 
     async def close(self) -> None:
@@ -128,8 +126,7 @@ class Session:
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
-        self._stop_recording()
-        await asyncio.gather(*self._closing_recorders)
+        await self._recording.close(self.conversation)
 
     def _lane(
         self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
@@ -308,35 +305,50 @@ class Session:
     # The conversation
 
     def record(self, history: History) -> None:
-        """Keep the conversation in this history from now on."""
-        self._history = history
-        self._start_recording()
+        """Keep in this history what was asked so far, and what comes from now on."""
+        self._recording.begin(self.conversation, self._records, history)
+
+    def history_not_open(self, error: ParagoneError) -> None:
+        """Show in the lanes that nothing is saved: the history could not be opened, or not yet."""
+        self._recording.not_open(error)
 
     @property
-    def history_problem(self) -> StoreError | None:
-        """Why answers are not being saved at present; None when they are."""
-        return self._recorder.problem if self._recorder is not None else None
+    def history_problem(self) -> ParagoneError | None:
+        """Why answers are not being saved at present; None when they are, or the history is being opened."""
+        return self._recording.problem
+
+    @property
+    def awaits_history(self) -> bool:
+        """Whether something was asked that can be saved only once the history is open."""
+        return self._recording.keeps_unsaved(self.conversation)
 
     def new_conversation(self) -> None:
         """Begin anew with the same lanes. Only while no lane is busy."""
-        self._stop_recording()
+        self._recording.leave(self.conversation, self._records)
         self.conversation = Conversation()
         self._positions = 0
         for lane in self.lanes:
             lane.take_up(LaneRecord(definition=lane.engine.definition, position=self._positions))
             self._positions += 1
-        if self._history is not None:
-            self._start_recording()
+        self._recording.begin(self.conversation, self._records)
 
     async def reopen(self, conversation_id: int) -> int:
-        """Go on with an earlier conversation in its own lanes. Only while no lane is busy.
+        """Go on with an earlier conversation in its own lanes, once all that was said in it is saved.
 
         Lanes whose engines are the same stay as they are; the others' engines are closed, and what is
         new is not opened yet. Returns how many lanes of it were closed by the user: they stay away, and
-        their answers are kept. Raises InputError where the conversation is gone, and StoreError.
+        their answers are kept. Raises InputError where the conversation is gone or a lane is busy, and
+        StoreError; then nothing was changed.
         """
-        assert self._history is not None  # nothing can be reopened without
-        saved = await self._history.load(conversation_id)
+        saved = None
+        while saved is None:
+            saved = await self._recording.load(conversation_id)
+            if self.is_busy:  # a prompt was sent meanwhile
+                raise InputError(
+                    "The conversation was not reopened: an answer is being written.",
+                    hint="Stop it or wait for its end, then reopen the conversation.",
+                )
+        left = self._records
         spare = list(self.lanes)
         lanes: list[Lane] = []
         for record in saved.lanes:
@@ -349,11 +361,11 @@ class Session:
                 spare.remove(lane)
                 lane.take_up(record)
             lanes.append(lane)
-        self._stop_recording()
+        self._recording.leave(self.conversation, left)
         self.conversation = saved.conversation
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        self._start_recording()
+        self._recording.begin(self.conversation, self._records)
         await self._let_go(spare)
         return len(saved.lanes) - len(lanes)
 
@@ -362,37 +374,13 @@ class Session:
             self._recorder.follow(run, lane.record)
             self._recorder.lane_changed(lane.record)
 
-    def _start_recording(self) -> None:
-        from paragone_workbench.store.recorder import Recorder  # a screen shows without
+    @property
+    def _recorder(self) -> Recorder | None:
+        return self._recording.recorder
 
-        assert self._history is not None  # its callers have seen to it
-        self._recorder = Recorder(
-            self._history, self.conversation, on_problem=self._trouble, on_saved_again=self._saved_again
-        )
-        for prompt in self.prompts:
-            if prompt.id is None:  # asked before the history was open
-                self._recorder.prompt_added(prompt)
-        for lane in self.lanes:
-            self._recorder.lane_added(lane.record)
-            for run in lane.record.runs:
-                if run.id is None:
-                    self._recorder.follow(run, lane.record)
-
-    def _stop_recording(self) -> None:
-        """Have the recorder save what is left, which may take a while, and use it no more."""
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            closing = asyncio.create_task(recorder.close())
-            self._closing_recorders.add(closing)
-            closing.add_done_callback(self._closing_recorders.discard)
-
-    def _trouble(self, error: StoreError) -> None:
-        self._on_problem(error)
-        self._show_lanes()
-
-    def _saved_again(self) -> None:
-        self._on_saved_again()
-        self._show_lanes()
+    @property
+    def _records(self) -> list[LaneRecord]:
+        return [lane.record for lane in self.lanes]
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:

@@ -1,7 +1,7 @@
 """The store: conversations and what every lane answered, in one SQLite file.
 
-Importing this imports none of it: each name is loaded when it is used, so that a screen that shows lanes
-does not wait for what saves them. The recorder, which saves what happens, is in
+Importing the package loads none of its modules: each name is loaded on first use, so that a screen that shows
+lanes does not wait for what saves them. The recorder, which saves what happens, is in
 `paragone_workbench.store.recorder`.
 """
 

@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
-"""Seconds to wait for a lock while the file is opened: there is nobody yet who would try again."""
+"""Seconds to wait for a lock while the file is opened: the screen has no history until then."""
 BUSY_S = 1.0
 """Seconds to wait for a lock afterwards: the recorder tries again."""
 
@@ -28,7 +28,7 @@ BUSY_S = 1.0
 class Database:
     """A connection to the file, brought up to date. Every failure is a StoreError.
 
-    Whoever opens one sees to it that nobody else does at the same moment.
+    Only one copy of the program may open the file at a time: see `_owners.exclusive`.
     """
 
     def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:

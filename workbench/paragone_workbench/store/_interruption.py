@@ -1,4 +1,4 @@
-"""Runs that their program did not end: they are marked, with what had been saved of them."""
+"""Runs whose program ended before they did: marked as interrupted, with the text that was saved."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 _PROMPTS = """
-    SELECT id, parent_id, text, system, sampling, created FROM prompt WHERE conversation_id = ? ORDER BY id
+    SELECT id, parent_id, text, system, sampling, for_all, created FROM prompt WHERE conversation_id = ? ORDER BY id
 """
 _IMAGES = """
     SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
@@ -74,7 +74,9 @@ def _prompts(database: Database, conversation_id: int) -> dict[int, Prompt]:
     """Return the prompts by id, parents first."""
     images = _images(database, conversation_id)
     prompts: dict[int, Prompt] = {}
-    for prompt_id, parent_id, text, system, sampling, created in database.rows(_PROMPTS, conversation_id):
+    for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
+        _PROMPTS, conversation_id
+    ):
         prompts[prompt_id] = Prompt(
             id=prompt_id,
             parent=None if parent_id is None else prompts[parent_id],
@@ -82,6 +84,7 @@ def _prompts(database: Database, conversation_id: int) -> dict[int, Prompt]:
             images=images.get(prompt_id, ()),
             system=system,
             sampling=None if sampling is None else json.loads(sampling),
+            for_all=bool(for_all),
             created=created,
         )
     return prompts

@@ -32,7 +32,7 @@ class Owner:
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def alive(self) -> set[str]:
-        """Return the lock names of all living copies, this one included; clears away what the dead left."""
+        """Return the lock names of all living copies, this one included; deletes the lock files of those that ended."""
         alive = {self.lock}
         for path in self._path.parent.iterdir():
             if path.name != self.lock and _held(path):
@@ -60,7 +60,7 @@ def exclusive(path: Path) -> Iterator[None]:
                 raise StoreError(
                     f"The history in {path} cannot be opened: another copy of the program has been "
                     f"opening it for {OPENING_S:.0f} s.",
-                    hint=f"It may hang: end the process that has {lock} open, and start again.",
+                    hint=f"It may hang: end the process that has {lock} open.",
                     can_pass=True,
                 )
             time.sleep(0.02)

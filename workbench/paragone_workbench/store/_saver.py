@@ -1,4 +1,4 @@
-"""When what is unsaved is saved, and what becomes of it where that fails."""
+"""Decides when unsaved changes are saved, and tries again where saving fails."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Saver:
     ) -> None:
         self.problem: StoreError | None = None
         """Why the last try failed; None where it did not."""
+        self.changes = 0
+        """How many changes it was told of."""
         self._history = history
         self._unsaved = unsaved
         self._on_problem = on_problem
@@ -47,22 +49,29 @@ class Saver:
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[bool]] = []
-        """Who waits for the next save."""
+        """Callers of `saved`."""
+        self._moved = asyncio.Event()
+        """Set whenever `finished` is to look again whether anything is left."""
         self._closing = asyncio.Event()
         self._last_try = 0.0
-        """When no further try begins, on the event loop's clock; once it is closing."""
+        """The moment after which no further try begins, on the event loop's clock; set by `close`."""
 
     @property
     def is_closing(self) -> bool:
-        """Whether it was told to save what is left and end."""
+        """Whether `close` was called."""
         return self._closing.is_set()
 
     def changed(self, *, urgent: bool = False) -> None:
         """Save what is unsaved: at once, or together with what comes in the next moments."""
-        if self._gave_up or self.is_closing:
-            return
+        self.changes += 1
         if urgent:
             self._urgent.set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._moved.set()
+        if self._gave_up or self.is_closing:
+            return
         if (self._saving is None or self._saving.done()) and self._unsaved:
             self._saving = asyncio.create_task(self._save())
             self._saving.add_done_callback(self._ended)
@@ -76,12 +85,19 @@ class Saver:
         self._urgent.set()
         return await waiting
 
+    async def finished(self) -> None:
+        """Wait until nothing is left and no run goes on, or until it is closed or gave up."""
+        while (self._unsaved or self._unsaved.runs) and not (self._gave_up or self.is_closing):
+            self._moved.clear()
+            await self._moved.wait()
+
     async def close(self) -> None:
         """Save what is left, for about five seconds at most, and tell what could not be saved."""
         if self.is_closing:
             return
         self._closing.set()
         self._urgent.set()
+        self._moved.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
         saving = self._saving
         if saving is not None:
@@ -100,6 +116,9 @@ class Saver:
                 await _wait(self._urgent, EVERY_S)
             self._urgent.clear()
             waiting = len(self._waiting)
+            is_last = self.is_closing  # nobody adds anything any more
+            if is_last:
+                self._unsaved.note_ended()
             batch = self._unsaved.take()
             try:
                 ids = await self._history.save(batch)
@@ -117,8 +136,10 @@ class Saver:
                     self.problem = None
                     _call(self._on_saved_again)
                 self._answer(waiting, saved=True)
-                if self.is_closing:
-                    self._unsaved.forget_running()
+                if is_last:
+                    self._unsaved.clear()  # what will yet come of runs that go on
+                elif self.is_closing:
+                    self._unsaved.note_ended()
                     self._urgent.set()
 
     async def _pause(self, seconds: float) -> bool:
@@ -134,6 +155,7 @@ class Saver:
         is_new = self.problem is None or not error.can_pass
         self.problem = error
         self._gave_up = not error.can_pass
+        self._moved.set()
         if is_new:
             self._tell_problem(error)
 
@@ -146,7 +168,7 @@ class Saver:
             report("A conversation could not be saved.", error)
             self._failed(StoreError(f"The history is no longer saved: {type(error).__name__}: {error}."))
         elif not saving.cancelled():
-            self.changed()
+            self._begin()
         if self._saving is None:
             self._answer(len(self._waiting), saved=self.problem is None)
 

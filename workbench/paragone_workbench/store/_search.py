@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["search"]
 
-_GRAM = 3  # what the index is made of: it knows nothing shorter
+_GRAM = 3  # characters; the index finds nothing shorter
 _BEFORE, _WIDTH = 30, 100  # of a snippet, in characters
 
 _PROMPTS = """

@@ -22,7 +22,7 @@ def pack(tokens: Sequence[Token]) -> bytes:
 
 
 def unpack(data: bytes) -> list[Token]:
-    """Return the tokens that `pack` made the bytes of."""
+    """Return the tokens that were packed: the inverse of `pack`."""
     import zlib
 
     return [

@@ -1,4 +1,4 @@
-"""What of a conversation is not in the history yet."""
+"""The part of a conversation that is not in the history yet."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class _Run:
 
 
 class Unsaved:
-    """Keeps account of what changed; true while something is to be saved.
+    """Holds the changes that are not saved; true while there are any.
 
-    `take` hands everything out as a batch. Then `was_saved` takes its ids, or `put_back` marks it as unsaved.
+    `take` returns them as a batch. Then `was_saved` assigns the ids, or `put_back` marks them as unsaved again.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -41,7 +41,7 @@ class Unsaved:
         self._prompts = [prompt for prompt in conversation.prompts if prompt.id is None]
         self._lanes: dict[LaneRecord, None] = {}
         self._heads: dict[LaneRecord, RunRecord | None] = {}
-        """The last head of each lane that has a place in the history, or will have with the next batch."""
+        """The last head of each lane that is saved, or will be with the next batch."""
         self._runs: dict[RunRecord, _Run] = {}
 
     def __bool__(self) -> bool:
@@ -77,7 +77,7 @@ class Unsaved:
         self._runs[run] = _Run(lane)
 
     def is_started(self, run: RunRecord) -> bool:
-        """Whether a run is to be saved by now."""
+        """Whether a run has started, and so is to be saved."""
         return run in self._runs and self._runs[run].is_started
 
     def has_new_settings(self, run: RunRecord) -> bool:
@@ -99,9 +99,11 @@ class Unsaved:
         """Leave a run out of the history."""
         self._runs.pop(run, None)
 
-    def forget_running(self) -> None:
-        """Leave out what will yet come of runs that go on."""
-        self._runs = {run: it for run, it in self._runs.items() if run.state != "running"}
+    def note_ended(self) -> None:
+        """Note the runs that ended after their recorder stopped to listen."""
+        for run, it in self._runs.items():
+            if it.is_started and run.phase == "ended":
+                it.is_changed = True
 
     def clear(self) -> None:
         """Forget everything."""
@@ -178,7 +180,7 @@ def _new_text(run: RunRecord, it: _Run) -> int:
 
 
 def _nearest_saved(run: RunRecord | None, new: set[RunRecord]) -> RunRecord | None:
-    """Return the run, or the nearest that it continues, that has a place in the history or will have."""
+    """Return the run, or the nearest before it, that is saved or is in the same batch."""
     while run is not None and run.id is None and run not in new:
         run = run.continues
     return run

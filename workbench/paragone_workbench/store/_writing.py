@@ -22,7 +22,8 @@ __all__ = ["write"]
 
 _TITLE = 80  # characters
 
-# An ended run never loses its text to a row without: another copy may have taken this program for dead.
+# The text is not among the columns: where another copy has taken this program for dead and ended the run, the run
+# keeps what that copy found.
 _RUN = """
     INSERT INTO run (
       id, prompt_id, lane_id, owner_id, continues_id, engine, backend, model, manifest, state, finish,
@@ -93,13 +94,14 @@ class _Writer:
     def _prompt(self, prompt: Prompt, conversation_id: int) -> None:
         text = clean(prompt.text)
         self._new[prompt] = self._database.run(
-            "INSERT INTO prompt (conversation_id, parent_id, text, system, sampling, created)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO prompt (conversation_id, parent_id, text, system, sampling, for_all, created)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             conversation_id,
             self._id(prompt.parent),
             text,
             None if prompt.system is None else clean(prompt.system),
             None if prompt.sampling is None else json.dumps(prompt.sampling),
+            int(prompt.for_all),
             prompt.created,
         )
         for image in prompt.images:

@@ -40,7 +40,10 @@ class LaneRow:
 
     @classmethod
     def of(cls, lane: LaneRecord) -> LaneRow:
-        """Return the row of a lane as it is now. Its head is saved, or in the same batch."""
+        """Return the row of a lane as it is now.
+
+        Its head may be a run that is not to be saved yet: the caller then replaces it.
+        """
         return cls(
             lane=lane,
             definition=lane.definition,

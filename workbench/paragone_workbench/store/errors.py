@@ -38,7 +38,8 @@ class _Reason(NamedTuple):
 _LOCKED = _Reason("another program keeps it locked", "Close what has it open.", True)
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
-# by SQLite's names for its errors; the extended ones begin with the plain ones
+# By SQLite's names for its errors; the extended ones begin with the plain ones. An error that is not listed
+# may pass: a try that fails again costs little, and one that is not made loses a conversation.
 _REASONS = {
     "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
     "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),
@@ -55,6 +56,11 @@ _REASONS = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "SQLITE_IOERR": _Reason("reading or writing failed", "Check the disk and the space on it.", True),
+    "SQLITE_TOOBIG": _Reason(
+        "a text is larger than SQLite can hold",
+        "Begin a new conversation: this one is no longer saved.",
+        False,
+    ),
     "SQLITE_CONSTRAINT": _Reason(
         "what this belongs to is gone",
         "It was deleted by another copy of the program; begin a new conversation.",
@@ -74,4 +80,4 @@ def store_error(path: Path, error: Exception) -> StoreError:
             return StoreError(
                 f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=can_pass
             )
-    return StoreError(f"The history in {path} cannot be used: {error}.")
+    return StoreError(f"The history in {path} cannot be used: {error}.", can_pass=True)

@@ -136,7 +136,7 @@ def _serve(
         opened.set_result(store.warning)
     for job in iter(jobs.get, None):
         job.run(store)
-        del job  # nor what it returned: that may be large
+        del job  # what it returned may be large: do not hold it while waiting for the next
     store.close()
     if closed.set_running_or_notify_cancel():
         closed.set_result(None)

@@ -20,8 +20,9 @@ __all__ = ["Recorder"]
 class Recorder(RunObserver):
     """Keeps one conversation in the history. Used on the event loop; none of its methods waits for the disk.
 
-    What has an id is taken for saved: a conversation that was loaded goes on where it was.
-    Nothing is lost while the file is locked or the disk is full: what came is saved once it works again.
+    A record that has an id counts as saved: a loaded conversation goes on where it was.
+    Nothing is lost while the file is locked or the disk is full: it is saved once that has passed.
+    Recording ends with `finish`, or with `close`, which does not wait for long.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Recorder(RunObserver):
         on_problem: Callable[[StoreError], None],
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
+        self.conversation = conversation
         self._on_problem = on_problem
+        self._is_finishing = False
         self._unsaved = Unsaved(conversation)
         self._saver = Saver(history, self._unsaved, self._failed, on_saved_again)
         self._saver.changed()
@@ -40,6 +43,11 @@ class Recorder(RunObserver):
     def problem(self) -> StoreError | None:
         """Why the conversation is not being saved at present; None while all is well."""
         return self._saver.problem
+
+    @property
+    def changes(self) -> int:
+        """How many changes it was told of, pieces of text included: the same number means that nothing changed."""
+        return self._saver.changes
 
     def prompt_added(self, prompt: Prompt) -> None:
         """Save a new prompt; the first begins the conversation in the history."""
@@ -75,10 +83,19 @@ class Recorder(RunObserver):
         """Wait until all that came so far is saved; False where it cannot be saved at present."""
         return await self._saver.saved()
 
+    async def finish(self) -> None:
+        """Save what is left, and runs that go on up to their ends, however long that takes; nothing else is added.
+
+        Returns early where it is closed meanwhile, and where saving was given up.
+        """
+        self._is_finishing = True
+        await self._saver.finished()
+        await self.close()  # tells what was lost, if saving was given up
+
     async def close(self) -> None:
         """Save what is left, for about five seconds at most. What could not be saved is told to `on_problem`.
 
-        Runs that go on are saved as far as they came.
+        Runs that go on are saved as far as they came. For the end of the program.
         """
         self._unsubscribe()
         await self._saver.close()
@@ -119,8 +136,9 @@ class Recorder(RunObserver):
 
     @property
     def _is_recording(self) -> bool:
-        """Whether it takes anything more."""
-        return not self._saver.is_closing and not isinstance(self.problem, ConversationDeleted)
+        """Whether prompts, lanes and runs may still be added."""
+        is_ending = self._is_finishing or self._saver.is_closing
+        return not is_ending and not isinstance(self.problem, ConversationDeleted)
 
     def _failed(self, error: StoreError) -> None:
         if isinstance(error, ConversationDeleted):

@@ -52,6 +52,7 @@ UPDATE lane SET head_id = coalesce(
 -- NULL: as the prompt before it.
 ALTER TABLE prompt ADD COLUMN system TEXT;
 ALTER TABLE prompt ADD COLUMN sampling TEXT;                      -- JSON
+ALTER TABLE prompt ADD COLUMN for_all INTEGER NOT NULL DEFAULT 1; -- 0: it was for some of the lanes
 UPDATE prompt SET system = (
   SELECT nullif(system, '') FROM conversation WHERE conversation.id = prompt.conversation_id
 ) WHERE parent_id IS NULL;

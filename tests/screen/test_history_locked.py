@@ -1,0 +1,89 @@
+"""A history that another program keeps locked while this one starts: what was asked is saved all the same."""
+
+import asyncio
+import contextlib
+import fcntl
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone_tui import app as program
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import Store, _owners
+
+WORDS = "".join(f"word{number} " for number in range(20))
+"""What the steady model answers."""
+
+
+@pytest.fixture
+def opening():
+    """Another copy of the program that is opening the history, until `opening.close()`."""
+    history_file().parent.mkdir(parents=True)
+    with contextlib.closing(history_file().with_name("history.db.opening").open("w")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+@pytest.fixture
+def briefly(monkeypatch):
+    """Have each try to open the history take a moment only."""
+    monkeypatch.setattr(_owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(program, "RETRY_S", 0.1)
+
+
+def in_history() -> dict[str, list[str]]:
+    """Return the answers in the history by the titles of their conversations."""
+    store = Store.open()
+    try:
+        return {it.title: [run.text for run in store.load(it.id).runs] for it in store.conversations()}
+    finally:
+        store.close()
+
+
+async def test_it_is_opened_once_the_lock_is_gone(start, opening, briefly):
+    async with start(rogue("steady"), with_history=False) as screen:
+        await screen.until(lambda: "another copy of the program" in screen.told, "the problem is told")
+        await screen.ask("remember me")
+        await screen.answered()
+        assert "not saved" in screen.text
+        await screen.press("ctrl+o")
+        await screen.until(lambda: "the program keeps trying" in screen.told, "why nothing is reopened")
+        opening.close()
+        await screen.until(lambda: screen.app.history is not None, "the history opens")
+        await screen.until(lambda: "not saved" not in screen.text, "the lanes say so")
+        assert "The history is open now" in screen.told
+        assert screen.told.count("another copy of the program has been opening it") <= 2, (
+            "told once, and asked for once"
+        )
+    assert in_history() == {"remember me": [WORDS]}
+    assert screen.app.last_words == []
+
+
+async def test_leaving_waits_for_the_lock(start, opening):
+    async with start(rogue("steady"), with_history=False) as screen:
+        await screen.press("ctrl+o")
+        assert "still being opened" in screen.told
+        await screen.ask("remember me")
+        await screen.answered()
+        asyncio.get_running_loop().call_later(1.0, opening.close)
+    assert in_history() == {"remember me": [WORDS]}
+    assert screen.app.last_words == []
+
+
+async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
+    monkeypatch.setattr(program, "LEAVING_S", 0.5)
+    async with start(rogue("steady"), with_history=False) as screen:
+        await screen.ask("lost")
+        await screen.answered()
+    (words,) = screen.app.last_words
+    assert words.startswith("1 prompt and its answers could not be saved.")
+    assert "another copy of the program has been opening it" in words
+    opening.close()
+    assert in_history() == {}
+
+
+async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening, monkeypatch):
+    monkeypatch.setattr(program, "LEAVING_S", 3600)
+    async with start(rogue("steady"), with_history=False) as screen:
+        assert screen.app.history is None
+    assert screen.app.last_words == []

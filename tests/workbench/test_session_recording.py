@@ -1,0 +1,359 @@
+"""Sessions whose history is locked, opened late, or left with something unsaved."""
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+from tests.workbench.talk import answers, opened, words
+
+from paragone import InputError
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import History, StoreError, _saver
+
+
+@pytest.fixture
+def problems() -> list[StoreError]:
+    return []
+
+
+@pytest.fixture
+async def history(tidy):
+    history = await History.open()
+    yield history
+    await history.close()
+
+
+@pytest.fixture
+async def unrecorded(tidy, history, problems):
+    """A session whose history is not open yet."""
+    session = Session(Registry(), on_problem=problems.append)
+    yield session
+    await session.close()
+
+
+@pytest.fixture
+async def session(unrecorded, history):
+    unrecorded.record(history)
+    return unrecorded
+
+
+@contextlib.contextmanager
+def locked():
+    """Hold the file locked, as another program might."""
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def in_history(history: History) -> dict[str, list[str]]:
+    """Return the answers in the history by the titles of their conversations."""
+    found = {}
+    for summary in await history.conversations():
+        saved = await history.load(summary.id)
+        assert summary.title not in found
+        found[summary.title] = [run.text for run in saved.runs]
+    return found
+
+
+# ── Before the history is open ─────────────────────────────────────────────────────────────────
+
+
+async def test_what_ends_before_the_history_is_open_is_saved(unrecorded, rogue, history, until):
+    session = unrecorded
+    _, other = await opened(session, rogue(max_tokens=2), rogue("wide", max_tokens=1))
+    await answers(session, "first")
+    session.new_conversation()
+    await answers(session, "second")
+    await session.close_lane(other)
+    await session.close_lane(other)
+    session.new_conversation()
+    session.new_conversation()  # an empty one leaves no trace
+    await answers(session, "third")
+    assert session.awaits_history
+    session.record(history)
+    assert not session.awaits_history
+    await session.close()
+    both, one = [words(2), "語0😀 "], [words(2)]
+    assert await in_history(history) == {"first": both, "second": both, "third": one}
+    second = next(it for it in await history.conversations() if it.title == "second")
+    saved = await history.load(second.id)
+    assert [(lane.definition.name, lane.closed, lane.head.text) for lane in saved.lanes] == [
+        ("steady", False, words(2)),
+        ("wide", True, "語0😀 "),
+    ]
+
+
+async def test_a_lane_closed_before_the_history_is_open_keeps_its_answer(unrecorded, rogue, history):
+    _, other = await opened(unrecorded, rogue(max_tokens=2), rogue("wide", max_tokens=1))
+    await answers(unrecorded, "hello")
+    await unrecorded.close_lane(other)
+    unrecorded.record(history)
+    assert await unrecorded._recorder.saved()
+    saved = await history.load(unrecorded.conversation.id)
+    assert [lane.closed for lane in saved.lanes] == [False, True]
+    assert [run.text for run in saved.runs] == [words(2), "語0😀 "]
+
+
+async def test_a_run_under_way_when_the_history_opens_is_saved_whole(unrecorded, rogue, history, until):
+    (lane,) = await opened(unrecorded, rogue(max_tokens=40, rate=100))
+    unrecorded.send("hello")
+    await until(lambda: lane.present is not None and lane.present.text)
+    unrecorded.record(history)
+    await unrecorded.answered()
+    await unrecorded.close()
+    assert await in_history(history) == {"hello": [words(40)]}
+
+
+async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rogue, history, told):
+    (lane,) = await opened(unrecorded, rogue(max_tokens=1))
+    assert unrecorded.history_problem is None
+    heard = told(lane)
+    problem = StoreError("It is locked.", can_pass=True)
+    unrecorded.history_not_open(problem)
+    assert unrecorded.history_problem is problem
+    assert heard.states, "the lane is shown again"
+    await answers(unrecorded, "hello")
+    heard.states.clear()
+    unrecorded.record(history)
+    assert unrecorded.history_problem is None
+    assert heard.states
+    await unrecorded.close()
+    assert await in_history(history) == {"hello": [words(1)]}
+
+
+async def test_leaving_while_the_history_is_not_open_tells_what_is_lost(unrecorded, rogue, problems):
+    await opened(unrecorded, rogue(max_tokens=1))
+    await answers(unrecorded, "first")
+    unrecorded.history_not_open(StoreError("It is locked.", hint="Unlock it.", can_pass=True))
+    unrecorded.new_conversation()
+    await answers(unrecorded, "second")
+    await unrecorded.close()
+    assert list(map(str, problems)) == [
+        "2 prompts and their answers could not be saved. It is locked. Unlock it."
+    ]
+
+
+async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue):
+    await opened(unrecorded, rogue(max_tokens=1))
+    await answers(unrecorded, "first")
+    unrecorded.new_conversation()
+    assert unrecorded.awaits_history
+    unrecorded.history_not_open(InputError("It is of another version."))
+    assert not unrecorded.awaits_history
+    await answers(unrecorded, "second")
+    unrecorded.new_conversation()
+    assert not unrecorded.awaits_history
+
+
+# ── Conversations that were left with something unsaved ────────────────────────────────────────
+
+
+async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
+    session, rogue, history, problems, until, monkeypatch
+):
+    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)  # the time for which the end of a session waits
+    monkeypatch.setattr(_saver, "LAST_TRY_S", 0.1)
+    monkeypatch.setattr(_saver, "PAUSE_S", 0.05)
+    await opened(session, rogue(max_tokens=2))
+    with locked():
+        await answers(session, "first")
+        session.new_conversation()
+        await until(lambda: session.history_problem is not None)
+        await asyncio.sleep(2.0)  # several tries, each of which waits a second
+        assert session.history_problem is not None
+        await answers(session, "second")
+        session.new_conversation()
+        assert session.history_problem is not None, "of a conversation that is no longer shown"
+    await until(lambda: session.history_problem is None)
+    await until(lambda: not session._recording._finishing)
+    assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
+    assert len(problems) == 1, "one lock is one problem, however many conversations wait"
+
+
+async def test_all_that_waits_is_saved_by_the_end_of_the_session(session, rogue, history, problems, until):
+    await opened(session, rogue(max_tokens=2))
+    with locked():
+        for title in ("first", "second", "third"):
+            await answers(session, title)
+            session.new_conversation()
+        await until(lambda: session.history_problem is not None)
+        closing = asyncio.create_task(session.close())
+        await asyncio.sleep(0.5)
+        assert not closing.done()
+    await closing
+    assert await in_history(history) == {title: [words(2)] for title in ("first", "second", "third")}
+    assert len(problems) == 1
+
+
+async def test_what_cannot_be_saved_by_the_end_is_told_of_each_conversation(
+    session, rogue, problems, monkeypatch, until
+):
+    monkeypatch.setattr(_saver, "CLOSE_S", 0.5)
+    await opened(session, rogue(max_tokens=2))
+    with locked():
+        await answers(session, "first")
+        session.new_conversation()
+        await answers(session, "second")
+        await until(lambda: session.history_problem is not None)
+        await session.close()
+    lost = [problem.sentence for problem in problems if "could not be saved" in problem.sentence]
+    assert len(lost) == 2
+    assert all(sentence.startswith("1 prompt and 12 characters of 1 answer could") for sentence in lost)
+
+
+async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_left(
+    session, rogue, history, until
+):
+    """A deaf engine is ended only after a while; the others' lanes go on to a new conversation meanwhile."""
+    await opened(session, rogue(max_tokens=1), rogue("deaf"))
+    session.send("hello")
+    lane, deaf = session.lanes
+    await until(lambda: deaf.present is not None and deaf.present.text and not lane.is_busy)
+    closing = asyncio.create_task(session.close_lane(deaf))
+    await asyncio.sleep(0)
+    run = deaf.record.head
+    assert run.phase != "ended"
+    session.new_conversation()
+    await closing
+    assert run.phase == "ended"
+    await until(lambda: not session._recording._finishing)
+    (summary,) = await history.conversations()
+    saved = (await history.load(summary.id)).runs[1]
+    assert (saved.state, saved.text) == (run.state, run.text)
+
+
+# ── Reopening ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_reopening_the_present_conversation_has_the_last_answer(session, rogue, history, monkeypatch):
+    monkeypatch.setattr(_saver, "EVERY_S", 3600.0)
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    await answers(session, "second")
+    await session.reopen(session.conversation.id)
+    assert [[run.text for run in lane.path] for lane in session.lanes] == [[words(2)] * 2]
+
+
+async def test_reopening_what_cannot_be_saved_at_present_changes_nothing(session, rogue, history, until):
+    (lane,) = await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    conversation = session.conversation
+    with locked():
+        await answers(session, "second")
+        await until(lambda: session.history_problem is not None)
+        with pytest.raises(StoreError, match=r"its last changes are not saved yet.*keeps it locked"):
+            await session.reopen(conversation.id)
+        assert (session.conversation, len(lane.path)) == (conversation, 2)
+        session.new_conversation()
+        with pytest.raises(StoreError, match="its last changes are not saved yet"):
+            await session.reopen(conversation.id)
+    await until(lambda: session.history_problem is None)
+    await session.reopen(conversation.id)
+    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
+
+
+async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, rogue, history, until):
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    conversation_id = session.conversation.id
+    with locked():
+        session.send("second")
+        await session.answered()
+        session.new_conversation()
+        reopening = asyncio.create_task(session.reopen(conversation_id))
+        await asyncio.sleep(0.1)
+        assert not reopening.done()
+    await reopening
+    assert [run.text for run in session.lanes[0].path] == [words(2)] * 2
+
+
+async def test_a_prompt_sent_while_a_conversation_is_reopened_refuses_it(session, rogue, history):
+    (lane,) = await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    first = session.conversation.id
+    session.new_conversation()
+    present = session.conversation
+    reopening = asyncio.create_task(session.reopen(first))
+    await asyncio.sleep(0)
+    session.send("second")
+    with pytest.raises(InputError, match="an answer is being written"):
+        await reopening
+    assert (session.conversation, session.lanes) == (present, [lane])
+    await session.answered()
+    await session.close()
+    assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
+
+
+async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(
+    session, rogue, history, until
+):
+    """What was read before is old, though no recorder of it is left."""
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    first = session.conversation.id
+    session.new_conversation()
+    await until(lambda: not session._recording._finishing)
+    load = history.load
+    loads: list[int] = []
+
+    async def slow(conversation_id):
+        saved = await load(conversation_id)
+        loads.append(conversation_id)
+        if len(loads) == 1:
+            await session.reopen(first)
+            await answers(session, "second")
+            session.new_conversation()
+            await until(lambda: not session._recording._finishing)
+        return saved
+
+    history.load = slow
+    await session.reopen(first)
+    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
+
+
+async def test_a_prompt_answered_while_its_conversation_is_reopened_is_there(session, rogue, history):
+    """What was read before the answer came is read again."""
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    assert await session._recorder.saved()
+    load = history.load
+    loads: list[int] = []
+
+    async def slow(conversation_id):
+        saved = await load(conversation_id)
+        if not loads:
+            await answers(session, "second")
+        loads.append(conversation_id)
+        return saved
+
+    history.load = slow
+    await session.reopen(session.conversation.id)
+    assert len(loads) >= 2
+    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
+
+
+async def test_prompts_for_one_lane_go_with_their_conversation(session, rogue, history):
+    lane, _ = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "both")
+    session.send("one", lanes=[lane])
+    await session.answered()
+    assert await session._recorder.saved()
+    conversation_id = session.conversation.id
+    session.new_conversation()
+    session.send("one again", lanes=[lane])
+    await session.answered()
+    await session.reopen(conversation_id)
+    assert [prompt.for_all for prompt in session.prompts] == [True, False]
+    other = session.lanes[1]
+    run = session.regenerate(other)
+    await session.answered()
+    assert run.prompt.text == "both", "the other prompt was not for it"

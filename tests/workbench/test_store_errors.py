@@ -1,0 +1,39 @@
+"""Which of SQLite's errors may pass, so that saving is tried again."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from paragone_workbench.store.errors import store_error
+
+NAMES = sorted(
+    name
+    for name, value in vars(sqlite3).items()
+    if name.startswith("SQLITE_")
+    and isinstance(value, int)
+    and not name.startswith(("SQLITE_LIMIT_", "SQLITE_DBCONFIG_"))
+)
+"""All that this interpreter knows, and some that are no errors."""
+PERMANENT = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG", "SQLITE_CONSTRAINT")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "SQLITE_OF_A_LATER_VERSION"])
+def test_only_what_is_known_to_be_permanent_ends_the_saving(name):
+    error = sqlite3.OperationalError("went wrong")
+    error.sqlite_errorname = name
+    told = store_error(Path("/h/history.db"), error)
+    assert told.can_pass is not name.startswith(PERMANENT)
+    assert "/h/history.db" in told.sentence
+
+
+def test_an_error_without_a_name_may_pass():
+    told = store_error(Path("/h/history.db"), sqlite3.OperationalError("went wrong"))
+    assert told.can_pass
+    assert "went wrong" in told.sentence
+
+
+def test_what_the_system_refuses_may_pass():
+    told = store_error(Path("/h/history.db"), OSError(28, "No space left on device"))
+    assert told.can_pass
+    assert "No space left" in told.sentence

@@ -1,0 +1,186 @@
+"""What keeps a session's conversations in the history, before it is open and after they were left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from paragone import ParagoneError
+from paragone_workbench.conversation.tree import Conversation
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.records import LaneRecord, SavedConversation
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.recorder import Recorder
+
+__all__ = ["Recording"]
+
+
+class Recording:
+    """Gives each conversation of a session a recorder of its own. Used on the event loop.
+
+    Conversations and lanes that end before the history is open are kept, and saved once it is.
+    A conversation that the session has left is saved in the background, however long that takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_problem: Callable[[StoreError], None],
+        on_saved_again: Callable[[], None],
+        on_changed: Callable[[], None],
+    ) -> None:
+        """Listeners: `on_problem` for each problem once, `on_changed` for every change of `problem`."""
+        self.recorder: Recorder | None = None
+        """Records the present conversation; None while the history is not open."""
+        self._on_problem = on_problem
+        self._on_saved_again = on_saved_again
+        self._on_changed = on_changed
+        self._history: History | None = None
+        self._not_open: ParagoneError | None = None
+        """Why the history is not open; None where that is not known, or it is."""
+        self._left: list[tuple[Conversation, tuple[LaneRecord, ...]]] = []
+        """Conversations that were left before the history was open."""
+        self._closed: list[LaneRecord] = []
+        """Lanes of the present conversation that were closed before the history was open."""
+        self._finishing: dict[asyncio.Task[None], Recorder] = {}
+        """Recorders of conversations that were left, until all of each is saved."""
+        self._ended = 0
+        """How many recorders have ended."""
+
+    @property
+    def problem(self) -> ParagoneError | None:
+        """Why something is not being saved at present; None while all is well."""
+        return next((it.problem for it in self._recorders if it.problem is not None), self._not_open)
+
+    def keeps_unsaved(self, conversation: Conversation) -> bool:
+        """Whether something waits for the history to be opened."""
+        return self._history is None and bool(conversation.prompts or self._left)
+
+    def begin(
+        self, conversation: Conversation, lanes: Sequence[LaneRecord], history: History | None = None
+    ) -> None:
+        """Record this conversation from now on; with a history that was opened, all that came before, too."""
+        if history is not None:
+            self._history, self._not_open = history, None
+            for left, its_lanes in self._left:
+                self._finish(self._recorder_of(left, its_lanes))
+            self._left.clear()
+        if self._history is not None:
+            self.recorder = self._recorder_of(conversation, [*lanes, *self._closed])
+            self._closed.clear()
+            self._on_changed()
+
+    def not_open(self, error: ParagoneError) -> None:
+        """Note why the history could not be opened. What is kept for it is dropped where that cannot pass."""
+        self._not_open = error
+        if not self._may_open:
+            self._left.clear()
+        self._on_changed()
+
+    def lane_closed(self, lane: LaneRecord) -> None:
+        """Save that a lane of the present conversation was closed, and what it answered."""
+        if self.recorder is not None:
+            self.recorder.lane_changed(lane)
+        elif lane not in self._closed:
+            self._closed.append(lane)
+
+    def leave(self, conversation: Conversation, lanes: Sequence[LaneRecord]) -> None:
+        """Save what is left of the present conversation in the background."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            self._finish(recorder)
+        elif conversation.prompts and self._may_open:
+            self._left.append((conversation, (*lanes, *self._closed)))
+        self._closed.clear()
+
+    async def load(self, conversation_id: int) -> SavedConversation | None:
+        """Return a conversation from the history, once all that this session knows of it is saved.
+
+        Returns None where it changed meanwhile: what was loaded may be old. Raises InputError where it
+        is gone, and StoreError where it cannot be read, or its last changes cannot be saved at present.
+        """
+        assert self._history is not None  # there is nothing to load without
+        ended, recorders = self._ended, self._of(conversation_id)
+        for recorder in recorders:
+            if not await recorder.saved() and not isinstance(recorder.problem, ConversationDeleted):
+                why = "" if recorder.problem is None else f" {recorder.problem.sentence}"
+                raise StoreError(
+                    f"This conversation cannot be reopened: its last changes are not saved yet.{why}",
+                    hint="Reopen it once the history works again.",
+                    can_pass=True,
+                )
+        saved = await self._history.load(conversation_id)
+        return saved if (self._ended, self._of(conversation_id)) == (ended, recorders) else None
+
+    async def close(self, conversation: Conversation) -> None:
+        """Save what is left, for about five seconds at most. What could not be saved is told."""
+        finishing = list(self._finishing)
+        await asyncio.gather(*(recorder.close() for recorder in self._recorders))
+        await asyncio.gather(*finishing)
+        self.recorder = None
+        if self._not_open is not None and self.keeps_unsaved(conversation):
+            count = len(conversation.prompts) + sum(len(left.prompts) for left, _ in self._left)
+            prompts = "1 prompt and its" if count == 1 else f"{count} prompts and their"
+            self._on_problem(
+                StoreError(
+                    f"{prompts} answers could not be saved. {self._not_open.sentence}",
+                    hint=self._not_open.hint,
+                )
+            )
+
+    @property
+    def _recorders(self) -> list[Recorder]:
+        present = [] if self.recorder is None else [self.recorder]
+        return [*present, *self._finishing.values()]
+
+    @property
+    def _may_open(self) -> bool:
+        """Whether the history may yet be opened."""
+        error = self._not_open
+        return error is None or (isinstance(error, StoreError) and error.can_pass)
+
+    def _of(self, conversation_id: int) -> dict[Recorder, int]:
+        """Return the recorders of a conversation, and how many changes each has seen."""
+        return {it: it.changes for it in self._recorders if it.conversation.id == conversation_id}
+
+    def _recorder_of(self, conversation: Conversation, lanes: Sequence[LaneRecord]) -> Recorder:
+        from paragone_workbench.store.recorder import Recorder  # not needed to show a screen
+
+        assert self._history is not None  # its callers have seen to it
+        recorder = Recorder(
+            self._history,
+            conversation,
+            on_problem=lambda error: self._failed(recorder, error),
+            on_saved_again=self._saved_again,
+        )
+        for lane in lanes:
+            recorder.lane_added(lane)
+            for run in lane.runs:
+                if run.id is None:
+                    recorder.follow(run, lane)
+        return recorder
+
+    def _finish(self, recorder: Recorder) -> None:
+        finishing = asyncio.create_task(recorder.finish())
+        self._finishing[finishing] = recorder
+        finishing.add_done_callback(self._finished)
+
+    def _finished(self, finishing: asyncio.Task[None]) -> None:
+        self._ended += 1
+        if self._finishing.pop(finishing).problem is not None:
+            self._on_changed()
+
+    def _failed(self, recorder: Recorder, error: StoreError) -> None:
+        """Tell a problem, unless another recorder has told it: one locked file is one problem."""
+        is_told = any(it.problem is not None for it in self._recorders if it is not recorder)
+        if not (error.can_pass and is_told):
+            self._on_problem(error)
+        self._on_changed()
+
+    def _saved_again(self) -> None:
+        if self.problem is None:
+            self._on_saved_again()
+        self._on_changed()
