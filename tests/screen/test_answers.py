@@ -169,3 +169,42 @@ async def test_lanes_say_that_nothing_is_saved_at_present(start):
         await screen.until(lambda: "not saved" not in screen.text, "it works again")
         await screen.until(lambda: "everything is saved" in screen.told)
         await screen.answered()
+
+
+async def test_a_second_answer_is_a_variant_of_the_first(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("f5")
+        await screen.answered()
+        await screen.until(lambda: "2/2" in screen.text, "it says which of how many")
+        second = screen.lanes[0].path[0]
+        await screen.press("alt+left")
+        await screen.until(lambda: "1/2" in screen.text)
+        assert screen.lanes[0].path[0] is not second
+        await screen.press("alt+right")
+        await screen.until(lambda: "2/2" in screen.text)
+        assert screen.lanes[0].path[0] is second
+
+
+async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        for text in ("first", "second"):
+            await screen.ask(text)
+            await screen.answered()
+        composer = screen.app.lanes.composer
+        await screen.press("ctrl+e")
+        assert composer.text == "second"
+        await screen.press("ctrl+e")
+        assert composer.text == "first"
+        assert "editing an earlier prompt" in screen.text
+        await screen.type(" edited")
+        await screen.press("enter")
+        await screen.answered()
+        await screen.until(lambda: "first edited" in screen.text)
+        assert "second" not in screen.columns[0].transcript.text
+        assert composer.text == ""
+        await screen.press("alt+left")
+        await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
+        await screen.press("ctrl+e", "escape")
+        assert (composer.text, composer.edited) == ("", None), "an edit is given up"

@@ -1,0 +1,54 @@
+"""Variants: several answers to a prompt, and prompts that were edited, all kept."""
+
+from tests.workbench.talk import answers, opened, words
+
+
+def texts(lane):
+    return [(run.prompt.text, run.text) for run in lane.path]
+
+
+async def test_stepping_between_answers(session, rogue):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    assert not session.step(lane, 1), "there is nothing to step to"
+    await answers(session, "hello")
+    assert not session.step(lane, 1), "one answer has no variants"
+    await session.swap(lane, rogue("wide", max_tokens=1))
+    session.regenerate(lane)
+    await session.answered()
+    assert len(lane.variants(lane.path[0])) == 2
+    assert texts(lane) == [("hello", "語0😀 ")]
+    assert session.step(lane, -1)
+    assert texts(lane) == [("hello", "word0 ")]
+    assert session.step(lane, -1), "it goes round"
+    assert texts(lane) == [("hello", "語0😀 ")]
+
+
+async def test_a_variant_comes_with_what_followed_it(session, rogue):
+    (lane,) = await opened(session, rogue(max_tokens=1))
+    await answers(session, "first")
+    await answers(session, "second")
+    await answers(session, "third")
+    edited = session.edit(session.prompts[1], "second, edited")
+    await session.answered()
+    assert edited.parent is session.prompts[0]
+    assert texts(lane) == [("first", words(1)), ("second, edited", words(1))]
+    assert [message.text for message in lane.path[-1].spec.messages] == ["first", words(1), "second, edited"]
+    await answers(session, "and on")
+    assert session.step(lane, -1)
+    assert [prompt for prompt, _ in texts(lane)] == ["first", "second", "third"]
+    assert session.step(lane, 1)
+    assert [prompt for prompt, _ in texts(lane)] == ["first", "second, edited", "and on"]
+
+
+async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
+    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
+    await answers(session, "both")
+    alone = session.send("one alone", lanes=[one])
+    await session.answered()
+    edited = session.edit(alone, "one alone, edited")
+    await session.answered()
+    assert not edited.for_all
+    assert [prompt for prompt, _ in texts(one)] == ["both", "one alone, edited"]
+    assert [prompt for prompt, _ in texts(other)] == ["both"]
+    await session.close_lane(one)
+    assert session.edit(alone, "nobody is there") is None
