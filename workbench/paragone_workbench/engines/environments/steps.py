@@ -57,8 +57,8 @@ async def steps(
     started = time.monotonic()
     line = line or " ".join(command)
     yield Step(stage=stage, line=line, seconds=0.0)
-    try:
-        process = await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -69,8 +69,16 @@ async def steps(
             start_new_session=True,
             limit=1 << 20,
         )
+    )
+    try:
+        # asyncio would kill the program alone if it is cancelled here, and wait for what that started.
+        process = await asyncio.shield(starting)
     except OSError as error:
         raise Failed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
     assert process.stdout is not None
     tail: list[str] = []
     reading = asyncio.ensure_future(process.stdout.readline())
