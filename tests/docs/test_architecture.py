@@ -1,0 +1,151 @@
+"""The pages for those who carry on: what they name exists, and what exists is on them.
+
+In architecture.md, glossary.md and CONTRIBUTING.md every piece of `code` must be something that
+`tests.docs.existing` finds, or stand in `ELSEWHERE`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.docs.existing import (
+    CONTRACTS,
+    MARKS,
+    PACKAGES,
+    PROJECT,
+    ROOT,
+    defining_files,
+    exists,
+    is_command,
+    is_make,
+    is_path,
+)
+from tests.docs.markdown import blocks, prose, section
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CHECKED = [ARCHITECTURE, ROOT / "docs" / "glossary.md", ROOT / "CONTRIBUTING.md"]
+
+ELSEWHERE = {
+    # Python, pytest, Textual and the system
+    *("--hypothesis-profile default", "--snapshot-update", "/dev/shm", "Screen", "asyncio.to_thread"),
+    *("except Exception", "llama_cpp.server", ".venv", "__init__.py", "mypy", "Any", "utils"),
+    # patterns, and words of ours that are neither names nor commands
+    *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql", "[keys]", "history.db.vN.bak", "paragone"),
+    *("--json", "--set", "packages", "taken", "this type"),
+}
+"""What the pages name and nothing here defines."""
+
+
+def spans(text: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def known(span: str) -> bool:
+    return span in ELSEWHERE or exists(span)
+
+
+# ── What the pages name exists ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.stem)
+def test_what_a_page_names_exists(page):
+    unknown = [span for span in spans(prose(page)) if not known(span)]
+    assert not unknown, f"{page.name} names what does not exist: {sorted(unknown)}"
+
+
+def test_names_in_the_tables_of_rooms_are_defined_in_their_rooms():
+    rows = re.findall(
+        r"^\| (?:\d \| )?(`[^|]+`) \| (.+) \|$", section(ARCHITECTURE, "## Rooms"), re.MULTILINE
+    )
+    checked = 0
+    for places, text in rows:
+        folders = [ROOT / place for place in re.findall(r"`([\w/]+(?:\.py)?)`", places) if is_path(place)]
+        for name in spans(text):
+            files = defining_files(name)
+            if folders and files:
+                checked += 1
+                assert any(file.is_relative_to(folder) for file in files for folder in folders), (
+                    places,
+                    name,
+                )
+    assert checked > 15
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.stem)
+def test_commands_in_blocks_exist(page):
+    for line in "".join(blocks(page, "sh")).splitlines():
+        assert is_make(line) or is_command(line), line
+
+
+def test_the_picture_of_the_rooms_names_folders():
+    (picture,) = blocks(ARCHITECTURE, "")
+    for line in picture.splitlines():
+        if "/" in line:
+            assert is_path(line.split()[0]), line
+    assert all(map(is_path, picture.splitlines()[-1].split()[:3]))
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        *("make chek", "paragone aks", "paragone ask --jsn", "tui/paragone_tui/scren", "Session.sendd"),
+        *("Sesion", "paragone.wires", "/etc/passwd", ".venv/bin/pytest tests/nothing.py"),
+    ],
+)
+def test_a_mistake_is_found(span):
+    assert not known(span)
+
+
+def test_nothing_is_excused_that_no_page_names():
+    assert set().union(*(spans(prose(page)) for page in CHECKED)) >= ELSEWHERE
+
+
+# ── What exists is on the pages ──────────────────────────────────────────────────────────────
+
+
+def rooms() -> list[str]:
+    """The packages and their folders."""
+    folders = [
+        *PACKAGES,
+        *(init.parent for package in PACKAGES[:3] for init in package.glob("*/__init__.py")),
+        *(init.parent for init in (ROOT / "tui/paragone_tui/screens").glob("*/__init__.py")),
+    ]
+    return [str(folder.relative_to(ROOT)) for folder in folders if folder.name != "screens"]
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_every_room_is_described(room):
+    assert f"`{room}`" in prose(ARCHITECTURE)
+
+
+def test_the_floors_are_those_of_import_linter():
+    (floors,) = (
+        contract["layers"]
+        for contract in PROJECT["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == ["paragone_workbench"]
+    )
+    rows = re.findall(
+        r"^\| (\d) \| `workbench/paragone_workbench/(\w+)(?:\.py)?` \|", prose(ARCHITECTURE), re.MULTILINE
+    )
+    numbered = {
+        name.strip(): len(floors) - place for place, floor in enumerate(floors) for name in floor.split("|")
+    }
+    assert {name: int(floor) for floor, name in rows} == numbered
+
+
+def test_every_contract_is_explained():
+    rows = re.findall(r"^\| `([^`]+)` \|", section(ARCHITECTURE, "### Import rules"), re.MULTILINE)
+    assert rows == CONTRACTS
+
+
+def test_every_mark_is_explained():
+    marks = re.findall(r"^\| `([^`]+)` \|", section(ROOT / "CONTRIBUTING.md", "## Tests"), re.MULTILINE)
+    assert sorted(marks) == sorted(MARKS)
+
+
+@pytest.mark.parametrize("title", ["## Ours", "## The field's"])
+def test_the_glossary_is_in_alphabetical_order(title):
+    terms = re.findall(r"^\| ([^|]+) \|", section(CHECKED[1], title), re.MULTILINE)[2:]
+    assert len(terms) > 20
+    assert terms == sorted(terms, key=str.casefold)
