@@ -1,6 +1,7 @@
 """Environments are really made: a wheel from a folder, installed by uv and by pip, without a network."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -233,6 +234,41 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
         while _alive(pid):
             await asyncio.sleep(0.01)
     assert environments.interpreter(Tiny(), None) is None
+    assert left() == []
+
+
+async def test_giving_up_while_a_program_starts_ends_it_too(wheels, tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
+    )
+    slow.chmod(0o755)
+    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    object.__setattr__(plan, "uv", None)
+    start = asyncio.create_subprocess_exec
+
+    async def start_slowly(*command, **options):
+        process = await start(*command, **options)
+        await asyncio.sleep(1)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
+
+    async def make() -> None:
+        async with contextlib.aclosing(environments.create(plan)) as steps:
+            async for _ in steps:
+                pass
+
+    making = asyncio.create_task(make())
+    async with asyncio.timeout(30):
+        while not (child.exists() and child.read_text().strip()):
+            await asyncio.sleep(0.01)
+    making.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.wait([making])
+    assert making.cancelled()
+    assert not _alive(int(child.read_text()))
     assert left() == []
 
 

@@ -1,0 +1,39 @@
+"""No backend and no option of one is named outside its own package, in strings either."""
+
+import tokenize
+import tomllib
+from pathlib import Path
+
+from paragone.discovery import discover
+from paragone.options import describe
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("plugins", "workbench", "tui")
+SHARED = {"stop", "seed", "thinking", "lora", "url"}
+"""Options whose names are words of the program as well: `url` is a field of the JSON that `models` prints."""
+
+
+def strings(path: Path) -> set[str]:
+    with path.open("rb") as file:
+        return {
+            token.string.strip("rfbRFB").strip("\"'")
+            for token in tokenize.tokenize(file.readline)
+            if token.type == tokenize.STRING
+        }
+
+
+def test_no_string_names_a_backend_or_its_options():
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["paragone"]
+    backends = [backend for name, backend in discover().backends.items() if name in ours]
+    assert len(backends) == len(ours)
+    names = {backend.name for backend in backends}
+    secret = {
+        info.name
+        for backend in backends
+        for info in describe(backend.load_options)
+        if info.secret or info.address
+    }
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            found = strings(path) & (names | (secret - SHARED))
+            assert not found, f"{path.relative_to(ROOT)} names {', '.join(found)}"
