@@ -37,13 +37,15 @@ class Terminal:
         """Everything that the program wrote."""
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
+        # The size is the pty's: COLUMNS and LINES would come before it.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
         self.process = subprocess.Popen(
             argv,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, **terminal, **(env or {})},
+            env={**inherited, **terminal, **(env or {})},
             start_new_session=True,
         )
         os.close(slave)

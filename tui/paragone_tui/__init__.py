@@ -1,1 +1,1 @@
-"""The view: a Textual screen of lanes, and the command line."""
+"""The view: a Textual screen of lanes."""

@@ -28,7 +28,7 @@ __all__ = ["Frames", "Pipe", "Slots"]
 FRAME = 0.033
 """Seconds that the tokens of a fast engine are gathered for before they are sent."""
 
-QUICK = 0.03
+QUICK = 0.012
 """Seconds from one token to the next below which an engine is fast."""
 
 LATE = 0.2
