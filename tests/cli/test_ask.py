@@ -437,7 +437,7 @@ def test_images_go_with_the_prompt(tmp_path):
 def test_a_model_that_sees_nothing_says_so(tmp_path):
     done = paragone("ask", "rogue:steady", "Which?", "--image", str(picture(tmp_path / "one.png")))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "steady sees no images.\n" in said(done)
+    assert "steady does not accept images.\n" in said(done)
 
 
 def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):

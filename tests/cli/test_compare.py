@@ -96,7 +96,7 @@ def test_auto_says_what_it_decided_and_why():
     argv = ("--prompt", "hi", "--set", "max_tokens=1", "--schedule", "auto")
     done = paragone("compare", "rogue:steady", "rogue:steady", *argv, "--set", "free=1000")
     assert done.returncode == 0
-    assert said(done).startswith("paragone: Schedule swap. Together they need ")
+    assert said(done).startswith("paragone: Schedule swap. Together the engines need ")
 
 
 def test_the_prompt_is_piped_in():
@@ -153,4 +153,4 @@ def test_one_image_for_those_that_see_it(tmp_path):
     seeing, steady = found["lanes"]
     assert (seeing["text"], seeing["error"]) == ("cat.png ", None)
     assert (steady["text"], steady["finish"]) == ("", None)
-    assert steady["error"].startswith("steady sees no images. ")
+    assert steady["error"].startswith("steady does not accept images. ")

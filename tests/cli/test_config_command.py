@@ -18,7 +18,7 @@ def test_init_then_check(home):
     assert "[engines.small]" in path.read_text()
     again = paragone("config", "init")
     assert again.returncode == 2
-    assert "is there already; nothing was changed." in said(again)
+    assert "already exists; nothing was changed." in said(again)
     checked = paragone("config", "check")
     assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: nothing is wrong.\n")
 
@@ -31,7 +31,7 @@ def test_check_lists_every_problem_with_its_line(settings):
     assert done.returncode == 2
     assert done.stdout.decode().splitlines() == [
         f"{path}:1: There is no section [lane]. Did you mean 'lanes'?",
-        f"{path}:7: The engine 'odd' has no option 'rat': its backend rogue knows none such. Did you mean 'rate'?",
+        f"{path}:7: The engine 'odd' has no option 'rat': its backend rogue does not declare it. Did you mean 'rate'?",
         f"{path}:8: The option 'rate' of the engine 'odd' cannot be 'fast'. It takes a number.",
     ]
     found = data("config check", paragone("config", "check", "--json"))
@@ -43,7 +43,7 @@ def test_check_of_what_is_no_toml(settings):
     path = settings("[lanes\n")
     done = paragone("config", "check")
     assert done.returncode == 2
-    assert done.stdout.decode().startswith(f"{path}:1: This is not TOML: ")
+    assert done.stdout.decode().startswith(f"{path}:1: The file is not valid TOML: ")
 
 
 def test_check_without_a_file(home):
@@ -62,7 +62,7 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     path = home / "state" / "paragone" / "state.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[engines")
-    assert "paragone: warning: What the program had saved could not be read" in said(paragone("engines"))
+    assert "paragone: warning: The program's saved state could not be read" in said(paragone("engines"))
     assert "saved" not in said(paragone("engines"))  # it was set aside
 
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paragone_cli.output import line, put_json, put_table
+from paragone_cli.output import one_line, put_json, put_table
 from paragone_tui.terminal.text import visible
 
 
@@ -27,8 +27,8 @@ def test_json_is_exact_and_nothing_in_it_steers_a_terminal(text):
 
 @given(st.text(st.characters()))
 def test_a_line_is_one_line(text):
-    assert len(line(text).splitlines()) <= 1
-    assert visible(line(text)) == line(text)
+    assert len(one_line(text).splitlines()) <= 1
+    assert visible(one_line(text)) == one_line(text)
 
 
 def test_columns_stand_below_each_other_whatever_is_in_them():

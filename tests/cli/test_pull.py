@@ -156,4 +156,6 @@ def test_what_cannot_be(engine, code, told):
 def test_a_plugin_that_breaks():
     done = paragone("pull", "fetcher:broken@x://y")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert "\nparagone: The backend fetcher made a mistake (ZeroDivisionError: oops).\n" in said(done)
+    assert "\nparagone: The backend fetcher raised an unexpected error (ZeroDivisionError: oops).\n" in said(
+        done
+    )

@@ -15,7 +15,7 @@ async def test_it_is_warned_of_once(start, umask, times):
         async with start(rogue("steady"), settings=SETTINGS) as screen:
             await screen.ask("hello")
             await screen.answered()
-            assert screen.told.count("sets key_command, and its mode 644 opens it to others") == times
+            assert screen.told.count("sets key_command, and its mode 644 gives other users access") == times
             assert screen.told.count("chmod 600") == times
     finally:
         os.umask(before)

@@ -35,7 +35,7 @@ async def test_one_is_found_by_walking_and_goes_with_one_prompt(start, home, mon
         await screen.answered()
         assert "with cat.png" not in screen.text
         assert "[cat.png]" in screen.text
-        assert "steady sees no images." in screen.text
+        assert "steady does not accept images." in screen.text
         seeing = screen.lanes[0]
         assert [run.text for run in seeing.path] == ["cat.png "]
         await screen.ask("more")
@@ -68,8 +68,8 @@ async def test_what_is_no_image_is_said_and_changes_nothing(start, home, monkeyp
     os.mkfifo(home / "pipe.png")
     async with start(rogue("seeing")) as screen:
         for path, said in (
-            ("fake.png", "is no image that engines take"),
-            ("pipe.png", "is no image that engines take"),
+            ("fake.png", "is not an image in a supported format"),
+            ("pipe.png", "is not an image in a supported format"),
             ("/nowhere/cat.png", "cannot be listed: No such file or directory"),
             ("~nobody-of-that-name/x", "cannot be listed"),
         ):

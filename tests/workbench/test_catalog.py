@@ -1,4 +1,4 @@
-"""What the picker offers: engines of the config, models of backends and of configured servers."""
+"""What the engine picker lists: engines of the config, models of backends and of configured servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import Document
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import offers
+from paragone_workbench.inventory.catalog import catalog_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def engine(name, url):
 async def test_a_server_s_other_models_are_offered_with_the_key_of_its_engine():
     engines = {it.name: it for it in (engine("mine", "http://box:1"), engine("off", "http://gone:1"))}
     config = Config(engines=engines, document=Document(Path("config.toml")))
-    *_, last = [found async for found in offers(config, Backends())]
+    *_, last = [found async for found in catalog_entries(config, Backends())]
     large = last[-1]
     assert [it.name for it in last] == ["mine", "off", "Served", "large:70b"]
     assert large.detail == "4.0 GB · vision · served · http://box:1"
@@ -78,8 +78,8 @@ async def test_a_server_s_other_models_are_offered_with_the_key_of_its_engine():
 
 async def test_a_plugin_s_mistake_costs_its_own_models():
     config = Config(engines={}, document=Document(Path("config.toml")))
-    *_, (only,) = [found async for found in offers(config, Backends())]
+    *_, (only,) = [found async for found in catalog_entries(config, Backends())]
     assert only.definition is None
-    assert only.trouble.startswith(
-        "The backend served made a mistake (ZeroDivisionError: a plugin's mistake)."
+    assert only.problem.startswith(
+        "The backend served raised an unexpected error (ZeroDivisionError: a plugin's mistake)."
     )

@@ -173,14 +173,14 @@ def test_loading_tells_the_first_problem_and_how_many_there_are(write):
 )
 def test_a_section_of_the_wrong_shape(write, text):
     (problem,) = check(write(text))
-    assert "no table" in problem.sentence
+    assert "not a table" in problem.sentence
 
 
 def test_a_file_that_is_no_toml_is_one_problem(write):
     (problem,) = check(write("[chat]\nsystem = Be brief."))
     assert problem.line == 2
-    assert str(problem).startswith(f"{problem.file}:2: This is not TOML")
-    with pytest.raises(InputError, match=r"my\.toml:2: This is not TOML"):
+    assert str(problem).startswith(f"{problem.file}:2: The file is not valid TOML")
+    with pytest.raises(InputError, match=r"my\.toml:2: The file is not valid TOML"):
         load(problem.file)
 
 
@@ -234,7 +234,7 @@ def test_init_writes_the_sample_once():
     assert path.read_text() == sample()
     assert load() == settings.Config(document=load().document)
     path.write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         init()
     assert path.read_text() == "mine"
 

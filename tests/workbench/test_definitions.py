@@ -4,9 +4,9 @@ from paragone import InputError
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     apply_settings,
-    choose,
     from_spec,
     resolve,
+    resolve_all,
     split_options,
 )
 
@@ -67,15 +67,15 @@ def test_an_unknown_name_gets_the_nearest():
         resolve("smoll", ENGINES)
     assert "'smoll'" in caught.value.sentence
     assert "Did you mean 'smol'?" in caught.value.hint
-    with pytest.raises(InputError, match="There are: smol, large"):
+    with pytest.raises(InputError, match="Known names: smol, large"):
         resolve("zzzz", ENGINES)
-    with pytest.raises(InputError, match="None is defined"):
+    with pytest.raises(InputError, match="defines no engines yet"):
         resolve("smol", {})
 
 
 def test_every_chosen_engine_has_a_name_of_its_own():
     engines = {**ENGINES, "smol-2": EngineDefinition(name="smol-2", backend="paper", model="z")}
-    names = [d.name for d in choose(["smol", "smol", "smol-2", "llama_cpp:smol.gguf"], engines)]
+    names = [d.name for d in resolve_all(["smol", "smol", "smol-2", "llama_cpp:smol.gguf"], engines)]
     assert names == ["smol", "smol-3", "smol-2", "smol-4"]
 
 

@@ -16,13 +16,13 @@ from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import doctor
-from paragone_workbench.inventory.doctor import examine, probe, probe_engines
+from paragone_workbench.inventory.doctor import diagnose, probe, probe_engines
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.paths import config_file, state_file
 
 
 async def examined():
-    return await examine(None, State(state_file()), Registry())
+    return await diagnose(None, State(state_file()), Registry())
 
 
 async def test_the_machine():
@@ -90,7 +90,7 @@ async def test_a_mistake_in_a_plugin():
 
 
 async def test_a_backend_that_gives_no_answer(monkeypatch):
-    monkeypatch.setattr(doctor, "PATIENCE", 0.05)
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT", 0.05)
     found = await probe(Silent())
     assert (found.usable, found.reason) == (False, "It gave no answer within 0.05 seconds.")
 
@@ -186,7 +186,7 @@ async def test_no_driver_is_running(nvidia_smi):
 
 
 async def test_nvidia_smi_is_not_there(nvidia_smi):
-    assert await find_gpus() == ([], "nvidia-smi is not there, so no NVIDIA driver is installed.")
+    assert await find_gpus() == ([], "nvidia-smi was not found, so no NVIDIA driver is installed.")
 
 
 async def test_nvidia_smi_cannot_be_started(nvidia_smi):

@@ -14,7 +14,7 @@ from paragone_remote.ollama_api.options import OllamaLoadOptions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import endpoints
-from paragone_workbench.inventory.endpoints import ask_endpoints, place
+from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def engine(name, backend="ollama", **options):
 async def test_engines_share_a_server(serve):
     one, other = await serve(OLLAMA), await serve(OPENAI)
     one.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
-    found = await ask_endpoints(
+    found = await query_endpoints(
         [
             engine("a", url=one.url),
             engine("b", url=one.url, num_ctx=512),
@@ -68,12 +68,12 @@ async def test_engines_share_a_server(serve):
     ],
 )
 def test_one_server_however_it_is_written(url):
-    assert place(url) == place("http://127.0.0.1:11434")
+    assert normalize_url(url) == normalize_url("http://127.0.0.1:11434")
 
 
 def test_the_port_of_a_scheme_need_not_be_written():
-    assert place("http://box") == place("http://box:80/")
-    assert place("https://Box/v1/") == place("https://box:443/v1")
+    assert normalize_url("http://box") == normalize_url("http://box:80/")
+    assert normalize_url("https://Box/v1/") == normalize_url("https://box:443/v1")
 
 
 def test_what_is_another_server():
@@ -85,13 +85,15 @@ def test_what_is_another_server():
         "http://127.0.0.2",
         "http://[::1]",
     ]
-    assert len({place(url) for url in [*urls, "http://localhost", "http://box:port", "box", ""]}) == 10
+    assert (
+        len({normalize_url(url) for url in [*urls, "http://localhost", "http://box:port", "box", ""]}) == 10
+    )
 
 
 async def test_an_address_in_two_spellings_is_one_endpoint(serve):
     server, gone = await serve(OLLAMA), await serve(OLLAMA)
     await gone.stop()
-    found = await ask_endpoints(
+    found = await query_endpoints(
         [
             engine("a", url=server.url),
             engine("b", url=f"http://localhost:{server.port}/"),
@@ -115,9 +117,9 @@ async def test_the_place_where_a_backend_goes_by_itself(serve):
 
         load_options = Options
 
-    found = await ask_endpoints([engine("a", url=f"http://localhost:{server.port}/")], lambda name: Here())
+    found = await query_endpoints([engine("a", url=f"http://localhost:{server.port}/")], lambda name: Here())
     assert [(it.engines, it.url) for it in found] == [(("a",), None)]
-    found = await ask_endpoints([engine("a", url=server.url)], Registry().find)
+    found = await query_endpoints([engine("a", url=server.url)], Registry().find)
     assert [(it.engines, it.url) for it in found] == [(("a",), server.url)]
 
 
@@ -129,18 +131,18 @@ async def test_ollama_goes_by_itself_where_its_option_says():
 async def test_a_server_that_is_not_there_and_one_that_is(serve):
     there, gone = await serve(OLLAMA), await serve(OLLAMA)
     await gone.stop()
-    found = await ask_endpoints([engine("a", url=gone.url), engine("b", url=there.url)], Registry().find)
+    found = await query_endpoints([engine("a", url=gone.url), engine("b", url=there.url)], Registry().find)
     assert [it.report.probe.usable for it in found] == [False, True]
     assert found[0].report.probe.reason == f"Nothing answers at {gone.url}: the connection was refused."
 
 
 async def test_engines_that_are_at_fault_are_left_to_the_check():
     definitions = [engine("a", "olama"), engine("b", nmu_ctx=1), engine("c", num_ctx="many")]
-    assert await ask_endpoints(definitions, Registry().find) == ()
+    assert await query_endpoints(definitions, Registry().find) == ()
 
 
 async def test_servers_that_give_no_answer_are_asked_at_once(serve, monkeypatch):
-    monkeypatch.setattr(endpoints, "PATIENCE", 0.5)
+    monkeypatch.setattr(endpoints, "TIMEOUT", 0.5)
     asked = set()
     servers = [await serve(OLLAMA), await serve(OLLAMA)]
 
@@ -151,7 +153,7 @@ async def test_servers_that_give_no_answer_are_asked_at_once(serve, monkeypatch)
             await asyncio.Event().wait()
 
         server.replies["/api/version"] = silent
-    found = await ask_endpoints(
+    found = await query_endpoints(
         [engine(str(place), url=server.url) for place, server in enumerate(servers)], Registry().find
     )
     assert asked == {server.url for server in servers}
@@ -166,6 +168,6 @@ async def test_a_mistake_in_a_plugin():
         async def endpoint(self, options):
             raise ZeroDivisionError("division by zero")
 
-    (found,) = await ask_endpoints([engine("a", "rogue")], lambda name: Mistaken())
+    (found,) = await query_endpoints([engine("a", "rogue")], lambda name: Mistaken())
     assert not found.report.probe.usable
     assert "ZeroDivisionError: division by zero" in found.report.probe.reason

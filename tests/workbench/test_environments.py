@@ -108,13 +108,13 @@ async def test_an_environment_is_made_used_listed_and_removed(installer, wheels)
     )
     assert (await process.communicate())[0] == b"tiny says hello\n7\n"
 
-    (found,) = environments.find({"tiny": backend})
-    assert (found.name, found.whole, found.cuda, found.outdated) == ("tiny", True, "13", False)
+    (found,) = environments.list_installed({"tiny": backend})
+    assert (found.name, found.complete, found.cuda, found.outdated) == ("tiny", True, "13", False)
     assert found.size > 1000
     assert [step.line async for step in environments.check(backend)][-1] == "tiny says hello"
 
     assert environments.remove("tiny") == found.size
-    assert environments.find({}) == ()
+    assert environments.list_installed({}) == ()
     assert environments.interpreter(backend, None) is None
 
 
@@ -125,8 +125,8 @@ async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(uv,
         "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
-    (found,) = environments.find({"tiny": Tiny()})
-    assert (found.whole, found.cuda) == (True, "12")
+    (found,) = environments.list_installed({"tiny": Tiny()})
+    assert (found.complete, found.cuda) == (True, "12")
     with pytest.raises(EngineError, match="no GPU"):
         _ = [step async for step in environments.check(Tiny())]
 
@@ -141,12 +141,12 @@ async def test_the_backend_says_why_its_library_cannot_be_imported(uv, wheels):
 
 async def test_what_cannot_be_installed_is_an_error_and_leaves_nothing(installer, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match=r"could not be made: .*tinyengine") as caught:
+    with pytest.raises(EngineError, match=r"could not be created: .*tinyengine") as caught:
         await made(Tiny(), wheels, cuda="13")
     assert str(wheels) in caught.value.hint
     assert environments.interpreter(Tiny(), None) is None
-    assert environments.find({}) == ()
-    with pytest.raises(InputError, match="not a whole one"):
+    assert environments.list_installed({}) == ()
+    with pytest.raises(InputError, match="or an incomplete one"):
         _ = [step async for step in environments.check(Tiny())]
 
 
@@ -162,10 +162,10 @@ async def test_making_it_again_replaces_it(uv, wheels):
 async def test_one_that_works_stays_where_a_new_one_cannot_be_made(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be made"):
+    with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
-    (found,) = environments.find({})
-    assert found.whole
+    (found,) = environments.list_installed({})
+    assert found.complete
     assert [step.line async for step in environments.check(Tiny())][-1] == "tiny says hello"
     assert left() == ["tiny"]
 
@@ -176,7 +176,7 @@ async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(uv
     folder.rename(folder.with_name(".tiny.old"))
     folder.mkdir()
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be made"):
+    with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
     assert environments.interpreter(Tiny(), None) is not None
     assert left() == ["tiny"]
@@ -186,9 +186,9 @@ async def test_without_its_interpreter_it_is_not_whole(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
     assert environments.interpreter(Tiny(), None) is None
-    (found,) = environments.find({})
-    assert not found.whole
-    with pytest.raises(InputError, match="not a whole one"):
+    (found,) = environments.list_installed({})
+    assert not found.complete
+    with pytest.raises(InputError, match="or an incomplete one"):
         _ = [step async for step in environments.check(Tiny())]
 
 
@@ -204,7 +204,7 @@ async def test_an_environment_of_older_requirements_is_called_outdated(uv, wheel
     class Newer(Tiny):
         environment = Environment(builds=(build("tinyengine==2.0"),), pythons=(HERE,), modules=())
 
-    (found,) = environments.find({"tiny": Newer()})
+    (found,) = environments.list_installed({"tiny": Newer()})
     assert found.outdated
 
 
@@ -224,10 +224,10 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
             await anext(steps)
     pid = int(child.read_text())
     # While it is being made, nobody else may make it.
-    with pytest.raises(InputError, match="is being made already"):
+    with pytest.raises(InputError, match="is already being created or removed"):
         await anext(environments.create(plan))
     plan.folder.mkdir()
-    with pytest.raises(InputError, match="is being made already"):
+    with pytest.raises(InputError, match="is already being created or removed"):
         environments.remove("tiny")
     await steps.aclose()
     async with asyncio.timeout(10):
@@ -306,22 +306,20 @@ async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_pat
         return str(caught.value)
 
     assert await refused(Plain()) == (
-        "Plain needs no environment of its own. It runs with what is installed here."
+        "Plain needs no environment of its own. It uses the packages that are installed with paragone."
     )
-    assert (
-        await refused(cuda="11") == "There is no environment of Tiny for CUDA 11. There is one for 13 or 12."
-    )
+    assert await refused(cuda="11") == "There is no environment of Tiny for CUDA 11. Use CUDA 13 or 12."
     assert "There is no folder" in await refused(find_links=str(tmp_path / "none"))
-    assert "is no Python interpreter" in await refused(python="/bin/true")
-    assert "is no Python interpreter" in await refused(python=str(tmp_path / "python"))
+    assert "is not a Python interpreter" in await refused(python="/bin/true")
+    assert "is not a Python interpreter" in await refused(python=str(tmp_path / "python"))
 
     class Ancient(Tiny):
         environment = Environment(builds=(build(),), pythons=("2.7",), modules=())
 
     assert await refused(Ancient(), python=sys.executable) == (
-        f"Tiny needs Python 2.7, and {sys.executable} is {HERE}."
+        f"Tiny needs Python 2.7, but {sys.executable} is Python {HERE}."
     )
-    assert "Tiny needs Python 2.7, and none is found here." in await refused(Ancient())
+    assert "Tiny needs Python 2.7, and none was found." in await refused(Ancient())
 
     class Huge(Tiny):
         environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())
@@ -355,7 +353,7 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
     assert plan.build.cuda == cuda
     said = {
         None: "There is no NVIDIA driver on this machine: Tiny will find no GPU here.",
-        "470.82.01": "CUDA 12 needs an NVIDIA driver from 525 on, and here is 470.",
+        "470.82.01": "CUDA 12 needs NVIDIA driver 525 or newer; this machine has 470.",
     }
     assert plan.warnings == ((said[version],) if version in said else ())
 
@@ -363,7 +361,7 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
 async def test_a_cuda_that_is_too_new_for_the_driver_is_warned_of(driver):
     driver("535.161.08")
     plan = await environments.plan(Tiny(), cuda="13")
-    assert plan.warnings == ("CUDA 13 needs an NVIDIA driver from 580 on, and here is 535.",)
+    assert plan.warnings == ("CUDA 13 needs NVIDIA driver 580 or newer; this machine has 535.",)
 
 
 class Compiling(Tiny):
@@ -375,8 +373,18 @@ class Compiling(Tiny):
     [
         ("12.4", None, "12", ""),
         ("13.0", None, "13", ""),
-        ("11.8", None, "13", "The CUDA compiler (nvcc) here is that of CUDA 11: Tiny will need that of 13."),
-        ("12.4", "13", "13", "The CUDA compiler (nvcc) here is that of CUDA 12: Tiny will need that of 13."),
+        (
+            "11.8",
+            None,
+            "13",
+            "The CUDA compiler (nvcc) on this machine is for CUDA 11: Tiny needs one for CUDA 13.",
+        ),
+        (
+            "12.4",
+            "13",
+            "13",
+            "The CUDA compiler (nvcc) on this machine is for CUDA 12: Tiny needs one for CUDA 13.",
+        ),
         (None, None, "13", "There is no CUDA compiler (nvcc) on this machine."),
     ],
 )
@@ -415,7 +423,7 @@ class Bringing(Tiny):
         ("12.4", None, None, "13", ""),
         ("12.4", "13.1", None, "13", ""),
         (None, "12.4", None, "12", ""),
-        (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to have the environment's own used."),
+        (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler."),
         (None, None, "12", "12", "install the toolkit of CUDA 12"),
     ],
 )
@@ -451,7 +459,7 @@ async def test_what_else_compiling_takes_is_said(driver, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     _, compiler = (await environments.plan(Bringing())).warnings
     assert compiler == (
-        "There is no C++ compiler on this machine. Tiny compiles a part of itself when it is first used: "
+        "There is no C++ compiler on this machine. Tiny compiles its CUDA extension at its first use: "
         "install g++."
     )
     assert len((await environments.plan(Tiny())).warnings) == 1

@@ -38,9 +38,9 @@ def test_a_path_may_begin_at_home(home):
 
 REFUSED = [
     ("nowhere.png", None, "cannot be read: No such file or directory."),
-    ("empty.png", b"", "is no image that engines take."),
-    ("text.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image that engines take."),
-    ("sound.webp", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is no image that engines take."),
+    ("empty.png", b"", "is not an image in a supported format."),
+    ("text.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image in a supported format."),
+    ("sound.webp", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is not an image in a supported format."),
     ("null\0.png", None, "cannot be read: embedded null byte."),
     ("loop.png", None, "cannot be read: Too many levels of symbolic links."),
 ]
@@ -72,7 +72,7 @@ def test_what_would_be_waited_for_is_not(tmp_path):
             Path(f"/dev/fd/{reading}"),
             Path(os.ttyname(terminal)),
         ):
-            with pytest.raises(InputError, match="no image that engines take"):
+            with pytest.raises(InputError, match="not an image in a supported format"):
                 read_image(path)
     finally:
         for handle in (reading, writing, leader, terminal):
@@ -86,12 +86,12 @@ def test_a_folder_is_no_image(tmp_path):
 
 def test_a_large_image_is_refused_without_being_read_whole(tmp_path):
     path = picture(tmp_path / "large.png")
-    os.truncate(path, images.LARGEST + 1)
-    with pytest.raises(InputError, match="more than 20 MiB") as caught:
+    os.truncate(path, images.MAX_BYTES + 1)
+    with pytest.raises(InputError, match="larger than 20 MiB") as caught:
         read_image(path)
     assert caught.value.hint
-    os.truncate(path, images.LARGEST)
-    assert image_size(read_image(path)) == images.LARGEST
+    os.truncate(path, images.MAX_BYTES)
+    assert image_size(read_image(path)) == images.MAX_BYTES
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, ca
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
     error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
-    assert error.sentence == "steady sees no images."
+    assert error.sentence == "steady does not accept images."
     assert blind.engine.is_open
     # Later prompts show it again to the one that saw it, and the other goes on.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
@@ -124,7 +124,7 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
     assert await ask(session, "And now?") == ["word0 "]
     (caution,) = lane.answer(session.prompts[1]).cautions
     assert caution.code == "images-left-out"
-    assert caution.sentence == "steady sees no images: 2 of earlier prompts were left out."
+    assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
 
 
 async def test_they_come_back_with_the_conversation(tidy, rogue, cat):

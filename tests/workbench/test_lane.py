@@ -86,7 +86,7 @@ async def test_the_second_run_did_not_have_to_load(make):
         ({"backend": "rouge", "model": "steady"}, "There is no backend 'rouge'."),
         (
             {"backend": "rogue", "model": "steady", "options": {"contxt": 1}},
-            "The engine 'it' has no option 'contxt': its backend rogue knows none such.",
+            "The engine 'it' has no option 'contxt': its backend rogue does not declare it.",
         ),
         (
             {"backend": "rogue", "model": "steady", "options": {"rate": 0}},

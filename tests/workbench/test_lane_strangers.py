@@ -127,8 +127,8 @@ async def test_a_backend_that_fails_to_open(careless):
     assert not await lane.engine.opened()
     assert lane.state == "failed"
     assert str(lane.error) == (
-        "The backend careless made a mistake (KeyError: 'config.json'). "
-        "Tell its author; other engines are not affected."
+        "The backend careless raised an unexpected error (KeyError: 'config.json'). "
+        "Report it to the backend's author; other engines are not affected."
     )
     await lane.close()
 
@@ -152,7 +152,7 @@ async def test_a_backend_that_fails_in_mid_answer(careless):
     run = ask(lane)
     await lane.answered()
     assert (run.state, run.text, lane.state, lane.engine.is_open) == ("failed", "word0 ", "failed", True)
-    assert run.error.sentence == "The backend careless made a mistake (KeyError: 'choices')."
+    assert run.error.sentence == "The backend careless raised an unexpected error (KeyError: 'choices')."
     await lane.close()
 
 
@@ -162,7 +162,7 @@ async def test_a_backend_that_does_not_say_how_it_ended(careless):
     run = ask(lane)
     await lane.answered()
     assert (run.state, run.text) == ("failed", "word0 ")
-    assert run.error.sentence == "The engine ended its answer without saying why."
+    assert run.error.sentence == "The engine ended its answer without a finish reason."
     await lane.close()
 
 
@@ -180,7 +180,7 @@ async def test_a_backend_that_fails_to_stop(careless, until, tidy):
 
 
 async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, until, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.engines.slot.OBEY", 0.1)
+    monkeypatch.setattr("paragone_workbench.engines.slot.CANCEL_TIMEOUT", 0.1)
     lane = careless("hanging")
     lane.open()
     run = ask(lane)

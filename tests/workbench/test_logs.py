@@ -56,11 +56,11 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(monkeypatch):
         ParagoneError, match=r"The log /.*smol.* cannot be written: Permission denied\. Check"
     ):
         engine_log("smol")
-    assert crash_report("Traceback …") == "the report of it could not be written."
+    assert crash_report("Traceback …") == "the crash report could not be written."
 
 
 def test_a_crash_report_is_kept():
     said = crash_report("half a pair: \ud83d")
-    path = Path(said.removeprefix("the report for its makers is in ").removesuffix("."))
+    path = Path(said.removeprefix("the crash report is in ").removesuffix("."))
     assert path.read_text() == "half a pair: \\ud83d"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -41,7 +41,7 @@ def test_a_folder_that_exists_keeps_its_mode(tmp_path):
 @pytest.mark.parametrize("below", ["file", "file/folder"])
 def test_a_file_in_the_way_is_told(tmp_path, below):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ParagoneError, match="cannot be made"):
+    with pytest.raises(ParagoneError, match="cannot be created"):
         paths.private_folder(tmp_path / below)
 
 

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import init
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.registry import Registry
@@ -27,8 +27,10 @@ def write(tmp_path):
 @pytest.mark.parametrize("text", ["headers = ['X-Team: red']\n", "key_command = 'pass show x'\n"])
 def test_it_is_warned_of(write, text, mode):
     path = write(text, mode)
-    warning = exposure(read_toml(path), Registry().find)
-    assert warning.startswith(f"{path} sets {text.split()[0]}, and its mode {mode:o} opens it to others.")
+    warning = permission_warning(read_toml(path), Registry().find)
+    assert warning.startswith(
+        f"{path} sets {text.split()[0]}, and its mode {mode:o} gives other users access."
+    )
     assert warning.endswith(f"chmod 600 '{path}'")
     assert "red" not in warning
     assert "pass show" not in warning
@@ -39,7 +41,7 @@ def test_it_is_warned_of(write, text, mode):
     [("headers = ['X-Team: red']\n", 0o600), ("key_env = 'KEY'\n", 0o644), ("headers = []\n", 0o644)],
 )
 def test_it_is_not(write, text, mode):
-    assert exposure(read_toml(write(text, mode)), Registry().find) == ""
+    assert permission_warning(read_toml(write(text, mode)), Registry().find) == ""
 
 
 def test_a_first_file_is_the_users_alone(tmp_path):

@@ -63,7 +63,7 @@ class Talk:
 def began(run: RunRecord) -> RunRecord:
     run.phase = "prefill"
     run.manifest = {"engine": to_json(run.definition)}
-    run.tell(lambda it: it.run_started(run))
+    run.notify(lambda it: it.run_started(run))
     return run
 
 
@@ -71,7 +71,7 @@ def end(run: RunRecord, state="done", **fields) -> RunRecord:
     for name, value in fields.items():
         setattr(run, name, value)
     run.state, run.phase, run.ended = state, "ended", time.time()
-    run.tell(lambda it: it.run_ended(run))
+    run.notify(lambda it: it.run_ended(run))
     return run
 
 
@@ -204,7 +204,7 @@ async def test_what_is_known_of_a_run_is_saved_while_it_goes_on(talk, history):
     run.changed()
     caution = Caution(code="turns-dropped", sentence="Some.")
     run.cautions.append(caution)
-    run.tell(lambda it: it.cautioned(run, caution))
+    run.notify(lambda it: it.cautioned(run, caution))
     run.add("answer", "so far")
     assert await talk.recorder.saved()
     (saved,) = (await history.load(talk.conversation.id)).runs

@@ -70,14 +70,14 @@ async def test_swap_says_so_where_memory_does_not_come_back(tidy, monkeypatch):
         return {"main memory": next(free)}
 
     monkeypatch.setattr(swapping, "free_memory", free_memory)
-    monkeypatch.setattr(swapping, "PATIENCE", 0.3)
+    monkeypatch.setattr(swapping, "FREE_TIMEOUT", 0.3)
     async with Workbench(mode="swap") as workbench:
         engines = [workbench.add(rogue("steady", name, max_tokens=1)) for name in ("big", "next")]
         first, second = await answered(workbench, *engines)
     assert first.cautions == []
     (caution,) = second.cautions
     assert caution.code == "memory-not-freed"
-    assert caution.sentence == "3.2 GB of main memory did not come back within 0 seconds of closing big."
+    assert caution.sentence == "3.2 GB of main memory was not freed within 0 seconds of closing big."
 
 
 async def test_lanes_open_their_engines_as_they_are_asked_in_swap(tidy, workers, until):
@@ -99,8 +99,8 @@ async def test_lanes_open_their_engines_as_they_are_asked_in_swap(tidy, workers,
 @pytest.mark.parametrize(
     ("free", "order", "why"),
     [
-        (64 << 30, "parallel", "They fit in memory together: "),
-        (1 << 30, "swap", "Together they need "),
+        (64 << 30, "parallel", "The engines fit in memory together: "),
+        (1 << 30, "swap", "Together the engines need "),
     ],
 )
 async def test_auto_decides_by_the_memory_that_is_needed(tidy, free, order, why):
@@ -109,7 +109,7 @@ async def test_auto_decides_by_the_memory_that_is_needed(tidy, free, order, why)
             workbench.add(rogue("steady", name, free=free))
         await workbench.open_all()
         assert workbench.scheduler.decision is not None
-        assert (workbench.scheduler.order, workbench.scheduler.decision.why[: len(why)]) == (order, why)
+        assert (workbench.scheduler.order, workbench.scheduler.decision.reason[: len(why)]) == (order, why)
         assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
 
 
@@ -117,10 +117,10 @@ async def test_auto_goes_parallel_where_the_need_is_unknown(tidy):
     async with Workbench(mode="auto") as workbench:
         for model in ("steady", "nonsense"):
             workbench.add(rogue(model))
-        await workbench.scheduler.settle()
+        await workbench.scheduler.decide_order()
         assert workbench.scheduler.order == "parallel"
         assert workbench.scheduler.decision is not None
-        assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.why
+        assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.reason
 
 
 async def test_a_server_has_a_bounded_number_of_requests(tidy, monkeypatch, until):

@@ -140,6 +140,6 @@ def test_a_folder_that_cannot_be_looked_into_is_said(tmp_path):
     # too long a name is what root, too, may not look for
     path = tmp_path / ("x" * 300) / "state.toml"
     state = State(path)
-    assert state.warning == f"What the program had saved in {path} cannot be looked for: File name too long."
+    assert state.warning == f"The program's saved state in {path} cannot be accessed: File name too long."
     with pytest.raises(ParagoneError):
         state.set_theme("nord")

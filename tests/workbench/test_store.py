@@ -460,7 +460,7 @@ def test_damage_found_later_is_told(store):
 
 def test_a_place_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ParagoneError, match="cannot be made"):
+    with pytest.raises(ParagoneError, match="cannot be created"):
         Store.open(tmp_path / "file/history.db")
     (tmp_path / "folder.db").mkdir()
     with pytest.raises(StoreError, match="cannot be opened"):

@@ -144,7 +144,7 @@ def test_what_is_no_toml_is_told_with_its_line(tmp_path, text, line):
     with pytest.raises(TomlError) as caught:
         parse_toml(tmp_path / "c.toml", text)
     assert caught.value.line == line
-    assert str(caught.value).startswith(f"{tmp_path}/c.toml:{line}: This is not TOML: ")
+    assert str(caught.value).startswith(f"{tmp_path}/c.toml:{line}: The file is not valid TOML: ")
     assert "(at" not in str(caught.value)
 
 
@@ -153,7 +153,7 @@ def test_files_that_cannot_be_read(tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             read_toml(path)
     (tmp_path / "latin.toml").write_bytes("a = 1\nb = 'é'".encode("latin-1"))
-    with pytest.raises(TomlError, match=r"latin\.toml:2: This is not UTF-8"):
+    with pytest.raises(TomlError, match=r"latin\.toml:2: The file is not UTF-8"):
         read_toml(tmp_path / "latin.toml")
 
 
@@ -173,5 +173,5 @@ def test_what_python_cannot_read_is_told_as_such(tmp_path, text):
 def test_a_pipe_is_no_file(tmp_path):
     path = tmp_path / "config.toml"
     os.mkfifo(path)
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         read_toml(path)

@@ -25,7 +25,7 @@ def test_prompts_with_one_parent_are_branches():
     other = conversation.add(Prompt(text="another first"))
     assert conversation.children(None) == [first, other]
     assert conversation.children(first) == [second, edited]
-    assert list(edited.up()) == [edited, first]
+    assert list(edited.with_ancestors()) == [edited, first]
 
 
 def test_system_prompt_and_sampling_apply_from_their_prompt_on():

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from paragone import Caution, Channel, Image
 from paragone_cli.arguments import Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.interrupts import Interrupts
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.logprobs import checked_logprobs
-from paragone_cli.loop import run
-from paragone_cli.output import OutputError, complain, finish, put_json, warn
+from paragone_cli.output import OutputError, flush, print_error, put_json, warn
 from paragone_cli.progress import Progress
 from paragone_cli.prompt import read_prompt
 from paragone_cli.stream import Stream
@@ -28,14 +28,14 @@ __all__ = ["ask"]
 def ask(args: Arguments) -> int:
     """Have the engine answer. Returns the exit code."""
     logprobs = checked_logprobs(args)
-    basis = Basis(args)
-    basis.warn()
-    (definition,) = basis.checked([args.engine], args.settings)
+    context = CommandContext(args)
+    context.warn()
+    (definition,) = context.checked([args.engine], args.settings)
     images: Sequence[Image] = [read_image(path) for path in args.images]
     spec = RunSpec.of_prompt(
-        read_prompt(args.prompt), images=images, system=basis.system(args), logprobs=logprobs
+        read_prompt(args.prompt), images=images, system=context.system(args), logprobs=logprobs
     )
-    return run(_ask(Workbench(basis.registry), definition, spec, as_json=args.json))
+    return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
 
 
 class _Printer(RunObserver):
@@ -73,9 +73,9 @@ class _Printer(RunObserver):
 
 async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
     engine = workbench.add(definition)
-    interrupts = Interrupts(workbench)
+    interrupts = InterruptHandler(workbench)
     stream = None if as_json else Stream(interrupts.stop)
-    async with interrupts.heard():
+    async with interrupts.installed():
         with Progress(workbench.engines) as progress:
             printer = _Printer(stream, progress)
             await workbench.open_all()
@@ -85,7 +85,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
         answer = execution.run
         if stream is None:
             put_json(answer_json(answer))
-            finish()
+            flush()
         else:
             await stream.end()
         if stream is None or stream.error is None:
@@ -94,7 +94,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
     if stream is not None and stream.error is not None:
         raise OutputError(stream.error)
     if answer.error is not None:
-        complain(answer.error)
-    if interrupts.came:
+        print_error(answer.error)
+    if interrupts.interrupted:
         return 130
     return answer.error.exit_code if answer.error is not None else 0

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from paragone import Image
 from paragone_cli.arguments import Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.interrupts import Interrupts
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.logprobs import checked_logprobs
-from paragone_cli.loop import run
-from paragone_cli.output import finish, line, note, put, put_json, shown
+from paragone_cli.output import flush, for_output, note, one_line, put, put_json
 from paragone_cli.progress import Progress
 from paragone_cli.prompt import read_prompt
 from paragone_workbench.compare.answers import comparison_json, warnings_of
@@ -29,13 +29,13 @@ _WIDTH = 72
 def compare(args: Arguments) -> int:
     """Have the engines answer. Returns the exit code."""
     logprobs = checked_logprobs(args)
-    basis = Basis(args)
-    basis.warn()
-    definitions = basis.checked(args.engines, args.settings)
+    context = CommandContext(args)
+    context.warn()
+    definitions = context.checked(args.engines, args.settings)
     images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
-    spec = RunSpec.of_prompt(prompt, images=images, system=basis.system(args), logprobs=logprobs)
-    workbench = Workbench(basis.registry, mode=args.schedule or basis.config.lanes.mode)
+    spec = RunSpec.of_prompt(prompt, images=images, system=context.system(args), logprobs=logprobs)
+    workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
     return run(_compare(workbench, definitions, prompt, images, spec, as_json=args.json))
 
 
@@ -49,12 +49,12 @@ async def _compare(
     as_json: bool,
 ) -> int:
     engines = [workbench.add(definition) for definition in definitions]
-    interrupts = Interrupts(workbench)
-    async with interrupts.heard():
+    interrupts = InterruptHandler(workbench)
+    async with interrupts.installed():
         with Progress(engines) as progress:
             await workbench.open_all()
             if workbench.scheduler.decision is not None:
-                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.why}")
+                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
             executions = [workbench.run(engine, spec) for engine in engines]
             for number, execution in enumerate(executions):
                 progress.follow(number, execution.run)
@@ -66,7 +66,7 @@ async def _compare(
         runs = [execution.run for execution in executions]
         if as_json:
             put_json(comparison_json(prompt, images, runs))
-    if interrupts.came:
+    if interrupts.interrupted:
         return 130
     errors = [it.error for it in runs if it.error is not None]
     if len(errors) == len(runs) and all(error.exit_code == 2 for error in errors):
@@ -75,22 +75,22 @@ async def _compare(
 
 
 def _print(answer: RunRecord, *, first: bool) -> None:
-    title = line(f"── {answer.definition.name} ({answer.definition.backend}) ")
+    title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
     put(("" if first else "\n") + title.ljust(_WIDTH, "─"))
     if answer.text:
-        put(shown(answer.text).removesuffix("\n"))
+        put(for_output(answer.text).removesuffix("\n"))
     put()
     for caution in warnings_of(answer):
-        put(f"warning: {line(caution.sentence)}")
+        put(f"warning: {one_line(caution.sentence)}")
     if answer.error is not None:
-        put(f"failed: {line(str(answer.error))}")
+        put(f"failed: {one_line(str(answer.error))}")
     elif answer.finish == "cancelled":
         put("stopped")
     elif answer.finish == "length":
         put("cut at its length limit")
     if answer.metrics is not None:
         put(figures(answer.metrics))
-    finish()
+    flush()
 
 
 def figures(metrics: RunMetrics) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from paragone import Json
 from paragone_cli.arguments import Arguments
-from paragone_cli.output import line, put, put_json, warn
+from paragone_cli.output import one_line, put, put_json, warn
 from paragone_tui import screen_settings
-from paragone_workbench.config.permissions import exposure
-from paragone_workbench.config.read import init, survey
+from paragone_workbench.config.permissions import permission_warning
+from paragone_workbench.config.read import init, load_with_problems
 from paragone_workbench.config.settings import Problem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
@@ -31,7 +31,7 @@ def _path(args: Arguments) -> int:
     if args.json:
         put_json({"file": str(path), "exists": path.exists()})
     else:
-        put(line(str(path)))
+        put(one_line(str(path)))
     return 0
 
 
@@ -41,9 +41,9 @@ def _check(args: Arguments) -> int:
     if state.warning:
         warn(state.warning)
     registry = Registry()
-    settings, found = survey(args.config, state, registry.find)
+    settings, found = load_with_problems(args.config, state, registry.find)
     problems = sorted((*found, *screen_settings.problems(settings)), key=lambda problem: problem.line)
-    exposed = exposure(settings.document, registry.find)
+    exposed = permission_warning(settings.document, registry.find)
     if exposed:
         warn(exposed)
     if args.json:
@@ -52,11 +52,11 @@ def _check(args: Arguments) -> int:
         put_json({"file": str(path), "exists": path.exists(), "problems": listed, "warnings": warnings})
     elif problems:
         for problem in problems:
-            put(line(str(problem)))
+            put(one_line(str(problem)))
     elif path.exists():
-        put(line(f"{path}: nothing is wrong."))
+        put(one_line(f"{path}: nothing is wrong."))
     else:
-        put(line(f"{path} is not there; the defaults are in force. `paragone config init` makes one."))
+        put(one_line(f"{path} is not there; the defaults are in force. `paragone config init` makes one."))
     return 2 if problems else 0
 
 
@@ -65,7 +65,7 @@ def _init(args: Arguments) -> int:
     if args.json:
         put_json({"file": str(path), "exists": True})
     else:
-        put(line(str(path)))
+        put(one_line(str(path)))
     return 0
 
 

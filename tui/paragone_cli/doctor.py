@@ -7,12 +7,12 @@ import dataclasses
 from paragone import Json, Probe
 from paragone_cli.arguments import Arguments
 from paragone_cli.config import problem_json
-from paragone_cli.loop import run
-from paragone_cli.output import line, put, put_json, warn
+from paragone_cli.event_loop import run
+from paragone_cli.output import one_line, put, put_json, warn
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import size_text
-from paragone_workbench.inventory.doctor import Diagnosis, Machine, examine
+from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import state_file
 
@@ -27,7 +27,7 @@ def doctor(args: Arguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    diagnosis = run(examine(args.config, state, Registry()))
+    diagnosis = run(diagnose(args.config, state, Registry()))
     if args.json:
         put_json(_json(diagnosis))
     else:
@@ -59,7 +59,7 @@ def _json(diagnosis: Diagnosis) -> dict[str, Json]:
             "file": str(diagnosis.config),
             "exists": diagnosis.config.exists(),
             "problems": [problem_json(problem) for problem in diagnosis.problems],
-            "warnings": [diagnosis.exposure] if diagnosis.exposure else [],
+            "warnings": [diagnosis.permission_warning] if diagnosis.permission_warning else [],
         },
     }
 
@@ -92,26 +92,26 @@ def _print(diagnosis: Diagnosis) -> None:
     if diagnosis.broken_plugins:
         put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
-            put(line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"))
+            put(one_line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"))
     put("\nSettings")
     if diagnosis.problems:
         for problem in diagnosis.problems:
-            put(line(f"  ✗ {problem}"))
+            put(one_line(f"  ✗ {problem}"))
     elif diagnosis.config.exists():
-        put(line(f"  ✓ {diagnosis.config}"))
+        put(one_line(f"  ✓ {diagnosis.config}"))
     else:
-        put(line(f"  {diagnosis.config} is not there; the defaults are in force"))
-    if diagnosis.exposure:
-        put(line(f"  ! {diagnosis.exposure}"))
+        put(one_line(f"  {diagnosis.config} is not there; the defaults are in force"))
+    if diagnosis.permission_warning:
+        put(one_line(f"  ! {diagnosis.permission_warning}"))
 
 
 def _print_probe(name: str, probe: Probe) -> None:
-    put(line(f"  {'✓' if probe.usable else '✗'} {name}"))
+    put(one_line(f"  {'✓' if probe.usable else '✗'} {name}"))
     for text in (probe.reason, probe.remedy):
         if text:
-            put(line(f"      {text}"))
+            put(one_line(f"      {text}"))
     for key, value in probe.facts.items():
-        put(line(f"      {key}: {value}"))
+        put(one_line(f"      {key}: {value}"))
 
 
 def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
@@ -121,19 +121,19 @@ def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
     names = [model.name for model in report.models]
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        put(line(f"      it has: {', '.join(names[:NAMED])}{more}"))
+        put(one_line(f"      it has: {', '.join(names[:NAMED])}{more}"))
 
 
 def _print_machine(version: str, machine: Machine) -> None:
-    put(line(f"paragone {version}, {machine.python} ({machine.executable})"))
+    put(one_line(f"paragone {version}, {machine.python} ({machine.executable})"))
     put("\nMachine")
-    put(line(f"  {machine.platform}"))
+    put(one_line(f"  {machine.platform}"))
     put(f"  {machine.cores} cores, {machine.threads} threads")
     put(f"  memory {_memory(machine.memory, machine.memory_free)}")
     for gpu in machine.gpus:
-        put(line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"))
+        put(one_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}"))
     if not machine.gpus:
-        put(line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"))
+        put(one_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}"))
 
 
 def _memory(size: int | None, free: int | None) -> str:

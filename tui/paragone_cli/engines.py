@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from paragone_cli.arguments import Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.loop import run
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
 from paragone_cli.output import note, put_json, put_table
 from paragone_workbench.inventory.doctor import probe_engines
 
@@ -13,10 +13,10 @@ __all__ = ["engines"]
 
 def engines(args: Arguments) -> int:
     """List the engines. Returns the exit code."""
-    basis = Basis(args)
-    basis.warn()
-    definitions = list(basis.config.engines.values())
-    probes = run(probe_engines(definitions, basis.registry))
+    context = CommandContext(args)
+    context.warn()
+    definitions = list(context.config.engines.values())
+    probes = run(probe_engines(definitions, context.registry))
     if args.json:
         # options stay out: there may be a key to an endpoint among them
         put_json(
@@ -38,7 +38,7 @@ def engines(args: Arguments) -> int:
         return 0
     if not definitions:
         note(
-            f"No engine is defined in {basis.config.document.path}; `paragone config init` makes an example."
+            f"No engine is defined in {context.config.document.path}; `paragone config init` makes an example."
         )
         return 0
     put_table(

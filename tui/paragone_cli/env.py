@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator
 
 from paragone import InputError
 from paragone_cli.arguments import Arguments
-from paragone_cli.loop import run
-from paragone_cli.output import line, note, put, put_json, put_table, warn
+from paragone_cli.event_loop import run
+from paragone_cli.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.status_line import StatusLine
-from paragone_workbench.engines.environments import Plan, Step, check, create, find, plan, remove
+from paragone_workbench.engines.environments import Plan, Step, check, create, list_installed, plan, remove
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import size_text
 
@@ -33,7 +33,7 @@ def env(args: Arguments) -> int:
         raise InputError("Which backend's environment is meant?", hint=f"paragone env {args.action} BACKEND")
     if args.action == "remove":
         freed = remove(args.backend)  # also that of a backend that is gone
-        put(f"{line(args.backend)}: removed, {size_text(freed)} freed")
+        put(f"{one_line(args.backend)}: removed, {size_text(freed)} freed")
         return 0
     backend = registry.get(args.backend)
     if args.action == "check":
@@ -51,7 +51,7 @@ def env(args: Arguments) -> int:
 
 
 def _list(registry: Registry, *, as_json: bool) -> int:
-    found = find(registry.all())
+    found = list_installed(registry.all())
     if as_json:
         put_json(
             {
@@ -59,7 +59,7 @@ def _list(registry: Registry, *, as_json: bool) -> int:
                     {
                         "backend": it.name,
                         "folder": str(it.folder),
-                        "whole": it.whole,
+                        "whole": it.complete,
                         "outdated": it.outdated,
                         "cuda": it.cuda or None,
                         "size": it.size,
@@ -75,7 +75,7 @@ def _list(registry: Registry, *, as_json: bool) -> int:
                     it.name,
                     size_text(it.size),
                     f"CUDA {it.cuda}" if it.cuda else "",
-                    "outdated" if it.outdated else "whole" if it.whole else "not whole",
+                    "outdated" if it.outdated else "complete" if it.complete else "incomplete",
                     str(it.folder),
                 )
                 for it in found
@@ -97,7 +97,7 @@ def _tell(planned: Plan) -> None:
         f"  folder    {planned.folder}{', in place of what is there' if planned.replaces else ''}",
     ]
     for row in rows:
-        print(line(row), file=sys.stderr)
+        print(one_line(row), file=sys.stderr)
     for warning in planned.warnings:
         warn(warning)
 

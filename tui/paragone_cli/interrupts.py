@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 
 from paragone_workbench.workbench import Workbench
 
-__all__ = ["Interrupts"]
+__all__ = ["InterruptHandler"]
 
 
-class Interrupts:
+class InterruptHandler:
     """Stops the engines at the first Ctrl+C, so that what came can be printed; a second one ends the program."""
 
     def __init__(self, workbench: Workbench) -> None:
-        self.came = False
+        self.interrupted = False
         """Whether Ctrl+C was pressed."""
         self._workbench = workbench
         self._stopping: asyncio.Task[None] | None = None
@@ -27,7 +27,7 @@ class Interrupts:
             self._stopping = asyncio.create_task(self._workbench.stop())
 
     @contextlib.asynccontextmanager
-    async def heard(self) -> AsyncIterator[None]:
+    async def installed(self) -> AsyncIterator[None]:
         """Listen for Ctrl+C, unless whoever started the program had it ignored; then close the engines."""
         before = signal.getsignal(signal.SIGINT)
         loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class Interrupts:
                 signal.signal(signal.SIGINT, before)
 
     def _first(self) -> None:
-        self.came = True
+        self.interrupted = True
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.stop()

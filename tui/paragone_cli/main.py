@@ -32,19 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _told(argv: Sequence[str]) -> int:
     """Run a command line and say what went wrong."""
     from paragone import ParagoneError
-    from paragone_cli.output import OutputError, complain, finish, give_up, prepare
+    from paragone_cli.output import OutputError, configure_streams, discard_output, flush, print_error
 
-    prepare()
+    configure_streams()
     try:
         status = _run(argv)
-        finish()
+        flush()
     except OutputError as error:
-        give_up()
+        discard_output()
         if error.sentence:
-            complain(error)
+            print_error(error)
         return error.exit_code
     except ParagoneError as error:
-        complain(error)
+        print_error(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the outermost edge: a mistake of ours is told in a sentence)
         import traceback
@@ -52,7 +52,7 @@ def _told(argv: Sequence[str]) -> int:
         from paragone_workbench.engines.logs import crash_report
 
         kept = crash_report(traceback.format_exc())
-        complain(ParagoneError(f"A mistake in the program ended it ({type(error).__name__}): {kept}"))
+        print_error(ParagoneError(f"A mistake in the program ended it ({type(error).__name__}): {kept}"))
         return 1
     return status
 

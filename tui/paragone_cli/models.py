@@ -10,13 +10,13 @@ from pathlib import Path
 
 from paragone import Backend, EndpointReport, EngineError, Json, ModelInfo, ParagoneError
 from paragone_cli.arguments import Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.loop import run
-from paragone_cli.output import complain, note, put_json, put_table, warn
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.output import note, print_error, put_json, put_table, warn
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.inventory.catalog import size_text
-from paragone_workbench.inventory.endpoints import ask_endpoints, place
+from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
 
 __all__ = ["models"]
 
@@ -37,17 +37,17 @@ class _Listed:
 
 def models(args: Arguments) -> int:
     """List the models. Returns the exit code."""
-    basis = Basis(args)
-    basis.warn()
-    folders = basis.config.models.folders
+    context = CommandContext(args)
+    context.warn()
+    folders = context.config.models.folders
     for folder in folders:
         if not Path(folder).is_dir():
-            warn(f"{folder}, named in {basis.config.document.where('models', 'folders')}, is no folder.")
+            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is no folder.")
     if args.backend is None:
-        backends = basis.registry.all()
+        backends = context.registry.all()
     else:
-        backends = {args.backend: basis.registry.get(args.backend)}
-    listed, errors = run(_find(backends, folders, basis.config.engines.values()))
+        backends = {args.backend: context.registry.get(args.backend)}
+    listed, errors = run(_find(backends, folders, context.config.engines.values()))
     if args.json:
         put_json(
             {
@@ -60,9 +60,9 @@ def models(args: Arguments) -> int:
         if not listed and args.backend is not None and not errors:
             _say_why(run(backends[args.backend].endpoint({})))
         if not listed and not folders and any(it.capabilities.local for it in backends.values()):
-            note(f"No folder is searched; name some under [models] in {basis.config.document.path}.")
+            note(f"No folder is searched; name some under [models] in {context.config.document.path}.")
     for _, error in errors:
-        complain(error)
+        print_error(error)
     return 1 if errors else 0
 
 
@@ -70,7 +70,7 @@ async def _find(
     backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
 ) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
     """Return the models, and the backends and servers that none could be had from."""
-    asked = asyncio.create_task(ask_endpoints(engines, backends.get))
+    asked = asyncio.create_task(query_endpoints(engines, backends.get))
     answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
@@ -87,7 +87,7 @@ async def _find(
             whose = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
             errors.append((endpoint.backend, EngineError(whose, hint=probe.remedy)))
     # a backend lists the models of its usual server anyway; with another key, a server may list others
-    first = {(it.backend, it.model.model, it.url and place(it.url)): it for it in reversed(listed)}
+    first = {(it.backend, it.model.model, it.url and normalize_url(it.url)): it for it in reversed(listed)}
     return list(reversed(first.values())), errors
 
 
@@ -95,7 +95,7 @@ async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInf
     try:
         return await backend.models(folders)
     except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
-        return as_told(error, backend.name)
+        return as_paragone_error(error, backend.name)
 
 
 def _say_why(report: EndpointReport | None) -> None:

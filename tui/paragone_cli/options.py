@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from paragone import Json
 from paragone.options import OptionInfo, Options, describe
 from paragone_cli.arguments import Arguments
-from paragone_cli.output import line, put, put_json
+from paragone_cli.output import one_line, put, put_json
 from paragone_workbench.engines.registry import Registry
 
 __all__ = ["options"]
@@ -30,7 +30,7 @@ def options(args: Arguments) -> int:
             }
         )
         return 0
-    put(line(f"Options of {backend.title}: under [engines.NAME] in config.toml, or with --set KEY=VALUE"))
+    put(one_line(f"Options of {backend.title}: under [engines.NAME] in config.toml, or with --set KEY=VALUE"))
     for heading, kind in (
         ("When a model is opened", backend.load_options),
         ("With each prompt", backend.sampling),
@@ -47,10 +47,10 @@ def _told(info: OptionInfo) -> Iterator[str]:
     if info.maximum is not None:
         bounds.append(f"to {info.maximum:.10g}")
     usual = "" if info.default is None or info.default == [] else f", by default {_written(info.default)}"
-    yield line(f"  {info.name}: {' '.join((info.kind, *bounds))}{usual}")
+    yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{usual}")
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     yield from textwrap.wrap(
-        line(info.doc), max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 6
+        one_line(info.doc), max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 6
     )
 
 

@@ -15,16 +15,16 @@ from paragone_tui.terminal.text import visible
 
 __all__ = [
     "OutputError",
-    "complain",
-    "finish",
-    "give_up",
-    "line",
+    "print_error",
+    "flush",
+    "discard_output",
+    "one_line",
     "note",
-    "prepare",
+    "configure_streams",
     "put",
     "put_json",
     "put_table",
-    "shown",
+    "for_output",
     "warn",
 ]
 
@@ -39,7 +39,7 @@ class OutputError(ParagoneError):
         self.exit_code = 128 + 13 if gone else 1
 
 
-def prepare() -> None:
+def configure_streams() -> None:
     """Make ready what the program prints to: UTF-8 for programs, and no character that ends it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -54,7 +54,7 @@ def put(text: str = "") -> None:
         raise OutputError(error) from error
 
 
-def finish() -> None:
+def flush() -> None:
     """See to it that what was printed is out. Raises OutputError."""
     try:
         sys.stdout.flush()
@@ -62,19 +62,19 @@ def finish() -> None:
         raise OutputError(error) from error
 
 
-def give_up() -> None:
+def discard_output() -> None:
     """Keep Python from trying, and complaining, once more as it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
-def shown(text: str) -> str:
+def for_output(text: str) -> str:
     """Return a text of many lines as it goes to standard output: cleaned for a terminal, else as it is."""
     return visible(text) if sys.stdout.isatty() else text
 
 
-def line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a name, a path or a sentence as it is printed anywhere: cleaned, and on one line."""
     return " ".join(visible(text).splitlines())
 
@@ -96,7 +96,7 @@ def _escaped(character: str) -> str:
 
 def put_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns, two blanks between them."""
-    cleaned = [[line(cell) for cell in row] for row in rows]
+    cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*cleaned, strict=True)]
     for row in cleaned:
         cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
@@ -110,24 +110,24 @@ def _width(text: str) -> int:
     )
 
 
-def complain(error: ParagoneError) -> None:
+def print_error(error: ParagoneError) -> None:
     """Say on standard error what failed, and what to do about it."""
-    lines = [f"paragone: {line(error.sentence)}"]
+    lines = [f"paragone: {one_line(error.sentence)}"]
     if isinstance(error, EngineCrashed):
-        lines += [f"  | {line(said)}" for said in error.log_tail]
+        lines += [f"  | {one_line(said)}" for said in error.log_tail]
     if error.hint:
-        lines.append(line(error.hint))
+        lines.append(one_line(error.hint))
     _say("\n".join(lines))
 
 
 def warn(sentence: str) -> None:
     """Say on standard error what the user should know, though nothing had to stop for it."""
-    _say(f"paragone: warning: {line(sentence)}")
+    _say(f"paragone: warning: {one_line(sentence)}")
 
 
 def note(sentence: str) -> None:
     """Say on standard error why there is nothing on standard output."""
-    _say(f"paragone: {line(sentence)}")
+    _say(f"paragone: {one_line(sentence)}")
 
 
 def _say(text: str) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 from paragone import Backend, Json, PullProgress
 from paragone_cli.arguments import Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.loop import run
-from paragone_cli.output import line, note, put
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.output import note, one_line, put
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["pull"]
@@ -24,13 +24,13 @@ BAR = 30
 
 def pull(args: Arguments) -> int:
     """Download the model of the engine that was named. Returns the exit code."""
-    basis = Basis(args)
-    basis.warn()
-    (definition,) = basis.checked([args.engine], [])
-    backend = basis.registry.get(definition.backend)
+    context = CommandContext(args)
+    context.warn()
+    (definition,) = context.checked([args.engine], [])
+    backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
     run(_follow(backend, definition.model, load))
-    put(f"{line(definition.model)}: the server has it")
+    put(f"{one_line(definition.model)}: the server has it")
     return 0
 
 
@@ -52,7 +52,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
         note("The download was given up; the server may keep what it has for the next try.")
         raise
     except Exception as error:
-        raise as_told(error, backend.name) from error
+        raise as_paragone_error(error, backend.name) from error
     finally:
         status.end()
 

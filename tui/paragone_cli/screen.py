@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from paragone import InputError
 from paragone_cli.arguments import COMMANDS, Arguments
-from paragone_cli.basis import Basis
-from paragone_cli.loop import run
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
 from paragone_workbench.engines.definitions import EngineDefinition
 
 __all__ = ["demo", "screen"]
@@ -17,49 +17,53 @@ __all__ = ["demo", "screen"]
 
 def screen(args: Arguments) -> int:
     """Open the screen with the engines that were named, or those of the settings. Returns the exit code."""
-    basis = Basis(args)
+    context = CommandContext(args)
     names: Sequence[str] = args.engines
     definitions: tuple[EngineDefinition, ...] | None = None
     if not names and args.settings:
-        names = basis.config.lanes.start
+        names = context.config.lanes.start
         if not names:
             raise InputError("There is no engine to --set anything of.", hint="Name one: paragone ENGINE")
     if names:
         try:
-            definitions = basis.engines(names, args.settings)
+            definitions = context.engines(names, args.settings)
         except InputError as error:
             near = difflib.get_close_matches(args.engines[0], COMMANDS, n=1) if args.engines else []
             if near:
                 error.hint = f"Did you mean `paragone {near[0]}`? {error.hint}".rstrip()
             raise
-    return _run(basis, args, definitions)
+    return _run(context, args, definitions)
 
 
 def demo(args: Arguments) -> int:
     """Open the screen with the models that come with the program. Returns the exit code."""
-    basis = Basis(args)
+    context = CommandContext(args)
     definitions: tuple[EngineDefinition, ...] | None = None  # the screen sees to them, and shows how it goes
     if args.settings:
         from paragone_workbench.inventory.demo import demo_engines
 
-        models = run(demo_engines(basis.registry))
-        definitions = tuple(basis.with_settings(model, args.settings) for model in models)
-    return _run(basis, args, definitions, demo=True)
+        models = run(demo_engines(context.registry))
+        definitions = tuple(context.with_settings(model, args.settings) for model in models)
+    return _run(context, args, definitions, demo=True)
 
 
 def _run(
-    basis: Basis, args: Arguments, definitions: tuple[EngineDefinition, ...] | None, *, demo: bool = False
+    context: CommandContext,
+    args: Arguments,
+    definitions: tuple[EngineDefinition, ...] | None,
+    *,
+    demo: bool = False,
 ) -> int:
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise InputError("The screen needs a terminal.", hint="`paragone ask` and `compare` do without.")
     from paragone_tui.app import run_screen
 
     return run_screen(
-        config=basis.config,
-        state=basis.state,
-        registry=basis.registry,
+        config=context.config,
+        state=context.state,
+        registry=context.registry,
         definitions=definitions,
-        mode=basis.config.lanes.mode,
-        system=basis.system(args),
+        mode=context.config.lanes.mode,
+        system=context.system(args),
         demo=demo,
     )

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from paragone_cli.output import line
+from paragone_cli.output import one_line
 
 __all__ = ["StatusLine"]
 
@@ -35,7 +35,7 @@ class StatusLine:
         self._next = time.monotonic() + EVERY
         # a terminal that does not know its size says 0
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        text = line(text)[: columns - 1]
+        text = one_line(text)[: columns - 1]
         if text != self._painted:
             self._painted = text
             self._write(f"\r{text}\x1b[K")

@@ -20,10 +20,10 @@ from paragone_tui.garbage import begin_collecting
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
 from paragone_tui.terminal.hangup import end_with_terminal
-from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, choose, written
+from paragone_workbench.engines.definitions import EngineDefinition, resolve_all, to_spec
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -120,7 +120,7 @@ class ParagoneApp(App[None]):
         if definitions is not None or self._demo:
             return definitions or ()
         try:
-            return choose(self.config.lanes.start, self.config.engines)
+            return resolve_all(self.config.lanes.start, self.config.engines)
         except ParagoneError as error:
             self._problems.append(str(error))
             return ()
@@ -145,7 +145,7 @@ class ParagoneApp(App[None]):
         for problem in [*self._problems, self.state.warning]:
             if problem:
                 self.say(problem, warning=True)
-        exposed = exposure(self.config.document, self.registry.find)
+        exposed = permission_warning(self.config.document, self.registry.find)
         if exposed:
             self.say(exposed, warning=True)
         # Not a worker: those are cancelled before `on_unmount`.
@@ -246,7 +246,7 @@ class ParagoneApp(App[None]):
         definition = engine.definition
         if self.config.engines.get(definition.name) == definition:
             return definition.name
-        return written(definition, engine.backend)
+        return to_spec(definition, engine.backend)
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Tell the user something."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone_tui.commands import COMMANDS, keys_in_force
 from paragone_workbench.config.settings import Config, Problem
-from paragone_workbench.engines.definitions import nearest
+from paragone_workbench.engines.definitions import suggest
 
 __all__ = ["known_keys", "problems"]
 
@@ -23,7 +23,7 @@ def problems(config: Config) -> Iterator[Problem]:
     for command in config.keys:
         if command not in _IDS:
             yield _problem(
-                config, "keys", command, f"No command is called {command!r}.", nearest(command, _IDS)
+                config, "keys", command, f"No command is called {command!r}.", suggest(command, _IDS)
             )
     own = known_keys(config)
     owners: dict[str, list[str]] = {}
@@ -40,7 +40,7 @@ def problems(config: Config) -> Iterator[Problem]:
 
         if config.ui.theme not in BUILTIN_THEMES:
             sentence = f"There is no theme {config.ui.theme!r}."
-            yield _problem(config, "ui", "theme", sentence, nearest(config.ui.theme, BUILTIN_THEMES))
+            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, BUILTIN_THEMES))
 
 
 def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> Problem:

@@ -1,1 +1,1 @@
-"""Headless workbench: config, lanes, scheduling, metrics and the store. No Textual, no rich."""
+"""The headless application: config, engines, runs, lanes, scheduling and the store. No Textual, no rich."""

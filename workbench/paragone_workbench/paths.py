@@ -1,4 +1,4 @@
-"""Where the program's files belong: the XDG folders on Linux, their like elsewhere."""
+"""The locations of the program's files: XDG base directories on Linux, their equivalents elsewhere."""
 
 from __future__ import annotations
 
@@ -20,57 +20,57 @@ _NAME = "paragone"
 
 
 def config_file() -> Path:
-    """Return where the user's own config.toml is looked for: under `XDG_CONFIG_HOME`."""
+    """Return the default path of the user's config.toml, under `XDG_CONFIG_HOME`."""
     import platformdirs
 
     return platformdirs.user_config_path(_NAME) / "config.toml"
 
 
 def state_file() -> Path:
-    """Return where the program saves what it must remember itself: under `XDG_STATE_HOME`."""
+    """Return the path of the program's state file, under `XDG_STATE_HOME`."""
     import platformdirs
 
     return platformdirs.user_state_path(_NAME) / "state.toml"
 
 
 def data_folder() -> Path:
-    """Return the folder of what the user would miss: under `XDG_DATA_HOME`."""
+    """Return the folder of the user's data, under `XDG_DATA_HOME`."""
     import platformdirs
 
     return platformdirs.user_data_path(_NAME)
 
 
 def history_file() -> Path:
-    """Return where the conversations are kept."""
+    """Return the path of the database of conversations."""
     return data_folder() / "history.db"
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: under `XDG_CACHE_HOME`."""
+    """Return the folder of data that can be recreated, under `XDG_CACHE_HOME`."""
     import platformdirs
 
     return platformdirs.user_cache_path(_NAME)
 
 
 def log_folder() -> Path:
-    """Return the folder of log files: under `XDG_STATE_HOME` on Linux."""
+    """Return the folder of log files, under `XDG_STATE_HOME` on Linux."""
     import platformdirs
 
     return platformdirs.user_log_path(_NAME)
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder, and those above it, that nobody else may enter (mode 0700). Returns it.
+    """Create a folder and its missing parents, accessible to the user alone (mode 0700), and return it.
 
-    One that exists already keeps its mode: it may be shared on purpose. Raises ParagoneError.
+    An existing folder keeps its mode, since it may be shared on purpose. Raises ParagoneError.
     """
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # says so where a file stands in its place
+        folder.mkdir(exist_ok=True)  # raises an error if there is a file of that name
     except OSError as error:
         raise ParagoneError(
-            f"The folder {folder} cannot be made: {error.strerror or error}.",
+            f"The folder {folder} cannot be created: {error.strerror or error}.",
             hint="Check the permissions and the free space there.",
         ) from error
     return folder

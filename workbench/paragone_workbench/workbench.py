@@ -1,4 +1,4 @@
-"""The workbench for programs: engines opened by name, and runs on them. See docs/library.md."""
+"""The Python API: opens engines by name and executes runs on them. See docs/library.md."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["Workbench"]
 
 
 class Workbench:
-    """Opens engines and executes runs on them; closing it closes the engines.
+    """Opens engines and executes runs on them. Closing the workbench closes the engines.
 
-    Used as an asynchronous context manager, on one event loop.
+    Use it as an asynchronous context manager, on one event loop.
     """
 
     def __init__(self, registry: Registry | None = None, *, mode: Mode = "parallel") -> None:
@@ -42,38 +42,40 @@ class Workbench:
         await self.close()
 
     async def open(self, engine: str, *, config: Path | None = None, **options: Json) -> EngineHandle:
-        """Open an engine: one that config.toml names, or `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
+        """Open an engine: one defined in config.toml, or one given as `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
 
-        `options` go before those of the config. Raises InputError, EngineError or EngineCrashed.
+        `options` override those of the config. Raises InputError, EngineError or EngineCrashed.
         """
         from paragone_workbench.config.read import load
 
         definition = resolve(engine, load(config).engines)
         definition = with_options(definition, options, self.registry.find(definition.backend))
         handle = self.add(definition)
-        async with self.scheduler.turn(handle):  # which opens it where the schedule says when
+        async with self.scheduler.turn(handle):  # opens the engine, if the schedule does that
             handle.open(self._threads())
             if await handle.opened():
                 return handle
         self.engines.remove(handle)
-        raise handle.error or EngineError(f"The engine {definition.name} was closed as it was opened.")
+        raise handle.error or EngineError(
+            f"The engine {definition.name} was closed while it was being opened."
+        )
 
     def add(self, definition: EngineDefinition) -> EngineHandle:
-        """Add an engine that is not opened yet, and return it."""
+        """Add an engine without opening it, and return it."""
         handle = EngineHandle(definition, self.registry)
         self.engines.append(handle)
         self.scheduler.add(handle)
         return handle
 
     async def open_all(self) -> None:
-        """Begin to open the engines that were added, unless runs open them in their turns."""
-        await self.scheduler.settle()
+        """Start to open all engines, unless each run opens its own engine (`swap`)."""
+        await self.scheduler.decide_order()
         if not self.scheduler.opens_engines:
             for engine in self.engines:
                 engine.open(cores_for_each(self.engines))
 
     def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
-        """Begin to execute a run; an engine has one at a time, and others wait."""
+        """Start to execute a run. An engine executes one run at a time; further ones wait."""
         record = RunRecord(definition=engine.definition)
         for observer in observers:
             record.subscribe(observer)
@@ -81,23 +83,23 @@ class Workbench:
         self._executions = [it for it in self._executions if it.run.phase != "ended"]
         self._executions.append(execution)
         if self._stopped:
-            execution.give_up()
+            execution.cancel_if_waiting()
         return execution
 
     def ask(self, engine: EngineHandle, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
-        """Begin to execute a run of one prompt, with sampling options over the engine's own."""
+        """Start to execute a run of one prompt. `sampling` overrides the engine's sampling options."""
         return self.run(engine, RunSpec.of_prompt(prompt, system=system, sampling=sampling))
 
     def _threads(self) -> int:
         return cores_for_each(engine for engine in self.engines if not engine.is_empty)
 
     async def stop(self) -> None:
-        """End every run early, also those that are begun later."""
+        """Stop all runs, and also those that are started later."""
         self._stopped = True
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def close(self) -> None:
-        """Close every engine; runs under way are stopped."""
+        """Close all engines. Runs in progress are stopped."""
         for execution in self._executions:
-            execution.give_up()
+            execution.cancel_if_waiting()
         await asyncio.gather(*(engine.close() for engine in self.engines))

@@ -11,12 +11,12 @@ from tests.wheels import write_wheel
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
 from paragone_workbench.engines import environments
-from paragone_workbench.engines.environments import making
-from paragone_workbench.engines.environments.steps import steps
+from paragone_workbench.engines.environments import creation
+from paragone_workbench.engines.environments.process import run_command
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-FAILED = "The environment of Tiny could not be made: "
+FAILED = "The environment of Tiny could not be created: "
 
 
 class Tiny(NativeBackend):
@@ -90,8 +90,8 @@ def test_an_environment_whose_mark_cannot_be_read_is_none(said):
     (folder() / "bin").mkdir(parents=True)
     (folder() / "bin" / "python").touch()
     (folder() / "paragone.json").write_bytes(said.encode("latin-1"))
-    (found,) = environments.find({"tiny": Tiny()})
-    assert not found.whole
+    (found,) = environments.list_installed({"tiny": Tiny()})
+    assert not found.complete
     environments.remove("tiny")
     assert not folder().exists()
 
@@ -102,7 +102,7 @@ async def test_what_a_link_leads_to_is_not_deleted(wheels, tmp_path):
     (other / "theirs").touch()
     folder().parent.mkdir(parents=True)
     folder().symlink_to(other)
-    with pytest.raises(InputError, match="is a link, and what it leads to would be deleted") as caught:
+    with pytest.raises(InputError, match="is a symbolic link, whose target would be deleted") as caught:
         await environments.plan(Tiny(), find_links=str(wheels))
     assert "`python`" in caught.value.hint
     assert environments.remove("tiny") == 0
@@ -111,7 +111,7 @@ async def test_what_a_link_leads_to_is_not_deleted(wheels, tmp_path):
 
 
 async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch):
-    real = steps
+    real = run_command
 
     async def filling(stage, *arguments, **options):
         """Do the step, and have no room for another file after it: the mark is then a device that is full."""
@@ -120,7 +120,7 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
         if stage == "install":
             (folder() / "paragone.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(making, "steps", filling)
+    monkeypatch.setattr(creation, "run_command", filling)
     with pytest.raises(EngineError) as caught:
         await made(wheels, cuda="13")
     assert caught.value.sentence == f"{FAILED}No space left on device."
@@ -131,14 +131,14 @@ async def test_a_data_folder_that_cannot_be_looked_into_is_told(wheels, tmp_path
     # Too long a name fails as a folder does that nobody may enter, which does not stop root.
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
     assert environments.interpreter(Tiny(), None) is None
-    assert environments.find({}) == ()
-    with pytest.raises(ParagoneError, match="cannot be made: File name too long"):
+    assert environments.list_installed({}) == ()
+    with pytest.raises(ParagoneError, match="cannot be created: File name too long"):
         await made(wheels, cuda="13")
 
 
 async def test_a_data_folder_that_cannot_be_written_to_is_told(wheels):
     (folder().parent / ".tiny.lock").mkdir(parents=True)  # nothing else stops root
-    with pytest.raises(ParagoneError, match=r"Nothing can be written to .*/environments: Is a directory"):
+    with pytest.raises(ParagoneError, match=r"/environments cannot be written to: Is a directory"):
         await made(wheels, cuda="13")
 
 
@@ -147,7 +147,7 @@ async def test_a_program_that_never_ends_is_no_interpreter(tmp_path):
     endless.write_text("#!/bin/sh\nwhile :; do echo yes; done\n")
     endless.chmod(0o755)
     async with asyncio.timeout(20):
-        with pytest.raises(InputError, match="is no Python interpreter"):
+        with pytest.raises(InputError, match="is not a Python interpreter"):
             await environments.plan(Tiny(), python=str(endless))
 
 
@@ -166,4 +166,4 @@ async def test_a_python_without_its_venv_says_what_to_install(wheels, tmp_path, 
     debian.chmod(0o755)
     with pytest.raises(EngineError, match="apt install python3-venv"):
         await made(wheels, cuda="13", python=str(debian))
-    assert environments.find({}) == ()
+    assert environments.list_installed({}) == ()

@@ -1,1 +1,1 @@
-"""Answers compared."""
+"""Comparison of the answers of several engines."""

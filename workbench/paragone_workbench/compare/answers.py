@@ -1,4 +1,4 @@
-"""Answers side by side, as programs read them: the JSON of `paragone ask` and `paragone compare`."""
+"""The JSON output of `paragone ask` and `paragone compare`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["answer_json", "comparison_json", "warnings_of"]
 
 
 def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunRecord]) -> dict[str, Json]:
-    """Return what each engine answered to a prompt. The shape is documented; what is unknown is null."""
+    """Return the answers of several engines to one prompt. Unknown values are null.
+
+    docs/command-line.schema.json has the schema.
+    """
     return {
         "prompt": prompt,
         "images": [image.name for image in images],
@@ -22,7 +25,7 @@ def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunReco
 
 
 def answer_json(run: RunRecord) -> dict[str, Json]:
-    """Return what one engine answered, with tokens if the run asked for log-probabilities."""
+    """Return the answer of one engine; with its tokens if the run requested log-probabilities."""
     settings = run.settings
     answer: dict[str, Json] = {
         "engine": run.definition.name,
@@ -53,7 +56,7 @@ def answer_json(run: RunRecord) -> dict[str, Json]:
 
 
 def warnings_of(run: RunRecord) -> tuple[Caution, ...]:
-    """Return what the user should know of the model and of the run."""
+    """Return the warnings about the model, followed by those about the run."""
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)
 
 

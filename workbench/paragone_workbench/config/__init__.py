@@ -1,1 +1,1 @@
-"""The user's settings, and what the program remembers itself."""
+"""The user's settings (config.toml), and the state that the program saves itself."""

@@ -1,4 +1,4 @@
-"""Whether a config file that may hold secrets can be read by others."""
+"""A check whether other users can read a config file that may hold secrets."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from paragone import Backend
 from paragone.options import describe
 from paragone_workbench.config.toml_file import Document
 
-__all__ = ["exposure"]
+__all__ = ["permission_warning"]
 
 
-def exposure(document: Document, find: Callable[[str], Backend | None]) -> str:
-    """Return a warning where others can read a config file that holds a secret; else nothing.
+def permission_warning(document: Document, find: Callable[[str], Backend | None]) -> str:
+    """Return a warning if other users can read a config file that holds a secret, else an empty string.
 
-    `find` returns the backend of a name, which says what options of its engines are secret.
+    `find` returns the backend of a given name. The backend declares which of its options are secret.
     """
-    if os.name == "nt":  # modes say nothing there
+    if os.name == "nt":  # file modes have no meaning on Windows
         return ""
     try:
         mode = stat.S_IMODE(document.path.stat().st_mode)
-    except OSError:  # gone since it was read
+    except OSError:  # deleted since it was read
         return ""
     if not mode & 0o077:
         return ""
-    telling = sorted(_secrets(document, find))
-    if not telling:
+    secrets = sorted(_secrets(document, find))
+    if not secrets:
         return ""
     return (
-        f"{document.path} sets {' and '.join(telling)}, and its mode {mode:o} opens it to others. "
-        f"Keep it to yourself: chmod 600 {shlex.quote(str(document.path))}"
+        f"{document.path} sets {' and '.join(secrets)}, and its mode {mode:o} gives other users access. "
+        f"Restrict it: chmod 600 {shlex.quote(str(document.path))}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The user's config.toml: read, checked, and what the program remembers laid over it."""
+"""Reads and checks the user's config.toml, and merges the program's saved state into it."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from paragone_workbench.engines.definitions import (
     EngineDefinition,
     check_engine,
     expand_home,
-    nearest,
     resolve,
     split_options,
+    suggest,
 )
 from paragone_workbench.paths import config_file, private_folder, state_file
 
-__all__ = ["Lookup", "check", "init", "load", "sample", "survey"]
+__all__ = ["BackendLookup", "check", "init", "load", "sample", "load_with_problems"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
-Lookup: TypeAlias = Callable[[str], Backend | None]
-"""Finds a backend by its name; None where there is none, or it cannot be asked."""
+BackendLookup: TypeAlias = Callable[[str], Backend | None]
+"""Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EngineTable(Options):
-    backend: str = option("", "The backend that runs it.")
+    backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")
-    python: str | None = option(None, "Interpreter for its worker.")
+    python: str | None = option(None, "Python interpreter for the engine's worker process.")
 
 
 _HINTS = {
-    "backend": "Say which one runs it; `paragone doctor` lists the backends.",
-    "model": "Say which model: a path, or its name at an endpoint.",
+    "backend": "Set `backend`; `paragone doctor` lists the backends.",
+    "model": "Set `model` to a path, or to the model's name at an endpoint.",
 }
 
 _SECTIONS: Mapping[str, type[Options]] = {
@@ -63,11 +63,11 @@ _TABLES = ("engines", *_SECTIONS, "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
-    """Return the settings in force: the user's file, and what the program remembers over it.
+    """Return the settings in force: the user's file, with the program's saved state merged in.
 
-    `path` is the file that the user named, which must exist; without it the default one is read
-    if it is there. `state` is what the program remembers; without it, the default file's.
-    Raises ConfigError, or InputError where the file cannot be read.
+    `path` is the file that the user named, which must exist. Without it, the default file is read
+    if it exists. Without `state`, the default state file is read.
+    Raises ConfigError if the file has errors, and InputError if it cannot be read.
     """
     state = State(state_file()) if state is None else state
     reader = _Reader(_document(path))
@@ -78,22 +78,22 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
 
 
 def check(
-    path: Path | None = None, state: State | None = None, backend: Lookup | None = None
+    path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
 ) -> list[Problem]:
-    """Return all that is wrong with a config file, in the order of its lines.
+    """Return all problems in a config file, in the order of its lines.
 
-    With `backend`, the options of each engine are checked as well, where its backend is there to
-    say which it has. Raises InputError where the file cannot be read.
+    With `backend`, the options of each engine are checked against its backend as well.
+    Raises InputError if the file cannot be read.
     """
-    return survey(path, state, backend)[1]
+    return load_with_problems(path, state, backend)[1]
 
 
-def survey(
-    path: Path | None = None, state: State | None = None, backend: Lookup | None = None
+def load_with_problems(
+    path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
 ) -> tuple[Config, list[Problem]]:
-    """Return the settings as far as they can be understood, and all that `check` finds wrong.
+    """Return the settings without the values that are invalid, and the problems that `check` returns.
 
-    Raises InputError where the file cannot be read.
+    Raises InputError if the file cannot be read.
     """
     state = State(state_file()) if state is None else state
     try:
@@ -108,18 +108,18 @@ def survey(
 
 
 def init(path: Path | None = None) -> Path:
-    """Write the documented sample where the config file belongs. Returns where that is.
+    """Write the documented sample config file, by default to the default location. Returns its path.
 
-    Raises InputError where a file is there already: it is the user's.
+    Raises InputError if the file exists, and ParagoneError if it cannot be written.
     """
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:
-        # others need not read how a key is had
+        # readable by the user alone: the file may later say how to get an API key
         with open(path, "x", encoding="utf-8", opener=_private) as file:
             file.write(sample())
     except FileExistsError as error:
-        raise InputError(f"{path} is there already; nothing was changed.") from error
+        raise InputError(f"{path} already exists; nothing was changed.") from error
     except OSError as error:
         raise ParagoneError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
@@ -130,7 +130,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def sample() -> str:
-    """Return the documented sample of a config file."""
+    """Return the text of the documented sample config file."""
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
@@ -139,17 +139,17 @@ def _document(path: Path | None) -> Document:
         return read_toml(path)
     default = config_file()
     try:
-        there = default.exists()
+        exists = default.exists()
     except OSError as error:
         raise InputError(
-            f"{default} cannot be looked for: {error.strerror or error}.",
+            f"{default} cannot be accessed: {error.strerror or error}.",
             hint="Check its folder's permissions.",
         ) from error
-    return read_toml(default) if there else Document(default)
+    return read_toml(default) if exists else Document(default)
 
 
 class _Reader:
-    """Reads one document to its end, and notes every problem on the way."""
+    """Reads one document completely and collects every problem in it."""
 
     def __init__(self, document: Document) -> None:
         self.problems: list[Problem] = []
@@ -159,7 +159,7 @@ class _Reader:
     def config(self, state: State) -> Config:
         for name in self._document.data:
             if name not in _TABLES:
-                self._note((name,), f"There is no section [{name}].", nearest(name, _TABLES))
+                self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
         engines = {**self._own, **state.engines}
@@ -179,8 +179,8 @@ class _Reader:
             warnings=warnings,
         )
 
-    def check_options(self, backend: Lookup) -> None:
-        """Check the engines' options against their backends, one by one."""
+    def check_options(self, backend: BackendLookup) -> None:
+        """Check each engine's options against its backend."""
         for name, definition in self._own.items():
             found = backend(definition.backend)
             if found is None:
@@ -200,22 +200,22 @@ class _Reader:
                     self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
 
     def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
-        return build(kind, self._fitting(kind, (name,), self._table(name), f"[{name}]"))
+        return build(kind, self._valid(kind, (name,), self._table(name), f"[{name}]"))
 
     def _engine(self, name: str, table: object) -> None:
         key = ("engines", name)
         if not isinstance(table, dict):
-            self._note(key, f"The engine {name!r} is no table.", f"It is headed [engines.{name}].")
+            self._note(key, f"The engine {name!r} is not a table.", f"Write it as a table: [engines.{name}].")
             return
         own = {field.name for field in dataclasses.fields(_EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
         for wanted, hint in _HINTS.items():
             if table.get(wanted, "") == "":
                 near = difflib.get_close_matches(wanted, rest, n=1)
-                hint = f"Is {near[0]!r} meant to be it?" if near else hint
+                hint = f"Did you mean {wanted!r} by {near[0]!r}?" if near else hint
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
-        checked = build(_EngineTable, self._fitting(_EngineTable, key, fixed, f"the engine {name!r}"))
+        checked = build(_EngineTable, self._valid(_EngineTable, key, fixed, f"the engine {name!r}"))
         self._own[name] = EngineDefinition(
             name=name,
             backend=checked.backend,
@@ -230,7 +230,9 @@ class _Reader:
             if _is_json(value):
                 options[name] = value
             else:
-                self._note((*key, name), f"The option {name!r} cannot be a date or a time.", "")
+                self._note(
+                    (*key, name), f"The option {name!r} is a date or a time; no option takes those.", ""
+                )
         return options
 
     def _keys(self) -> dict[str, str]:
@@ -240,36 +242,34 @@ class _Reader:
                 keys[name] = value
             else:
                 sentence = f"The keys for {name!r} cannot be {value!r}."
-                self._note(("keys", name), sentence, 'Keys are a text, for instance "ctrl+x,f5".')
+                self._note(("keys", name), sentence, 'Keys are a string, for example "ctrl+x,f5".')
         return keys
 
     def _check_start(self, lanes: LaneSettings, engines: Mapping[str, EngineDefinition]) -> None:
-        for place, text in enumerate(lanes.start):
+        for index, text in enumerate(lanes.start):
             try:
                 resolve(text, engines)
             except InputError as error:
-                self._note(("lanes", "start", place), error.sentence, error.hint)
+                self._note(("lanes", "start", index), error.sentence, error.hint)
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.data.get(name, {})
         if isinstance(table, dict):
             return table
-        self._note((name,), f"{name!r} is no table.", f"It is headed [{name}].")
+        self._note((name,), f"{name!r} is not a table.", f"Write it as a table: [{name}].")
         return {}
 
-    def _fitting(
-        self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str
-    ) -> dict[str, Json]:
-        """Return the values that fit their declaration, and note those that do not."""
-        fitting: dict[str, Json] = {}
+    def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
+        """Return the values that are valid for their options, and note a problem for each other one."""
+        valid: dict[str, Json] = {}
         for name, value in values.items():
             try:
                 build(kind, {name: value}, owner=owner)
             except InputError as error:
                 self._note((*key, name), error.sentence, error.hint)
             else:
-                fitting[name] = value
-        return fitting
+                valid[name] = value
+        return valid
 
     def _note(self, key: Key, sentence: str, hint: str) -> None:
         self.problems.append(
@@ -284,7 +284,7 @@ class _Reader:
 
 
 def _is_json(value: object) -> bool:
-    """Whether JSON can say it, too: all that TOML can but dates and times."""
+    """Whether JSON can represent a TOML value, which is so for all but dates and times."""
     if isinstance(value, list | dict):
         return all(map(_is_json, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str | int | float)
@@ -293,14 +293,14 @@ def _is_json(value: object) -> bool:
 def _remembered(
     state: State, engines: Mapping[str, EngineDefinition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the lanes of last time that can still be had, and what to tell the user."""
+    """Return the lanes of the last session that can still be opened, and warnings for the user."""
     warnings = [state.warning] if state.warning else []
     lanes: list[str] = []
     for text in state.lanes:
         try:
             resolve(text, engines)
         except InputError as error:
-            warnings.append(f"A lane of last time is left out. {error.sentence}")
+            warnings.append(f"A lane of the last session was not reopened. {error.sentence}")
         else:
             lanes.append(text)
     return tuple(lanes), tuple(warnings)

@@ -1,4 +1,4 @@
-"""The settings that a config.toml can hold, each declared once, and what can be wrong with one."""
+"""Declarations of the settings in config.toml, and of the problems in one."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = [
 
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
-"""`parallel`: all engines are open, answer at once and share the cores. `sequential`: all are open, one
-answers at a time with all cores. `swap`: of the engines that compute here, one is open at a time.
-`auto`: `parallel` where all fit in memory, else `swap`."""
+"""`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all are
+open, and one at a time answers with all cores. `swap`: of the engines that compute on this machine, only
+one is open at a time. `auto`: `parallel` if all engines fit in memory together, else `swap`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings(Options):
     """The section `[models]`."""
 
-    folders: tuple[str, ...] = option((), "Folders that are searched for models, with those in them.")
+    folders: tuple[str, ...] = option((), "Folders to search for models, with their subfolders.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSettings(Options):
     """The section `[lanes]`."""
 
-    start: tuple[str, ...] = option((), "Engines to start with; without it, those of last time.")
+    start: tuple[str, ...] = option((), "Engines to start with; by default those of the last session.")
     mode: Mode = option(  # noqa: RUF009 (frozen)
         "parallel",
         "How lanes answer: all at once, one after the other for fair timing, or with one engine in memory at "
-        "a time; auto decides by the memory that they need.",
+        "a time; auto decides by the memory that the engines need.",
     )
 
 
@@ -59,8 +59,8 @@ class ChatSettings(Options):
 class UiSettings(Options):
     """The section `[ui]`."""
 
-    theme: str | None = option(None, "Colours of the screen, until another theme is chosen there.")
-    markdown: bool = option(True, "Whether a finished answer is typeset as Markdown.")
+    theme: str | None = option(None, "Colour theme, until another one is chosen on the screen.")
+    markdown: bool = option(True, "Whether a finished answer is rendered as Markdown.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Config:
     """The settings in force."""
 
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """By name: the user's, and over them those added on the screen."""
+    """By name: those of config.toml, overridden by those added on the screen."""
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
@@ -76,19 +76,19 @@ class Config:
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
     document: Document
-    """The file it came from: `document.where("keys", "stop")` says where a key stands."""
+    """The file that was read: `document.where("keys", "stop")` returns the position of a key in it."""
     warnings: tuple[str, ...] = ()
-    """What the user should hear of, though nothing had to stop for it."""
+    """Warnings for the user, such as about lanes that were not reopened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something wrong in a config file, and where."""
+    """A problem in a config file, with its position."""
 
     file: Path
     line: int
     key: str
-    """Dotted, as in `lanes.mode`; empty where the file as a whole is at fault."""
+    """Dotted, as in `lanes.mode`; empty if the problem concerns the whole file."""
     sentence: str
     hint: str = ""
 
@@ -97,12 +97,12 @@ class Problem:
 
 
 class ConfigError(InputError):
-    """A config file that cannot be used as it is. Nothing was changed."""
+    """A config file with errors. Nothing was changed."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         first = problems[0]
         hint = first.hint
         if len(problems) > 1:
-            hint = f"{hint} `paragone config check` lists this and {len(problems) - 1} more.".lstrip()
+            hint = f"{hint} `paragone config check` lists this problem and {len(problems) - 1} more.".lstrip()
         super().__init__(f"{first.file}:{first.line}: {first.sentence}", hint=hint)
         self.problems = problems

@@ -1,4 +1,4 @@
-"""What the program itself remembers: engines added on the screen, the lanes of last time, the theme."""
+"""The program's saved state: engines added on the screen, the lanes of the last session, and the theme."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from paragone import InputError, Json, ParagoneError
 from paragone.wire import from_json
 from paragone_workbench.config.toml_file import read_toml
-from paragone_workbench.engines.definitions import EngineDefinition, to_keep, without_password
+from paragone_workbench.engines.definitions import EngineDefinition, strip_password, without_passwords
 from paragone_workbench.paths import private_folder
 
 __all__ = ["State"]
@@ -25,17 +25,17 @@ class _Saved:
 
 
 class State:
-    """The file that the program writes; config.toml is the user's and is never written.
+    """The state file. The program writes it; it never writes config.toml, which is the user's.
 
-    Each change is on disk when the call returns, over what another running copy may have saved
-    meanwhile, and whole: a reader finds the old file or the new one. A file that cannot be read
-    is set aside and never stands in the way of starting.
+    Each change is on disk when the call returns. It is merged into what another running instance
+    may have saved meanwhile, and is written atomically: a reader sees the old file or the new one.
+    A file that cannot be read is renamed to `*.bad` and does not keep the program from starting.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warning = ""
-        """What is wrong with the file as it was found, in a sentence; empty when all is well."""
+        """What is wrong with the existing file, in a sentence; empty if nothing is."""
         self._saved = _Saved()
         self._read()
 
@@ -46,26 +46,26 @@ class State:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The engines of last time's lanes: names, or engines written on the spot."""
+        """The engines of the last session's lanes: names or engine specs."""
         return self._saved.lanes
 
     @property
     def theme(self) -> str | None:
-        """The theme that was chosen last."""
+        """The theme that was chosen last; None if none was."""
         return self._saved.theme
 
     def save_engine(self, definition: EngineDefinition) -> None:
-        """Keep an engine, in place of one of the same name. Raises ParagoneError."""
-        kept = to_keep(definition)
+        """Save an engine, replacing one of the same name. Raises ParagoneError."""
+        kept = without_passwords(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remember_lanes(self, names: Iterable[str]) -> None:
-        """Keep which engines the lanes have now, for the next start. Raises ParagoneError."""
-        lanes = tuple(without_password(name) for name in names)
+        """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
+        lanes = tuple(strip_password(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def set_theme(self, theme: str) -> None:
-        """Keep the theme. Raises ParagoneError."""
+        """Save the theme. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
 
     def _change(self, change: Callable[[_Saved], _Saved]) -> None:
@@ -79,9 +79,7 @@ class State:
             if not self.path.exists():
                 return
         except OSError as error:
-            self.warning = (
-                f"What the program had saved in {self.path} cannot be looked for: {error.strerror}."
-            )
+            self.warning = f"The program's saved state in {self.path} cannot be accessed: {error.strerror}."
             return
         try:
             self._saved = _load(read_toml(self.path).data)
@@ -92,9 +90,9 @@ class State:
             except OSError:
                 aside = self.path
             self.warning = (
-                f"What the program had saved could not be read and is now in {aside}: {error}"
+                f"The program's saved state could not be read and was moved to {aside}: {error}"
                 if aside != self.path
-                else f"What the program had saved cannot be read: {error}"
+                else f"The program's saved state cannot be read: {error}"
             )
 
     def _write(self, saved: _Saved) -> None:
@@ -105,7 +103,7 @@ class State:
         text = tomli_w.dumps(_dump(saved))
         folder = private_folder(self.path.parent)
         try:
-            # mkstemp makes it 0600: options may hold keys to an endpoint
+            # mkstemp creates the file with mode 0600: options may hold API keys
             handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self.path.name}.")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -132,7 +130,7 @@ def _load(data: Mapping[str, object]) -> _Saved:
 
 def _table(value: object) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise TypeError(f"a table wanted, not {type(value).__name__}")
+        raise TypeError(f"expected a table, not {type(value).__name__}")
     return value
 
 
@@ -153,7 +151,7 @@ def _engine(definition: EngineDefinition) -> dict[str, object]:
         table["python"] = definition.python
     if definition.address is not None:
         table["address"] = definition.address
-    # TOML has no null; an option that is None is at its default
+    # TOML has no null; None means the option's default
     options = {key: value for key, value in definition.options.items() if value is not None}
     if options:
         table["options"] = options

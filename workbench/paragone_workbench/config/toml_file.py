@@ -1,4 +1,4 @@
-"""TOML files read with the line of every key, so that an error can say where it is."""
+"""Reads TOML files with the line number of every key, so that an error can name its position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paragone import InputError
 __all__ = ["Document", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
 
 Key: TypeAlias = tuple[str | int, ...]
-"""The way to a value: table and key names, and places in arrays."""
+"""The path to a value: names of tables and keys, and indexes in arrays."""
 
 _TOKEN = re.compile(
     r'''
@@ -27,28 +27,28 @@ _TOKEN = re.compile(
 
 
 class TomlError(InputError):
-    """A file that is no TOML."""
+    """A file that is not valid TOML."""
 
     def __init__(self, path: Path, line: int, what: str, *, hint: str) -> None:
         super().__init__(f"{path}:{line}: {what}", hint=hint)
         self.path = path
         self.line = line
-        """Where reading failed, from 1."""
+        """The line at which parsing failed, from 1."""
         self.what = what
-        """The sentence without the place."""
+        """The error message without the position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A TOML file that was read."""
+    """The content of a TOML file."""
 
     path: Path
     data: Mapping[str, object] = field(default_factory=dict)
     lines: Mapping[Key, int] = field(default_factory=dict)
-    """The line of each key, from 1."""
+    """Line of each key, from 1."""
 
     def line(self, *key: str | int) -> int:
-        """Return the line of a key, or of the nearest table around it; 1 where there is none."""
+        """Return the line of a key, or of the nearest table that contains it; 1 if there is none."""
         while key and key not in self.lines:
             key = key[:-1]
         return self.lines.get(key, 1)
@@ -59,10 +59,11 @@ class Document:
 
 
 def read_toml(path: Path) -> Document:
-    """Read a TOML file. Raises TomlError, or InputError where there is no reading it."""
+    """Read a TOML file. Raises TomlError if it is not valid, and InputError if it cannot be read."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"{path} is no file.", hint="Name a TOML file.")  # a pipe might never end
+            # reading a pipe might never end
+            raise InputError(f"{path} is not a regular file.", hint="Name a TOML file.")
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(
@@ -72,12 +73,12 @@ def read_toml(path: Path) -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise TomlError(path, line, "This is not UTF-8 text.", hint="Save the file as UTF-8.") from error
+        raise TomlError(path, line, "The file is not UTF-8 text.", hint="Save it as UTF-8.") from error
     return parse_toml(path, text)
 
 
 def parse_toml(path: Path, text: str) -> Document:
-    """Parse a TOML text that stands in the file `path`. Raises TomlError."""
+    """Parse the text of the TOML file `path`. Raises TomlError."""
     import tomllib
 
     try:
@@ -89,25 +90,25 @@ def parse_toml(path: Path, text: str) -> Document:
         if place and place[1]:
             line, column = int(place[1]), f" at column {place[2]}"
         what = message[: place.start()] if place else message
-        hint = "Texts stand in quotes, and tables are headed by [their.name]."
-        raise TomlError(path, line, f"This is not TOML: {what}{column}.", hint=hint) from error
+        hint = "Strings need quotes, and a table begins with [its.name]."
+        raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
     except (RecursionError, ValueError) as error:
         raise TomlError(
             path,
             1,
-            "It is nested too deeply, or a number in it is too long, to be read.",
-            hint="Settings need neither.",
+            "The file is nested too deeply, or a number in it is too long.",
+            hint="No setting needs that.",
         ) from error
     return Document(path, data, key_lines(text))
 
 
 def key_lines(text: str) -> dict[Key, int]:
-    """Return the line of every key, table and array element of a TOML text that is known to be valid."""
+    """Return the line of every key, table and array element of a valid TOML text."""
     return _Scanner(text).run()
 
 
 class _Scanner:
-    """One walk over the tokens, which notes where each key stands."""
+    """Scans the tokens of a TOML text once and records the line of each key."""
 
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether it is a quoted string
@@ -120,7 +121,7 @@ class _Scanner:
             end = match.end()
         self._at = 0
         self._lines: dict[Key, int] = {}
-        self._arrays: dict[Key, int] = {}  # arrays of tables, and the place of the last one
+        self._arrays: dict[Key, int] = {}  # arrays of tables, with the index of their last element
 
     def run(self) -> dict[Key, int]:
         table: Key = ()
@@ -138,10 +139,10 @@ class _Scanner:
         table: Key = ()
         line = self._line()
         names = self._name()
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             table = (*table, name)
             self._lines.setdefault(table, line)
-            if many and place == len(names) - 1:
+            if many and position == len(names) - 1:
                 self._arrays[table] = self._arrays.get(table, -1) + 1
             if table in self._arrays:
                 table = (*table, self._arrays[table])
@@ -168,23 +169,23 @@ class _Scanner:
                 if not (self._take("\n") or self._take(",")):
                     self._pair(key)
         else:
-            # dates hold blanks and numbers dots: a plain value ends where something else begins
+            # dates contain spaces and numbers contain dots, so a plain value extends to the next delimiter
             while not (self._next("\n") or self._next(",") or self._next("]") or self._next("}")):
                 self._at += 1
 
     def _array(self, key: Key) -> None:
-        place = 0
+        index = 0
         while not self._take("]"):
             if self._take("\n"):
                 continue
             if self._take(","):
-                place += 1
+                index += 1
                 continue
-            self._lines.setdefault((*key, place), self._line())
-            self._value((*key, place))
+            self._lines.setdefault((*key, index), self._line())
+            self._value((*key, index))
 
     def _name(self) -> list[str]:
-        """Take a key, dotted or not."""
+        """Consume a key, dotted or not, and return its parts."""
         names: list[str] = []
         while not (self._next("=") or self._next("]")):
             text, _, quoted = self._tokens[self._at]
@@ -200,7 +201,7 @@ class _Scanner:
 
     def _next(self, mark: str) -> bool:
         if self._at >= len(self._tokens):
-            return True  # the end closes everything
+            return True  # the end of the text closes everything
         return self._tokens[self._at][0] == mark
 
     def _take(self, mark: str) -> bool:

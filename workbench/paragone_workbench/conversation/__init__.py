@@ -1,1 +1,1 @@
-"""What was asked: prompts, images and the tree that they form."""
+"""Prompts, their images, and the tree that the prompts of a conversation form."""

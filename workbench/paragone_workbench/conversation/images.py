@@ -1,4 +1,4 @@
-"""Images from disk, checked before they go into a prompt."""
+"""Reads image files for prompts, and checks them."""
 
 from __future__ import annotations
 
@@ -11,64 +11,69 @@ from pathlib import Path
 
 from paragone import Caution, Image, InputError, LoadedModel, Message
 
-__all__ = ["SUFFIXES", "as_seen", "image_size", "read_image"]
+__all__ = ["SUFFIXES", "drop_unsupported_images", "image_size", "read_image"]
 
-LARGEST = 20 * 2**20
-"""Bytes of an image: what servers commonly take."""
+MAX_BYTES = 20 * 2**20
+"""Maximum size of an image file, in bytes; servers commonly accept this much."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-"""How the names of images end, for lists of files; what a file is, its first bytes tell."""
+"""File name suffixes of images, for file lists. The type of a file is detected from its first bytes."""
 
 
 def read_image(path: Path) -> Image:
-    """Return the image in a file. Raises InputError where there is none that an engine could take."""
+    """Return the image in a file. Raises InputError if it cannot be read, is no image, or is too large."""
     try:
         path = path.expanduser()
-        content = _first(path, LARGEST + 1)
-    except (OSError, RuntimeError, ValueError) as error:  # no such home, a null byte in the name
+        content = _read_prefix(path, MAX_BYTES + 1)
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # RuntimeError: no home folder; ValueError: null byte
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"The image {path} cannot be read: {reason}.") from error
     media_type = _media_type(content)
     if media_type is None:
         raise InputError(
-            f"{path} is no image that engines take.", hint="They take PNG, JPEG, WebP and GIF files."
+            f"{path} is not an image in a supported format.", hint="Use a PNG, JPEG, WebP or GIF file."
         )
-    if len(content) > LARGEST:
+    if len(content) > MAX_BYTES:
         raise InputError(
-            f"The image {path} has more than {LARGEST // 2**20} MiB.",
-            hint="Make it smaller: models scale it down.",
+            f"The image {path} is larger than {MAX_BYTES // 2**20} MiB.",
+            hint="Scale it down; models do so anyway.",
         )
     return Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=path.name)
 
 
 def image_size(image: Image) -> int:
-    """Return the bytes of an image's file."""
+    """Return the size of an image's file in bytes."""
     return len(image.data) * 3 // 4 - image.data[-2:].count("=")
 
 
-def as_seen(
+def drop_unsupported_images(
     messages: Sequence[Message], loaded: LoadedModel
 ) -> tuple[tuple[Message, ...], tuple[Caution, ...]]:
-    """Return the messages as a model can take them, and what the user should know of that.
+    """Remove the images from a conversation if the model has no vision.
 
-    A model without vision goes on with a conversation in which others saw images: those are left out.
-    Raises InputError where the question itself has images and the model cannot see them.
+    Returns the messages, and a warning if images of earlier prompts were removed.
+    Raises InputError if the last prompt has images and the model has no vision.
     """
     if loaded.vision is not False or not any(message.images for message in messages):
         return tuple(messages), ()
     if messages[-1].images:
         raise InputError(
-            f"{loaded.name} sees no images.",
-            hint="Ask it without, or ask a model with vision: `paragone models` tells which have it.",
+            f"{loaded.name} does not accept images.",
+            hint="Send the prompt without images, or use a model with vision; `paragone models` lists them.",
         )
     count = sum(len(message.images) for message in messages)
-    sentence = f"{loaded.name} sees no images: {count} of earlier prompts were left out."
-    seen = tuple(dataclasses.replace(message, images=()) for message in messages)
-    return seen, (Caution(code="images-left-out", sentence=sentence),)
+    images = "1 image" if count == 1 else f"{count} images"
+    sentence = f"{loaded.name} does not accept images: {images} of earlier prompts were left out."
+    without = tuple(dataclasses.replace(message, images=()) for message in messages)
+    return without, (Caution(code="images-left-out", sentence=sentence),)
 
 
-def _first(path: Path, count: int) -> bytes:
-    """Return the first bytes of a file; nothing of pipes, terminals and the like, which may never end, or begin."""
+def _read_prefix(path: Path, count: int) -> bytes:
+    """Return the first bytes of a regular file, and no bytes of pipes and devices, which might block or never end."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -76,7 +81,7 @@ def _first(path: Path, count: int) -> bytes:
 
 
 def _media_type(content: bytes) -> str | None:
-    """Return what the first bytes say that a file is: https://mimesniff.spec.whatwg.org, section 6.1."""
+    """Return the media type by the first bytes of a file: https://mimesniff.spec.whatwg.org, section 6.1."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

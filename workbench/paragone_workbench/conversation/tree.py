@@ -1,4 +1,4 @@
-"""A conversation: prompts, each after another one, so that editing one begins a branch beside it."""
+"""A conversation as a tree of prompts: editing a prompt adds a branch beside the original."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["Conversation", "Prompt"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Prompt:
-    """What a user asked, of one lane or of several. It never changes: an edited prompt is another one."""
+    """A prompt for one lane or for several. It never changes: editing creates another prompt."""
 
     text: str
     images: tuple[Image, ...] = ()
     parent: Prompt | None = None
-    """The prompt before it; None for a first one."""
+    """The previous prompt; None for a first one."""
     system: str | None = None
-    """System prompt from here on; None for that of the prompt before."""
+    """System prompt from here on; None to keep that of the previous prompt."""
     sampling: Mapping[str, Json] | None = None
-    """Sampling options from here on, over those of the engines; None for those of the prompt before."""
+    """Sampling options from here on, which override the engines'; None to keep those of the previous prompt."""
     for_all: bool = True
-    """Whether it was meant for all lanes, and not for some of them."""
+    """Whether the prompt was sent to all lanes, and not only to some of them."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
     id: int | None = None
     """Its id in the history, once it is saved."""
 
-    def up(self) -> Iterator[Prompt]:
-        """Yield this prompt and those before it, up to the first."""
+    def with_ancestors(self) -> Iterator[Prompt]:
+        """Yield this prompt, then its parent, and so on up to the first one."""
         prompt: Prompt | None = self
         while prompt is not None:
             yield prompt
@@ -39,31 +39,32 @@ class Prompt:
 
     @property
     def system_in_force(self) -> str:
-        """The system prompt that applies to it; empty where there is none."""
-        return next((it.system for it in self.up() if it.system is not None), "")
+        """The system prompt that applies to this prompt; empty if there is none."""
+        return next((it.system for it in self.with_ancestors() if it.system is not None), "")
 
     @property
     def sampling_in_force(self) -> Mapping[str, Json]:
-        """The sampling options that apply to it."""
-        return next((it.sampling for it in self.up() if it.sampling is not None), {})
+        """The sampling options that apply to this prompt."""
+        return next((it.sampling for it in self.with_ancestors() if it.sampling is not None), {})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Conversation:
-    """Prompts as a tree. Runs refer to their prompts, and each to the run that it continued."""
+    """A tree of prompts. Each run refers to its prompt, and to the run that it continues."""
 
     prompts: list[Prompt] = field(default_factory=list)
-    """In the order in which they were asked; a prompt's parent comes before it."""
+    """In the order in which they were sent; a prompt's parent comes before it."""
     created: float = field(default_factory=time.time)
+    """Seconds since 1970."""
     id: int | None = None
     """Its id in the history, once it is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
-        """Add a prompt, whose parent is in the conversation, and return it."""
+        """Add a prompt and return it. Its parent must be in the conversation."""
         assert prompt.parent is None or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
 
     def children(self, parent: Prompt | None) -> list[Prompt]:
-        """Return the prompts that follow a prompt, or the first ones: several are branches."""
+        """Return the prompts that follow a prompt, or the first prompts for None. Several are branches."""
         return [prompt for prompt in self.prompts if prompt.parent is parent]

@@ -1,1 +1,1 @@
-"""Engines: their definitions, the backends that open them, and their life."""
+"""Engines: their definitions, the backends that open them, and their life cycle."""

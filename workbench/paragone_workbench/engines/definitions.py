@@ -1,4 +1,7 @@
-"""Engine definitions: a backend, a model and its options, under a name."""
+"""Engine definitions: a backend, a model and options, under a name.
+
+A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
+"""
 
 from __future__ import annotations
 
@@ -18,51 +21,51 @@ __all__ = [
     "address_of",
     "apply_settings",
     "check_engine",
-    "choose",
+    "resolve_all",
     "expand_home",
     "from_spec",
-    "nearest",
-    "on_the_spot",
+    "suggest",
+    "engine_for_model",
     "resolve",
     "secret_options",
     "server_of",
     "split_options",
-    "to_keep",
+    "without_passwords",
     "with_options",
-    "without_password",
+    "strip_password",
     "without_secrets",
-    "written",
+    "to_spec",
 ]
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _PASSWORD = re.compile(r"([A-Za-z][\w+.-]*://)[^/?#\s]*@")
-"""A URL's beginning, and who is to be let in there."""
+"""The scheme of a URL and the user name and password in it."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
-"""A model that is no absolute path, and HOST:PORT where a URL belongs."""
+"""A model that is no absolute path, followed by HOST:PORT instead of a URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDefinition:
-    """A configured way to get answers. Nothing in it is checked against the backend yet."""
+    """A configured engine. Its options are not yet checked against the backend."""
 
     name: str
     backend: str
     model: str
     """A path, or the model's name at an endpoint."""
     python: str | None = None
-    """Interpreter for a native engine's worker; None for the program's own."""
+    """Interpreter for a native engine's worker; None for the default one."""
     address: str | None = None
-    """URL of its server, where the engine was written on the spot; otherwise an option has it."""
+    """URL of the server, if the definition comes from an engine spec; otherwise one of the options holds it."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
 
 def from_spec(text: str) -> EngineDefinition | None:
-    """Return the engine that is written on the spot, or None where `text` is no such thing.
+    """Return the engine of an engine spec, or None if `text` is not one.
 
-    `BACKEND:MODEL`, or `BACKEND:MODEL@URL` where an endpoint is meant. The engine is named after the
-    model. Raises InputError where a server is named without its scheme: the model would be looked for
-    at another one.
+    A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
+    after the model. Raises InputError if the URL lacks its scheme: HOST:PORT would otherwise be taken
+    as a part of the model's name.
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None or not match["model"]:
@@ -70,55 +73,55 @@ def from_spec(text: str) -> EngineDefinition | None:
     bare = None if match["url"] else _BARE_SERVER.fullmatch(match["model"])
     if bare is not None:
         raise InputError(
-            f"{bare['server']} is no URL.",
+            f"{bare['server']} is not a URL.",
             hint=f"Write {match['backend']}:{bare['model']}@http://{bare['server']}",
         )
-    return on_the_spot(match["backend"], match["model"], match["url"])
+    return engine_for_model(match["backend"], match["model"], match["url"])
 
 
-def on_the_spot(backend: str, model: str, address: str | None = None) -> EngineDefinition:
-    """Return the engine of a model that no config names: it is named after the model."""
+def engine_for_model(backend: str, model: str, address: str | None = None) -> EngineDefinition:
+    """Return an engine for a model that is not in the config. The engine is named after the model."""
     if address is not None:
         return EngineDefinition(
             name=PurePath(model).name or backend, backend=backend, model=model, address=address
         )
     model = expand_home(model)
     path = PurePath(model)
-    # `.gguf` goes; the `.0bpw` of a folder's name is part of it
+    # a suffix like `.gguf` is removed; `.0bpw` belongs to a folder's name
     name = path.stem if path.suffix[1:].isalpha() else path.name
     return EngineDefinition(name=name or backend, backend=backend, model=model)
 
 
-def to_keep(definition: EngineDefinition) -> EngineDefinition:
-    """Return the engine as it may be written to disk: with no password in a URL of its options."""
+def without_passwords(definition: EngineDefinition) -> EngineDefinition:
+    """Return the definition without the passwords in its URLs, as it may be written to disk."""
     options = {
-        name: without_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
+        name: strip_password(value) if isinstance(value, str) and _PASSWORD.match(value) else value
         for name, value in definition.options.items()
     }
-    address = None if definition.address is None else without_password(definition.address)
+    address = None if definition.address is None else strip_password(definition.address)
     return dataclasses.replace(definition, options=options, address=address)
 
 
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
-    """Return the engine as it may be shown or exported: without options that its backend calls secret.
+    """Return the definition without its secret options, as it may be shown or exported.
 
-    Where the backend is not installed, no option is kept.
+    The backend declares which options are secret. If it is not installed, all options are removed.
     """
     if backend is None:
-        return dataclasses.replace(to_keep(definition), options={})
+        return dataclasses.replace(without_passwords(definition), options={})
     secret = secret_options(backend)
     options = {name: value for name, value in definition.options.items() if name not in secret}
-    return to_keep(dataclasses.replace(definition, options=options))
+    return without_passwords(dataclasses.replace(definition, options=options))
 
 
 def secret_options(backend: Backend) -> frozenset[str]:
-    """Return the names of the options that hold a secret, or say how one is had."""
+    """Return the names of the options that hold a secret, or the way to obtain one."""
     kinds = (backend.load_options, backend.sampling)
     return frozenset(info.name for kind in kinds for info in describe(kind) if info.secret)
 
 
 def address_of(definition: EngineDefinition, backend: Backend | None) -> str | None:
-    """Return the URL of the server that the engine names; None where it names none."""
+    """Return the URL of the engine's server; None if the definition names no server."""
     if definition.address is not None or backend is None:
         return definition.address
     option = address_option(backend.load_options)
@@ -127,41 +130,40 @@ def address_of(definition: EngineDefinition, backend: Backend | None) -> str | N
 
 
 def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return HOST:PORT of the server that the engine names; empty where it names none."""
+    """Return HOST:PORT of the engine's server; empty if the definition names no server."""
     try:
         return urlsplit(address_of(definition, backend) or "").netloc.rpartition("@")[2]
-    except ValueError:  # no URL; its backend says so
+    except ValueError:  # not a URL; the backend reports that
         return ""
 
 
-def written(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return the engine as it is written on the spot, without its other options."""
+def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:
+    """Return the engine spec of a definition: backend, model and server, without its other options."""
     address = address_of(definition, backend)
     return f"{definition.backend}:{definition.model}" + (f"@{address}" if address else "")
 
 
-def without_password(text: str) -> str:
-    """Return a URL, or an engine written on the spot, without the user's name and password in it."""
+def strip_password(text: str) -> str:
+    """Return a URL, or an engine spec, without the user name and password in it."""
     return _PASSWORD.sub(r"\1", text)
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
-    """Return the engine that a user means: a defined one's name, else one written on the spot.
-
-    Raises InputError.
-    """
+    """Return the engine of this name, or else the engine of this spec. Raises InputError."""
     found = engines.get(text) or from_spec(text)
     if found is None:
-        hint = nearest(text, engines) if engines else "None is defined in config.toml yet."
+        hint = suggest(text, engines) if engines else "config.toml defines no engines yet."
         raise InputError(
             f"There is no engine {text!r}.",
-            hint=f"{hint} One can be written on the spot, too, as BACKEND:MODEL.",
+            hint=f"{hint} To use an engine that is not defined, write BACKEND:MODEL.",
         )
     return found
 
 
-def choose(texts: Iterable[str], engines: Mapping[str, EngineDefinition]) -> tuple[EngineDefinition, ...]:
-    """Resolve several engines and give each a name of its own: `smol`, `smol-2` …. Raises InputError."""
+def resolve_all(
+    texts: Iterable[str], engines: Mapping[str, EngineDefinition]
+) -> tuple[EngineDefinition, ...]:
+    """Resolve several engines and give each a unique name: `smol`, `smol-2` …. Raises InputError."""
     chosen: list[EngineDefinition] = []
     definitions = [resolve(text, engines) for text in texts]
     taken = {definition.name for definition in definitions}
@@ -179,7 +181,7 @@ def choose(texts: Iterable[str], engines: Mapping[str, EngineDefinition]) -> tup
 def apply_settings(
     definition: EngineDefinition, backend: Backend, settings: Iterable[str]
 ) -> EngineDefinition:
-    """Return the engine with `key=value` settings, as typed on a command line, over its options.
+    """Return the definition with options overridden by `key=value` settings from the command line.
 
     Raises InputError.
     """
@@ -190,9 +192,9 @@ def apply_settings(
         key = key.strip()
         if not equals or not key:
             raise InputError(
-                f"{setting!r} is no setting.", hint="Write key=value, for instance temperature=0.2"
+                f"{setting!r} is not a setting.", hint="Write key=value, for example temperature=0.2"
             )
-        kind = _home(definition, backend, key)
+        kind = _declaring_options(definition, backend, key)
         options[key] = parse(kind, key, text, owner=f"the engine {definition.name!r}")
         if any(info.name == key and info.address for info in describe(kind)):
             address = None
@@ -202,7 +204,7 @@ def apply_settings(
 def with_options(
     definition: EngineDefinition, options: Mapping[str, Json], backend: Backend | None
 ) -> EngineDefinition:
-    """Return the engine with these options over its own; one that is the server's URL replaces its address."""
+    """Return the definition with these options over its own. An option for the server's URL replaces its address."""
     address = None if backend is None else address_option(backend.load_options)
     replaced = address is not None and address.name in options
     return dataclasses.replace(
@@ -213,36 +215,39 @@ def with_options(
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Return the engine's load options and its sampling options, both checked. Raises InputError."""
+    """Return the load options and the sampling options of an engine. Raises InputError if one is invalid."""
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
     for key, value in definition.options.items():
-        kind = _home(definition, backend, key)
+        kind = _declaring_options(definition, backend, key)
         build(kind, {key: value}, owner=f"the engine {definition.name!r}")
         (sampling if kind is backend.sampling else load)[key] = value
     if definition.address is not None:
         option = address_option(backend.load_options)
         if option is None:
             raise InputError(
-                f"The engine {definition.name!r} names a server, {without_password(definition.address)}, and "
-                f"{backend.title} has none.",
-                hint="Leave out what follows the @.",
+                f"The engine {definition.name!r} names the server {strip_password(definition.address)}, but "
+                f"{backend.title} does not use servers.",
+                hint="Leave out the @ and what follows it.",
             )
         load[option.name] = definition.address
     return load, sampling
 
 
 def check_engine(definition: EngineDefinition, backend: Backend) -> None:
-    """Check an engine's options, each and together. Raises InputError; a plugin's mistake is told."""
+    """Check an engine's options, each alone and all together.
+
+    Raises InputError if they are invalid, and EngineError if the backend itself fails.
+    """
     load, _ = split_options(definition, backend)
     try:
         backend.check(definition.model, load)
     except Exception as error:
         from paragone_workbench.engines.error_boundary import (
-            as_told,  # asyncio is not needed to read definitions
+            as_paragone_error,  # asyncio is not needed to read definitions
         )
 
-        raise as_told(error, backend.name) from error
+        raise as_paragone_error(error, backend.name) from error
 
 
 def expand_home(path: str) -> str:
@@ -250,21 +255,21 @@ def expand_home(path: str) -> str:
     return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names what was most likely meant, or all there is."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the most similar of the known names, or all of them."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
+    return f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(names)}."
 
 
-def _home(definition: EngineDefinition, backend: Backend, key: str) -> type[Options]:
-    """Return which of the backend's two sets of options has this one."""
+def _declaring_options(definition: EngineDefinition, backend: Backend, key: str) -> type[Options]:
+    """Return which of the backend's option classes, load or sampling, declares this option."""
     kinds = (backend.load_options, backend.sampling)
     names = [info.name for kind in kinds for info in describe(kind)]
     for kind in kinds:
         if any(info.name == key for info in describe(kind)):
             return kind
     raise InputError(
-        f"The engine {definition.name!r} has no option {key!r}: its backend {backend.name} knows none such.",
-        hint=nearest(key, names) if names else "",
+        f"The engine {definition.name!r} has no option {key!r}: its backend {backend.name} does not declare it.",
+        hint=suggest(key, names) if names else "",
     )

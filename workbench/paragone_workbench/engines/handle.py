@@ -1,4 +1,4 @@
-"""The life of one engine: opened, closed, started again, replaced by another."""
+"""The life cycle of one engine: open, close, restart, and replace by another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paragone import (
     ParagoneError,
 )
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_told, report
+from paragone_workbench.engines.error_boundary import as_paragone_error, report
 from paragone_workbench.engines.logs import engine_log
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.slot import Slot
@@ -26,36 +26,36 @@ from paragone_workbench.engines.slot import Slot
 __all__ = ["EngineHandle", "EngineObserver", "EngineState", "EngineUse"]
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "failed", "crashed"]
-"""`failed`: it could not be opened; `crashed`: its process is gone."""
+"""`failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
 
 
 class EngineObserver:
-    """Is told what happens to an engine, on the event loop. Override what is of interest."""
+    """Receives the events of an engine, on the event loop. Override the methods of interest."""
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Its state or its load progress changed."""
+        """The engine's state or load progress changed."""
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """It is open."""
+        """The engine is open."""
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """It could not be opened."""
+        """The engine could not be opened."""
 
 
 class EngineUse(Protocol):
-    """Work under way on an engine, which ends before the engine is closed."""
+    """Work in progress on an engine. It is ended before the engine is closed."""
 
     async def stop(self) -> None:
-        """Ask it to end."""
+        """Request the work to end."""
 
     async def ended(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the work has ended."""
 
 
 class EngineHandle:
-    """An engine that may be open or not. Its methods are called on the event loop.
+    """An engine, open or not. Call its methods on the event loop.
 
-    Whatever an engine does wrong becomes a state and an error here; no method raises for its sake.
+    An error of the engine sets `state` and `error`; unless stated otherwise, methods do not raise it.
     """
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
@@ -63,15 +63,15 @@ class EngineHandle:
         self.observers: list[EngineObserver] = []
         self.state: EngineState = "closed"
         self.error: ParagoneError | None = None
-        """Why it is not open."""
+        """Why the engine is not open."""
         self.loaded: LoadedModel | None = None
-        """The model, while it is open."""
+        """The loaded model, while the engine is open."""
         self.load_fraction: float | None = None
-        """How much of the model is loaded, from 0 to 1, while it is opened."""
+        """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
-        """Seconds that opening took; None once a run has been given them."""
+        """Seconds that opening took; None once `take_load_s` returned them."""
         self.turn = asyncio.Lock()
-        """Held by the run that uses the engine: it does one at a time, in the order in which they came."""
+        """Held by the run that uses the engine: one run at a time, first come, first served."""
         self._registry = registry
         self._slot = Slot(self._opened, self._open_failed)
         self._sampling: dict[str, Json] = {}
@@ -85,69 +85,69 @@ class EngineHandle:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the engine can execute runs."""
         return self._slot.engine is not None
 
     @property
     def is_opening(self) -> bool:
-        """Whether it is being opened, or will be once the one before it is closed."""
+        """Whether the engine is being opened, or will be once the previous one is closed."""
         return self._slot.is_opening
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of it is in memory: it is not open, not being opened, and not being closed."""
+        """Whether the engine uses no memory: it is not open, being opened, or being closed."""
         return self._slot.is_empty
 
     @property
     def backend(self) -> Backend | None:
-        """Its backend; None where that is not installed."""
+        """The engine's backend; None if it is not installed."""
         return self._registry.find(self.definition.backend)
 
     @property
     def is_local(self) -> bool:
-        """Whether it computes on this machine."""
+        """Whether the engine computes on this machine."""
         backend = self.backend
         return backend is not None and backend.capabilities.local
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The servers that it contacts; empty where there are none, or its backend or options are at fault."""
+        """The servers that the engine contacts; empty if there are none or the definition is invalid."""
         backend = self.backend
         if backend is None:
             return ()
         try:
             load, _ = split_options(self.definition, backend)
             return backend.reaches(self.definition.model, load)
-        except Exception:  # noqa: BLE001 (opening it tells what is wrong)
+        except Exception:  # noqa: BLE001 (opening the engine reports the error)
             return ()
 
     @property
     def sampling(self) -> Mapping[str, Json]:
-        """The sampling options of its definition."""
+        """The sampling options of the definition."""
         return self._sampling
 
     def open(self, threads: int | None = None) -> None:
-        """Begin to open it, unless that is under way or done."""
+        """Start to open the engine, unless it is open or being opened."""
         if not self.is_open and not self.is_opening:
             self._slot.open(lambda: self._open(threads))
             self.loaded = self.load_fraction = self.load_s = self.error = None
             self._set("opening")
 
     async def opened(self) -> bool:
-        """Wait until it is open; False where it could not be opened, or is not being opened."""
+        """Wait while the engine is being opened. Returns whether it is open then."""
         await self._slot.settled()
         return self.is_open
 
     def configure(self, definition: EngineDefinition) -> bool:
-        """Take over a definition that differs in its name and sampling options alone: without a reload.
+        """Adopt a definition without reloading the model, if only its name and sampling options differ.
 
-        Returns False, and changes nothing, where it differs in what takes a reload. Raises InputError
-        where an option is at fault.
+        Returns False, and changes nothing, if other differences require a reload. Raises InputError if
+        an option is invalid.
         """
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
-        mine, _ = split_options(self.definition, backend) if self._same_model(definition) else ({}, {})
-        if not self._same_model(definition) or load != mine:
+        present, _ = split_options(self.definition, backend) if self._same_model(definition) else ({}, {})
+        if not self._same_model(definition) or load != present:
             return False
         self.definition, self._sampling = definition, sampling
         self._changed()
@@ -156,10 +156,10 @@ class EngineHandle:
     async def replace(
         self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
     ) -> None:
-        """Go on with another engine, or with the same one opened anew. What uses it now is stopped.
+        """Replace the engine by another one, or by the same one opened again. A run in progress is stopped.
 
-        Returns once the engine before it is closed; `opened` waits for the new one. Without `opens` that
-        is opened later.
+        Returns once the previous engine is closed; `opened` waits for the new one. With `opens` false, the
+        new one is opened later.
         """
         closing = self._free()
         self.definition = definition
@@ -170,33 +170,33 @@ class EngineHandle:
         await asyncio.shield(closing)
 
     async def close(self) -> None:
-        """Close it and free what it holds. What uses it now is stopped."""
+        """Close the engine and free its resources. A run in progress is stopped."""
         closing = self._free()
         closing.add_done_callback(lambda _: self._closed())
         await asyncio.shield(closing)
 
-    async def unused(self) -> None:
+    async def wait_until_unused(self) -> None:
         """Wait until nothing uses the engine."""
         while self._use is not None:
             await self._use.ended()
 
     def begin_use(self, use: EngineUse) -> None:
-        """Say what uses the engine from now on."""
+        """Register the work that uses the engine from now on."""
         self._use = use
 
     def end_use(self, use: EngineUse) -> None:
-        """Say that this uses the engine no longer."""
+        """Unregister work that no longer uses the engine."""
         if self._use is use:
             self._use = None
 
-    def lost(self, error: EngineCrashed) -> None:
-        """Take note that the process is gone."""
+    def mark_crashed(self, error: EngineCrashed) -> None:
+        """Record that the engine's process ended unexpectedly."""
         self._slot.free()
         self.loaded, self.error = None, error
         self._set("crashed")
 
     def take_load_s(self) -> float | None:
-        """Return the seconds that opening took, to the first run after it; None to the others."""
+        """Return the seconds that opening took, on the first call after it; None on later calls."""
         seconds, self.load_s = self.load_s, None
         return seconds
 
@@ -210,7 +210,7 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone_workbench.engines.environments import interpreter  # not needed to show a screen
+        from paragone_workbench.engines.environments import interpreter  # not needed at start
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
@@ -232,15 +232,15 @@ class EngineHandle:
         self.loaded = engine.loaded
         self.load_s = time.monotonic() - self._began
         self._set("open")
-        self._tell(lambda it: it.engine_opened(self, engine.loaded))
+        self._notify(lambda it: it.engine_opened(self, engine.loaded))
 
     def _open_failed(self, error: Exception) -> None:
-        told = self.error = as_told(error, self.definition.backend)
-        self._set("crashed" if isinstance(told, EngineCrashed) else "failed")
-        self._tell(lambda it: it.engine_failed(self, told))
+        failure = self.error = as_paragone_error(error, self.definition.backend)
+        self._set("crashed" if isinstance(failure, EngineCrashed) else "failed")
+        self._notify(lambda it: it.engine_failed(self, failure))
 
     def _free(self) -> asyncio.Task[None]:
-        """Begin to close it, whatever it does now, and return the task that does."""
+        """Start to close the engine, in whatever state it is, and return the task."""
         use = self._use
         if use is None:
             return self._slot.free()
@@ -261,11 +261,11 @@ class EngineHandle:
         self._changed()
 
     def _changed(self) -> None:
-        self._tell(lambda it: it.engine_changed(self))
+        self._notify(lambda it: it.engine_changed(self))
 
-    def _tell(self, what: Callable[[EngineObserver], None]) -> None:
+    def _notify(self, call: Callable[[EngineObserver], None]) -> None:
         for observer in tuple(self.observers):
             try:
-                what(observer)
-            except Exception as error:  # noqa: BLE001 (its mistake costs neither the engine nor the others)
+                call(observer)
+            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the engine)
                 report("An observer of an engine failed.", error)

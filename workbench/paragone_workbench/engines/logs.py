@@ -1,4 +1,4 @@
-"""Where the processes of native engines print to."""
+"""Log files for the output of native engines' processes, and for crash reports."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _numbers = itertools.count(1)
 
 
 def engine_log(engine: str) -> Path:
-    """Make an empty file for what an engine's process prints, and drop the oldest beyond 50.
+    """Create an empty log file for an engine's process, and delete the oldest ones beyond 50.
 
-    It is readable by the user alone. Raises ParagoneError where it cannot be made.
+    Only the user can read it. Raises ParagoneError if it cannot be created.
     """
     folder = private_folder(log_folder())
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:
         with contextlib.suppress(OSError):
             old.unlink()
-    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # characters, of up to four bytes; a name has 255
-    # The time, because in a container the program has the same process id again and again.
+    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # up to 160 bytes; a file name has at most 255
+    # The time is part of the name because in a container the process id is the same at each start.
     path = folder / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{os.getpid()}-{next(_numbers)}.log"
     try:
         path.touch(mode=0o600)
@@ -43,15 +43,15 @@ def engine_log(engine: str) -> Path:
 def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:  # another copy of the program may have dropped it
+    except OSError:  # another instance of the program may have deleted it
         return 0.0
 
 
 def crash_report(text: str) -> str:
-    """Keep a report of a mistake in the program, and return where it is, as the end of a sentence."""
+    """Save a report of an error in the program. Returns where it is, as the second half of a sentence."""
     try:
         path = engine_log("paragone-crash")
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except (OSError, ParagoneError):
-        return "the report of it could not be written."
-    return f"the report for its makers is in {path}."
+        return "the crash report could not be written."
+    return f"the crash report is in {path}."

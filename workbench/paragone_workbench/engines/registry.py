@@ -1,4 +1,4 @@
-"""The backends that are installed, looked up as they are needed."""
+"""The installed backends, discovered when they are needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError
-from paragone_workbench.engines.definitions import nearest
+from paragone_workbench.engines.definitions import suggest
 
 if TYPE_CHECKING:
     from paragone.discovery import Problem
@@ -15,7 +15,7 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """Finds backends by name and remembers them; importing one plugin leaves the others alone."""
+    """Finds backends by name and caches them. Finding one imports no other plugin."""
 
     def __init__(self) -> None:
         self._found: dict[str, Backend] = {}
@@ -23,7 +23,7 @@ class Registry:
         self._complete = False
 
     def get(self, name: str) -> Backend:
-        """Return the backend of that name. Raises InputError where there is none that works."""
+        """Return the backend of this name. Raises InputError if there is none or its plugin is broken."""
         found = self.find(name)
         if found is not None:
             return found
@@ -32,24 +32,24 @@ class Registry:
                 raise InputError(
                     f"The plugin {problem.plugin} of {problem.package or 'an unknown package'} cannot be "
                     f"used: {problem.reason.rstrip('.')}.",
-                    hint="Repair it or remove it; the other backends are not affected.",
+                    hint="Repair or remove it; the other backends are not affected.",
                 )
-        hint = nearest(name, self._found) if self._found else "No plugin brings one."
+        hint = suggest(name, self._found) if self._found else "No plugin with a backend is installed."
         raise InputError(f"There is no backend {name!r}.", hint=hint)
 
     def find(self, name: str) -> Backend | None:
-        """Return the backend of that name, or None."""
+        """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
-            from paragone.discovery import discover  # not before a backend is wanted: pluggy and metadata
+            from paragone.discovery import discover  # not at start: loads pluggy and package metadata
 
-            # By convention a backend's plugin is called what the backend is.
+            # by convention, a backend's plugin has the same name as the backend
             self._found |= discover(name).backends
         if name not in self._found:
             self.all()
         return self._found.get(name)
 
     def all(self) -> Mapping[str, Backend]:
-        """Return every backend that works, by name."""
+        """Return all usable backends by name, sorted."""
         if not self._complete:
             from paragone.discovery import discover
 
@@ -61,6 +61,6 @@ class Registry:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The plugins that could not be used."""
+        """The plugins that could not be loaded."""
         self.all()
         return self._problems

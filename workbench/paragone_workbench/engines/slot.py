@@ -1,4 +1,4 @@
-"""The place of a lane's engine: one at a time, the next one once the last is gone."""
+"""A slot that holds at most one open engine: the next one is opened after the previous one is closed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from paragone import OpenEngine
 from paragone_workbench.engines.error_boundary import report
 
-__all__ = ["Slot", "ended"]
+__all__ = ["Slot", "wait_for_end"]
 
-OBEY = 5.0
-"""Seconds that a task has to end after it was asked to, before it is cancelled (again)."""
+CANCEL_TIMEOUT = 5.0
+"""Seconds that a task has to end after it was requested to, before it is cancelled again."""
 
 
 class Slot:
-    """Opens and frees engines in tasks of its own, which no caller's end can cancel halfway.
+    """Opens and closes engines in tasks of its own, which the cancellation of a caller does not interrupt.
 
-    `opened` and `failed` are told how an opening ended, unless it was given up before.
+    `opened` or `failed` is called at the end of an opening that was not cancelled.
     """
 
     def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[Exception], None]) -> None:
@@ -29,17 +29,17 @@ class Slot:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no engine is there, none is being opened, and the last one is gone."""
+        """Whether no engine is open, being opened, or being closed."""
         freed = self._freeing is None or self._freeing.done()
         return self.engine is None and not self.is_opening and freed
 
     @property
     def is_opening(self) -> bool:
-        """Whether an engine is being opened, or will be once the one before it is gone."""
+        """Whether an engine is being opened, or will be once the previous one is closed."""
         return self._opening is not None and not self._opening.done()
 
     def open(self, opening: Callable[[], Coroutine[None, None, OpenEngine]]) -> None:
-        """Begin to open an engine. Only while there is none."""
+        """Start to open an engine. Must be called only while there is none."""
         self._opening = asyncio.create_task(self._open(opening, self._freeing))
 
     async def settled(self) -> None:
@@ -48,10 +48,7 @@ class Slot:
             await asyncio.wait([self._opening])
 
     def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        """Begin to free what is there, or give up what is being opened, and return the task that does.
-
-        It has `first` done before.
-        """
+        """Start to close the engine, or to cancel its opening, and return the task. It awaits `first` before that."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
         if opening is not None:
@@ -63,10 +60,10 @@ class Slot:
         self, opening: Callable[[], Coroutine[None, None, OpenEngine]], freeing: asyncio.Task[None] | None
     ) -> None:
         if freeing is not None and not freeing.done():
-            await asyncio.wait([freeing])  # two engines may not fit in memory
+            await asyncio.wait([freeing])  # two engines may not fit in memory together
         try:
             engine = await opening()
-        except Exception as error:  # noqa: BLE001 (a backend's errors are the lane's to tell)
+        except Exception as error:  # noqa: BLE001 (the lane reports a backend's errors)
             if self._is_wanted():
                 self._failed(error)
         else:
@@ -77,7 +74,7 @@ class Slot:
                 await _close(engine)
 
     def _is_wanted(self) -> bool:
-        """Whether the present task's opening was not given up; a backend may fail to take notice."""
+        """Whether the current task's opening is still wanted; a backend may ignore its cancellation."""
         return self._opening is asyncio.current_task()
 
     async def _freed(
@@ -90,7 +87,7 @@ class Slot:
         if first is not None:
             await first()
         if opening is not None:
-            await ended(opening)
+            await wait_for_end(opening)
         if earlier is not None and not earlier.done():
             await asyncio.wait([earlier])
         if engine is not None:
@@ -100,15 +97,15 @@ class Slot:
 async def _close(engine: OpenEngine) -> None:
     try:
         await engine.close()
-    except Exception as error:  # noqa: BLE001 (the engine is given up all the same)
+    except Exception as error:  # noqa: BLE001 (the engine is dropped in any case)
         report("A backend failed to close an engine.", error)
 
 
-async def ended(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was asked to end.
+async def wait_for_end(task: asyncio.Task[None]) -> None:
+    """Wait for a task that was requested to end, and cancel it every few seconds until it does.
 
-    One request may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancel that comes as it ends.
+    One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows one that arrives as it ends.
     """
     while not task.done():
-        await asyncio.wait([task], timeout=OBEY)
+        await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
         task.cancel()

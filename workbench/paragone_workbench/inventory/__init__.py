@@ -1,1 +1,1 @@
-"""What this machine can run, and what is missing for the rest."""
+"""What this machine can run: backends, engines, models, servers, and what is missing for them."""

@@ -1,4 +1,4 @@
-"""The engines of `paragone demo`: whatever backend has models to show itself with."""
+"""The engines of `paragone demo`: the demo models of the first backend that has any."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["demo_engines"]
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
-    """Return two engines to compare, having made in the cache what was missing.
+    """Return two engines to compare. The backend creates missing models in the cache folder.
 
-    Raises InputError where no backend has any, with what the last one that tried said.
+    Raises InputError if no backend has demo models, or the error of the last backend that failed.
     """
     failure: ParagoneError | None = None
     for backend in registry.all().values():
@@ -27,4 +27,4 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
                 EngineDefinition(name=model.name, backend=backend.name, model=model.model)
                 for model in models[:2]
             ]
-    raise failure or InputError("No backend has models for a demo.", hint="Install paragone[demo].")
+    raise failure or InputError("No backend has demo models.", hint="Install paragone[demo].")

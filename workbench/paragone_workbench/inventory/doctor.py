@@ -1,4 +1,4 @@
-"""What this machine can run, and what is missing for the rest."""
+"""Diagnoses what this machine can run, and what is missing for the rest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
-from paragone_workbench.config.permissions import exposure
-from paragone_workbench.config.read import survey
+from paragone_workbench.config.permissions import permission_warning
+from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import Problem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.environments import interpreter
-from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, ask_endpoints
+from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
 from paragone_workbench.machine.memory import main_memory
 from paragone_workbench.paths import config_file
@@ -30,15 +30,15 @@ from paragone_workbench.paths import config_file
 if TYPE_CHECKING:
     from paragone.discovery import Problem as PluginProblem
 
-__all__ = ["Diagnosis", "Machine", "examine", "probe", "probe_engines"]
+__all__ = ["Diagnosis", "Machine", "diagnose", "probe", "probe_engines"]
 
-PATIENCE = 120.0
-"""Seconds that a backend may take to say whether it is usable: some import gigabytes from a cold disk."""
+PROBE_TIMEOUT = 120.0
+"""Seconds that a backend may take to report whether it is usable: some import gigabytes from a cold disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What engines can count on here."""
+    """The hardware and software of this machine that engines can use."""
 
     python: str
     executable: str
@@ -48,48 +48,49 @@ class Machine:
     threads: int
     """Hardware threads that the program may use."""
     memory: int | None
-    """Bytes of main memory that the program may have: all, or the control group's limit."""
+    """Bytes of main memory that the program may use: all of it, or the limit of the control group."""
     memory_free: int | None
-    """Bytes of them that can still be had."""
+    """Bytes of these that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
-    """Why no GPU could be asked, in a sentence."""
+    """Why no GPUs could be listed, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Everything that decides what can be run."""
+    """The result of `diagnose`."""
 
     version: str
-    """Of paragone."""
+    """The version of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """By name: what people call it, and whether it is usable: with the program's own interpreter, or with
+    """By name: the display name, and whether the backend is usable with its default interpreter or with
     one that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
-    """The servers that engines are configured to reach."""
+    """The servers that the configured engines use."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[Problem, ...] = ()
-    """What is wrong in the config file."""
-    exposure: str = ""
-    """A warning where others can read a config file that they should not."""
+    """The problems in the config file."""
+    permission_warning: str = ""
+    """A warning if other users can read a config file that holds secrets, else empty."""
 
 
-async def examine(config: Path | None, state: State, registry: Registry) -> Diagnosis:
-    """Look at everything. `config` is the file that the user named, None for the default one.
+async def diagnose(config: Path | None, state: State, registry: Registry) -> Diagnosis:
+    """Examine the machine, the backends, the servers and the config.
 
-    Raises InputError where that file cannot be read.
+    `config` is the file that the user named, or None for the default one. Raises InputError if it cannot
+    be read.
     """
     from importlib.metadata import version
 
-    settings, problems = survey(config, state, registry.find)
+    settings, problems = load_with_problems(config, state, registry.find)
     backends = registry.all()
     asked = {
         name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
         for name, backend in backends.items()
     }
-    endpoints = asyncio.create_task(ask_endpoints(settings.engines.values(), registry.find))
+    endpoints = asyncio.create_task(query_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
     return Diagnosis(
         version=version("paragone"),
@@ -99,12 +100,12 @@ async def examine(config: Path | None, state: State, registry: Registry) -> Diag
         broken_plugins=registry.problems,
         config=config or config_file(),
         problems=tuple(problems),
-        exposure=exposure(settings.document, registry.find),
+        permission_warning=permission_warning(settings.document, registry.find),
     )
 
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
-    """Probe a backend, and where it is not usable the interpreters that its engines name, too."""
+    """Probe a backend. If it is not usable by default, use an interpreter of one of its engines with which it is."""
     named = {it.python for it in engines if it.backend == backend.name and it.python is not None}
     own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
     if own.usable:
@@ -116,44 +117,43 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition])
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
-    """Ask a backend whether it is usable here. Whatever its plugin does, this gives an answer.
+    """Return whether a backend is usable on this machine. Errors of its plugin are part of the result.
 
-    `python` is the interpreter that was chosen; by default the backend's own environment is meant, if
-    it has one.
+    `python` is the interpreter to use; by default, that of the backend's own environment, if it has one.
     """
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PROBE_TIMEOUT):
             return await backend.probe(interpreter(backend, python))
     except TimeoutError:
-        return Probe(usable=False, reason=f"It gave no answer within {PATIENCE:g} seconds.")
-    except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its own line)
-        told = as_told(error, backend.name)
-        return Probe(usable=False, reason=told.sentence, remedy=told.hint)
+        return Probe(usable=False, reason=f"It gave no answer within {PROBE_TIMEOUT:g} seconds.")
+    except Exception as error:  # noqa: BLE001 (a faulty plugin must not affect the others)
+        failure = as_paragone_error(error, backend.name)
+        return Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
-    """Find out of each engine whether it could be opened here, short of opening it.
+    """Return whether each engine could be opened on this machine, without opening it.
 
-    Backends are asked once for each interpreter, all at the same time.
+    Each backend is probed once for each interpreter, all concurrently.
     """
-    chosen = list(definitions)
-    asked: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
-    mistakes: dict[str, Probe] = {}
-    for definition in chosen:
+    engines = list(definitions)
+    probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
+    invalid: dict[str, Probe] = {}
+    for definition in engines:
         try:
             backend = registry.get(definition.backend)
             check_engine(definition, backend)
             _check_model(definition, backend)
         except ParagoneError as error:
-            mistakes[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)
             continue
         key = (definition.backend, definition.python)
-        if key not in asked:
-            asked[key] = asyncio.create_task(probe(backend, definition.python))
-    await asyncio.gather(*asked.values())
+        if key not in probes:
+            probes[key] = asyncio.create_task(probe(backend, definition.python))
+    await asyncio.gather(*probes.values())
     return [
-        mistakes.get(definition.name) or asked[definition.backend, definition.python].result()
-        for definition in chosen
+        invalid.get(definition.name) or probes[definition.backend, definition.python].result()
+        for definition in engines
     ]
 
 

@@ -1,4 +1,4 @@
-"""The servers that engines are configured to reach, and what each has."""
+"""The servers that the configured engines use, and what each one offers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, Probe
 from paragone.options import address_option
-from paragone_workbench.config.read import Lookup
+from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_told
+from paragone_workbench.engines.error_boundary import as_paragone_error
 
-__all__ = ["ConfiguredEndpoint", "ask_endpoints", "place"]
+__all__ = ["ConfiguredEndpoint", "query_endpoints", "normalize_url"]
 
-PATIENCE = 20.0
-"""Seconds that a server may take to tell of itself; its key's command may take a part of them."""
+TIMEOUT = 20.0
+"""Seconds that a server may take to report; this includes the run time of a `key_command`."""
 
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredEndpoint:
-    """A server that one engine or several reach, and what was found there."""
+    """A server that one or more engines use, and its report."""
 
     backend: str
     engines: tuple[str, ...]
     url: str | None
-    """As the first of these engines has it; None for the place where its backend goes by itself."""
+    """The URL as the first of these engines has it; None for the backend's default server."""
     report: EndpointReport
 
 
-async def ask_endpoints(
-    definitions: Iterable[EngineDefinition], backend: Lookup
+async def query_endpoints(
+    definitions: Iterable[EngineDefinition], backend: BackendLookup
 ) -> tuple[ConfiguredEndpoint, ...]:
-    """Ask the servers that these engines reach, all at the same time. Never raises.
+    """Query the servers of these engines, all concurrently. Never raises.
 
-    Engines without a server are left out, and those whose backend or options are at fault: the check
-    of the config file tells of them. Engines that find the same at the same place are one endpoint.
+    Engines without a server are skipped, as are invalid ones: the check of the config file reports them.
+    Engines that get the same report from the same server share one endpoint.
     """
     asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[str]]] = {}
     for definition in definitions:
@@ -57,12 +57,12 @@ async def ask_endpoints(
     for (key, (found, load, names)), report in zip(asked.items(), reports, strict=True):
         if report is None:
             continue
-        # another key or certificate may find something else there, which is then told as well
-        where = place(report.address) if report.address else key[1]
+        # the same server may report something else for another key or certificate
+        server = normalize_url(report.address) if report.address else key[1]
         reason = report.probe.reason.replace(report.address, "")
-        same = (key[0], where, report.probe.usable, reason, report.models)
-        first = merged.get(same)
-        merged[same] = ConfiguredEndpoint(
+        identity = (key[0], server, report.probe.usable, reason, report.models)
+        first = merged.get(identity)
+        merged[identity] = ConfiguredEndpoint(
             backend=key[0],
             engines=(*(first.engines if first else ()), *names),
             url=first.url if first else _address(found, load),
@@ -71,34 +71,36 @@ async def ask_endpoints(
     return tuple(merged.values())
 
 
-def place(url: str) -> str:
-    """Return what all spellings of a server's address have in common, to know the server again by."""
+def normalize_url(url: str) -> str:
+    """Return the canonical form of a server's URL, to recognize the same server in different spellings."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # no address; its backend says so
+    except ValueError:  # not a URL; the backend reports that
         return url
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
 def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
-    """Return the URL in an engine's options, unless its backend would go there without it."""
+    """Return the URL in an engine's options, or None if it is the backend's default server."""
     option = address_option(backend.load_options)
     url = options.get(option.name) if option is not None else None
-    usual = option.default if option is not None else None
-    if not isinstance(url, str) or (isinstance(usual, str) and place(url) == place(usual)):
+    default = option.default if option is not None else None
+    if not isinstance(url, str) or (
+        isinstance(default, str) and normalize_url(url) == normalize_url(default)
+    ):
         return None
     return url
 
 
 async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await backend.endpoint(options)
     except TimeoutError:
-        probe = Probe(usable=False, reason=f"It gave no answer within {PATIENCE:g} seconds.")
-    except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its own line)
-        told = as_told(error, backend.name)
-        probe = Probe(usable=False, reason=told.sentence, remedy=told.hint)
+        probe = Probe(usable=False, reason=f"It gave no answer within {TIMEOUT:g} seconds.")
+    except Exception as error:  # noqa: BLE001 (a faulty plugin must not affect the others)
+        failure = as_paragone_error(error, backend.name)
+        probe = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
     return EndpointReport(address="", probe=probe)

@@ -1,4 +1,4 @@
-"""A lane: an engine, and a path through the conversation."""
+"""A lane: an engine and a path through the conversation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from paragone import Caution, Channel, LoadedModel, ParagoneError
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.definitions import EngineDefinition, to_keep
+from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.engines.registry import Registry
@@ -25,15 +25,15 @@ __all__ = ["Lane", "LaneState"]
 LaneState: TypeAlias = Literal[
     "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
 ]
-"""`empty`: the engine is not open; `waiting`: for the engine or for a turn; `reading`: the prompt is
-processed; `done`, `stopped`, `failed`: how the last run ended; `failed` and `crashed` are also how an
-engine is that could not be opened, or is gone."""
+"""`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `reading`: the
+prompt is being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
+engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
 
 
 class Lane(EngineObserver, RunObserver):
-    """A column: its engine answers prompts one after the other, and each run continues the one before.
+    """An engine that answers the prompts of a conversation in order; each run continues the previous one.
 
-    Its methods are called on the event loop; none raises for an engine's sake.
+    Call its methods on the event loop. They do not raise the errors of the engine.
     """
 
     def __init__(
@@ -44,58 +44,58 @@ class Lane(EngineObserver, RunObserver):
         name: str = "",
         turns: Turns | None = None,
         record: LaneRecord | None = None,
-        kept: Callable[[EngineDefinition], EngineDefinition] = to_keep,
+        kept: Callable[[EngineDefinition], EngineDefinition] = without_passwords,
     ) -> None:
-        """Make a lane whose engine is not open yet.
+        """Create a lane whose engine is not open yet.
 
-        `turns` gives its runs their turns. `record` is an earlier lane to go on with,
-        `kept` returns a definition as it may be saved.
+        `turns` schedules its runs. `record` is a saved lane to continue. `kept` returns a definition
+        without what must not be saved.
         """
         self.name = name or definition.name
-        """What it is called beside others, which may have the same engine."""
+        """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.engine = EngineHandle(definition, registry)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
-        """Its path and its runs, as they are saved."""
+        """The lane's path and runs, as they are saved."""
         self.observers: list[LaneObserver] = []
         self.present: RunRecord | None = None
-        """The run under way, from the prompt to its end."""
+        """The current run, from when it is first in the queue to its end."""
         self._asked = False
-        """Whether the engine, as it is open now, had the run at the end of the path."""
+        """Whether the last run of the path was executed by the engine as it is open now."""
         self._was_open = False
         self._turns = turns
         self._kept = kept
         self._executions: list[Execution] = []
-        self._given_up: list[RunRecord] = []
-        """Runs that ended before their turn; they are told of once the present one has ended."""
+        self._cancelled: list[RunRecord] = []
+        """Runs that were cancelled while waiting; observers are notified once the current run has ended."""
         self._idle = asyncio.Event()
         self._idle.set()
 
-    # What there is
+    # State
 
     @property
     def path(self) -> tuple[RunRecord, ...]:
-        """The runs that the lane shows: each continues the one before; the last may be under way or wait."""
+        """The runs that the lane shows. Each continues the previous one; the last ones may not have ended."""
         return path_to(self.record.head)
 
     @property
     def queued(self) -> int:
-        """Prompts that wait for the run under way to end."""
+        """Number of prompts that wait for the current run to end."""
         return max(0, len(self._executions) - 1)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is under way or waits."""
+        """Whether a run is in progress or waiting."""
         return bool(self._executions)
 
     @property
     def last(self) -> RunRecord | None:
-        """The run under way, else the last one that this engine ended; None where it was not asked yet."""
+        """The current run, else the last run of this engine; None if it has executed none."""
         return self.present or (self.record.head if self._asked else None)
 
     @property
     def state(self) -> LaneState:
-        """What the lane does, or how it ended."""
+        """What the lane is doing, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
             return "reading" if self.present.phase == "prefill" else "writing"
@@ -120,11 +120,11 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def last_answer(self) -> str:
-        """The last answer on the path as it came, without empty lines around it; empty where there is none."""
+        """The last answer on the path, without empty lines around it; empty if there is none."""
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
     def answer(self, prompt: Prompt) -> RunRecord | None:
-        """Return the lane's run of a prompt, the one on its path; None where it was not asked."""
+        """Return the run of a prompt on the lane's path, or None."""
         return next((run for run in self.path if run.prompt is prompt), None)
 
     # Runs
@@ -132,11 +132,11 @@ class Lane(EngineObserver, RunObserver):
     def ask(
         self, prompt: Prompt, *, logprobs: int | None = None, cold: bool = False, prompt_ids: bool = False
     ) -> RunRecord:
-        """Have the prompt answered after the runs before it, and return the run."""
+        """Queue a run of a prompt at the end of the path, and return it."""
         return self._begin(prompt, self.record.head, logprobs=logprobs, cold=cold, prompt_ids=prompt_ids)
 
     def answer_again(self, prompt: Prompt) -> RunRecord:
-        """Have a prompt answered anew, beside its earlier answer, or for the first time."""
+        """Queue another run of a prompt, as a variant of its earlier answer if there is one, and return it."""
         before = self.answer(prompt)
         return self._begin(prompt, self.record.head if before is None else before.continues)
 
@@ -151,26 +151,26 @@ class Lane(EngineObserver, RunObserver):
         return tuple(it for it in self.record.runs if it.continues is run.continues)
 
     def select(self, head: RunRecord | None) -> None:
-        """Go on from another run. Only while the lane is not busy."""
-        assert not self.is_busy  # its caller has seen to it
+        """Make another run the end of the path. Must not be called while the lane is busy."""
+        assert not self.is_busy
         self.record.head = head
         self._asked = False
         self._changed()
 
-    def take_up(self, record: LaneRecord) -> None:
-        """Go on with another path; the engine stays. Only while the lane is not busy."""
-        assert not self.is_busy  # its caller has seen to it
+    def resume(self, record: LaneRecord) -> None:
+        """Continue another saved lane with the same engine. Must not be called while the lane is busy."""
+        assert not self.is_busy
         self.record = record
         self._asked = False
         self._changed()
 
     async def stop(self) -> None:
-        """End the run under way early, and those that wait before they begin."""
-        active = [execution for execution in self._executions if not execution.give_up()]
+        """Stop the current run and cancel those that wait."""
+        active = [execution for execution in self._executions if not execution.cancel_if_waiting()]
         await asyncio.gather(*(execution.stop() for execution in active))
 
     async def answered(self) -> None:
-        """Wait until no run is under way."""
+        """Wait until no run is in progress or waiting."""
         await self._idle.wait()
 
     def _begin(
@@ -209,12 +209,12 @@ class Lane(EngineObserver, RunObserver):
         self.present = run
         self._changed()
         if run is not None:
-            self.tell(lambda it: it.prompted(self, run))
+            self.notify(lambda it: it.prompted(self, run))
 
     # The engine
 
     def open(self, threads: int | None = None) -> None:
-        """Begin to open the engine, unless that is under way or done."""
+        """Start to open the engine, unless it is open or being opened."""
         self.engine.open(threads)
 
     async def swap(
@@ -225,99 +225,99 @@ class Lane(EngineObserver, RunObserver):
         name: str = "",
         opens: bool = True,
     ) -> None:
-        """Go on with another engine; the path stays. A run under way is stopped, and so are those that wait.
+        """Replace the engine and keep the path. All runs of the lane are stopped.
 
-        Returns once the engine before it is closed. Without `opens`, the next run opens the new one.
+        Returns once the previous engine is closed. With `opens` false, the next run opens the new one.
         """
-        self._give_up_waiting()
+        self._cancel_waiting()
         self.name = name or definition.name
         self.record.definition = self._kept(definition)
         await self.engine.replace(definition, threads, opens=opens)
 
     async def restart(self, threads: int | None = None, *, opens: bool = True) -> None:
-        """Open the engine anew, whatever it does now."""
+        """Close the engine, in whatever state it is, and open it again."""
         await self.swap(self.engine.definition, threads, name=self.name, opens=opens)
 
     async def close(self) -> None:
-        """Close the engine. A run under way is stopped, and so are those that wait."""
-        self._give_up_waiting()
+        """Close the engine. All runs of the lane are stopped."""
+        self._cancel_waiting()
         await self.engine.close()
 
-    def _give_up_waiting(self) -> None:
+    def _cancel_waiting(self) -> None:
         for execution in self._executions:
-            execution.give_up()
+            execution.cancel_if_waiting()
 
-    # What its runs and its engine tell
+    # Events of the lane's runs and engine
 
     def run_changed(self, run: RunRecord) -> None:
-        """Pass it on."""
+        """Forward the event to the lane's observers."""
         self._changed()
 
     def run_started(self, run: RunRecord) -> None:
-        """Pass it on."""
+        """Forward the event to the lane's observers."""
         self._changed()
-        self.tell(lambda it: it.run_started(self, run))
+        self.notify(lambda it: it.run_started(self, run))
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
-        """Pass it on."""
-        self.tell(lambda it: it.text_came(self, run, channel, text))
+        """Forward the event to the lane's observers."""
+        self.notify(lambda it: it.text_came(self, run, channel, text))
 
     def cautioned(self, run: RunRecord, caution: Caution) -> None:
-        """Pass it on."""
+        """Forward the event to the lane's observers."""
         self._caution(caution)
 
     def run_ended(self, run: RunRecord) -> None:
-        """Go on with the next run that waits."""
+        """Notify the observers and continue with the next waiting run."""
         self._executions = [it for it in self._executions if it.run is not run]
         if run is not self.present:
-            self._given_up.append(run)
+            self._cancelled.append(run)
             self._changed()
             return
         self.present = None
         self._changed()
-        self.tell(lambda it: it.run_ended(self, run))
-        given_up, self._given_up = self._given_up, []
-        for waited in given_up:
-            self._tell_of(waited)
+        self.notify(lambda it: it.run_ended(self, run))
+        cancelled_runs, self._cancelled = self._cancelled, []
+        for cancelled in cancelled_runs:
+            self._notify_cancelled(cancelled)
         if self._executions:
             self._present(self._executions[0].run)
         else:
             self._idle.set()
 
-    def _tell_of(self, run: RunRecord) -> None:
-        self.tell(lambda it: it.prompted(self, run))
-        self.tell(lambda it: it.run_ended(self, run))
+    def _notify_cancelled(self, run: RunRecord) -> None:
+        self.notify(lambda it: it.prompted(self, run))
+        self.notify(lambda it: it.run_ended(self, run))
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Pass it on. An engine that was just opened has not been asked anything."""
+        """Forward the event to the lane's observers. A newly opened engine has executed no run."""
         if engine.is_open and not self._was_open and self.present is None:
             self._asked = False
         self._was_open = engine.is_open
         self._changed()
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """Tell what the user should know of the model."""
+        """Forward the model's warnings to the lane's observers."""
         for caution in loaded.cautions:
             self._caution(caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """Pass it on."""
-        self.tell(lambda it: it.engine_failed(self, error))
+        """Forward the event to the lane's observers."""
+        self.notify(lambda it: it.engine_failed(self, error))
 
     def _caution(self, caution: Caution) -> None:
-        self.tell(lambda it: it.cautioned(self, caution))
+        self.notify(lambda it: it.cautioned(self, caution))
 
     def show(self) -> None:
-        """Have all observers look at the lane again."""
+        """Notify all observers that the lane changed."""
         self._changed()
 
     def _changed(self) -> None:
-        self.tell(lambda it: it.state_changed(self))
+        self.notify(lambda it: it.state_changed(self))
 
-    def tell(self, what: Callable[[LaneObserver], None]) -> None:
-        """Tell all observers."""
+    def notify(self, call: Callable[[LaneObserver], None]) -> None:
+        """Call a method of each observer."""
         for observer in tuple(self.observers):
             try:
-                what(observer)
-            except Exception as error:  # noqa: BLE001 (its mistake costs neither the lane nor the others)
+                call(observer)
+            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the lane)
                 report("An observer of a lane failed.", error)

@@ -1,4 +1,4 @@
-"""What lanes are called: by their engines' names, as long as those tell them apart."""
+"""Unique names for lanes, made from the names of their engines."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from paragone_workbench.engines.definitions import EngineDefinition, server_of
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 
-__all__ = ["name_beside"]
+__all__ = ["unique_name"]
 
 
-def name_beside(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
-    """Return the name for a lane with this engine, beside others that keep theirs.
+def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
+    """Return a name for a lane with this engine that none of the given lanes has.
 
-    Engines of one name are told apart by their backends, by their servers, or else by numbers.
+    Engines with the same name are distinguished by backend, by server, or else by a number.
     """
     others = list(lanes)
     taken = {lane.name for lane in others}
-    alike = [lane.engine.definition for lane in others if lane.engine.definition.name == definition.name]
+    namesakes = [lane.engine.definition for lane in others if lane.engine.definition.name == definition.name]
     numbered = (f"{definition.name}-{number}" for number in count(2))
-    names = chain([definition.name], _told_apart(definition, alike, registry), numbered)
+    names = chain([definition.name], _qualified_names(definition, namesakes, registry), numbered)
     return next(name for name in names if name not in taken)
 
 
-def _told_apart(
-    definition: EngineDefinition, alike: list[EngineDefinition], registry: Registry
+def _qualified_names(
+    definition: EngineDefinition, namesakes: list[EngineDefinition], registry: Registry
 ) -> Iterator[str]:
-    if any(other.backend != definition.backend for other in alike):
+    if any(other.backend != definition.backend for other in namesakes):
         yield f"{definition.name} ({definition.backend})"
-    if not alike:
+    if not namesakes:
         return
     server = server_of(definition, registry.find(definition.backend))
-    if server and any(server_of(other, registry.find(other.backend)) != server for other in alike):
+    if server and any(server_of(other, registry.find(other.backend)) != server for other in namesakes):
         yield f"{definition.name} ({server})"

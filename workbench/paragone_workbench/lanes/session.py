@@ -12,7 +12,7 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.names import name_beside
+from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
@@ -96,7 +96,7 @@ class Session:
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Give a lane another engine; it goes on with the conversation."""
         others = [other for other in self.lanes if other is not lane]
-        name = name_beside(definition, others, self.registry)
+        name = unique_name(definition, others, self.registry)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)  # saved later, with the new engine
         await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
@@ -134,7 +134,7 @@ class Session:
         if record is None:
             record = LaneRecord(definition=definition, position=self._positions)
             self._positions += 1
-        name = name_beside(definition, others, self.registry)
+        name = unique_name(definition, others, self.registry)
         lane = Lane(
             definition, self.registry, name=name, turns=self.scheduler, record=record, kept=self._kept
         )
@@ -151,7 +151,7 @@ class Session:
         return configured if configured is not None and self._kept(configured) == kept else kept
 
     async def _decide_and_open(self) -> None:
-        await self.scheduler.settle()
+        await self.scheduler.decide_order()
         self._open_all()
 
     def _open_all(self) -> None:
@@ -279,7 +279,7 @@ class Session:
         later = [
             prompt
             for prompt in self.prompts
-            if prompt.for_all and prompt not in asked and (head is None or head in prompt.up())
+            if prompt.for_all and prompt not in asked and (head is None or head in prompt.with_ancestors())
         ]
         return later[-1] if later else head
 
@@ -328,7 +328,7 @@ class Session:
         self.conversation = Conversation()
         self._positions = 0
         for lane in self.lanes:
-            lane.take_up(LaneRecord(definition=lane.engine.definition, position=self._positions))
+            lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
             self._positions += 1
         self._recording.begin(self.conversation, self._records)
 
@@ -359,7 +359,7 @@ class Session:
                 lane = self._lane(self._whole(record.definition), [*lanes, *spare], record)
             else:
                 spare.remove(lane)
-                lane.take_up(record)
+                lane.resume(record)
             lanes.append(lane)
         self._recording.leave(self.conversation, left)
         self.conversation = saved.conversation

@@ -1,1 +1,1 @@
-"""What this machine has: cores, memory, GPUs."""
+"""The memory and the GPUs of this machine."""

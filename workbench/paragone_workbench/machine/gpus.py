@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, as its driver's own program tells of them."""
+"""The NVIDIA GPUs of this machine, as nvidia-smi reports them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 
 __all__ = ["Gpu", "find_gpus"]
 
-_PATIENCE = 120.0
-"""Seconds: a driver that nothing has used yet takes its time to wake."""
+_TIMEOUT = 120.0
+"""Seconds to wait for nvidia-smi: it is slow if the driver must be initialized first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU as its driver tells of it. None where it does not."""
+    """A GPU as its driver reports it. None for what it does not report."""
 
     name: str
     memory: int | None = None
-    """Bytes."""
+    """Total memory, in bytes."""
     memory_free: int | None = None
-    """Bytes."""
+    """Free memory, in bytes."""
     driver: str = ""
 
 
 async def find_gpus() -> tuple[Sequence[Gpu], str]:
-    """Ask nvidia-smi for the GPUs. Returns them, and why there are none to be told of."""
+    """Return the GPUs that nvidia-smi lists, and the reason if it cannot list any."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return [], "nvidia-smi is not there, so no NVIDIA driver is installed."
+        return [], "nvidia-smi was not found, so no NVIDIA driver is installed."
     try:
         process = await asyncio.create_subprocess_exec(
             program,
@@ -42,15 +42,15 @@ async def find_gpus() -> tuple[Sequence[Gpu], str]:
     except OSError as error:
         return [], f"nvidia-smi cannot be started: {error.strerror or error}."
     try:
-        async with asyncio.timeout(_PATIENCE):
-            said, _ = await process.communicate()
+        async with asyncio.timeout(_TIMEOUT):
+            output, _ = await process.communicate()
     except TimeoutError:
-        return [], f"nvidia-smi gave no answer within {_PATIENCE:g} seconds."
+        return [], f"nvidia-smi gave no answer within {_TIMEOUT:g} seconds."
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    text = said.decode(errors="replace").strip()
+    text = output.decode(errors="replace").strip()
     if process.returncode:
         return [], f"nvidia-smi failed: {text.splitlines()[0] if text else f'exit code {process.returncode}'}"
     return [gpu for line in text.splitlines() if (gpu := _gpu(line)) is not None], ""

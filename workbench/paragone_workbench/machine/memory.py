@@ -1,4 +1,4 @@
-"""Main memory: how much there is, and how much can still be had."""
+"""Main memory and GPU memory: total and available."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MAIN = "main memory"
 
 
 def main_memory() -> tuple[int | None, int | None]:
-    """Return the bytes of main memory that there are, and those that can still be had. None where unknown."""
+    """Return the total and the available bytes of main memory. None if unknown.
+
+    The limit of the program's control group counts as the total if it is smaller.
+    """
     try:
         total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
@@ -25,13 +28,13 @@ def main_memory() -> tuple[int | None, int | None]:
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
-    except (OSError, KeyError, ValueError):  # no Linux, no control group, or `max`: no limit
+    except (OSError, KeyError, ValueError):  # not on Linux, no control group, or `max` for no limit
         return total, free
     return min(total or limit, limit), min(free, max(0, limit - used))
 
 
 async def free_memory() -> dict[str, int]:
-    """Return the free bytes of main memory and of each GPU, by name, as far as they are known."""
+    """Return the available bytes of main memory and of each GPU, by name, without those that are unknown."""
     gpus, _ = await find_gpus()
     free = {f"GPU {number}": gpu.memory_free for number, gpu in enumerate(gpus)}
     free[MAIN] = main_memory()[1]

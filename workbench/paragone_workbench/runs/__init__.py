@@ -1,1 +1,1 @@
-"""Runs: one request to one engine, and everything that came of it."""
+"""Runs: a run is one request to one engine, with its result."""

@@ -1,4 +1,4 @@
-"""From runs that continue each other to the messages that an engine is asked with."""
+"""Builds the messages of a request from a path of runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["messages_for", "path_to"]
 
 
 def path_to(run: RunRecord | None) -> tuple[RunRecord, ...]:
-    """Return the runs that led to a run, the first one first and itself last."""
+    """Return the runs that a run continues, oldest first, followed by the run itself."""
     return tuple(reversed(list(_back(run))))
 
 
 def messages_for(prompt: Prompt, continues: RunRecord | None) -> tuple[Message, ...]:
-    """Return the conversation up to a prompt, as an engine is asked to go on with it.
+    """Return the messages of the conversation up to and including a prompt.
 
-    Prompts without an answer are left out: their run failed, or was stopped before any text came.
+    Prompts without an answer are left out: their run failed, or was stopped before any text arrived.
     """
     system = prompt.system_in_force
     messages = [Message(role="system", text=system)] if system else []

@@ -1,4 +1,4 @@
-"""Executing a run: the only way in which the program asks an engine anything."""
+"""Executes runs. All requests to engines go through this module."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from paragone import (
     RunSettings,
     Token,
 )
-from paragone_workbench.conversation.images import as_seen
+from paragone_workbench.conversation.images import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options
-from paragone_workbench.engines.error_boundary import as_told, report
+from paragone_workbench.engines.error_boundary import as_paragone_error, report
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.slot import ended
+from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
@@ -41,41 +41,41 @@ __all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a run may use while it has its turn."""
+    """The resources that a run may use during its turn."""
 
     threads: int | None = None
     """CPU threads; None for the engine's own number."""
     schedule: str = ""
-    """The order in which runs of several engines are executed, for the manifest."""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
     cautions: tuple[Caution, ...] = ()
-    """What the user should know of how the turn came about."""
+    """Warnings for the user that arose before the turn."""
 
 
 class Turns(Protocol):
-    """Gives runs their turns."""
+    """Schedules runs: decides when each one may use its engine."""
 
     def join(self, engine: EngineHandle) -> None:
-        """Take note that a run of this engine waits."""
+        """Register a run of this engine that waits for its turn."""
 
     def leave(self, engine: EngineHandle) -> None:
-        """Take note that a run of this engine is over."""
+        """Unregister a run of this engine that has ended."""
 
     def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
-        """Wait until a run may use the engine, which is then open unless it could not be opened."""
+        """Wait until a run may use the engine. The engine is open then, unless opening it failed."""
 
 
 class EngineTurns(Turns):
-    """Each engine has one run at a time, and engines do not wait for each other."""
+    """Each engine executes one run at a time; engines do not wait for each other."""
 
     def join(self, engine: EngineHandle) -> None:
-        """Nothing is shared."""
+        """Do nothing: engines share no resources here."""
 
     def leave(self, engine: EngineHandle) -> None:
-        """Nothing is shared."""
+        """Do nothing: engines share no resources here."""
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait for the engine alone: until it is open, and the runs before are over."""
+        """Wait until the engine is open and its earlier runs have ended."""
         async with engine.turn:
             await engine.opened()
             yield Turn()
@@ -88,16 +88,16 @@ def execute(
     *,
     turns: Turns | None = None,
 ) -> Execution:
-    """Begin to execute a run on an engine that is open or being opened.
+    """Start to execute a run on an engine that is open or being opened.
 
-    `spec` may be a function, called when the run really starts: the runs before it have ended then.
-    The record tells its observers what happens. No error is raised: it ends in the record.
+    If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
+    The record notifies its observers. Errors are not raised but stored in the record.
     """
     return Execution(run, engine, spec if callable(spec) else lambda: spec, turns or EngineTurns())
 
 
 class Execution:
-    """A run under way."""
+    """A run that is waiting, in progress, or ended."""
 
     def __init__(
         self, run: RunRecord, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns
@@ -107,15 +107,15 @@ class Execution:
         self._spec = spec
         self._turns = turns
         self._asked: OpenEngine | None = None
-        """The engine, while it has the run."""
+        """The engine, while it executes the run."""
         self._stopping = False
         turns.join(engine)
         self._task = asyncio.create_task(self._execute())
-        # Not in the task itself: one that is cancelled before its first step never takes any.
+        # Not in the task itself: a task that is cancelled before its first step executes nothing.
         self._task.add_done_callback(self._end)
 
-    def give_up(self) -> bool:
-        """End a run that still waits. Returns False where the engine has it: `stop` ends that."""
+    def cancel_if_waiting(self) -> bool:
+        """Cancel the run if it still waits. Returns False if the engine executes it; then `stop` ends it."""
         if self._task.done():
             return True
         self._stopping = True
@@ -125,27 +125,27 @@ class Execution:
         return True
 
     async def stop(self) -> None:
-        """End the run early; one that waits never begins."""
-        if self.give_up():
+        """Stop the run, or cancel it if it still waits."""
+        if self.cancel_if_waiting():
             return
-        assert self._asked is not None  # otherwise it was given up
+        assert self._asked is not None  # otherwise it was cancelled
         try:
             await self._asked.stop()
-        except Exception as error:  # noqa: BLE001 (the run is ended all the same)
+        except Exception as error:  # noqa: BLE001 (the task is cancelled instead)
             report("A backend failed to stop a run.", error)
             self._task.cancel()
 
     async def ended(self) -> None:
-        """Wait until the run has ended. Ends it where it was stopped and does not end by itself."""
+        """Wait until the run has ended. A stopped run that does not end in time is cancelled."""
         if self._stopping:
-            await ended(self._task)
+            await wait_for_end(self._task)
         elif not self._task.done():
             await asyncio.wait([self._task])
 
     async def text(self) -> AsyncGenerator[str, None]:
-        """Yield the text of the answer as it comes. Raises the error that the run failed with."""
-        came = _Arrivals()
-        self.run.subscribe(came)
+        """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
+        arrivals = _Arrivals()
+        self.run.subscribe(arrivals)
         sent = 0
         try:
             while True:
@@ -157,15 +157,15 @@ class Execution:
                 elif ended:
                     break
                 else:
-                    await came.wait()
+                    await arrivals.wait()
         finally:
-            self.run.unsubscribe(came)
+            self.run.unsubscribe(arrivals)
         await self.record()
 
     async def record(self) -> RunRecord:
-        """Wait until the run has ended and return its record. Raises the error that it failed with."""
+        """Wait until the run has ended and return its record. Raises the error that the run failed with."""
         await self.ended()
-        await asyncio.sleep(0)  # for the task's callback, which completes the record
+        await asyncio.sleep(0)  # let the task's callback complete the record
         if self.run.error is not None:
             raise self.run.error
         return self.run
@@ -174,11 +174,11 @@ class Execution:
         try:
             async with self._turns.turn(self._handle) as turn:
                 await self._use(turn)
-        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its run)
-            self._failed(as_told(error, self._handle.definition.backend))
+        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+            self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
-        """Have the engine execute the run; the record is complete before the next run has its turn."""
+        """Execute the run on the engine. The record is complete before the turn ends."""
         run, handle = self.run, self._handle
         engine = handle.engine
         handle.begin_use(self)
@@ -189,8 +189,8 @@ class Execution:
         except asyncio.CancelledError:
             self._cancelled()
             raise
-        except Exception as error:  # noqa: BLE001 (a plugin's mistake ends in its run)
-            self._failed(as_told(error, run.definition.backend))
+        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+            self._failed(as_paragone_error(error, run.definition.backend))
         finally:
             handle.end_use(self)
             self._finish()
@@ -199,7 +199,7 @@ class Execution:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
         run.definition, run.loaded = handle.definition, engine.loaded
-        messages, cautions = as_seen(spec.messages, engine.loaded)
+        messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         request = RunRequest(
             messages=messages,
             sampling={**handle.sampling, **spec.sampling},
@@ -208,7 +208,7 @@ class Execution:
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
         )
-        if any(message.images for message in messages):  # whose digests take a while
+        if any(message.images for message in messages):  # their digests take time
             run.manifest = await asyncio.to_thread(
                 manifest, run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
             )
@@ -219,7 +219,7 @@ class Execution:
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
-        run.tell(lambda it: it.run_started(run))
+        run.notify(lambda it: it.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
         try:
@@ -231,7 +231,7 @@ class Execution:
             self._asked = None
             run.metrics = meter.metrics()
         if run.finish is None:
-            raise EngineError("The engine ended its answer without saying why.")
+            raise EngineError("The engine ended its answer without a finish reason.")
         run.state = "stopped" if run.finish == "cancelled" else "done"
 
     def _take(self, event: Event) -> None:
@@ -251,7 +251,7 @@ class Execution:
                 run.settings = self._without_secrets(event)
             case Caution():
                 run.cautions.append(event)
-                run.tell(lambda it: it.cautioned(run, event))
+                run.notify(lambda it: it.cautioned(run, event))
             case Finish():
                 run.finish = event.reason
 
@@ -265,21 +265,21 @@ class Execution:
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run
-        if self._stopping and not self._handle.is_open:  # closed or replaced in mid-answer
+        if self._stopping and not self._handle.is_open:  # the engine was closed or replaced during the answer
             run.state, run.finish = "stopped", "cancelled"
             return
         run.state, run.error = "failed", error
         if isinstance(error, EngineCrashed):
-            self._handle.lost(error)
+            self._handle.mark_crashed(error)
 
     def _cancelled(self) -> None:
         if self._stopping:
             self.run.state, self.run.finish = "stopped", "cancelled"
-        else:  # by the end of the event loop
+        else:  # the event loop was ended
             self.run.state = "interrupted"
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Complete the record of a run that never had its turn."""
+        """Complete the record if the task did not, as when the run was cancelled before its turn."""
         if task.cancelled() and self.run.phase != "ended":
             self._cancelled()
         self._finish()
@@ -291,11 +291,11 @@ class Execution:
         self._turns.leave(self._handle)
         run.phase = "ended"
         run.ended = time.time()
-        run.tell(lambda it: it.run_ended(run))
+        run.notify(lambda it: it.run_ended(run))
 
 
 class _Arrivals(RunObserver):
-    """Wakes whoever waits for text, or for the end."""
+    """Lets a coroutine wait for more text or for the end of a run."""
 
     def __init__(self) -> None:
         self._came = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The manifest of a run: what another run needs to be the same."""
+"""The manifest of a run: the data needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def manifest(
     *,
     schedule: str = "",
 ) -> dict[str, Json]:
-    """Return the engine, how it was really opened, what it was asked, and the schedule of the runs.
+    """Return the engine's definition, the model as it was loaded, the request, and the schedule.
 
-    Options that the backend calls secret are left out. The messages are in the history already: the
-    manifest has their number and a digest.
+    Options that the backend declares secret are left out. Of the messages, which the history has, the
+    manifest contains the number and a digest.
     """
     from importlib.metadata import version
 
@@ -43,8 +43,8 @@ def manifest(
 
 
 def _digest(messages: Sequence[Message]) -> str:
-    """Return the SHA-256 of messages: of each part, preceded by its length in eight bytes, big-endian."""
-    import hashlib  # not before the first run
+    """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer."""
+    import hashlib  # not at start
 
     digest = hashlib.sha256()
     for message in messages:

@@ -1,4 +1,4 @@
-"""The figures of a run, from the times that the engine itself put on its tokens."""
+"""The metrics of a run, computed from the timestamps that the engine puts on its events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Meter", "Percentiles", "RunMetrics", "percentile"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentiles:
-    """Median and tail of a distribution; None where there is nothing to take them of."""
+    """Median and tail of a distribution; None if there are no values."""
 
     p50: float | None = None
     p95: float | None = None
@@ -23,33 +23,34 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """What a run took. None where it is not known."""
+    """Durations, rates and token counts of a run. None if unknown."""
 
     load_s: float | None = None
-    """Seconds that opening the engine took, where it was opened for this run."""
+    """Seconds that opening the engine took; None if it was already open."""
     ttft_s: float | None = None
-    """Time to first token: seconds from sending the prompt to the first text, thought or answered."""
+    """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
     prefill_tps: float | None = None
-    """Prompt tokens processed a second, those taken from the cache not counted."""
+    """Prompt tokens processed per second, without those from the KV cache."""
     decode_tps: float | None = None
-    """Tokens generated a second after the first."""
+    """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
     """Inter-token latency: milliseconds from each token to the next."""
     prompt_tokens: int | None = None
-    """Length of the whole prompt, cached part included."""
+    """Length of the whole prompt, including the cached part."""
     cached_tokens: int | None = None
+    """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
-    """As the engine counts, else the pieces that came."""
+    """Generated tokens as the engine counts them, else the number of token events."""
 
 
 class Meter:
-    """Takes the events of one run as they come and tells its figures at any time.
+    """Computes the metrics of a run from its events, also while the run is in progress.
 
-    Events may come late and in batches: only the times in them count. Eight bytes a token are kept.
+    Events may arrive late and in batches: only their timestamps count. Stores eight bytes per token.
     """
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
-        """Begin a run whose prompt was sent at `sent`, on the monotonic clock that events use."""
+        """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
         self._sent = sent
         self._load_s = load_s
         self._times = array("d")
@@ -59,7 +60,7 @@ class Meter:
         self._timings = Timings()
 
     def feed(self, event: Event) -> None:
-        """Take an event."""
+        """Process an event."""
         match event:
             case Token():
                 self._times.append(event.time)
@@ -72,19 +73,19 @@ class Meter:
 
     @property
     def tokens(self) -> int:
-        """Tokens generated so far; once the run is finished, as the engine counts them."""
+        """Number of tokens generated so far; once the run has ended, as the engine counts them."""
         counted = self._usage.completion_tokens
         return len(self._times) if counted is None else counted
 
     @property
     def ttft_s(self) -> float | None:
-        """Seconds from sending the prompt to the first text; None before it has come."""
+        """Seconds from sending the prompt to the first text; None before that."""
         return None if self._first_text is None else max(0.0, self._first_text - self._sent)
 
     def rate(self, now: float, window: float = 1.0) -> float | None:
-        """Return the tokens a second over the last `window` seconds before `now`; None before the second token.
+        """Return the tokens per second in the `window` seconds before `now`; None before the second token.
 
-        It falls when tokens fail to come, down to 0.
+        The rate falls to 0 if no more tokens arrive.
         """
         if len(self._times) < 2:
             return None
@@ -94,9 +95,9 @@ class Meter:
         return (bisect_right(self._times, now) - bisect_right(self._times, start)) / (now - start)
 
     def metrics(self) -> RunMetrics:
-        """Return the figures of the run as far as it has come.
+        """Return the metrics of the run so far.
 
-        Durations that the engine measured go before those between tokens' times.
+        Durations that the engine reports take precedence over those computed from the tokens' timestamps.
         """
         prompt, cached = self._usage.prompt_tokens, self._usage.cached_tokens
         if self._progress is not None:
@@ -114,7 +115,7 @@ class Meter:
         )
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
-        # without the engine's own measure, the wait for the first text bounds it from above
+        # if the engine does not report the duration, the time to first token is an upper bound
         seconds = self.ttft_s if self._timings.prefill_s is None else self._timings.prefill_s
         processed = (prompt or 0) - (cached or 0)
         return processed / seconds if seconds and processed > 0 else None
@@ -135,12 +136,12 @@ class Meter:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return a percentile of values in ascending order, at least one.
+    """Return a percentile of a non-empty sequence of values in ascending order.
 
     Linear interpolation between the two closest ranks: Hyndman and Fan's type 7, which is numpy's
     default and `method="inclusive"` of `statistics.quantiles`.
     """
-    place = (len(ordered) - 1) * percent / 100
-    below = int(place)
+    rank = (len(ordered) - 1) * percent / 100
+    below = int(rank)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)

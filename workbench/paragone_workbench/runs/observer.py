@@ -1,4 +1,4 @@
-"""Who is told what happens in a run."""
+"""The interface of observers of a run."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["RunObserver"]
 
 
 class RunObserver:
-    """Is told what happens in a run, on the event loop, as it happens. Override what is of interest.
+    """Receives the events of a run, on the event loop. Override the methods of interest.
 
-    An exception of an observer goes to the event loop's exception handler; the run goes on.
+    An exception that a method raises goes to the event loop's exception handler; the run continues.
     """
 
     def run_changed(self, run: RunRecord) -> None:
         """The run's phase or one of its figures changed."""
 
     def run_started(self, run: RunRecord) -> None:
-        """The engine has the request; the run's manifest is known."""
+        """The request was sent to the engine; the run's manifest is complete."""
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
-        """Text of the answer, or of the thinking before it, came and is in the record."""
+        """Text of the answer or of the thinking arrived and was added to the record."""
 
     def cautioned(self, run: RunRecord, caution: Caution) -> None:
-        """Something that the user should know of the run."""
+        """A warning for the user about the run."""
 
     def run_ended(self, run: RunRecord) -> None:
-        """The run is over; its record is complete."""
+        """The run ended; its record is complete."""

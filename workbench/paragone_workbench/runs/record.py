@@ -1,4 +1,4 @@
-"""The record of a run: one request to one engine, and everything that came of it."""
+"""The record of a run: one request to one engine, and its result."""
 
 from __future__ import annotations
 
@@ -28,52 +28,55 @@ from paragone_workbench.runs.spec import RunSpec
 __all__ = ["EndState", "RunPhase", "RunRecord", "RunState"]
 
 RunPhase: TypeAlias = Literal["waiting", "prefill", "decode", "ended"]
-"""`waiting`: for its engine, for runs before it, or for its turn; `prefill`: the prompt is processed."""
+"""`waiting`: for its engine, for earlier runs, or for its turn; `prefill`: the prompt is being processed;
+`decode`: the answer is being generated."""
 
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
-"""`interrupted`: the program ended while it ran; what had been saved by then is kept."""
+"""`interrupted`: the program ended during the run; what had been saved by then is kept."""
 
 EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class RunRecord:
-    """A run: grows while it is executed, and is complete once it has ended.
+    """A run. The record grows during the run, and is complete once the run has ended.
 
-    The text is kept here: screens and files show what the record has.
+    It is the only copy of the text: screens and files show what the record contains.
     """
 
     definition: EngineDefinition
-    """The engine that was asked."""
+    """The definition of the engine."""
     prompt: Prompt | None = None
-    """The prompt that it answers; None for a run outside of any conversation."""
+    """The prompt that the run answers; None outside of a conversation."""
     continues: RunRecord | None = None
-    """The run whose conversation it continues; None for the first."""
+    """The previous run of the conversation; None for the first."""
     spec: RunSpec | None = None
-    """What was asked; None while it waits for the runs before it."""
+    """The request; None while the run waits."""
     phase: RunPhase = "waiting"
     state: RunState = "running"
     finish: FinishReason | None = None
     error: ParagoneError | None = None
-    """Why it failed."""
+    """Why the run failed."""
     cautions: list[Caution] = field(default_factory=list)
+    """Warnings for the user."""
     settings: RunSettings | None = None
-    """What was in force, as far as the engine tells."""
+    """The settings in force, as far as the engine reports them."""
     loaded: LoadedModel | None = None
-    """The model that answered, as it was open then."""
+    """The model that answered, as it was loaded then."""
     progress: PromptProgress | None = None
     """How much of the prompt has been processed."""
     meter: Meter | None = None
-    """Figures so far; None before the engine has the request, and for runs read from the history."""
+    """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
     metrics: RunMetrics | None = None
-    """The figures, once it has ended."""
+    """The metrics, once the run has ended."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
-    """What another run needs to be the same."""
+    """The data needed to reproduce the run."""
     tokens: list[Token] = field(default_factory=list)
-    """The tokens with their log-probabilities and times, if the spec asks for log-probabilities."""
+    """The tokens with their log-probabilities and times, if the spec requests log-probabilities."""
     started: float = field(default_factory=time.time)
     """Seconds since 1970."""
     ended: float | None = None
+    """Seconds since 1970; None before the end."""
     id: int | None = None
     """Its id in the history, once it is saved."""
     _pieces: dict[Channel, list[str]] = field(default_factory=lambda: {"answer": [], "thinking": []})
@@ -90,30 +93,30 @@ class RunRecord:
         return self._joined("thinking")
 
     def add(self, channel: Channel, text: str) -> None:
-        """Append text that came, and tell the observers."""
+        """Append text and notify the observers."""
         self._pieces[channel].append(text)
-        self.tell(lambda it: it.text_came(self, channel, text))
+        self.notify(lambda it: it.text_came(self, channel, text))
 
     def subscribe(self, observer: RunObserver) -> None:
-        """Tell this observer, from now on, what happens in the run."""
+        """Add an observer of the run."""
         self._observers.append(observer)
 
     def unsubscribe(self, observer: RunObserver) -> None:
-        """Tell this observer no longer; one that was never told is fine."""
+        """Remove an observer, if it was added."""
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def tell(self, what: Callable[[RunObserver], None]) -> None:
-        """Tell all observers."""
+    def notify(self, call: Callable[[RunObserver], None]) -> None:
+        """Call a method of each observer."""
         for observer in tuple(self._observers):
             try:
-                what(observer)
-            except Exception as error:  # noqa: BLE001 (its mistake costs neither the run nor the others)
+                call(observer)
+            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the run)
                 report("An observer of a run failed.", error)
 
     def changed(self) -> None:
-        """Tell all observers that the phase or a figure changed."""
-        self.tell(lambda it: it.run_changed(self))
+        """Notify all observers that the phase or a figure changed."""
+        self.notify(lambda it: it.run_changed(self))
 
     def _joined(self, channel: Channel) -> str:
         pieces = self._pieces[channel]

@@ -1,4 +1,4 @@
-"""What a run asks for."""
+"""The specification of a run: its request."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ __all__ = ["RunSpec"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """One request, for whichever engine. It needs no lane and no conversation."""
+    """One request to an engine, independent of lanes and conversations."""
 
     messages: tuple[Message, ...]
     """The conversation so far, oldest first."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """Sampling options over those of the engine's definition."""
+    """Sampling options, which override those of the engine's definition."""
     logprobs: int | None = None
-    """Alternatives to report with each token; 0 for the token's own log-probability alone, None for neither.
+    """Number of alternatives to report with each token; 0 for only the token's own log-probability,
+    None for no log-probabilities.
 
     The run's record keeps the tokens if this is not None.
     """
     cold: bool = False
-    """Reuse no KV cache."""
+    """Do not reuse the KV cache."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
 
@@ -38,7 +39,7 @@ class RunSpec:
         sampling: Mapping[str, Json] | None = None,
         logprobs: int | None = None,
     ) -> RunSpec:
-        """Return the spec of a single prompt, without a conversation before it."""
+        """Return the spec of a single prompt without a previous conversation."""
         messages = [Message(role="system", text=system)] if system else []
         messages.append(Message(role="user", text=text, images=tuple(images)))
         return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)

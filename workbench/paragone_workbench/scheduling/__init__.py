@@ -1,1 +1,1 @@
-"""The order in which runs of several engines are executed, and what each may use of the machine."""
+"""Scheduling: when the runs of several engines are executed, and which resources each may use."""

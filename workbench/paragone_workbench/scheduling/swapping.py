@@ -1,4 +1,4 @@
-"""One engine in memory at a time: opened for its turn, closed when another one needs the room."""
+"""Keeps one engine in memory at a time: opens it for its turn, and closes it when another one is needed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from paragone_workbench.machine.memory import free_memory
 
 __all__ = ["Swapping"]
 
-PATIENCE = 5.0
-"""Seconds in which the memory of a closed engine must have come back."""
+FREE_TIMEOUT = 5.0
+"""Seconds within which the memory of a closed engine must be free again."""
 
-SLACK = 512 << 20
-"""Bytes that may be missing: other programs take and free memory, too."""
+TOLERANCE = 512 << 20
+"""Bytes that may be missing, since other programs allocate and free memory too."""
 
 
 class Swapping:
-    """Has one engine in memory of those that compute on this machine. One turn at a time."""
+    """Keeps at most one of the engines that compute on this machine in memory. Call it for one turn at a time."""
 
     def __init__(self) -> None:
         self._free_before: dict[str, int] = {}
 
-    async def bring_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
-        """Open an engine, having closed the others that are known. Returns what the user should know of that."""
+    async def swap_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
+        """Close the other known engines and open this one. Returns warnings for the user."""
         if not engine.is_local:
             engine.open()
             await engine.opened()
@@ -44,22 +44,22 @@ class Swapping:
         return cautions
 
     async def _check(self, closed: str) -> tuple[Caution, ...]:
-        """Wait until the closed engine's memory is free again, and say so where it is not."""
-        deadline = time.monotonic() + PATIENCE
+        """Wait until the memory of the closed engines is free again. Returns a warning if it is not in time."""
+        deadline = time.monotonic() + FREE_TIMEOUT
         while True:
             free = await free_memory()
             missing = {name: size - free[name] for name, size in self._free_before.items() if name in free}
-            kept = {name: size for name, size in missing.items() if size > SLACK}
-            if not kept:
+            leaked = {name: size for name, size in missing.items() if size > TOLERANCE}
+            if not leaked:
                 return ()
             if time.monotonic() > deadline:
-                listed = " and ".join(f"{size / 1e9:.1f} GB of {name}" for name, size in kept.items())
-                sentence = f"{listed} did not come back within {PATIENCE:.0f} seconds of closing {closed}."
+                listed = " and ".join(f"{size / 1e9:.1f} GB of {name}" for name, size in leaked.items())
+                sentence = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
                 return (Caution(code="memory-not-freed", sentence=sentence),)
             await asyncio.sleep(0.1)
 
 
 async def _close(engine: EngineHandle) -> None:
-    """Close an engine once its run, which had its turn under another schedule, is over."""
-    await engine.unused()
+    """Close an engine. A run that got its turn under another schedule is not interrupted."""
+    await engine.wait_until_unused()
     await engine.close()

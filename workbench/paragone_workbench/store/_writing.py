@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from paragone.wire import Value, to_json
-from paragone_workbench.engines.definitions import to_keep, without_password
+from paragone_workbench.engines.definitions import strip_password, without_passwords
 from paragone_workbench.store._surrogates import clean
 from paragone_workbench.store._tokens import pack
 from paragone_workbench.store.errors import ConversationDeleted
@@ -117,7 +117,7 @@ class _Writer:
         )
 
     def _lane(self, row: LaneRow, conversation_id: int) -> None:
-        definition = json.dumps(to_json(to_keep(row.definition)))
+        definition = json.dumps(to_json(without_passwords(row.definition)))
         if row.lane.id is None:
             self._new[row.lane] = self._database.run(
                 "INSERT INTO lane (conversation_id, position, definition, closed) VALUES (?, ?, ?, ?)",
@@ -157,8 +157,8 @@ class _Writer:
             json.dumps(row.manifest),
             row.state,
             row.finish,
-            "" if error is None else without_password(clean(error.sentence)),
-            "" if error is None else without_password(clean(error.hint)),
+            "" if error is None else strip_password(clean(error.sentence)),
+            "" if error is None else strip_password(clean(error.hint)),
             _json(row.metrics),
             None if row.settings is None else _json(dataclasses.replace(row.settings, prompt_ids=None)),
             json.dumps([to_json(caution) for caution in row.cautions]),

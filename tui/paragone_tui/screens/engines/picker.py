@@ -14,7 +14,7 @@ from paragone_tui.widgets.picker import Picker, one_line
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import Offer, offers
+from paragone_workbench.inventory.catalog import CatalogEntry, catalog_entries
 
 __all__ = ["EnginePicker"]
 
@@ -29,7 +29,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
         super().__init__()
         self._config = config
         self._registry = registry
-        self._offers: Sequence[Offer] = ()
+        self._entries: Sequence[CatalogEntry] = ()
         self._looking = True
         self._definitions: dict[str, EngineDefinition] = {}
 
@@ -38,8 +38,8 @@ class EnginePicker(Picker[EngineDefinition | None]):
         self.run_worker(self._look())
 
     async def _look(self) -> None:
-        async with contextlib.aclosing(offers(self._config, self._registry)) as all_offers:
-            async for self._offers in all_offers:
+        async with contextlib.aclosing(catalog_entries(self._config, self._registry)) as all_entries:
+            async for self._entries in all_entries:
                 self.show()
         self._looking = False
         self.show()
@@ -57,11 +57,11 @@ class EnginePicker(Picker[EngineDefinition | None]):
         if written is not None:
             self._definitions["written"] = written
             options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id="written"))
-        for number, offer in enumerate(self._offers):
-            if all(word in offer.searched for word in words):
-                if offer.definition is not None:
-                    self._definitions[str(number)] = offer.definition
-                options.append(Option(_line(offer), id=str(number), disabled=offer.definition is None))
+        for number, entry in enumerate(self._entries):
+            if all(word in entry.search_text for word in words):
+                if entry.definition is not None:
+                    self._definitions[str(number)] = entry.definition
+                options.append(Option(_line(entry), id=str(number), disabled=entry.definition is None))
         self.say(trouble or self._remark(bool(options)))
         return options
 
@@ -78,11 +78,11 @@ class EnginePicker(Picker[EngineDefinition | None]):
         return "\n".join(remarks)
 
 
-def _line(offer: Offer) -> Content:
+def _line(entry: CatalogEntry) -> Content:
     parts: Sequence[tuple[str, str]] = [
-        (one_line(offer.name), "bold" if offer.definition else "dim"),
-        (f"  {one_line(offer.detail)}", "dim"),
+        (one_line(entry.name), "bold" if entry.definition else "dim"),
+        (f"  {one_line(entry.detail)}", "dim"),
     ]
-    if offer.trouble:
-        parts = [*parts, (f"\n  {visible(offer.trouble)}", "$text-warning")]
+    if entry.problem:
+        parts = [*parts, (f"\n  {visible(entry.problem)}", "$text-warning")]
     return Content.assemble(*parts)

@@ -1,13 +1,28 @@
-"""Virtual environments for engines whose libraries do not get on with others'.
+"""Virtual environments for backends whose libraries conflict with those of others.
 
-Each is made of what its backend declares, in a folder of its own under XDG data, and is what the
-engine's worker runs in unless its definition names another interpreter.
+Each has the packages that its backend declares, and is a folder under `XDG_DATA_HOME`. An engine's
+worker runs in the environment of its backend unless the engine's definition names another interpreter.
 """
 
-from paragone_workbench.engines.environments.found import Found, find, interpreter
-from paragone_workbench.engines.environments.making import check, create
+from paragone_workbench.engines.environments.creation import check, create
+from paragone_workbench.engines.environments.installed import (
+    InstalledEnvironment,
+    interpreter,
+    list_installed,
+)
 from paragone_workbench.engines.environments.planning import Plan, plan
-from paragone_workbench.engines.environments.removing import remove
-from paragone_workbench.engines.environments.steps import Stage, Step
+from paragone_workbench.engines.environments.process import Stage, Step
+from paragone_workbench.engines.environments.removal import remove
 
-__all__ = ["Found", "Plan", "Stage", "Step", "check", "create", "find", "interpreter", "plan", "remove"]
+__all__ = [
+    "InstalledEnvironment",
+    "Plan",
+    "Stage",
+    "Step",
+    "check",
+    "create",
+    "list_installed",
+    "interpreter",
+    "plan",
+    "remove",
+]

@@ -1,4 +1,4 @@
-"""One at a time: an environment is made, or removed, by one program alone."""
+"""A lock that lets only one program at a time create or remove an environment."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import os
 from collections.abc import Iterator
 
 from paragone import InputError, ParagoneError
-from paragone_workbench.engines.environments.found import beside, folder_of
+from paragone_workbench.engines.environments.installed import environment_folder, sibling_path
 
-__all__ = ["alone"]
+__all__ = ["exclusive_lock"]
 
 
 @contextlib.contextmanager
-def alone(name: str) -> Iterator[int]:
-    """Keep others away from the environment of this name meanwhile. Raises InputError where one is at it,
-    and ParagoneError.
+def exclusive_lock(name: str) -> Iterator[int]:
+    """Lock the environment of this name. Raises InputError if it is locked, and ParagoneError on other errors.
 
-    Gives the lock's descriptor: a program that inherits it keeps the lock, should it outlive us.
+    Yields the lock's file descriptor. A child process that inherits it keeps the lock if it outlives this
+    process.
     """
     try:
-        descriptor = os.open(beside(folder_of(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(sibling_path(environment_folder(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ParagoneError(
-            f"Nothing can be written to {folder_of(name).parent}: {error.strerror or error}.",
+            f"{environment_folder(name).parent} cannot be written to: {error.strerror or error}.",
             hint="Check the permissions and the free space there, or set XDG_DATA_HOME to another folder.",
         ) from error
     try:
@@ -32,7 +32,8 @@ def alone(name: str) -> Iterator[int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"The environment {name} is being made already.", hint="Wait for that to end."
+                f"The environment {name} is already being created or removed.",
+                hint="Try again when that is done.",
             ) from error
         yield descriptor
     finally:

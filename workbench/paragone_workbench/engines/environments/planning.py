@@ -1,4 +1,4 @@
-"""What making an environment would take, to be shown before it is done."""
+"""Plans the creation of an environment, so that its costs can be shown before it is started."""
 
 from __future__ import annotations
 
@@ -15,86 +15,92 @@ from pathlib import Path
 
 from paragone import Backend, InputError
 from paragone.worker import Build, Environment
-from paragone_workbench.engines.environments.found import declared, exists, folder_of, is_whole
-from paragone_workbench.engines.environments.toolkit import chosen_home
+from paragone_workbench.engines.environments.cuda_toolkit import chosen_home
+from paragone_workbench.engines.environments.installed import (
+    declared_environment,
+    environment_folder,
+    exists,
+    is_complete,
+)
 from paragone_workbench.machine.gpus import find_gpus
 
 __all__ = ["Plan", "plan"]
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
-_MOST = 1 << 14
-"""Bytes of what a program says of its version."""
+_MAX_OUTPUT = 1 << 14
+"""Maximum number of bytes to read of a program's version output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An environment that could be made."""
+    """How an environment would be created, and what that takes."""
 
     backend: Backend
     folder: Path
     build: Build
     python: str
-    """The interpreter that it is made with."""
+    """The interpreter to create it with."""
     uv: str | None
-    """The program `uv`, or None where venv and pip do its work."""
+    """The path of `uv`; None to use venv and pip instead."""
     find_links: Path | None
-    """The folder that wheels come from, and from nowhere else; None for the usual index."""
+    """The folder of wheels to install from exclusively; None for the package index."""
     free: int
-    """Bytes that are free where it goes."""
+    """Free bytes on the disk of `folder`."""
     replaces: bool
-    """Whether there is one already, which is deleted once the new one is installed."""
+    """Whether an environment exists, which is deleted once the new one is installed."""
     warnings: tuple[str, ...] = ()
-    """What stands in the way of using it on this machine, in sentences."""
+    """What would prevent its use on this machine, in sentences."""
 
     @property
     def title(self) -> str:
-        """What people call what it is for."""
+        """The backend's display name."""
         return self.backend.title
 
     @property
     def download(self) -> int:
-        """Bytes to fetch, about."""
+        """Approximate number of bytes to download."""
         return 0 if self.find_links else self.build.download
 
     @property
     def disk(self) -> int:
-        """Bytes that it takes, about."""
+        """Approximate size on disk, in bytes."""
         return self.build.disk
 
 
 async def plan(
     backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
 ) -> Plan:
-    """Return what it takes to make the environment of a backend. Nothing is changed.
+    """Return how the environment of a backend would be created. Nothing is changed.
 
-    `cuda` is a major version, by default the newest that this machine's driver can run; `python` an
-    interpreter; `find_links` a folder of wheels to install from without an index. Raises InputError.
+    `cuda` is a major version, by default the newest that this machine's driver supports. `python` is an
+    interpreter. `find_links` is a folder of wheels to install from without an index. Raises InputError.
     """
-    environment = declared(backend)
+    environment = declared_environment(backend)
     if environment is None:
         raise InputError(
-            f"{backend.title} needs no environment of its own.", hint="It runs with what is installed here."
+            f"{backend.title} needs no environment of its own.",
+            hint="It uses the packages that are installed with paragone.",
         )
     driver, compiler = await _driver(), await _compiler() if environment.compiles else None
     build = _build(environment, cuda, backend.title, driver, compiler)
     links = None if find_links is None else Path(find_links).expanduser().absolute()
     if links is not None and not links.is_dir():
-        raise InputError(f"There is no folder {links}.", hint="--find-links takes a folder of wheels.")
-    folder = folder_of(backend.name)
-    if os.path.islink(folder):  # noqa: PTH114 (no error where it may not be looked at)
+        raise InputError(f"There is no folder {links}.", hint="--find-links needs a folder of wheels.")
+    folder = environment_folder(backend.name)
+    if os.path.islink(folder):  # noqa: PTH114 (raises no error if access is denied)
         raise InputError(
-            f"{folder} is a link, and what it leads to would be deleted.",
-            hint="Delete the link. To have engines run in another interpreter, set `python` in their definitions.",
+            f"{folder} is a symbolic link, whose target would be deleted.",
+            hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
         )
-    replaces = is_whole(folder)
+    replaces = is_complete(folder)
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if exists(path))).free
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:
-            hint = f"Remove the one that is there first: paragone env remove {backend.name}. {hint}"
+            hint = f"Remove the existing one first: paragone env remove {backend.name}. {hint}"
         raise InputError(
-            f"The environment of {backend.title} takes about {_gb(build.disk)}, and {_gb(free)} are free "
+            f"The environment of {backend.title} needs about {_gb(build.disk)}, but {_gb(free)} are free "
             f"in {folder.parent}.",
             hint=hint,
         )
@@ -118,11 +124,11 @@ def _build(
         for build in environment.builds:
             if build.cuda == cuda:
                 return build
-        there = " or ".join(build.cuda for build in environment.builds)
+        available = " or ".join(build.cuda for build in environment.builds)
         raise InputError(
-            f"There is no environment of {title} for CUDA {cuda}.", hint=f"There is one for {there}."
+            f"There is no environment of {title} for CUDA {cuda}.", hint=f"Use CUDA {available}."
         )
-    # Without a driver here, any: it may be made for another machine's disk.
+    # Without a driver, any build is allowed: the environment may be for another machine.
     able = [build for build in environment.builds if driver is None or build.driver <= driver]
     if not able:
         return environment.builds[-1]
@@ -130,7 +136,7 @@ def _build(
 
 
 def _has_compiler(build: Build, compiler: str | None) -> bool:
-    """Whether nvcc is there for a build: its own, unless the user has chosen one, or that of CUDA `compiler`."""
+    """Whether a build has a CUDA compiler: that of version `compiler`, or its own if the user has chosen none."""
     return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
 
 
@@ -140,13 +146,13 @@ def _warnings(
     if driver is None:
         yield f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
     elif driver < build.driver:
-        yield f"CUDA {build.cuda} needs an NVIDIA driver from {build.driver} on, and here is {driver}."
+        yield f"CUDA {build.cuda} needs NVIDIA driver {build.driver} or newer; this machine has {driver}."
     if not environment.compiles:
         return
-    compiles = f"{title} compiles a part of itself when it is first used"
+    compiles = f"{title} compiles its CUDA extension at its first use"
     if driver is None and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
         yield (
-            f"{compiles}, for the GPUs that it finds. To have that done here for another machine, set "
+            f"{compiles}, for the GPUs that it finds. To compile it here for another machine, set "
             "TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs, such as 8.6+PTX."
         )
     if shutil.which("c++") is None and shutil.which("g++") is None:
@@ -156,31 +162,32 @@ def _warnings(
     if compiler is None:
         yield (
             f"There is no CUDA compiler (nvcc) on this machine. {compiles}: install the toolkit of "
-            f"CUDA {build.cuda}, or a wheel that has that part in it."
+            f"CUDA {build.cuda}, or a wheel that contains the extension."
         )
     else:
-        own = " Unset CUDA_HOME and CUDA_PATH to have the environment's own used." if build.toolkit else ""
+        own = " Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler." if build.toolkit else ""
         yield (
-            f"The CUDA compiler (nvcc) here is that of CUDA {compiler}: {title} will need that of {build.cuda}.{own}"
+            f"The CUDA compiler (nvcc) on this machine is for CUDA {compiler}: {title} needs one for "
+            f"CUDA {build.cuda}.{own}"
         )
 
 
 async def _driver() -> int | None:
-    """Return the first part of the NVIDIA driver's version, where there is one."""
+    """Return the major version of the NVIDIA driver; None if there is none."""
     try:
         found = re.search(r"\s(\d{3,})\.\d+", _DRIVER.read_text())
-    except OSError:  # no Linux of its own, such as WSL2's
+    except OSError:  # not on Linux itself, as in WSL2
         gpus, _ = await find_gpus()
         found = re.match(r"(\d{3,})\.", gpus[0].driver) if gpus else None
     return int(found[1]) if found else None
 
 
 async def _compiler() -> str | None:
-    """Return the major version of CUDA whose compiler is here; None where there is none."""
+    """Return the major version of CUDA of this machine's compiler; None if there is no compiler."""
     home = chosen_home() or "/usr/local/cuda"
     nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
-    said = None if nvcc is None else await _said(nvcc, "--version")
-    found = re.search(r"release (\d+)\.\d+", said or "")
+    output = None if nvcc is None else await _output_of(nvcc, "--version")
+    found = re.search(r"release (\d+)\.\d+", output or "")
     return found[1] if found else None
 
 
@@ -190,15 +197,17 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
         path = shutil.which(str(Path(chosen).expanduser().absolute()) if os.sep in chosen else chosen)
         found = None if path is None else await _version(path)
         if path is None or found is None:
-            raise InputError(f"{chosen} is no Python interpreter.", hint="--python takes the path of one.")
+            raise InputError(
+                f"{chosen} is not a Python interpreter.", hint="--python needs the path of an interpreter."
+            )
         if found not in environment.pythons:
-            raise InputError(f"{title} needs Python {wanted}, and {chosen} is {found}.")
+            raise InputError(f"{title} needs Python {wanted}, but {chosen} is Python {found}.")
         return path
     for path in _candidates(environment):
         if await _version(path) in environment.pythons:
             return path
     raise InputError(
-        f"{title} needs Python {wanted}, and none is found here.", hint="Name one with --python PATH."
+        f"{title} needs Python {wanted}, and none was found.", hint="Name one with --python PATH."
     )
 
 
@@ -210,14 +219,14 @@ def _candidates(environment: Environment) -> Iterable[str]:
 
 
 async def _version(python: str) -> str | None:
-    """Return which Python an interpreter is, such as `3.12`; None where it is none."""
-    said = await _said(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
-    version = (said or "").strip()
+    """Return the version of a Python interpreter, such as `3.12`; None if the program is not one."""
+    output = await _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    version = (output or "").strip()
     return version if re.fullmatch(r"\d+\.\d+", version) else None
 
 
-async def _said(*command: str) -> str | None:
-    """Return what a program prints first; None where it cannot be run, or takes half a minute."""
+async def _output_of(*command: str) -> str | None:
+    """Return the beginning of a program's output; None if it cannot be run or takes half a minute."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -229,18 +238,18 @@ async def _said(*command: str) -> str | None:
     except OSError:
         return None
     assert process.stdout is not None
-    said = b""
+    output = b""
     try:
         async with asyncio.timeout(30):
-            while len(said) < _MOST and (part := await process.stdout.read(_MOST)):
-                said += part
+            while len(output) < _MAX_OUTPUT and (chunk := await process.stdout.read(_MAX_OUTPUT)):
+                output += chunk
     except TimeoutError:
         return None
     finally:
-        with contextlib.suppress(ProcessLookupError):  # what the user named may be anything
+        with contextlib.suppress(ProcessLookupError):  # the user may have named any program, so end it
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-    return said.decode(errors="replace")
+    return output.decode(errors="replace")
 
 
 def _gb(size: int) -> str:

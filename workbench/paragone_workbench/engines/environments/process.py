@@ -1,4 +1,4 @@
-"""A program at work on an environment, told as it goes."""
+"""Runs a program that creates or checks an environment, and yields its output as steps."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["Failed", "Stage", "Step", "steps"]
+__all__ = ["CommandFailed", "Stage", "Step", "run_command"]
 
 Stage: TypeAlias = Literal["create", "install", "check"]
 
 _HEARTBEAT = 1.0
-"""Seconds after which a step is told again, though its program says nothing: some downloads are long."""
+"""Seconds after which a step is repeated if the program prints nothing, as during a long download."""
 
-_TIDYING = 5.0
-"""Seconds that a program which is to end has for its temporary files."""
+_CLEANUP_TIMEOUT = 5.0
+"""Seconds that an interrupted program has to delete its temporary files."""
 
 _TAIL = 8
-"""Lines of a program that failed to put into the error."""
+"""Number of last output lines of a failed program to search for the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What is being done."""
+    """The progress of a stage."""
 
     stage: Stage
     line: str
-    """What the program that does it said last, as it came: control characters may be in it."""
+    """The program's last output line, unfiltered: it may contain control characters."""
     seconds: float
-    """Since the stage began."""
+    """Seconds since the stage began."""
 
 
-class Failed(Exception):
-    """A program ended with an error; the text is the last of what it said."""
+class CommandFailed(Exception):
+    """A program failed. The message is the reason that it printed last."""
 
 
-async def steps(
+async def run_command(
     stage: Stage,
     command: Sequence[str],
     folder: Path,
@@ -50,9 +50,10 @@ async def steps(
     scratch: Path | None = None,
     lock: int | None = None,
 ) -> AsyncGenerator[Step, None]:
-    """Run a program, yielding a step with each line that it prints, and one a second at least.
+    """Run a program, yielding a step for each line that it prints, and at least one a second.
 
-    `scratch` is for its temporary files; it keeps the `lock`, should it outlive us.
+    `scratch` is the folder for its temporary files. The program inherits the descriptor `lock`, and so
+    keeps the lock if it outlives this process. Raises CommandFailed.
     """
     started = time.monotonic()
     line = line or " ".join(command)
@@ -64,7 +65,7 @@ async def steps(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=_environment(folder, scratch),
-            cwd=folder.parent,  # not where the user is: Python runs the modules that lie there
+            cwd=folder.parent,  # not the current folder: Python would import modules from it
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,
             limit=1 << 20,
@@ -74,7 +75,7 @@ async def steps(
         # asyncio would kill the program alone if it is cancelled here, and wait for what that started.
         process = await asyncio.shield(starting)
     except OSError as error:
-        raise Failed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
+        raise CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
     except asyncio.CancelledError:
         with contextlib.suppress(OSError):
             await _end(await starting)
@@ -89,7 +90,7 @@ async def steps(
                 try:
                     raw = reading.result()
                 except ValueError:
-                    raw = b"\n"  # a line longer than any that is for people
+                    raw = b"\n"  # the line is longer than the limit: ignore it
                 if not raw:
                     break
                 reading = asyncio.ensure_future(process.stdout.readline())
@@ -98,29 +99,29 @@ async def steps(
                     tail = [*tail[1 - _TAIL :], text]
             yield Step(stage=stage, line=line, seconds=time.monotonic() - started)
         if await process.wait():
-            raise Failed(_reason(tail) or f"{command[0]} ended with exit code {process.returncode}.")
+            raise CommandFailed(_reason(tail) or f"{command[0]} ended with exit code {process.returncode}.")
     finally:
         reading.cancel()
         if process.returncode is None:
             await _end(process)
-        await _empty(process.stdout, reading)
+        await _drain(process.stdout, reading)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a program, having let it tidy up, and what it started."""
+    """End a program and its child processes, after giving it time to clean up."""
     _signal(process, signal.SIGINT)
-    until = time.monotonic() + _TIDYING
-    # Its own `wait` would be for the pipe, too, which what it started may hold.
-    while process.returncode is None and time.monotonic() < until:  # noqa: ASYNC110
+    deadline = time.monotonic() + _CLEANUP_TIMEOUT
+    # `process.wait()` would also wait for the pipe, which a child process may keep open.
+    while process.returncode is None and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     _signal(process, signal.SIGKILL)
     await process.wait()
 
 
-async def _empty(pipe: asyncio.StreamReader, reading: asyncio.Future[bytes]) -> None:
-    """Read a pipe to its end, until which the event loop keeps the program that wrote there.
+async def _drain(pipe: asyncio.StreamReader, reading: asyncio.Future[bytes]) -> None:
+    """Read a pipe to its end, since the event loop keeps the process object until then.
 
-    What the program started may hold the pipe for longer, and is not waited for.
+    A child process may keep the pipe open for longer; that is not waited for.
     """
     await asyncio.wait({reading})
     with contextlib.suppress(TimeoutError):
@@ -134,15 +135,15 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 
 
 def _reason(tail: Sequence[str]) -> str:
-    """Return what a program that failed had to say: from its first error on, else its last line."""
-    for at, line in enumerate(tail):
+    """Return the reason that a failed program printed: all from its first error line on, else its last line."""
+    for index, line in enumerate(tail):
         if line.lower().startswith(("error", "×", "x ", "the virtual environment was not created")):
-            return " ".join(tail[at:])
+            return " ".join(tail[index:])
     return tail[-1] if tail else ""
 
 
 def _environment(folder: Path, scratch: Path | None) -> Mapping[str, str]:
-    """Return the variables of a process in an environment, as if that was activated."""
+    """Return the environment variables of a process in an activated virtual environment."""
     variables = dict(os.environ, NO_COLOR="1", PYTHONUNBUFFERED="1", VIRTUAL_ENV=str(folder))
     variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
     for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 from paragone_cli.arguments import Arguments
 from paragone_cli.output import warn
-from paragone_workbench.config.permissions import exposure
+from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, apply_settings, check_engine, choose
+from paragone_workbench.engines.definitions import EngineDefinition, apply_settings, check_engine, resolve_all
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
-__all__ = ["Basis"]
+__all__ = ["CommandContext"]
 
 
-class Basis:
+class CommandContext:
     """The settings, read. Raises InputError where they cannot be used."""
 
     def __init__(self, args: Arguments) -> None:
@@ -30,7 +30,7 @@ class Basis:
         That is what was wrong with what the program had saved, which was set aside and is not found
         again, and that others can read a config file which they should not.
         """
-        for sentence in (self.state.warning, exposure(self.config.document, self.registry.find)):
+        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
             if sentence:
                 warn(sentence)
 
@@ -40,7 +40,7 @@ class Basis:
 
     def engines(self, names: Iterable[str], settings: list[str]) -> tuple[EngineDefinition, ...]:
         """Return the engines that were named, with `--set` over their options. Raises InputError."""
-        return tuple(self.with_settings(it, settings) for it in choose(names, self.config.engines))
+        return tuple(self.with_settings(it, settings) for it in resolve_all(names, self.config.engines))
 
     def with_settings(self, definition: EngineDefinition, settings: list[str]) -> EngineDefinition:
         """Return the engine with `--set` over its options. Raises InputError."""

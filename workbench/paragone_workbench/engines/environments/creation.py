@@ -1,0 +1,147 @@
+"""Creates an environment, and checks one, reporting each step."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
+
+from paragone import Backend, EngineError, InputError
+from paragone_workbench.engines.environments.cuda_toolkit import use_toolkit
+from paragone_workbench.engines.environments.installed import (
+    MARKER,
+    declared_environment,
+    environment_folder,
+    is_complete,
+    python_in,
+    sibling_path,
+)
+from paragone_workbench.engines.environments.lock import exclusive_lock
+from paragone_workbench.engines.environments.planning import Plan
+from paragone_workbench.engines.environments.process import CommandFailed, Stage, Step, run_command
+from paragone_workbench.paths import private_folder
+
+__all__ = ["check", "create"]
+
+
+async def create(plan: Plan) -> AsyncGenerator[Step, None]:
+    """Create an environment, yielding the steps as they happen.
+
+    An existing one is replaced once the new one is installed, and is kept if that fails.
+    Closing the generator ends the running program and deletes what it created. Raises InputError
+    and EngineError.
+    """
+    private_folder(plan.folder.parent)
+    with exclusive_lock(plan.backend.name) as lock:
+        failed = f"The environment of {plan.title} could not be created"
+        try:
+            with _replacing(plan.folder), _scratch(plan.folder) as scratch:
+                for stage, command in _commands(plan):
+                    running = run_command(stage, command, plan.folder, scratch=scratch, lock=lock)
+                    async with contextlib.aclosing(running) as steps:
+                        async for step in steps:
+                            yield step
+                if plan.build.toolkit:
+                    use_toolkit(plan.folder, plan.build.toolkit)
+                marker = {
+                    "cuda": plan.build.cuda,
+                    "requirements": plan.build.requirements,
+                    "python": plan.python,
+                }
+                (plan.folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
+        except CommandFailed as error:
+            raise EngineError(f"{failed}: {error}", hint=_source_hint(plan)) from error
+        except OSError as error:
+            raise EngineError(f"{failed}: {error.strerror or error}.") from error
+        async with contextlib.aclosing(check(plan.backend)) as steps:
+            async for step in steps:
+                yield step
+
+
+def _commands(plan: Plan) -> Sequence[tuple[Stage, list[str]]]:
+    python = str(python_in(plan.folder))
+    source = [] if plan.find_links is None else ["--no-index", "--find-links", str(plan.find_links)]
+    if plan.uv is not None:
+        make = [plan.uv, "venv", "--no-project", "--python", plan.python, str(plan.folder)]
+        install = [plan.uv, "pip", "install", "--python", python]
+    else:
+        make = [plan.python, "-m", "venv", str(plan.folder)]
+        install = [python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        install.append("--disable-pip-version-check")
+    return ("create", make), ("install", [*install, *source, *plan.build.requirements])
+
+
+def _source_hint(plan: Plan) -> str:
+    if plan.find_links is not None:
+        requirements = ", ".join(plan.build.requirements)
+        return f"{plan.find_links} must contain the wheels of {requirements} and of their dependencies."
+    return (
+        "Check that this machine can reach the package index that pip or uv is configured to use. "
+        "Without a network, install from a folder of wheels with --find-links."
+    )
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[None]:
+    """Move the existing environment away, and restore it if the block raises."""
+    old = sibling_path(folder, "old")
+    if is_complete(folder):
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    else:  # `old` may exist even so, if a program that had moved it away was killed
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder for temporary files, on the disk whose free space was checked; /tmp may be too small."""
+    scratch = sibling_path(folder, "tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def check(backend: Backend) -> AsyncGenerator[Step, None]:
+    """Import the backend's library in its environment, yielding the steps as they happen.
+
+    Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
+    """
+    environment, folder = declared_environment(backend), environment_folder(backend.name)
+    if environment is None or not is_complete(folder):
+        raise InputError(
+            f"{backend.title} has no environment on this machine, or an incomplete one.",
+            hint=f"Create it with: paragone env create {backend.name}.",
+        )
+    for module in environment.modules:
+        command = [str(python_in(folder)), "-I", "-c", f"import {module}"]
+        try:
+            running = run_command("check", command, folder, f"import {module}")
+            async with contextlib.aclosing(running) as steps:
+                async for step in steps:
+                    yield step
+        except CommandFailed as error:
+            # the backend knows the usual reasons and remedies
+            probe = await backend.probe(str(python_in(folder)))
+            general = (
+                str(error),
+                f"Once that is fixed, check again with: paragone env check {backend.name}.",
+            )
+            reason, remedy = general if probe.usable else (probe.reason, probe.remedy)
+            raise EngineError(
+                f"The environment of {backend.title} is installed, but {module} cannot be imported in it: "
+                f"{reason}",
+                hint=remedy,
+            ) from error

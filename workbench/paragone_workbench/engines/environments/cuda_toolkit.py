@@ -1,0 +1,32 @@
+"""The CUDA toolkit in an environment: completes it, and makes compilations in the environment use it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["chosen_home", "use_toolkit"]
+
+_VARIABLES = ("CUDA_HOME", "CUDA_PATH")
+"""Variables by which PyTorch (`torch.utils.cpp_extension`) finds a toolkit, in this order."""
+
+
+def chosen_home() -> str | None:
+    """Return the folder of the CUDA toolkit that the user's environment variables name, if any."""
+    return next((chosen for name in _VARIABLES if (chosen := os.environ.get(name))), None)
+
+
+def use_toolkit(folder: Path, toolkit: str) -> None:
+    """Make compilations in an environment use its own toolkit, unless the user has chosen another one.
+
+    `toolkit` is the toolkit's folder, relative to `site-packages`.
+    """
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    home = packages / toolkit
+    for runtime in home.glob("lib/libcudart.so.*"):  # the wheels lack the name that linkers use
+        (home / "lib" / "libcudart.so").symlink_to(runtime.name)
+    # Python runs this line at each start: in the engine's worker, in the check, and in a pip that compiles
+    # packages that the user adds.
+    (packages / "paragone_cuda.pth").write_text(
+        f"import os; any(map(os.environ.get, {_VARIABLES})) or os.environ.update(CUDA_HOME={str(home)!r})\n"
+    )

@@ -1,0 +1,142 @@
+"""The environments on this machine, and the interpreter that an engine runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paragone import Backend
+from paragone.worker import Environment
+from paragone_workbench.paths import data_folder
+
+__all__ = [
+    "MARKER",
+    "InstalledEnvironment",
+    "sibling_path",
+    "declared_environment",
+    "list_installed",
+    "environment_folder",
+    "interpreter",
+    "is_complete",
+    "python_in",
+    "size_of",
+]
+
+MARKER = "paragone.json"
+"""A file that is written at the end of an installation. An environment without it is incomplete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledEnvironment:
+    """An environment on this machine."""
+
+    name: str
+    """The backend's name."""
+    folder: Path
+    complete: bool
+    """Whether its installation was finished, and its interpreter exists."""
+    cuda: str = ""
+    """The major version of CUDA that it was created for."""
+    outdated: bool = False
+    """Whether the backend declares other requirements now."""
+    size: int = 0
+    """Bytes on disk."""
+
+    @property
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return python_in(self.folder)
+
+
+def declared_environment(backend: Backend) -> Environment | None:
+    """Return the environment that a backend declares; None if it needs none."""
+    environment = getattr(backend, "environment", None)
+    return environment if isinstance(environment, Environment) else None
+
+
+def environment_folder(name: str) -> Path:
+    """Return the folder for the environment of a backend."""
+    return data_folder() / "environments" / name
+
+
+def sibling_path(folder: Path, suffix: str) -> Path:
+    """Return a hidden path next to an environment, for temporary data while it is created."""
+    return folder.with_name(f".{folder.name}.{suffix}")
+
+
+def python_in(folder: Path) -> Path:
+    """Return the path of an environment's interpreter."""
+    return folder / "bin" / "python"
+
+
+def interpreter(backend: Backend, chosen: str | None) -> str | None:
+    """Return the interpreter for a backend's worker: the chosen one, that of its environment, or None for our own."""
+    if chosen is not None or declared_environment(backend) is None:
+        return chosen
+    folder = environment_folder(backend.name)
+    return str(python_in(folder)) if is_complete(folder) else None
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether an environment's installation was finished, and its interpreter exists."""
+    return exists(folder / MARKER) and exists(python_in(folder))
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists and is accessible."""
+    try:
+        return path.exists()
+    except OSError:  # for example in another user's folder
+        return False
+
+
+def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:
+    """Return the environments on this machine, sorted by name, with those of backends that are not installed.
+
+    Reads the sizes of all their files.
+    """
+    try:
+        folders = sorted(
+            path
+            for path in environment_folder("").iterdir()
+            if path.is_dir() and not path.name.startswith(".")
+        )
+    except OSError:
+        return ()
+    return tuple(_found(folder, backends.get(folder.name)) for folder in folders)
+
+
+def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
+    marker: dict[str, Any] | None = None
+    with contextlib.suppress(OSError, ValueError):
+        marker = json.loads((folder / MARKER).read_text())
+    if not isinstance(marker, dict):
+        return InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
+    environment = None if backend is None else declared_environment(backend)
+    current = [list(build.requirements) for build in environment.builds] if environment else []
+    return InstalledEnvironment(
+        name=folder.name,
+        folder=folder,
+        complete=is_complete(folder),
+        cuda=str(marker.get("cuda", "")),
+        outdated=bool(current) and marker.get("requirements") not in current,
+        size=size_of(folder),
+    )
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes on disk that a folder's files use; a file with several hard links counts once."""
+    sizes: dict[tuple[int, int], int] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = Path(parent, name).lstat()
+            except OSError:
+                continue
+            sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())
