@@ -102,10 +102,16 @@ class OpenEngine(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Ask the current job to end early; the reason of its Finish is then `cancelled`. Does nothing without a job."""
+        """Ask the current job to end early; the reason of its Finish is then `cancelled`.
+
+        Does nothing without a job.
+        """
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text. Raises EngineError if the engine cannot."""
+        """Return the tokens of a conversation's prompt, or of a text.
+
+        Raises EngineError if the engine cannot.
+        """
         raise EngineError("This engine cannot tokenize text.")
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
@@ -202,7 +208,10 @@ class Backend(ABC):
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
-        """Describe the server that these load options name; None for a backend without servers. Never raises."""
+        """Describe the server that these load options name; None for a backend without servers.
+
+        Never raises.
+        """
         del options
         return None
 

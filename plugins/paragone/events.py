@@ -102,7 +102,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The settings in force in a run, including the engine's defaults. None where the engine does not report one.
+    """The settings in force in a run, including the engine's defaults. None where unknown.
 
     Yielded at most once, before the first token if the engine knows them by then.
 
@@ -126,7 +126,7 @@ class Caution:
     """A warning for the user. The run continues.
 
     Attributes:
-        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists those in use.
+        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists them.
         sentence: What happened, as a full sentence for the user.
     """
 

@@ -12,7 +12,7 @@ __all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend, or one open engine of it, can do. A method whose capability is False raises EngineError.
+    """The features of a backend or of one open engine. A method whose capability is False raises EngineError.
 
     Attributes:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.

@@ -246,7 +246,10 @@ def _refusal(what: str, value: object, hint: str) -> InputError:
 
 
 def _number(low: float | None, high: float | None) -> str:
-    """Describe the numbers that an option accepts. JSON has no infinity and no NaN, so neither is accepted."""
+    """Describe the numbers that an option accepts.
+
+    JSON has no infinity and no NaN, so neither is accepted.
+    """
     if low is not None and high is not None:
         return f"a number from {low:g} to {high:g}"
     if low is not None:

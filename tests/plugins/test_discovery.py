@@ -1,4 +1,4 @@
-"""Discovery: plugins of every sort of brokenness, each installed for the test as a stranger's would be."""
+"""Discovery of broken plugins of every kind, each installed like a third-party package."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options: declared once, described to people, checked from configs and parsed from command lines."""
+"""Options: declaration, description, checks of config values, parsing of command lines."""
 
 import math
 from dataclasses import dataclass

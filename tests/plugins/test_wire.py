@@ -1,4 +1,4 @@
-"""Value types to JSON and back, and the worker's protocol on top of that."""
+"""Conversion of dataclasses to JSON and back, and the worker protocol that uses it."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The worker's jobs besides runs: scores, distributions through shared memory, estimates, vocabularies."""
+"""The worker's jobs other than runs: scores, distributions in shared memory, estimates, vocabularies."""
 
 import asyncio
 import contextlib

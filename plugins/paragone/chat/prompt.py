@@ -132,7 +132,7 @@ class PromptMaker:
         return prompt
 
     def _fit(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Drop the oldest turns, but no system message, until a quarter of the context is free for the answer."""
+        """Drop the oldest turns, but no system message, until a quarter of the context is free."""
         quarter = self._context // 4
         limit = self._context - min(sampling.max_tokens or quarter, quarter)
         prompt = self.whole(messages, sampling.thinking)

@@ -65,7 +65,7 @@ class SamplingOptions(Options):
     )
     overflow: Literal["error", "drop_oldest"] = option(
         "error",
-        "If the conversation exceeds the context: fail with an error, or drop the oldest turns with a warning.",
+        "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
     )
 
 

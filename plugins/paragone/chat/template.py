@@ -86,7 +86,10 @@ class ChatTemplate:
             ) from error
 
     def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
-        """Return the prompt; with `generate` it ends where the assistant's answer begins. Raises InputError."""
+        """Return the prompt; with `generate` it ends where the assistant's answer begins.
+
+        Raises InputError.
+        """
         variables: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
         try:
             with bounded():

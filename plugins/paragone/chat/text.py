@@ -86,7 +86,10 @@ class AnswerText:
 
     @property
     def settled(self) -> bool:
-        """Whether the answer itself has begun and no stop sequence can end it. Later text needs no processing."""
+        """Whether the answer itself has begun and no stop sequence can end it.
+
+        Later text needs no processing.
+        """
         return self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held)
 
     @property

@@ -80,7 +80,7 @@ class AnswerChecks(ConformanceFixtures):
     async def test_an_answer_can_be_limited(
         self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """The option `max_tokens`, if it exists, ends the answer, and the reason of the Finish is `length`."""
+        """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
         if not has_option(backend, "max_tokens"):
             pytest.skip("it has no sampling option max_tokens")
         cut = False
@@ -147,7 +147,7 @@ class AnswerChecks(ConformanceFixtures):
     async def test_a_seed_reproduces_an_answer(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """With the capability `seed`, cold runs with the same seed give the same answer despite runs in between."""
+        """With the capability `seed`, two cold runs with the same seed give the same answer."""
         if not able.seed or not has_option(backend, "seed"):
             pytest.skip("it does not claim `seed`")
         request = asked("Tell me of the sea.", {**sampling, "seed": 7}, cold=True)

@@ -78,7 +78,7 @@ class DistributionChecks(StoppingBase):
     async def test_a_sequence_that_cannot_be_is_refused(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """A token outside the vocabulary raises an InputError, and so does a sequence longer than the context."""
+        """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
         if not able.distributions:
             pytest.skip("it has no distributions")
         ids = await self.ids_of(engine, able, TEXT)

@@ -20,7 +20,10 @@ __all__ = ["Opened", "ConformanceFixtures"]
 
 
 class Opened:
-    """The engine that the tests of a class share. It is opened on first use, and again after a failed test."""
+    """The engine that the tests of a class share.
+
+    It is opened on first use, and again after a failed test.
+    """
 
     def __init__(self) -> None:
         self.engine: OpenEngine | None = None

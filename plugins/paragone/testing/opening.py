@@ -61,7 +61,7 @@ class OpeningChecks(ConformanceFixtures):
     async def test_opening_can_be_given_up(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
-        """A task that opens a model can be cancelled, ends soon, and does not prevent the next one from opening."""
+        """A task that opens a model can be cancelled and ends soon. The next one can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
         await asyncio.sleep(0)  # it has begun
         task.cancel()

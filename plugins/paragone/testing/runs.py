@@ -148,7 +148,7 @@ def check_error(error: ParagoneError, *names: str) -> None:
 
 
 def check_plain(value: Value) -> None:
-    """Check that the fields of a value have their declared types, so that it can be converted to JSON and back."""
+    """Check that the fields of a value have their declared types and survive a round trip through JSON."""
     try:
         again = from_json(type(value), json.loads(json.dumps(to_json(value))))
     except (TypeError, ValueError) as error:

@@ -39,4 +39,7 @@ class Environment:
     modules: tuple[str, ...]
     """Modules to import in the finished environment, in this order, to check it."""
     compiles: bool = False
-    """Whether a package compiles code when it is used. It then needs g++, and nvcc of the build's CUDA version."""
+    """Whether a package compiles code when it is used.
+
+    It then needs g++, and nvcc of the build's CUDA version.
+    """
