@@ -1,4 +1,4 @@
-"""The two backends, as the application sees them: neither library is imported here."""
+"""The backends of ExLlamaV2 and ExLlamaV3. This module imports neither library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CAPABILITIES = Capabilities(
 
 
 class ExLlamaV2Backend(NativeBackend):
-    """EXL2, GPTQ and unquantized models in ExLlamaV2, each in a process of its own."""
+    """EXL2, GPTQ and unquantized models in ExLlamaV2, each in its own process."""
 
     name = "exllamav2"
     title = "ExLlamaV2"
@@ -28,18 +28,18 @@ class ExLlamaV2Backend(NativeBackend):
     sampling = ExLlamaSampling
     capabilities = _CAPABILITIES
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
-    install: ClassVar[str] = "Make its environment with: paragone env create exllamav2."
+    install: ClassVar[str] = "Create its environment with: paragone env create exllamav2."
     environment: ClassVar[Environment | None] = EXLLAMAV2
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and below that ExLlamaV2 loads."""
+        """List the models in these folders and their subfolders that ExLlamaV2 can load."""
         from paragone_exllama.folders import find_models
 
         return find_models(folders, ("EXL2", "GPTQ", "plain"))
 
 
 class ExLlamaV3Backend(NativeBackend):
-    """EXL3 and unquantized models in ExLlamaV3, each in a process of its own."""
+    """EXL3 and unquantized models in ExLlamaV3, each in its own process."""
 
     name = "exllamav3"
     title = "ExLlamaV3"
@@ -48,11 +48,11 @@ class ExLlamaV3Backend(NativeBackend):
     sampling = ExLlamaSampling
     capabilities = _CAPABILITIES
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
-    install: ClassVar[str] = "Make its environment with: paragone env create exllamav3."
+    install: ClassVar[str] = "Create its environment with: paragone env create exllamav3."
     environment: ClassVar[Environment | None] = EXLLAMAV3
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and below that ExLlamaV3 loads."""
+        """List the models in these folders and their subfolders that ExLlamaV3 can load."""
         from paragone_exllama.folders import find_models
 
         return find_models(folders, ("EXL3", "plain"))

@@ -1,4 +1,4 @@
-"""The VRAM that ExLlamaV2 and ExLlamaV3 compute in, as far as a model's config.json tells."""
+"""Estimate the VRAM that ExLlamaV2 and ExLlamaV3 need for computation, from a model's config.json."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from paragone_exllama.options import CacheType, ExLlamaLoadOptions
 __all__ = ["v2_buffers", "v3_buffers"]
 
 _MOST_DEQUANTIZED = 512 << 20
-"""Weights that ExLlamaV2 converts to 16 bits at once, at most: `max_dq_size` of its config."""
+"""Largest number of weights that ExLlamaV2 converts to 16 bits at once: `max_dq_size` of its config."""
 
 _SLICE = 32768
-"""Columns that ExLlamaV3 converts to 16 bits at once, at most: `MAX_RECONSTRUCT_SLICE_N`."""
+"""Largest number of columns that ExLlamaV3 converts to 16 bits at once: `MAX_RECONSTRUCT_SLICE_N`."""
 
 
 def v2_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, cache_type: CacheType, context: int) -> int:
-    """Return the bytes that ExLlamaV2 sets aside on each GPU for one model.
+    """Return the bytes that ExLlamaV2 allocates on each GPU for one model.
 
-    They are the scratch space (`scratch_space_fixed`: the largest of what attention, MLP and head need), the
-    tables of RoPE, one layer of the cache in 16 bits where the cache is quantized, and the logits. A mixture
-    of experts counts as an MLP of its config's `intermediate_size`; what the attention itself takes is not
-    counted.
+    This includes the scratch space (`scratch_space_fixed`: the maximum of attention, MLP and head), the RoPE
+    tables, one layer of the cache in 16 bits if the cache is quantized, and the logits. A mixture of experts
+    counts as an MLP of its config's `intermediate_size`. Temporary memory of the attention is not included.
     """
     hidden, wide, queries, dimension = _widths(folder)
     chunk = min(options.chunk_size or CHUNK, context)
@@ -39,11 +38,11 @@ def v2_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, cache_type: Cac
 
 
 def v3_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -> int:
-    """Return the bytes that ExLlamaV3 needs at once on each GPU, at least.
+    """Return a lower bound for the bytes that ExLlamaV3 needs at once on each GPU.
 
-    It allocates them as it computes. The largest of two is taken: the MLP's, with the hidden state in 32
-    bits and two intermediate states in 16 for a chunk of the prompt, and the head's, with the logits in 16
-    bits. To both belong the weights of one matrix in 16 bits, where they are quantized.
+    It allocates them during computation. This is the larger of two amounts: that of the MLP, with the hidden
+    state in 32 bits and two intermediate states in 16 bits for a chunk of the prompt, and that of the head,
+    with the logits in 16 bits. Both include the weights of one matrix in 16 bits if they are quantized.
     """
     hidden, wide, _, _ = _widths(folder)
     chunk = min(options.chunk_size or CHUNK, context)
@@ -59,7 +58,7 @@ def v3_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -
 
 
 def _widths(folder: ModelFolder) -> tuple[int, int, int, int]:
-    """Return the widths of hidden state, MLP and queries, and of one attention head; 0 where unknown."""
+    """Return the widths of hidden state, MLP, queries and one attention head; 0 if unknown."""
     heads = folder.number("num_attention_heads", "n_heads", "n_head") or 0
     dimension = folder.number("head_dim") or (folder.hidden // heads if heads else 0)
     wide = folder.number("intermediate_size", "ffn_dim", "n_inner") or 0

@@ -1,4 +1,4 @@
-"""What the user should know of a model that is open, whatever is asked of it."""
+"""Cautions that apply to every run of an open model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cautions(
 ) -> Iterator[Caution]:
     """Yield the cautions of a model called `owner`; `template` says whether it has a chat template."""
     if not template:
-        sentence = f"{owner} has no chat template: the text of the messages is completed as it stands."
+        sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
     if library.facts.get("attention") == "unpaged":
         sentence = "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
@@ -25,7 +25,7 @@ def cautions(
         return
     if options.max_seq_len is None and library.capacity < library.trained - 256:
         sentence = (
-            f"The context is {library.capacity:,} tokens and not the model's {library.trained:,}, "
+            f"The context is {library.capacity:,} tokens instead of the model's {library.trained:,}, "
             "to fit in the VRAM."
         )
         yield Caution(code="context-reduced", sentence=sentence)

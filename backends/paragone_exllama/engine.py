@@ -1,7 +1,6 @@
-"""The engines: a model's folder opened in a worker, and prompts answered from it.
+"""The engines of ExLlamaV2 and ExLlamaV3: they open a model's folder and answer prompts.
 
-The libraries, and Jinja, are imported when a model is opened: a probe must be able to say what is
-missing.
+The libraries and Jinja are imported when a model is opened, so that a probe can report missing packages.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_exllama.cautions import cautions
+from paragone_exllama.chunk_size import FIRST, ChunkSize
 from paragone_exllama.estimate import estimate
 from paragone_exllama.extension import extension_folder, release_lock
 from paragone_exllama.folders import ModelFolder
@@ -57,7 +57,6 @@ from paragone_exllama.options import (
     ExLlamaV2LoadOptions,
     ExLlamaV3LoadOptions,
 )
-from paragone_exllama.pace import FIRST, Pace
 from paragone_exllama.probe import probe
 from paragone_exllama.run import run
 from paragone_exllama.scoring import distributions, score
@@ -72,14 +71,14 @@ __all__ = ["BROKEN", "ExLlamaV2Engine", "ExLlamaV3Engine"]
 L = TypeVar("L", bound=ExLlamaLoadOptions)
 
 BROKEN = 70
-"""The exit code of a worker whose GPU context is of no use any more (EX_SOFTWARE)."""
+"""The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
 
 _BEYOND_REPAIR = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
-"""After these, every later call into CUDA fails in the same process."""
+"""After one of these errors, every later CUDA call in the same process fails."""
 
 
 class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
-    """What both engines do."""
+    """The base class of both engines."""
 
     sampling = ExLlamaSampling
     name: ClassVar[str]
@@ -121,9 +120,9 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             owner=folder.name,
         )
         fixed = options.chunk_size is not None
-        self._pace = Pace(library.largest_chunk, fixed=fixed)
-        # Where chunks end decides how numbers are rounded: a cold run is to be the same each time.
-        self._cold_pace = Pace(
+        self._chunk_size = ChunkSize(library.largest_chunk, fixed=fixed)
+        # Rounding depends on the chunk boundaries. Cold runs use fixed ones, so that they are reproducible.
+        self._cold_chunk_size = ChunkSize(
             library.largest_chunk if fixed else min(FIRST, library.largest_chunk), fixed=True
         )
         return LoadedModel(
@@ -144,7 +143,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
     def generate(
         self, request: RunRequest, sampling: ExLlamaSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
-        """Answer a prompt, telling first what is in force."""
+        """Answer a prompt. The first event has the settings in force."""
         sampling = with_seed(sampling)
         prompt = self._prompts.make(request.messages, sampling)
         yield RunSettings(
@@ -163,13 +162,13 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                 prompt.tokens,
                 AnswerText(sampling.stop, inside=prompt.inside),
                 cancelled,
-                self._cold_pace if request.cold else self._pace,
+                self._cold_chunk_size if request.cold else self._chunk_size,
                 sampling=sampling,
                 logprobs=request.logprobs,
             )
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text."""
+        """Return the tokens of a conversation's prompt, or of a text."""
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
@@ -189,11 +188,11 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
-        """Return the memory that opening a model would take, from its files alone."""
+        """Return the memory that opening a model would take, estimated from its files."""
         return estimate(check_request(request, options, cls.formats, cls.title))
 
     def _require(self) -> None:
-        """Say what is missing, in the words of the probe, before an import fails with its own."""
+        """Raise an EngineError with the probe's reason if the library is unusable, before an import fails."""
         found = self.probe()
         if not found.usable:
             raise EngineError(found.reason, hint=found.remedy)
@@ -202,7 +201,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn what a library raises in the middle of its work into what a person can act on."""
+        """Convert exceptions of the library during its work to errors for the user."""
         try:
             yield
         except ParagoneError:
@@ -211,15 +210,15 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             raise self._repaired(error) from error
 
     def _repaired(self, error: Exception) -> EngineError:
-        """Have a generator that can be trusted again, or end this process. Returns what to say."""
+        """Create a new generator, or end this process if that fails. Returns the error for the user."""
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
-        said = lines[0][:300].rstrip(".") if lines else "it does not say why"
+        said = lines[0][:300].rstrip(".") if lines else "no reason given"
         full = is_out_of_memory(error)
         if full or not any(sign in str(error) for sign in _BEYOND_REPAIR):
             try:
                 self._library.rebuild()
-            except Exception:  # noqa: BLE001 (whatever it is, this process is of no use any more)
+            except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)
                 traceback.print_exc()
             else:
                 if full:
@@ -229,9 +228,9 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                     )
                 return EngineError(
                     f"{self.title} failed in the middle of the answer: {said}.",
-                    hint="It can be asked again.",
+                    hint="Send the prompt again.",
                 )
-        sys.stderr.write(f"{self.title} failed beyond repair: {said}\n")
+        sys.stderr.write(f"{self.title} failed and cannot recover: {said}\n")
         sys.stderr.flush()
         os._exit(BROKEN)
 

@@ -1,6 +1,6 @@
-"""The memory that opening a model would take, from its files' headers and its config.json alone.
+"""Estimate the memory that opening a model takes, from the headers of its files and its config.json.
 
-The sizes follow the sources of ExLlamaV2 0.3.2 and ExLlamaV3 1.6.5. No library is imported.
+The sizes follow the sources of ExLlamaV2 0.3.2 and ExLlamaV3 1.6.5. This module imports neither library.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["estimate"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.")
 _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
-"""Names of the table of token embeddings, which both libraries leave in CPU memory."""
+"""Names of the token embedding table, which both libraries keep in CPU memory."""
 
 
 class _Part(NamedTuple):
-    """What is loaded to one GPU as a whole, in bytes."""
+    """The sizes in bytes of a part of the model that is loaded to a single GPU."""
 
     weights: int
     kv_cache: int = 0
@@ -34,11 +34,11 @@ class _Part(NamedTuple):
 
 @dataclass(slots=True)
 class _Device:
-    """A GPU, and what has been assigned to it, in bytes. None where unknown."""
+    """A GPU, and the bytes assigned to it. None where unknown."""
 
     name: str
     room: int | None = None
-    """What may be used of it."""
+    """Number of bytes that may be used."""
     free: int | None = None
     total: int | None = None
     weights: int = 0
@@ -49,23 +49,23 @@ class _Device:
 def estimate(request: Request) -> MemoryEstimate:
     """Return an estimate of the memory of each device.
 
-    - Weights: the tensors' bytes in the safetensors headers, 32-bit ones as the 16 bits that they are
-      loaded in. The embeddings count as the CPU's, and once more as the GPU's where the model has no
-      `lm_head` of its own. All tensors of the folder count, also those that are not loaded, such as a
-      vision tower's.
-    - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. Too
-      much for layers with a sliding window, linear attention or latent attention in ExLlamaV3.
+    - Weights: the sizes of the tensors in the safetensors headers. 32-bit tensors count as 16 bits, because
+      they are loaded as such. The embeddings are in CPU memory; they are also in GPU memory if the model
+      has no separate `lm_head`. All tensors of the folder count, including those that are not loaded, such
+      as those of a vision tower.
+    - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. This
+      is too much for layers with a sliding window, linear attention or latent attention in ExLlamaV3.
     - Compute: see `v2_buffers` and `v3_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
-      MB) and fragmentation are not counted.
-    - GPUs: filled one after the other, layer by layer, as the libraries do, without what they keep in
-      reserve. What exceeds the last GPU counts as its own. One GPU of unknown size where there is no driver.
+      MB) and fragmentation are not included.
+    - GPUs: filled one after the other, layer by layer, as the libraries do, but without their reserve. The
+      last GPU gets everything that does not fit. Without a driver, one GPU of unknown size is assumed.
     """
     options, context = request.options, request.context
     v2 = isinstance(options, ExLlamaV2LoadOptions)
     models: list[tuple[ModelFolder, CacheType]] = [(request.model, options.cache_type)]
     if request.draft is not None:
         models.insert(0, (request.draft, "fp16"))  # it is loaded first
-    if v2:  # each model has buffers of its own, for good
+    if v2:  # each model has its own permanent buffers
         compute = sum(v2_buffers(folder, options, kind, context) for folder, kind in models)
     else:  # they are freed after each module
         compute = max(v3_buffers(folder, options, context) for folder, _ in models)
@@ -91,7 +91,7 @@ def estimate(request: Request) -> MemoryEstimate:
 
 
 class _Sizes(NamedTuple):
-    """Bytes of a model's weights, by where they belong."""
+    """Sizes of a model's weights in bytes, by part."""
 
     embeddings: int
     layers: dict[int, int]
@@ -116,7 +116,7 @@ def _sizes(folder: ModelFolder) -> _Sizes:
 
 
 def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator[_Part]:
-    """Yield a model's layers, each with its cache, and what comes after them."""
+    """Yield a model's layers, each with its cache, and the part after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
@@ -125,14 +125,14 @@ def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator
 
 
 def _gpus(split: Sequence[float]) -> list[_Device]:
-    """Return the GPUs that may be used, or one of which nothing is known."""
+    """Return the GPUs that may be used, or one with unknown properties."""
     try:
         gpus = visible(look().gpus)
     except NoDriver:
         gpus = ()
     found = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
-        # A GPU that shares the machine's memory tells of none.
+        # The driver reports no memory for a GPU that shares the machine's memory.
         room = free = gpu.free if gpu.total else None
         if split:
             limit = int(split[at] * 2**30)
@@ -142,7 +142,7 @@ def _gpus(split: Sequence[float]) -> list[_Device]:
 
 
 def _fill(devices: Sequence[_Device], parts: Iterable[_Part], compute: int) -> None:
-    """Assign parts to devices, one after the other; each that is used needs `compute` bytes besides."""
+    """Assign parts to devices, one after the other. Each used device also needs `compute` bytes."""
     waiting = iter(devices)
     device = next(waiting)
     for part in parts:

@@ -1,7 +1,7 @@
-"""Where PyTorch compiles a library's part in CUDA, and what was left there by a process that was killed.
+"""The folder in which PyTorch compiles a library's CUDA extension, and locks left by killed processes.
 
-`torch.utils.cpp_extension.load` waits for as long as another process has its lock, a file that nobody
-deletes where that process was killed: it would wait for ever.
+`torch.utils.cpp_extension.load` waits while another process holds its lock, which is a file. If that
+process is killed, nobody deletes the file, and the wait never ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["extension_folder", "release_lock"]
 
 _PATIENCE = 0.2
-"""Seconds between two looks at who is still at work."""
+"""Seconds between two checks for running compilers."""
 
 
 def extension_folder(library: str, cuda: str) -> Path:
@@ -28,9 +28,9 @@ def extension_folder(library: str, cuda: str) -> Path:
 
 
 def release_lock(folder: Path) -> None:
-    """Delete the lock of an extension's folder if the process that made it is gone.
+    """Delete the lock of an extension's folder if the process that created it is gone.
 
-    The compilers that it started may be at work still: they are waited for.
+    Waits for compilers that this process started and that are still running.
     """
     folder = folder.resolve()
     lock = folder / "lock"
@@ -42,12 +42,12 @@ def release_lock(folder: Path) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether a process that may be looked at has this file open."""
+    """Whether a visible process has this file open."""
     return any(_leads_to(link, path) for process in _processes() for link in _entries(process / "fd"))
 
 
 def _is_worked_in(folder: Path) -> bool:
-    """Whether a process that may be looked at runs in this folder."""
+    """Whether a visible process has this working folder."""
     return any(_leads_to(process / "cwd", folder) for process in _processes())
 
 
@@ -58,7 +58,7 @@ def _processes() -> list[Path]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:  # it is another user's, or has ended
+    except OSError:  # the process belongs to another user, or has ended
         return []
 
 

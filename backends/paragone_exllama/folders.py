@@ -1,4 +1,4 @@
-"""Model folders: found, and described from their JSON and the headers of their weights alone."""
+"""Find model folders, and describe models from their JSON files and the headers of their weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from paragone_exllama.safetensors import SafetensorsError, Tensor, read_header
 __all__ = ["ModelFolder", "check_folder", "find_models", "read_json"]
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
-"""How the architectures that write text are called."""
+"""Name suffixes of architectures that generate text."""
 
 _MOST = 1 << 48
-"""No number that a model's config.json states of it is larger."""
+"""Largest plausible number in config.json."""
 
 _CONTEXT = (
     "max_position_embeddings",
@@ -31,7 +31,7 @@ _CONTEXT = (
 
 
 class _FolderError(Exception):
-    """The folder holds no model that can be loaded; the text says what is the matter with it."""
+    """The folder contains no loadable model. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class ModelFolder:
     config: Mapping[str, Any]
     stored: Stored
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the headers of its files say of its weights, by name."""
+    """Its tensors by name, from the headers of its files."""
 
     @property
     def size(self) -> int:
-        """Bytes of its weights."""
+        """Size of its weights in bytes."""
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its display name."""
         if self.path.parent.name == "snapshots" and self.path.parent.parent.name.startswith("models--"):
             return self.path.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
         return self.path.name
 
     @property
     def architecture(self) -> str | None:
-        """The architecture's name, as config.json has it."""
+        """The architecture's name from config.json."""
         named = self.config.get("architectures")
         return str(named[0]) if isinstance(named, list) and named else None
 
@@ -69,17 +69,17 @@ class ModelFolder:
 
     @property
     def layers(self) -> int | None:
-        """How many layers it has."""
+        """The number of its layers."""
         return self.number("num_hidden_layers", "n_layers", "n_layer")
 
     @property
     def hidden(self) -> int:
-        """The width of its hidden state; 0 where config.json does not tell."""
+        """The width of its hidden state; 0 if unknown."""
         return self.number("hidden_size", "d_model", "n_embd") or 0
 
     @property
     def cache_width(self) -> int:
-        """How many numbers a layer's keys have for each token; 0 where that cannot be told."""
+        """How many numbers a layer's keys have per token; 0 if unknown."""
         heads = self.number("num_attention_heads", "n_heads", "n_head")
         if not heads:
             return 0
@@ -88,11 +88,11 @@ class ModelFolder:
 
     @property
     def cache_numbers(self) -> int:
-        """How many numbers the KV cache holds for each token; 0 where that cannot be told."""
+        """How many numbers the KV cache has per token; 0 if unknown."""
         return 2 * (self.layers or 0) * self.cache_width
 
     def number(self, *keys: str) -> int | None:
-        """Return the first of these positive whole numbers in config.json that there is."""
+        """Return the first positive integer in config.json under one of these keys."""
         nested = self.config.get("text_config")
         for values in (self.config, nested if isinstance(nested, dict) else {}):
             for key in keys:
@@ -103,16 +103,16 @@ class ModelFolder:
 
 
 def find_models(folders: Sequence[str], formats: Collection[Format]) -> list[ModelInfo]:
-    """List the models of these formats in the given folders and below, by path.
+    """List the models of these formats in the given folders and their subfolders, by path.
 
-    Damaged ones are listed with their problem; folders that cannot be read are left out.
+    Damaged models are listed with their problem. Unreadable folders are skipped.
     """
     models = [info for path in _walk(folders) if (info := _info(path, formats)) is not None]
     return sorted(models, key=lambda model: model.model)
 
 
 def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFolder:
-    """Return a model that is about to be loaded. Raises InputError where it cannot be."""
+    """Return the description of a model to load. Raises InputError if it cannot be loaded."""
     if path.is_file():
         hint = f"Name the folder that it is in: {path.parent}." if path.suffix == ".safetensors" else ""
         raise InputError(f"{path} is a file; {title} loads a model's folder.", hint=hint)
@@ -122,7 +122,7 @@ def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFo
         folder = _read(path)
         problem = _problem(folder)
     except _FolderError as error:
-        raise InputError(f"{path.name or path} {error}.", hint="Get the model again.") from error
+        raise InputError(f"{path.name or path} {error}.", hint="Download the model again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     if folder.stored.format not in formats:
@@ -136,16 +136,16 @@ def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFo
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one where there is no such file or none in it."""
+    """Return the object in a JSON file; an empty object if the file is missing or has no object."""
     try:
-        value = json.loads(path.read_bytes()) if path.is_file() else None  # a pipe would be waited for
+        value = json.loads(path.read_bytes()) if path.is_file() else None  # do not wait for a named pipe
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 _NAMES: dict[Format, str] = {
-    "EXL2": "EXL2", "EXL3": "EXL3", "GPTQ": "GPTQ of 4 bits", "plain": "unquantized weights",
+    "EXL2": "EXL2", "EXL3": "EXL3", "GPTQ": "4-bit GPTQ", "plain": "unquantized weights",
 }  # fmt: skip
 
 
@@ -183,15 +183,13 @@ def _read(path: Path) -> ModelFolder:
         raise _FolderError("has a damaged config.json" if config_file.exists() else "has no config.json")
     files = sorted(path.glob("*.safetensors"))
     if not files:
-        raise _FolderError("holds no weights in the safetensors format")
+        raise _FolderError("has no weights in the safetensors format")
     index = read_json(path / "model.safetensors.index.json").get("weight_map")
     named = index.values() if isinstance(index, dict) else ()
     wanted = {name for name in named if isinstance(name, str)}
     missing = sorted(wanted - {file.name for file in files})
     if missing:
-        raise _FolderError(
-            f"lacks {len(missing)} of its {len(wanted)} files of weights, such as {missing[0]}"
-        )
+        raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
@@ -207,12 +205,12 @@ def _problem(folder: ModelFolder) -> str:
     if folder.architecture is None:
         return "does not name an architecture in its config.json"
     if folder.stored.format == "GPTQ" and folder.stored.bits != 4:
-        return f"is stored as {folder.stored.name}; of GPTQ, only 4 bits can be loaded"
+        return f"is stored as {folder.stored.name}; only 4-bit GPTQ is supported"
     return ""
 
 
 def _walk(folders: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders that look like a model's. Links are followed, each folder is entered once."""
+    """Yield the folders that look like a model. Follows links; visits each folder once."""
     waiting = [Path(folder).expanduser().absolute() for folder in folders]
     entered: set[tuple[int, int]] = set()
     while waiting:
@@ -235,5 +233,5 @@ def _walk(folders: Sequence[str]) -> Iterator[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder that nobody may enter
+    except OSError:  # a link to itself, or into an unreadable folder
         return False

@@ -1,4 +1,4 @@
-"""How a model's weights are stored, and in how many bits, as its tensors' names and shapes tell."""
+"""Find the format and the bits per weight of a model, from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _PLAIN = ("F16", "BF16", "F32")
 
 
 class Stored(NamedTuple):
-    """A format and its particulars."""
+    """A storage format of weights."""
 
     format: Format
     name: str
-    """The field's name for it: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
+    """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
     bits: float | None = None
-    """Bits for each weight of the linear layers, the head left out; None where they are not quantized."""
+    """Bits per weight of the linear layers without the head; None if they are not quantized."""
 
 
 def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
-    """Say how these tensors are stored. `config` is the model's config.json."""
+    """Return the format of these tensors. `config` is the model's config.json."""
     quantization = config.get("quantization_config")
     stated: Mapping[str, Any] = quantization if isinstance(quantization, dict) else {}
     method = str(stated.get("quant_method", "")).lower()
@@ -47,13 +47,13 @@ def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stor
 
 
 def _exl(kind: Literal["EXL2", "EXL3"], stated: Mapping[str, Any], counted: float | None) -> Stored:
-    # What the author asked for is what people know the model by; what it came to differs a little.
+    # A model is named after the bits that its author requested. The actual number differs slightly.
     bits = _bits(stated) or counted
     return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
 
 
 def _bits(stated: Mapping[str, Any]) -> float | None:
-    """Return the bits that a model's author states, where they can be."""
+    """Return the bits per weight in the model's config, if they are plausible."""
     bits = stated.get("bits")
     if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0 < bits <= 32:
         return None
@@ -61,7 +61,7 @@ def _bits(stated: Mapping[str, Any]) -> float | None:
 
 
 def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
-    """Count from the columns of `q_weight` and the rows that `q_invperm` puts in order."""
+    """Compute the bits per weight from the columns of `q_weight` and the number of rows in `q_invperm`."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "q_weight").items():
         order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
@@ -73,7 +73,7 @@ def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
 
 
 def _exl3_bits(tensors: Mapping[str, Tensor]) -> float | None:
-    """Count from `trellis`: a tile of 16 × 16 weights in 16 numbers of 16 bits for each bit per weight."""
+    """Compute the bits per weight from `trellis`. A tile of 16 × 16 weights has 16 16-bit numbers per bit."""
     stored = weights = 0
     for layer, parts in _layers(tensors, "trellis").items():
         shape = parts["trellis"].shape
@@ -88,7 +88,7 @@ def _is_head(layer: str) -> bool:
 
 
 def _layers(tensors: Mapping[str, Tensor], part: str) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of each layer that has one called `part`, by their last names."""
+    """Return the tensors of each layer with a tensor named `part`, by the last component of their names."""
     layers: dict[str, dict[str, Tensor]] = {
         name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
     }

@@ -1,4 +1,4 @@
-"""What the engine asks of ExLlamaV2 and of ExLlamaV3 alike: one model that is open, and its generator."""
+"""The common interface to ExLlamaV2 and ExLlamaV3: an open model and its generator."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from paragone_exllama.options import ExLlamaSampling
 __all__ = ["CHUNK", "Chunks", "OUTPUTS", "PAGE", "Job", "Library", "Logits"]
 
 PAGE = 256
-"""Tokens of a page of the KV cache, in both libraries."""
+"""Number of tokens in a page of the KV cache, in both libraries."""
 
 CHUNK = 2048
-"""Prompt tokens that are processed at once, at most, unless an option says otherwise."""
+"""Default for the largest number of prompt tokens processed at once."""
 
 OUTPUTS = PAGE
-"""Positions whose logits are had from one computation: VRAM for them is set aside for good."""
+"""Largest number of positions whose logits one computation returns.
+
+VRAM for them is allocated permanently.
+"""
 
 Logits: TypeAlias = Any
-"""A tensor with a number for each token of the vocabulary, in one row or in several."""
+"""A tensor with one or more rows, with one number per token of the vocabulary."""
 
 Chunks: TypeAlias = Generator[Logits, None, None]
-"""Logits of several positions at a time."""
+"""Yields the logits of several positions at a time."""
 
 
 class Job(Protocol):
@@ -32,24 +35,24 @@ class Job(Protocol):
     accepted_draft_tokens: int
     rejected_draft_tokens: int
     kept: list[Logits] | None
-    """The model's logits for the tokens that have come, before any sampler; None where nobody asked for them."""
+    """The model's logits for the generated tokens, before any sampler; None if they were not requested."""
 
 
 class Library(ABC):
-    """An open model. All of it is called from one thread, and one job is under way at a time."""
+    """An open model. It is used from one thread and runs one job at a time."""
 
     capacity: int
-    """Tokens that the cache holds of a prompt and its answer."""
+    """Largest number of tokens of a prompt and its answer in the cache."""
     vocab_size: int
-    """Tokens that the model computes logits for; the head may be padded to more."""
+    """Number of tokens of the vocabulary; the model's head may be padded to more."""
     trained: int | None
     """The context window that the model was trained for."""
     largest_chunk: int
-    """Prompt tokens that may be processed at once."""
+    """Largest number of prompt tokens processed at once."""
     drafts: bool
-    """Whether tokens are proposed before the model computes them."""
+    """Whether it uses speculative decoding."""
     facts: Mapping[str, str]
-    """How the model was opened, for people."""
+    """How the model was opened, for display."""
 
     @abstractmethod
     def start(
@@ -61,18 +64,21 @@ class Library(ABC):
         ends: Collection[int],
         logits: bool,
     ) -> Job:
-        """Give the generator a prompt to answer with at most `limit` tokens, or until one of `ends`."""
+        """Add a prompt to the generator.
+
+        The answer ends after `limit` tokens or at one of the tokens `ends`.
+        """
 
     @abstractmethod
     def iterate(self) -> Sequence[Mapping[str, Any]]:
-        """Compute the next part of the prompt or the next token, and return what came of it.
+        """Compute the next chunk of the prompt or the next token, and return the results.
 
-        The results have the shapes that the generator's `iterate` documents.
+        The documentation of the generator's `iterate` describes their format.
         """
 
     @abstractmethod
     def cancel(self, job: Job) -> None:
-        """Take a job out of the generator, if it is still there."""
+        """Remove a job from the generator, if it is still there."""
 
     def logits(self, job: Job, count: int) -> Sequence[Logits]:
         """Return the model's logits for the next `count` tokens, before any sampler."""
@@ -83,39 +89,39 @@ class Library(ABC):
 
     @abstractmethod
     def cached(self, job: Job) -> int:
-        """Return how many of the prompt's tokens were in the cache already."""
+        """Return the number of prompt tokens that were already in the cache."""
 
     @abstractmethod
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
-        """Yield the logits after each of these tokens, a row for each, `chunk` tokens at a time.
+        """Yield the logits after each of these tokens, one row per token, `chunk` tokens at a time.
 
-        The tokens are computed from an empty cache, and what it held is lost. `chunk` is at most OUTPUTS.
+        The tokens are computed from an empty cache; its contents are lost. `chunk` is at most OUTPUTS.
         """
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text; special tokens written out in it count as such."""
+        """Return the tokens of a text; names of special tokens in it become those tokens."""
 
     @abstractmethod
     def token_id(self, text: str) -> int | None:
-        """Return the token that stands for exactly this text."""
+        """Return the token for exactly this text, if there is one."""
 
     @abstractmethod
     def pieces(self, *, special: bool) -> Sequence[str]:
-        """Return the text of every token; with `special`, that of special tokens too."""
+        """Return the text of every token; with `special`, also that of special tokens."""
 
     @abstractmethod
     def set_chunk(self, tokens: int) -> None:
-        """Have at most so many prompt tokens processed at once, a multiple of PAGE."""
+        """Set the largest number of prompt tokens processed at once, a multiple of PAGE."""
 
     @abstractmethod
     def wait(self) -> None:
-        """Wait until the GPU has done all that it was told."""
+        """Wait until the GPU has finished all queued work."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Use nothing of what the cache holds again."""
+        """Discard the contents of the cache."""
 
     @abstractmethod
     def rebuild(self) -> None:
-        """Make the generator anew, after a failure in it."""
+        """Create a new generator after a failure of the old one."""

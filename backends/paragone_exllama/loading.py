@@ -1,4 +1,4 @@
-"""What is to be loaded, checked before a library is imported, and what goes wrong in loading."""
+"""Check a request before a library is imported, and convert errors during loading."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ __all__ = [
 ]
 
 _WARMING_UP = 0.05
-"""The part of the time of loading that goes to the first computation, roughly."""
+"""The approximate fraction of the loading time that the first computation takes."""
 
 _VOCABULARIES = 1024
-"""Numbers by which the vocabularies of a model and its draft model may differ: they are padded."""
+"""Largest difference in size between the vocabularies of a model and its draft model, which may be padded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be loaded."""
+    """The models and options to load."""
 
     model: ModelFolder
     draft: ModelFolder | None
     options: ExLlamaLoadOptions
     context: int
-    """Tokens that the cache is to hold."""
+    """Size of the cache in tokens."""
 
 
 def check_request(
     request: OpenRequest, options: ExLlamaLoadOptions, formats: Collection[Format], title: str
 ) -> Request:
-    """Return what is to be loaded, from files and options that can be. Raises InputError."""
+    """Check the files and options of a request, and return what to load. Raises InputError."""
     folder = check_folder(Path(request.model).expanduser(), formats, title)
     draft = _draft(folder, options, formats, title)
     if options.chunk_size is not None and options.chunk_size % 256:
@@ -69,40 +69,40 @@ def _draft(
     if options.draft_model is None:
         return None
     if options.draft_ngram:
-        raise InputError("Of the options 'draft_model' and 'draft_ngram' only one can be given.")
+        raise InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
     draft = check_folder(Path(options.draft_model).expanduser(), formats, title)
     sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
     if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
         raise InputError(
-            f"{draft.name} cannot propose tokens for {folder.name}: its vocabulary is another one "
-            f"({sizes[1]:,} tokens and not {sizes[0]:,}).",
-            hint="A draft model is a small model of the same family.",
+            f"{draft.name} cannot be the draft model of {folder.name}: its vocabulary is different "
+            f"({sizes[1]:,} tokens instead of {sizes[0]:,}).",
+            hint="Use a small model of the same family.",
         )
     return draft
 
 
-class _GivenUp(Exception):
-    """The user has asked to stop."""
+class _CancelledError(Exception):
+    """The user cancelled loading."""
 
 
 def prepare_process() -> None:
-    """Set up this process for what is about to be imported."""
-    # PyTorch compiles with ninja, which is installed beside the interpreter.
+    """Prepare this process for the import of PyTorch and the library."""
+    # PyTorch compiles with ninja, which is in the interpreter's folder.
     beside = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join(filter(None, (beside, os.environ.get("PATH"))))
-    # GPUs are numbered as nvidia-smi numbers them.
+    # GPUs are numbered as in nvidia-smi.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def stages(request: Request, report: Report, cancelled: Cancelled) -> tuple[Callable[[int, int], None], ...]:
-    """Return the callbacks that tell how far the draft model and the model are, of `i` of `n` modules."""
+    """Return the callbacks that report the loading progress of the draft model and of the model."""
     draft = request.draft.size if request.draft else 0
     share = (1 - _WARMING_UP) * draft / max(draft + request.model.size, 1)
 
     def stage(start: float, length: float) -> Callable[[int, int], None]:
         def callback(index: int, count: int) -> None:
             if cancelled:
-                raise _GivenUp
+                raise _CancelledError
             report(start + length * index / max(count, 1))
 
         return callback
@@ -112,15 +112,15 @@ def stages(request: Request, report: Report, cancelled: Cancelled) -> tuple[Call
 
 @contextmanager
 def failures_told(title: str, request: Request) -> Iterator[None]:
-    """Turn what a library raises while it loads into what a person can act on."""
+    """Convert exceptions of a library during loading to errors for the user."""
     name = request.model.name
     free = free_vram(request.options.gpu_split)
     try:
         yield
     except (ParagoneError, ImportError):
         raise
-    except _GivenUp:
-        raise EngineError(f"Loading {name} was given up.") from None
+    except _CancelledError:
+        raise EngineError(f"Loading {name} was cancelled.") from None
     except MemoryError as error:
         raise EngineError(f"The machine ran out of memory while loading {name}.") from error
     except Exception as error:
@@ -128,7 +128,7 @@ def failures_told(title: str, request: Request) -> Iterator[None]:
             raise out_of_vram(request.model, request.draft, request.options, request.context, free) from error
         if isinstance(error, RuntimeError):
             raise EngineError(f"{title} could not load {name}: {_said(error)}.") from error
-        # Assertions, missing keys and the like: the files are not what the library expects.
+        # Assertions, missing keys and similar errors: the files are not in the expected format.
         raise InputError(f"{title} cannot load {name}: {_said(error)}.") from error
 
 

@@ -1,4 +1,4 @@
-"""VRAM: how much a model needs, how much there is, and how long a context fits."""
+"""VRAM: how much a model needs, how much is free, and the longest context that fits."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from paragone_exllama.options import CacheType, ExLlamaLoadOptions
 __all__ = ["cache_bytes", "choose_context", "free_vram", "out_of_vram"]
 
 _BITS: dict[CacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
-"""Bits of a number in the cache; the quantized ones have a scale of 16 bits for each 32."""
+"""Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
 
 _BESIDE = 1 << 30
-"""Bytes of a GPU that go to the CUDA context and to what is computed."""
+"""Bytes of a GPU reserved for the CUDA context and for computation."""
 
 _SHORTEST = 2048
 _UNKNOWN = 8192
-"""Longest context to take by default where nothing is known of the VRAM."""
+"""Largest default context in tokens if the amount of VRAM is unknown."""
 
 
 def cache_bytes(folder: ModelFolder, cache_type: CacheType, tokens: int) -> int:
-    """Return the size of a KV cache; 0 where config.json does not tell."""
+    """Return the size of a KV cache in bytes; 0 if unknown."""
     return int(folder.cache_numbers * _BITS[cache_type] / 8 * tokens)
 
 
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
-    """Return the free bytes of each GPU that may be used; nothing where the driver does not tell."""
+    """Return the free bytes of each GPU that may be used; empty if the driver does not report them."""
     try:
         gpus = visible(look().gpus)
     except NoDriver:
@@ -43,7 +43,7 @@ def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
 
 
 def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLlamaLoadOptions) -> int:
-    """Return how many tokens the cache is to hold, a multiple of PAGE."""
+    """Return the size of the cache in tokens, a multiple of PAGE."""
     trained = model.context or _UNKNOWN
     if options.max_seq_len is not None:
         return _up(options.max_seq_len)
@@ -63,7 +63,7 @@ def out_of_vram(
     context: int,
     free: Sequence[int],
 ) -> EngineError:
-    """Return what to say when the model did not fit. `free` is what there was before."""
+    """Return the error for a model that did not fit. `free` are the free bytes before loading."""
     cache = cache_bytes(model, options.cache_type, context)
     drafts = draft.size + cache_bytes(draft, "fp16", context) if draft else 0
     parts = [f"{_gib(model.size)} for its weights", f"{_gib(cache)} for a KV cache of {context:,} tokens"]
@@ -74,8 +74,8 @@ def out_of_vram(
     found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
     return EngineError(
         f"{model.name} does not fit in the VRAM: it needs about {_gib(needed)} ({', '.join(parts)}, and "
-        f"1.0 GiB to compute in){found}.",
-        hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or take a model with fewer bits per weight.",
+        f"1.0 GiB for computation){found}.",
+        hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight.",
     )
 
 

@@ -1,6 +1,6 @@
-"""What the NVIDIA driver says of itself and its GPUs, by way of NVML: no CUDA context is made.
+"""Query the NVIDIA driver and its GPUs through NVML, without a CUDA context.
 
-NVML (libnvidia-ml) is documented in NVIDIA's "NVML API Reference"; it comes with the driver.
+NVML (libnvidia-ml) comes with the driver. NVIDIA's "NVML API Reference" documents it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _UNINITIALIZED_REASONS = {
 
 
 class NoDriver(Exception):
-    """There is no NVIDIA driver that answers; the text says why."""
+    """There is no working NVIDIA driver. The message says why."""
 
 
 class Gpu(NamedTuple):
-    """One GPU, or a part of one (MIG). Memory is in bytes; 0 where the driver does not tell."""
+    """One GPU, or a part of one (MIG). Memory is in bytes; 0 if the driver does not report it."""
 
     name: str
     uuid: str
@@ -42,7 +42,7 @@ class Driver(NamedTuple):
 
     version: str
     cuda: tuple[int, int]
-    """The newest CUDA that it can run."""
+    """The newest CUDA version that it supports."""
     gpus: tuple[Gpu, ...]
 
 
@@ -68,7 +68,7 @@ def _nvml() -> Iterator[ctypes.CDLL]:
 
 
 def look() -> Driver:
-    """Ask the driver. Raises NoDriver."""
+    """Query the driver. Raises NoDriver."""
     with _nvml() as nvml:
         cuda = ctypes.c_int()
         nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
@@ -82,9 +82,9 @@ def look() -> Driver:
 
 
 def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves to this process, in its order.
+    """Return the GPUs in CUDA_VISIBLE_DEVICES, in its order.
 
-    As in CUDA, the list ends at the first entry that names no GPU.
+    As in CUDA, the list ends at the first entry that is not a GPU.
     """
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
@@ -110,20 +110,20 @@ def _handle(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p:
 
 
 def _part(uuid: str) -> Gpu | None:
-    """Return the part of a GPU that has this UUID, if there is one."""
+    """Return the part of a GPU with this UUID, if there is one."""
     handle = ctypes.c_void_p()
     with _nvml() as nvml:
         if nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
             return None
         part = _gpu(nvml, handle)
-    # Of parts the driver does not tell the compute capability; GPUs before Ampere have none.
+    # The driver does not report the compute capability of parts. GPUs before Ampere have no parts.
     return part if part.capability > (0, 0) else part._replace(capability=AMPERE)
 
 
 def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> Gpu:
     major, minor, memory = ctypes.c_int(), ctypes.c_int(), _Memory()
     nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
-    # GPUs that share the machine's memory have none of their own to tell of.
+    # GPUs that share the machine's memory have no memory of their own.
     nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
     return Gpu(
         name=_text(nvml.nvmlDeviceGetName, handle),

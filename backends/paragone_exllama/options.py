@@ -1,7 +1,7 @@
-"""The options of ExLlamaV2 and ExLlamaV3, declared without importing either.
+"""The options of ExLlamaV2 and ExLlamaV3. This module imports neither library.
 
-Samplers are called as they are elsewhere in this program, with the same defaults, so that engines
-can be compared; docs/exllama.md says where they differ all the same.
+Sampling options have the same names and defaults as in other backends, so that engines can be compared.
+docs/exllama.md describes the remaining differences.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaLoadOptions(Options):
-    """What takes effect when a model is loaded, by either library."""
+    """Options that take effect when either library loads a model."""
 
     max_seq_len: int | None = option(
         None,
-        "Context window in tokens, prompt and answer together, rounded up to a multiple of 256; by default "
-        "the model's own, or as much of it as fits in the free VRAM.",
+        "Context window in tokens, for prompt and answer, rounded up to a multiple of 256; by default the "
+        "model's own, or as much of it as fits in the free VRAM.",
         minimum=256,
     )
     cache_type: CacheType = option(  # noqa: RUF009 (frozen)
@@ -48,34 +48,34 @@ class ExLlamaLoadOptions(Options):
     )
     draft_ngram: bool = option(
         False,
-        "Propose tokens by what has followed the latest ones before (speculative decoding without a model).",
+        "Propose tokens that followed the same n-gram before (speculative decoding without a draft model).",
     )
-    draft_tokens: int = option(4, "How many tokens are proposed at a time.", minimum=1, maximum=32)
+    draft_tokens: int = option(4, "Number of tokens proposed at a time.", minimum=1, maximum=32)
     lora: str | None = option(None, "Folder of a LoRA adapter in PEFT's format to apply.", metavar="path")
     lora_scale: float = option(1.0, "Strength of the LoRA adapter.")
     chunk_size: int | None = option(
         None,
-        "Prompt tokens processed at once, a multiple of 256; by default as many as take a fraction of the "
-        "time in which stopping must be heard.",
+        "Number of prompt tokens processed at once, a multiple of 256; by default adapted to the speed of "
+        "the GPU, so that a run stops within 100 ms.",
         minimum=256,
         maximum=16384,
     )
     chat_template: str | None = option(
         None,
         "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
-        "an empty one has the text of the messages completed as it stands.",
+        "with an empty one the model continues the plain text of the messages.",
         metavar="text or @path",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
-    """What takes effect when ExLlamaV2 loads a model."""
+    """Options that take effect when ExLlamaV2 loads a model."""
 
     paged: bool | None = option(
         None,
-        "Paged attention: what was computed for one prompt is used again by others that begin alike; "
-        "needs flash-attn. By default wherever flash-attn is.",
+        "Paged attention: prompts with the same beginning share their KV cache; needs flash-attn. By default "
+        "on if flash-attn is installed.",
     )
     rope_scale: float | None = option(
         None, "Linear scaling of RoPE, such as 2 for twice the context; by default the model's.", minimum=0.01
@@ -85,7 +85,7 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
     )
     rope_yarn: float | None = option(
         None,
-        "YaRN scaling of RoPE, such as 4 for four times the context, where max_seq_len is beyond the model's own; "
+        "YaRN scaling of RoPE, such as 4 for four times the context, if max_seq_len exceeds the model's own; "
         "by default the model's.",
         minimum=1,
     )
@@ -93,16 +93,16 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaV3LoadOptions(ExLlamaLoadOptions):
-    """What takes effect when ExLlamaV3 loads a model."""
+    """Options that take effect when ExLlamaV3 loads a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaSampling(SamplingOptions):
-    """What each run may set anew."""
+    """Options that each run can set."""
 
     penalty_last_n: int = option(
         64,
-        "How many recent tokens of the answer and prompt the penalties look at.",
+        "Number of recent tokens of the answer and prompt that the penalties apply to.",
         minimum=0,
         maximum=1_000_000,
     )

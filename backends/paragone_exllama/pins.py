@@ -1,12 +1,12 @@
-"""What the environments of the two libraries are made of: requirements that work together.
+"""The pinned requirements of the two libraries' environments.
 
-ExLlamaV2's last release was made with numpy 1.26, ExLlamaV3 needs numpy 2.1 and more. PyTorch 2.8
+ExLlamaV2's last release was built with numpy 1.26; ExLlamaV3 needs numpy 2.1 or newer. PyTorch 2.8
 and 2.10 are built with CUDA 12.8, PyTorch 2.11 with CUDA 13.0. The wheel of ExLlamaV2 does not
-declare `tokenizers`, which it imports; jinja2 renders chat templates.
+declare `tokenizers`, which it imports. jinja2 renders chat templates.
 
-Both libraries compile their part in CUDA when they are first imported. For CUDA 13 the compiler is
-had from the registry too, of the version that PyTorch 2.11 asks for the rest of CUDA in. For CUDA 12
-it is not: `nvidia-cuda-nvcc-cu12` has `ptxas` in it, and no `nvcc`.
+Both libraries compile their CUDA extension when they are first imported. The package registry has the
+compiler for CUDA 13, in the version that PyTorch 2.11 requires for the rest of CUDA. It does not have
+the compiler for CUDA 12: `nvidia-cuda-nvcc-cu12` contains `ptxas`, but not `nvcc`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ EXLLAMAV2 = Environment(
             disk=8_500_000_000,
         ),
     ),
-    pythons=("3.12", "3.11"),  # the last that numpy 1.26 has wheels for
+    pythons=("3.12", "3.11"),  # the newest Python for which numpy 1.26 has wheels
     modules=("torch", "exllamav2"),
     compiles=True,
 )

@@ -1,7 +1,7 @@
-"""Whether a library is usable in this interpreter, and if not, why and what to do.
+"""Find out whether a library is usable in this interpreter, and if not, why and what to do.
 
-Only files and the driver are looked at: neither PyTorch nor the library is imported, which takes
-seconds, and on some machines minutes of compiling.
+The probe checks only files and the driver. Importing PyTorch and the library would take seconds, or
+minutes if the library has to be compiled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 __all__ = ["probe"]
 
 _FLASH_ATTN = (2, 5, 7)
-"""The first flash-attn with paged attention."""
+"""The first version of flash-attn with paged attention."""
 
 
 class _Unusable(Exception):
@@ -45,9 +45,9 @@ class _Torch(NamedTuple):
 
 
 def probe(library: str, title: str) -> Probe:
-    """Look for PyTorch, a GPU, the library and its compiled part, in this order."""
+    """Check for PyTorch, a GPU, the library and its compiled extension, in this order."""
     facts = {"interpreter": sys.executable}
-    remedy = f"Make an environment with all that it needs: paragone env create {library}."
+    remedy = f"Create an environment with everything that it needs: paragone env create {library}."
     try:
         torch = _torch(title, remedy)
         facts["PyTorch"] = torch.version
@@ -72,7 +72,7 @@ def probe(library: str, title: str) -> Probe:
 
 
 def _attention(capability: tuple[int, int]) -> str:
-    """Say what ExLlamaV2's attention is where the oldest GPU has this compute capability."""
+    """Describe ExLlamaV2's attention if the oldest GPU has this compute capability."""
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
     try:
         found = version("flash-attn")
@@ -93,7 +93,7 @@ def _torch(title: str, remedy: str) -> _Torch:
     torch = _Torch(stated.get("__version__") or "unknown", stated.get("cuda"), stated.get("hip"))
     if torch.cuda is None and torch.hip is None:
         raise _Unusable(
-            f"The PyTorch {torch.version} in {sys.executable} was built for the CPU alone; "
+            f"The PyTorch {torch.version} in {sys.executable} was built for the CPU only; "
             f"{title} needs one with CUDA.",
             remedy,
         )
@@ -116,7 +116,7 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
     except NoDriver as error:
         raise _Unusable(f"{title} finds no GPU: {error}.", elsewhere) from error
     if not driver.gpus:
-        raise _Unusable(f"{title} finds no GPU: the NVIDIA driver is there, but shows none.", elsewhere)
+        raise _Unusable(f"{title} finds no GPU: the NVIDIA driver lists none.", elsewhere)
     if not visible(driver.gpus):
         raise _Unusable(
             f"{title} finds no GPU: CUDA_VISIBLE_DEVICES hides all {len(driver.gpus)} of this machine.",
@@ -125,7 +125,7 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
     major = int(cuda.partition(".")[0])
     if driver.cuda[0] < major:
         raise _Unusable(
-            f"The NVIDIA driver {driver.version} can run CUDA up to {_dotted(driver.cuda)}, and the PyTorch "
+            f"The NVIDIA driver {driver.version} supports CUDA up to {_dotted(driver.cuda)}, but the PyTorch "
             f"in {sys.executable} was built for CUDA {cuda}.",
             f"Update the driver{_another(library, driver.cuda[0])}.",
         )
@@ -135,27 +135,30 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
 def _amd_gpu(title: str) -> None:
     if not Path("/dev/kfd").exists():
         raise _Unusable(
-            f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and there is none here.",
+            f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and this machine has none.",
             "Open the model on a machine that has one.",
         )
 
 
 def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
-    """Say where the library's part in CUDA and C++ comes from, where the driver can run CUDA `newest`."""
+    """Describe the origin of the library's CUDA and C++ extension.
+
+    The driver supports CUDA up to `newest`.
+    """
     extension = f"{library}_ext"
     if PathFinder.find_spec(extension) is not None:
         return "installed with the library"
     cuda = torch.cuda or ""
     folder = extension_folder(library, cuda)
     compiler = _nvcc()
-    prebuilt = f"or a wheel of {title} that has it for PyTorch {torch.version.partition('+')[0]}"
+    prebuilt = f"or a wheel of {title} that is compiled for PyTorch {torch.version.partition('+')[0]}"
     part = f"The part of {title} that runs on the GPU"
     built = (folder / f"{extension}.so").exists()
     if compiler is None:
         state = (
-            f"{part} was compiled, but PyTorch loads it only where the CUDA compiler (nvcc) is, and it is gone."
+            f"{part} was compiled, but PyTorch needs the CUDA compiler (nvcc) to load it, which is missing."
             if built
-            else f"{part} has not been compiled yet, and there is no CUDA compiler (nvcc) here."
+            else f"{part} has not been compiled yet, and there is no CUDA compiler (nvcc)."
         )
         brings = [build for build in _builds(library) if build.toolkit and int(build.cuda) <= newest]
         anew = f"{_another(library, int(brings[0].cuda))}, which brings one" if brings else ""
@@ -164,23 +167,23 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         return f"compiled on this machine, in {folder.parent}"
     missing = f"{part} has not been compiled yet, and"
     if shutil.which("c++") is None and shutil.which("g++") is None:
-        raise _Unusable(f"{missing} there is no C++ compiler here.", f"Install g++, {prebuilt}.")
+        raise _Unusable(f"{missing} there is no C++ compiler.", f"Install g++, {prebuilt}.")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
         raise _Unusable(
-            f"{missing} the headers of {python} (Python.h), which that takes, are not here.",
+            f"{missing} the required headers of {python} (Python.h) are missing.",
             f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:
         own = any(_own_nvcc(build).exists() for build in _builds(library) if build.toolkit)
         raise _Unusable(
-            f"{missing} the CUDA compiler here is of CUDA {release}, while PyTorch was built for CUDA {cuda}.",
-            "Unset CUDA_HOME and CUDA_PATH: the environment has a compiler of its own."
+            f"{missing} the CUDA compiler is of CUDA {release}, but PyTorch was built for CUDA {cuda}.",
+            "Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
             if own
             else f"Install the CUDA {cuda} toolkit{_another(library, int(release.partition('.')[0]))}.",
         )
-    return f"to be compiled by {compiler} when a model is first opened, which takes some minutes"
+    return f"will be compiled by {compiler} when a model is first opened, which takes some minutes"
 
 
 def _builds(library: str) -> Sequence[Build]:
@@ -188,12 +191,12 @@ def _builds(library: str) -> Sequence[Build]:
 
 
 def _own_nvcc(build: Build) -> Path:
-    """Return where this interpreter's environment has its compiler, if it is one of this build."""
+    """Return the path of the compiler that this build installs in this interpreter's environment."""
     return Path(sysconfig.get_path("purelib"), build.toolkit, "bin", "nvcc")
 
 
 def _another(library: str, cuda: int) -> str:
-    """Return the advice to make an environment for a major version of CUDA, where there is one."""
+    """Return the advice to create an environment for a major version of CUDA, if there is a build for it."""
     there = {build.cuda for build in _builds(library)}
     return f", or run: paragone env create {library} --cuda {cuda}" if str(cuda) in there else ""
 
@@ -207,7 +210,7 @@ def _nvcc() -> str | None:
 
 
 def _release(nvcc: str) -> str | None:
-    """Return the CUDA version of a compiler, where it tells."""
+    """Return the CUDA version of a compiler, if it reports one."""
     try:
         said = subprocess.run(
             [nvcc, "--version"], capture_output=True, text=True, timeout=20, check=False
@@ -225,7 +228,7 @@ def _folder(package: str) -> Path | None:
 
 
 def _constants(path: Path) -> dict[str, str | None]:
-    """Return the texts and Nones that a module assigns to names at its top."""
+    """Return the strings and Nones that a module assigns to names at its top level."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):

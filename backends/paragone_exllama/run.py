@@ -1,4 +1,4 @@
-"""One run: the generator's results turned into events."""
+"""One run: converts the generator's results to events."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from paragone import (
     Usage,
 )
 from paragone.chat.text import AnswerText
+from paragone_exllama.chunk_size import ChunkSize
 from paragone_exllama.library import Library
 from paragone_exllama.logprobs import log_probability
 from paragone_exllama.options import ExLlamaSampling
-from paragone_exllama.pace import Pace
 from paragone_exllama.vocab import Vocab
 
 __all__ = ["run"]
 
 _REASONS: Mapping[str, FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
-"""Ends that the generator comes to by itself. Stop texts are ours: it cannot tell thinking from answer."""
+"""The generator's reasons for an end.
+
+Stop sequences are handled here: the generator does not know thinking.
+"""
 
 
 def run(
@@ -37,7 +40,7 @@ def run(
     tokens: list[int],
     text: AnswerText,
     cancelled: Cancelled,
-    pace: Pace,
+    chunk_size: ChunkSize,
     *,
     sampling: ExLlamaSampling,
     logprobs: int | None,
@@ -57,14 +60,14 @@ def run(
                 reason = "cancelled"
                 break
             if not answer.first:
-                library.set_chunk(pace.chunk)
+                library.set_chunk(chunk_size.chunk)
             before = time.monotonic()
             for result in library.iterate():
                 if result["stage"] == "prefill":
-                    library.wait()  # the GPU is told much faster than it computes
+                    library.wait()  # work is queued much faster than the GPU computes
                     now = time.monotonic()
                     cached = library.cached(job)
-                    pace.learn(result["curr_progress"] - max(done, cached), now - before)
+                    chunk_size.learn(result["curr_progress"] - max(done, cached), now - before)
                     done = result["curr_progress"]
                     yield PromptProgress(done=done, total=len(tokens), cached=cached, time=now)
                 elif result["stage"] == "error":
@@ -110,7 +113,7 @@ def run(
 
 
 class _Answer:
-    """The tokens that have come, and when."""
+    """The tokens generated so far, and their times."""
 
     def __init__(self, library: Library, vocab: Vocab, text: AnswerText, logprobs: int | None) -> None:
         self._library = library
@@ -122,17 +125,17 @@ class _Answer:
         self.last = 0.0
 
     def take(self, job: Any, result: Mapping[str, Any]) -> Iterator[Token]:
-        """Take one streaming result, and yield the tokens that are settled by now."""
+        """Add one streaming result, and yield the settled tokens."""
         now = time.monotonic()
         tokens = _tokens(result)
         text = str(result.get("text", ""))
         if not tokens and result["eos"]:
-            # What the generator held when the answer ended: parts of a character that never came.
+            # The generator's remaining text at the end of the answer: an incomplete character.
             tokens, text = _tokens(result.get("held", {})), ""
         if result["eos"] and result["eos_reason"] == "stop_token":
             tokens = tokens[:-1]
         elif result["eos"]:
-            text = text.rstrip("\ufffd")  # a character that the limit cut in two
+            text = text.rstrip("\ufffd")  # a character cut by the token limit
         if not tokens:
             return
         self.first, self.last = self.first or now, now
@@ -144,7 +147,7 @@ class _Answer:
             top: tuple[Alternative, ...] = ()
             if self._logprobs is not None:
                 logprob, top = log_probability(rows[at], token, self._logprobs, self._vocab)
-            # The text of a character that is spread over several tokens belongs to the last.
+            # The text of a character in several tokens belongs to the last of them.
             piece = text.encode() if at == len(tokens) - 1 else b""
             yield from self._text.push(piece, token, now, logprob, top)
             if self._text.stopped:

@@ -1,7 +1,7 @@
-"""The headers of safetensors files: names, types and shapes of tensors. No weight is read.
+"""Read the headers of safetensors files: names, types and shapes of tensors. No weights are read.
 
-The format is described in the README of Hugging Face's `safetensors` project: eight bytes with the
-header's length, the header in JSON, the tensors.
+The README of Hugging Face's `safetensors` project describes the format: eight bytes with the header's
+length, the header in JSON, the tensors.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ from typing import Any, NamedTuple
 __all__ = ["SafetensorsError", "Tensor", "read_header"]
 
 _LONGEST = 100_000_000
-"""Bytes of a header; the reference implementation allows no more."""
+"""Largest size of a header in bytes, as in the reference implementation."""
 
 
 class SafetensorsError(Exception):
-    """The file is no safetensors file, or not a whole one; the text says what it is."""
+    """The file is not a complete safetensors file.
+
+    The message completes a sentence that begins with its name.
+    """
 
 
 class Tensor(NamedTuple):
-    """What the header says of a tensor."""
+    """A tensor's entry in the header."""
 
     dtype: str
-    """`F16`, `BF16`, `I32` …"""
+    """Its type: `F16`, `BF16`, `I32` …"""
     shape: tuple[int, ...]
     size: int
-    """Bytes."""
+    """Its size in bytes."""
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
     if not path.is_file():
-        raise SafetensorsError("is not a file")  # a pipe would be waited for
+        raise SafetensorsError("is not a file")  # do not wait for a named pipe
     with path.open("rb") as file:
         whole = os.fstat(file.fileno()).st_size
         start = file.read(8)

@@ -28,15 +28,15 @@ from paragone_exllama.vocab import Vocab
 __all__ = ["distributions", "score"]
 
 _ROWS = 32
-"""Rows that are converted to 32 bits at once: 32 MiB at a vocabulary of 262,144 tokens."""
+"""Number of rows converted to 32 bits at once: 32 MiB for a vocabulary of 262,144 tokens."""
 
 
 def score(
     library: Library, vocab: Vocab, tokens: Sequence[int], start: int, cancelled: Cancelled, *, top: int
 ) -> Iterator[Event]:
-    """Yield the tokens from `start` on, each with its log-probability after those before it, and a Finish."""
+    """Yield the tokens from `start` on, each with its log-probability given the previous ones, and a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    total = max(len(tokens) - 1, 0)  # nothing follows the last token: it is not computed
+    total = max(len(tokens) - 1, 0)  # nothing follows the last token, so it is not computed
     done = 0
     reason: FinishReason = "stop"
     started = time.monotonic()
@@ -45,7 +45,7 @@ def score(
         for logits in chunks:
             count = len(logits)
             yield PromptProgress(done=done + count, total=total, time=time.monotonic())
-            # What the model says of a token are the logits of the position before it.
+            # A token's probability follows from the logits of the position before it.
             for row in range(max(start - 1 - done, 0), count):
                 if cancelled:
                     break
@@ -75,10 +75,10 @@ def score(
 def distributions(
     library: Library, vocab: Vocab, request: DistributionsRequest, cancelled: Cancelled, *, owner: str
 ) -> Iterator[LogitsBlock]:
-    """Yield the logits after each token from `request.start` on, as many columns as the vocabulary has tokens.
+    """Yield the logits after each token from `request.start` on, with one column per token of the vocabulary.
 
-    A library pads the model's head to a round number of columns; these are cut off. Raises InputError
-    and ContextOverflow.
+    The columns with which a library pads the model's head are removed. Raises InputError and
+    ContextOverflow.
     """
     _check(request, vocab, library.capacity, owner)
     done = 0

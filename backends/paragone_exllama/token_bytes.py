@@ -1,8 +1,8 @@
-"""The bytes that each token of a vocabulary stands for, from tokenizer.json.
+"""Read the bytes of each token of a vocabulary from tokenizer.json.
 
-The libraries decode tokens to text, which loses the bytes of tokens that hold a part of a character.
-The layout is that of Hugging Face's `tokenizers`. The result is what llama.cpp's `llama_token_to_piece`
-returns for a GGUF that its converter made of the same files.
+The libraries decode tokens to text, which loses the bytes of tokens with a part of a character. The
+format is that of Hugging Face's `tokenizers`. The result equals that of llama.cpp's
+`llama_token_to_piece` for a GGUF file converted from the same files.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any, NamedTuple
 __all__ = ["TokenBytes", "token_bytes"]
 
 _SPACE = "▁"
-"""How SentencePiece writes a space."""
+"""SentencePiece's character for a space."""
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>", re.DOTALL)
-"""Added tokens that llama.cpp's converter takes for control tokens, whether they are marked as special or not."""
+"""Added tokens that llama.cpp's converter treats as control tokens even if they are not marked as special."""
 
 
 class TokenBytes(NamedTuple):
     """The tokens of a vocabulary, by their ids."""
 
     pieces: Mapping[int, bytes]
-    """The bytes of each, of a control token its name."""
+    """The bytes of each token, or the name of a control token."""
     control: frozenset[int]
-    """Those that stand for no text."""
+    """The ids of the control tokens, which have no text."""
 
 
 def token_bytes(tokenizer: Mapping[str, Any]) -> TokenBytes | None:
     """Return the bytes of each token.
 
-    `tokenizer` is the object in tokenizer.json. Returns None where the vocabulary is neither byte-level
-    BPE nor SentencePiece's.
+    `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is neither byte-level
+    BPE nor SentencePiece.
     """
     kinds = set(_kinds(tokenizer))
     decode: Callable[[str], bytes]
@@ -60,7 +60,7 @@ def token_bytes(tokenizer: Mapping[str, Any]) -> TokenBytes | None:
 
 
 def _kinds(tokenizer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the types of what is done to a text before it is cut into tokens, and in decoding."""
+    """Yield the types of the tokenizer's normalizers, pre-tokenizers and decoders."""
     for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
         step = tokenizer.get(role)
         if isinstance(step, dict):
@@ -71,7 +71,7 @@ def _kinds(tokenizer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _pieces(model: object) -> Iterator[tuple[str, int]]:
-    """Yield the tokens of a BPE model, which names their ids, or of a Unigram model, which lists them."""
+    """Yield the tokens of a BPE model, which maps them to ids, or of a Unigram model, which lists them."""
     vocab = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocab, dict):
         for piece, number in vocab.items():
@@ -84,7 +84,7 @@ def _pieces(model: object) -> Iterator[tuple[str, int]]:
 
 
 def _byte_characters() -> dict[str, int]:
-    """Return the byte for each character that byte-level BPE writes (as GPT-2's `bytes_to_unicode`)."""
+    """Return the byte for each character of byte-level BPE (the inverse of GPT-2's `bytes_to_unicode`)."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + at): byte for at, byte in enumerate(hidden)}
@@ -97,7 +97,7 @@ def _byte_level(piece: str) -> bytes:
     try:
         return bytes([_BYTES[character] for character in piece])
     except KeyError:
-        return _utf8(piece)  # as `tokenizers` decodes what is not written in this way
+        return _utf8(piece)  # as `tokenizers` decodes other characters
 
 
 def _sentencepiece(piece: str) -> bytes:

@@ -1,7 +1,7 @@
-"""What a model's JSON files say of its tokenizer: chat template, special tokens, ends of answers.
+"""Read a model's chat template, special tokens and end tokens from its JSON files.
 
 The layout is Hugging Face's: config.json, generation_config.json, tokenizer.json,
-tokenizer_config.json, and chat_template.jinja or chat_template.json where they are.
+tokenizer_config.json, and optionally chat_template.jinja or chat_template.json.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ _ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
     "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",
 )  # fmt: skip
-"""Tokens that end an answer in every model that has them; quantizers lose generation_config.json at times."""
+"""Tokens that end an answer in every model that has them.
+
+Quantizers sometimes omit generation_config.json.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """The texts of special tokens, and the numbers of those that the files give no text for."""
+    """The texts of special tokens, and the ids of those without a text in the files."""
 
     bos: str
     eos: str
     adds_bos: bool
-    """Whether a text that stands by itself begins with the token `bos`."""
+    """Whether every prompt and plain text begins with the token `bos`."""
     template: str | None
     added: Mapping[str, int]
-    """The tokens that tokenizer.json adds to the vocabulary, special ones among them."""
+    """The tokens that tokenizer.json adds to the vocabulary, including special ones."""
     tokens: TokenBytes | None
-    """The bytes of each token; None where they cannot be told."""
+    """The bytes of each token; None if unknown."""
     end_ids: frozenset[int]
     end_texts: tuple[str, ...]
 
     def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
-        """Return the ids of the tokens that end an answer; `id_of` knows the vocabulary."""
+        """Return the ids of the tokens that end an answer. `id_of` looks up the id of a text."""
         return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
 
 
 def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> TokenizerFiles:
-    """Read a model's files. `chat_template` is the user's own. Raises InputError."""
+    """Read a model's files. `chat_template` is the value of the option. Raises InputError."""
     path = folder.path
     settings = read_json(path / "tokenizer_config.json")
     tokenizer = read_json(path / "tokenizer.json")
@@ -107,7 +110,7 @@ def _adds_bos(settings: Mapping[str, Any], tokenizer: Mapping[str, Any], bos: st
     stated = settings.get("add_bos_token")
     if isinstance(stated, bool):
         return stated and bool(bos)
-    # Newer tokenizers say it in what is done to every text after it was cut into tokens.
+    # Newer tokenizers declare it in their post-processor.
     after = _dict(tokenizer.get("post_processor"))
     for processor in (after, *_dicts(after.get("processors"))):
         for piece in _dicts(processor.get("single"))[:1]:
@@ -116,7 +119,7 @@ def _adds_bos(settings: Mapping[str, Any], tokenizer: Mapping[str, Any], bos: st
 
 
 def _text(token: object) -> str:
-    """Return the text of a special token, which is stated in one of two ways."""
+    """Return the text of a special token, which has one of two formats."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else ""

@@ -40,7 +40,7 @@ _CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cach
 
 
 class _Job(ExLlamaV2DynamicJob):
-    """A job that keeps the logits as the model gave them; the samplers change them in place."""
+    """A job that keeps a copy of the model's logits, because the samplers change them in place."""
 
     kept: list[torch.Tensor] | None = None
 
@@ -85,7 +85,7 @@ class V2(Library):
         self._generator = self._make_generator()
         self._generator.warmup()
         self.drafts = bool(self._generator.num_draft_tokens)
-        # While it drafts, the generator ends that much before the end of the cache.
+        # When it drafts, the generator stops that many tokens before the end of the cache.
         self.capacity = request.context - self._generator.num_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.original_max_seq_len)
@@ -104,38 +104,38 @@ class V2(Library):
         ends: Collection[int],
         logits: bool,
     ) -> Job:
-        """Give the generator a prompt."""
+        """Add a prompt to the generator."""
         job = _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
-            # While it drafts, the generator ends that much before the number that it is given.
+            # When it drafts, the generator stops that many tokens before the given limit.
             max_new_tokens=limit + self._generator.num_draft_tokens,
             gen_settings=_settings(sampling),
             seed=sampling.seed,
             stop_conditions=sorted(ends),
         )
         job.kept = [] if logits else None
-        # It looks for n-grams in the last tokens and takes it that there are so many.
+        # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
         long = len(tokens) >= self._generator.max_ngram - 1
         self._generator.use_ngram_draft = self._options.draft_ngram and long
         self._generator.enqueue(job)
         return job
 
     def iterate(self) -> Sequence[Mapping[str, Any]]:
-        """Compute the next part of the prompt or the next tokens."""
+        """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         for result in results:
-            # At the limit it tells a character's tokens one by one, though they are all there.
+            # At the limit it returns the tokens of a character one by one, although all are available.
             if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
                 result["text"] = self._tokenizer.decode(result["token_ids"])[0]
         return results
 
     def cancel(self, job: Job) -> None:
-        """Take a job out of the generator."""
+        """Remove a job from the generator."""
         assert isinstance(job, _Job)
         self._generator.cancel(job)
 
     def cached(self, job: Job) -> int:
-        """Return how much of the prompt was in the cache already."""
+        """Return the number of prompt tokens that were already in the cache."""
         assert isinstance(job, _Job)
         cached: int = job.cached_pages * self._generator.page_size + job.cached_tokens
         return cached
@@ -146,7 +146,7 @@ class V2(Library):
         try:
             for at in range(0, len(tokens), chunk):
                 ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
-                # Its layers ask for the first adapter of whatever list they are given.
+                # Pass None instead of an empty list: the layers use its first item without a check.
                 logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
                 yield logits[0]
         finally:
@@ -157,7 +157,7 @@ class V2(Library):
         return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
     def token_id(self, text: str) -> int | None:
-        """Return the token that stands for this text."""
+        """Return the token for this text."""
         token: int | None = self._tokenizer.single_id(text)
         return token
 
@@ -166,7 +166,7 @@ class V2(Library):
         return list(self._tokenizer.get_id_to_piece_list(special))
 
     def set_chunk(self, tokens: int) -> None:
-        """Bound the parts of the prompt."""
+        """Limit the size of prompt chunks."""
         self._generator.max_chunk_size = tokens
 
     def wait(self) -> None:
@@ -174,11 +174,11 @@ class V2(Library):
         cuda_sync_active()
 
     def forget(self) -> None:
-        """Use nothing of the cache again."""
+        """Discard the cache."""
         self._generator.reset_page_table()
 
     def rebuild(self) -> None:
-        """Make the generator anew."""
+        """Create a new generator."""
         self._generator = self._make_generator()
 
     def _make_generator(self) -> ExLlamaV2DynamicGenerator:
@@ -229,7 +229,7 @@ def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
         token_frequency_penalty=sampling.frequency_penalty if penalties else 0.0,
         token_presence_penalty=sampling.presence_penalty if penalties else 0.0,
         temperature=1.0 if greedy else sampling.temperature,
-        # The order of llama.cpp: what is unlikely is left out first.
+        # llama.cpp's order: unlikely tokens are removed first.
         temperature_last=True,
         top_k=1 if greedy else sampling.top_k,
         top_p=0.0 if greedy else sampling.top_p,

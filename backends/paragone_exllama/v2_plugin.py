@@ -1,4 +1,4 @@
-"""The plugin of ExLlamaV2."""
+"""The plugin entry point of ExLlamaV2."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["paragone_backends"]
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Bring the ExLlamaV2 backend."""
+    """Return the ExLlamaV2 backend."""
     return [ExLlamaV2Backend()]

@@ -31,14 +31,14 @@ __all__ = ["V3"]
 
 _CACHE_BITS: dict[CacheType, int] = {"q8": 8, "q6": 6, "q4": 4}
 _NGRAM = 2
-"""Tokens that must have stood together before, for what followed them to be proposed."""
+"""Length of the n-gram that must have occurred before, so that the tokens after it are proposed."""
 
 
 class _Job(V3Job):
-    """A job that keeps the logits of the tokens that it takes.
+    """A job that keeps the logits of its sampled tokens.
 
-    With `return_logits` it would fail on a vocabulary that is no multiple of 128: the head is padded to
-    one, and the buffer to a multiple of 32.
+    `return_logits` fails for a vocabulary whose size is not a multiple of 128: the head is padded to such
+    a multiple, but the buffer to a multiple of 32.
     """
 
     kept: list[torch.Tensor] | None = None
@@ -67,10 +67,10 @@ class V3(Library):
         self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
     ) -> None:
         if options.lora is not None and request.model.stored.format == "EXL3":
-            # Its fused kernels, which compute each token of the answer, leave adapters out.
+            # The fused kernels that compute the tokens of the answer ignore adapters.
             raise InputError(
                 "ExLlamaV3 applies a LoRA adapter to unquantized models only.",
-                hint="Leave out the option lora, or merge the adapter into the model before it is quantized.",
+                hint="Remove the option lora, or merge the adapter into the model before quantization.",
             )
         self._options = options
         self._context = request.context
@@ -108,7 +108,7 @@ class V3(Library):
         )
         self._generator = self._make_generator()
         self.drafts = bool(self._drafted)
-        # The generator ends one token, and what it may draft, before the end of the cache.
+        # The generator stops before the end of the cache, by one token and the number of drafted tokens.
         self.capacity = request.context - 1 - self._generator.max_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.max_position_embeddings)
@@ -123,7 +123,7 @@ class V3(Library):
         ends: Collection[int],
         logits: bool,
     ) -> Job:
-        """Give the generator a prompt."""
+        """Add a prompt to the generator."""
         job = _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             max_new_tokens=limit,
@@ -136,23 +136,23 @@ class V3(Library):
         return job
 
     def iterate(self) -> Sequence[Mapping[str, Any]]:
-        """Compute the next part of the prompt or the next tokens."""
+        """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         return results
 
     def cancel(self, job: Job) -> None:
-        """Take a job out of the generator."""
+        """Remove a job from the generator."""
         assert isinstance(job, _Job)
         self._generator.cancel(job)
 
     def cached(self, job: Job) -> int:
-        """Return how much of the prompt was in the cache already."""
+        """Return the number of prompt tokens that were already in the cache."""
         assert isinstance(job, _Job)
         cached: int = job.cached_pages * PAGE + job.cached_tokens
         return cached
 
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
-        """Yield the logits after each token, where the GPU has them."""
+        """Yield the logits after each token, in GPU memory."""
         self.forget()
         recurrent = [self._cache.get_new_state()] if self._model.get_recurrent_layers() else []
         try:
@@ -177,7 +177,7 @@ class V3(Library):
         return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
     def token_id(self, text: str) -> int | None:
-        """Return the token that stands for this text."""
+        """Return the token for this text."""
         token: int | None = self._tokenizer.single_id(text)
         return token
 
@@ -186,7 +186,7 @@ class V3(Library):
         return list(self._tokenizer.get_id_to_piece_list(special))
 
     def set_chunk(self, tokens: int) -> None:
-        """Bound the parts of the prompt."""
+        """Limit the size of prompt chunks."""
         self._generator.max_chunk_size = tokens
 
     def wait(self) -> None:
@@ -194,17 +194,17 @@ class V3(Library):
         cuda_sync_active()
 
     def forget(self) -> None:
-        """Use nothing of the cache again: a new generator knows of none of it."""
+        """Discard the cache, with a new generator."""
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Make the generator anew."""
+        """Create a new generator."""
         self._generator.close()
         self._generator = self._make_generator()
 
     @property
     def _drafted(self) -> int:
-        """How many tokens are proposed at a time."""
+        """The number of tokens proposed at a time."""
         return self._options.draft_tokens if self._draft is not None or self._options.draft_ngram else 0
 
     def _make_cache(self, model: Model, cache_type: CacheType) -> Cache:
@@ -251,7 +251,7 @@ def _sampler(sampling: ExLlamaSampling) -> ComboSampler:
         rep_sustain_range=sampling.penalty_last_n,
         rep_decay_range=0,
         temperature=0.0 if greedy else sampling.temperature,
-        # The order of llama.cpp: what is unlikely is left out first.
+        # llama.cpp's order: unlikely tokens are removed first.
         temp_last=True,
         min_p=sampling.min_p,
         top_k=sampling.top_k,

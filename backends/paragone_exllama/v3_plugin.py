@@ -1,4 +1,4 @@
-"""The plugin of ExLlamaV3."""
+"""The plugin entry point of ExLlamaV3."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["paragone_backends"]
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Bring the ExLlamaV3 backend."""
+    """Return the ExLlamaV3 backend."""
     return [ExLlamaV3Backend()]

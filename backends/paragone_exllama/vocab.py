@@ -1,4 +1,4 @@
-"""The vocabulary of an open model: the bytes of its tokens, which are shown, which end an answer."""
+"""The vocabulary of an open model: the bytes of its tokens, control tokens, and tokens that end an answer."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ __all__ = ["Vocab"]
 class Vocab:
     """The tokens of one model.
 
-    They are as many as the model computes logits for, which config.json tells. A tokenizer may have
-    fewer: the ids that remain stand for no bytes, and are counted as llama.cpp counts them. Columns
-    beyond, to which a library pads the model's head, belong to no token.
+    Their number is the number of logits of the model, from config.json. A tokenizer may have fewer tokens.
+    The remaining ids have no bytes but are counted, as in llama.cpp. The columns with which a library pads
+    the model's head do not count.
     """
 
     def __init__(self, library: Library, files: TokenizerFiles, owner: str) -> None:
-        """Read the vocabulary. Errors call the model `owner`."""
+        """Read the vocabulary. Error messages call the model `owner`."""
         self.size = library.vocab_size
         self.exact = files.tokens is not None
-        """Whether the tokens' bytes are known; else they are those of the library's texts, which are close."""
+        """Whether the tokens' bytes are known.
+
+        Otherwise the bytes of the library's texts approximate them.
+        """
         self._owner = owner
         self._vocabulary: Vocabulary | None = None
         shown = library.pieces(special=False)
@@ -39,9 +42,9 @@ class Vocab:
         self.ends = files.ends(id_of)
         """The tokens that end an answer."""
         self.bos = id_of(files.bos) if files.adds_bos else None
-        """The token that a text which stands by itself begins with, if any."""
-        # Some models count the tags around their thinking among the special tokens, of which the
-        # generator tells the numbers but not the text.
+        """The BOS token that every prompt and plain text begins with, if any."""
+        # In some models the thinking tags are special tokens. The generator returns their ids but not
+        # their text.
         self._visible = {
             token: self.text(token)
             for tags in THINKING_TAGS
@@ -52,24 +55,24 @@ class Vocab:
         self._control = tokens.control - self._visible.keys()
 
     def written(self, token: int) -> bytes:
-        """Return the bytes of a token, of a special one its name; none for an id that no token has."""
+        """Return the bytes of a token, or the name of a special token; empty for an unused id."""
         return self._bytes[token] if 0 <= token < self.size else b""
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes that a token stands for in a text; none for a control token."""
+        """Return the bytes of a token; empty for a control token."""
         return b"" if token in self._control else self.written(token)
 
     def text(self, token: int) -> str:
-        """Return the text of a token by itself; bytes that are no whole character are replaced."""
+        """Return the text of a single token. Incomplete characters are replaced by `�`."""
         return self.written(token).decode("utf-8", "replace")
 
     def with_tags(self, text: str, tokens: Sequence[int]) -> str:
-        """Return the text of a result with the thinking tags among its tokens put in."""
-        # A result ends at the latest where all characters are whole: a tag can only be the last.
+        """Return the text of a result with the thinking tags among its tokens inserted."""
+        # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
 
     def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint. Raises EngineError where the tokens' bytes are unknown."""
+        """Return the size and the fingerprint. Raises EngineError if the tokens' bytes are unknown."""
         if not self.exact:
             raise EngineError(
                 f"The bytes of the tokens of {self._owner} are unknown: its tokenizer.json describes neither "
@@ -81,8 +84,11 @@ class Vocab:
 
 
 def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
-    """Return the tokens as the library's texts tell them: `pieces` with special tokens, `shown` without."""
+    """Return the tokens from the library's texts.
+
+    `pieces` include the texts of special tokens, `shown` do not.
+    """
     found = {token: text.encode() for token, text in enumerate(pieces)}
-    # ExLlamaV3 knows the texts of those special tokens alone that tokenizer_config.json names.
+    # ExLlamaV3 knows only the texts of special tokens that tokenizer_config.json names.
     found |= {token: text.encode("utf-8", "surrogatepass") for text, token in added.items()}
     return TokenBytes(found, frozenset(token for token, text in enumerate(shown) if not text))

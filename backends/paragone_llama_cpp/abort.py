@@ -1,4 +1,4 @@
-"""Stopping llama.cpp in the middle of a computation."""
+"""Abort a running computation in llama.cpp."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from paragone import Cancelled
 
 __all__ = ["aborted_by"]
 
-# llama.cpp asks its abort callback at every node of the graph, a thousand times a token: a Python
-# function there would cost milliseconds a token and wait for the GIL. C's strlen has the callback's
-# shape (a pointer in, something that is zero or not out) and runs free of Python: it is 0, "go on",
-# for the empty string that its argument points at, and 1, "abort", from the moment another thread
-# writes a character there.
+# llama.cpp calls its abort callback at every node of the graph, a thousand times per token. A Python
+# function would cost milliseconds per token and wait for the GIL. C's strlen has a suitable signature
+# (it takes a pointer, and its result is zero or not) and does not involve Python. It returns 0,
+# "continue", for the empty string that its argument points to, and 1, "abort", as soon as another
+# thread writes a character there.
 _strlen = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
 _none = lib.ggml_abort_callback()
 
 
 @contextmanager
 def aborted_by(cancelled: Cancelled, context: int) -> Iterator[None]:
-    """Have the computations of a context end when the user asks. On a GPU this does nothing."""
+    """Abort the computations of a context when the user asks to stop. Has no effect on a GPU."""
     text = ctypes.create_string_buffer(2)
 
     def ask() -> None:

@@ -1,4 +1,4 @@
-"""The llama.cpp backend, as the application sees it: the library is not imported here."""
+"""The llama.cpp backend. This module does not import the library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LlamaCppBackend"]
 
 
 class LlamaCppBackend(NativeBackend):
-    """GGUF models in llama.cpp, each in a process of its own."""
+    """GGUF models in llama.cpp, each in its own process."""
 
     name = "llama_cpp"
     title = "llama.cpp"
@@ -29,7 +29,7 @@ class LlamaCppBackend(NativeBackend):
     install: ClassVar[str] = "Install it with: pip install 'paragone[llama-cpp]'."
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the GGUF models in these folders and below."""
+        """List the GGUF models in these folders and their subfolders."""
         from paragone_llama_cpp.models import find_models
 
         return find_models(folders)
@@ -40,7 +40,7 @@ class LlamaCppBackend(NativeBackend):
         return build(self.load_options, options, owner=self.title).rpc_servers
 
     async def demo(self, cache: str) -> Sequence[ModelInfo]:
-        """Return two small models to try things with; what is made for that is kept in the folder `cache`."""
+        """Return two small models for the demo. The one that is created is kept in the folder `cache`."""
         from paragone_llama_cpp.demo import demo_models
 
         return await demo_models(Path(cache))

@@ -1,4 +1,4 @@
-"""What the user should know of a model, whatever is asked of it."""
+"""Cautions that apply to every run of an open model."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
     trained = lib.llama_model_n_ctx_train(model.pointer)
     if model.template is None:
         sentence = (
-            f"{model.path.name} has no chat template: the text of the messages is completed as it stands."
+            f"{model.path.name} has no chat template: the model continues the plain text of the messages."
         )
         yield Caution(code="no-chat-template", sentence=sentence)
     if options.n_ctx is None and size < trained:
-        sentence = f"The context is {size:,} tokens and not the model's {trained:,}, to fit in memory."
+        sentence = f"The context is {size:,} tokens instead of the model's {trained:,}, to fit in memory."
         yield Caution(code="context-reduced", sentence=sentence)
     if size > trained and options.rope_scaling is None and options.rope_freq_scale is None:
         sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
         yield Caution(code="beyond-trained-context", sentence=sentence)
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
-            sentence = "A GPU was asked for, but this llama-cpp-python cannot use one here."
+            sentence = "The options request a GPU, but llama-cpp-python cannot use one on this machine."
             yield Caution(code="no-gpu", sentence=sentence)
         elif library.has_nvidia_gpu():
-            sentence = "This machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone."
+            sentence = "This machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU only."
             yield Caution(code="no-gpu", sentence=sentence)

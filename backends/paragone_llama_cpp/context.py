@@ -1,4 +1,4 @@
-"""A llama.cpp context: what its KV cache holds, and the logits of what was computed last."""
+"""A llama.cpp context: its KV cache, and the logits of the last computation."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Context:
         self.size: int = lib.llama_n_ctx(pointer)
         self.n_batch: int = lib.llama_n_batch(pointer)
         self.tokens: list[int] = []
-        """What the KV cache holds."""
+        """The tokens in the KV cache."""
         self._vocab_size = vocab_size
         self._memory = lib.llama_get_memory(pointer)
-        # One batch for all: without positions and sequences llama.cpp counts on from where its
-        # memory ends, and without a list of outputs it gives the logits of the last token.
+        # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
+        # of its KV cache. Without a list of outputs, it returns the logits of the last token.
         self._buffer = (lib.llama_token * self.n_batch)()
         self._outputs = (ctypes.c_int8 * self.n_batch)()
         self._batch = lib.llama_batch(n_tokens=1, token=self._buffer)
         self._marked = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
 
     def warm_up(self, token: int) -> bool:
-        """Touch every weight once, so that the first prompt does not pay for it. False when it was aborted.
+        """Read every weight once, so that the first prompt is not slower. Returns False if it was aborted.
 
-        Any token will do.
+        It computes `token`, which can be any token.
         """
         lib.llama_set_warmup(self.pointer, True)
         warm = self.decode(max(token, 0))
@@ -49,9 +49,9 @@ class Context:
         return warm
 
     def keep(self, prompt: Sequence[int], *, cold: bool = False) -> int:
-        """Trim the cache to what it shares with the start of `prompt`, and return how many tokens that is.
+        """Trim the cache to the prefix that it shares with `prompt`, and return the length of that prefix.
 
-        At least the last token of the prompt is left to compute, since its logits are wanted.
+        The prefix excludes the last token of the prompt, because its logits are needed.
         """
         shared = 0
         if not cold:
@@ -62,17 +62,17 @@ class Context:
         return len(self.tokens)
 
     def trim(self, length: int) -> None:
-        """Forget all but the first `length` tokens, or all where the model's memory cannot go back."""
+        """Remove all but the first `length` tokens from the cache, or all tokens if the model requires it."""
         if length == len(self.tokens):
             return
-        # Recurrent models keep a state, not a list: they cannot forget a part.
+        # Recurrent models keep one state for the whole sequence and cannot remove a part of it.
         if length == 0 or not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
             lib.llama_memory_clear(self._memory, True)
             length = 0
         del self.tokens[length:]
 
     def decode(self, token: int) -> bool:
-        """Compute one more token. False when it was aborted."""
+        """Compute one more token. Returns False if it was aborted."""
         self._buffer[0] = token
         self._batch.n_tokens = 1
         status = lib.llama_decode(self.pointer, self._batch)
@@ -82,9 +82,9 @@ class Context:
         return True
 
     def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
-        """Compute up to `n_batch` more tokens. False when it was aborted.
+        """Compute up to `n_batch` more tokens. Returns False if it was aborted.
 
-        `outputs` is how many of the last of them have logits; by default the last one has.
+        `outputs` is the number of tokens, counted from the last, whose logits are kept; 1 by default.
         """
         batch = self._batch if outputs is None else self._marked
         count = len(tokens)
@@ -99,11 +99,11 @@ class Context:
         return True
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
-        """Return the logits of an output of the last computation, a view that the next one overwrites."""
+        """Return the logits of one output of the last computation: a view that the next one overwrites."""
         return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.pointer, index), (self._vocab_size,))
 
     def all_logits(self, rows: int) -> NDArray[np.float32]:
-        """Return the logits of all outputs of the last computation, a view that the next one overwrites."""
+        """Return the logits of all outputs of the last computation: a view that the next one overwrites."""
         return np.ctypeslib.as_array(lib.llama_get_logits(self.pointer), (rows, self._vocab_size))
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Context:
         lib.llama_free(self.pointer)
 
     def _failed(self, status: int) -> bool:
-        # Parts of the batch may have reached the cache: go back to what is known to be whole.
+        # A part of the batch may be in the cache: trim it to the tokens before the batch.
         whole = len(self.tokens)
         self.tokens.append(-1)
         self.trim(whole)
@@ -119,7 +119,7 @@ class Context:
             return False
         if status == 1:
             raise EngineError(
-                f"llama.cpp found no room in the KV cache after {whole:,} tokens.",
+                f"The KV cache of llama.cpp was full after {whole:,} tokens.",
                 hint="Start the engine again, with a smaller n_batch or a larger n_ctx.",
             )
         raise EngineError(f"llama.cpp could not compute the next tokens (llama_decode returned {status}).")

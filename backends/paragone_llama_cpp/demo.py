@@ -1,7 +1,7 @@
-"""Two models to try things with: the small one that the extra `demo` installs, and a smaller one made of it.
+"""The two models of the demo: the one that the extra `demo` installs, and a smaller quantization of it.
 
-Run as a program, `python -m paragone_llama_cpp.demo SOURCE TARGET`, it quantizes: in a process of its
-own, since llama.cpp prints as it works and has no place in the application.
+`python -m paragone_llama_cpp.demo SOURCE TARGET` quantizes a model. It runs in a separate process,
+because llama.cpp prints to the terminal and must not be loaded in the application.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _MADE = "SmolLM2-135M-Instruct.Q3_K_M.gguf"
 _Q3_K_M = 12  # llama_ftype
 _ASIDE = ".making-"
 _STALE = 3600
-"""Seconds."""
+"""Age in seconds from which a temporary file counts as left behind."""
 
 
 async def demo_models(cache: Path) -> list[ModelInfo]:
-    """Return the two models, making the second in the folder `cache` where it is not there yet.
+    """Return the two models. Creates the second one in the folder `cache` if it does not exist yet.
 
-    Raises InputError where the extra is not installed and EngineError where the making fails.
+    Raises InputError if the extra is not installed, and EngineError if the quantization fails.
     """
     source, made = _installed(), cache / _MADE
     if not made.exists():
@@ -42,7 +42,10 @@ async def demo_models(cache: Path) -> list[ModelInfo]:
 
 
 def _installed() -> Path:
-    """Return the model in the installed package; the package itself, a plugin of another program, is not run."""
+    """Return the model file in the installed package.
+
+    Does not import the package, a plugin of another program.
+    """
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / _FILE
@@ -57,19 +60,19 @@ async def _make(source: Path, made: Path) -> None:
     try:
         made.parent.mkdir(parents=True, exist_ok=True)
         _clear(made.parent)
-        # Nobody sees half a model: it is made aside and moved into place when it is whole.
+        # Write to a temporary file and move it when it is complete, so that nobody sees a partial model.
         with tempfile.TemporaryDirectory(dir=made.parent, prefix=_ASIDE) as aside:
             target = Path(aside) / made.name
             await _quantize(source, target)
-            os.replace(target, made)  # noqa: PTH105 (a move, not a rename that may fail)
+            os.replace(target, made)  # noqa: PTH105 (it replaces an existing file)
     except OSError as error:
         raise InputError(
-            f"The demo's second model cannot be put in {made.parent}: {error.strerror}."
+            f"The demo's second model cannot be saved in {made.parent}: {error.strerror}."
         ) from error
 
 
 def _clear(cache: Path) -> None:
-    """Remove what processes left that were killed as they made a model, which takes seconds."""
+    """Remove old temporary files of processes that were killed during the quantization."""
     for aside in cache.glob(f"{_ASIDE}*"):
         if time.time() - aside.stat().st_mtime > _STALE:
             shutil.rmtree(aside, ignore_errors=True)
@@ -91,7 +94,7 @@ async def _quantize(source: Path, target: Path) -> None:
         raise
     if process.returncode or not target.exists():
         last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:200].rstrip(".")
-        raise EngineError(f"The demo's second model could not be made of {source.name}: {last}.")
+        raise EngineError(f"The demo's second model could not be made from {source.name}: {last}.")
 
 
 def _named(name: str, path: Path) -> ModelInfo:

@@ -12,28 +12,31 @@ from paragone_llama_cpp.context import Context
 __all__ = ["Distributions", "MakeContext"]
 
 LOGITS = 256 << 20
-"""Bytes that the logits of one computation may take. llama.cpp takes them twice: computed, and copied out."""
+"""Largest size of the logits of one batch in bytes.
+
+llama.cpp allocates it twice: for the result and a copy.
+"""
 
 _PAD = 256
 """llama.cpp rounds contexts up to a multiple of this."""
 
 MakeContext = Callable[[int, int, int], Context]
-"""Makes a context of so many tokens, computing so many at once, with the logits of so many of those."""
+"""Makes a context. Arguments: context size, batch size, and number of logits per batch, in tokens."""
 
 
 class Distributions:
-    """Computes distributions in a context of its own, which lasts for requests of the same shape.
+    """Computes distributions in a separate context, which it reuses for requests of the same shape.
 
-    The engine's context keeps its conversation, and the room for many logits is taken only while they
-    are wanted: as an option of the engine's context it would be taken for good.
+    The engine's context thus keeps its conversation, and the memory for many logits is allocated only
+    while it is needed. In the engine's context it would be allocated permanently.
     """
 
     def __init__(
         self, make: MakeContext, *, context: int, shortest: int, batch: int, vocab_size: int
     ) -> None:
-        """Compute as an engine does whose context window has `context` tokens and whose batches have `batch`.
+        """Prepare for an engine whose context has `context` tokens and whose batches have `batch` tokens.
 
-        No context shorter than `shortest` is made, since the model would compute otherwise in it.
+        Contexts have at least `shortest` tokens, because in a shorter one the model's results differ.
         """
         self._make = make
         self._size = context
@@ -44,7 +47,7 @@ class Distributions:
         self._context: Context | None = None
 
     def blocks(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        """Yield the logits, a block for each batch. Raises InputError and EngineError."""
+        """Yield the logits, one block per batch. Raises InputError and EngineError."""
         ids, start = request.ids, request.start
         self._check(request)
         if start >= len(ids):
@@ -67,7 +70,7 @@ class Distributions:
                     )
 
     def close(self) -> None:
-        """Free the context, until it is wanted again."""
+        """Free the context until the next request."""
         if self._context is not None:
             self._context.close()
             self._context = None
@@ -85,10 +88,10 @@ class Distributions:
         if wrong is not None:
             raise InputError(f"There is no token {wrong}: the vocabulary has {self._vocab_size:,}.")
         if request.start < 0 or (request.batch is not None and request.batch < 1):
-            raise InputError("Distributions start at a token, and are computed for at least one at a time.")
+            raise InputError("The fields start and batch must be at least 0 and 1.")
 
     def _fitting(self, length: int, start: int, batch: int) -> int:
-        """Return the batch size: what is wanted, or less where the logits would take too much memory."""
+        """Return the batch size: the requested one, or less if the logits would take too much memory."""
         batch = min(batch, length)
         rows = max(1, LOGITS // (4 * self._vocab_size))
         return batch if _most(length, start, batch) <= rows else min(batch, rows)
@@ -103,7 +106,7 @@ class Distributions:
 
 
 def _most(length: int, start: int, batch: int) -> int:
-    """Return the most logits that are wanted of one batch."""
+    """Return the largest number of logits that one batch must return."""
     ends = [min(at + batch, length) for at in range(0, length, batch)]
     return max(
         min(end - at, max(0, end - start)) for at, end in zip(range(0, length, batch), ends, strict=True)

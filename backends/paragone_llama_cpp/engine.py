@@ -1,4 +1,4 @@
-"""The llama.cpp engine: opens a GGUF and answers prompts, on the library's low-level interface."""
+"""The llama.cpp engine: opens a GGUF file and answers prompts through the library's low-level interface."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from paragone_llama_cpp.score import score
 __all__ = ["LlamaCppEngine"]
 
 _SHORTEST = 512
-"""Tokens below which a context is no use: memory too short for that is an error."""
+"""Smallest useful context in tokens. Less memory than that is an error."""
 
 
 class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
@@ -58,7 +58,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     @classmethod
     def probe(cls) -> Probe:
-        """Say what the library is, what it was built with and what it can compute on."""
+        """Return the library's versions, build flags and devices."""
         return Probe(usable=True, facts=library.facts())
 
     @classmethod
@@ -94,7 +94,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         )
         with aborted_by(cancelled, self._context.pointer):
             if not self._context.warm_up(self._vocab.bos):
-                raise EngineError(f"Loading {owner} was given up.")
+                raise EngineError(f"Loading {owner} was cancelled.")
         return LoadedModel(
             name=model.header.name or model.path.stem,
             context=self._context.size,
@@ -116,7 +116,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self, request: RunRequest, sampling: LlamaCppSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
         """Answer a prompt."""
-        self._distributions.close()  # a conversation goes on: the memory is better left to others
+        self._distributions.close()  # frees memory for other engines
         prompt = self._prompts.make(request.messages, sampling)
         text = AnswerText(sampling.stop, inside=prompt.inside)
         sampling = with_seed(sampling)
@@ -146,7 +146,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             sampler.close()
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text."""
+        """Return the tokens of a conversation's prompt, or of a text."""
         return self._prompts.tokenized(request, build(LlamaCppSampling, request.sampling))
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
@@ -176,7 +176,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                     model.pointer, model.options, n_ctx=n_ctx, threads=self._threads, owner=model.path.name
                 )
             except EngineError:
-                # What memory really holds is known only when it is taken.
+                # Whether the context fits in memory is known only after the allocation.
                 n_ctx //= 2
                 if model.options.n_ctx is not None or n_ctx < _SHORTEST:
                     raise
@@ -185,7 +185,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 return Context(pointer, self._vocab.size), flash_attn
 
     def _make_another(self, n_ctx: int, batch: int, outputs: int) -> Context:
-        """Return a context that computes as the engine's own does, for distributions."""
+        """Return another context with the settings of the engine's own, for distributions."""
         model: OpenModel = self._model
         pointer, _ = make_context(
             model.pointer,
@@ -199,9 +199,9 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return Context(pointer, self._vocab.size)
 
     def _shortest_alike(self) -> int:
-        """Return the shortest context in which the model computes as in the engine's own.
+        """Return the size of the shortest context with the same results as the engine's own.
 
-        LongRoPE takes other factors for contexts beyond the one that the model was first trained for.
+        LongRoPE uses different factors for contexts beyond the model's original one.
         """
         header = self._model.header
         first = header.values.get(f"{header.architecture}.rope.scaling.original_context_length")

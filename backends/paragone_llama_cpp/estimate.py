@@ -1,7 +1,7 @@
-"""The memory that opening a model would take, as llama.cpp itself plans it.
+"""Estimate the memory that opening a model takes, from llama.cpp's own plan.
 
-llama.cpp plans the whole of it for a model whose weights are not loaded, and reports it in its log, as
-`llama_get_memory_breakdown` has no C interface. Its `common/fit.cpp` reads the same plan.
+llama.cpp can plan the memory of a model without loading its weights. It reports the plan in its log;
+`llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit.cpp` reads the same plan.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BLOCK = re.compile(r"blk\.(\d+)\.")
 
 
 def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
-    """Return what opening a model would take. Raises what opening it would raise."""
+    """Return the memory that opening a model takes. Raises the same errors as opening it."""
     model = open_model(request, options, lambda fraction: None, False, weights=False)
     assigned = library.said()
     pointer, _ = make_context(
@@ -58,7 +58,7 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
 
 
 class Plan:
-    """What a context takes, by device, from what llama.cpp says as it plans one."""
+    """The memory of a context by device, read from llama.cpp's log lines."""
 
     def __init__(self, lines: Iterable[str], devices: Sequence[str]) -> None:
         self.kv_cache: Counter[str] = Counter()
@@ -74,17 +74,18 @@ class Plan:
                     self.kv_cache[device] += round(size * count / max(1, len(layers)))
                 layers = []
             elif buffer := _BUFFER.search(line):
-                # The last plan counts: the first ones may have failed.
+                # Use the last plan: earlier ones may have failed.
                 buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
         for name, size in buffers.items():
             self.compute[_owner(name.split()[-2], devices)] += size
 
 
 def weights_by_device(tensors: Iterable[tuple[str, int]], places: dict[int, str]) -> Counter[str]:
-    """Return the bytes of the weights by device: `tensors` are names and sizes, `places` layers and devices.
+    """Return the bytes of the weights by device.
 
-    llama.cpp keeps the token embeddings in main memory, and counts the output layer after the others. Where
-    a model has no output weights of its own, it copies the embeddings to the device of that layer.
+    `tensors` are names and sizes, `places` maps layers to devices. llama.cpp keeps the token embeddings in
+    main memory and numbers the output layer after the others. If a model has no separate output weights,
+    llama.cpp copies the embeddings to the device of the output layer.
     """
     found: Counter[str] = Counter({_CPU: 0})
     last = max(places, default=0)
@@ -123,9 +124,9 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _owner(buffer: str, devices: Sequence[str]) -> str:
-    """Return the device that a buffer lies on.
+    """Return the device of a buffer.
 
-    `CUDA0` is a device and `RPC0[HOST:PORT]` lies on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
+    `CUDA0` is a device, and `RPC0[HOST:PORT]` is on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
     """
     name = buffer.partition("[")[0]
     return name if name in devices else _CPU

@@ -1,6 +1,6 @@
-"""The header of a GGUF file, read without loading the model.
+"""Read the header of a GGUF file without loading the model.
 
-A vocabulary takes megabytes and comes before some of what is wanted; wherever possible it is not read.
+The vocabulary takes megabytes and precedes some of the needed values. It is skipped if possible.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import NamedTuple
 __all__ = ["FILE_TYPES", "GgufError", "Header", "Tensor", "read_header", "read_tensors"]
 
 _START = 1 << 16
-"""Bytes that are read at once: enough for all that comes before the vocabulary."""
+"""Number of bytes to read first: enough for everything before the vocabulary."""
 
 _MOST_STRINGS = 1 << 24
-"""Longest list of texts that is believed; the largest vocabularies have a quarter of a million."""
+"""Longest plausible list of strings. The largest vocabularies have a quarter of a million."""
 
 _STRING, _ARRAY = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -36,7 +36,7 @@ FILE_TYPES = {
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
     37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
-"""llama_ftype: how a file as a whole is quantized."""
+"""llama_ftype: the quantization of a file as a whole."""
 
 _TENSOR_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K",
@@ -44,7 +44,7 @@ _TENSOR_TYPES = {
     20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0",
     35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }  # fmt: skip
-"""ggml_type: how one tensor is quantized."""
+"""ggml_type: the type of one tensor."""
 
 _IN_NAME = re.compile(
     r"(?<![a-z0-9])(" + "|".join(sorted(set(FILE_TYPES.values()), key=len, reverse=True)) + r")(?![a-z0-9_])",
@@ -53,26 +53,29 @@ _IN_NAME = re.compile(
 
 
 class GgufError(ValueError):
-    """Why a file is no GGUF that can be read; completes the sentence that begins with its name."""
+    """A file is not a readable GGUF file.
+
+    The message completes a sentence that begins with the file's name.
+    """
 
 
 class _End(Exception):
-    """The bytes at hand end before the header does."""
+    """The bytes read so far end before the header does."""
 
 
 class Tensor(NamedTuple):
-    """A tensor, as the header describes it."""
+    """A tensor's entry in the header."""
 
     name: str
     shape: tuple[int, ...]
     """Its dimensions, the innermost first."""
     kind: int
-    """ggml_type."""
+    """Its ggml_type."""
 
 
 @dataclass(slots=True)
 class Header:
-    """What a header tells. None where it does not."""
+    """The contents of a header. None for values that it does not have."""
 
     architecture: str | None = None
     name: str | None = None
@@ -86,18 +89,20 @@ class Header:
 
 
 def read_header(path: str, *, whole: bool = False) -> Header:
-    """Return what the header of a GGUF file tells; with `whole`, go through all of it to see that it is sound.
+    """Return the contents of a GGUF file's header; with `whole`, read and check all of it.
 
-    Raises GgufError where the file is not sound, and OSError where it cannot be read.
+    Raises GgufError if the file is damaged, and OSError if it cannot be read.
     """
-    # A named pipe would otherwise have us wait for whoever writes to it.
+    # Do not wait for a writer if the path is a named pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         start = os.read(descriptor, _START)
         _check(start)
         values: dict[str, str | int] = {}
         if not whole:
-            with contextlib.suppress(_End):  # of a long header: what is missing decides whether to go on
+            with contextlib.suppress(
+                _End
+            ):  # the header is longer: the missing values decide whether to read on
                 at, count = _walk(start, values, to_first_list=True)
                 _tensors(start, at, len(start), count, values)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
@@ -110,7 +115,9 @@ def read_header(path: str, *, whole: bool = False) -> Header:
                 at, count = _walk(content, values)
                 _tensors(content, at, len(content), count, values)
             except _End:
-                raise GgufError("is truncated or damaged: its header goes on past its end") from None
+                raise GgufError(
+                    "is truncated or damaged: its header continues past the end of the file"
+                ) from None
     finally:
         os.close(descriptor)
     return _header(values)
@@ -124,7 +131,9 @@ def read_tensors(path: str) -> list[Tensor]:
             at, count = _walk(content, {})
             return list(_each(content, at, len(content), count))
         except _End:
-            raise GgufError("is truncated or damaged: its header goes on past its end") from None
+            raise GgufError(
+                "is truncated or damaged: its header continues past the end of the file"
+            ) from None
 
 
 def _check(start: bytes) -> None:
@@ -133,12 +142,12 @@ def _check(start: bytes) -> None:
     if start[:4] != b"GGUF":
         raise GgufError("is not a GGUF file")
     if len(start) < 24:
-        raise GgufError("is truncated or damaged: its header goes on past its end")
+        raise GgufError("is truncated or damaged: its header continues past the end of the file")
     version = int.from_bytes(start[4:8], "little")
     if version & 0xFFFF == 0:
         raise GgufError("is a GGUF file for big-endian machines")
     if version not in (2, 3):
-        raise GgufError(f"is a GGUF file of version {version}; versions 2 and 3 can be read")
+        raise GgufError(f"is a GGUF file of version {version}; only versions 2 and 3 are supported")
 
 
 def _suffices(values: dict[str, str | int]) -> bool:
@@ -146,7 +155,7 @@ def _suffices(values: dict[str, str | int]) -> bool:
     if architecture is None:
         return False
     typed = "general.file_type" in values or "quantization" in values
-    # Adapters and projectors have no context, and the parts of a split model tell nothing after the first.
+    # Adapters and projectors have no context. The later parts of a split model have no description.
     return typed and (
         f"{architecture}.context_length" in values or values.get("general.type", "model") != "model"
     )
@@ -177,9 +186,9 @@ def _header(values: dict[str, str | int]) -> Header:
 def _walk(
     data: bytes | mmap.mmap, values: dict[str, str | int], *, to_first_list: bool = False
 ) -> tuple[int, int]:
-    """Gather the texts and whole numbers of a header, up to its first long list or as far as its tensors.
+    """Collect the strings and integers of a header, up to its first long list or to the list of tensors.
 
-    Returns where the list of the tensors begins, and how many there are; none where it stopped before them.
+    Returns the position of the list of tensors and its length, or None if it stopped before that list.
     """
     tensors, count = struct.unpack_from("<QQ", data, 8)
     at, end = 24, len(data)
@@ -208,7 +217,7 @@ def _walk(
 
 
 def _tensors(data: bytes | mmap.mmap, at: int, end: int, count: int, values: dict[str, str | int]) -> None:
-    """Go through the list of tensors; the type of the most numbers is the file's where it says none."""
+    """Read the list of tensors. If the header names no quantization, use the type of most of the weights."""
     types: Counter[int] = Counter()
     for tensor in _each(data, at, end, count):
         types[tensor.kind] += math.prod(tensor.shape)
@@ -251,7 +260,7 @@ def _skip_list(data: bytes | mmap.mmap, at: int, end: int) -> int:
         at += _SIZES[kind] * count
     elif kind == _STRING:
         if count > _MOST_STRINGS:
-            raise GgufError(f"is damaged: its header has a list of {count:,} texts")
+            raise GgufError(f"is damaged: its header has a list of {count:,} strings")
         length = struct.Struct("<Q").unpack_from
         for _ in range(count):
             if at + 8 > end:

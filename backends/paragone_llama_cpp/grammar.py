@@ -1,4 +1,7 @@
-"""Grammars: GBNF as given or made of a JSON schema, checked for what llama.cpp's parser does not survive."""
+"""Grammars in GBNF, given or converted from a JSON schema.
+
+Rejects grammars that would crash llama.cpp's parser.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from paragone_llama_cpp.options import LlamaCppSampling
 __all__ = ["gbnf", "text_or_file"]
 
 _LONGEST = 1 << 20
-"""Characters of a grammar. The converter unrolls what a schema repeats, and gets here with a `maxLength` of 100,000."""
+"""Largest number of characters of a grammar.
+
+A schema with a `maxLength` of 100,000 reaches it when converted.
+"""
 
 _DEEPEST = 2_000
 _MOST = 10_000
@@ -26,9 +32,9 @@ _PARTS = re.compile(
 
 
 def gbnf(options: LlamaCppSampling) -> str | None:
-    """Return the grammar that the options ask for, as GBNF. Raises InputError."""
+    """Return the grammar of the options in GBNF, if any. Raises InputError."""
     if options.grammar is not None and options.json_schema is not None:
-        raise InputError("Of the options 'grammar' and 'json_schema' only one can be given.")
+        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     if options.json_schema is not None:
         grammar = _from_schema(text_or_file(options.json_schema, "json_schema"))
     elif options.grammar is not None:
@@ -40,7 +46,7 @@ def gbnf(options: LlamaCppSampling) -> str | None:
 
 
 def text_or_file(value: str, option: str) -> str:
-    """Return the option's text, or the contents of the file that it names after an `@`. Raises InputError."""
+    """Return the option's value, or the contents of the file in a value `@PATH`. Raises InputError."""
     if not value.startswith("@"):
         return value
     try:
@@ -48,7 +54,7 @@ def text_or_file(value: str, option: str) -> str:
     except OSError as error:
         reason = error.strerror or "it cannot be read"
     except ValueError:
-        reason = "it is not a text in UTF-8"
+        reason = "it is not UTF-8 text"
     raise InputError(f"The file {value[1:]} of the option {option!r} cannot be used: {reason}.")
 
 
@@ -62,14 +68,14 @@ def _from_schema(schema: str) -> str:
             converted: str = json_schema_to_gbnf(schema)
             return converted
     except GuardError as error:
-        raise InputError(f"The option 'json_schema' takes too {error} to make a grammar of.") from error
-    except Exception as error:  # the converter asserts, indexes and recurses its way through
+        raise InputError(f"The option 'json_schema' takes too {error} to convert to a grammar.") from error
+    except Exception as error:  # the converter can raise anything on an invalid schema
         reason = str(error).partition("\n")[0].rstrip(".")[:200] or type(error).__name__
-        raise InputError(f"No grammar can be made of the option 'json_schema': {reason}.") from error
+        raise InputError(f"The option 'json_schema' cannot be converted to a grammar: {reason}.") from error
 
 
 def _check(grammar: str) -> None:
-    """Refuse what would end the process: llama.cpp recurses at every bracket and unrolls every repetition."""
+    """Reject a grammar that would crash llama.cpp, which recurses at brackets and unrolls repetitions."""
     if len(grammar) > _LONGEST:
         raise InputError(
             f"The grammar is {len(grammar):,} characters long.", hint="It may be at most a million."
@@ -83,6 +89,6 @@ def _check(grammar: str) -> None:
             least, most = int(part[1]), int(part[3] or part[1])
             if most < least or most > _MOST:
                 raise InputError(
-                    f"The grammar cannot repeat {part[0]}.",
-                    hint=f"From fewer to more, and at most {_MOST:,} times.",
+                    f"The grammar has the invalid repetition {part[0]}.",
+                    hint=f"The minimum must not exceed the maximum, which is at most {_MOST:,}.",
                 )

@@ -1,4 +1,4 @@
-"""The llama.cpp library itself: what it was built with, what it runs on, and what it says."""
+"""The llama.cpp library: its build, its devices and its log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from llama_cpp._ggml import libggml
 
 __all__ = ["Device", "Log", "libggml", "devices", "facts", "has_nvidia_gpu", "offloads", "printed", "said"]
 
-_ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 the last one continued
-_GPUS = (1, 2)  # enum ggml_backend_dev_type: with memory of its own, and with the host's
+_ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
+_GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-"""When ggml gives up it would have a debugger print the stack, at length and over its own last words."""
+"""Otherwise ggml starts a debugger when it aborts, which prints a long stack trace after the error."""
 
 _SPEAKER = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
-"""The functions that an error came through."""
+"""Prefix of an error message: the names of the functions that it passed through."""
 
 _lines: deque[tuple[int, str]] = deque(maxlen=10_000)
 
@@ -42,29 +42,29 @@ lib.llama_log_set(_callback, ctypes.c_void_p(0))
 
 
 class Log:
-    """What the library said in the course of one thing that it was asked to do."""
+    """The library's log lines during one operation."""
 
     def __init__(self) -> None:
         _lines.clear()
 
     def error(self) -> str:
-        """Return the first error, which is the cause of those that follow."""
+        """Return the first error, which is the cause of the later ones."""
         errors = (line for level, line in _lines if level == _ERROR and line)
-        return _SPEAKER.sub("", next(errors, "it does not say why")).rstrip(".")
+        return _SPEAKER.sub("", next(errors, "no reason given")).rstrip(".")
 
     def find(self, pattern: str) -> re.Match[str] | None:
-        """Return the first line in which the pattern is found, in whatever case."""
+        """Return the first match of the pattern in a line, ignoring case."""
         return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
 
 
 def said() -> list[str]:
-    """Return the lines that the library has said since the last `Log` was begun, 10,000 at most."""
+    """Return the library's log lines since the last `Log` was created, at most 10,000."""
     return [line for _, line in _lines]
 
 
 @contextmanager
 def printed() -> Iterator[list[str]]:
-    """Gather the lines that the library prints past its log. They reach the process's stderr all the same."""
+    """Collect the lines that the library prints to stderr instead of its log. They are still printed."""
     lines: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
@@ -83,33 +83,33 @@ def printed() -> Iterator[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Something that llama.cpp can compute on."""
+    """A device that llama.cpp can compute on."""
 
     name: str
     title: str
     gpu: bool
     free: int
-    """Bytes of its memory that are free."""
+    """Free memory in bytes."""
     total: int
 
 
 def devices() -> list[Device]:
-    """Return what this build can compute on in this machine."""
+    """Return the devices of this machine that this build can compute on."""
     return [_device(index) for index in range(libggml.ggml_backend_dev_count())]
 
 
 def offloads() -> bool:
-    """Whether there is a GPU and the library was built to use it."""
+    """Whether there is a GPU that the library was built to use."""
     return bool(lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether the machine has an NVIDIA GPU, as its driver says."""
+    """Whether the machine has an NVIDIA driver."""
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 
 def facts() -> dict[str, str]:
-    """Say what the library is, how it was built and what it can compute on."""
+    """Return the library's versions, build flags and devices."""
     found = {
         "llama-cpp-python": llama_cpp.__version__,
         "llama.cpp": lib.llama_version().decode(),
@@ -120,7 +120,7 @@ def facts() -> dict[str, str]:
     if gpus:
         found["GPU"] = ", ".join(gpus)
     elif has_nvidia_gpu():
-        found["GPU"] = "this machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU alone"
+        found["GPU"] = "this machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU only"
     else:
         found["GPU"] = "none found"
     return found
@@ -140,7 +140,7 @@ def _device(index: int) -> Device:
 
 
 def _declare() -> None:
-    """Say what functions of ggml take and return that llama-cpp-python has no declarations for."""
+    """Declare the argument and result types of ggml functions that llama-cpp-python does not declare."""
     pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
     for name, result, *arguments in (
         ("ggml_backend_dev_count", size),

@@ -1,4 +1,4 @@
-"""Options into llama.cpp's parameters, and from them a model and a context."""
+"""Load a model and make a context, with llama.cpp's parameters set from the options."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
 
 OUTPUTS = 32
-"""Positions whose logits can be had from one computation of an engine's context.
+"""Largest number of positions whose logits one computation of an engine's context returns.
 
-llama.cpp sets room aside for them for good, twice: in the compute buffer and where they are copied to.
-That is 8 bytes for each token of the vocabulary and each position: 64 MiB for 32 positions of 262,144 tokens,
-and a gigabyte for the 512 of a batch.
+llama.cpp allocates memory for them permanently, once in the compute buffer and once for a copy. That is
+8 bytes per token of the vocabulary and position: 64 MiB for 32 positions and 262,144 tokens, and 1 GiB
+for all 512 positions of a batch.
 """
 
 
 def settled(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
-    """Return the options with what depends on the device decided, where the user left it open."""
+    """Return the options with the device-dependent defaults filled in."""
     flash_attn = options.flash_attn
     if flash_attn == "auto" and not on_gpu and options.type_v in _FLOATS:
-        # llama.cpp would turn it on. Measured on a CPU, at 6,000 tokens of context: 22 ms a token
-        # without, 30 with it; at 500 there is no difference.
+        # llama.cpp would turn it on. Measured on a CPU with 6,000 tokens of context: 22 ms per token
+        # without it, 30 ms with it. With 500 tokens there is no difference.
         flash_attn = "off"
     return replace(options, flash_attn=flash_attn, n_batch=options.n_batch or (512 if on_gpu else 128))
 
@@ -57,15 +57,15 @@ def load_model(
     *,
     weights: bool = True,
 ) -> tuple[int, str]:
-    """Return a pointer to the loaded model, and how many of its layers went to a GPU.
+    """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
-    Without `weights` nothing but the header is read, and contexts of the model take no memory: they tell
-    what they would take. Raises InputError and EngineError.
+    Without `weights` only the header is read. Contexts of the model then allocate no memory; they only
+    log what they would allocate. Raises InputError and EngineError.
     """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
-    if not weights:  # as llama.cpp's common/fit.cpp does it
+    if not weights:  # as in llama.cpp's common/fit.cpp
         params.no_alloc, params.load_mode = True, lib.LLAMA_LOAD_MODE_NONE
 
     def progress(fraction: float, _: object) -> bool:
@@ -86,7 +86,8 @@ def make_context(
 ) -> tuple[int, str]:
     """Return a pointer to a context of the model, and whether it uses flash attention.
 
-    The options must be settled. `outputs` are the positions whose logits can be had from one computation. Raises InputError and EngineError.
+    The options must be settled. `outputs` is the largest number of positions whose logits one computation
+    returns. Raises InputError and EngineError.
     """
     n_batch = options.n_batch or 0
     if options.flash_attn == "off" and options.type_v not in _FLOATS:
@@ -102,7 +103,7 @@ def make_context(
     params.flash_attn_type = _FLASH_ATTN[options.flash_attn]
     params.type_k, params.type_v = _CACHE_TYPES[options.type_k], _CACHE_TYPES[options.type_v]
     params.rope_scaling_type = _ROPE_SCALING[options.rope_scaling]
-    params.rope_freq_base = options.rope_freq_base or 0.0  # 0 stands for the model's own
+    params.rope_freq_base = options.rope_freq_base or 0.0  # 0 means the model's own
     params.rope_freq_scale = options.rope_freq_scale or 0.0
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
     log = library.Log()
@@ -117,43 +118,45 @@ def make_context(
 
 
 def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None:
-    """Say which GPUs hold what."""
+    """Set how the model is distributed over GPUs."""
     split = options.tensor_split
     if options.main_gpu is not None:
         if split:
-            raise InputError("Of the options 'main_gpu' and 'tensor_split' only one can be given.")
+            raise InputError("Only one of the options 'main_gpu' and 'tensor_split' can be set.")
         params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_gpu
     if split:
         room = lib.llama_max_devices()
         if len(split) > room:
             raise InputError(
-                f"The option 'tensor_split' has {len(split)} shares, and there can be {room} GPUs."
+                f"The option 'tensor_split' has {len(split)} shares, but llama.cpp supports {room} GPUs at most."
             )
         params.tensor_split = (ctypes.c_float * room)(*split)
 
 
 def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:
     if cancelled:
-        return EngineError(f"Loading {path.name} was given up.")
+        return EngineError(f"Loading {path.name} was cancelled.")
     if gpu := log.find(r"invalid value for main_gpu: (-?\d+) \(available devices: (\d+)\)"):
         return InputError(
-            f"There is no GPU {gpu[1]} for the option 'main_gpu': llama.cpp sees {gpu[2]} here.",
-            hint="They are numbered from 0.",
+            f"There is no GPU {gpu[1]} for the option 'main_gpu': llama.cpp finds {gpu[2]}.",
+            hint="GPUs are numbered from 0.",
         )
     if log.find(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
         return EngineError(
             f"{path.name} does not fit in memory: {log.error()}.",
-            hint="Close another engine, use a smaller quantization, or put fewer layers on the GPU (n_gpu_layers).",
+            hint="Close another engine, use a smaller quantization, or lower n_gpu_layers.",
         )
     if unknown := log.find(r"unknown model architecture: '(.+)'"):
         return InputError(
             f"{path.name} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
-            hint="A newer llama-cpp-python may.",
+            hint="Try a newer version of llama-cpp-python.",
         )
     if log.find(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file"):
         return InputError(
-            f"{path.name} is truncated: some of its weights are missing.", hint="Get the file again."
+            f"{path.name} is truncated: some of its weights are missing.", hint="Download the file again."
         )
     if log.find(r"invalid|missing tensor|wrong shape|key not found|wrong number|cannot find"):
-        return InputError(f"{path.name} is damaged or not for this version of llama.cpp: {log.error()}.")
+        return InputError(
+            f"{path.name} is damaged or not supported by this version of llama.cpp: {log.error()}."
+        )
     return EngineError(f"llama.cpp could not load {path.name}: {log.error()}.")

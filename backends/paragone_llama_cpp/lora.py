@@ -19,7 +19,7 @@ Adapter: TypeAlias = "ctypes._Pointer[ctypes.c_void_p]"
 
 
 def check_lora(options: LlamaCppLoadOptions) -> int:
-    """Return the bytes of the adapter that the options name, 0 where they name none. Raises InputError."""
+    """Return the size in bytes of the adapter in the options, 0 if there is none. Raises InputError."""
     if options.lora is None:
         return 0
     path = Path(options.lora).expanduser()
@@ -35,7 +35,10 @@ def check_lora(options: LlamaCppLoadOptions) -> int:
 
 
 def load_lora(model: int, options: LlamaCppLoadOptions) -> Adapter | None:
-    """Return a pointer to the adapter that the options name, if any; it is freed with its model. Raises InputError."""
+    """Return a pointer to the adapter in the options, if any.
+
+    It is freed with its model. Raises InputError.
+    """
     if options.lora is None:
         return None
     check_lora(options)
@@ -48,7 +51,7 @@ def load_lora(model: int, options: LlamaCppLoadOptions) -> Adapter | None:
 
 
 def apply_lora(adapter: Adapter | None, context: int, options: LlamaCppLoadOptions) -> None:
-    """Apply an adapter, if there is one, in a context. Raises InputError."""
+    """Apply an adapter, if any, to a context. Raises InputError."""
     if adapter is None:
         return
     adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)

@@ -1,4 +1,4 @@
-"""How long a context fits in memory."""
+"""The longest context that fits in memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ _BYTES: dict[CacheType, float] = {
     "f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
     "q4_0": 18 / 32, "iq4_nl": 18 / 32,
 }  # fmt: skip
-"""Bytes of one number in the KV cache."""
+"""Size of one number in the KV cache in bytes."""
 
 _SHARE = 4
-"""Of the free memory a cache may have one part in this many: other lanes load at the same time, and computing needs some."""
+"""A KV cache gets 1/_SHARE of the free memory.
+
+Other engines load at the same time, and computation needs memory.
+"""
 
 _STEP = 256
 
@@ -29,22 +32,22 @@ _STEP = 256
 def longest_context(
     model: int, options: LlamaCppLoadOptions, header: Header, before: int, *, loaded: bool = True
 ) -> int:
-    """Return the model's own context, or as much of it as takes a quarter of the free memory.
+    """Return the model's own context, or as much of it as fits in a quarter of the free memory.
 
-    `before` is what `available` returned before the model was loaded, and `loaded` whether its weights were:
-    then what is free on a GPU is less by them. Models whose layers do not
-    all remember everything get by with less than is reckoned here.
+    `before` is the result of `available` before the model was loaded. `loaded` says whether the weights
+    are loaded, which reduces the free memory of a GPU. The result is too small for models in which only
+    some layers keep the whole context.
     """
     trained: int = lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
     if not token:
-        return trained  # a recurrent model: its memory does not grow
+        return trained  # a recurrent model: its state has a constant size
     fits = int(_free(model, options, before, loaded) / _SHARE / token) // _STEP * _STEP
     return min(trained, max(fits, 2 * _STEP))
 
 
 def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes of main memory that this process can still have; files in the page cache count as free."""
+    """Return the bytes of main memory that this process can still allocate. The page cache counts as free."""
     free = min(device.free for device in library.devices() if not device.gpu)
     with contextlib.suppress(OSError):
         lines = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
@@ -61,7 +64,7 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
 
 
 def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -> float:
-    """Return what one token takes in the KV cache, and in the scores that attention reckons for a slice."""
+    """Return the bytes of one token in the KV cache and in the attention scores of a batch."""
     head = lib.llama_model_n_embd(model) // max(1, lib.llama_model_n_head(model))
 
     def length(half: str) -> int:
@@ -75,20 +78,20 @@ def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -
 
 
 def _free(model: int, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
-    """Return the free bytes of the memory in which the cache will lie."""
+    """Return the free bytes of the memory that will hold the KV cache."""
     layers = options.n_gpu_layers
     if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):
         free = sum(device.free for device in library.devices() if device.gpu)
         return free if loaded else max(0, free - int(lib.llama_model_size(model)))
-    # Weights mapped from their file take memory only as they are used: not yet, but they will.
+    # Memory-mapped weights take memory only when they are used, which has not happened yet.
     return max(0, before - int(lib.llama_model_size(model)))
 
 
 def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
-    """Return the bytes that a control group and those that it lies in leave to it."""
+    """Return the free bytes within the limits of a control group and its parents."""
     left = sys.maxsize
     own = groups / path.lstrip("/")
-    # In a container the path may be the host's, of which only the root can be seen.
+    # In a container the path may be the host's, of which only the root is visible.
     for group in (own, *own.parents):
         if not group.is_relative_to(groups):
             break

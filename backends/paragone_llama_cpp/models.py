@@ -1,4 +1,4 @@
-"""Finding GGUF models in folders, and telling what is wrong with a file before it is loaded."""
+"""Find GGUF models in folders, and check a file before it is loaded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["check_model", "find_models", "parts"]
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
 _NO_MODELS = {
-    "adapter": "is a LoRA adapter, not a model; name it in the option lora of its model",
+    "adapter": "is a LoRA adapter, not a model; open its model with the option lora",
     "mmproj": "is the image encoder of a model, not a model",
-    "embedding": "is a model for embeddings: it writes no text",
+    "embedding": "is an embedding model, which does not generate text",
     "imatrix": "is an importance matrix, not a model",
 }
 
@@ -30,9 +30,9 @@ class _File(NamedTuple):
 
 
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
-    """List the GGUF models in these folders and below, by path; a split model is one.
+    """List the GGUF models in these folders and their subfolders, by path. A split model counts as one.
 
-    Files that cannot be loaded are listed with their problem; folders that cannot be read are left out.
+    Files that cannot be loaded are listed with their problem. Unreadable folders are skipped.
     """
     models: list[ModelInfo] = []
     split: defaultdict[tuple[str, int], dict[int, _File]] = defaultdict(dict)
@@ -51,7 +51,7 @@ def find_models(folders: Sequence[str]) -> list[ModelInfo]:
 
 
 def check_model(path: Path) -> Header:
-    """Return the header of a model that is about to be loaded. Raises InputError where it cannot be."""
+    """Return the header of a model to load. Raises InputError if it cannot be loaded."""
     shown = path.name or str(path)
     try:
         header = read_header(str(path), whole=True)
@@ -65,10 +65,10 @@ def check_model(path: Path) -> Header:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except GgufError as error:
-        hint = "Get the file again." if "truncated" in str(error) or "damaged" in str(error) else _WANTED
+        hint = "Download the file again." if "truncated" in str(error) or "damaged" in str(error) else _WANTED
         raise InputError(f"{shown} {error}.", hint=hint) from error
     except ValueError as error:  # a path with a null character in it
-        raise InputError(f"{str(path)!r} is no path of a file.") from error
+        raise InputError(f"{str(path)!r} is not a valid file path.") from error
     problem = _problem(header)
     if problem:
         raise InputError(f"{shown} {problem}.", hint=_WANTED)
@@ -77,7 +77,7 @@ def check_model(path: Path) -> Header:
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the files of a model that `check_model` found sound, given the first of them."""
+    """Return all files of a split model that `check_model` has accepted, given the first one."""
     part = _PART.fullmatch(path.name)
     if not part:
         return [path]
@@ -101,14 +101,13 @@ def _check_parts(path: Path) -> None:
         n for n in range(1, count + 1) if not path.with_name(f"{part[1]}-{n:05d}-of-{part[3]}.gguf").exists()
     ]
     if missing:
-        raise InputError(f"{path.name} {_missing(missing, count)}.", hint="Get the missing parts.")
+        raise InputError(f"{path.name} {_missing(missing, count)}.", hint="Download the missing parts.")
 
 
 def _missing(missing: list[int], count: int) -> str:
     numbers = ", ".join(map(str, missing[:8])) + (" …" if len(missing) > 8 else "")
-    return (
-        f"is one of {count} parts, of which there {'is' if len(missing) == 1 else 'are'} missing: {numbers}"
-    )
+    parts = f"part {numbers} is" if len(missing) == 1 else f"the parts {numbers} are"
+    return f"is one of {count} parts, and {parts} missing"
 
 
 def _model(path: str, files: list[_File], problem: str, name: str = "") -> ModelInfo:
@@ -141,7 +140,7 @@ def _problem(header: Header) -> str:
 
 
 def _files(folders: Sequence[str]) -> Iterator[_File]:
-    """Yield the GGUF files in these folders and below. Links are followed, each folder is entered once."""
+    """Yield the GGUF files in these folders and their subfolders. Follows links; visits each folder once."""
     waiting = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
     entered: set[tuple[int, int]] = set()
     while waiting:
@@ -172,5 +171,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _size(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat().st_size
-    except OSError:  # a link to nowhere is listed with its problem
+    except OSError:  # a broken link is listed with its problem
         return 0

@@ -1,4 +1,4 @@
-"""From a request to a model that llama.cpp has opened, with its weights or without."""
+"""Open the model of a request in llama.cpp, with or without its weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["OpenModel", "open_model"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenModel:
-    """A model, and the options with what depends on the device decided."""
+    """An open model, and its options after the device-dependent defaults are resolved."""
 
     path: Path
     header: Header
@@ -36,10 +36,10 @@ class OpenModel:
     vocab: Vocab
     template: ChatTemplate | None
     on_gpu: str
-    """How many of its layers went to a GPU, in words."""
+    """How many of its layers are on a GPU, as text."""
     threads: int
     n_ctx: int
-    """Size of the context window: as set, or what fits in memory."""
+    """Size of the context window in tokens: the option's value, or what fits in memory."""
 
 
 def open_model(
@@ -50,7 +50,7 @@ def open_model(
     *,
     weights: bool = True,
 ) -> OpenModel:
-    """Open a GGUF file. Raises InputError where the file or an option is at fault, EngineError otherwise."""
+    """Open a GGUF file. Raises InputError if the file or an option is wrong, EngineError otherwise."""
     path = Path(request.model).expanduser()
     header = check_model(path)
     add_rpc_servers(options.rpc_servers)
@@ -59,7 +59,7 @@ def open_model(
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
     if lib.llama_model_has_encoder(pointer):
-        raise InputError(f"{path.name} is an encoder model, such as T5, which cannot be run here.")
+        raise InputError(f"{path.name} is an encoder model, such as T5, which paragone does not support.")
     vocab = Vocab(pointer, [text for tags in THINKING_TAGS for text in tags])
     return OpenModel(
         path=path,

@@ -1,7 +1,7 @@
-"""The options of llama.cpp engines, declared without importing the library.
+"""The options of llama.cpp engines. This module does not import the library.
 
-Defaults of the sampler are llama.cpp's own. Where an option takes a text that people keep in
-files (a template, a grammar, a schema), `@PATH` stands for the file's contents.
+The sampling defaults are llama.cpp's own. Options for long texts (a template, a grammar, a schema)
+accept `@PATH` for the contents of a file.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppLoadOptions(Options):
-    """What takes effect when a model is loaded."""
+    """Options that take effect when a model is loaded."""
 
     n_ctx: int | None = option(
         None,
-        "Context window in tokens, prompt and answer together; by default the model's own, or as much "
-        "of it as fits in a quarter of the free memory.",
+        "Context window in tokens, for prompt and answer; by default the model's own, or as much of it "
+        "as fits in a quarter of the free memory.",
         minimum=16,
     )
     n_gpu_layers: int | None = option(
         None,
-        "How many layers go to the GPU: 0 for none, -1 for all; by default all, where the library can.",
+        "Number of layers on the GPU: 0 for none, -1 for all; by default all if the library can use a GPU.",
         minimum=-1,
     )
     n_threads: int | None = option(
         None,
-        "CPU threads to compute with; by default this engine's share of the cores, so that lanes that "
-        "run at once do not slow each other down.",
+        "CPU threads for computation; by default this engine's share of the cores, so that engines that "
+        "run at the same time do not slow each other down.",
         minimum=1,
         maximum=1024,
     )
     n_batch: int | None = option(
         None,
-        "Prompt tokens processed at once; fewer make progress finer and, on a GPU, stopping quicker. "
-        "By default 128, or 512 with layers on a GPU.",
+        "Number of prompt tokens processed at once. Fewer give finer progress and, on a GPU, a quicker "
+        "stop. By default 128, or 512 with layers on a GPU.",
         minimum=1,
         maximum=16384,
     )
     flash_attn: Literal["auto", "on", "off"] = option(
         "auto",
-        "Flash attention: less memory for long contexts, and needed for a quantized V cache. By itself it "
-        "is on where a GPU can do it, and off on the CPU, which is faster without.",
+        "Flash attention: takes less memory for long contexts; required for a quantized V cache. By default "
+        "on if the GPU supports it, and off on the CPU, which is faster without it.",
     )
     type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
     type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
     tensor_split: tuple[float, ...] = option(
         (),
-        "Share of the model for each GPU, in proportion, such as 3,1; by default by their free memory.",
+        "Proportions of the model on each GPU, such as 3,1; by default according to their free memory.",
         minimum=0,
     )
     main_gpu: int | None = option(
         None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
     )
     rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
-        None, "How positions beyond the trained context are scaled; by default as the model says."
+        None, "Scaling of positions beyond the trained context; by default the model's."
     )
     rope_freq_base: float | None = option(None, "Base frequency of RoPE; by default the model's.", minimum=0)
     rope_freq_scale: float | None = option(
@@ -76,21 +76,21 @@ class LlamaCppLoadOptions(Options):
     chat_template: str | None = option(
         None,
         "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
-        "an empty one has the text of the messages completed as it stands.",
+        "with an empty one the model continues the plain text of the messages.",
         metavar="text or @path",
     )
     rpc_servers: tuple[str, ...] = option(
-        (), "Addresses (HOST:PORT) of llama.cpp RPC servers whose memory and compute to use as well."
+        (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppSampling(SamplingOptions):
-    """What each run may set anew."""
+    """Options that each run can set."""
 
     penalty_last_n: int = option(
         64,
-        "How many of the answer's latest tokens the penalties look at.",
+        "Number of the answer's latest tokens that the penalties apply to.",
         minimum=0,
         maximum=1_000_000,
     )

@@ -1,4 +1,4 @@
-"""One run: the prompt in slices, then token after token."""
+"""One run: processes the prompt in batches, then generates tokens."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ def run(
 def _prefill(
     context: Context, prompt: list[int], cached: int, cancelled: Cancelled
 ) -> Generator[Event, None, bool]:
-    """Compute what of the prompt is not in the cache. Its value is False when it was cancelled."""
+    """Compute the part of the prompt that is not in the cache.
+
+    The generator's value is False if cancelled.
+    """
     done = cached
     while True:
         yield PromptProgress(done=done, total=len(prompt), cached=cached, time=time.monotonic())

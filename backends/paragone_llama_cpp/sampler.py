@@ -1,4 +1,4 @@
-"""The chain of samplers that picks the next token."""
+"""The sampler chain that selects the next token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
-    """Return the sampler that the options ask for, to be closed after use. They must have a seed.
+    """Return the sampler for these options, which must have a seed. Close it after use.
 
     Raises InputError.
     """
@@ -36,7 +36,7 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
 
 
 class Sampler:
-    """Picks tokens as the options say."""
+    """Selects tokens according to the options."""
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab) -> None:
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
@@ -44,7 +44,7 @@ class Sampler:
             lib.llama_sampler_chain_add(self._chain, sampler)
 
     def pick(self, context: Context) -> int:
-        """Return the token to follow what was computed last."""
+        """Return the next token after the last computation."""
         token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
         return token
 
@@ -54,7 +54,7 @@ class Sampler:
 
 
 def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
-    """Return the links of the chain, in llama.cpp's own order."""
+    """Return the samplers of the chain, in llama.cpp's own order."""
     chain: list[_Pointer] = []
     if (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0):
         chain.append(
@@ -79,13 +79,13 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
 
 
 class GrammarSampler(Sampler):
-    """Picks tokens that a grammar allows. What a model thinks before it answers is free of it."""
+    """Selects tokens that a grammar allows. The grammar does not apply to thinking."""
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
         with library.printed() as lines:
             self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
         if not self._grammar:
-            reason = next(iter(lines), "llama.cpp does not say why").removeprefix(
+            reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
                 "parse: error parsing grammar: "
             )
             raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
@@ -96,9 +96,9 @@ class GrammarSampler(Sampler):
         self._array = lib.llama_token_data_array(data=self._data.ctypes.data_as(lib.llama_token_data_p))
 
     def pick(self, context: Context) -> int:
-        """Return the token to follow what was computed last. Raises EngineError where none can."""
-        # The whole vocabulary is held against the grammar only when the freely picked token
-        # breaks it: that takes far longer than one look at one token.
+        """Return the next token after the last computation. Raises EngineError if the grammar allows none."""
+        # Checking the whole vocabulary against the grammar takes far longer than checking one token.
+        # It is done only if the freely selected token violates the grammar.
         token = self._pick(context)
         if not self._text.thinking:
             if not self._allowed(token):
@@ -118,7 +118,7 @@ class GrammarSampler(Sampler):
         if strictly:
             lib.llama_sampler_apply(self._grammar, array)
             if not np.isfinite(self._data["logit"]).any():
-                raise EngineError("No token of the model can go on with the grammar from here.")
+                raise EngineError("The grammar allows no token of the model at this point.")
         lib.llama_sampler_apply(self._chain, array)
         return int(self._data["id"][self._array.selected])
 

@@ -19,10 +19,10 @@ __all__ = ["score"]
 def score(
     context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
 ) -> Iterator[Event]:
-    """Yield the tokens from `start` on, each with its log-probability after those before it."""
+    """Yield the tokens from `start` on, each with its log-probability after the tokens before it."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reason: FinishReason = "stop"
-    # What the model says of a token are the logits of the position before it: the last one is not computed.
+    # A token's probability follows from the logits of the position before it. The last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
     with aborted_by(cancelled, context.pointer):

@@ -1,4 +1,4 @@
-"""Text to tokens and back, in a model's vocabulary."""
+"""A model's vocabulary: converts text to tokens and back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Vocab:
     def __init__(self, model: int, visible: Iterable[str] = ()) -> None:
         """Wrap the vocabulary of `model`.
 
-        `visible` are texts, such as thinking tags, whose tokens are written out even where the
-        model counts them among its control tokens.
+        `visible` are texts, such as thinking tags, whose tokens are decoded as text even if they are
+        control tokens of the model.
         """
         self.pointer = lib.llama_model_get_vocab(model)
         self.size: int = lib.llama_vocab_n_tokens(self.pointer)
         self.bos: int = lib.llama_vocab_bos(self.pointer)
         self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
-        """The tokens that begin and end a text; -1 where there is none."""
+        """The tokens that begin and end a text; -1 if there is none."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self._described: Vocabulary | None = None
         self._pieces: dict[int, bytes] = {}
@@ -38,7 +38,7 @@ class Vocab:
         }
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of `text`; with `special`, control tokens written out in it count as such."""
+        """Return the tokens of `text`; with `special`, names of control tokens in it become those tokens."""
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
         while True:
@@ -49,14 +49,14 @@ class Vocab:
             room = -n
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none for a control token."""
+        """Return the bytes of a token; empty for a control token."""
         piece = self._pieces.get(token)
         if piece is None:
             piece = self._pieces[token] = self.written(token, special=token in self._visible)
         return piece
 
     def written(self, token: int, *, special: bool = True) -> bytes:
-        """Return the bytes of a token, with `special` those of a control token too."""
+        """Return the bytes of a token; with `special`, the name of a control token."""
         if token < 0:
             return b""
         room = 64
@@ -68,7 +68,7 @@ class Vocab:
             room = -n
 
     def described(self) -> Vocabulary:
-        """Return the size and the fingerprint, computed when first asked for: that takes tenths of a second."""
+        """Return the size and the fingerprint. The first call takes some tenths of a second."""
         if self._described is None:
             pieces = (self.written(token) for token in range(self.size))
             self._described = Vocabulary(size=self.size, fingerprint=fingerprint(pieces))

@@ -1,1 +1,1 @@
-"""Engines elsewhere: Ollama and OpenAI-compatible servers, as lanes like any other."""
+"""Backends for models on servers: Ollama and OpenAI-compatible servers."""

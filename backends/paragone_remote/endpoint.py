@@ -1,4 +1,4 @@
-"""An endpoint made ready: its address checked, its key found, its certificates read."""
+"""An endpoint: a server's checked address, its key and its certificates."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from paragone import InputError
 from paragone_remote.addresses import read_url, url_of
 from paragone_remote.keys import check_headers, check_key, find_key, make_headers
 from paragone_remote.options import EndpointOptions
-from paragone_remote.text import plain
+from paragone_remote.server_text import plain
 
 __all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a server is and what it is sent with every request. Its repr shows no secret."""
+    """The address of a server and the headers of every request. Its repr shows no secret."""
 
     url: str
-    """The base of the protocol's paths, without a slash at its end."""
+    """The base URL of the protocol's paths, without a trailing slash."""
     origin: str
-    """`scheme://host:port`, for sentences and for knowing the server again."""
+    """`scheme://host:port`, for messages and to identify the server."""
     options: EndpointOptions
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: ssl.SSLContext | None = None
 
     @property
     def has_key(self) -> bool:
-        """Whether something is sent by which the server could know us."""
+        """Whether requests contain credentials."""
         return "authorization" in self.headers
 
     def quote(self, text: str) -> str:
-        """Return a server's words for use in a sentence, what we sent in secret taken out of them."""
+        """Return a server's text for use in a message, with our secrets removed."""
         for value in self.headers.values():
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= 4:
@@ -45,7 +45,7 @@ class Endpoint:
 
 
 async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint:
-    """Return the endpoint that these options name; `path` belongs at the end of a URL without one.
+    """Return the endpoint that these options name. `path` is appended to a URL without a path.
 
     Raises InputError.
     """
@@ -59,7 +59,7 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
 
 
 def check_options(options: EndpointOptions) -> None:
-    """Look at what these options say, short of the environment, files and the network. Raises InputError."""
+    """Check these options without reading the environment, files or the network. Raises InputError."""
     _url(options)
     check_headers(options.headers)
     check_key(options.key_env, options.key_command)
@@ -75,17 +75,17 @@ _NO_CERTIFICATE = "client_key is set, but not client_cert."
 
 
 def check_url(url: str, path: str = "") -> tuple[str, str]:
-    """Return the base URL without a slash at its end, and its origin. Raises InputError."""
+    """Return the base URL without a trailing slash, and its origin. Raises InputError."""
     base, origin = read_url(url, path)
     try:
         httpx.URL(origin)
     except httpx.InvalidURL as error:
-        raise InputError(f"The url {plain(url)!r} names no host that there could be.") from error
+        raise InputError(f"The url {plain(url)!r} has an invalid host name.") from error
     return base, origin
 
 
 def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
-    import certifi  # comes with httpx; the authorities that it trusts
+    import certifi  # a dependency of httpx: its certificate authorities
 
     context = ssl.create_default_context(cafile=certifi.where())
     if options.ca_file is not None:
@@ -93,19 +93,19 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=path)
         except ssl.SSLError as error:
-            raise InputError(f"ca_file: {path} holds no certificate in PEM form.") from error
+            raise InputError(f"ca_file: {path} contains no certificate in PEM format.") from error
         except OSError as error:
             raise _unreadable("ca_file", path, error) from error
     if options.client_cert is not None:
         cert = _existing(options.client_cert, "client_cert")
         key = _existing(options.client_key, "client_key") if options.client_key else None
         try:
-            # a key with a passphrase would have OpenSSL ask for it on the terminal
+            # for a key with a passphrase, OpenSSL would prompt on the terminal
             context.load_cert_chain(cert, key, password=lambda: "")
         except ssl.SSLError as error:
             raise InputError(
-                "client_cert and client_key do not make a certificate with its key.",
-                hint="Both are PEM files, the key without a passphrase.",
+                "client_cert and client_key are not a matching certificate and key.",
+                hint="Both must be PEM files, and the key must not have a passphrase.",
             ) from error
         except OSError as error:
             raise _unreadable("client_cert", cert, error) from error
@@ -119,7 +119,7 @@ def _existing(path: str, option: str) -> str:
         found = Path(path).expanduser()
         if not found.is_file():
             raise InputError(f"{option}: there is no file {plain(str(found))}.")
-    except (OSError, RuntimeError) as error:  # a folder that is closed to us; no such home
+    except (OSError, RuntimeError) as error:  # an unreadable folder, or an unknown home folder
         raise _unreadable(option, path, error) from error
     return str(found)
 

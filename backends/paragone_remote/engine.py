@@ -1,4 +1,4 @@
-"""What every engine elsewhere does: wait, try again before the first token, stop, and close."""
+"""The base class of engines at servers: timeouts, retries before the first token, stop and close."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, CutOff, Loading, explain
+from paragone_remote.faults import FAULTS, IncompleteAnswer, Loading, explain
 from paragone_remote.run_settings import AskPrompt, SettingsReport
 from paragone_remote.thinking import InlineThinking
+from paragone_remote.timeouts import Stopped, Wait
 from paragone_remote.transport import Refusal
-from paragone_remote.waiting import Stopped, Wait
 
 __all__ = ["RemoteEngine"]
 
@@ -37,9 +37,7 @@ S = TypeVar("S", bound=Options)
 
 _TRIES = 3
 
-_UNREAD = (
-    "Was it the image? Does the model see images at all? PNG and JPEG are the kinds that servers read most."
-)
+_UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
 
 class RemoteEngine(OpenEngine, Generic[S]):
@@ -63,32 +61,32 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     @abstractmethod
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
-        """Make the request once and yield what comes; the last event is a Finish. Raises out of `FAULTS`."""
+        """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
     def _settled(self, sampling: S) -> S:
-        """Return the sampling options of a run, with a seed drawn where the server would draw one unseen."""
+        """Return the sampling options of a run. Draws a seed if the server would use an unknown one."""
         return sampling
 
     @abstractmethod
     def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
-        """Return what is in force in a run that the server has accepted, as far as that is known without asking."""
+        """Return the settings of an accepted run, as far as they are known without another request."""
 
     def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
-        """Return how to ask for the rendered prompt; None where the server is not to be asked."""
+        """Return a function that requests the rendered prompt; None if the server does not provide it."""
         del request, sampling
         return None
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt. A server that is busy or just restarting is asked again, until a token came.
+        """Answer a prompt. Before the first token, repeats the request if the server is busy or restarting.
 
-        One that is loading its model is waited for, as long as load_timeout says.
+        Waits up to load_timeout for a server that is loading its model.
         """
         sampling = self._settled(build(self._kind, request.sampling, owner=self._model))
         self._see_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
             where = self._endpoint.origin
-            sentence = f"The server at {where} does not tell whether {self.loaded.name} sees images."
+            sentence = f"The server at {where} does not report whether {self.loaded.name} sees images."
             yield Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
@@ -107,7 +105,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             patience = options.idle_timeout if begun else options.load_timeout
                             event = await wait.within(patience, anext(events, None))
                             if event is None:
-                                raise CutOff
+                                raise IncompleteAnswer
                             begun = begun or isinstance(event, Token)
                             if not isinstance(event, Caution):
                                 settings = await report.due(wait, last=isinstance(event, Finish))
@@ -118,7 +116,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if isinstance(event, Finish):
                                 return
                     except FAULTS as error:
-                        if wait.stopped:  # the engine was closed under the run
+                        if wait.stopped:  # the engine was closed during the run
                             raise Stopped from error
                         fault = explain(
                             error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
@@ -133,7 +131,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                                 fault.error.hint = fault.error.hint or _UNREAD
                             raise fault.error from error
                 if not (loading and waited):
-                    yield Caution(code="retried", sentence=f"{fault.error.sentence} It is asked again.")
+                    yield Caution(code="retried", sentence=f"{fault.error.sentence} The request is repeated.")
                 waited = waited or loading
                 left = until - time.monotonic()
                 await wait.within(None, asyncio.sleep(min(fault.pause, left) if loading else fault.pause))
@@ -150,13 +148,13 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     @staticmethod
     def _left(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
-        """Yield what is left to be told of a run that ends early."""
+        """Yield the remaining events of a run that ends early."""
         if (settings := report.rest()) is not None:
             yield settings
         yield from thinking.flush()
 
     async def stop(self) -> None:
-        """End the present run: its request is closed, by which the server knows to stop too."""
+        """End the current run. Closes its request, so that the server stops too."""
         if self._wait is not None:
             self._wait.stop()
 

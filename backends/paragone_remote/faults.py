@@ -1,4 +1,4 @@
-"""What went wrong on the way to a server or on the server, told to the person who must act."""
+"""Convert failures of servers and connections to error messages for the user."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import httpx
 
 from paragone import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone_remote.endpoint import Endpoint, check_url
-from paragone_remote.text import sentence_of
-from paragone_remote.transport import Garbled, Refusal
-from paragone_remote.waiting import TooSlow
+from paragone_remote.server_text import sentence_of
+from paragone_remote.timeouts import ReplyTimeout
+from paragone_remote.transport import InvalidReply, Refusal
 
-__all__ = ["FAULTS", "CutOff", "Fault", "GaveUp", "Loading", "explain", "said"]
+__all__ = ["FAULTS", "IncompleteAnswer", "Fault", "ReportedFailure", "Loading", "explain", "said"]
 
 _BUSY = {429, 502, 503, 504}
 _SHORTEST_PAUSE = 0.3
-"""Seconds: what is not there yet, or is restarting, is not there a moment later."""
+"""Shortest time in seconds before a request is repeated, for servers that are starting or restarting."""
 _LONGEST_PAUSE = 60.0
-"""Seconds that a server may ask us to wait; beyond that the user decides."""
+"""Longest waiting time in seconds that a server may ask for. For a longer one, the run fails."""
 
 _OVERFLOW = re.compile(
     r"context.{0,20}(length|window|size)|maximum context|exceed\w* .{0,40}context|too many tokens|prompt is too long",
@@ -35,29 +35,38 @@ _NO_MODEL = re.compile(r"model", re.IGNORECASE)
 _LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
 
 
-class CutOff(Exception):
-    """The answer's stream ended without its end; the message is a hint why, where there is one."""
+class IncompleteAnswer(Exception):
+    """The stream ended before the answer was complete. The message is a hint at the reason, if known."""
 
 
-class GaveUp(Exception):
-    """The server said, under a status of success, that it failed; the message is its own words."""
+class ReportedFailure(Exception):
+    """The server reported an error in a reply with a success status. The message is the server's."""
 
 
 class Loading(EngineError):
-    """The server is there and its model not yet: whoever waits gets it."""
+    """The server is still loading its model. The request can be repeated later."""
 
 
-FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Refusal, Garbled, GaveUp, CutOff, TooSlow)
-"""What a request may end in; anything else is a defect of ours."""
+FAULTS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    Refusal,
+    InvalidReply,
+    ReportedFailure,
+    IncompleteAnswer,
+    ReplyTimeout,
+)
+"""The exceptions that a request may raise. Any other exception is a bug in this program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A failure as the user is told it, and whether asking again makes sense."""
+    """A failure: the error for the user, and whether to repeat the request."""
 
     error: ParagoneError
     pause: float | None = None
-    """Seconds after which the same request may be made again; None where that would not help."""
+    """Seconds after which to repeat the request; None if that would not help."""
 
 
 def explain(
@@ -68,35 +77,37 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> Fault:
-    """Return what the user is told of an exception out of `FAULTS`; `begun`: in the middle of an answer."""
+    """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
     match error:
         case Refusal():
             return _explain_refusal(error, endpoint, model, context)
-        case TooSlow():
+        case ReplyTimeout():
             return Fault(error=_slow(error, endpoint, begun))
-        case GaveUp() if begun and _OVERFLOW.search(str(error)):
+        case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
             return Fault(error=_full(endpoint))
-        case GaveUp() if _OVERFLOW.search(str(error)):
+        case ReportedFailure() if _OVERFLOW.search(str(error)):
             return Fault(error=_overflow(endpoint.quote(str(error)), endpoint, context))
-        case GaveUp():
-            when = "gave up in the middle of the answer" if begun else "failed"
+        case ReportedFailure():
+            when = "failed in the middle of the answer" if begun else "failed"
             return Fault(
                 error=EngineError(f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}")
             )
-        case Garbled():
-            return Fault(error=_garbled(error, endpoint))
-        case CutOff():
-            sentence = f"{_at(endpoint)} ended the answer before it was done."
+        case InvalidReply():
+            return Fault(error=_invalid(error, endpoint))
+        case IncompleteAnswer():
+            sentence = f"{_at(endpoint)} ended the answer before it was complete."
             return Fault(error=EngineError(sentence, hint=str(error) or (_STANDS if begun else "")))
         case httpx.ConnectTimeout():
             seconds = endpoint.options.connect_timeout
-            sentence = f"{endpoint.origin} took no connection within {seconds:g} seconds."
-            hint = "Is the machine on and reachable? connect_timeout says how long to wait."
+            sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
+            hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
             if endpoint.tls is not None:
-                hint = f"Or it speaks no TLS: then write the url with http://. {hint}"
+                hint = f"If it does not use TLS, write the url with http://. {hint}"
             return Fault(error=EngineError(sentence, hint=hint))
         case httpx.ProxyError():
-            sentence = f"The proxy on the way to {endpoint.origin} refuses: {sentence_of(str(error))}"
+            sentence = (
+                f"The proxy on the way to {endpoint.origin} refused the request: {sentence_of(str(error))}"
+            )
             return Fault(error=EngineError(sentence, hint=_PROXY))
         case httpx.ConnectError() if endpoint.options.use_proxy:
             sentence = f"{endpoint.origin} cannot be reached through the proxy."
@@ -104,25 +115,25 @@ def explain(
         case httpx.ConnectError():
             return _explain_connect(error, endpoint)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
-            sentence = f"{_at(endpoint)} sent something that is not HTTP."
-            hint = "Look at its port, and whether the url should begin with https://."
+            sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
+            hint = "Check its port, and whether the url must begin with https://."
             return Fault(error=EngineError(sentence, hint=_STANDS if begun else hint))
         case _:
             return _explain_broken(endpoint, begun)
 
 
 _HUNG_UP = re.compile(r"disconnected|closed connection")
-"""How h11 and httpcore tell of a connection that ended; their other complaints are of what came on it."""
-_STANDS = "What came of it stands."
-_PROXY = "Look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or leave use_proxy out."
+"""Matches the errors of h11 and httpcore for a closed connection. Their other errors concern invalid data."""
+_STANDS = "The partial answer is kept."
+_PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 
 
 def said(body: str) -> str:
-    """Return what a refusal's body says, whichever of the usual shapes it has."""
+    """Return the message in the body of an error reply, which can have several formats."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        return "" if body.lstrip().startswith("<") else body  # a proxy's page says nothing of use
+        return "" if body.lstrip().startswith("<") else body  # the web page of a proxy has no useful message
     for name in ("error", "message", "detail", "msg"):
         while isinstance(found, list) and found:
             found = found[0]
@@ -143,22 +154,20 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
         return Fault(error=_redirect(error, endpoint))
     if status in (401, 403):
         if endpoint.has_key:
-            sentence, hint = f"{at} refused the key ({status}).", "Look at what key_env or key_command gives."
+            sentence, hint = f"{at} refused the key ({status}).", "Check the key in key_env or key_command."
         else:
-            sentence = f"{at} wants a key ({status})."
-            hint = (
-                "Give it to an engine in config.toml: key_env names the environment variable that holds it."
-            )
+            sentence = f"{at} requires a key ({status})."
+            hint = "Set key_env for the engine in config.toml to the environment variable that holds it."
         return Fault(error=InputError(sentence, hint=hint))
     if status == 407:
-        return Fault(error=InputError("The proxy wants a password (407).", hint=_PROXY))
+        return Fault(error=InputError("The proxy requires a password (407).", hint=_PROXY))
     if status == 404 and model and _NO_MODEL.search(words):
         return Fault(error=InputError(f"{at} has no model {endpoint.quote(model)!r}."))
     if status == 404:
         return Fault(
             error=InputError(
                 f"{at} has no such path (404){told}",
-                hint="Look at the url, and whether the server is of that kind.",
+                hint="Check the url and the kind of the server.",
             )
         )
     if status in (400, 413, 422) and _OVERFLOW.search(words):
@@ -166,7 +175,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
     if status in _BUSY:
         return _busy(error, endpoint, told)
     if status < 500:
-        return Fault(error=InputError(f"{at} does not take the request ({status}){told}"))
+        return Fault(error=InputError(f"{at} rejected the request ({status}){told}"))
     return Fault(error=EngineError(f"{at} failed ({status}){told}"))
 
 
@@ -174,15 +183,15 @@ def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
     wait = error.retry_after
     if error.status == 503 and _LOADING.search(told):
         sentence = f"{_at(endpoint)} is still loading its model (503)."
-        hint = "Wait until it has; load_timeout says for how long."
+        hint = "load_timeout sets how long to wait."
         return Fault(error=Loading(sentence, hint=hint), pause=_pause(wait))
     if error.status == 429:
-        sentence = f"{_at(endpoint)} takes no more requests for now (429){told}"
+        sentence = f"{_at(endpoint)} accepts no more requests for now (429){told}"
     elif error.status == 503:
         sentence = f"{_at(endpoint)} is too busy (503){told}"
     else:
         sentence = (
-            f"What stands before {endpoint.origin} gets no answer from the server ({error.status}){told}"
+            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){told}"
         )
     hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
     pause = _pause(wait)
@@ -190,7 +199,7 @@ def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
 
 
 def _pause(wait: float | None) -> float:
-    """Return the seconds until a busy server is asked again, by what it asks for."""
+    """Return the seconds to wait for a busy server, or None if it asks for too many."""
     return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
 
 
@@ -206,13 +215,16 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
         )
     else:
         sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
-    hint = "Begin a new conversation, or give the model a longer context."
+    hint = "Start a new conversation, or give the model a longer context."
     return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
 
 
 def _full(endpoint: Endpoint) -> ParagoneError:
     sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
-    hint = f"{_STANDS} Answers at the same time may share its context: ask one after the other, or give it a longer one."
+    hint = (
+        f"{_STANDS} Simultaneous answers may share its context: ask one after the other, or give it a longer "
+        "context."
+    )
     return EngineError(sentence, hint=hint)
 
 
@@ -222,29 +234,29 @@ def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
     except InputError:
         target = "another address"
     return InputError(
-        f"{_at(endpoint)} points to {target} ({error.status}). Nothing was sent there.",
-        hint="If you trust that address, make it the url.",
+        f"{_at(endpoint)} redirects to {target} ({error.status}). Nothing was sent there.",
+        hint="If you trust that address, use it as the url.",
     )
 
 
-def _slow(error: TooSlow, endpoint: Endpoint, begun: bool) -> ParagoneError:
+def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
     if begun:
-        sentence = f"{_at(endpoint)} fell silent in the middle of the answer, for {error.seconds:g} seconds."
-        return EngineError(sentence, hint=f"{_STANDS} idle_timeout says how long to wait.")
-    sentence = f"{_at(endpoint)} gave no answer within {error.seconds:g} seconds."
-    # lists and details wait for idle_timeout, and some no longer than is good
+        sentence = f"{_at(endpoint)} sent nothing for {error.seconds:g} seconds in the middle of the answer."
+        return EngineError(sentence, hint=f"{_STANDS} idle_timeout sets how long to wait.")
+    sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
+    # requests for lists and details use idle_timeout, or a fixed limit
     options = endpoint.options
     said = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(error.seconds)
-    return EngineError(sentence, hint=f"{said} says how long to wait." if said else "")
+    return EngineError(sentence, hint=f"{said} sets how long to wait." if said else "")
 
 
-def _garbled(error: Garbled, endpoint: Endpoint) -> ParagoneError:
-    hint = "Look at the url: is this the server, and not a proxy or a login page before it?"
+def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:
+    hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
     return EngineError(f"{_at(endpoint)} sent {error}.", hint=hint)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()  # what is raised anew from its own wrapper makes a ring
+    seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
@@ -255,14 +267,12 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
     for cause in _causes(error):
         match cause:
             case socket.gaierror():
-                sentence = f"There is no host by the name of {urlsplit(endpoint.origin).hostname}."
-                return Fault(
-                    error=EngineError(sentence, hint="Look at the url, and whether the network is up.")
-                )
+                sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
+                return Fault(error=EngineError(sentence, hint="Check the url and the network connection."))
             case ssl.SSLCertVerificationError():
                 reason = sentence_of(cause.verify_message)
-                sentence = f"The certificate of {endpoint.origin} is not to be trusted: {reason}"
-                hint = "If it is yours, name a file with it or its authority: ca_file."
+                sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
+                hint = "If you trust it, set ca_file to a file with it or its authority."
                 return Fault(error=EngineError(sentence, hint=hint))
             case ssl.SSLError():
                 return Fault(error=_no_tls(cause, endpoint))
@@ -279,15 +289,15 @@ def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return EngineError(f"{_at(endpoint)} does not speak TLS.", hint="Write the url with http://.")
     reason = (error.reason or "no agreement").replace("_", " ").lower()
-    return EngineError(f"{_at(endpoint)} and this program cannot agree on TLS: {reason}.")
+    return EngineError(f"{_at(endpoint)} and this program failed to agree on TLS: {reason}.")
 
 
 def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
     if begun:
-        sentence = f"{_at(endpoint)} broke the connection in the middle of the answer."
+        sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
         return Fault(error=EngineError(sentence, hint=_STANDS))
-    # TLS 1.3 has the server look at the client's certificate when the client thinks all is well
+    # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
     unknown = endpoint.tls is not None and endpoint.options.client_cert is None
-    hint = "It may want a client certificate: client_cert." if unknown else ""
-    sentence = f"{_at(endpoint)} broke the connection before it answered."
+    hint = "It may require a client certificate: set client_cert." if unknown else ""
+    sentence = f"{_at(endpoint)} closed the connection before it answered."
     return Fault(error=EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)

@@ -1,4 +1,4 @@
-"""Keys and headers: taken from environment variables and commands, kept out of everything else."""
+"""Read keys and headers from environment variables and commands. Messages never contain them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from paragone import EngineError, InputError
-from paragone_remote.text import plain
+from paragone_remote.server_text import plain
 
 __all__ = ["check_headers", "check_key", "find_key", "make_headers"]
 
 _PATIENCE = 60.0
-"""Seconds that a key's command has; it may ask for a passphrase in a window of its own."""
+"""Seconds that a key's command may take. It may ask for a passphrase in its own window."""
 
 _LEFT = 0.2
-"""Seconds in which what a command printed is read, once it has ended: something it left running may hold the pipe."""
+"""Seconds to read a command's output after its end. A child that it left running may keep the pipe open."""
 
 _LONGEST = 2**16
-"""Bytes of what a command prints that are looked at."""
+"""Largest number of bytes of a command's output that is examined."""
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # RFC 9110, 5.1
 _FRAMING = {"connection", "content-length", "transfer-encoding"}
-"""Headers by which a request is told from the next: they follow from what is sent."""
+"""Headers that delimit requests. The HTTP client sets them."""
 
 _SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 
 
 async def find_key(variable: str | None, command: str | None) -> str | None:
-    """Return the key that an environment variable holds or a command prints; None where neither is named.
+    """Return the key in an environment variable or in a command's output; None if neither is named.
 
-    Raises InputError, never with what was found in it.
+    Raises InputError. The message never contains the key.
     """
     check_key(variable, command)
     if variable is not None:
@@ -48,9 +48,9 @@ async def find_key(variable: str | None, command: str | None) -> str | None:
 
 
 def check_key(variable: str | None, command: str | None) -> None:
-    """See that a key is asked for in one way at most, and not written out. Raises InputError."""
+    """Check that at most one source of the key is set, and that none is the key itself. Raises InputError."""
     if variable is not None and command is not None:
-        raise InputError("Both key_env and key_command are set.", hint="Keep the one that gives the key.")
+        raise InputError("Both key_env and key_command are set.", hint="Remove one of them.")
     if variable is not None and not _NAME.fullmatch(variable):
         raise InputError(
             "key_env is not the name of an environment variable.",
@@ -59,18 +59,18 @@ def check_key(variable: str | None, command: str | None) -> None:
 
 
 def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Return names and values of `Name: value` lines, variables not filled in yet. Raises InputError."""
+    """Return names and values of `Name: value` lines, without substituting variables. Raises InputError."""
     headers = []
     for line in lines:
         match = _HEADER.fullmatch(line.strip())
         if match is None:
-            raise InputError("A line of headers is not written as `Name: value`.")
+            raise InputError("An entry of headers does not have the form `Name: value`.")
         name, value = match[1], match[2]
         if name.lower() in _FRAMING:
-            raise InputError(f"The header {name} cannot be set.", hint="It follows from what is sent.")
+            raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets it.")
         if _SECRET.search(name) and not _VARIABLE.search(value):
             raise InputError(
-                f"The header {name} holds a secret where it would be recorded.",
+                f"The header {name} contains a secret, which would be recorded.",
                 hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
             )
         headers.append((name, value))
@@ -78,7 +78,7 @@ def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def make_headers(lines: Iterable[str]) -> dict[str, str]:
-    """Return the headers that `Name: value` lines make, variables in their values filled in. Raises InputError."""
+    """Return the headers of `Name: value` lines, with variables substituted. Raises InputError."""
     headers: dict[str, str] = {}
     for name, value in check_headers(lines):
         filled = _VARIABLE.sub(lambda found: _variable(found[1] or found[2]), value)
@@ -94,10 +94,10 @@ def _variable(name: str) -> str:
 
 
 def _fit(text: str, what: str) -> str:
-    """Return a header's value, without spaces around it, if it may be one."""
+    """Return a valid header value without surrounding spaces. Raises InputError for an invalid one."""
     text = text.strip(" ")
     if not (text.isascii() and text.isprintable()):
-        raise InputError(f"{what} has characters that cannot be sent in a header.")
+        raise InputError(f"{what} contains characters that are not allowed in a header.")
     return text
 
 
@@ -105,14 +105,14 @@ async def _printed(command: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise InputError("key_command has a quotation mark without its other half.") from error
+        raise InputError("key_command has an unbalanced quotation mark.") from error
     if not words:
         raise InputError("key_command is empty.")
     name = plain(words[0])
-    read, write = os.pipe()  # asyncio's own would have it wait for whatever the command leaves running
+    read, write = os.pipe()  # asyncio's own pipe would wait for children that the command leaves running
     with os.fdopen(read, "rb") as pipe:
         try:
-            # In a session of its own, it cannot write on the screen, and is killed with all that it started.
+            # In its own session it cannot write to the terminal, and can be killed with its children.
             process = await asyncio.create_subprocess_exec(
                 *words,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -138,14 +138,14 @@ async def _printed(command: str) -> str:
     key = out.decode("utf-8", "replace").partition("\n")[0].strip()
     if process.returncode or not key:
         raise InputError(
-            f"key_command ({name}) gave no key: it ended with status {process.returncode}.",
+            f"key_command ({name}) printed no key: it exited with status {process.returncode}.",
             hint="Run it in a terminal to see why.",
         )
     return key
 
 
 async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
-    """Return the beginning of what a process prints, once it has ended."""
+    """Return the beginning of a process's output after its end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
@@ -153,7 +153,9 @@ async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
 
     async def drain() -> None:
         while chunk := await reader.read(2**16):
-            out.extend(chunk[: _LONGEST - len(out)])  # the rest is read too, so that the command can end
+            out.extend(
+                chunk[: _LONGEST - len(out)]
+            )  # the rest is read and dropped, so that the command can end
 
     draining = asyncio.create_task(drain())
     try:

@@ -1,4 +1,4 @@
-"""Reporting what was in force in a run: once, and at no cost to its tokens."""
+"""Report the settings of a run, once and without delaying its tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from paragone import ParagoneError, RunSettings
 from paragone_remote.faults import FAULTS
-from paragone_remote.waiting import Stopped, Wait
+from paragone_remote.timeouts import Stopped, Wait
 
 __all__ = ["AskPrompt", "Prompt", "SettingsReport", "draw_seed"]
 
@@ -18,14 +18,14 @@ _PATIENCE = 2.0
 
 
 class Prompt(NamedTuple):
-    """The rendered prompt, as far as the server tells it."""
+    """The rendered prompt, as far as the server reports it."""
 
     text: str | None = None
     ids: tuple[int, ...] | None = None
 
 
 AskPrompt: TypeAlias = Callable[[], Awaitable[Prompt]]
-"""Asks a server for a rendered prompt. Raises out of `faults.FAULTS`, or a ParagoneError."""
+"""Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
 
 
 def draw_seed() -> int:
@@ -34,22 +34,25 @@ def draw_seed() -> int:
 
 
 class SettingsReport:
-    """The settings of one run.
+    """Reports the settings of one run.
 
-    They are due with the server's first event. Where the prompt must be asked for, that is done when
-    the server has ended its answer: during the answer, the request would take the time of its tokens
-    (measured with a cached prompt: 7 ms of llama-server's first token, 60 ms of Ollama's).
+    They are reported with the server's first event. If the prompt needs a separate request, that is sent
+    after the answer, because during the answer it would delay the tokens (measured with a cached prompt:
+    the first token by 7 ms on llama-server, by 60 ms on Ollama).
     """
 
     def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
-        """`known` returns the settings without a request, once the server has accepted the run."""
+        """Create it.
+
+        `known` returns the settings without a request, after the server has accepted the run.
+        """
         self._known = known
         self._ask = ask
         self._accepted: RunSettings | None = None
         self._told = False
 
     async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
-        """Return the settings if they are to be reported before the present event, which may be the `last`."""
+        """Return the settings if they must be reported before the current event, which may be the `last`."""
         if self._told:
             return None
         if self._accepted is None:
@@ -63,7 +66,7 @@ class SettingsReport:
         return self.rest()
 
     def rest(self) -> RunSettings | None:
-        """Return the settings of a run that ends now, unless they were reported or nothing was answered."""
+        """Return the settings of a run that ends now, unless they were reported or there was no answer."""
         if self._told:
             return None
         self._told = self._accepted is not None
@@ -71,7 +74,7 @@ class SettingsReport:
 
     @staticmethod
     async def _asked(ask: AskPrompt, wait: Wait) -> Prompt:
-        """Return the prompt, or nothing where the server does not tell it: the answer is there all the same."""
+        """Return the prompt, or an empty one if the request fails, which does not affect the answer."""
         try:
             return await wait.within(_PATIENCE, ask())
         except (*FAULTS, Stopped, ParagoneError):

@@ -1,4 +1,4 @@
-"""Thinking that a server leaves in the answer, between tags: it goes to its own channel."""
+"""Move thinking that a server leaves in the answer, between tags, to the thinking channel."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _ENDS = {tags.close for tags in THINKING_TAGS}
 
 
 class InlineThinking:
-    """Takes the events of one run, and gives them back with the thinking on its channel.
+    """Returns the events of one run with the thinking in its own channel.
 
-    A block counts where the answer begins with it and the server keeps no thinking apart by itself.
-    Where the block was opened by the prompt, nothing tells that the answer begins in it: it was shown
-    as the answer by the time that its end comes, and a caution then says so.
+    It moves a block only if the answer begins with it and the server does not separate thinking itself.
+    If the prompt has opened the block, the answer begins inside it without a tag. The thinking then
+    appears as part of the answer; a caution says so when the closing tag comes.
     """
 
     def __init__(self) -> None:
         self._text: AnswerText | None = AnswerText()
-        """While the answer's beginning is looked at."""
+        """Set while the answer's beginning is examined."""
         self._watching = True
-        """Whether an end that nothing opened may still come."""
+        """Whether a closing tag without an opening tag may still come."""
         self._recent = ""
 
     def take(self, event: Event) -> Iterator[Event]:
-        """Take the next event, and yield those that are settled by now, in order."""
+        """Add the next event, and yield the settled events in order."""
         if isinstance(event, Finish):
             yield from self.flush()
         if not isinstance(event, Token):
             yield event
-        elif event.channel == "thinking":  # the server keeps it apart
+        elif event.channel == "thinking":  # the server separates it
             yield from self.flush()
             self._watching = False
             yield event
@@ -50,7 +50,7 @@ class InlineThinking:
                 self._text = None
 
     def flush(self) -> Iterator[Event]:
-        """Yield what was held back: nothing more comes that could make a tag of it."""
+        """Yield the events held back, at the end of the run."""
         text, self._text = self._text, None
         if text is not None:
             for token in text.finish():
@@ -67,10 +67,10 @@ class InlineThinking:
         tag = _TAG.search(recent)
         if tag is None:
             return
-        self._watching = False  # after the first one, they are what the answer is about
+        self._watching = False  # later closing tags are part of the answer's content
         if tag[0] in _ENDS:
             sentence = (
-                f"The answer has a {tag[0]} that it did not open: what stands before it may be the model's "
-                "thinking, which this server does not keep apart."
+                f"The answer has a {tag[0]} without an opening tag: the text before it may be the model's "
+                "thinking, which this server does not separate."
             )
             yield Caution(code="thinking-in-answer", sentence=sentence)

@@ -1,8 +1,8 @@
-"""The one road to a server: what may be sent where, and what may come back.
+"""The HTTP client for servers: it filters requests and validates replies.
 
-Both official clients run on this httpx client. Whatever they would send of their own (keys from
-the environment, platform headers) stays here; redirects are not followed; a reply that is not
-the protocol's becomes an exception that tells what it was.
+Both official clients use this httpx client. It removes the headers that they add (keys from the
+environment, platform headers) and does not follow redirects. An invalid reply raises an exception that
+describes it.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from paragone import InputError
 from paragone_remote.addresses import proxy_for
 from paragone_remote.endpoint import Endpoint
 
-__all__ = ["Garbled", "Refusal", "make_client"]
+__all__ = ["InvalidReply", "Refusal", "make_client"]
 
 LONGEST_LINE = 8 * 2**20
-"""Bytes without a line's end beyond which a reply is nonsense."""
+"""Largest length of a line in bytes. A longer line makes a reply invalid."""
 
 _LONGEST_REPLY = 64 * 2**20
-"""Bytes of a reply that is read whole."""
+"""Largest size in bytes of a reply that is not streamed."""
 
 _STREAMS = {"text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"), "application/x-ndjson": (b"\n",)}
-"""Media types of streamed answers, and what ends a piece in each; an event of many lines is one."""
+"""Media types of streamed answers, and the separators of their events. An event can have several lines."""
 
 _LONGEST_REFUSAL = 64 * 2**10
 _REFUSAL_PATIENCE = 10.0
-"""Seconds that the text of a refusal has to arrive."""
+"""Seconds to wait for the text of an error reply."""
 
 _OURS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
-"""Headers of the clients' that are sent on."""
+"""Headers of the official clients that are sent."""
 
 
 _BREAKS = {sign: f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
-"""Where httpx ends a line though JSON does not, and how JSON may write them instead."""
+"""Characters that httpx treats as line breaks, unlike JSON, and their JSON escapes."""
 
 
 class Refusal(Exception):
-    """An answer with a status that is no success."""
+    """A reply with an error status."""
 
     def __init__(self, status: int, body: str, *, headers: httpx.Headers) -> None:
         super().__init__(f"status {status}")
@@ -52,7 +52,7 @@ class Refusal(Exception):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; None where it does not say, or gives a date."""
+        """Seconds that the server asks to wait; None if it does not say, or gives a date."""
         try:
             seconds = float(self.headers.get("retry-after", ""))
         except ValueError:
@@ -60,12 +60,12 @@ class Refusal(Exception):
         return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-class Garbled(Exception):
-    """A reply that is not the protocol's; the message continues “The server sent …”."""
+class InvalidReply(Exception):
+    """A reply that violates the protocol. The message completes “The server sent …”."""
 
 
 class _Checked(httpx.AsyncByteStream):
-    """A reply's bytes, with lines of a bearable length and nothing in them but UTF-8."""
+    """The bytes of a reply. Checks the length of lines and replaces bytes that are not UTF-8."""
 
     def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
         self._stream = stream
@@ -79,15 +79,15 @@ class _Checked(httpx.AsyncByteStream):
         line = total = 0
         last = b""
         async for chunk in self._stream:
-            recent = last + chunk  # an end may come in two packets
+            recent = last + chunk  # a separator may be split between two packets
             end = max(recent.rfind(mark) for mark in self._ends)
             line = line + len(chunk) if end < 0 else len(recent) - end
             last = recent[-3:]
             total += len(chunk)
             if line > LONGEST_LINE:
-                raise Garbled(f"a line of more than {LONGEST_LINE // 2**20} MB")
+                raise InvalidReply(f"a line of more than {LONGEST_LINE // 2**20} MB")
             if total > _LONGEST_REPLY and not self._streams:
-                raise Garbled(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
+                raise InvalidReply(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
             if whole and chunk.isascii():
                 begun = True
                 yield chunk
@@ -95,7 +95,7 @@ class _Checked(httpx.AsyncByteStream):
             text = decoder.decode(chunk)
             whole = not decoder.getstate()[0]
             if not begun:
-                text = text.removeprefix("\ufeff")  # a byte order mark would spoil the first line
+                text = text.removeprefix("\ufeff")  # a byte order mark would corrupt the first line
                 begun = bool(text)
             if self._in_lines:
                 for sign, escaped in _BREAKS.items():
@@ -106,15 +106,15 @@ class _Checked(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _Road(httpx.AsyncBaseTransport):
-    """Lets through what belongs to one endpoint."""
+class _EndpointTransport(httpx.AsyncBaseTransport):
+    """Allows requests to one endpoint only."""
 
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._endpoint = endpoint
         self._inner = inner
         self._home = _place(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
-        # How long a reply may take is for whoever waits for it; connecting is not.
+        # The callers limit the time for a reply. The time for a connection is limited here.
         self._patience = {
             "connect": connect,
             "write": endpoint.options.load_timeout,
@@ -124,7 +124,7 @@ class _Road(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if _place(request.url) != self._home:
-            raise Garbled("us to another host")
+            raise InvalidReply("a request to another host")
         headers = {name: value for name, value in request.headers.items() if name in _OURS}
         headers |= {"accept-encoding": "identity", "user-agent": "paragone"}
         request.headers = httpx.Headers({**headers, **self._endpoint.headers})
@@ -149,10 +149,11 @@ class _Road(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _first_answer(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer to a request, whose connection may turn out to have been closed since its last use.
+        """Return the reply to a request. Repeats the request if its idle connection was closed meanwhile.
 
-        A server closes an idle connection when it likes; a request then on its way is lost unread, and
-        is made again (RFC 9110, 9.2.2 allows it where it was not acted on). One on a new connection is not.
+        A server may close an idle connection at any time. A request sent at that moment is lost unread and
+        is repeated, which RFC 9110, 9.2.2 allows if the server did not process it. A request on a new
+        connection is not repeated.
         """
         while True:
             reused = True
@@ -172,9 +173,9 @@ class _Road(httpx.AsyncBaseTransport):
         if response.status_code >= 300:
             raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
         if response.headers.get("content-type", "").lower().startswith("text/html"):
-            raise Garbled("a web page (HTML)")
+            raise InvalidReply("a web page (HTML)")
         if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
-            raise Garbled("compressed data that was not asked for")
+            raise InvalidReply("compressed data that was not requested")
 
 
 def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
@@ -182,7 +183,7 @@ def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
 
 
 async def _beginning(response: httpx.Response) -> str:
-    """Return as much of a refusal's text as comes in time and is worth reading."""
+    """Return the beginning of an error reply's text, as far as it arrives in time."""
     text = b""
     try:
         async with asyncio.timeout(_REFUSAL_PATIENCE):
@@ -192,23 +193,26 @@ async def _beginning(response: httpx.Response) -> str:
                 if len(text) > _LONGEST_REFUSAL:
                     break
     except (TimeoutError, httpx.HTTPError):
-        pass  # the status says enough
+        pass  # the status is sufficient
     return text[:_LONGEST_REFUSAL].decode("utf-8", "replace")
 
 
 def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """Return an HTTP client that reaches this endpoint and nothing else. Raises InputError for a proxy of no use."""
+    """Return an HTTP client that contacts this endpoint only. Raises InputError for an invalid proxy."""
     tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
     inner = httpx.AsyncHTTPTransport(
         verify=tls, trust_env=False, proxy=_proxy(endpoint), limits=httpx.Limits(max_connections=8)
     )
     return httpx.AsyncClient(
-        transport=_Road(endpoint, inner), base_url=endpoint.url, trust_env=False, follow_redirects=False
+        transport=_EndpointTransport(endpoint, inner),
+        base_url=endpoint.url,
+        trust_env=False,
+        follow_redirects=False,
     )
 
 
 def _proxy(endpoint: Endpoint) -> httpx.URL | None:
-    """Return the proxy that the environment names for this endpoint, where it is asked for."""
+    """Return the proxy of the environment variables for this endpoint, if the options request one."""
     if not endpoint.options.use_proxy:
         return None
     named = proxy_for(endpoint.origin)
@@ -220,7 +224,7 @@ def _proxy(endpoint: Endpoint) -> httpx.URL | None:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 2**16:
         raise InputError(
-            "The proxy that the environment names is none that can be used.",
-            hint="HTTPS_PROXY and HTTP_PROXY are to be like http://HOST:PORT.",
+            "The proxy in the environment variables cannot be used.",
+            hint="Set HTTPS_PROXY and HTTP_PROXY to values such as http://HOST:PORT.",
         )
     return url

@@ -1,4 +1,4 @@
-"""The truncation alarm: a server that cuts the prompt says 200 OK and answers something else."""
+"""Detect truncated prompts. A server that cuts the prompt still replies with 200 OK."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from paragone.chat.text import THINKING_TAGS
 __all__ = ["TruncationAlarm", "least_tokens"]
 
 _LONGEST = 32
-"""Characters that a token stands for at most; common tokenizers have none longer but of spaces and repeated signs."""
+"""Largest number of characters of a token in common tokenizers, except spaces and repeated characters."""
 
 _REPEATED = re.compile(r"(\S)\1{3,}")
-"""What may be one token however long it is: rules, dots, aaaa."""
+"""Repeated characters, such as lines of dashes, can be one token of any length."""
 
 _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u052f"
 _WORDS = re.compile(f"[{_LETTERS}]{{2,}}")
-"""Words in Latin, Greek and Cyrillic letters; common tokenizers put no two into one token, whatever parts them."""
+"""Words in Latin, Greek and Cyrillic letters. Common tokenizers never put two of them into one token."""
 
 _SIGNS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Chinese, Japanese and Korean, whose words do not tell how many tokens there are; a token is 1 to 2 of these."""
+"""Chinese, Japanese and Korean characters, which have no spaces between words.
+
+A token has 1 or 2 of these.
+"""
 
 
 def least_tokens(text: str) -> int:
-    """Return how many tokens a text has at the least, whichever the tokenizer.
+    """Return a lower bound for the number of tokens of a text with any tokenizer.
 
-    Words are counted, not characters: of these a token has 3 in code and 9 in a contract.
+    It counts words rather than characters: a token has 3 characters in code but 9 in a contract.
     """
     return sum(
         max(1 + len(piece) // _LONGEST, len(_WORDS.findall(piece)), len(_UNSPACED.findall(piece)) // 4)
@@ -40,28 +43,28 @@ def least_tokens(text: str) -> int:
 
 @dataclass(slots=True)
 class TruncationAlarm:
-    """Compares what was sent with the prompt tokens that the server says it read."""
+    """Compares the prompt with the number of prompt tokens that the server reports."""
 
     where: str
     context: int | None = None
-    """Size of the context window, where it is known."""
+    """Size of the context window in tokens, if known."""
     _last: tuple[Message, ...] = field(default=(), init=False)
     _last_read: int = field(default=0, init=False)
 
     def check(self, messages: Sequence[Message], read: int | None, written: int | None) -> Caution | None:
-        """Return a caution where the `read` tokens cannot be all that was sent."""
-        if not read:  # some count nothing, and say 0
+        """Return a caution if the `read` tokens cannot be the whole prompt."""
+        if not read:  # some servers do not count and report 0
             return None
         sent = tuple(messages)
         least = sum(least_tokens(_shown(message)) for message in sent)
         if self._last and sent[: len(self._last)] == self._last:
-            least = max(least, self._last_read)  # the same conversation, gone on
+            least = max(least, self._last_read)  # the same conversation, continued
         if read < least:
             return self._caution(f"at least {least:,} tokens were sent and it read {read:,}")
         if self.context is not None and read >= self.context:
-            return self._caution(f"what it read fills the context of {self.context:,} tokens to the brim")
+            return self._caution(f"the tokens that it read fill the whole context of {self.context:,} tokens")
         self._last, self._last_read = sent, read
-        # the last token of an answer is not read again, and needs no place
+        # the last token of an answer is not processed and needs no space in the context
         if self.context is not None and read + (written or 0) > self.context + 1:
             sentence = (
                 f"{self.where} dropped the beginning of the conversation while it answered: prompt and answer "
@@ -71,12 +74,12 @@ class TruncationAlarm:
         return None
 
     def _caution(self, why: str) -> Caution:
-        sentence = f"{self.where} cut the prompt: {why}. The answer is to something else than was asked."
+        sentence = f"{self.where} cut the prompt: {why}. The answer is based on an incomplete prompt."
         return Caution(code="truncated", sentence=sentence)
 
 
 def _shown(message: Message) -> str:
-    """Return what a chat template shows of a message: many leave out thinking that stands in an answer."""
+    """Return the part of a message that every chat template includes. Many omit thinking in an answer."""
     text = message.text
     for tags in THINKING_TAGS if message.role == "assistant" else ():
         text = text.rpartition(tags.close)[2]

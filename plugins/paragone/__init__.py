@@ -1,7 +1,7 @@
-"""The plugin interface of paragone: what a backend is written against.
+"""The plugin interface of paragone: the types and base classes that a backend uses.
 
-Importing this takes the standard library only. `paragone.hooks` (the hook that a plugin
-implements) and `paragone.testing` (the conformance suite) are imported by themselves.
+This package imports the standard library only. Import `paragone.hooks` (the hook that a plugin
+implements) and `paragone.testing` (the conformance suite) separately.
 """
 
 from paragone.backend import (

@@ -36,13 +36,13 @@ OnProgress: TypeAlias = Callable[[LoadProgress], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Whether a backend is usable here.
+    """Whether a backend is usable on this machine.
 
     Attributes:
-        usable: Whether it is.
-        reason: Why it is not, as a sentence.
-        remedy: What to do about it, as a sentence or a command.
-        facts: What was found: versions, devices, build flags.
+        usable: Whether the backend is usable.
+        reason: Why it is not usable, as a sentence.
+        remedy: How to make it usable, as a sentence or a command.
+        facts: What the probe found: versions, devices, build flags.
     """
 
     usable: bool
@@ -53,7 +53,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """What was found at the server of a backend.
+    """A description of a backend's server.
 
     Attributes:
         address: Scheme, host and port; empty if the options do not name a server.
@@ -73,7 +73,7 @@ class PullProgress:
     Attributes:
         status: What the server is doing, in its own words.
         done: Bytes downloaded.
-        total: Bytes in total, as far as the server knows; None while it does not.
+        total: Bytes in total; None while the server does not know.
     """
 
     status: str
@@ -82,10 +82,10 @@ class PullProgress:
 
 
 class OpenEngine(ABC):
-    """A model that is open. It has one job at a time (a run, a score …); the application ensures that.
+    """An open model. It does one job at a time (a run, a score …); the application ensures that.
 
     Attributes:
-        loaded: The model, with the settings that are in force.
+        loaded: The model and the settings in force.
     """
 
     loaded: LoadedModel
@@ -102,32 +102,38 @@ class OpenEngine(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Ask the current job to end early; the reason of its Finish is then `cancelled`. Does nothing without a job."""
+        """Ask the current job to end early; the reason of its Finish is then `cancelled`.
+
+        Does nothing without a job.
+        """
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text. Raises EngineError if the engine cannot."""
-        raise EngineError("This engine cannot tell the tokens of a text.")
+        """Return the tokens of a conversation's prompt, or of a text.
+
+        Raises EngineError if the engine cannot.
+        """
+        raise EngineError("This engine cannot tokenize text.")
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
         """Compute the log-probabilities of a given text.
 
         Yields PromptProgress over all tokens to compute, Token events with `logprob` and `n_bytes`, and
-        one Finish. It is stopped as a run is. Raises ContextOverflow if prompt and text exceed the
+        one Finish. It can be stopped like a run. Raises ContextOverflow if prompt and text exceed the
         context, and EngineError if the engine cannot score.
         """
-        raise EngineError("This engine cannot tell the log-probabilities of a given text.")
+        raise EngineError("This engine cannot compute the log-probabilities of a given text.")
 
     def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
-        """Compute the logits over the whole vocabulary after tokens of a sequence, a block at a time.
+        """Compute the logits over the whole vocabulary after tokens of a sequence, one block at a time.
 
-        It is stopped as a run is. Raises InputError if the sequence exceeds the context or has a token
-        that the vocabulary does not have, and EngineError if the engine cannot.
+        It can be stopped like a run. Raises InputError if the sequence exceeds the context or has a
+        token that is not in the vocabulary, and EngineError if the engine cannot compute distributions.
         """
-        raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
+        raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""
-        raise EngineError("This engine cannot tell its vocabulary.")
+        raise EngineError("This engine cannot list its vocabulary.")
 
     @abstractmethod
     async def close(self) -> None:
@@ -139,10 +145,10 @@ class Backend(ABC):
 
     Attributes:
         name: Its name in configuration files and on the command line: a Python identifier.
-        title: Its name for people.
+        title: Its display name.
         api_version: Version of the plugin interface that it was written for. Set it to 2.
         load_options: Options that take effect when a model is opened.
-        sampling: Options that each run can set. No option is in both.
+        sampling: Options that each run can set. No name is in both `load_options` and `sampling`.
         capabilities: What its engines can do; `LoadedModel.capabilities` replaces it for one engine.
     """
 
@@ -155,26 +161,26 @@ class Backend(ABC):
 
     @abstractmethod
     async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether the backend is usable here, with the given interpreter. Never raises."""
+        """Find out whether the backend is usable on this machine with the given interpreter. Never raises."""
 
     @abstractmethod
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models that the backend can open: in the given folders, or at its endpoints."""
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Check an engine's load options, without looking at files, servers or the environment.
+        """Check an engine's load options without reading files, servers or the environment.
 
-        The type and the bounds of each value are correct already. Raises InputError if values exclude
-        each other, or if one has the wrong form, such as an address that is not a URL.
+        The caller has checked the type and the bounds of each value. Raises InputError if values
+        exclude each other, or if one has the wrong form, such as an address that is not a URL.
         """
-        del model, options  # for most backends types and bounds are enough
+        del model, options  # most backends need no further checks
 
     @abstractmethod
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model and report the progress. Cancelling the task frees everything.
 
-        Raises InputError if the model or an option is at fault, EngineError or EngineCrashed if the
-        engine is.
+        Raises InputError if the model or an option is wrong, EngineError or EngineCrashed if the engine
+        fails.
         """
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
@@ -188,26 +194,29 @@ class Backend(ABC):
     async def estimate(self, request: OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it.
 
-        Raises InputError if the model or an option is at fault, and EngineError if the backend cannot
-        estimate.
+        Raises InputError if the model or an option is wrong, and EngineError if the backend cannot
+        estimate memory.
         """
         raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
     async def demo(self, cache: str) -> Sequence[ModelInfo]:
         """Return models for the demo, the best first. Empty if there are none.
 
-        Models that have to be made are kept in the folder `cache`.
+        A backend that has to create a model keeps it in the folder `cache`.
         """
-        del cache  # most backends have none
+        del cache  # most backends have no demo models
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:
-        """Describe the server that these load options name; None for a backend without servers. Never raises."""
+        """Describe the server that these load options name; None for a backend without servers.
+
+        Never raises.
+        """
         del options
         return None
 
     def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-        """Have the server that these load options name download a model, and yield its progress.
+        """Tell the server that these load options name to download a model, and yield its progress.
 
         Closing the generator, or cancelling the task that awaits it, ends the download; the server may
         keep the part that it has. Raises InputError and EngineError.

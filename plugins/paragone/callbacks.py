@@ -1,7 +1,7 @@
-"""From callbacks to a generator: for engines whose library hands out its tokens by a callback.
+"""Turn a callback into a generator, for engines whose library passes its tokens to a callback.
 
-The library's call returns only when its work is done, and an engine must yield events meanwhile.
-`stream` runs the call in a thread of its own and yields what the callback was given.
+The library's call returns only when its work is done, but an engine must yield events meanwhile.
+`stream` runs the call in its own thread and yields the items that the callback receives.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Emit: TypeAlias = Callable[[T], bool]
-"""Hands an item to the consumer. Returns whether the call should go on."""
+"""Passes an item to the consumer. Returns whether the call should continue."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,28 +30,28 @@ def stream(
 ) -> Generator[T, None, R | None]:
     """Run a blocking call in a thread and yield the items that it emits, in order.
 
-    The call starts when the first item is asked for. The generator ends after the call has ended,
-    also when it is closed early: the library is then free for the next call.
+    The call starts when the first item is requested. The generator ends after the call has ended,
+    even if it is closed early: the library is then free for the next call.
 
-    Stopping: `emit` returns True to go on. It returns False once `cancelled` holds or the generator
-    is closed; the callback then tells the library to stop, by its return value or by an exception.
-    A call that emits nothing, or that ignores the stop, is not interrupted: `stream` waits for it.
+    Stopping: `emit` returns True to continue. It returns False once `cancelled` is true or the
+    generator is closed; the callback then tells the library to stop, by its return value or by an
+    exception. A call that emits nothing, or that ignores the stop, is not interrupted: `stream` waits
+    for it.
 
     Errors: an exception of the call is raised in the consumer, after the items that were emitted
-    before it. After a stop, an exception counts as the call's way of ending: it is logged, not raised.
+    before it. After a stop, an exception is an expected way for the call to end: it is logged, not raised.
 
-    State that belongs to a thread, such as the current CUDA device or PyTorch's inference mode, must
-    be set within `call`.
+    Set thread-local state, such as the current CUDA device or PyTorch's inference mode, within `call`.
 
     Args:
-        call: Takes the function `emit(item)`. It, or the library's callback, calls `emit` from any
-            thread. What is emitted after the call has ended, or after the generator was closed, is dropped.
-        cancelled: The one that `Engine.generate` is given.
-        capacity: Number of items that may wait for the consumer. `emit` blocks when there are so many.
+        call: Receives the function `emit(item)`. It, or the library's callback, calls `emit` from any
+            thread. Items emitted after the call has ended, or after the generator was closed, are dropped.
+        cancelled: The argument of `Engine.generate`.
+        capacity: Largest number of items that wait for the consumer. `emit` blocks when it is reached.
 
     Returns:
-        As the generator's value (`result = yield from stream(…)`), what the call returned; None if it
-        was stopped and ended with an exception.
+        The return value of the call, as the generator's value (`result = yield from stream(…)`); None
+        if the call was stopped and ended with an exception.
     """
     items: _Items[T] = _Items(capacity, cancelled)
     result: R | None = None
@@ -76,7 +76,7 @@ def stream(
         thread.join()
         stopped = items.stopped
         if stopped and isinstance(failure, Exception):
-            _log.warning("A call that was asked to stop ended with an error.", exc_info=failure)
+            _log.warning("A call ended with an error after it was told to stop.", exc_info=failure)
             failure = None
     if failure is not None:
         raise failure
@@ -94,15 +94,15 @@ class _Items(Generic[T]):
         self._ended = False
         """Whether the call has ended."""
         self._closed = False
-        """Whether the consumer has left before that."""
+        """Whether the consumer closed the generator before the call ended."""
 
     @property
     def stopped(self) -> bool:
-        """Whether the call was asked to stop."""
+        """Whether the call was told to stop."""
         return self._closed or bool(self._cancelled)
 
     def emit(self, item: T) -> bool:
-        """Add an item, once there is room. Returns whether to go on."""
+        """Add an item as soon as there is room. Returns whether to continue."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._capacity)
             if self._closed or self._ended:
@@ -112,7 +112,7 @@ class _Items(Generic[T]):
         return not self._cancelled
 
     def wait(self) -> bool:
-        """Wait for an item. Returns False when the call has ended and nothing is left."""
+        """Wait for an item. Returns False when the call has ended and no item is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended)
             return bool(self._waiting)
@@ -124,13 +124,13 @@ class _Items(Generic[T]):
             return self._waiting.popleft()
 
     def end(self) -> None:
-        """Note that the call has ended."""
+        """Record that the call has ended."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Take no more. After the end of the call this changes nothing."""
+        """Accept no more items. Has no effect after the end of the call."""
         with self._changed:
             if not self._ended:
                 self._closed = True

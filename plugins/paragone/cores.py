@@ -1,4 +1,4 @@
-"""How many CPU threads make sense."""
+"""The number of CPU cores that compute threads can use."""
 
 from __future__ import annotations
 

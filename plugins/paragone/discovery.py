@@ -1,7 +1,7 @@
-"""Finding backends: names without importing, one by its name, or all of them whatever is broken.
+"""Find the installed plugins and import their backends.
 
-Each plugin is imported and asked on its own, with a fresh manager, so that one that fails is
-reported by name and stops nothing else.
+Each plugin gets its own plugin manager. A plugin that fails is reported by name and does not affect
+the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Problem:
     plugin: str
     """Its entry point's name."""
     package: str
-    """The distribution that brought it."""
+    """The distribution that it belongs to."""
     reason: str
 
 
@@ -38,16 +38,16 @@ class Discovery:
 
 
 class _PluginError(Exception):
-    """A plugin that breaks the rules; the message says which."""
+    """A plugin violates the interface; the message says how."""
 
 
 def plugin_names() -> tuple[str, ...]:
-    """Return the names of the installed plugins, importing none."""
+    """Return the names of the installed plugins without importing them."""
     return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINTS)}))
 
 
 def discover(only: str | None = None) -> Discovery:
-    """Import plugins and ask them for their backends: all, or those whose entry point is named `only`."""
+    """Import plugins and return their backends: all, or those whose entry point is named `only`."""
     points = entry_points(group=ENTRY_POINTS)
     backends: dict[str, Backend] = {}
     problems: list[Problem] = []
@@ -55,17 +55,17 @@ def discover(only: str | None = None) -> Discovery:
         if only is not None and point.name != only:
             continue
         try:
-            for backend in _ask(point):
+            for backend in _backends(point):
                 if backend.name in backends:
-                    raise _PluginError(f"a backend named {backend.name!r} is there already")
+                    raise _PluginError(f"another plugin has a backend named {backend.name!r}")
                 backends[backend.name] = backend
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a stranger's code: anything may happen)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (third-party code can raise anything)
             package = point.dist.name if point.dist else ""
             problems.append(Problem(plugin=point.name, package=package, reason=_reason(error)))
     return Discovery(backends=backends, problems=tuple(problems))
 
 
-def _ask(point: EntryPoint) -> list[Backend]:
+def _backends(point: EntryPoint) -> list[Backend]:
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(HookSpecs)
     manager.register(point.load(), name=point.name)
@@ -80,7 +80,7 @@ def _ask(point: EntryPoint) -> list[Backend]:
                 raise _PluginError(f"{backend!r} is not a paragone.Backend")
             if not backend.name.isidentifier():
                 raise _PluginError(
-                    f"{backend.name!r} will not do as a backend's name; it must be an identifier"
+                    f"{backend.name!r} is not a valid backend name; it must be a Python identifier"
                 )
             if backend.api_version != API_VERSION:
                 raise _PluginError(
@@ -89,7 +89,7 @@ def _ask(point: EntryPoint) -> list[Backend]:
                 )
             found.append(backend)
     if not found:
-        raise _PluginError("it brings no backend; is its hook marked with paragone.hooks.hookimpl?")
+        raise _PluginError("it has no backend; is its hook marked with paragone.hooks.hookimpl?")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The interface of a native engine: blocking code that runs in a worker process of its own."""
+"""The interface of a native engine: blocking code that runs in its own worker process."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Cancelled(ABC):
 
     @abstractmethod
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called, in another thread, as soon as the user asks to stop.
+        """Register `on_cancel`, which is called in another thread as soon as the user asks to stop.
 
-        For libraries that are aborted by a call. If the user has asked already, `on_cancel` is called
-        at once, in this thread. The subscription lasts until the job ends; a second one replaces the
-        first. `on_cancel` may be called more than once and must do no harm if the job has just ended.
+        Use it for a library that has an abort function. If the user has already asked, `on_cancel` is
+        called at once, in this thread. The subscription lasts until the job ends; a second one replaces
+        the first. `on_cancel` may be called more than once and must be harmless if the job has just ended.
         """
 
 
 class Engine(ABC, Generic[L, S]):
     """One inference library, used by blocking code on one thread.
 
-    Each instance has a process of its own, so it may print, use memory and crash without harm to the
+    Each instance has its own process, so it may print, use memory and crash without affecting the
     application. It opens one model; the end of the process unloads it. Its module may import the
-    library at the top: the application never imports that module.
+    library at the top, because the application never imports that module.
 
     Attributes:
         load_options: Options that take effect when a model is opened; the same as the backend's.
@@ -64,37 +64,38 @@ class Engine(ABC, Generic[L, S]):
     @classmethod
     @abstractmethod
     def probe(cls) -> Probe:
-        """Find out whether the library is usable in this interpreter, and how it was built."""
+        """Find out whether the library is usable in this interpreter and how it was built."""
 
     @abstractmethod
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
-        """Open the model. Raises InputError if the file or an option is at fault, else EngineError."""
+        """Open the model. Raises InputError if the file or an option is wrong, else EngineError."""
 
     @abstractmethod
     def generate(self, request: RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
         """Answer a prompt, yielding events; the last is a Finish.
 
-        Once `cancelled` holds, stop within 100 ms and yield a Finish with the reason `cancelled`.
+        Once `cancelled` is true, stop within 100 ms and yield a Finish with the reason `cancelled`.
         """
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text."""
-        raise EngineError("This engine cannot tell the tokens of a text.")
+        raise EngineError("This engine cannot tokenize text.")
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
         """Compute the log-probabilities of a given text: PromptProgress, Token events, and one Finish."""
-        raise EngineError("This engine cannot tell the log-probabilities of a given text.")
+        raise EngineError("This engine cannot compute the log-probabilities of a given text.")
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        """Compute the logits after tokens of a sequence, a block at a time; return early once `cancelled` holds.
+        """Compute the logits after tokens of a sequence, one block at a time.
 
-        The worker copies each block before it asks for the next one, so blocks can share one buffer.
+        Return early once `cancelled` is true. The worker copies each block before it requests the next
+        one, so blocks can share one buffer.
         """
-        raise EngineError("This engine cannot tell distributions over its whole vocabulary.")
+        raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
-        raise EngineError("This engine cannot tell its vocabulary.")
+        raise EngineError("This engine cannot list its vocabulary.")
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:

@@ -1,4 +1,4 @@
-"""The errors that users see: a sentence, a hint and the cause."""
+"""Errors that users see. Each has a sentence, a hint and a cause."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class PromptProgress:
         done: Tokens processed, including those that were reused from the KV cache.
         total: Tokens in the prompt.
         cached: Tokens whose KV cache was reused. They are part of `done`.
-        time: When this was reached, by `time.monotonic()`.
+        time: When these tokens were done, by `time.monotonic()`.
     """
 
     done: int
@@ -83,7 +83,7 @@ class Token:
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
         logprob: Natural logarithm of its probability under the model, before any sampler; None if it
-            was not asked for or is unknown.
+            was not requested or is unknown.
         top: The most likely tokens at this position, the likeliest first. The token itself can be
             one of them.
         n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Reported by
@@ -102,16 +102,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The settings of a run after the engine's own defaults. None where the engine cannot tell.
+    """The settings in force in a run, including the engine's defaults. None where unknown.
 
     Yielded at most once, before the first token if the engine knows them by then.
 
     Attributes:
-        seed: The seed that was used, also when the engine drew it because the request had none.
+        seed: The seed in use, including one that the engine drew because the request had none.
         sampling: The value of every sampling option that the engine knows, by the backend's option names.
         prompt: The rendered prompt: the text after the chat template.
         prompt_ids: The token ids of the rendered prompt. Reported when `RunRequest.prompt_ids` asks for them.
-        threads: CPU threads that compute the run. None also for an engine that computes elsewhere.
+        threads: CPU threads that compute the run. None for an engine that computes on another machine.
     """
 
     seed: int | None = None
@@ -123,10 +123,10 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
-    """Something that the user should know, though the run continues.
+    """A warning for the user. The run continues.
 
     Attributes:
-        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists those in use.
+        code: A stable identifier for programs, such as `no-chat-template`. docs/plugins.md lists them.
         sentence: What happened, as a full sentence for the user.
     """
 

@@ -1,7 +1,7 @@
-"""The whole plugin surface: one question.
+"""The plugin hook. A plugin implements one hook, which returns its backends.
 
-A plugin is a module (or object) named by an entry point of the group `paragone`; call the entry
-point what its backend is called.
+A plugin is a module (or object) named by an entry point of the group `paragone`. Give the entry
+point the name of its backend.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ hookimpl = pluggy.HookimplMarker("paragone")
 
 
 class HookSpecs:
-    """What plugins are asked."""
+    """The hooks that a plugin implements."""
 
     @hookspec
     def paragone_backends(self) -> Iterable[Backend]:
-        """Which backends do you bring? Answer without importing the inference library."""
+        """Return the plugin's backends. Do not import the inference library."""
         raise NotImplementedError

@@ -29,7 +29,7 @@ class Image:
     Attributes:
         data: The file's bytes in base64.
         media_type: `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
-        name: The user's name for it, shown on the screen and not sent to engines.
+        name: Its display name, such as the file name. It is not sent to engines.
     """
 
     data: str
@@ -43,7 +43,7 @@ class Message:
 
     Attributes:
         role: Who wrote it.
-        text: Its text; may be empty in the assistant message that is to be continued.
+        text: Its text; may be empty in an assistant message that the engine is to continue.
         images: Its images. Empty if `LoadedModel.vision` is False.
         thinking: What a reasoning model wrote before this answer. Pass it to the chat template or the
             server, which decides whether the model sees it; ignore it if there is no place for it.
@@ -57,7 +57,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """Which model to open, and how.
+    """A request to open a model.
 
     Attributes:
         model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
@@ -65,7 +65,7 @@ class OpenRequest:
         python: Interpreter for the worker of a native engine; None for the one that runs the application.
         threads: CPU threads for the engine, for all runs that do not set another number. An option of the
             engine's own takes precedence.
-        log: File for what the process of a native engine prints; None for a temporary file.
+        log: File for the output of a native engine's process; None for a temporary file.
     """
 
     model: str
@@ -106,7 +106,7 @@ class ScoreRequest:
 
     Attributes:
         text: The text to score.
-        messages: The conversation that `text` answers. Empty to score `text` by itself, from its second
+        messages: The conversation that `text` answers. Empty to score `text` alone, from its second
             token on.
         top: Number of alternatives to report with each token.
     """

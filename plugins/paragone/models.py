@@ -1,4 +1,4 @@
-"""What is known about a model: one that was found on disk or at an endpoint, and one that is open."""
+"""Descriptions of models: those found on disk or at an endpoint, and those that are open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend, or one open engine of it, can do. A method whose capability is False raises EngineError.
+    """The features of a backend or of one open engine. A method whose capability is False raises EngineError.
 
     Attributes:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
@@ -35,17 +35,17 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that could be opened, as described by its file's header or its server. None where unknown.
+    """A model that can be opened, as its file's header or its server describes it. None where unknown.
 
     Attributes:
         model: The value of `OpenRequest.model` that opens it.
-        name: Its name for people.
+        name: Its display name.
         size: Bytes on disk, all parts together.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         context: Context window that it was trained for, in tokens.
-        architecture: Such as `llama` or `qwen3`.
+        architecture: Its architecture, such as `llama` or `qwen3`.
         capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
-        problem: Why it cannot be opened, if that is known already.
+        problem: Why it cannot be opened; empty if no reason is known.
     """
 
     model: str
@@ -60,15 +60,15 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model that is open, with the settings that are in force. None where unknown.
+    """An open model and the settings in force. None where unknown.
 
     Attributes:
-        name: Its name for people.
+        name: Its display name.
         context: Size of the context window in tokens: prompt and answer together.
         size: Bytes of the weights.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
-        architecture: Such as `llama` or `qwen3`.
-        vision: Whether it takes images in messages; None if its server does not tell.
+        architecture: Its architecture, such as `llama` or `qwen3`.
+        vision: Whether it takes images in messages; None if its server does not say.
         capabilities: What this engine can do, if that depends on the model or the server; None for
             everything that `Backend.capabilities` lists.
         cautions: What the user should know about this model in every run.

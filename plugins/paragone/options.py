@@ -1,7 +1,7 @@
-"""Options, each declared once: a dataclass field with its default, its doc and its bounds.
+"""Options of backends. Each is declared once: a dataclass field with a default, a doc and bounds.
 
-The declaration is the source of the checks of config files, of `--set key=value` on the command
-line, of the form on the screen and of the page in the docs.
+The checks of config files, `--set key=value` on the command line, the settings form and the
+documentation pages all use this declaration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OptionsT = TypeVar("OptionsT", bound="Options")
 
 _WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _SHOWN = 80
-"""Characters of a refused value that are repeated to its user."""
+"""Largest number of characters of an invalid value that an error message shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,11 @@ def option(
 
     Args:
         default: Its default value.
-        doc: One sentence on what it does.
-        minimum: Smallest number that is allowed.
-        maximum: Largest number that is allowed.
-        metavar: What a value is called in help texts, such as `path`.
-        address: Whether it is the server's URL. At most one load option is.
+        doc: One sentence that says what it does.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
+        metavar: Placeholder for a value in help texts, such as `path`.
+        address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
             exported or logged.
     """
@@ -76,12 +76,12 @@ class OptionInfo:
 
     Attributes:
         name: Its name.
-        kind: What a value looks like, for people: `whole number`, `text`, `f16 or q8_0` …
+        kind: The type of a value, for display: `whole number`, `text`, `f16 or q8_0` …
         default: Its default value.
-        doc: One sentence on what it does.
-        choices: The values that are allowed, if they are few.
-        minimum: Smallest number that is allowed.
-        maximum: Largest number that is allowed.
+        doc: One sentence that says what it does.
+        choices: The allowed values, if the option has a fixed set.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
         many: Whether it takes a list.
         address: Whether it is the server's URL.
         secret: Whether it holds a secret, or a command that prints one.
@@ -124,7 +124,7 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
 
 
 def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
-    """Return the options with the given values, which are checked, and defaults for the others.
+    """Check the given values, and return the options with them and with defaults for the others.
 
     `owner` names the owner of the options in errors. Raises InputError.
     """
@@ -150,7 +150,7 @@ def as_values(options: Options) -> dict[str, Json]:
 
 
 def address_option(options: type[Options]) -> OptionInfo | None:
-    """Return the option that is the server's URL, or None where there is none."""
+    """Return the option that is the server's URL, or None if there is none."""
     return next((info for info in describe(options) if info.address), None)
 
 
@@ -178,17 +178,17 @@ def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> J
 def _parse_one(kind: Any, text: str) -> Json:
     if kind is str or get_origin(kind) is Literal:
         return text
-    import json  # not everyone who declares options parses any
+    import json  # imported here because most users of this module never parse an option
 
     try:
         value: Json = json.loads(text.strip().lower())
     except (ValueError, RecursionError):
-        return text  # the check that follows says what was wanted
+        return text  # the check that follows reports the expected type
     return value
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:
-    """Return the kind of one value, whether there are many, and whether there may be none."""
+    """Return the type of one value, whether the option is a list, and whether it can be None."""
     optional = False
     if get_origin(hint) in (Union, types.UnionType):
         rest = [kind for kind in get_args(hint) if kind is not type(None)]
@@ -246,7 +246,10 @@ def _refusal(what: str, value: object, hint: str) -> InputError:
 
 
 def _number(low: float | None, high: float | None) -> str:
-    """Say which numbers an option takes; infinity and not-a-number are none that JSON could carry."""
+    """Describe the numbers that an option accepts.
+
+    JSON has no infinity and no NaN, so neither is accepted.
+    """
     if low is not None and high is not None:
         return f"a number from {low:g} to {high:g}"
     if low is not None:
@@ -255,9 +258,9 @@ def _number(low: float | None, high: float | None) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    import difflib  # wanted for an error alone
+    import difflib  # imported here because only error messages need it
 
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"
-    return f"There are: {', '.join(known)}." if known else "There are none."
+    return f"There are: {', '.join(known)}." if known else "It has no options."

@@ -1,4 +1,4 @@
-"""The tokens of a text, and their vocabulary."""
+"""Tokenized text and vocabularies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["TokenizedText", "Vocabulary", "fingerprint"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedText:
-    """A prompt or a text as the model reads it. Its length in tokens is `len(ids)`.
+    """A prompt or a text as tokens. Its length in tokens is `len(ids)`.
 
     Attributes:
         text: The text after the chat template; None if a server returns only the ids.
@@ -27,7 +27,7 @@ class Vocabulary:
 
     Attributes:
         size: Number of tokens: the length of a distribution.
-        fingerprint: What `paragone.fingerprint` returns for its tokens.
+        fingerprint: The result of `paragone.fingerprint` for its tokens.
     """
 
     size: int
@@ -38,9 +38,9 @@ def fingerprint(pieces: Iterable[bytes]) -> str:
     """Return the SHA-256 of a vocabulary, in hexadecimal.
 
     `pieces` are the bytes of each token, in the order of the ids; for a control token, its name. The
-    hash is of all pieces, each preceded by its length as four bytes, little-endian.
+    hash covers all pieces, each preceded by its length as four bytes, little-endian.
     """
-    import hashlib  # it brings OpenSSL, which no start should wait for
+    import hashlib  # imported here because it loads OpenSSL, which would slow down the start
 
     digest = hashlib.sha256()
     for piece in pieces:

@@ -1,6 +1,6 @@
-"""Value types to JSON and back, by reflection on their fields.
+"""Convert dataclasses to JSON and back, by reflection on their fields.
 
-The standard library alone, since a worker's interpreter may have nothing else.
+Uses the standard library only, because a worker's interpreter may have nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import (
 __all__ = ["Json", "from_json", "to_json"]
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
-"""Whatever JSON can say."""
+"""Any JSON value."""
 
 
 class Value(Protocol):
@@ -39,7 +39,7 @@ V = TypeVar("V", bound=Value)
 
 
 def to_json(value: Value) -> dict[str, Json]:
-    """Return the fields of a value type as JSON, leaving out those that have their default."""
+    """Return the fields of a dataclass as JSON, without those that have their default value."""
     out: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
@@ -50,10 +50,10 @@ def to_json(value: Value) -> dict[str, Json]:
 
 
 def from_json(kind: type[V], data: Json) -> V:
-    """Return the value of type `kind` that `to_json` made `data` of.
+    """Return the value of type `kind` that `data`, the result of `to_json`, describes.
 
-    Unknown names are ignored, so that a newer sender does not break an older reader.
-    Raises TypeError or ValueError where `data` does not fit.
+    Ignores unknown names, so that an older reader understands a newer sender.
+    Raises TypeError or ValueError if `data` does not match the type.
     """
     return cast("V", _load(kind, data))
 
@@ -67,7 +67,7 @@ def _dump(item: object) -> Json:
         return {str(key): _dump(value) for key, value in item.items()}
     if isinstance(item, Sequence):
         return [_dump(value) for value in item]
-    raise TypeError(f"{type(item).__name__} has no place in JSON")
+    raise TypeError(f"{type(item).__name__} cannot be converted to JSON")
 
 
 @functools.cache
@@ -86,18 +86,18 @@ def _load(kind: Any, data: Any) -> object:
         return _load_union(get_args(kind), data)
     if origin is Literal:
         if data not in get_args(kind):
-            raise ValueError(f"{data!r} is none of {', '.join(map(repr, get_args(kind)))}")
+            raise ValueError(f"{data!r} is not one of {', '.join(map(repr, get_args(kind)))}")
         return data
     if origin is tuple:
         return tuple(_load(get_args(kind)[0], item) for item in data)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(data, Mapping):
-            raise TypeError(f"an object wanted, not {type(data).__name__}")
-        return dict(data)  # option values and facts: JSON already
+            raise TypeError(f"expected an object, not {type(data).__name__}")
+        return dict(data)  # option values and facts are already JSON
     if kind is float and type(data) is int:
         return float(data)
     if isinstance(kind, type) and type(data) is not kind:
-        raise TypeError(f"{kind.__name__} wanted, not {type(data).__name__}")
+        raise TypeError(f"expected {kind.__name__}, not {type(data).__name__}")
     return data
 
 

@@ -88,8 +88,8 @@ def test_check_sees_what_can_reach_no_server(settings):
     done = paragone("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().splitlines() == [
-        f"{path}:1: The engine 'nowhere': It is not said where the server is. Set url, such as http://127.0.0.1:8000.",
-        f"{path}:5: The engine 'open': The header Authorization holds a secret where it would be recorded. "
+        f"{path}:1: The engine 'nowhere': The address of the server is not set. Set url, such as http://127.0.0.1:8000.",
+        f"{path}:5: The engine 'open': The header Authorization contains a secret, which would be recorded. "
         "Put it into an environment variable and write `Authorization: $VARIABLE`.",
     ]
     listed = paragone("engines").stdout.decode().splitlines()

@@ -160,7 +160,7 @@ def test_every_option_is_listed_with_what_it_does(backend):
 
 def test_options_say_what_is_taken():
     shown = paragone("options", "llama_cpp").stdout.decode()
-    assert "  min_p: number from 0 to 1, by default 0.05\n      Leave out tokens less likely" in shown
+    assert "  min_p: number from 0 to 1, by default 0.05\n      Leave out tokens whose probability" in shown
     assert "  flash_attn: auto or on or off, by default auto\n" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
@@ -177,5 +177,5 @@ def test_a_backend_of_servers_says_why_it_lists_nothing(settings):
     assert (done.returncode, done.stdout) == (0, b"")
     assert (
         said(done)
-        == "paragone: It is not said where the server is. Set url, such as http://127.0.0.1:8000.\n"
+        == "paragone: The address of the server is not set. Set url, such as http://127.0.0.1:8000.\n"
     )

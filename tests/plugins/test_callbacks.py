@@ -1,4 +1,4 @@
-"""paragone.callbacks: from a library that calls back to a generator."""
+"""paragone.callbacks: converting a library's callbacks to a generator."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""The conformance suite passes on backends that behave: a plain one, and one whose engine runs in a worker."""
+"""The conformance suite passes on correct backends: a plain one, and one with a worker."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
-"""The conformance suite fails on backends with a flaw, in the test that is about it.
+"""The conformance suite finds each flaw of the flawed backends, in the corresponding test.
 
-All flawed backends go through the suite in a pytest of their own.
+All flawed backends run through the suite in a separate pytest process.
 """
 
 import subprocess

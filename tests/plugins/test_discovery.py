@@ -1,4 +1,4 @@
-"""Discovery: plugins of every sort of brokenness, each installed for the test as a stranger's would be."""
+"""Discovery of broken plugins of every kind, each installed like a third-party package."""
 
 import sys
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_a_misspelt_hook(site):
 
 def test_a_hook_without_its_mark(site):
     site.install("bad", GOOD.format(name="bad").replace("@hookimpl", ""))
-    assert "brings no backend; is its hook marked with paragone.hooks.hookimpl?" in problem_of("bad").reason
+    assert "has no backend; is its hook marked with paragone.hooks.hookimpl?" in problem_of("bad").reason
 
 
 def test_a_hook_with_arguments_that_nobody_gives(site):
@@ -148,8 +148,8 @@ def test_a_hook_with_arguments_that_nobody_gives(site):
     ("answer", "reason"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("None", "it brings no backend; is its hook marked with paragone.hooks.hookimpl?"),
-        ("[]", "it brings no backend; is its hook marked with paragone.hooks.hookimpl?"),
+        ("None", "it has no backend; is its hook marked with paragone.hooks.hookimpl?"),
+        ("[]", "it has no backend; is its hook marked with paragone.hooks.hookimpl?"),
         ("7", "TypeError: 'int' object is not iterable"),
         ("['bad']", "'bad' is not a paragone.Backend"),
         ("[Found]", "<class 'bad_module.Found'> is not a paragone.Backend"),
@@ -171,17 +171,17 @@ def test_an_abstract_backend(site):
 @pytest.mark.parametrize("name", ["", "not quite", "3d", "a-b"])
 def test_a_name_that_no_config_could_say(site, name):
     site.install("bad", GOOD.format(name=name))
-    assert problem_of("bad").reason == f"{name!r} will not do as a backend's name; it must be an identifier"
+    assert problem_of("bad").reason == f"{name!r} is not a valid backend name; it must be a Python identifier"
 
 
 def test_a_name_that_is_taken(site):
-    """The plugin whose entry point comes first in the alphabet keeps it; the other is told of."""
+    """The plugin whose entry point comes first in the alphabet keeps it; the other is reported."""
     site.install("first", GOOD.format(name="wanted"))
     site.install("second", GOOD.format(name="wanted"))
     found = discover()
     assert type(found.backends["wanted"]).__module__ == "first_module"
     (problem,) = (problem for problem in found.problems if problem.plugin == "second")
-    assert problem.reason == "a backend named 'wanted' is there already"
+    assert problem.reason == "another plugin has a backend named 'wanted'"
 
 
 def test_one_plugin_with_several_backends(site):

@@ -1,4 +1,4 @@
-"""Errors: a sentence, what to do, and what the command line ends with."""
+"""Errors: the sentence, the hint, and the exit code of the command line."""
 
 import pytest
 

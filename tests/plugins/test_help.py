@@ -1,4 +1,4 @@
-"""help(paragone): what an author finds there about the fields of the public types."""
+"""help(paragone): the documentation of the fields of public types."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Options: declared once, described to people, checked from configs and parsed from command lines."""
+"""Options: declaration, description, checks of config values, parsing of command lines."""
 
 import math
 from dataclasses import dataclass
@@ -215,7 +215,7 @@ def test_a_name_that_is_not_even_nearly_right():
         build(Example, {"zzz": 3})
     with pytest.raises(InputError) as caught:
         build(Options, {"zzz": 3}, owner="It")
-    assert str(caught.value) == "There is no option 'zzz' of It. There are none."
+    assert str(caught.value) == "There is no option 'zzz' of It. It has no options."
 
 
 def test_brackets_without_end():

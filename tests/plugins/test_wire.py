@@ -1,4 +1,4 @@
-"""Value types to JSON and back, and the worker's protocol on top of that."""
+"""Conversion of dataclasses to JSON and back, and the worker protocol that uses it."""
 
 import dataclasses
 import json
@@ -116,17 +116,17 @@ def test_names_from_a_newer_sender_are_ignored():
     [
         (Message, [], "Message must be an object, not list"),
         (Message, {"role": "user"}, "text"),
-        (Message, {"role": "king", "text": "hi"}, "'king' is none of 'system', 'user', 'assistant'"),
-        (Message, {"role": "user", "text": 3}, "str wanted, not int"),
-        (LoadProgress, {"fraction": "1"}, "float wanted, not str"),
-        (LoadProgress, {"fraction": True}, "float wanted, not bool"),
-        (Usage, {"prompt_tokens": 1.5}, "int wanted, not float"),
-        (Usage, {"prompt_tokens": True}, "int wanted, not bool"),
-        (Probe, {"usable": 1}, "bool wanted, not int"),
+        (Message, {"role": "king", "text": "hi"}, "'king' is not one of 'system', 'user', 'assistant'"),
+        (Message, {"role": "user", "text": 3}, "expected str, not int"),
+        (LoadProgress, {"fraction": "1"}, "expected float, not str"),
+        (LoadProgress, {"fraction": True}, "expected float, not bool"),
+        (Usage, {"prompt_tokens": 1.5}, "expected int, not float"),
+        (Usage, {"prompt_tokens": True}, "expected int, not bool"),
+        (Probe, {"usable": 1}, "expected bool, not int"),
         (RunRequest, {"messages": [{}]}, "role"),
         (RunRequest, {"messages": 7}, "iterable"),
-        (OpenRequest, {"model": "a", "options": []}, "an object wanted, not list"),
-        (Finish, {"reason": "bored", "time": 1.0}, "'bored' is none of"),
+        (OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
+        (Finish, {"reason": "bored", "time": 1.0}, "'bored' is not one of"),
     ],
 )
 def test_what_does_not_fit_is_refused(kind, data, says):
@@ -151,7 +151,7 @@ def test_an_integer_will_do_for_a_float():
 
 def test_what_is_no_json_is_not_sent():
     options: dict[str, Any] = {"stop": {"a"}}
-    with pytest.raises(TypeError, match="set has no place in JSON"):
+    with pytest.raises(TypeError, match="set cannot be converted to JSON"):
         to_json(OpenRequest(model="a", options=options))
 
 

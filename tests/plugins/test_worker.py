@@ -1,4 +1,4 @@
-"""The worker under real failures: processes that are killed, crash, hang, print and lie."""
+"""The worker with real failures: processes that are killed, crash, hang, print, or send invalid data."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The worker's jobs besides runs: scores, distributions through shared memory, estimates, vocabularies."""
+"""The worker's jobs other than runs: scores, distributions in shared memory, estimates, vocabularies."""
 
 import asyncio
 import contextlib
@@ -173,7 +173,7 @@ async def test_a_block_larger_than_a_slot_arrives_in_parts():
 
 async def test_a_row_larger_than_a_slot_is_refused():
     async with opened(vocab_size=shared.SLOT_BYTES // 4 + 1, rows=1) as engine:
-        with pytest.raises(EngineError, match="too large to be sent"):
+        with pytest.raises(EngineError, match="too large to send"):
             await rows_of(engine, DistributionsRequest(ids=ids(2)))
         await works(engine)
 
@@ -292,7 +292,7 @@ async def test_no_room_for_the_shared_file_is_an_error_with_a_sentence(monkeypat
 
     async with opened() as engine:
         monkeypatch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(EngineError, match="cannot be had: No space left on device"):
+        with pytest.raises(EngineError, match="cannot be allocated: No space left on device"):
             await rows_of(engine, DistributionsRequest(ids=ids(10)))
         await works(engine)
 
@@ -325,9 +325,9 @@ async def test_a_worker_of_another_version_gets_one_sentence(monkeypatch):
     with pytest.raises(EngineError) as caught:
         await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
     assert caught.value.sentence == (
-        "The engine's process speaks version 2 of the worker protocol, and this paragone speaks version 3."
+        "The engine's process uses version 2 of the worker protocol, and this paragone uses version 3."
     )
-    assert "Install paragone" in caught.value.hint
+    assert "Install matching versions of paragone" in caught.value.hint
 
 
 async def test_errors_keep_their_kind():

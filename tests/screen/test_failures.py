@@ -10,8 +10,8 @@ SENTENCES = {
     "null": "ended by SIGSEGV",
     "abort": "ended by SIGABRT",
     "exit": "exit code 3",
-    "torn": "ended by itself with exit code 0",
-    "garbage": "sent something unreadable",
+    "torn": "ended unexpectedly with exit code 0",
+    "garbage": "sent an unreadable message",
     "orphan": "exit code 4",
 }
 

@@ -44,7 +44,7 @@ class Served(Backend):
             ModelInfo(
                 model="large:70b", name="large:70b", size=4 * 10**9, capabilities=("completion", "vision")
             ),
-            ModelInfo(model="odd", name="odd", problem="It answers no prompts."),
+            ModelInfo(model="odd", name="odd", problem="It does not generate text."),
         )
         return EndpointReport(address="http://box:1", probe=Probe(usable=True), models=models)
 

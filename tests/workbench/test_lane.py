@@ -278,9 +278,7 @@ async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make, told,
     await lane.answered()
     assert (run.state, run.text, lane.state) == ("failed", words(5), "crashed")
     assert run.error is lane.error
-    assert lane.error.sentence == (
-        "The engine did not stop within 2 seconds of being asked, and its process was ended."
-    )
+    assert lane.error.sentence == ("The engine did not stop within 2 seconds, so its process was killed.")
     assert not lane.engine.is_open
     assert heard.said[-1] == "ended failed"
     await lane.restart()

@@ -70,15 +70,15 @@ async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, 
 
 FAILURES = {
     "killed": (
-        "The engine's process was ended by SIGKILL: killed from outside; the system does that when "
-        "memory runs out."
+        "The engine's process was ended by SIGKILL: another process killed it, or the system "
+        "did because memory ran out."
     ),
-    "null": "The engine's process was ended by SIGSEGV: it touched memory that is not its own.",
-    "abort": "The engine's process was ended by SIGABRT: its library gave up.",
-    "exit": "The engine's process ended by itself with exit code 3.",
-    "torn": "The engine's process ended by itself with exit code 0.",
-    "garbage": "The engine's process sent something unreadable and was ended.",
-    "orphan": "The engine's process ended by itself with exit code 4.",
+    "null": "The engine's process was ended by SIGSEGV: it accessed invalid memory.",
+    "abort": "The engine's process was ended by SIGABRT: its library aborted.",
+    "exit": "The engine's process ended unexpectedly with exit code 3.",
+    "torn": "The engine's process ended unexpectedly with exit code 0.",
+    "garbage": "The engine's process sent an unreadable message, so it was killed.",
+    "orphan": "The engine's process ended unexpectedly with exit code 4.",
     "raises": "The engine failed: RuntimeError: the kernel image is unhappy.",
 }
 

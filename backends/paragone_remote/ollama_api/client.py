@@ -1,4 +1,4 @@
-"""Ollama's official client on our HTTP client, with the fields that it does not know yet."""
+"""Ollama's official client with our HTTP client, and with request fields that it does not have yet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import httpx
 import ollama
 
 from paragone import Json
-from paragone_remote.data import as_data, part
-from paragone_remote.faults import GaveUp
-from paragone_remote.text import whole
-from paragone_remote.transport import Garbled
+from paragone_remote.faults import ReportedFailure
+from paragone_remote.json_fields import as_data, part
+from paragone_remote.server_text import without_surrogates
+from paragone_remote.transport import InvalidReply
 
 __all__ = ["OllamaClient"]
 
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 class OllamaClient(ollama.AsyncClient):
-    """The official client, kept from reading OLLAMA_HOST and OLLAMA_API_KEY: an engine says what it uses.
+    """The official client. It ignores OLLAMA_HOST and OLLAMA_API_KEY and uses the engine's options instead.
 
-    What its methods raise is out of `faults.FAULTS`.
+    Its methods raise the exceptions in `faults.FAULTS`.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._client = http
 
     async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[ollama.ChatResponse, None]:
-        """Yield the parts of a streamed answer. The official `chat` has no `truncate` and no `shift`."""
+        """Yield the parts of a streamed answer. The official method `chat` lacks `truncate` and `shift`."""
         parts = await self._request(
             ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": True}, stream=True
         )
@@ -37,16 +37,16 @@ class OllamaClient(ollama.AsyncClient):
             yield piece
 
     async def chat_once(self, body: Mapping[str, Json]) -> ollama.ChatResponse:
-        """Return an answer in one piece; without messages it loads or unloads the model."""
+        """Return an answer that is not streamed. A request without messages loads or unloads the model."""
         return await _once(
             self._request(ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": False})
         )
 
     async def rendered(self, body: Mapping[str, Json]) -> str | None:
-        """Return the prompt that the server renders of a chat request; None where it renders none.
+        """Return the server's rendered prompt of a chat request; None if it returns none.
 
-        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is in no documentation: a server that no
-        longer knows it would answer, for which there is one token.
+        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that no
+        longer supports it answers the request, which is therefore limited to one token.
         """
         options = body.get("options")
         options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
@@ -56,8 +56,8 @@ class OllamaClient(ollama.AsyncClient):
         try:
             found = part(as_data(reply.json()), "_debug_info").get("rendered_template")
         except (ValueError, RecursionError) as error:
-            raise Garbled(_NOT_OLLAMA) from error
-        return whole(found) if isinstance(found, str) else None
+            raise InvalidReply(_NOT_OLLAMA) from error
+        return without_surrogates(found) if isinstance(found, str) else None
 
     async def pull_parts(self, model: str) -> AsyncGenerator[ollama.ProgressResponse, None]:
         """Yield the progress of a download to the server."""
@@ -69,7 +69,7 @@ class OllamaClient(ollama.AsyncClient):
         return await _once(self.list())
 
     async def details(self, model: str) -> ollama.ShowResponse:
-        """Return what the server knows of a model."""
+        """Return the details of a model."""
         return await _once(self.show(model))
 
     async def running(self) -> ollama.ProcessResponse:
@@ -82,34 +82,34 @@ class OllamaClient(ollama.AsyncClient):
         try:
             found = reply.json()
         except (ValueError, RecursionError) as error:
-            raise Garbled(_NOT_OLLAMA) from error
+            raise InvalidReply(_NOT_OLLAMA) from error
         if not isinstance(found, dict) or not isinstance(found.get("version"), str):
-            raise Garbled(_NOT_OLLAMA)
+            raise InvalidReply(_NOT_OLLAMA)
         return str(found["version"])
 
 
-_NOT_OLLAMA = "something that Ollama would not send"
+_NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 _UNFIT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
-"""What the official client raises where a reply is not what it should be."""
+"""Exceptions of the official client for an invalid reply."""
 
 
 async def _once(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except ollama.ResponseError as error:
-        raise GaveUp(str(error.error)) from error
+        raise ReportedFailure(str(error.error)) from error
     except ConnectionError as error:
-        hidden = error.__context__  # the client puts an advice of its own before what went wrong
+        hidden = error.__context__  # the client hides the real error behind its own advice
         if not isinstance(hidden, httpx.HTTPError):
             raise
     except _UNFIT as error:
-        raise Garbled(_NOT_OLLAMA) from error
-    raise hidden  # as it was: raised in the handler, it would lose what it came from
+        raise InvalidReply(_NOT_OLLAMA) from error
+    raise hidden  # outside the handler, so that it keeps its own cause
 
 
 async def _parts(parts: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """Yield what the official client yields."""
+    """Yield the parts from the official client, with its exceptions converted."""
     try:
         while True:
             piece = await _once(anext(parts, None))

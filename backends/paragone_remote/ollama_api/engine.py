@@ -1,4 +1,4 @@
-"""A model open on an Ollama server."""
+"""An open model on an Ollama server."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import as_values
-from paragone_remote.data import counted, duration
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import FAULTS
+from paragone_remote.json_fields import counted, duration
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.naming import find_running
+from paragone_remote.ollama_api.model_details import find_running
 from paragone_remote.ollama_api.options import OllamaSampling
-from paragone_remote.ollama_api.reading import NANO, read_finish, read_tokens
 from paragone_remote.ollama_api.requests import make_body
+from paragone_remote.ollama_api.stream_parts import NANO, read_finish, read_tokens
 from paragone_remote.run_settings import AskPrompt, Prompt, draw_seed
+from paragone_remote.timeouts import Wait
 from paragone_remote.truncation import TruncationAlarm
-from paragone_remote.waiting import Wait
 
 __all__ = ["OllamaEngine"]
 
 _UNLOAD_PATIENCE = 5.0
-"""Seconds that a server has to unload a model."""
+"""Seconds to wait until a server has unloaded a model."""
 
 _LOOK_S = 0.1
-"""Seconds from one look at what is loaded to the next."""
+"""Seconds between two requests for the list of loaded models."""
 
 _SLOW_LOAD_S = 1.0
-"""Seconds of loading within a run that are worth a word; a look at the loaded model takes 0.02."""
+"""Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02."""
 
 
 class OllamaEngine(RemoteEngine[OllamaSampling]):
@@ -63,9 +63,11 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         parameters: Mapping[str, Json],
         renders: bool,
     ) -> None:
-        """`base`: what every request of this engine says; `unload`: whether closing unloads the model.
+        """Create an engine.
 
-        `parameters`: the Modelfile's sampling parameters; `renders`: whether the server tells the rendered prompt.
+        `base` has the fields that all its requests share. `unload` says whether closing unloads the model.
+        `parameters` are the Modelfile's sampling parameters. `renders` says whether the server returns
+        rendered prompts.
         """
         super().__init__(OllamaSampling, endpoint, http, loaded, model=model)
         self._client = OllamaClient(http)
@@ -77,9 +79,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
 
     async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
         if request.cold:
-            sentence = (
-                "Ollama reuses its KV cache as it sees fit: the prompt may not have been processed anew."
-            )
+            sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
             yield Caution(code="not-cold", sentence=sentence)
         body = make_body(self._base, request, sampling)
         scored = False
@@ -92,7 +92,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 if not part.done:
                     continue
                 if request.logprobs is not None and part.eval_count and not scored:
-                    sentence = "The server gave no log-probabilities; Ollama does from version 0.12.11 on."
+                    sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield Caution(code="no-logprobs", sentence=sentence)
                 for caution in self._cautions(request, part):
                     yield caution
@@ -124,23 +124,23 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return ask
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Raise EngineError: Ollama has no endpoint that tells tokens."""
-        raise EngineError("Ollama does not tell the tokens of a prompt or a text.")
+        """Raise EngineError: Ollama has no endpoint for tokenization."""
+        raise EngineError("Ollama does not report the tokens of a prompt or a text.")
 
     async def close(self) -> None:
         """Unload the model if it was loaded for this engine, and close the connections."""
         await self.stop()
         if self._unload:
             self._unload = False
-            # Whatever comes of it, the engine is closed: the server unloads the model in its own time.
+            # The engine is closed even if this fails. The server then unloads the model later.
             with contextlib.suppress(*FAULTS):
-                await Wait().within(_UNLOAD_PATIENCE, self._have_unloaded())
+                await Wait().within(_UNLOAD_PATIENCE, self._unload_model())
         await super().close()
 
-    async def _have_unloaded(self) -> None:
-        """Have the model unloaded, and wait until it is: its memory is wanted for the next."""
+    async def _unload_model(self) -> None:
+        """Unload the model and wait until it is unloaded, so that its memory is free for the next model."""
         await self._client.chat_once({"model": self._model, "messages": [], "keep_alive": 0})
-        while find_running(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (a server tells only when asked)
+        while find_running(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (the server sends no notifications)
             await asyncio.sleep(_LOOK_S)
 
     def _cautions(self, request: RunRequest, part: ollama.ChatResponse) -> Iterator[Caution]:
@@ -150,5 +150,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             yield caution
         load = duration(part.load_duration, unit=NANO)
         if load is not None and load > _SLOW_LOAD_S:
-            sentence = f"The server loaded the model first: {load:.1f} s of the time to the first token."
+            sentence = (
+                f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
+            )
             yield Caution(code="reloaded", sentence=sentence)

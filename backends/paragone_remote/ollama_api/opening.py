@@ -1,4 +1,4 @@
-"""Having an Ollama server load a model, and finding out how it really did."""
+"""Load a model on an Ollama server, and read how the server actually loaded it."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from paragone import (
     OpenRequest,
 )
 from paragone.options import build
-from paragone_remote.asking import ask, connected
-from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.json_fields import counted
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.naming import architecture, find_running, trained_context
+from paragone_remote.ollama_api.model_details import architecture, find_running, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
 from paragone_remote.ollama_api.versions import RENDERS, SAYS_CUT, capabilities_of, read_version
-from paragone_remote.text import lines, plain
+from paragone_remote.server_text import lines, plain
+from paragone_remote.single_requests import await_reply, connected
 
 __all__ = ["open_model"]
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
-"""What Ollama gives a model that came without a chat template."""
+"""Ollama's template for a model without a chat template."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Have a server load a model. Giving up closes the request, by which the server gives up too."""
+    """Load a model on a server. Cancelling closes the request, so that the server cancels too."""
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http:
         client = OllamaClient(http)
-        version = await ask(endpoint, client.version())
+        version = await await_reply(endpoint, client.version())
         details = await _details(client, endpoint, request.model)
-        before = await ask(endpoint, client.running())
+        before = await await_reply(endpoint, client.running())
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         on_progress(LoadProgress(fraction=0.0))
         load = client.chat_once({**base, "messages": []})
-        await ask(endpoint, load, model=request.model, seconds=options.load_timeout)
+        await await_reply(endpoint, load, model=request.model, seconds=options.load_timeout)
         on_progress(LoadProgress(fraction=1.0))
-        running = find_running(await ask(endpoint, client.running()), request.model)
+        running = find_running(await await_reply(endpoint, client.running()), request.model)
         loaded = _loaded(request.model, endpoint, version, details, running, context, options)
         ours = find_running(before, request.model) is None and options.keep_alive is None
         return OllamaEngine(
@@ -69,27 +69,27 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
     try:
-        details = await ask(endpoint, client.details(model), model=model)
+        details = await await_reply(endpoint, client.details(model), model=model)
     except InputError as error:
         if "no model" not in error.sentence:
             raise
-        names = [plain(entry.model or "") for entry in (await ask(endpoint, client.listed())).models]
+        names = [plain(entry.model or "") for entry in (await await_reply(endpoint, client.listed())).models]
         near = difflib.get_close_matches(model, names, n=1)
         if near:
             hint = f"Did you mean {near[0]!r}?"
         else:
-            hint = f"It has: {', '.join(names[:20])}." if names else "It has none yet."
+            hint = f"It has: {', '.join(names[:20])}." if names else "It has no models yet."
         pull = pull_command(endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
     if details.capabilities and "completion" not in details.capabilities:
         raise InputError(
-            f"{plain(model)} answers no prompts: it can do {plain(', '.join(details.capabilities))}."
+            f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(details.capabilities))}."
         )
     return details
 
 
 def _usual_context(details: ollama.ShowResponse) -> int:
-    """Return the context of the Modelfile, else the model's own, within bounds."""
+    """Return the context size of the Modelfile, or else the model's own, up to a limit."""
     for line in (details.parameters or "").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
@@ -107,13 +107,13 @@ def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, Jso
     base: dict[str, Json] = {
         "model": model,
         "options": {name: value for name, value in load.items() if value is not None},
-        # A prompt that does not fit is an error, and an answer ends where the context does.
-        # Servers that do not know these words ignore them.
+        # A prompt that does not fit is an error, and an answer ends at the end of the context.
+        # Servers that do not support these fields ignore them.
         "truncate": False,
         "shift": False,
     }
     if options.keep_alive is not None:
-        # a number is seconds to the server, and -1 for ever; text is a duration with its unit
+        # the server reads a number as seconds, -1 as unlimited, and a string as a duration with a unit
         number = options.keep_alive.lstrip("-").isdecimal()
         base["keep_alive"] = int(options.keep_alive) if number else options.keep_alive
     return base
@@ -161,21 +161,23 @@ def _cautions(
     options: OllamaLoadOptions,
 ) -> Iterator[Caution]:
     if (details.template or "").strip() == _BARE_TEMPLATE:
-        sentence = f"{name} has no chat template: the text of the messages is completed as it stands."
+        sentence = f"{name} has no chat template: the model continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
     trained = trained_context(details)
     if in_force and in_force < context:
-        sentence = f"The context is {in_force:,} tokens: the server did not give the {context:,} asked for."
+        sentence = (
+            f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
+        )
         yield Caution(code="context-reduced", sentence=sentence)
     elif trained and context < trained and options.num_ctx is None:
-        sentence = f"The context is {context:,} tokens and not the model's {trained:,}; num_ctx sets it."
+        sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
         yield Caution(code="context-reduced", sentence=sentence)
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         yield Caution(code="beyond-trained-context", sentence=sentence)
     if (0,) < read_version(version) < SAYS_CUT:
         sentence = (
-            f"Ollama {plain(version)} cuts a prompt that is too long without a word; "
-            "it can only be guessed from what it counted."
+            f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
+            "this program can only guess it from the token count."
         )
         yield Caution(code="may-truncate", sentence=sentence)

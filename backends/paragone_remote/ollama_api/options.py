@@ -1,4 +1,4 @@
-"""The options of Ollama engines, declared without importing its client."""
+"""The options of Ollama engines. This module does not import Ollama's client."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ DEFAULT_CONTEXT = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaLoadOptions(EndpointOptions):
-    """What takes effect when a model is loaded."""
+    """Options that take effect when a model is loaded."""
 
     url: str | None = option(
-        DEFAULT_URL, "Where the server is, such as http://gpu-box:11434.", metavar="URL", address=True
+        DEFAULT_URL, "Address of the server, such as http://gpu-box:11434.", metavar="URL", address=True
     )
     num_ctx: int | None = option(
         None,
-        f"Context window in tokens, prompt and answer together; by default the model's own, {DEFAULT_CONTEXT} "
-        "at most. The server is always told; left to itself, it would cut what is longer without a word.",
+        f"Context window in tokens, for prompt and answer; by default the model's own, {DEFAULT_CONTEXT} at "
+        "most. It is always sent, because the server's default cuts longer prompts without an error.",
         minimum=16,
     )
     num_gpu: int | None = option(
-        None, "How many layers go to the GPU; by default the server decides.", minimum=0
+        None, "Number of layers on the GPU; by default the server decides.", minimum=0
     )
     num_thread: int | None = option(
-        None, "CPU threads of the server to compute with; by default the server decides.", minimum=1
+        None, "CPU threads that the server computes with; by default the server decides.", minimum=1
     )
     num_batch: int | None = option(
-        None, "Prompt tokens processed at once; by default the server decides.", minimum=1
+        None, "Number of prompt tokens processed at once; by default the server decides.", minimum=1
     )
     keep_alive: str | None = option(
         None,
-        "How long the server keeps the model after a run, such as 30m, or -1 for ever. By default as long as "
-        "the server likes, but when the engine is closed it unloads what it had the server load.",
+        "How long the server keeps the model after a run, such as 30m, or -1 for no limit. By default the "
+        "server decides, and closing the engine unloads the model if this engine loaded it.",
         metavar="duration",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaSampling(Options):
-    """What each run may set anew. What is not set is as the model's Modelfile or the server has it."""
+    """Options that each run can set. The defaults are those of the model's Modelfile or of the server."""
 
     max_tokens: int | None = option(
-        None, "Longest answer in tokens; by default up to the end of the context.", minimum=1
+        None, "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
     )
     temperature: float | None = option(
         None,
-        "Randomness: 0 always takes the likeliest token, higher values roam more.",
+        "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
         minimum=0,
         maximum=100,
     )
-    top_k: int | None = option(None, "Sample among this many of the likeliest tokens; 0 for all.", minimum=0)
+    top_k: int | None = option(None, "Sample from this many of the most likely tokens; 0 for all.", minimum=0)
     top_p: float | None = option(
         None,
-        "Sample among the likeliest tokens that make up this much probability; 1 for all.",
+        "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
         minimum=0,
         maximum=1,
     )
     min_p: float | None = option(
         None,
-        "Leave out tokens less likely than this fraction of the likeliest one; 0 for none.",
+        "Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
         minimum=0,
         maximum=1,
     )
@@ -75,24 +75,24 @@ class OllamaSampling(Options):
         None, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
     )
     repeat_last_n: int | None = option(
-        None, "How many recent tokens the penalties look at; -1 for the whole context.", minimum=-1
+        None, "Number of recent tokens that the penalties apply to; -1 for the whole context.", minimum=-1
     )
     presence_penalty: float | None = option(
         None, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
     )
     frequency_penalty: float | None = option(
         None,
-        "Subtracted from the logit of each recent token as often as it occurred.",
+        "Subtracted from the logit of each recent token once per occurrence.",
         minimum=-100,
         maximum=100,
     )
     seed: int | None = option(
-        None, "Seed of the random numbers; by default a new one each run.", minimum=0, maximum=2**32 - 2
+        None, "Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2
     )
-    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: they end the answer and are excluded from it.")
     thinking: bool | None = option(
-        None, "Whether a model that can should think before it answers; by default as the server has it."
+        None, "Whether a reasoning model thinks before it answers; by default the server decides."
     )
     effort: Literal["low", "medium", "high", "max"] | None = option(
-        None, "How hard to think, for models with such levels."
+        None, "Reasoning effort, for models that have levels."
     )

@@ -1,4 +1,4 @@
-"""Sampling parameters of a model's Modelfile, as `/api/show` tells them."""
+"""The sampling parameters in a model's Modelfile, from `/api/show`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _NAMES = {
         )
     },
 }
-"""Our options by Ollama's names."""
+"""The names of our options, by Ollama's names."""
 
 _WHOLE = {"max_tokens", "top_k", "repeat_last_n", "seed"}
 _LONGEST = 32
-"""Characters of a number beyond which it is nonsense."""
+"""Largest number of characters of a plausible number."""
 
 
 def modelfile_parameters(told: str) -> dict[str, Json]:
-    """Return what is set there of our sampling options, by their names.
+    """Return the values of our sampling options that are set there, by option name.
 
-    A line is a name and a value as Go writes it; `stop` has a line for each sequence.
+    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
     found: dict[str, Json] = {}
     stops: list[Json] = []
@@ -51,7 +51,7 @@ def modelfile_parameters(told: str) -> dict[str, Json]:
     if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
         found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
     if isinstance(seed := found.get("seed"), int) and seed < 0:
-        del found["seed"]  # a new one each time
+        del found["seed"]  # it draws a new one each time
     return found
 
 
@@ -66,12 +66,12 @@ def _lines(told: str) -> Iterator[tuple[str, str | float]]:
                 number = float(value)
             except ValueError:
                 continue
-            if abs(number) < 2**53:  # neither infinite nor none
+            if abs(number) < 2**53:  # excludes infinity and NaN
                 yield name, number
 
 
 def _unquoted(value: str) -> str:
-    """Return a string that Go quoted; Python's literals have the same escapes."""
+    """Return the value of a quoted Go string. Python literals have the same escapes."""
     try:
         found: object = ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -1,4 +1,4 @@
-"""Having an Ollama server download a model, and how to say that on a command line."""
+"""Tell an Ollama server to download a model, and build the command line for that."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ import httpx
 from paragone import EngineError, InputError, Json, ParagoneError, PullProgress
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.faults import FAULTS, CutOff, GaveUp, explain
+from paragone_remote.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
-from paragone_remote.text import plain, sentence_of
+from paragone_remote.server_text import plain, sentence_of
+from paragone_remote.timeouts import ReplyTimeout, Wait
 from paragone_remote.transport import make_client
-from paragone_remote.waiting import TooSlow, Wait
 
 __all__ = ["pull", "pull_command"]
 
 _LARGEST = 2**63
-"""Bytes beyond which a size is nonsense."""
+"""Largest plausible size in bytes."""
 
 _NOT_THERE = re.compile(r"(^|: )file does not exist$")
-"""What becomes of a registry's 404 on the server."""
+"""The server's error for a 404 from the registry."""
 
 _NO_REPLY = re.compile(r"\b(Get|Head) \"")
-"""How Go's HTTP client begins to tell of a request that got no reply at all."""
+"""Start of the error of Go's HTTP client for a request without a reply."""
 
-_AGAIN = "Pull it again once the server is there."
+_AGAIN = "Pull it again when the server is running."
 
 
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-    """Yield how far the download is. Closing this closes the request, by which the server stops."""
+    """Yield the progress of the download.
+
+    Closing the generator closes the request, which stops the server.
+    """
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
     done = total = 0
@@ -45,10 +48,10 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
     ):
         while True:
             try:
-                # a server checks a large file's digest in silence
+                # a server sends nothing while it verifies the digest of a large file
                 part = await Wait().within(endpoint.options.load_timeout, anext(parts, None))
                 if part is None:
-                    raise CutOff
+                    raise IncompleteAnswer
             except FAULTS as error:
                 raise _told(error, endpoint, model, begun=begun) from error
             if part.status == "success":
@@ -62,7 +65,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:
-    """Return the command by which an engine's server downloads a model; None where the name cannot be typed."""
+    """Return the command that has an engine's server download a model; None if the name cannot be typed."""
     if plain(model) != model:
         return None
     options = endpoint.options
@@ -72,30 +75,32 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
         or options.client_cert is not None
         or options.use_proxy
     ):
-        return "paragone pull ENGINE"  # an engine on the spot would not get to the server
+        return "paragone pull ENGINE"  # a definition on the command line could not reach the server
     place = f"@{endpoint.url}" if endpoint.url != DEFAULT_URL else ""
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
 
 
 def _told(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> ParagoneError:
-    """Return what the user is told of an exception out of `FAULTS`; `begun`: in the middle of the download."""
+    """Return the error for an exception in `FAULTS`. `begun` says whether the download had begun."""
     at = f"The server at {endpoint.origin}"
     match error:
-        case GaveUp() if _NOT_THERE.search(str(error)):
-            sentence = f"{at} finds no model {endpoint.quote(model)!r} to download."
-            return InputError(sentence, hint="Look at its name and tag: its registry has none by these.")
-        case GaveUp():
+        case ReportedFailure() if _NOT_THERE.search(str(error)):
+            sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
+            return InputError(
+                sentence, hint="Check its name and tag: the registry of the server does not have it."
+            )
+        case ReportedFailure():
             words = endpoint.quote(str(error))
-            hint = "The server downloads it by itself: can it reach the registry?"
+            hint = "The server itself downloads the model: can it reach the registry?"
             return EngineError(
-                f"{at} gave the download up: {sentence_of(words)}",
+                f"{at} cancelled the download: {sentence_of(words)}",
                 hint=hint if _NO_REPLY.search(words) else "",
             )
-        case TooSlow() if begun:
-            sentence = f"{at} said nothing of the download for {error.seconds:g} seconds."
-            return EngineError(sentence, hint="load_timeout says how long to wait.")
-        case CutOff():
-            return EngineError(f"{at} ended the download before it was done.", hint=_AGAIN)
+        case ReplyTimeout() if begun:
+            sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
+            return EngineError(sentence, hint="load_timeout sets how long to wait.")
+        case IncompleteAnswer():
+            return EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
         case httpx.HTTPError() | httpx.StreamError() if begun:
-            return EngineError(f"{at} broke the connection in the middle of the download.", hint=_AGAIN)
+            return EngineError(f"{at} closed the connection in the middle of the download.", hint=_AGAIN)
     return explain(error, endpoint, model=model).error

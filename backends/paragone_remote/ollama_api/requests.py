@@ -11,7 +11,7 @@ __all__ = ["make_body"]
 
 
 def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
-    """Return the body; `base` is what every request of an engine says."""
+    """Return the body. `base` has the fields that all requests of an engine share."""
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": message.text}

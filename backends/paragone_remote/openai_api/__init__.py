@@ -1,1 +1,4 @@
-"""OpenAI-compatible servers, through the official client. Protocol: https://platform.openai.com/docs/api-reference."""
+"""OpenAI-compatible servers, through the official client.
+
+Protocol: https://platform.openai.com/docs/api-reference.
+"""

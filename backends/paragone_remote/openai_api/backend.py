@@ -1,4 +1,4 @@
-"""The backend of OpenAI-compatible servers, as the application sees it: the client is not imported here."""
+"""The backend of OpenAI-compatible servers. This module does not import the client."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.addresses import reached
-from paragone_remote.installed import library, need
+from paragone_remote.client_libraries import find_client, import_client
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
 __all__ = ["OpenAIBackend"]
 
 
 class OpenAIBackend(Backend):
-    """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and their like."""
+    """Models on llama-server, llama-cpp-python's server, vLLM, SGLang, TabbyAPI, LM Studio and others."""
 
     name = "openai"
     title = "OpenAI-compatible"
@@ -35,31 +35,31 @@ class OpenAIBackend(Backend):
     capabilities = Capabilities(logprobs=True, tokenize=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Say whether the client is here. What a server can do, `endpoint` tells."""
-        return library("openai")
+        """Find out whether the client is installed. `endpoint` describes a server."""
+        return find_client("openai")
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List nothing: such servers have no usual place."""
+        """Return an empty list: these servers have no default address."""
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
-        """Tell of a server: what it is, and its models."""
-        if not (probe := library("openai")).usable:
+        """Describe a server: its kind and its models."""
+        if not (probe := find_client("openai")).usable:
             return EndpointReport(address="", probe=probe)
-        await need("httpx")
-        from paragone_remote.openai_api.reporting import report
+        await import_client("httpx")
+        from paragone_remote.openai_api.endpoint_report import report
 
         return await report(options)
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """See that the options name a server, and ask for its key without telling it."""
-        if library("openai").usable:
+        """Check that the options name a server and do not contain its key."""
+        if find_client("openai").usable:
             from paragone_remote.endpoint import check_options
 
             check_options(build(OpenAILoadOptions, options))
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-        """Return the server's address, and the proxy's where one is used; nothing where no engine can be opened."""
+        """Return the addresses of the server and of the proxy, if any; empty if the options are invalid."""
         try:
             built = build(OpenAILoadOptions, options)
         except InputError:
@@ -67,8 +67,8 @@ class OpenAIBackend(Backend):
         return reached(built)
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Reach a model at a server."""
-        await need("openai")
+        """Open a model at a server."""
+        await import_client("openai")
         from paragone_remote.openai_api.opening import open_model
 
         return await open_model(request, on_progress)

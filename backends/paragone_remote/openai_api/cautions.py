@@ -1,4 +1,4 @@
-"""What is known before a run that the user should know."""
+"""Cautions that are known before a run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ __all__ = ["cautions_before"]
 
 
 def cautions_before(request: RunRequest, kind: Kind, *, raw: bool) -> Iterator[Caution]:
-    """Yield what a server of this kind does not do of what a run asks for. `raw`: whether a text is completed."""
+    """Yield cautions about requested features that a server of this kind does not support.
+
+    `raw` says whether the run uses the completions endpoint.
+    """
     if request.cold and kind != "llama-server":
-        sentence = (
-            "This server reuses its KV cache as it sees fit: the prompt may not have been processed anew."
-        )
+        sentence = "This server may reuse its KV cache: the prompt may not have been processed completely."
         yield Caution(code="not-cold", sentence=sentence)
     continued = bool(request.messages) and request.messages[-1].role == "assistant"
     if continued and not raw and kind in ("llama-cpp-python", "LM Studio", "unknown"):
-        sentence = "This server may begin a new answer rather than go on with the last."
+        sentence = "This server may start a new answer instead of continuing the last one."
         yield Caution(code="may-not-continue", sentence=sentence)

@@ -1,4 +1,4 @@
-"""The official OpenAI client on our HTTP client."""
+"""The official OpenAI client, which uses our HTTP client."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import openai
 from openai import AsyncOpenAI, AsyncStream
 
 from paragone import Json
-from paragone_remote.data import Data
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, GaveUp, said
-from paragone_remote.transport import Garbled
+from paragone_remote.faults import FAULTS, ReportedFailure, said
+from paragone_remote.json_fields import Data
+from paragone_remote.transport import InvalidReply
 
 __all__ = ["OpenAIClient"]
 
@@ -22,29 +22,32 @@ R = TypeVar("R")
 
 _END = object()
 
-_NOT_THE_PROTOCOL = "something that is not of OpenAI's protocol"
+_NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
 
 _UNFIT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
-"""What the official client raises where a reply is not what it should be."""
+"""Exceptions of the official client for an invalid reply."""
 
 
 class OpenAIClient:
-    """Streams of chat and of completions. What its methods raise is out of `faults.FAULTS`."""
+    """Streams of chats and of completions. Its methods raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, *, hangs_up: bool = False) -> None:
-        """`hangs_up`: whether the server closes the connection after a stream, though it says that it keeps it."""
-        # A request on it would be lost if it was made before the close is noticed.
+        """Wrap an HTTP client.
+
+        `hangs_up` says that the server closes the connection after a stream although it announces keep-alive.
+        """
+        # A request on such a connection is lost if it is sent before the close is noticed.
         self._headers = {"Connection": "close"} if hangs_up else {}
-        # The official client takes clients of httpx as well as of its successor, but types the latter alone.
+        # The official client accepts clients of httpx and of its successor; its types name only the latter.
         client = cast("Any", http)
-        # Its key never leaves: the transport sends the endpoint's own.
+        # Its key is never sent: the transport sends the endpoint's own.
         self._client = AsyncOpenAI(
             api_key="unused", base_url=endpoint.url, http_client=client, max_retries=0, timeout=None
         )
 
     async def stream(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
         """Yield the parts of a streamed answer, each a JSON object."""
-        # The client's own types are not checked, cost more than all the rest, and know no extras.
+        # The client's own types are not validated, are slow to build, and lack the servers' extra fields.
         stream = await _once(
             self._client.post(
                 path,
@@ -58,18 +61,18 @@ class OpenAIClient:
         try:
             while (chunk := await _once(anext(stream, _END))) is not _END:
                 if not isinstance(chunk, dict):
-                    raise Garbled(_NOT_THE_PROTOCOL)
+                    raise InvalidReply(_NOT_THE_PROTOCOL)
                 yield chunk
         finally:
             await stream.close()
 
     async def why(self, path: str, body: Mapping[str, Json]) -> None:
-        """Make the request without a stream and for one token, for the refusal that a stream kept back."""
+        """Repeat the request for one token without a stream, to get an error that the stream did not report."""
         short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
         try:
             await _once(self._client.post(path, body=short, cast_to=object))
         except (httpx.ReadError, httpx.RemoteProtocolError):
-            # the server was about to hang up on the stream that failed
+            # the server was about to close the connection of the failed stream
             await _once(self._client.post(path, body=short, cast_to=object))
 
 
@@ -79,10 +82,12 @@ async def _once(answer: Awaitable[R]) -> R:
     except openai.APIConnectionError as error:
         cause = error.__cause__
         if not isinstance(cause, FAULTS):
-            raise Garbled(_NOT_THE_PROTOCOL) from error
+            raise InvalidReply(_NOT_THE_PROTOCOL) from error
     except openai.APIError as error:
         body = error.body
-        raise GaveUp(body if isinstance(body, str) else said(json.dumps(body)) or error.message) from error
+        raise ReportedFailure(
+            body if isinstance(body, str) else said(json.dumps(body)) or error.message
+        ) from error
     except _UNFIT as error:
-        raise Garbled(_NOT_THE_PROTOCOL) from error
-    raise cause  # as it was: raised in the handler, it would lose what it came from
+        raise InvalidReply(_NOT_THE_PROTOCOL) from error
+    raise cause  # outside the handler, so that it keeps its own cause

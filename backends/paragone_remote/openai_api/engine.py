@@ -1,4 +1,4 @@
-"""A model open at an OpenAI-compatible server."""
+"""An open model at an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from paragone import (
     Vocabulary,
 )
 from paragone.options import build
-from paragone_remote.asking import ask
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
-from paragone_remote.faults import CutOff
+from paragone_remote.faults import IncompleteAnswer
 from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.client import OpenAIClient
-from paragone_remote.openai_api.habits import Habits
-from paragone_remote.openai_api.in_force import settings_of, with_seed
+from paragone_remote.openai_api.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.prompts import Prompts, has_images
-from paragone_remote.openai_api.reading import Answer, read_chat, read_completion
+from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
 from paragone_remote.openai_api.server import Server
-from paragone_remote.pieces import tokens_of
+from paragone_remote.openai_api.stream_parts import Answer, read_chat, read_completion
 from paragone_remote.run_settings import AskPrompt, Prompt
+from paragone_remote.single_requests import await_reply
+from paragone_remote.token_events import tokens_of
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
 
 __all__ = ["OpenAIEngine"]
 
 _INTERRUPTS = (
-    "It drops an answer for the next request, unless it was started with --interrupt_requests false; "
-    "then lanes on it answer one after the other."
+    "It cancels an answer when the next request arrives, unless it was started with "
+    "--interrupt_requests false; then its lanes answer one after the other."
 )
 
 
@@ -61,14 +61,17 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         model: str,
         server: Server,
         raw: bool,
-        habits: Habits,
+        refused_fields: RefusedFields,
     ) -> None:
-        """`raw`: whether the messages' text is completed as it stands; `habits`: what the server refused before."""
+        """Create an engine.
+
+        `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
+        """
         super().__init__(OpenAISampling, endpoint, http, loaded, model=model)
         self._client = OpenAIClient(http, endpoint, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
-        self._habits = habits
+        self._refused_fields = refused_fields
         self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
         self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
 
@@ -77,7 +80,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield caution
         wanted = self._body(request, sampling)
         while True:
-            body = self._habits.take_out(wanted)
+            body = self._refused_fields.without_refused(wanted)
             try:
                 async with contextlib.aclosing(self._events(body, request)) as events:
                     async for event in events:
@@ -86,8 +89,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                                 yield caution
                         yield event
             except Refusal as refusal:
-                # A refusal comes before any token: what is left out then is all that is lost.
-                if not self._habits.learn(refusal, body):
+                # A refusal comes before any token, so the request can be repeated without the refused fields.
+                if not self._refused_fields.learn(refusal, body):
                     raise
             else:
                 return
@@ -97,10 +100,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return make(self._model, request, sampling, self._server.kind)
 
     def _settled(self, sampling: OpenAISampling) -> OpenAISampling:
-        return with_seed(sampling, self._server, self._habits)
+        return with_seed(sampling, self._server, self._refused_fields)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
-        settings = settings_of(sampling, self._server, self._habits, raw=self._raw)
+        settings = settings_of(sampling, self._server, self._refused_fields, raw=self._raw)
         return dataclasses.replace(settings, prompt=raw_prompt(request.messages)) if self._raw else settings
 
     def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
@@ -109,25 +112,27 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return None
 
         async def ask() -> Prompt:
-            body = self._habits.take_out(self._body(request, sampling))
+            body = self._refused_fields.without_refused(self._body(request, sampling))
             return await self._prompts.of_request(body, ids=ids)
 
         return ask
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text, as the server tells them."""
+        """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._see_open()
-        body = self._habits.take_out(self._body(RunRequest(messages=request.messages), sampling))
-        return await ask(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
+        body = self._refused_fields.without_refused(
+            self._body(RunRequest(messages=request.messages), sampling)
+        )
+        return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary, which llama-server tells token by token."""
+        """Return the vocabulary. llama-server reports it token by token."""
         self._see_open()
-        return await ask(self._endpoint, self._prompts.vocabulary(), model=self._model)
+        return await await_reply(self._endpoint, self._prompts.vocabulary(), model=self._model)
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Yield what comes of one request."""
+        """Yield the events of one request."""
         state = Answer()
         path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
         top = request.logprobs or 0
@@ -140,7 +145,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                     if part.progress is not None:
                         yield part.progress
                     scored = (*state.held, *part.scored) if request.logprobs is not None else ()
-                    # A token without text of its own belongs to the text that comes next, whichever its channel.
+                    # A token without text belongs to the next text, in whichever channel that is.
                     state.held = () if part.answer or part.thinking else scored
                     if part.thinking:
                         alone = () if part.answer else scored
@@ -150,30 +155,32 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                         for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
                             yield token
             except httpx.TransportError:
-                if not state.reason:  # else nothing of the answer is lost
+                if not state.reason:  # otherwise the answer is complete
                     raise
         if state.held:
             for token in tokens_of("", state.held, channel="answer", top=top, time=time.monotonic()):
                 yield token
         if not state.reason and not state.began:
-            # A server that fails before its first token may have promised a stream by then.
+            # A server may have started the stream before it fails at the first token.
             await self._client.why(path, body)
         if not state.reason:
-            raise CutOff(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
+            raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
             yield caution
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
     def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
-        for name in self._habits.left_out(wanted):
+        for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:
-                continue  # ours
+                continue  # this program added it, not the user
             if name == "log-probabilities":
-                sentence = f"The server at {self._endpoint.origin} gives no log-probabilities."
+                sentence = f"The server at {self._endpoint.origin} returns no log-probabilities."
                 yield Caution(code="no-logprobs", sentence=sentence)
             else:
-                sentence = f"The server at {self._endpoint.origin} does not take {name}; it was left out."
+                sentence = (
+                    f"The server at {self._endpoint.origin} does not support {name}, so it was left out."
+                )
                 yield Caution(code="option-refused", sentence=sentence)
 
     def _afterwards(self, request: RunRequest, state: Answer) -> Iterator[Caution]:
@@ -185,9 +192,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             request.logprobs is not None
             and state.began
             and not state.scored
-            and not self._habits.has_refused("logprobs")
+            and not self._refused_fields.has_refused("logprobs")
         ):
-            sentence = f"The server at {self._endpoint.origin} gave no log-probabilities."
+            sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
             yield Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
             yield Caution(code="filtered", sentence="The server's filter ended the answer.")

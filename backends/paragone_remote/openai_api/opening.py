@@ -1,4 +1,4 @@
-"""Reaching a model at an OpenAI-compatible server, and finding out what it is."""
+"""Open a model at an OpenAI-compatible server, and find out its properties."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from paragone import (
     OpenRequest,
 )
 from paragone.options import build
-from paragone_remote.asking import connected
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.faults import Loading
+from paragone_remote.openai_api.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.habits import Habits
-from paragone_remote.openai_api.in_force import HONOUR_SEEDS
 from paragone_remote.openai_api.options import OpenAILoadOptions
 from paragone_remote.openai_api.prompts import tokenizes
+from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.server import Server, find_models, identify, of_model
-from paragone_remote.text import lines, plain
+from paragone_remote.server_text import lines, plain
+from paragone_remote.single_requests import connected
 
 __all__ = ["open_model"]
 
 _PAUSE = 0.5
-"""Seconds after which a server that is loading is asked again."""
+"""Seconds between two requests to a server that is loading its model."""
 
-_habits: dict[str, Habits] = {}
-"""By endpoint's URL; what a server refuses does not change while it runs."""
+_refused_fields: dict[str, RefusedFields] = {}
+"""The refused fields of each endpoint, by URL. They do not change while a server runs."""
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Reach a model at a server; a server that loads models when they are first asked does so with the first run."""
+    """Open a model at a server. A server that loads models on demand loads it during the first run."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options, path="/v1")
     on_progress(LoadProgress(fraction=0.0))
@@ -53,17 +53,15 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             server = await of_model(http, endpoint, request.model)
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
-        habits = _habits.setdefault(endpoint.url, Habits())
+        refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
         cautions: tuple[Caution, ...] = ()
         if raw:
-            sentence = (
-                f"{name} is used without a chat template: the text of the messages is completed as it stands."
-            )
+            sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
             cautions = (Caution(code="no-chat-template", sentence=sentence),)
         elif server.assumes_template:
             sentence = (
-                f"{name} is asked in ChatML, which {server.kind} takes for a model without a chat template. "
-                "If it has none, raw = true completes the text of the messages as it stands."
+                f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
+                "If it has none, set raw = true to continue the plain text of the messages."
             )
             cautions = (Caution(code="assumed-chat-template", sentence=sentence),)
         loaded = LoadedModel(
@@ -74,21 +72,21 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=cautions,
-            capabilities=_capabilities(server, habits, raw=raw),
+            capabilities=_capabilities(server, refused_fields, raw=raw),
             facts=_facts(server, endpoint, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
         return OpenAIEngine(
-            endpoint, http, loaded, model=request.model, server=server, raw=raw, habits=habits
+            endpoint, http, loaded, model=request.model, server=server, raw=raw, refused_fields=refused_fields
         )
 
 
-def _capabilities(server: Server, habits: Habits, *, raw: bool) -> Capabilities:
+def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -> Capabilities:
     return Capabilities(
-        # no server tells beforehand: each is asked, and the run says where none came
-        logprobs=not habits.has_refused("logprobs"),
+        # no server reports this in advance: the run requests them and warns if none come
+        logprobs=not refused_fields.has_refused("logprobs"),
         tokenize=tokenizes(server, raw=raw),
-        seed=server.kind in HONOUR_SEEDS and not habits.has_refused("seed"),
+        seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
     )
 
 
@@ -100,7 +98,7 @@ def _facts(server: Server, endpoint: Endpoint, *, raw: bool) -> dict[str, str]:
 
 
 async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-    """List the server's models; llama-server tells none before it has loaded its own."""
+    """List the server's models. Waits for llama-server, which lists none before it has loaded its model."""
     until = time.monotonic() + endpoint.options.load_timeout
     while True:
         try:
@@ -112,7 +110,10 @@ async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInf
 
 
 def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:
-    """Return what the server tells of a model. Raises InputError: many servers would answer with another model."""
+    """Return the server's description of a model. Raises InputError if it does not have the model.
+
+    Many servers would silently answer with a different model.
+    """
     for model in models:
         if model.model == wanted and not model.problem:
             return model

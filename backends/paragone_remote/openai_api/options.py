@@ -1,4 +1,4 @@
-"""The options of engines on OpenAI-compatible servers, declared without importing the client."""
+"""The options of engines on OpenAI-compatible servers. This module does not import the client."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ __all__ = ["OpenAILoadOptions", "OpenAISampling"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAILoadOptions(EndpointOptions):
-    """What takes effect when a model at an endpoint is opened."""
+    """Options that take effect when a model at an endpoint is opened."""
 
     raw: bool | None = option(
         None,
-        "Complete the text of the messages as it stands, for models without a chat template; by default "
-        "where the server says that the model has none.",
+        "Continue the plain text of the messages, for models without a chat template; by default on if the "
+        "server reports that the model has none.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAISampling(Options):
-    """What each run may set anew. What is not set is not sent, and is as the server has it."""
+    """Options that each run can set. Options that are not set are not sent; the server uses its defaults."""
 
     max_tokens: int | None = option(
-        None, "Longest answer in tokens; by default up to the end of the context.", minimum=1
+        None, "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
     )
     temperature: float | None = option(
         None,
-        "Randomness: 0 always takes the likeliest token, higher values roam more.",
+        "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
         minimum=0,
         maximum=100,
     )
     top_p: float | None = option(
         None,
-        "Sample among the likeliest tokens that make up this much probability; 1 for all.",
+        "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
         minimum=0,
         maximum=1,
     )
@@ -45,35 +45,36 @@ class OpenAISampling(Options):
         None, "Subtracted once from the logit of each recent token.", minimum=-2, maximum=2
     )
     frequency_penalty: float | None = option(
-        None, "Subtracted from the logit of each recent token as often as it occurred.", minimum=-2, maximum=2
+        None, "Subtracted from the logit of each recent token once per occurrence.", minimum=-2, maximum=2
     )
     seed: int | None = option(
         None,
-        "Seed of the random numbers; by default a new one each run. Not every server honours it.",
+        "Random seed; by default a new one for each run. Not every server uses it.",
         minimum=0,
         maximum=2**32 - 2,
     )
-    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: they end the answer and are excluded from it.")
     top_k: int | None = option(
         None,
-        "Sample among this many of the likeliest tokens; 0 for all. Not every server takes it.",
+        "Sample from this many of the most likely tokens; 0 for all. Not every server supports it.",
         minimum=0,
     )
     min_p: float | None = option(
         None,
-        "Leave out tokens less likely than this fraction of the likeliest one. Not every server takes it.",
+        "Leave out tokens whose probability is below this fraction of the most likely token's. Not every "
+        "server supports it.",
         minimum=0,
         maximum=1,
     )
     repeat_penalty: float | None = option(
         None,
-        "Divides the logits of recent tokens; 1 for no penalty. Not every server takes it.",
+        "Divides the logits of recent tokens; 1 for no penalty. Not every server supports it.",
         minimum=0.01,
         maximum=100,
     )
     thinking: bool | None = option(
-        None, "Whether a model that can should think before it answers. Not every server takes it."
+        None, "Whether a reasoning model thinks before it answers. Not every server supports it."
     )
     effort: Literal["minimal", "low", "medium", "high"] | None = option(
-        None, "How hard to think, for models with such levels. Not every server takes it."
+        None, "Reasoning effort, for models that have levels. Not every server supports it."
     )

@@ -1,4 +1,4 @@
-"""The plugin: which backends this package brings."""
+"""The plugin entry point."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["paragone_backends"]
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Bring the backend of OpenAI-compatible servers."""
+    """Return the backend of OpenAI-compatible servers."""
     return [OpenAIBackend()]

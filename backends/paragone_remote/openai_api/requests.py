@@ -1,4 +1,4 @@
-"""The body of a request, in the words that each server knows."""
+"""The bodies of requests, with the field names of each server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_ALTERNATIVES = 20
 
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a chat request, extras included."""
+    """Return the body of a chat request, with the server's extra fields."""
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
@@ -39,7 +39,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: K
 
 
 def _content(message: Message) -> Json:
-    """Return what a message says: text, or parts where it has images.
+    """Return the content of a message: text, or a list of parts if it has images.
 
     https://platform.openai.com/docs/guides/images-vision
     """
@@ -53,9 +53,9 @@ def _content(message: Message) -> Json:
 
 
 def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
-    """Return the body of a completion of the messages' text as it stands, extras included."""
+    """Return the body of a completion request for the plain text of the messages, with extra fields."""
     prompt = raw_prompt(request.messages)
-    # Left out, max_tokens would be 16 with many servers; null is as much as fits.
+    # The default of max_tokens is 16 on many servers; null means as many as fit.
     body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
     if request.logprobs is not None:
@@ -64,12 +64,15 @@ def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, k
 
 
 def raw_prompt(messages: Sequence[Message]) -> str:
-    """Return the text of messages as it stands, for a completion."""
+    """Return the plain text of messages, for a completion."""
     return "\n\n".join(message.text for message in messages)
 
 
 def _alternatives(wanted: int, kind: Kind) -> int:
-    """Return how many alternatives to ask for; asked for none, llama-server leaves out the token's own too."""
+    """Return the number of alternatives to request.
+
+    For 0, llama-server omits the token's own log-probability.
+    """
     return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
 
 

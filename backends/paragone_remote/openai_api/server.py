@@ -1,4 +1,4 @@
-"""Which OpenAI-compatible server it is, by the paths that it has beside the common ones."""
+"""Identify an OpenAI-compatible server by the paths that only this kind of server has."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal, TypeAlias
 import httpx
 
 from paragone import Json, ModelInfo, ParagoneError
-from paragone_remote.asking import ask
-from paragone_remote.data import Data, as_data, count, flag, part, text, word
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.openai_api.defaults import defaults_in_props, defaults_in_schema, seed_in_props
-from paragone_remote.transport import Garbled
+from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
+from paragone_remote.openai_api.server_defaults import defaults_in_props, defaults_in_schema, seed_in_props
+from paragone_remote.single_requests import await_reply
+from paragone_remote.transport import InvalidReply
 
 __all__ = ["Kind", "Server", "find_models", "identify", "of_model", "root_of"]
 
@@ -26,46 +26,46 @@ _CHATML = (
     "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
     "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
 )
-"""What llama-server takes where a model has no chat template (CHATML_TEMPLATE_SRC in its common/chat.cpp), unspaced."""
+"""llama-server's default template, without spaces (CHATML_TEMPLATE_SRC in its common/chat.cpp)."""
 
 _PATIENCE = 10.0
-"""Seconds that a path which the server need not have may take."""
+"""Seconds to wait for a reply from an optional path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server, as far as it tells."""
+    """A server's properties, as far as it reports them."""
 
     kind: Kind = "unknown"
     version: str = ""
     context: int | None = None
-    """Size of the context window in force, where the server tells without being asked for a model."""
+    """Size of the context window in tokens, if the server reports it without naming a model."""
     has_template: bool | None = None
-    """Whether its model has a chat template; None where it does not tell."""
+    """Whether its model has a chat template; None if unknown."""
     routes: bool = False
-    """Whether it has several models and tells of each only when it is asked for that one: llama-server's router."""
+    """Whether it has several models and describes each only on request (llama-server's router)."""
     assumes_template: bool = False
-    """Whether the chat template is one that the server takes where a model has none."""
+    """Whether the chat template is the server's default for models without one."""
     vision: bool | None = None
-    """Whether its model takes images; None where it does not tell."""
+    """Whether its model takes images; None if unknown."""
     template: str = ""
-    """The chat template, where it tells that."""
+    """The chat template; empty if unknown."""
     seed: int | None = None
-    """The seed of all requests without one, where it was started with one and tells so."""
+    """The seed for requests without one, if the server was started with a seed and reports it."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """Sampling parameters of chat requests that set none, as far as it tells them, by our options' names."""
+    """Default sampling parameters of chat requests, as far as known, by our option names."""
     completion_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """The same for requests that complete a text."""
+    """Default sampling parameters of completion requests, as far as known, by our option names."""
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its display name."""
         name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
         return f"{name} {self.version}".rstrip()
 
 
 async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
-    """Find out which server it is. Never raises: one that tells nothing is unknown."""
+    """Identify a server. Never raises: a server that does not respond is unknown."""
     props, version, info, tabby, studio, described = await asyncio.gather(
         _get(http, endpoint, "/props"),  # llama-server
         _get(http, endpoint, "/version"),  # vLLM
@@ -103,22 +103,25 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
 
 
 async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
-    """Return what a llama-server that routes tells of a model, which it loads for that. Raises ParagoneError."""
+    """Return a llama-server router's description of a model, which it loads for that.
+
+    Raises ParagoneError.
+    """
     asked = http.get(root_of(endpoint) + "/props", params={"model": model})
-    props = _parse(await ask(endpoint, asked, model=model, seconds=endpoint.options.load_timeout))
+    props = _parse(await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout))
     return _llama_server(props)
 
 
 async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
-    listed = await ask(endpoint, _listed(http, f"{endpoint.url}/models"))
+    listed = await await_reply(endpoint, _listed(http, f"{endpoint.url}/models"))
     return tuple(_info(entry) for item in listed if word(entry := as_data(item), "id"))
 
 
 async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
     listed = _parse(await http.get(url)).get("data")
     if not isinstance(listed, list):
-        raise Garbled("something that is not a list of models")
+        raise InvalidReply("a reply that is not a list of models")
     return listed
 
 
@@ -140,7 +143,7 @@ def _info(entry: Data) -> ModelInfo:
         quantization=word(entry, "quantization") or word(meta, "ftype") or None,
         architecture=word(entry, "arch") or None,
         context=context,
-        problem="" if name == model else "Its name has characters that cannot be shown or typed.",
+        problem="" if name == model else "Its name has unprintable characters.",
     )
 
 
@@ -164,13 +167,13 @@ def _llama_server(props: Data) -> Server:
 
 async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
     try:
-        return _parse(await ask(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE))
+        return _parse(await await_reply(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE))
     except ParagoneError:
         return {}
 
 
 def root_of(endpoint: Endpoint) -> str:
-    """Return the URL below which the server's own paths are."""
+    """Return the base URL of the server's own paths."""
     return endpoint.url.removesuffix("/v1")
 
 

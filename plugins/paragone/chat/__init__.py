@@ -1,5 +1,5 @@
-"""What engines need to chat: templates, prompts that fit, and the text that tokens make.
+"""Building blocks for engines: chat templates, prompts that fit the context, text from tokens.
 
-For engines whose library, or whose server, leaves some of this to them. `paragone.chat.template`
-needs jinja2, the rest the standard library alone; nothing here is imported by `import paragone`.
+For engines whose library or server does not do this. `paragone.chat.template` needs jinja2, the rest
+only the standard library. `import paragone` does not import this package.
 """

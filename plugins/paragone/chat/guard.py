@@ -1,4 +1,4 @@
-"""A bound of time and memory around foreign code that runs in this process."""
+"""Time and memory limits for third-party code that runs in this process."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PAGE = resource.getpagesize()
 
 
 class GuardError(Exception):
-    """The code took too much; the text says of what."""
+    """The code exceeded a limit. The text completes the phrase “takes too …”."""
 
 
 class _OutOfTimeError(BaseException):
-    """Raised in the guarded thread from outside; no `except Exception` there can swallow it."""
+    """Another thread raises it in the guarded thread. `except Exception` does not catch it."""
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Interrupt what runs inside after SECONDS, or when it takes more than MEMORY bytes.
+    """Interrupt the code in the block after SECONDS, or when it takes more than MEMORY bytes.
 
-    Raises GuardError. The time is looked at between bytecodes of Python, so that a single call
-    into C is not interrupted; the memory is bounded on Linux, for the process as a whole.
+    Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a
+    single call into C. The memory limit works on Linux only and applies to the whole process.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     lock = threading.Lock()
@@ -52,7 +52,7 @@ def bounded() -> Iterator[None]:
             finally:
                 with lock:
                     done = True
-                    # It may be on its way already: nothing may be raised outside of this.
+                    # Cancel an interrupt that is already pending: it must not be raised outside the block.
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
         finally:
             timer.cancel()
@@ -65,7 +65,7 @@ def bounded() -> Iterator[None]:
 
 
 def _limit_memory(more: int) -> tuple[int, int] | None:
-    """Allow the process `more` bytes of address space, and return the limits that were in force."""
+    """Limit the process to `more` additional bytes of address space, and return the previous limits."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:

@@ -1,4 +1,4 @@
-"""From messages to the tokens of a prompt that fits in the context."""
+"""Turn messages into the tokens of a prompt that fits in the context."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone.chat.sampling import SamplingOptions
 from paragone.chat.text import THINKING_TAGS, Tags
 
 if TYPE_CHECKING:
-    from paragone.chat.template import ChatTemplate  # jinja2 is for those who render one
+    from paragone.chat.template import ChatTemplate  # only for the type: it imports jinja2
 
 __all__ = ["Prompt", "PromptMaker"]
 
@@ -21,14 +21,14 @@ class Prompt(NamedTuple):
 
     tokens: list[int]
     text: str
-    """What the template rendered."""
+    """The text that the chat template rendered."""
     inside: Tags | None = None
-    """The thinking block that the prompt leaves open."""
+    """The tags of the thinking block that the prompt leaves open."""
     cautions: tuple[Caution, ...] = ()
 
 
 class PromptMaker:
-    """Makes prompts for one model."""
+    """Builds prompts for one model."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class PromptMaker:
         option: str,
         owner: str,
     ) -> None:
-        """Make prompts of at most `context` tokens, prompt and answer together.
+        """Build prompts for a context of `context` tokens, which holds prompt and answer.
 
-        `bos` is the token that a text which stands by itself begins with, if any. Errors say whose
-        context it is (`owner`) and which `option` sets it.
+        `bos` is the token that every prompt and plain text begins with, if any. Error messages name
+        the `owner` of the context and the `option` that sets its size.
         """
         self._tokenize = tokenize
         self._template = template
@@ -53,16 +53,16 @@ class PromptMaker:
         self._owner = owner
 
     def make(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Return the prompt that these messages make. Raises InputError and ContextOverflow."""
+        """Return the prompt for these messages. Raises InputError and ContextOverflow."""
         if sampling.overflow == "error":
             return self.check(self.whole(messages, sampling.thinking))
         return self._fit(messages, sampling)
 
     def whole(self, messages: Sequence[Message], thinking: bool | None = None) -> Prompt:
-        """Return the whole prompt, however long. Raises InputError."""
+        """Return the whole prompt, whatever its length. Raises InputError."""
         if not messages:
             raise InputError("There are no messages to answer.")
-        text, tags = self._begun(messages, thinking)
+        text, tags = self._rendered(messages, thinking)
         return Prompt(self.tokenize(text), text, tags)
 
     def tokenized(self, request: TokenizeRequest, sampling: SamplingOptions) -> TokenizedText:
@@ -73,12 +73,15 @@ class PromptMaker:
         return TokenizedText(text=prompt.text, ids=tuple(prompt.tokens))
 
     def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
-        """Return the tokens of a text after its prompt, and where it starts. Raises ContextOverflow."""
+        """Return the tokens of a prompt and a text, and the index at which the text starts.
+
+        Raises ContextOverflow.
+        """
         if messages:
-            prompt, _ = self._begun(messages, None)
+            prompt, _ = self._rendered(messages, None)
             tokens, alone = self.tokenize(prompt + text), self.tokenize(prompt)
             pairs = zip(tokens, alone, strict=False)
-            # At the seam a token may hold some of both: it counts as the text's.
+            # A token can contain the end of the prompt and the start of the text. It counts as the text's.
             start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
         else:
             tokens = self.tokenize(text)
@@ -93,8 +96,8 @@ class PromptMaker:
             )
         return tokens, max(start, 1)
 
-    def _begun(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
-        """Return the text of the prompt, and the thinking block that it leaves open."""
+    def _rendered(self, messages: Sequence[Message], thinking: bool | None) -> tuple[str, Tags | None]:
+        """Return the text of the prompt, and the tags of the thinking block that it leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
         tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
@@ -107,7 +110,7 @@ class PromptMaker:
         return text, tags
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text that stands at the very beginning."""
+        """Return the tokens of a text at the start of the context, including the BOS token."""
         tokens = self._tokenize(text)
         if self._bos is not None and tokens[:1] != [self._bos]:
             tokens.insert(0, self._bos)
@@ -121,7 +124,7 @@ class PromptMaker:
         if length >= room:
             raise ContextOverflow(
                 f"The prompt is {length:,} tokens long and the context of {self._owner} holds {room:,}: "
-                f"that is {length - room + 1:,} too many for an answer to begin.",
+                f"that is {length - room + 1:,} too many to leave room for an answer.",
                 hint=f"Raise {self._option}, shorten the conversation, or set overflow to drop_oldest.",
                 tokens=length,
                 context=room,
@@ -129,24 +132,24 @@ class PromptMaker:
         return prompt
 
     def _fit(self, messages: Sequence[Message], sampling: SamplingOptions) -> Prompt:
-        """Drop the oldest turns, but never the system's, until a quarter of the context is left to answer in."""
+        """Drop the oldest turns, but no system message, until a quarter of the context is free."""
         quarter = self._context // 4
         limit = self._context - min(sampling.max_tokens or quarter, quarter)
         prompt = self.whole(messages, sampling.thinking)
         if len(prompt.tokens) <= limit:
             return prompt
 
-        # A turn is what lies between one question and the next: the answer goes with its question.
+        # A turn is a question and everything before the next one, so the answer is dropped with its question.
         turns = [at for at, message in enumerate(messages) if message.role == "user"][1:]
 
         def without(start: int) -> list[Message]:
-            """Return the messages from `start` on, after the system's."""
+            """Return the system messages, and all messages from `start` on."""
             return [message for message in messages[:start] if message.role == "system"] + [*messages[start:]]
 
         def fits(start: int) -> bool:
             return len(self.whole(without(start), sampling.thinking).tokens) <= limit
 
-        # Long conversations have hundreds of turns, and each look at one renders and tokenizes it all.
+        # A long conversation has hundreds of turns, and each check renders and tokenizes all of them.
         first = bisect_left(turns, True, key=fits)
         kept = without(turns[min(first, len(turns) - 1)]) if turns else messages
         prompt = self.check(self.whole(kept, sampling.thinking))
@@ -154,7 +157,7 @@ class PromptMaker:
         if not dropped:
             return prompt
         sentence = (
-            f"The oldest {dropped} messages were left out of the prompt, since the conversation is longer "
+            f"The oldest {dropped} messages were left out of the prompt, because the conversation is longer "
             f"than the context of {self._context:,} tokens."
         )
         return prompt._replace(cautions=(Caution(code="turns-dropped", sentence=sentence),))
@@ -167,11 +170,11 @@ class PromptMaker:
             return self._template.render(messages, generate=True, thinking=thinking)
         if not last.text:
             return self._template.render(messages[:-1], generate=True, thinking=thinking)
-        # An answer to be continued: what the template puts after it is cut off, and the blanks
-        # that the template may have cut off at its end are put back.
+        # To continue an answer, cut off everything that the template adds after it, and restore the
+        # trailing blanks that the template may have removed.
         rendered = self._template.render(messages, generate=False, thinking=thinking)
         answer = last.text.strip()
         at = rendered.rfind(answer)
         if at < 0 or not answer:
-            raise InputError(f"The chat template of {self._owner} does not let an answer be continued.")
+            raise InputError(f"The chat template of {self._owner} does not support continuing an answer.")
         return rendered[: at + len(answer)] + last.text[len(last.text.rstrip()) :]

@@ -1,6 +1,6 @@
-"""Sampling options that engines have in common, under one name and with one default each.
+"""Sampling options that engines share, each with the same name and the same default.
 
-Defaults are llama.cpp's, so that two engines side by side sample alike until told otherwise.
+The defaults are llama.cpp's, so that two engines side by side sample in the same way by default.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ __all__ = ["SamplingOptions", "with_seed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions(Options):
-    """What each run may set anew. Subclass it for what one engine has besides."""
+    """Options that each run can set. Subclass it to add options of one engine."""
 
     max_tokens: int | None = option(
-        None, "Longest answer in tokens; by default up to the end of the context.", minimum=1
+        None, "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
     )
     temperature: float = option(
         0.8,
-        "Randomness: 0 always takes the likeliest token, higher values roam more.",
+        "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
         minimum=0,
         maximum=100,
     )
-    top_k: int = option(40, "Sample among this many of the likeliest tokens; 0 for all.", minimum=0)
+    top_k: int = option(40, "Sample from this many of the most likely tokens; 0 for all.", minimum=0)
     top_p: float = option(
         0.95,
-        "Sample among the likeliest tokens that make up this much probability; 1 for all.",
+        "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
         minimum=0,
         maximum=1,
     )
     min_p: float = option(
         0.05,
-        "Leave out tokens less likely than this fraction of the likeliest one; 0 for none.",
+        "Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
         minimum=0,
         maximum=1,
     )
@@ -49,23 +49,23 @@ class SamplingOptions(Options):
     )
     frequency_penalty: float = option(
         0.0,
-        "Subtracted from the logit of each recent token as often as it occurred.",
+        "Subtracted from the logit of each recent token once per occurrence.",
         minimum=-100,
         maximum=100,
     )
     seed: int | None = option(
         None,
-        "Seed of the random numbers: the same seed gives the same answer; by default a new one each run.",
+        "Random seed: the same seed gives the same answer; by default a new one for each run.",
         minimum=0,
         maximum=2**32 - 2,
     )
-    stop: tuple[str, ...] = option((), "Stop sequences: texts that end the answer; excluded from it.")
+    stop: tuple[str, ...] = option((), "Stop sequences: they end the answer and are excluded from it.")
     thinking: bool | None = option(
-        None, "Whether a model that can should think before it answers; by default as its template does."
+        None, "Whether a reasoning model thinks before it answers; by default its chat template decides."
     )
     overflow: Literal["error", "drop_oldest"] = option(
         "error",
-        "When the conversation is longer than the context: refuse, or drop its oldest turns and say so.",
+        "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
     )
 
 
@@ -73,7 +73,7 @@ SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
 
 
 def with_seed(sampling: SamplingT) -> SamplingT:
-    """Return the options with a seed: theirs, or one that is drawn here."""
+    """Return the options with a seed: their own, or a random one."""
     if sampling.seed is not None:
         return sampling
     return dataclasses.replace(sampling, seed=secrets.randbelow(2**32 - 1))

@@ -1,7 +1,7 @@
-"""Chat templates: from messages to the text of a prompt.
+"""Chat templates, which render messages as the text of a prompt.
 
-Templates come with the model's file and are treated as hostile: they run in Jinja's sandbox and
-under a bound of time and memory.
+Templates come with the model's file and are not trusted: they run in Jinja's sandbox with time and
+memory limits.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from paragone.chat.guard import GuardError, bounded
 __all__ = ["ChatTemplate"]
 
 _LARGEST = 1 << 20
-"""Characters of a template, or factors of a product in it: beyond this it is no template but an attack."""
+"""Limit for the characters of a template and for the operands of a product in it.
+
+No real template exceeds it.
+"""
 
 
 class _Refused(Exception):
-    """The template itself said that it cannot render these messages."""
+    """The template called `raise_exception`, because it cannot render these messages."""
 
 
 class _Generation(Extension):
-    """Passes through `{% generation %}`, which marks the assistant's part for training."""
+    """Renders the body of `{% generation %}`, which marks the assistant's part for training."""
 
     tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
 
@@ -44,7 +47,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        # One product or power can take longer than any clock is looked at.
+        # One product or power can take very long, and the time limit cannot interrupt it.
         for factor in (left, right):
             size = (
                 abs(factor) if isinstance(factor, int) else len(factor) if hasattr(factor, "__len__") else 0
@@ -55,10 +58,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class ChatTemplate:
-    """A chat template that is parsed and can be rendered."""
+    """A parsed chat template."""
 
     def __init__(self, source: str, *, bos: str, eos: str, owner: str) -> None:
-        """Parse a template. `owner` says in errors whose it is. Raises InputError."""
+        """Parse a template. Error messages name its `owner`. Raises InputError."""
         self._bos = bos
         self._eos = eos
         self._owner = owner
@@ -66,7 +69,9 @@ class ChatTemplate:
             raise InputError(f"The chat template of {owner} is {len(source):,} characters long.", hint=_HINT)
         sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
         sandbox.filters["tojson"] = _tojson
-        del sandbox.filters["round"]  # takes ten to any power in one step, and no template rounds
+        del sandbox.filters[
+            "round"
+        ]  # it can compute a huge power of ten in one step, and no template needs it
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
             with bounded():
@@ -75,13 +80,16 @@ class ChatTemplate:
             raise InputError(
                 f"The chat template of {owner} takes too {error} to parse.", hint=_HINT
             ) from error
-        except Exception as error:  # a stranger's template can fail in any way
+        except Exception as error:  # an untrusted template can fail in any way
             raise InputError(
                 f"The chat template of {owner} cannot be parsed: {_said(error)}.", hint=_HINT
             ) from error
 
     def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
-        """Return the prompt; with `generate` it ends where the assistant is to begin. Raises InputError."""
+        """Return the prompt; with `generate` it ends where the assistant's answer begins.
+
+        Raises InputError.
+        """
         variables: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
         try:
             with bounded():
@@ -101,13 +109,13 @@ class ChatTemplate:
             raise InputError(
                 f"The chat template of {self._owner} takes too {error} to render.", hint=_HINT
             ) from error
-        except Exception as error:  # a stranger's template can fail in any way
+        except Exception as error:  # an untrusted template can fail in any way
             raise InputError(
                 f"The chat template of {self._owner} cannot be rendered: {_said(error)}.", hint=_HINT
             ) from error
 
 
-_HINT = "Give another with the option chat_template."
+_HINT = "Set another one with the option chat_template."
 
 
 def _said(error: Exception) -> str:
@@ -120,7 +128,7 @@ def _said(error: Exception) -> str:
 def _variables(message: Message) -> dict[str, str]:
     variables = {"role": message.role, "content": message.text}
     if message.thinking:
-        # Two names for one thing: Qwen's and DeepSeek's templates ask for the first, gpt-oss for the second.
+        # Two names for the same value: Qwen's and DeepSeek's templates use the first, gpt-oss the second.
         variables["reasoning_content"] = variables["thinking"] = message.thinking
     return variables
 
@@ -140,7 +148,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    # As Hugging Face has it: Jinja's own escapes HTML.
+    # As in Hugging Face's `transformers`. Jinja's own filter escapes HTML.
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )

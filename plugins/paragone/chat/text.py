@@ -1,6 +1,6 @@
-"""From the pieces of tokens to the text of an answer: whole characters, stop texts, thinking blocks.
+"""Turn the bytes of tokens into the text of an answer: whole characters, stop sequences, thinking blocks.
 
-A token is held back only while its text could be the start of a stop text or of a thinking tag.
+A token is held back only while its text could be the start of a stop sequence or of a thinking tag.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["THINKING_TAGS", "AnswerText", "Tags"]
 
 
 class Tags(NamedTuple):
-    """What encloses a model's thinking."""
+    """The tags around a model's thinking."""
 
     open: str
     close: str
@@ -32,21 +32,21 @@ THINKING_TAGS = (
 )
 
 _NO_THINKING = "<|channel|>final<|message|>"
-"""How gpt-oss begins an answer that it did not think about."""
+"""The start of a gpt-oss answer without thinking."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """A token whose text is not yet settled."""
+    """A token that is held back because a part of its text is not yet settled."""
 
     id: int | None
     logprob: float | None
     top: tuple[Alternative, ...]
     time: float
     channel: Channel
-    """Where it counts if nothing of its text is kept."""
+    """Its channel if none of its text is kept."""
     open: int
-    """Characters of it that are not yet settled."""
+    """Number of its characters that are not yet settled."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
 
     def add(self, channel: Channel, text: str) -> None:
@@ -59,7 +59,7 @@ class _Held:
         yield Token(
             text=text, channel=channel, id=self.id, logprob=self.logprob, top=self.top, time=self.time
         )
-        for channel, text in self.parts[1:]:  # one token that ends the thinking and begins the answer
+        for channel, text in self.parts[1:]:  # a token that ends the thinking and begins the answer
             yield Token(text=text, channel=channel, time=self.time)
 
 
@@ -67,26 +67,29 @@ class AnswerText:
     """Turns the pieces of tokens into Token events."""
 
     def __init__(self, stops: tuple[str, ...] = (), *, inside: Tags | None = None) -> None:
-        """Begin an answer; `inside` says that the prompt has already opened a thinking block."""
+        """Start an answer. `inside` are the tags of the thinking block that the prompt has opened, if any."""
         self.stopped = False
-        """Whether a stop text has come; what follows it is dropped."""
+        """Whether a stop sequence has come. The text after it is dropped."""
         self._stops = tuple(stop for stop in stops if stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tags = inside
         self._begun = inside is not None
-        """Whether it is settled if the answer begins with a thinking block."""
+        """Whether it is known if the answer begins with a thinking block."""
         self._skip_space = inside is not None
         self._text = ""
         self._held: deque[_Held] = deque()
 
     @property
     def thinking(self) -> bool:
-        """Whether the next token belongs to a thinking block, as far as is known."""
+        """Whether the next token belongs to a thinking block, as far as known."""
         return self._tags is not None
 
     @property
     def settled(self) -> bool:
-        """Whether the answer itself has begun and no text can end it: what comes from here on is as it stands."""
+        """Whether the answer itself has begun and no stop sequence can end it.
+
+        Later text needs no processing.
+        """
         return self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held)
 
     @property
@@ -101,9 +104,10 @@ class AnswerText:
         logprob: float | None = None,
         top: tuple[Alternative, ...] = (),
     ) -> Iterator[Token]:
-        """Take the next token, and yield the tokens that are settled by now, in order.
+        """Add the next token, and yield the settled tokens in order.
 
-        `piece` is its bytes, or its text from those who have whole characters; `token` its id, if known.
+        `piece` is the token's bytes, or its text if it consists of whole characters. `token` is its id,
+        if known.
         """
         text = piece if isinstance(piece, str) else self._decoder.decode(piece)
         if self.settled:
@@ -115,7 +119,7 @@ class AnswerText:
         yield from self._release()
 
     def finish(self) -> Iterator[Token]:
-        """Yield what was held back. Bytes that never became a character are dropped."""
+        """Yield the tokens held back. Bytes of an incomplete character are dropped."""
         if not self.stopped:
             self._take(len(self._text))
         yield from self._release()
@@ -141,7 +145,7 @@ class AnswerText:
             self._tags, self._skip_space = None, True
 
     def _begin(self) -> bool:
-        """Find out whether the answer begins with a thinking block; False while that is open."""
+        """Find out whether the answer begins with a thinking block. Returns False while that is unknown."""
         start = self._text.lstrip()
         for tags in THINKING_TAGS:
             if start.startswith(tags.open):
@@ -156,11 +160,11 @@ class AnswerText:
         return self._begun
 
     def _take(self, count: int) -> None:
-        """Settle the next characters as belonging to the present channel."""
+        """Settle the next characters as text of the current channel."""
         self._settle_next(count, self._channel)
 
     def _drop(self, count: int) -> None:
-        """Settle the next characters as belonging to no text."""
+        """Settle the next characters as text to leave out."""
         self._settle_next(count, None)
 
     def _settle_next(self, count: int, channel: Channel | None) -> None:
@@ -180,7 +184,7 @@ class AnswerText:
 
 
 def _overlap(text: str, end: str) -> int:
-    """Return the length of the longest start of `end` that `text` ends with."""
+    """Return the length of the longest proper prefix of `end` that is a suffix of `text`."""
     for length in range(min(len(end) - 1, len(text)), 0, -1):
         if text.endswith(end[:length]):
             return length

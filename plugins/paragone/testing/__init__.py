@@ -1,6 +1,6 @@
-"""The conformance suite: what every backend must do, as tests that its author runs.
+"""The conformance suite: tests of what every backend must do. The author of a backend runs them.
 
-Needs pytest and pytest-asyncio, of any mode. In a test module of the backend's:
+Needs pytest and pytest-asyncio, in either of its modes. In a test module of the backend:
 
     from paragone.testing import BackendConformance
 
@@ -13,14 +13,23 @@ Needs pytest and pytest-asyncio, of any mode. In a test module of the backend's:
         def opening(self):
             return OpenRequest(model="…")
 
-The tests of such a class share one open engine and one event loop: fixtures of yours that are
-asynchronous need `pytest_asyncio.fixture(loop_scope="class")`.
+The tests of such a class share one open engine and one event loop: declare your asynchronous
+fixtures with `pytest_asyncio.fixture(loop_scope="class")`.
 """
 
 import pytest
 
-# Before they are imported, so that a failed check shows what it compared.
-_MODULES = ("asking", "noise", "declared", "estimating", "opening", "answers", "reported", "probabilities")
+# Register the modules before they are imported, so that a failed assertion shows the compared values.
+_MODULES = (
+    "runs",
+    "noise",
+    "declarations",
+    "estimating",
+    "opening",
+    "answers",
+    "run_settings",
+    "probabilities",
+)
 for _module in (*_MODULES, "scoring", "distributions", "refusals", "stopping"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 

@@ -1,4 +1,4 @@
-"""The events of a run, in their order, and what they add up to."""
+"""Checks of complete runs: the order of the events, the token counts and the durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from paragone.errors import InputError
 from paragone.events import Caution, Event, Finish, PromptProgress, RunSettings, Token
 from paragone.messages import Message, RunRequest
 from paragone.models import Capabilities
-from paragone.testing.asking import (
+from paragone.testing.fixtures import ConformanceFixtures, has_option
+from paragone.testing.runs import (
     COUNTING,
     asked,
     check_error,
@@ -24,20 +25,19 @@ from paragone.testing.asking import (
     tokens_of,
     within,
 )
-from paragone.testing.setting import Setting, has_option
 from paragone.wire import Json
 
 __all__ = ["AnswerChecks", "check_events"]
 
 LIMITS = (1, 2, 3, 4)
-"""Values of max_tokens that answers are cut at."""
+"""Values of max_tokens to test."""
 
 
-class AnswerChecks(Setting):
-    """Answers that are let finish."""
+class AnswerChecks(ConformanceFixtures):
+    """Runs that are not stopped."""
 
     async def test_events_come_in_order(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Prompt progress, then tokens, then one Finish; each with the time it happened at."""
+        """A run yields prompt progress, then tokens, then one Finish, each with its time."""
         started = time.monotonic()
         events = await self.answer(engine, asked("Say hello.", sampling))
         times = [event.time for event in events if not isinstance(event, Caution | RunSettings)]
@@ -47,7 +47,7 @@ class AnswerChecks(Setting):
     async def test_usage_agrees_with_the_events(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """The tokens counted are those seen: of the prompt, of the cache and of the answer."""
+        """The token counts of the prompt, the cache and the answer agree with the events."""
         events = await self.answer(engine, asked("Say hello to everyone.", sampling))
         usage = finish_of(events).usage
         prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
@@ -69,7 +69,7 @@ class AnswerChecks(Setting):
             assert whole or completion >= len(pieces), f"{len(pieces)} pieces of {completion} tokens"
 
     async def test_timings_fit_in_the_run(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """The durations that the engine tells are seconds, and no longer than the run was."""
+        """The durations that the engine reports are in seconds and not longer than the run."""
         started = time.monotonic()
         timings = finish_of(await self.answer(engine, asked("Say hello.", sampling))).timings
         took = time.monotonic() - started
@@ -80,7 +80,7 @@ class AnswerChecks(Setting):
     async def test_an_answer_can_be_limited(
         self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """`max_tokens`, where it is an option, ends the answer, and the Finish says `length`."""
+        """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
         if not has_option(backend, "max_tokens"):
             pytest.skip("it has no sampling option max_tokens")
         cut = False
@@ -98,7 +98,7 @@ class AnswerChecks(Setting):
                 assert counted in (None, limit), f"cut after {limit} tokens, the usage is {counted}"
             elif max(pieces, counted or 0) >= limit:
                 full += 1
-        # A model may end an answer by itself, but not each time exactly where it would be cut.
+        # A model may end an answer on its own, but not every time exactly at the limit.
         assert full < len(LIMITS), "answers that are cut by max_tokens end with 'stop'"
         if not cut:
             pytest.skip("the model ends its answers by itself before they can be cut")
@@ -106,7 +106,7 @@ class AnswerChecks(Setting):
     async def test_every_kind_of_message_is_taken(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """A conversation has a system message, earlier turns and what was thought in them."""
+        """A conversation can have a system message and earlier turns with thinking."""
         messages = (
             Message(role="system", text="You are brief."),
             Message(role="user", text="What is one and one?"),
@@ -116,7 +116,7 @@ class AnswerChecks(Setting):
         await self.answer(engine, RunRequest(messages=messages, sampling=sampling))
 
     async def test_an_answer_is_continued(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """A last message of the assistant's is continued; who cannot do that says so."""
+        """The engine continues a final assistant message, or raises an InputError."""
         messages = (
             Message(role="user", text="Count from one to ten, in words."),
             Message(role="assistant", text="One, two, three,"),
@@ -141,13 +141,13 @@ class AnswerChecks(Setting):
     async def test_any_text_can_be_asked(
         self, engine: OpenEngine, sampling: Mapping[str, Json], text: str
     ) -> None:
-        """A prompt is any text: every script, and what looks like markup to somebody."""
+        """A prompt can contain any script, and text that looks like markup or control tokens."""
         await self.answer(engine, asked(text, sampling))
 
     async def test_a_seed_reproduces_an_answer(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """Where it is claimed, the same seed, run cold, gives the same answer, whatever ran in between."""
+        """With the capability `seed`, two cold runs with the same seed give the same answer."""
         if not able.seed or not has_option(backend, "seed"):
             pytest.skip("it does not claim `seed`")
         request = asked("Tell me of the sea.", {**sampling, "seed": 7}, cold=True)
@@ -159,7 +159,7 @@ class AnswerChecks(Setting):
     async def test_a_cold_run_reuses_nothing(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """On this machine a cold run processes its whole prompt."""
+        """A cold run of a local engine processes its whole prompt."""
         if not able.local:
             pytest.skip("it does not compute here")
         await self.answer(engine, asked("Say hello.", sampling))
@@ -170,7 +170,7 @@ class AnswerChecks(Setting):
     async def test_others_go_on_while_it_answers(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """Waiting for the model leaves the event loop to the other lanes."""
+        """A run does not block the event loop while it waits for the model."""
         turns = 0
 
         async def others() -> None:
@@ -192,7 +192,7 @@ class AnswerChecks(Setting):
         assert taken, "nothing else could run until the answer was there: it blocks the event loop"
 
     async def answer(self, engine: OpenEngine, request: RunRequest) -> list[Event]:
-        """Return the events of a run that must go well."""
+        """Return the events of a run that must succeed."""
         events = await within(self.patience, "an answer", collect(engine, request))
         check_events(events)
         assert text_of(events), "the answer is empty"
@@ -200,9 +200,9 @@ class AnswerChecks(Setting):
 
 
 def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
-    """Check that the events of a run that nobody stopped are well made and in order.
+    """Check that the events of a run that was not stopped are valid and in order.
 
-    A score tells of its progress between its tokens as well.
+    A score also reports progress between its tokens.
     """
     finish = finish_of(list(events))
     assert finish.reason in ("stop", "length"), f"nobody stopped it, but it ends with {finish.reason!r}"

@@ -1,4 +1,4 @@
-"""Distributions over the whole vocabulary, for backends that have them."""
+"""Checks of distributions over the whole vocabulary, for backends that compute them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from paragone.backend import OpenEngine
 from paragone.errors import InputError, ParagoneError
 from paragone.messages import DistributionsRequest, ScoreRequest, TokenizeRequest
 from paragone.models import Capabilities
-from paragone.testing.asking import check_error, check_plain, events_of, tokens_of, within, words
 from paragone.testing.noise import check_agreement, log_probabilities, noise_of
+from paragone.testing.runs import check_error, check_plain, events_of, tokens_of, within, words
 from paragone.testing.stopping import StoppingBase
 from paragone.wire import Json
 
@@ -27,7 +27,7 @@ class DistributionChecks(StoppingBase):
     """`distributions` and `vocabulary`."""
 
     async def test_distributions_are_whole(self, engine: OpenEngine, able: Capabilities) -> None:
-        """There is a row for each token, as wide as the vocabulary; who has none says so."""
+        """There is one row per token, as wide as the vocabulary. Other backends raise an error."""
         if not able.distributions:
             request = DistributionsRequest(ids=(0, 1))
             with pytest.raises(ParagoneError) as caught:
@@ -45,7 +45,7 @@ class DistributionChecks(StoppingBase):
         assert len(await within(self.patience, "distributions", rows_of(engine, request))) == 2
 
     async def test_distributions_agree_with_the_score(self, engine: OpenEngine, able: Capabilities) -> None:
-        """A softmax of the rows gives what the score of the same text gives, but for the engine's own noise."""
+        """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
         if not (able.distributions and able.score):
             pytest.skip("it cannot do both")
         ids = await self.ids_of(engine, able, TEXT)
@@ -63,7 +63,7 @@ class DistributionChecks(StoppingBase):
     async def test_distributions_can_be_ended(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
     ) -> None:
-        """They end early as a run does, without an error, and the engine is free for the next one."""
+        """They can be stopped like a run, without an error, and the engine is free for the next run."""
         if not able.distributions:
             pytest.skip("it has no distributions")
         text = words(min(500, (engine.loaded.context or 3000) // 3))
@@ -78,7 +78,7 @@ class DistributionChecks(StoppingBase):
     async def test_a_sequence_that_cannot_be_is_refused(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """A token that is not in the vocabulary is an InputError, and so is a sequence beyond the context."""
+        """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
         if not able.distributions:
             pytest.skip("it has no distributions")
         ids = await self.ids_of(engine, able, TEXT)
@@ -94,7 +94,7 @@ class DistributionChecks(StoppingBase):
         await self.next_run_works(engine, sampling)
 
     async def test_the_vocabulary_stays_the_same(self, engine: OpenEngine, able: Capabilities) -> None:
-        """The vocabulary has a size and a fingerprint; who cannot tell it says so."""
+        """The vocabulary has a size and a fingerprint. Other backends raise an error."""
         try:
             vocabulary = await within(self.patience, "the vocabulary", engine.vocabulary())
         except ParagoneError as error:
@@ -115,7 +115,7 @@ class DistributionChecks(StoppingBase):
 
 
 async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Sequence[float]]:
-    """Return all rows, having checked where they stand. A block is copied before the next one is asked for."""
+    """Return all rows after a check of their positions. Copies each block before it requests the next one."""
     rows: list[Sequence[float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:
@@ -129,7 +129,7 @@ async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Seq
 
 
 async def ended(engine: OpenEngine, request: DistributionsRequest, *, stop: bool) -> int:
-    """End distributions after their first block, and return how many rows came."""
+    """End distributions after their first block, and return the number of rows received."""
     rows = 0
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:

@@ -1,4 +1,4 @@
-"""The memory that a model would take, for backends that can tell."""
+"""Checks of memory estimates, for backends that make them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from paragone.backend import Backend
 from paragone.errors import InputError, ParagoneError
 from paragone.messages import OpenRequest
-from paragone.testing.asking import check_error, check_plain, within
-from paragone.testing.setting import Setting
+from paragone.testing.fixtures import ConformanceFixtures
+from paragone.testing.runs import check_error, check_plain, within
 
 __all__ = ["EstimateChecks"]
 
 
-class EstimateChecks(Setting):
+class EstimateChecks(ConformanceFixtures):
     """`estimate`."""
 
     async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
-        """An estimate has the parts that memory is taken for; who has none says so."""
+        """An estimate lists the memory for each purpose. Other backends raise an error."""
         if not backend.capabilities.estimate:
             with pytest.raises(ParagoneError) as caught:
                 await within(self.patience, "an estimate", backend.estimate(opening))
@@ -39,7 +39,7 @@ class EstimateChecks(Setting):
             assert 0 <= estimate.gpu_layers <= estimate.layers + 1, f"{estimate!r}"
 
     async def test_an_estimate_is_refused_as_opening_is(self, backend: Backend, opening: OpenRequest) -> None:
-        """A model that is not there, or an option that does not exist, is named."""
+        """The error for a missing model or an unknown option contains its name."""
         if not backend.capabilities.estimate:
             pytest.skip("it does not estimate")
         wrong = dataclasses.replace(opening, model="no-such-model")

@@ -1,8 +1,8 @@
-"""How far an engine agrees with itself: the measure of what it may differ by.
+"""Measurement of an engine's numerical noise, which is the tolerance of other checks.
 
-An engine computes the same tokens in different batches with different rounding: the log-probability of a
-token may differ by nothing on one processor and by tenths of a nat on another. What two ways through a model
-may differ by is therefore measured in the same run, and not a constant.
+Rounding depends on the batch size, so an engine computes slightly different log-probabilities for the
+same tokens: identical ones on one processor, tenths of a nat apart on another. The tolerance is therefore
+measured in the same run and is not a constant.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from paragone.messages import DistributionsRequest
 __all__ = ["FLOOR", "Noise", "check_agreement", "log_probabilities", "noise_between", "noise_of"]
 
 FACTOR = 4.0
-"""How many times the measured noise is still noise: its sample is small, and its tail is heavy."""
+"""The tolerance as a multiple of the measured noise, whose sample is small and whose tail is heavy."""
 
 FLOOR = 1e-3
-"""Nats by which an engine without any noise may be off: a softmax over 262,144 numbers in single precision."""
+"""Smallest tolerance in nats: the error of a softmax over 262,144 numbers in single precision."""
 
 BATCHES = (1, 3)
-"""Batch sizes that are held against the engine's own: libraries have other code for one token and for few."""
+"""Batch sizes to compare with the engine's own. Libraries have special code for one token and for few."""
 
 
 class Noise(NamedTuple):
@@ -41,7 +41,7 @@ def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
 
 
 async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
-    """Measure the noise of an engine that has distributions: a sequence in several batch sizes."""
+    """Measure the noise of an engine with distributions: it computes a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
     return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
@@ -65,7 +65,7 @@ async def log_probabilities(
 
 
 def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, what: str) -> None:
-    """Check that log-probabilities of the same tokens, computed in two ways, differ by noise alone."""
+    """Check that two computations of the same log-probabilities differ only by noise."""
     found = noise_between(one, other)
     limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
     assert found.mean <= limit.mean, (

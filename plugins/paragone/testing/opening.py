@@ -1,4 +1,4 @@
-"""Opening a model and closing it."""
+"""Checks of opening and closing a model."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from paragone.errors import ParagoneError
 from paragone.events import LoadProgress
 from paragone.messages import OpenRequest, TokenizeRequest
 from paragone.testing.answers import check_events
-from paragone.testing.asking import asked, check_plain, collect, within
-from paragone.testing.setting import Opened, Setting
+from paragone.testing.fixtures import ConformanceFixtures, Opened
+from paragone.testing.runs import asked, check_plain, collect, within
 from paragone.wire import Json
 
 __all__ = ["OpeningChecks"]
 
 
-class OpeningChecks(Setting):
-    """From `open` to `close`."""
+class OpeningChecks(ConformanceFixtures):
+    """`open` and `close`."""
 
     async def test_loading_tells_how_far_it_is(self, engine: OpenEngine, opened: Opened) -> None:
-        """Load progress, where there is any, never falls and ends at 1."""
+        """Load progress, if there is any, never decreases and ends at 1."""
         fractions = [progress.fraction for progress in opened.progress]
         assert all(0 <= fraction <= 1 for fraction in fractions), f"not from 0 to 1: {fractions}"
         assert fractions == sorted(fractions), f"load progress fell: {fractions}"
         assert not fractions or fractions[-1] == 1, f"load progress ended at {fractions[-1]}"
 
     async def test_the_loaded_model_is_described(self, engine: OpenEngine) -> None:
-        """What is known of the open model has its types and makes sense."""
+        """The description of the open model has valid types and values."""
         loaded = engine.loaded
         check_plain(loaded)
         assert loaded.name.strip(), "the loaded model has no name"
@@ -47,7 +47,7 @@ class OpeningChecks(Setting):
     async def test_two_engines_are_open_side_by_side(
         self, backend: Backend, opening: OpenRequest, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """A second engine answers at the same time as the first, and its end is not the first one's."""
+        """Two engines answer at the same time, and closing the second does not affect the first."""
         other = await within(self.patience, "opening", backend.open(opening, ignore))
         try:
             request = dataclasses.replace(asked("Say hello.", sampling), threads=1)
@@ -61,7 +61,7 @@ class OpeningChecks(Setting):
     async def test_opening_can_be_given_up(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
-        """A task that opens a model can be cancelled, ends soon, and leaves nothing in the way of the next."""
+        """A task that opens a model can be cancelled and ends soon. The next one can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
         await asyncio.sleep(0)  # it has begun
         task.cancel()
@@ -77,7 +77,7 @@ class OpeningChecks(Setting):
     async def test_closing_is_for_good(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
-        """An engine may be closed twice, and refuses to work after that."""
+        """An engine can be closed twice, and raises errors after that."""
         engine = await within(self.patience, "opening", backend.open(opening, ignore))
         await within(self.patience, "closing", engine.close())
         await within(self.patience, "closing again", engine.close())
@@ -91,10 +91,10 @@ class OpeningChecks(Setting):
 
 
 async def opened_and_closed(backend: Backend, opening: OpenRequest) -> None:
-    """Open an engine and, if it comes to that, close it."""
+    """Open an engine, and close it if it opened."""
     engine = await backend.open(opening, ignore)
     await engine.close()
 
 
 def ignore(progress: LoadProgress) -> None:
-    """Take no notice of the progress."""
+    """Ignore the progress."""

@@ -1,4 +1,4 @@
-"""Tokens and their probabilities, for backends that can tell them; the others say that they cannot."""
+"""Checks of tokenization and log-probabilities. Backends without them must raise errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from paragone.events import Token
 from paragone.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.models import Capabilities
 from paragone.testing.answers import check_events
-from paragone.testing.asking import (
+from paragone.testing.fixtures import ConformanceFixtures, has_option
+from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
+from paragone.testing.runs import (
     asked,
     check_error,
     check_plain,
@@ -24,23 +26,21 @@ from paragone.testing.asking import (
     tokens_of,
     within,
 )
-from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
-from paragone.testing.setting import Setting, has_option
 from paragone.wire import Json
 
 __all__ = ["ProbabilityChecks", "check_probabilities"]
 
 SLACK = FLOOR
-"""What log-probabilities may be wrong by: engines compute in single precision."""
+"""Allowed error of a log-probability in nats, because engines compute in single precision."""
 
 
-class ProbabilityChecks(Setting):
+class ProbabilityChecks(ConformanceFixtures):
     """`tokenize` and log-probabilities."""
 
     async def test_tokens_agree_with_the_run(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """A prompt that is tokenized is as long as the prompt run; who cannot tokenize says so."""
+        """A tokenized prompt is as long as the prompt of the run. Other backends raise an error."""
         request = asked("How long is this prompt?", sampling)
         wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
         if not able.tokenize:
@@ -60,7 +60,7 @@ class ProbabilityChecks(Setting):
         )
 
     async def test_a_text_is_tokenized(self, engine: OpenEngine, able: Capabilities) -> None:
-        """A plain text is tokenized as it stands: the same each time, and more for more."""
+        """A plain text has the same tokens each time, and a longer text has more tokens."""
         if not able.tokenize:
             pytest.skip("it does not tokenize")
         text = "The sea is deep."
@@ -78,7 +78,7 @@ class ProbabilityChecks(Setting):
     async def test_log_probabilities_come_when_asked_for(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], top: int
     ) -> None:
-        """Tokens of a run have them, with the alternatives asked for; a backend that cannot makes none up."""
+        """Tokens of a run have log-probabilities and alternatives on request. Other backends report none."""
         request = asked("Say hello.", sampling, logprobs=top)
         if not able.logprobs:
             try:
@@ -101,7 +101,7 @@ class ProbabilityChecks(Setting):
     async def test_no_log_probabilities_unless_asked_for(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """A run that did not ask for them does not pay for them."""
+        """A run without such a request has no log-probabilities."""
         events = await within(self.patience, "an answer", collect(engine, asked("Say hello.", sampling)))
         for token in tokens_of(events):
             assert token.logprob is None, f"nobody asked for {token!r}"
@@ -110,10 +110,10 @@ class ProbabilityChecks(Setting):
     async def test_a_score_agrees_with_the_run(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """An answer that is scored has the log-probabilities that it had as it was written.
+        """The score of an answer has the log-probabilities that the run reported.
 
-        Two ways through the model come to the same: masks, caches and the places of logits are right. What
-        they may differ by is what the engine differs from itself by.
+        This shows that masks, caches and the positions of logits are right. The allowed difference is the
+        engine's own noise.
         """
         if not (able.logprobs and able.score):
             pytest.skip("it cannot do both")
@@ -127,7 +127,7 @@ class ProbabilityChecks(Setting):
         text = "".join(token.text for token in written)
         wanted = ScoreRequest(text=text, messages=request.messages)
         scored = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
-        # The text may be read in other tokens than it was written in: what they have in common counts.
+        # The text may be tokenized differently from the generated tokens. Compare the common tokens.
         pairs = list(
             itertools.takewhile(
                 lambda pair: pair[0].id is not None and pair[0].id == pair[1].id,
@@ -151,13 +151,13 @@ class ProbabilityChecks(Setting):
         written: Sequence[Token],
         wanted: ScoreRequest,
     ) -> Noise:
-        """Measure what the engine differs from itself by, for the tokens of an answer."""
+        """Measure the engine's own noise on the tokens of an answer."""
         if able.distributions and able.tokenize:
             prompt = TokenizeRequest(messages=request.messages, sampling=request.sampling)
             tokenized = await within(self.patience, "tokenizing", engine.tokenize(prompt))
             ids = [*tokenized.ids, *(token.id for token in written if token.id is not None)]
             return await within(self.patience, "distributions", noise_of(engine, ids))
-        # The same text, scored with its prompt in the cache and without it.
+        # Score the same text with its prompt in the cache and without it.
         warm = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
         other = asked("And now of the sky.", request.sampling, cold=True)
         await within(self.patience, "an answer", collect(engine, other))
@@ -168,7 +168,7 @@ class ProbabilityChecks(Setting):
 
 
 def check_probabilities(tokens: Sequence[Token], top: int) -> None:
-    """Check that log-probabilities and alternatives can be what they say."""
+    """Check that log-probabilities and alternatives are consistent."""
     for token in tokens:
         assert token.logprob is not None
         assert token.logprob <= SLACK, f"a probability above 1: {token!r}"

@@ -1,4 +1,4 @@
-"""What cannot be: it is refused in a sentence that names what is at fault, and nothing is harmed."""
+"""Checks of invalid input: the error names the invalid value, and the engine still works."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from paragone.messages import OpenRequest, TokenizeRequest
 from paragone.models import Capabilities
 from paragone.options import describe
 from paragone.testing.answers import check_events
-from paragone.testing.asking import asked, check_error, collect, within, words
+from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.opening import ignore
-from paragone.testing.setting import Setting
+from paragone.testing.runs import asked, check_error, collect, within, words
 from paragone.wire import Json
 
 __all__ = ["RefusalChecks"]
@@ -24,22 +24,22 @@ NO_VALUE: Json = {"no": "option"}
 """A value that no option can have: options are never mappings."""
 
 
-class RefusalChecks(Setting):
-    """Options, models and prompts that will not do."""
+class RefusalChecks(ConformanceFixtures):
+    """Invalid options, models and prompts."""
 
     async def test_an_unknown_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
-        """Opening with an option that does not exist names it."""
+        """The error for an unknown load option contains its name."""
         wrong = {**opening.options, "no_such_option": 1}
         await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), "no_such_option")
 
     async def test_a_bad_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
-        """Opening with an option whose value will not do names the option."""
+        """The error for an invalid value of a load option contains the option's name."""
         for info in describe(backend.load_options)[:1]:
             wrong = {**opening.options, info.name: NO_VALUE}
             await self.refuses_to_open(backend, dataclasses.replace(opening, options=wrong), info.name)
 
     async def test_an_unknown_model_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
-        """A model that is not there is named."""
+        """The error for an unknown model contains its name."""
         wrong = dataclasses.replace(opening, model="no-such-model")
         with pytest.raises(ParagoneError) as caught:
             await within(self.patience, "refusing to open", backend.open(wrong, ignore))
@@ -48,14 +48,14 @@ class RefusalChecks(Setting):
     async def test_an_unknown_sampling_option_is_refused(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """A run with an option that does not exist names it, and the engine goes on."""
+        """The error for an unknown sampling option contains its name, and the engine still works."""
         await self.refuses_to_run(engine, {**sampling, "no_such_option": 1}, "no_such_option")
         await self.still_answers(engine, sampling)
 
     async def test_a_bad_sampling_option_is_refused(
         self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """A run with an option whose value will not do names the option, and the engine goes on."""
+        """The error for an invalid sampling value contains the option's name, and the engine still works."""
         for info in describe(backend.sampling):
             await self.refuses_to_run(engine, {**sampling, info.name: NO_VALUE}, info.name)
         await self.still_answers(engine, sampling)
@@ -63,7 +63,7 @@ class RefusalChecks(Setting):
     async def test_a_prompt_beyond_the_context_is_refused(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """On this machine a prompt that does not fit is not cut: the error says how long it is."""
+        """A local engine does not cut a prompt that is too long. The error says how long it is."""
         context = engine.loaded.context
         if not able.local or context is None:
             pytest.skip("it does not compute here, or does not know its context")
@@ -80,17 +80,17 @@ class RefusalChecks(Setting):
         await self.still_answers(engine, sampling)
 
     async def refuses_to_open(self, backend: Backend, request: OpenRequest, name: str) -> None:
-        """Check that opening raises an InputError that names what is at fault."""
+        """Check that opening raises an InputError that contains `name`."""
         with pytest.raises(InputError) as caught:
             await within(self.patience, "refusing to open", backend.open(request, ignore))
         check_error(caught.value, name)
 
     async def refuses_to_run(self, engine: OpenEngine, sampling: Mapping[str, Json], name: str) -> None:
-        """Check that a run raises an InputError that names what is at fault."""
+        """Check that a run raises an InputError that contains `name`."""
         with pytest.raises(InputError) as caught:
             await within(self.patience, "refusing to run", collect(engine, asked("Hello?", sampling)))
         check_error(caught.value, name)
 
     async def still_answers(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Check that nothing was harmed."""
+        """Check that the engine still answers."""
         check_events(await within(self.patience, "an answer", collect(engine, asked("Say hello.", sampling))))

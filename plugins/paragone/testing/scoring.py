@@ -1,4 +1,4 @@
-"""The log-probabilities of a given text, for backends that can tell them."""
+"""Checks of the log-probabilities of a given text, for backends that compute them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from paragone.events import Event, PromptProgress, Token
 from paragone.messages import ScoreRequest
 from paragone.models import Capabilities
 from paragone.testing.answers import check_events
-from paragone.testing.asking import asked, check_error, events_of, finish_of, tokens_of, within, words
 from paragone.testing.probabilities import check_probabilities
+from paragone.testing.runs import asked, check_error, events_of, finish_of, tokens_of, within, words
 from paragone.testing.stopping import StoppingBase
 from paragone.wire import Json
 
@@ -24,11 +24,11 @@ TEXT = "The sea is deep, 海は深い, and the sky is high above it."
 
 
 class ScoreChecks(StoppingBase):
-    """`score`: its tokens, its events, and its end before time."""
+    """`score`: its tokens, its events, and an early end."""
 
     @pytest.mark.parametrize("answering", [False, True], ids=["alone", "as an answer"])
     async def test_a_text_is_scored(self, engine: OpenEngine, able: Capabilities, answering: bool) -> None:
-        """The tokens of a given text have log-probabilities and bytes; who cannot tell them says so."""
+        """The tokens of a given text have log-probabilities and bytes. Other backends raise an error."""
         messages = asked("Tell me of the sea.", {}).messages if answering else ()
         request = ScoreRequest(text=TEXT, messages=messages, top=2)
         if not able.score:
@@ -47,7 +47,7 @@ class ScoreChecks(StoppingBase):
         check_progress(events)
         text = "".join(token.text for token in tokens)
         scored = text.strip()
-        if answering:  # a token at the seam may hold the prompt's end as well
+        if answering:  # the first token may also contain the end of the prompt
             assert scored.endswith(TEXT), f"scored was {scored!r}"
         else:
             assert len(scored) > len(TEXT) / 2, f"scored was {scored!r}"
@@ -59,7 +59,7 @@ class ScoreChecks(StoppingBase):
     async def test_a_score_can_be_ended(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
     ) -> None:
-        """A score ends early as a run does, and the engine is free for the next one."""
+        """A score can be stopped like a run, and the engine is free for the next one."""
         if not able.score:
             pytest.skip("it does not score")
         request = ScoreRequest(text=words(min(3000, (engine.loaded.context or 3000) // 3)))
@@ -71,14 +71,14 @@ class ScoreChecks(StoppingBase):
 
 
 async def left(engine: OpenEngine, request: ScoreRequest) -> None:
-    """Leave a score after its first event."""
+    """Close a score after its first event."""
     async with contextlib.aclosing(engine.score(request)) as stream:
         async for _ in stream:
             return
 
 
 def check_progress(events: Sequence[Event]) -> None:
-    """Check that the progress of a score is of one number of tokens, and comes to its end."""
+    """Check that the progress of a score has a constant total and reaches it."""
     finish_of(list(events))
     progress = [event for event in events if isinstance(event, PromptProgress)]
     assert progress, "no progress was told"

@@ -1,4 +1,4 @@
-"""Ending a run early, in each of the ways there are; the engine is free for the next one every time."""
+"""Checks of the ways to end a run early. The engine must be free for the next run each time."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from paragone.backend import OpenEngine
 from paragone.events import Event, Token
 from paragone.models import Capabilities
 from paragone.testing.answers import check_events
-from paragone.testing.asking import COUNTING, Run, asked, collect, finish_of, within, words
-from paragone.testing.setting import Setting
+from paragone.testing.fixtures import ConformanceFixtures
+from paragone.testing.runs import COUNTING, Run, asked, collect, finish_of, within, words
 from paragone.wire import Json
 
 __all__ = ["StoppingBase", "StoppingChecks"]
 
 
 ATTEMPTS = 3
-"""How often a model is asked that ends its answers by itself."""
+"""Number of attempts with a model that ends its answers too early."""
 
 TOO_SHORT = "it ended before it could be stopped: have `long_sampling` make answers longer"
 
 
-class StoppingBase(Setting):
-    """Ending something early."""
+class StoppingBase(ConformanceFixtures):
+    """Helpers for checks that end something early."""
 
     async def stops(
         self, engine: OpenEngine, start: Callable[[], AsyncGenerator[Event, None]], tokens: int
     ) -> None:
-        """Check that a run or a score can be stopped after so many tokens.
+        """Check that a run or a score can be stopped after this many tokens.
 
-        A model may end an answer by itself before that: it is asked again.
+        Repeats the run if the model ends its answer before that.
         """
         for _ in range(ATTEMPTS):
             async with Run(start(), tokens=tokens) as run:
@@ -43,7 +43,7 @@ class StoppingBase(Setting):
         pytest.fail(TOO_SHORT)
 
     async def stop(self, engine: OpenEngine, run: Run) -> bool:
-        """Stop a run once it has begun, and check how it ends. False if it ended by itself."""
+        """Stop a run once it has begun, and check how it ends. Returns False if it was not cancelled."""
         if not await run.begin(self.patience):
             return False
         await within(self.grace, "`stop`", engine.stop())
@@ -53,7 +53,7 @@ class StoppingBase(Setting):
         return reason == "cancelled"
 
     async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
-        """Check that the engine is free and answers another prompt from its beginning to its end."""
+        """Check that the engine is free and answers another prompt completely."""
         events = await within(
             self.patience, "the next answer", collect(engine, asked("Say hello.", sampling))
         )
@@ -61,12 +61,12 @@ class StoppingBase(Setting):
 
 
 class StoppingChecks(StoppingBase):
-    """`stop`, a stream that is closed, and a task that is cancelled."""
+    """Calling `stop`, closing the stream, and cancelling the task."""
 
     async def test_stop_ends_a_run(
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
-        """A run that is stopped in its answer comes to its Finish, which says `cancelled`."""
+        """A run that is stopped during its answer ends with a Finish whose reason is `cancelled`."""
         await self.stops(engine, lambda: engine.run(asked(COUNTING, long_sampling)), tokens=3)
         await self.next_run_works(engine, sampling)
 
@@ -77,7 +77,7 @@ class StoppingChecks(StoppingBase):
         sampling: Mapping[str, Json],
         long_sampling: Mapping[str, Json],
     ) -> None:
-        """A run that is stopped with its first event, in a long prompt, does so too."""
+        """So does a run that is stopped at its first event, during a long prompt."""
         room = engine.loaded.context if able.local else None
         text = words(min(3000, room // 3) if room else 100)
         request = asked(f"{COUNTING} {text}", long_sampling)
@@ -87,14 +87,14 @@ class StoppingChecks(StoppingBase):
     async def test_stop_without_a_run_does_nothing(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
-        """There may be no run any more when the user asks; the next one is not stopped for that."""
+        """`stop` without a run has no effect on the next run."""
         await within(self.grace, "stopping nothing", engine.stop())
         await self.next_run_works(engine, sampling)
 
     async def test_closing_the_stream_stops_the_engine(
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
-        """Whoever leaves a run in the middle closes its generator, and that is enough."""
+        """Closing the generator of a run stops the run."""
 
         async def leave() -> float:
             async with contextlib.aclosing(engine.run(asked(COUNTING, long_sampling))) as stream:
@@ -111,7 +111,7 @@ class StoppingChecks(StoppingBase):
     async def test_cancelling_the_task_stops_the_engine(
         self, engine: OpenEngine, sampling: Mapping[str, Json], long_sampling: Mapping[str, Json]
     ) -> None:
-        """A task that is cancelled while it waits for an event ends as cancelled, and soon."""
+        """A task that is cancelled while it waits for an event ends soon, as cancelled."""
         for _ in range(ATTEMPTS):
             async with Run(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
                 if not await run.begin(self.patience):

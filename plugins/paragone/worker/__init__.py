@@ -1,7 +1,7 @@
-"""The worker: a process of its own for every native engine.
+"""The worker: each native engine runs in its own process.
 
-That is the only thing that always frees VRAM, survives an abort inside C++ or CUDA, keeps native
-prints off the screen, and lets engines with clashing pins live side by side.
+The end of a process always frees its VRAM. The application survives an abort in C++ or CUDA, native
+output stays off the screen, and engines with conflicting dependencies can run side by side.
 """
 
 from paragone.worker.environment import Build, Environment

@@ -1,8 +1,8 @@
-"""The first thing that a worker's interpreter runs: a script, started by its path.
+"""The script that a worker's interpreter runs first. It is started by its path.
 
-It sees to it that `paragone` and the backend's own package can be imported whatever is installed
-in this interpreter, that native prints go to the log, and that the process ends with its parent.
-It is written so that old interpreters get as far as saying that they are too old.
+It makes `paragone` and the backend's own package importable, whatever is installed in this
+interpreter, and has the process end with its parent. Its syntax is valid in old versions of Python,
+so that those can report that they are too old.
 """
 
 import sys
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 
-class NamedPackages:
-    """Finds the packages that it was told of, where it was told, and nothing else."""
+class PackageFinder:
+    """An import finder for the given top-level packages, each in the given folder."""
 
     def __init__(self, folders: "dict[str, str]") -> None:
         self.folders = folders
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
-        """Find a top-level package; what is inside it is found by the usual finders."""
+        """Find a top-level package; the standard finders find its submodules."""
         folder = self.folders.get(name)
         if folder is None:
             return None
@@ -31,9 +31,9 @@ class NamedPackages:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, where it can (Linux).
+    """Have the kernel kill this process when its parent ends (Linux only).
 
-    The end of the pipe says so too, but only to a process that still listens.
+    A closed pipe also reports the parent's end, but only to a process that still reads from it.
     """
     import os
     import signal
@@ -48,15 +48,15 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Run a worker: `bootstrap.py FD PARENT ENGINE NAME=FOLDER…`."""
+    """Run a worker. Arguments: `bootstrap.py FD PARENT ENGINE NAME=FOLDER…`."""
     if sys.version_info < (3, 11):  # noqa: UP036 (the user names the interpreter)
         version = ".".join(map(str, sys.version_info[:2]))
         sys.stderr.write("paragone: a worker needs Python 3.11 or newer; this is " + version + ".\n")
         sys.exit(78)  # EX_CONFIG
     descriptor, parent, engine = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     folders = dict(item.split("=", 1) for item in sys.argv[4:])
-    del sys.path[0]  # this script's own folder, which is no place to import from
-    sys.meta_path.insert(0, NamedPackages(folders))
+    del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
+    sys.meta_path.insert(0, PackageFinder(folders))
     die_with_parent(parent)
     from paragone.worker.serve import serve
 

@@ -1,4 +1,7 @@
-"""The application's side of a worker: jobs in, messages out; every job ends with a message or an error."""
+"""The application's side of a worker: sends jobs and yields their messages.
+
+Every job ends with a message or an error.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Json
 from paragone.worker.process import crash, open_log, spawn
 from paragone.worker.protocol import VERSION, load_error
-from paragone.worker.sending import Sender
+from paragone.worker.sender import Sender
 
 __all__ = ["Worker"]
 
 GRACE = 2.0
-"""Seconds that a worker has to obey a stop before it is killed."""
+"""Seconds that a worker has to obey a stop request before it is killed."""
 
 HANDSHAKE = 60.0
-"""Seconds that an interpreter may take to start: a cold disk on a busy server is slow."""
+"""Seconds that an interpreter may take to start. A cold disk on a busy server is slow."""
 
 DRAIN = 0.2
-"""Seconds for what a process sent before its end to be read."""
+"""Seconds to read the last messages of a process after its end."""
 
 LINE_LIMIT = 256 * 2**20
-"""Bytes that one message may have."""
+"""Largest size of a message in bytes."""
 
 
 class _Job:
-    """A job under way: the messages that came for it and were not taken yet."""
+    """A running job and its unread messages."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -39,7 +42,7 @@ class _Job:
 
 
 class Worker:
-    """A process that runs one native engine. One job at a time; others wait their turn."""
+    """A process that runs one native engine. It does one job at a time; others wait their turn."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes], path: str | None) -> None:
         self._process = process
@@ -53,7 +56,7 @@ class Worker:
         self._closing = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
-        """Never written to: its closing closes the reader."""
+        """Closing it closes the reader. Nothing is written to it."""
         self._sender: Sender
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -61,7 +64,7 @@ class Worker:
     async def start(
         cls, engine: str, packages: Sequence[str], *, python: str | None = None, log: str | None = None
     ) -> Worker:
-        """Start a worker and greet it. Raises InputError, EngineError or EngineCrashed."""
+        """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed."""
         log_file = open_log(log)
         try:
             process, ours = await spawn(engine, packages, python, log_file)
@@ -94,13 +97,13 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         return self._process.pid
 
     async def job(self, do: str, **fields: Json) -> AsyncGenerator[Mapping[str, Any], None]:
-        """Have a job done and yield the messages that answer it, the last one included.
+        """Run a job and yield its messages, including the last one.
 
-        Raises what the job failed with, or EngineCrashed. Closing the generator early stops the job.
+        Raises the job's error, or EngineCrashed. Closing the generator early stops the job.
         """
         async with self._turn:
             job = self._begin(do, fields)
@@ -120,7 +123,7 @@ class Worker:
                 self._job = None
 
     async def answer(self, do: str, **fields: Json) -> Mapping[str, Any]:
-        """Have a job done and return its last message."""
+        """Run a job and return its last message."""
         last: Mapping[str, Any] = {}
         async with contextlib.aclosing(self.job(do, **fields)) as messages:
             async for message in messages:
@@ -128,17 +131,17 @@ class Worker:
         return last
 
     async def stop(self) -> None:
-        """Ask the present job to end, and kill the worker if it does not."""
+        """Ask the current job to stop, and kill the worker if it does not."""
         if self._job is not None:
             await self._enforce_stop(self._job)
 
     def tell_job(self, what: str) -> None:
-        """Tell the present job something that it waits for, such as `taken`."""
+        """Send the current job a message that it waits for, such as `taken`."""
         if self._job is not None and self._death is None:
             self._send({"do": what, "job": self._job.number})
 
     async def close(self) -> None:
-        """End the process and free what it held."""
+        """End the process, which frees its memory."""
         self._closing = True
         await self._end()
         for task in self._tasks:
@@ -166,55 +169,57 @@ class Worker:
             self._kill()
             await job.ended.wait()
         except asyncio.CancelledError:
-            self._kill()  # whoever waits has no time left
+            self._kill()  # the caller does not wait any longer
             raise
 
     async def _greet(self) -> None:
         try:
             line = await asyncio.wait_for(self._reader.readline(), HANDSHAKE)
         except TimeoutError as error:
-            raise EngineError(f"The engine's process said nothing for {HANDSHAKE:.0f} seconds.") from error
+            raise EngineError(
+                f"The engine's process did not respond within {HANDSHAKE:.0f} seconds."
+            ) from error
         if not line.endswith(b"\n"):
             raise await self._ended()
         hello = self._parse(line)
         spoken = hello.get("version") if hello is not None else None
         if spoken != VERSION:
             raise EngineError(
-                f"The engine's process speaks version {spoken or 'unknown'} of the worker protocol, and this "
-                f"paragone speaks version {VERSION}.",
-                hint="Install paragone and the engine's package again, of versions that belong together.",
+                f"The engine's process uses version {spoken or 'unknown'} of the worker protocol, and this "
+                f"paragone uses version {VERSION}.",
+                hint="Install matching versions of paragone and of the engine's package.",
             )
 
     async def _listen(self) -> None:
-        """Hand out what comes, and tell the job under way when no more will, whatever the reason."""
-        death: ParagoneError = EngineError("The engine was closed.")  # where this task is cancelled
+        """Deliver messages until the process ends; the running job then receives the error."""
+        death: ParagoneError = EngineError("The engine was closed.")  # if this task is cancelled
         try:
-            death = await self._hand_out()
+            death = await self._deliver()
         finally:
             self._death = death
             if self._job is not None:
                 self._job.inbox.put_nowait(death)
                 self._job.ended.set()
 
-    async def _hand_out(self) -> ParagoneError:
-        """Hand each message to the job that it belongs to, until the process ends. Returns why it did."""
+    async def _deliver(self) -> ParagoneError:
+        """Deliver each message to its job until the process ends. Returns the error for that end."""
         while True:
             try:
                 line = await self._reader.readline()
             except (ValueError, ConnectionError):
-                line = b""  # longer than any message, or the pipe broke: the same to us as its end
+                line = b""  # a line that is too long, or a broken pipe: treated like the end of the process
             message = self._parse(line)
             if message is None:
                 return await self._ended(unreadable=line.endswith(b"\n"))
             job = self._job
             if job is None or job.number != message.get("job"):
-                continue  # what a job that was given up still said
+                continue  # a late message of a job that was abandoned
             job.inbox.put_nowait(message)
             if message["say"] not in ("events", "progress", "block"):
                 job.ended.set()
 
     async def _watch(self) -> None:
-        """End the stream some time after the process, though a child of its hold the pipe open."""
+        """End the stream after the process has ended, even if one of its children holds the pipe open."""
         await self._process.wait()
         await asyncio.sleep(DRAIN)
         self._reader.feed_eof()
@@ -229,25 +234,25 @@ class Worker:
         return message if isinstance(message, dict) and "say" in message else None
 
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
-        """Return what to say of the process's end, having seen to it that it has ended."""
+        """End the process if it still runs, and return the error for its end."""
         why = ""
         try:
             status = await asyncio.wait_for(self._process.wait(), 0.1 if unreadable else GRACE)
         except TimeoutError:
             self._kill()
             status = await self._process.wait()
-            why = "sent something unreadable" if unreadable else "closed its pipe"
+            why = "sent an unreadable message" if unreadable else "closed its pipe"
         if self._closing:
             return EngineError("The engine was closed.")
         error = crash(status, self._log, self._log_path)
         if self._disobeyed:
-            error.sentence = f"The engine did not stop within {GRACE:.0f} seconds of being asked, and its process was ended."
+            error.sentence = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
         elif why:
-            error.sentence = f"The engine's process {why} and was ended."
+            error.sentence = f"The engine's process {why}, so it was killed."
         return error
 
     async def _abandon(self) -> None:
-        """End a process that nothing can be said to."""
+        """Kill a process that has no usable connection."""
         self._kill()
         await self._process.wait()
         self._log.close()
@@ -265,7 +270,7 @@ class Worker:
             self._kill()
             await self._process.wait()
         except asyncio.CancelledError:
-            self._kill()  # whoever waits has no time left
+            self._kill()  # the caller does not wait any longer
             raise
         finally:
             self._log.close()

@@ -1,4 +1,4 @@
-"""The virtual environment that a native engine's library needs, as its backend declares it."""
+"""The declaration of the virtual environment that a native engine's library needs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ __all__ = ["Build", "Environment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Requirements that work together, for one major version of CUDA."""
+    """A set of compatible requirements for one major version of CUDA."""
 
     cuda: str
     """The major version, such as `12`."""
     driver: int
-    """The oldest NVIDIA driver that can run it, by the first part of its version."""
+    """The oldest NVIDIA driver that can run it, as the first part of the driver's version."""
     requirements: tuple[str, ...]
-    """What to install, in pip's notation."""
+    """Requirements to install, in pip's notation."""
     download: int
-    """Bytes to fetch, about."""
+    """Approximate size of the download in bytes."""
     disk: int
-    """Bytes that it takes when it is installed, about."""
+    """Approximate size of the installation in bytes."""
     toolkit: str = ""
-    """Where they put a CUDA toolkit, nvcc in it, below `site-packages`; empty where they bring none."""
+    """Folder below `site-packages` of the CUDA toolkit, including nvcc, that the requirements install.
+
+    Empty if they install none.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What is installed, for which interpreters, and how to see that it works."""
+    """The packages to install, the supported interpreters, and the modules to check."""
 
     builds: tuple[Build, ...]
-    """The newest CUDA first."""
+    """The available builds, the newest CUDA first."""
     pythons: tuple[str, ...]
-    """Versions of Python that all of it exists for, such as `3.12`; the best first."""
+    """Versions of Python for which all packages exist, such as `3.12`; the best first."""
     modules: tuple[str, ...]
-    """Imported in the finished environment, one after the other, as its check."""
+    """Modules to import in the finished environment, in this order, to check it."""
     compiles: bool = False
-    """Whether what is installed compiles a part of itself: g++ is wanted, and nvcc of the build's major version."""
+    """Whether a package compiles code when it is used.
+
+    It then needs g++, and nvcc of the build's CUDA version.
+    """

@@ -1,4 +1,4 @@
-"""A job in the worker, and its end before time."""
+"""A job in the worker, and the flag that stops it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Job", "Stop"]
 
 
 class Stop(Cancelled):
-    """Whether the present job is to end; set by the thread that reads the pipe."""
+    """Whether to stop the current job. The thread that reads the pipe sets it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class Stop(Cancelled):
         return self._set
 
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
-        """Have `on_cancel` called when the job is asked to end."""
+        """Register `on_cancel`, which is called when the application asks the job to stop."""
         with self._lock:
             self._on_cancel = on_cancel
             already = self._set
@@ -32,7 +32,7 @@ class Stop(Cancelled):
             on_cancel()
 
     def set(self) -> None:
-        """Ask the job to end."""
+        """Ask the job to stop."""
         with self._lock:
             self._set = True
             on_cancel = self._on_cancel
@@ -41,11 +41,11 @@ class Stop(Cancelled):
 
 
 class Job:
-    """Something that the application asked for."""
+    """A request of the application."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self.request = request
         self.number: int = request["job"]
         self.stop = Stop()
         self.free_slots = threading.Semaphore(SLOTS)
-        """Slots of the shared buffer that may be filled."""
+        """Counts the slots of the shared buffer that the worker may fill."""

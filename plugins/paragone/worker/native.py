@@ -1,4 +1,4 @@
-"""A backend whose engine is native: what its author subclasses to have it run in a worker."""
+"""The base class of backends whose engine runs in a worker process."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ __all__ = ["NativeBackend"]
 
 
 class NativeBackend(Backend):
-    """A backend that names an `Engine` and leaves its process to the worker."""
+    """A backend that names an `Engine`; the worker manages its process."""
 
     engine: ClassVar[str] = ""
     """The engine's class, as `module:Class`. The application never imports that module."""
     install: ClassVar[str] = ""
-    """What to do where the engine's library is missing."""
+    """How to install the engine's library if it is missing."""
     environment: ClassVar[Environment | None] = None
-    """What a virtual environment for the engine is made of, where it should have one of its own."""
+    """The engine's own virtual environment; None if it does not need one."""
 
     @abstractmethod
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and below. Blocking; called in a thread."""
+        """List the models in these folders and their subfolders. Blocking; called in a thread."""
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders."""
         return await asyncio.to_thread(self.find_models, folders)
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Ask the engine itself, in a worker that ends with its answer."""
+        """Run the engine's probe in a temporary worker."""
         try:
             worker = await self._start(python, None)
         except ParagoneError as error:
@@ -60,7 +60,7 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Open a model in a worker of its own."""
+        """Open a model in a new worker."""
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start(request.python, request.log)
         try:
@@ -76,10 +76,10 @@ class NativeBackend(Backend):
         except BaseException:
             await worker.close()
             raise
-        raise EngineError("The engine's process gave no answer.")
+        raise EngineError("The engine's process did not answer.")
 
     async def estimate(self, request: OpenRequest) -> MemoryEstimate:
-        """Return the memory that opening a model would take, from a worker that ends with its answer."""
+        """Return the memory that opening a model would take, computed in a temporary worker."""
         if not self.capabilities.estimate:
             return await super().estimate(request)
         build(self.load_options, request.options, owner=self.title)
@@ -109,11 +109,11 @@ class WorkerEngine(OpenEngine):
                 yield event
 
     async def stop(self) -> None:
-        """Ask the present run to end early; a worker that does not obey is killed."""
+        """Ask the current run to stop; kill a worker that does not."""
         await self.worker.stop()
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of the prompt that messages make, or of a text."""
+        """Return the tokens of a conversation's prompt, or of a text."""
         answer = await self.worker.answer("tokenize", request=to_json(request))
         return from_json(TokenizedText, answer["tokenized"])
 
@@ -124,19 +124,19 @@ class WorkerEngine(OpenEngine):
                 yield event
 
     async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
-        """Compute the logits over the whole vocabulary, through memory that the worker shares."""
+        """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
         try:
             buffer = SharedBuffer.create()
         except OSError as error:
             raise EngineError(
-                f"The memory that the engine's process shares with this one cannot be had: {error.strerror}.",
-                hint=f"Free some room in {tempfile.gettempdir()}.",
+                f"The shared memory for the engine's process cannot be allocated: {error.strerror}.",
+                hint=f"Free some space in {tempfile.gettempdir()}.",
             ) from error
         try:
             job = self.worker.job("distributions", request=to_json(request), buffer=buffer.path)
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
-                    buffer.unlink()  # the worker has mapped it by now
+                    buffer.unlink()  # the worker has already mapped it
                     if message["say"] != "block":
                         continue
                     rows, size = message["rows"], message["vocab_size"]
@@ -151,7 +151,7 @@ class WorkerEngine(OpenEngine):
         return from_json(Vocabulary, (await self.worker.answer("vocabulary"))["vocabulary"])
 
     async def close(self) -> None:
-        """End the worker, and with it all that the engine held."""
+        """End the worker, which frees everything that the engine holds."""
         await self.worker.close()
 
     async def _events(self, do: str, request: Json) -> AsyncGenerator[Event, None]:

@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Seconds that the tokens of a fast engine are gathered for before they are sent."""
+"""Seconds between two messages with the tokens of a fast engine."""
 
 QUICK = 0.012
-"""Seconds from one token to the next below which an engine is fast."""
+"""An engine is fast if it needs fewer seconds than this from one token to the next."""
 
 LATE = 0.2
-"""Seconds after which tokens are sent by a thread of their own, where the engine has stalled meanwhile."""
+"""Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one for every message
 
 
 class Pipe:
-    """The connection to the application, one JSON object a line."""
+    """The connection to the application, one JSON object per line."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
 
     def say(self, what: str, **fields: Json) -> None:
-        """Send one message. The end of the application is noticed by the reading side."""
+        """Send one message. Ends the process if the application is gone."""
         line = _encode({"say": what, **fields}).encode() + b"\n"
         with self._lock:
             try:
@@ -81,11 +81,11 @@ class _Incoming(io.RawIOBase):
 
 
 class Frames:
-    """Gathers a run's events, so that fast engines do not cost a write a token.
+    """Batches a run's events, so that a fast engine does not need one write per token.
 
-    The engine's own thread sends them between two tokens. On a machine whose cores are all computing,
-    a thread that wakes in the middle of a token takes a core from the others, which then wait for it:
-    the thread here wakes only where the engine has been busy for long.
+    Normally the engine's own thread sends them between two tokens. If all cores are computing, any
+    other thread that wakes during a token takes a core from the compute threads, and the rest of these
+    wait for it. The thread here therefore wakes only when no token has come for a long time.
     """
 
     def __init__(self, pipe: Pipe, job: int) -> None:
@@ -96,13 +96,13 @@ class Frames:
         self._came = 0.0
         self._open = True
         self._watched = False
-        """Whether the thread will look at what waits without being told to."""
+        """Whether the thread will check the waiting events without a notification."""
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._send_late, daemon=True)
         self._thread.start()
 
     def add(self, event: Event) -> None:
-        """Send an event, now or with those that follow soon."""
+        """Send an event, now or together with the next ones."""
         data = dump_event(event)
         with self._condition:
             now = time.monotonic()
@@ -116,7 +116,7 @@ class Frames:
                 self._condition.notify()
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining events."""
         with self._condition:
             self._open = False
             self._flush()
@@ -143,7 +143,7 @@ class Frames:
 
 
 class Slots:
-    """The shared buffer as the worker fills it: a slot at a time, once the application has read it."""
+    """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
 
     def __init__(self, pipe: Pipe, job: Job) -> None:
         self._pipe = pipe
@@ -152,11 +152,11 @@ class Slots:
         self._next = 0
 
     def send(self, block: LogitsBlock) -> bool:
-        """Send a block, in parts where it exceeds a slot. False when the job was stopped."""
+        """Send a block, in parts if it exceeds a slot. Returns False if the job was stopped."""
         row = 4 * block.vocab_size
         most = SLOT_BYTES // row
         if not most:
-            raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to be sent.")
+            raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to send.")
         numbers = block.data.cast("B")
         for first in range(0, block.rows, most):
             rows = min(most, block.rows - first)

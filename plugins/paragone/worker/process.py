@@ -1,4 +1,4 @@
-"""A worker's process: starting it, what it printed, and what to say of how it ended."""
+"""A worker's process: its start, its log, and the error for its end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from paragone.errors import EngineCrashed, EngineError, InputError
 __all__ = ["crash", "folder_of", "open_log", "spawn", "tail"]
 
 TOO_OLD = 78
-"""The exit code by which `bootstrap.py` says that its interpreter is too old."""
+"""The exit code of `bootstrap.py` in an interpreter that is too old."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 8192
 
 
 def folder_of(package: str) -> str:
-    """Return the folder of an importable top-level package, without importing it."""
+    """Return the folder of a top-level package without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise EngineError(f"The package {package} is not installed with paragone.")
@@ -33,27 +33,27 @@ def folder_of(package: str) -> str:
 
 
 def open_log(path: str | None) -> IO[bytes]:
-    """Open the file that takes what a worker prints: appended to, readable by its owner alone."""
+    """Open the log file for a worker's output, for appending. Only its owner can read it."""
     if path is None:
         return tempfile.TemporaryFile("a+b")
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    return open(descriptor, "a+b")  # noqa: PTH123 (the descriptor carries the mode)
+    return open(descriptor, "a+b")  # noqa: PTH123 (the mode is set on the descriptor)
 
 
 async def spawn(
     engine: str, packages: Sequence[str], python: str | None, log: IO[bytes]
 ) -> tuple[asyncio.subprocess.Process, socket.socket]:
-    """Start a worker for `engine` (`module:Class`) and return it with our end of its pipe.
+    """Start a worker for `engine` (`module:Class`), and return the process and our end of its pipe.
 
-    `packages` are the names that it may import besides what its interpreter has. Raises InputError
-    where the interpreter cannot be started.
+    The worker can import the `packages` in addition to those of its interpreter. Raises InputError if
+    the interpreter cannot be started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
     folders = [f"{name}={folder_of(name)}" for name in packages]
     try:
         ours, theirs = socket.socketpair()
     except OSError as error:
-        raise EngineError(f"No connection to a new process can be made: {error.strerror}.") from error
+        raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     command = [
         interpreter,
         str(Path(__file__).with_name("bootstrap.py")),
@@ -69,7 +69,7 @@ async def spawn(
             stdout=log,
             stderr=log,
             pass_fds=[theirs.fileno()],
-            start_new_session=True,  # the terminal's Ctrl+C is the application's to handle
+            start_new_session=True,  # only the application handles the terminal's Ctrl+C
             env=_environment(foreign=python is not None),
         )
     except OSError as error:
@@ -88,14 +88,14 @@ async def spawn(
 
 def _environment(*, foreign: bool) -> dict[str, str]:
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
-    if foreign:  # what is meant for our interpreter is not meant for another
+    if foreign:  # variables for our interpreter would break another one
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
             environment.pop(name, None)
     return environment
 
 
 def tail(log: IO[bytes]) -> tuple[str, ...]:
-    """Return the last lines of a log that are meant for people: no Python tracebacks."""
+    """Return the last lines of a log, without Python tracebacks."""
     end = log.seek(0, os.SEEK_END)
     log.seek(max(0, end - TAIL_BYTES))
     text = log.read().decode(errors="replace")
@@ -113,7 +113,7 @@ def tail(log: IO[bytes]) -> tuple[str, ...]:
 
 
 def crash(status: int, log: IO[bytes], path: str | None) -> EngineCrashed:
-    """Return the error for a worker that ended by itself with `status`."""
+    """Return the error for a worker that ended unexpectedly with `status`."""
     if status == TOO_OLD:
         sentence = "The engine's interpreter is older than Python 3.11."
         return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
@@ -121,23 +121,23 @@ def crash(status: int, log: IO[bytes], path: str | None) -> EngineCrashed:
         name, meaning = _signal(-status)
         sentence = f"The engine's process was ended by {name}: {meaning}."
     else:
-        sentence = f"The engine's process ended by itself with exit code {status}."
+        sentence = f"The engine's process ended unexpectedly with exit code {status}."
     hint = f"What it printed is in {path}." if path else ""
     return EngineCrashed(sentence, hint=hint, status=status, log_tail=tail(log))
 
 
 def _signal(number: int) -> tuple[str, str]:
     meanings = {
-        signal.SIGKILL: "killed from outside; the system does that when memory runs out",
-        signal.SIGSEGV: "it touched memory that is not its own",
-        signal.SIGABRT: "its library gave up",
-        signal.SIGBUS: "it touched memory that is not there, such as a file that was cut short",
+        signal.SIGKILL: "another process killed it, or the system did because memory ran out",
+        signal.SIGSEGV: "it accessed invalid memory",
+        signal.SIGABRT: "its library aborted",
+        signal.SIGBUS: "it accessed invalid memory, such as a file that was truncated meanwhile",
         signal.SIGILL: "its library was built for another processor",
-        signal.SIGFPE: "an impossible calculation",
-        signal.SIGTERM: "asked to end from outside",
+        signal.SIGFPE: "an arithmetic error",
+        signal.SIGTERM: "another process terminated it",
     }
     try:
         name = signal.Signals(number)
     except ValueError:
-        return f"signal {number}", "for a reason that only the system knows"
-    return name.name, meanings.get(name, signal.strsignal(number) or "for no known reason")
+        return f"signal {number}", "unknown reason"
+    return name.name, meanings.get(name, signal.strsignal(number) or "unknown reason")

@@ -1,8 +1,8 @@
-"""The language between the application and a worker: one JSON object a line, both ways.
+"""The protocol between the application and a worker: one JSON object per line, in both directions.
 
 The application sends `{"do": …}`, the worker answers `{"say": …}`:
 
-    hello     the worker, first of all: `version`, `pid`, `python`
+    hello     the worker's first message: `version`, `pid`, `python`
     probe     → `probed` with a Probe
     load      → `progress` any number of times, then `loaded` with a LoadedModel
     estimate  → `estimated` with a MemoryEstimate
@@ -10,10 +10,10 @@ The application sends `{"do": …}`, the worker answers `{"say": …}`:
     score     → as `run`
     tokenize  → `tokenized` with a TokenizedText
     vocabulary → `vocabulary` with a Vocabulary
-    distributions → `block` for each block of logits, which lies in a slot of the shared buffer, then `ended`
-    taken     says that a slot may be filled again
-    stop      asks the present job to end early; it has no answer of its own
-    (end of the stream)   the application is gone: the worker ends at once
+    distributions → `block` for each block of logits, which is in a slot of the shared buffer, then `ended`
+    taken     the application has read a slot, which the worker may fill again
+    stop      asks the current job to stop; it has no answer of its own
+    (end of the stream)   the application is gone: the worker exits at once
 
 A job that fails answers `failed` with an error instead. There is one job at a time.
 """
@@ -30,7 +30,7 @@ from paragone.wire import Json, from_json, to_json
 __all__ = ["VERSION", "dump_error", "dump_event", "load_error", "load_event"]
 
 VERSION = 2
-"""Raised when either side would misunderstand the other."""
+"""Version of the protocol. Increase it with every incompatible change."""
 
 _EVENTS = {
     "settings": RunSettings,
@@ -44,10 +44,10 @@ _ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverfl
 
 
 def dump_event(event: Event) -> Json:
-    """Return an event as JSON: its name and its fields, or, for a plain token, a short list.
+    """Return an event as JSON: its name and its fields, or a short list for a plain token.
 
-    Tokens are most of what is ever sent: `[time, text, channel, id]`, where the channel is 0 for
-    the answer and 1 for thinking.
+    Most events are tokens, hence the short form `[time, text, channel, id]`. The channel is 0 for the
+    answer and 1 for thinking.
     """
     if type(event) is Token and event.logprob is None and event.n_bytes is None and not event.top:
         return [event.time, event.text, int(event.channel == "thinking"), event.id]
@@ -55,7 +55,7 @@ def dump_event(event: Event) -> Json:
 
 
 def load_event(data: Any) -> Event:
-    """Return the event that `dump_event` made `data` of. Raises TypeError, ValueError or KeyError."""
+    """Return the event in `data`, the result of `dump_event`. Raises TypeError, ValueError or KeyError."""
     if isinstance(data, list):
         time, text, thinking, token = data
         return Token(text=text, channel="thinking" if thinking else "answer", id=token, time=time)
@@ -74,7 +74,7 @@ def dump_error(error: ParagoneError) -> Json:
 
 
 def load_error(data: Mapping[str, Any]) -> ParagoneError:
-    """Return the error that `dump_error` made `data` of."""
+    """Return the error in `data`, the result of `dump_error`."""
     details = {name: data[name] for name in ("tokens", "context") if name in data}
     error: ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
     return error

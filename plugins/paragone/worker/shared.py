@@ -1,7 +1,7 @@
-"""Memory that the application and a worker share: blocks of numbers that would be too large as JSON.
+"""Memory that the application and a worker share, for blocks of numbers that are too large for JSON.
 
-The application makes a file, in memory where the system has such, and the worker maps the same file.
-Both use it as two slots in turn: the worker fills one while the application reads the other.
+The application creates a file, in an in-memory file system if there is one, and the worker maps the
+same file. It has two slots: the worker fills one while the application reads the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["SLOTS", "SLOT_BYTES", "SharedBuffer"]
 
 SLOTS = 2
 SLOT_BYTES = 8 << 20
-"""Bytes of a slot: 8 rows of a vocabulary of 262,144 tokens."""
+"""Size of a slot in bytes: 8 rows of a vocabulary of 262,144 tokens."""
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux's file system in memory)
 
@@ -32,12 +32,12 @@ class SharedBuffer:
 
     @classmethod
     def create(cls) -> SharedBuffer:
-        """Make the file, readable by the user alone. Raises OSError."""
+        """Create the file. Only the user can read it. Raises OSError."""
         if os.access(_IN_MEMORY, os.W_OK):
             try:
                 return cls._create(_IN_MEMORY)
             except OSError as error:
-                # Containers have little room there by default, and quotas exist.
+                # By default, containers have little space there; there may also be a quota.
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
         return cls._create(None)
@@ -56,7 +56,7 @@ class SharedBuffer:
 
     @classmethod
     def open(cls, path: str) -> SharedBuffer:
-        """Map the file that the other side made. Raises OSError."""
+        """Map the file that the other side created. Raises OSError."""
         descriptor = os.open(path, os.O_RDWR)
         try:
             return cls(path, descriptor)
@@ -69,13 +69,13 @@ class SharedBuffer:
         return self._view[start : start + size]
 
     def unlink(self) -> None:
-        """Remove the file's name; both mappings stay. May be called twice."""
+        """Remove the file's name; both mappings stay valid. May be called twice."""
         with contextlib.suppress(FileNotFoundError):
             Path(self.path).unlink()
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Give the file its size and its room: writing to a mapped file on a full disk kills the process."""
+    """Allocate the file's disk space. Without it, a write to the mapping on a full disk kills the process."""
     if hasattr(os, "posix_fallocate"):  # not on macOS
         os.posix_fallocate(descriptor, 0, size)
     else:

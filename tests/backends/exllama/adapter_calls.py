@@ -1,7 +1,7 @@
-"""The calls that an adapter makes into its library, found in the adapter's own syntax tree.
+"""Find the calls that an adapter makes into its library, from the adapter's syntax tree.
 
-A name stands for a library's class or function where it is imported as one; a value is of a class
-where it is annotated so, made by calling it, or returned by something that is annotated so.
+A name refers to a class or function of the library if the adapter imports it as one. The type of a value is
+known if it is annotated, created by calling a class, or returned by a function with an annotation.
 """
 
 import ast

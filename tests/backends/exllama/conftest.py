@@ -1,4 +1,4 @@
-"""What the tests of ExLlamaV2 and ExLlamaV3 share: model folders, interpreters without a GPU, real sources."""
+"""Fixtures for ExLlamaV2 and ExLlamaV3: model folders, interpreters without a GPU, library sources."""
 
 import importlib.util
 import os

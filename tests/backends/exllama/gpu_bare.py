@@ -1,7 +1,7 @@
-"""Run by an engine's own interpreter: the bare generator's speed on a model, printed in JSON.
+"""Measure the speed of the bare generator on a model, and print it as JSON.
 
-gpu_bare.py LIBRARY FOLDER TOKENS CONTEXT. The same settings as the lane's in test_gpu.py; nothing of
-paragone is imported.
+Usage: gpu_bare.py LIBRARY FOLDER TOKENS CONTEXT, in the engine's own interpreter. The settings are those
+of the lane in test_gpu.py. Nothing of paragone is imported.
 """
 
 import json

@@ -1,7 +1,6 @@
-"""A tiny Llama with random weights, in every file that Hugging Face's layout has.
+"""A tiny Llama with random weights, with all files of Hugging Face's layout.
 
-The tokenizer is a real one: bytes are the tokens 0 to 255, written as byte-level BPE writes them,
-and the special tokens follow.
+The tokenizer is real: the tokens 0 to 255 are the bytes in byte-level BPE, followed by the special tokens.
 """
 
 import json

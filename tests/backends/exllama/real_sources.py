@@ -1,4 +1,4 @@
-"""Reading the real libraries' sources: what a name is, and what a call's signature is. Nothing is imported."""
+"""Read the real libraries' sources without importing them: definitions of names and signatures of calls."""
 
 import ast
 import inspect

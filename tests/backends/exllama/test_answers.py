@@ -1,4 +1,4 @@
-"""What the engines make of their generators' results, failures among them, with the stand-in of the libraries."""
+"""Runs of the engines, including failures of the generator, with the stand-in of the libraries."""
 
 import contextlib
 import math
@@ -269,7 +269,7 @@ async def test_a_broken_cuda_context_ends_the_worker(open_chat, library):
             await chat.ask("[[fail cuda]]")
         assert caught.value.status == 70
         assert caught.value.log_tail[-1] == (
-            f"{BACKENDS[library].title} failed beyond repair: "
+            f"{BACKENDS[library].title} failed and cannot recover: "
             "CUDA error: an illegal memory access was encountered"
         )
 
@@ -290,8 +290,8 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
     config = {"stand_in": {"fails": {"type": "RuntimeError", "text": said}}}
     assert await refused(open_chat, library, EngineError, model=config, max_seq_len=1 << 20) == (
         "model does not fit in the VRAM: it needs about 3.0 GiB (0.0 GiB for its weights, 2.0 GiB for a KV "
-        "cache of 1,048,576 tokens, and 1.0 GiB to compute in), and 20.0 GiB was free. "
-        "Lower max_seq_len, set cache_type to q8, q6 or q4, or take a model with fewer bits per weight."
+        "cache of 1,048,576 tokens, and 1.0 GiB for computation), and 20.0 GiB was free. "
+        "Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight."
     )
 
 
@@ -322,10 +322,10 @@ async def test_options_that_cannot_be_are_refused(open_chat, library, tmp_path, 
     assert "There is no folder" in await refused(open_chat, library, draft_model=str(tmp_path / "none"))
     other = str(write_model(tmp_path / "other", vocab_size=32000))
     assert (
-        "other cannot propose tokens for model: its vocabulary is another one (32,000 tokens and not 320)"
+        "other cannot be the draft model of model: its vocabulary is different (32,000 tokens instead of 320)"
         in (await refused(open_chat, library, draft_model=other))
     )
-    assert "only one can be given" in await refused(
+    assert "Only one of the options" in await refused(
         open_chat, library, draft_model=str(tmp_path), draft_ngram=True
     )
     assert "cannot be parsed" in await refused(open_chat, library, model={"template": "{% if %}"})

@@ -1,7 +1,6 @@
-"""ExLlamaV2's attention without flash-attn: the real function and the real parameters, on doubles of tensors.
+"""ExLlamaV2's attention without flash-attn: the real function and parameters, on doubles of tensors.
 
-The two are taken from the real source and run by themselves; PyTorch is a double that keeps what it is
-given.
+Both are extracted from the real source. PyTorch is replaced by a double that records its arguments.
 """
 
 import ast

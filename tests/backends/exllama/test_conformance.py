@@ -1,6 +1,6 @@
-"""Both engines through the conformance suite, in workers, against the stand-in of their libraries.
+"""The conformance suite on both engines, in workers, with the stand-in of their libraries.
 
-Nothing is computed here: what is proven is everything short of the kernels. See stand_in/README.md.
+Nothing is computed, so this tests everything except the kernels. See stand_in/README.md.
 """
 
 from pathlib import Path

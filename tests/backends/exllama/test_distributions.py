@@ -1,4 +1,4 @@
-"""What is in force in a run, tokens, scores, distributions and vocabularies, with the stand-in of the libraries."""
+"""Run settings, tokens, scores, distributions and vocabularies, with the stand-in of the libraries."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Environments where things stand in the way: odd files, full disks, and what lies where the user is."""
+"""Creation of environments with obstacles: unexpected files, full disks, files in the working folder."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Estimates of memory, from made-up model folders and a stand-in of the NVIDIA driver."""
+"""Memory estimates, with synthetic model folders and a stand-in of the NVIDIA driver."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The lock of a compilation whose process was killed is not waited for, that of a living one is."""
+"""The lock of a compilation: a killed process's lock is removed, a running one's is kept."""
 
 import asyncio
 import os

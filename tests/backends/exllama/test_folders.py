@@ -1,4 +1,4 @@
-"""Model folders found and described from their JSON and the headers of their weights."""
+"""Finding and describing model folders from their JSON files and the headers of their weights."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def spoil_all(folder):
     ("spoil", "problem"),
     [
         (spoil_tokenizer, "has no tokenizer.json"),
-        (spoil_index, "lacks 2 of its 3 files of weights, such as model-2.safetensors"),
+        (spoil_index, "lacks 2 of its 3 weight files, such as model-2.safetensors"),
         (spoil_end, "cannot be loaded: model.safetensors is truncated"),
         (spoil_header, "cannot be loaded: model.safetensors is damaged: its header cannot be read"),
         (spoil_all, "cannot be loaded: model.safetensors is not a safetensors file"),
@@ -179,12 +179,12 @@ def test_what_cannot_be_opened_is_refused_with_what_can(write_model, tmp_path):
     folder = write_model(tmp_path / "newer", tensors=exl3(4), **quantized("exl3", bits=4.0))
     assert refused(folder) == (
         "newer is stored as EXL3 4.0 bpw, which ExLlamaV2 does not load. "
-        "It loads EXL2, GPTQ of 4 bits, unquantized weights."
+        "It loads EXL2, 4-bit GPTQ, unquantized weights."
     )
     assert refused(folder / "model.safetensors").endswith(f"Name the folder that it is in: {folder}.")
     assert refused(tmp_path / "none") == f"There is no folder {tmp_path / 'none'}. Check the path."
     assert "has no config.json" in refused(tmp_path)
-    assert "only 4 bits" in refused(
+    assert "only 4-bit GPTQ" in refused(
         write_model(tmp_path / "eight", tensors=gptq(8), **quantized("gptq", bits=8))
     )
 
@@ -227,4 +227,4 @@ def test_an_index_may_name_anything(named, write_model, tmp_path):
     index = {"weight_map": {"a": named, "b": "model.safetensors", "c": "gone.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (model,) = V2.find_models([str(tmp_path)])
-    assert model.problem == "lacks 1 of its 2 files of weights, such as gone.safetensors"
+    assert model.problem == "lacks 1 of its 2 weight files, such as gone.safetensors"

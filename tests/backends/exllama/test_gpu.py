@@ -1,10 +1,10 @@
 """Both engines on a real GPU: `pytest -m gpu`.
 
-NEVER RUN SO FAR: no machine with a GPU was at hand when this was written. What it says is what is
-expected, not what was seen.
+NEVER RUN SO FAR: no machine with a GPU was available when this was written. The expected values are
+assumptions, not observations.
 
-Each library is taken from the environment that `paragone env create` made for it, or from the
-interpreter that PARAGONE_EXLLAMAV2_PYTHON or PARAGONE_EXLLAMAV3_PYTHON names.
+Each library is taken from the environment that `paragone env create` made for it, or from the interpreter
+in PARAGONE_EXLLAMAV2_PYTHON or PARAGONE_EXLLAMAV3_PYTHON.
 """
 
 import asyncio

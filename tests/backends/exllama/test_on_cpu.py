@@ -1,8 +1,9 @@
-"""The real libraries on the CPU, through their adapters, in workers: see on_cpu/exllamav2_on_cpu.py and 3.
+"""The real libraries on the CPU, through their adapters, in workers.
 
-They are taken from the environments that `paragone env create` made, or from the interpreters that
-PARAGONE_EXLLAMAV2_PYTHON and PARAGONE_EXLLAMAV3_PYTHON name. What is not there is not tested, nor is an
-ExLlamaV2 whose extension was not compiled here.
+See on_cpu/exllamav2_on_cpu.py and on_cpu/exllamav3_on_cpu.py. The libraries are taken from the
+environments that `paragone env create` made, or from the interpreters in PARAGONE_EXLLAMAV2_PYTHON and
+PARAGONE_EXLLAMAV3_PYTHON. A missing library, or an ExLlamaV2 whose extension is not compiled here, is
+not tested.
 """
 
 import contextlib

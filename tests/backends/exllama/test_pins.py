@@ -1,4 +1,4 @@
-"""The environments' requirements against what the real wheels ask for."""
+"""The requirements of the environments, compared with those of the real wheels."""
 
 from email.parser import Parser
 

@@ -1,4 +1,4 @@
-"""Why an engine is not usable, each reason with its remedy: asked in a worker, as the picker and doctor ask."""
+"""The reasons why an engine is not usable, each with its remedy, from probes in a worker."""
 
 import os
 import sys
@@ -61,7 +61,9 @@ async def test_no_torch(bare_interpreter, tools):
     probe = await V2.probe(bare_interpreter.python)
     assert not probe.usable
     assert probe.reason == f"ExLlamaV2 needs PyTorch, which is not installed in {bare_interpreter.python}."
-    assert probe.remedy == "Make an environment with all that it needs: paragone env create exllamav2."
+    assert (
+        probe.remedy == "Create an environment with everything that it needs: paragone env create exllamav2."
+    )
 
 
 async def test_no_torch_in_the_programs_own_interpreter():
@@ -78,7 +80,7 @@ async def test_torch_for_the_cpu_alone(equipped, tools):
     equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
-        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU alone; ExLlamaV2 needs one with CUDA."
+        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU only; ExLlamaV2 needs one with CUDA."
     )
     assert "paragone env create exllamav2" in probe.remedy
 
@@ -110,7 +112,7 @@ async def test_no_driver(equipped, tools):
         ),
         ({"init": 9}, None, "the NVIDIA driver is not loaded.", "a machine that has one"),
         ({"init": 999}, None, "the NVIDIA driver does not answer (NVML error 999)", "a machine that has one"),
-        ({"gpus": 0}, None, "the NVIDIA driver is there, but shows none", "a machine that has one"),
+        ({"gpus": 0}, None, "the NVIDIA driver lists none", "a machine that has one"),
         (
             {"gpus": 2},
             "",
@@ -139,7 +141,7 @@ async def test_a_driver_that_is_too_old(equipped, tools, driver):
     driver(version="470.256.02", cuda=11040)
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
-        "The NVIDIA driver 470.256.02 can run CUDA up to 11.4, and the PyTorch in "
+        "The NVIDIA driver 470.256.02 supports CUDA up to 11.4, but the PyTorch in "
         f"{equipped.python} was built for CUDA 12.8."
     )
     assert probe.remedy == "Update the driver."  # there is no environment for CUDA 11
@@ -156,20 +158,20 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
         "The part of ExLlamaV2 that runs on the GPU has not been compiled yet, and there is no CUDA compiler "
-        "(nvcc) here."
+        "(nvcc)."
     )
     assert (
         probe.remedy
-        == "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that has it for PyTorch 2.8.0."
+        == "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that is compiled for PyTorch 2.8.0."
     )
     driver(cuda=13000, version="580.65.06")
     assert (await V2.probe(equipped.python)).remedy == (
-        "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that has it for PyTorch 2.8.0, "
+        "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that is compiled for PyTorch 2.8.0, "
         "or run: paragone env create exllamav2 --cuda 13, which brings one."
     )
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     probe = await V2.probe(equipped.python)
-    assert probe.reason.endswith("there is no C++ compiler here.")
+    assert probe.reason.endswith("there is no C++ compiler.")
     assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
 
 
@@ -180,9 +182,7 @@ async def test_no_headers_of_python_to_compile_with(equipped, tools, driver, tmp
     equipped.add("sitecustomize.py", f"import sysconfig; sysconfig.get_path = lambda name: {str(tmp_path)!r}")
     probe = await V2.probe(equipped.python)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert probe.reason.endswith(
-        f"the headers of Python {version} (Python.h), which that takes, are not here."
-    )
+    assert probe.reason.endswith(f"the required headers of Python {version} (Python.h) are missing.")
     assert probe.remedy.startswith(f"Install them (python{version}-dev), or a wheel of ExLlamaV2")
     (tmp_path / "Python.h").touch()
     assert (await V2.probe(equipped.python)).usable
@@ -204,7 +204,7 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     tools("nvcc", "Cuda compilation tools, release 13.0, V13.0.48")
     tools("c++")
     probe = await V2.probe(equipped.python)
-    assert probe.reason.endswith("is of CUDA 13.0, while PyTorch was built for CUDA 12.8.")
+    assert probe.reason.endswith("is of CUDA 13.0, but PyTorch was built for CUDA 12.8.")
     assert probe.remedy.endswith("paragone env create exllamav2 --cuda 13.")
     tools("nvcc", "Cuda compilation tools, release 11.8, V11.8.89")
     probe = await V2.probe(equipped.python)
@@ -212,8 +212,8 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     equipped.add("nvidia/cu13/bin/nvcc")  # as `paragone env create` installs it
     equipped.add("torch/version.py", torch_version(cuda="13.0", version="2.11.0"))
     probe = await V2.probe(equipped.python)
-    assert probe.reason.endswith("is of CUDA 11.8, while PyTorch was built for CUDA 13.0.")
-    assert probe.remedy == "Unset CUDA_HOME and CUDA_PATH: the environment has a compiler of its own."
+    assert probe.reason.endswith("is of CUDA 11.8, but PyTorch was built for CUDA 13.0.")
+    assert probe.remedy == "Unset CUDA_HOME and CUDA_PATH: the environment has its own compiler."
 
 
 async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path):
@@ -224,7 +224,7 @@ async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path
     assert probe.usable, probe.reason
     facts = dict(probe.facts)
     assert facts.pop("compiled part") == (
-        f"to be compiled by {tmp_path}/tools/nvcc when a model is first opened, which takes some minutes"
+        f"will be compiled by {tmp_path}/tools/nvcc when a model is first opened, which takes some minutes"
     )
     assert facts == {
         "interpreter": equipped.python,
@@ -247,8 +247,8 @@ async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, m
     probe = await V2.probe(equipped.python)
     if not os.path.exists("/usr/local/cuda/bin/nvcc"):
         assert probe.reason == (
-            "The part of ExLlamaV2 that runs on the GPU was compiled, but PyTorch loads it only where the CUDA "
-            "compiler (nvcc) is, and it is gone."
+            "The part of ExLlamaV2 that runs on the GPU was compiled, but PyTorch needs the CUDA "
+            "compiler (nvcc) to load it, which is missing."
         )
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     probe = await V2.probe(equipped.python)

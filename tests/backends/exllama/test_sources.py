@@ -1,4 +1,4 @@
-"""The adapters against the real sources of ExLlamaV2 and ExLlamaV3, which are read and never imported."""
+"""The adapters, compared with the real sources of ExLlamaV2 and ExLlamaV3, which are not imported."""
 
 import ast
 import inspect

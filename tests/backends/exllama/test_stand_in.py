@@ -1,4 +1,4 @@
-"""The stand-in against the real sources: what it takes and what it tells must be theirs."""
+"""The stand-in, compared with the real sources: its signatures and results must match theirs."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""The bytes of tokens, held against llama.cpp's for the same vocabulary: fingerprints must be equal."""
+"""The bytes of tokens, compared with llama.cpp's for the same vocabulary by fingerprint."""
 
 import contextlib
 from typing import Any

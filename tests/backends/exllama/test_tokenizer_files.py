@@ -1,4 +1,4 @@
-"""Chat templates, special tokens and the ends of answers, from a model's JSON files."""
+"""Chat templates, special tokens and end tokens from a model's JSON files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the tests of the llama.cpp backend share: the real model, and GGUF files made for the purpose."""
+"""Fixtures for the llama.cpp backend: the real model, and synthetic GGUF files."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Answers of the real model: text, stops, seeds, the cache, cancel, log-probabilities."""
+"""Answers of the real model: text, stop sequences, seeds, cache, cancellation, log-probabilities."""
 
 import json
 import threading
@@ -378,7 +378,7 @@ def test_a_schema_that_cannot_be_used_is_the_users_to_mend(chat, schema):
 
 
 def test_grammar_and_schema_do_not_go_together(chat):
-    with pytest.raises(InputError, match="only one"):
+    with pytest.raises(InputError, match="Only one"):
         chat.ask("Hello", grammar='root ::= "a"', json_schema="{}")
 
 

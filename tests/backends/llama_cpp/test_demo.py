@@ -59,5 +59,5 @@ async def test_without_the_extra_the_user_is_told_what_to_install(tmp_path, monk
 @pytest.mark.model
 async def test_a_cache_that_cannot_be_written_is_an_input_error(model_path, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be put in"):
+    with pytest.raises(InputError, match="cannot be saved in"):
         await demo.demo_models(tmp_path / "file" / "cache")

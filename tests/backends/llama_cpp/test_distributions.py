@@ -1,4 +1,4 @@
-"""Distributions of the real model: their rows, their batches, their memory and their end."""
+"""Distributions of the real model: rows, batches, memory, and an early end."""
 
 import math
 import threading

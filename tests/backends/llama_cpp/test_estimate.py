@@ -1,4 +1,4 @@
-"""Estimates of memory, held against what llama.cpp reports when it really loads the model."""
+"""Memory estimates, compared with what llama.cpp reports when it loads the model."""
 
 import re
 
@@ -71,7 +71,7 @@ async def test_the_weights_are_not_loaded(model_path, tmp_path):
         ({"n_ctx": "many"}, "n_ctx"),
         ({"no_such": 1}, "no_such"),
         ({"type_v": "q8_0", "flash_attn": "off"}, "type_v"),
-        ({"main_gpu": 0, "tensor_split": [1.0]}, "only one"),
+        ({"main_gpu": 0, "tensor_split": [1.0]}, "Only one"),
         ({"lora": "/nowhere.gguf"}, "LoRA adapter"),
         ({"chat_template": "{% for"}, "chat template"),
         ({"rpc_servers": ["127.0.0.1:1"]}, "RPC"),

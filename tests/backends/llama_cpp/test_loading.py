@@ -1,4 +1,4 @@
-"""Loading: progress, options, what is said of the model, and every bad input."""
+"""Loading: progress, options, the description of the model, and invalid input."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
     cpus = [device for device in library.devices() if not device.gpu]
     monkeypatch.setattr(library, "devices", lambda: cpus)
     monkeypatch.setattr(library, "has_nvidia_gpu", lambda: True)
-    assert "built for the CPU alone" in library.facts()["GPU"]
+    assert "built for the CPU only" in library.facts()["GPU"]
 
 
 def test_progress_goes_from_nothing_to_all(open_chat):
@@ -54,7 +54,7 @@ def test_progress_goes_from_nothing_to_all(open_chat):
 
 def test_loading_can_be_cancelled(open_chat, make_stop):
     stop = make_stop()
-    with pytest.raises(EngineError, match="given up"):
+    with pytest.raises(EngineError, match="cancelled"):
         open_chat(report=lambda fraction: stop.ask() if fraction > 0.2 else None, stop=stop)
 
 
@@ -71,7 +71,7 @@ def test_a_gpu_that_is_asked_for_and_not_used_is_a_caution(open_chat, monkeypatc
 def test_loading_can_be_cancelled_while_it_warms_up(open_chat, make_stop):
     # The load's one subscription is made when all but that is done.
     stop = make_stop(on_subscribe=lambda stop: stop.ask())
-    with pytest.raises(EngineError, match="given up"):
+    with pytest.raises(EngineError, match="cancelled"):
         open_chat(stop=stop)
 
 
@@ -253,11 +253,11 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
         "hollow.gguf": (make_gguf({"general.architecture": "llama"}), "damaged"),
         "embed.gguf": (
             make_gguf({"general.architecture": "bert", "bert.attention.causal": False}),
-            "embeddings",
+            "embedding",
         ),
         "lora.gguf": (make_gguf({"general.type": "adapter"}), "LoRA adapter"),
         "part-00002-of-00003.gguf": (make_gguf({"general.architecture": "llama"}), "later part"),
-        "part-00001-of-00003.gguf": (make_gguf({"general.architecture": "llama"}), "missing: 3"),
+        "part-00001-of-00003.gguf": (make_gguf({"general.architecture": "llama"}), "part 3 is missing"),
     }
     for name, (content, _) in cases.items():
         if content is not None:
@@ -283,7 +283,7 @@ def test_a_pipe_and_a_path_that_is_none_are_input_errors(open_chat, tmp_path):
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(InputError, match="is empty"):
         open_chat(tmp_path / "pipe.gguf")
-    with pytest.raises(InputError, match="is no path"):
+    with pytest.raises(InputError, match="is not a valid file path"):
         open_chat("a\0b.gguf")
 
 
@@ -308,7 +308,7 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
     ("options", "reason"),
     [
         ({"type_v": "q8_0", "flash_attn": "off"}, "type_v"),
-        ({"main_gpu": 0, "tensor_split": [1.0]}, "only one"),
+        ({"main_gpu": 0, "tensor_split": [1.0]}, "Only one"),
         ({"tensor_split": [1.0] * 500}, "tensor_split"),
         ({"rpc_servers": ["127.0.0.1:1"]}, "RPC"),
         ({"rpc_servers": ["somewhere"]}, "RPC|rpc_servers"),

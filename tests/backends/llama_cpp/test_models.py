@@ -1,4 +1,4 @@
-"""Reading headers and finding models, on files made for the purpose."""
+"""Reading headers and finding models, with synthetic files."""
 
 import os
 import struct
@@ -156,7 +156,7 @@ def test_missing_parts_are_a_problem(write):
     path = write("big-00001-of-00003.gguf")
     write("big-00003-of-00003.gguf")
     (model,) = find_models([str(path.parent)])
-    assert model.problem == "is one of 3 parts, of which there is missing: 2"
+    assert model.problem == "is one of 3 parts, and part 2 is missing"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_missing_parts_are_a_problem(write):
     [
         ({"general.type": "adapter", "general.architecture": "llama"}, "LoRA adapter"),
         ({"general.architecture": "clip"}, "image encoder"),
-        ({"general.architecture": "bert", "bert.attention.causal": False}, "embeddings"),
+        ({"general.architecture": "bert", "bert.attention.causal": False}, "embedding"),
         ({"general.name": "x"}, "does not name an architecture"),
     ],
 )

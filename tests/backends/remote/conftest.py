@@ -1,4 +1,4 @@
-"""What the tests of engines elsewhere share: real servers on loopback, a hostile double, ways to ask."""
+"""Fixtures for engines at servers: real servers on loopback, a hostile double, helpers for requests."""
 
 import contextlib
 import os

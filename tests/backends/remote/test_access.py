@@ -1,4 +1,4 @@
-"""Who may see what: keys, headers, certificates, proxies. No secret is shown, none goes where it does not belong."""
+"""Keys, headers, certificates and proxies. No secret is shown or sent to another server."""
 
 import asyncio
 import os
@@ -43,12 +43,12 @@ async def test_a_key_from_a_command(hostile, open_lane):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("false", "key_command (false) gave no key: it ended with status 1."),
-        ("true", "key_command (true) gave no key: it ended with status 0."),
+        ("false", "key_command (false) printed no key: it exited with status 1."),
+        ("true", "key_command (true) printed no key: it exited with status 0."),
         ("no-such-program x", "key_command cannot run no-such-program: no such file or directory."),
-        ("echo 'x", "key_command has a quotation mark without its other half."),
+        ("echo 'x", "key_command has an unbalanced quotation mark."),
         ("echo \0", "key_command cannot run echo: embedded null byte."),
-        ("sh -c 'kill -9 $$'", "key_command (sh) gave no key: it ended with status -9."),
+        ("sh -c 'kill -9 $$'", "key_command (sh) printed no key: it exited with status -9."),
     ],
 )
 async def test_a_command_without_a_key(backend, hostile, command, sentence):
@@ -144,7 +144,7 @@ async def test_a_header_that_frames_the_request(backend, hostile, header):
 @pytest.mark.parametrize("header", [f"Authorization: Bearer {SECRET}", f"X-Api-Key: {SECRET}"])
 async def test_a_secret_written_into_a_header(backend, hostile, header):
     error = await refused(backend, url=hostile.url, headers=[header])
-    assert "holds a secret where it would be recorded" in error.sentence
+    assert "contains a secret, which would be recorded" in error.sentence
     assert SECRET not in str(error)
 
 
@@ -186,7 +186,7 @@ async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
     error = await refused(backend, url=f"http://{host}")
-    assert error.sentence == f"There is no host by the name of {host.lower()}."
+    assert error.sentence == f"There is no host named {host.lower()}."
 
 
 async def test_the_clients_own_keys_and_marks_stay_here(hostile, open_lane, monkeypatch):
@@ -229,7 +229,7 @@ async def test_a_redirect_that_repeats_the_key(hostile, backend, protocol, monke
     path = "/api/version" if protocol.name == "ollama" else "/v1/models"
     hostile.replies[path] = lambda exchange: exchange.begin(307, location=f"http://evil.example/{SECRET}/x")
     error = await refused(backend, url=hostile.url, key_env="BOX_KEY")
-    assert "points to http://evil.example/•••/x (307)" in error.sentence
+    assert "redirects to http://evil.example/•••/x (307)" in error.sentence
     assert SECRET not in str(error)
 
 
@@ -259,7 +259,7 @@ async def test_a_proxy_of_no_use(backend, monkeypatch, proxy):
     clear_proxies(monkeypatch)
     monkeypatch.setenv("HTTP_PROXY", proxy)
     error = await refused(backend, url="http://box.example", use_proxy=True)
-    assert error.sentence == "The proxy that the environment names is none that can be used."
+    assert error.sentence == "The proxy in the environment variables cannot be used."
 
 
 async def test_a_proxy_without_its_scheme(backend, monkeypatch):
@@ -326,7 +326,7 @@ async def secure(protocol, authority):
 
 async def test_a_certificate_that_nobody_signed(secure, backend):
     error = await refused(backend, url=secure.url)
-    assert error.sentence.startswith(f"The certificate of {secure.url} is not to be trusted: ")
+    assert error.sentence.startswith(f"The certificate of {secure.url} is not trusted: ")
     assert "ca_file" in error.hint
     assert secure.requests == []
 
@@ -381,11 +381,11 @@ async def test_tls_asked_of_a_server_without(hostile, backend):
 
 
 WRONG = [
-    ("openai", {}, "It is not said where the server is."),
-    ("openai", {"url": "127.0.0.1:8000"}, "The url '127.0.0.1:8000' is not one of a server."),
-    ("openai", {"url": "http://me:secret@h"}, "The url holds a user name or password"),
-    ("ollama", {"headers": ["Authorization: Bearer secret"]}, "The header Authorization holds a secret"),
-    ("ollama", {"headers": ["nonsense"]}, "A line of headers is not written as `Name: value`."),
+    ("openai", {}, "The address of the server is not set."),
+    ("openai", {"url": "127.0.0.1:8000"}, "The url '127.0.0.1:8000' is not the URL of a server."),
+    ("openai", {"url": "http://me:secret@h"}, "The url contains a user name or password"),
+    ("ollama", {"headers": ["Authorization: Bearer secret"]}, "The header Authorization contains a secret"),
+    ("ollama", {"headers": ["nonsense"]}, "An entry of headers does not have the form `Name: value`."),
     ("ollama", {"key_env": "A", "key_command": "b"}, "Both key_env and key_command are set."),
     ("ollama", {"key_env": "sk-secret"}, "key_env is not the name of an environment variable."),
     ("ollama", {"client_key": "/k.pem"}, "client_key is set, but not client_cert."),
@@ -397,7 +397,7 @@ def test_options_that_name_no_server_are_known_without_it(name, options, said):
     with pytest.raises(InputError) as caught:
         Registry().get(name).check("m", options)
     assert caught.value.sentence.startswith(said)
-    assert "secret" not in str(caught.value).replace("holds a secret", "")
+    assert "secret" not in str(caught.value).replace("contains a secret", "")
 
 
 def test_neither_the_environment_nor_files_are_looked_at():

@@ -1,4 +1,4 @@
-"""What comes over a connection: closed between requests, not HTTP at all, without an end."""
+"""Connections that are closed between requests, are not HTTP, or never end a reply."""
 
 import asyncio
 import itertools
@@ -99,8 +99,8 @@ async def test_something_that_is_not_http(hostile, open_lane, said):
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile)).ask()
     assert codes(events) == []
-    assert error.sentence == f"The server at {hostile.url} sent something that is not HTTP."
-    assert error.hint == "Look at its port, and whether the url should begin with https://."
+    assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
+    assert error.hint == "Check its port, and whether the url must begin with https://."
     assert len(hostile.chats) == 1, "it was asked again"
 
 
@@ -114,8 +114,8 @@ async def test_nonsense_between_chunks_in_mid_answer(hostile, open_lane, text):
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile)).ask()
     assert text(events) == "Once"
-    assert "sent something that is not HTTP" in error.sentence
-    assert error.hint == "What came of it stands."
+    assert "sent a reply that is not HTTP" in error.sentence
+    assert error.hint == "The partial answer is kept."
 
 
 @pytest.mark.parametrize("encoding", ["", "Identity"])
@@ -217,8 +217,8 @@ async def test_silence_in_a_list_names_the_option_that_it_waits_for(hostile, bac
     with pytest.raises(ParagoneError) as caught:
         await open_at(backend, hostile, idle_timeout=0.3)
     assert isinstance(caught.value, EngineError)
-    assert caught.value.sentence == f"The server at {hostile.url} gave no answer within 0.3 seconds."
-    assert caught.value.hint == "idle_timeout says how long to wait."
+    assert caught.value.sentence == f"The server at {hostile.url} did not answer within 0.3 seconds."
+    assert caught.value.hint == "idle_timeout sets how long to wait."
 
 
 async def open_at(backend, server, **options):

@@ -1,4 +1,4 @@
-"""The pages on servers: their config blocks are good, their table says what the lanes say."""
+"""The documentation of servers: its config blocks are valid, and its table has the actual messages."""
 
 import tomllib
 from pathlib import Path

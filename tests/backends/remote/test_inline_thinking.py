@@ -1,4 +1,4 @@
-"""Thinking that a server leaves in the answer, between tags, from doubles and from the real servers."""
+"""Thinking between tags in the answer, from doubles and from the real servers."""
 
 import asyncio
 
@@ -116,7 +116,7 @@ async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, 
     assert text(events, "thinking") == ""
     (caution,) = [event for event in events if isinstance(event, Caution)]
     assert caution.code == "thinking-in-answer"
-    assert caution.sentence.startswith("The answer has a </think> that it did not open: ")
+    assert caution.sentence.startswith("The answer has a </think> without an opening tag: ")
     before = text(events[: events.index(caution)])
     assert before == (whole if size == 100 else "Let me see.\n</think>")
 
@@ -173,7 +173,7 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile)).ask()
     assert text(events) == "<thi"
-    assert "broke the connection in the middle of the answer" in error.sentence
+    assert "closed the connection in the middle of the answer" in error.sentence
     assert len(hostile.chats) == 1, "asked again after a token"
 
 
@@ -186,7 +186,7 @@ async def test_what_was_held_back_is_not_lost_when_the_server_falls_silent(hosti
     hostile.on_chat = chat
     events, error = await (await open_lane(hostile, idle_timeout=0.3)).ask()
     assert text(events) == "<thi"
-    assert "fell silent in the middle of the answer, for 0.3 seconds" in error.sentence
+    assert "sent nothing for 0.3 seconds in the middle of the answer" in error.sentence
 
 
 async def test_what_was_held_back_is_not_lost_when_the_user_stops(hostile, open_lane, text):

@@ -1,4 +1,4 @@
-"""Finding the backends imports none of the client libraries, and they are missed in a sentence."""
+"""Discovery imports no client library, and a missing one is reported in a sentence."""
 
 import importlib.metadata
 import subprocess
@@ -33,7 +33,7 @@ async def test_a_client_that_is_not_installed(name, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return real(package)
 
-    monkeypatch.setattr("paragone_remote.installed.version", version)
+    monkeypatch.setattr("paragone_remote.client_libraries.version", version)
     monkeypatch.setitem(sys.modules, name, None)  # as if it were not there
     backend = discover(name).backends[name]
     probe = await backend.probe()

@@ -1,4 +1,4 @@
-"""What llama-server does in its own way, with a double of it: where the real one was built, it is asked too."""
+"""Special behaviour of llama-server, with a double and, if it was built, with the real server."""
 
 import pytest
 import pytest_asyncio
@@ -125,7 +125,7 @@ async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, tex
     events, error = await (await open_lane(server)).ask()
     assert error is None
     assert text(events) == "Here."
-    sentence = f"The server at {server.url} is still loading its model (503). It is asked again."
+    sentence = f"The server at {server.url} is still loading its model (503). The request is repeated."
     assert cautions(events) == [("retried", sentence)]
 
 

@@ -1,4 +1,4 @@
-"""The real llama-server as people start it: with a key, with slots, while it loads, with other templates."""
+"""The real llama-server with various settings: a key, slots, slow loading, other templates."""
 
 import asyncio
 import os
@@ -97,7 +97,7 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
         await opener
     assert text(events) == text(first)
     assert cautions(events) == {
-        "retried": f"The server at {url} is still loading its model (503). It is asked again."
+        "retried": f"The server at {url} is still loading its model (503). The request is repeated."
     }
 
 
@@ -118,7 +118,7 @@ async def test_a_key(run_llama_server, open_smollm2, text, monkeypatch):
     with run_llama_server("-c", "256", "--api-key", SECRET) as url:
         with pytest.raises(InputError) as caught:
             await open_smollm2(url)
-        assert caught.value.sentence == f"The server at {url} wants a key (401)."
+        assert caught.value.sentence == f"The server at {url} requires a key (401)."
         monkeypatch.setenv("BOX_KEY", "sk-another")
         with pytest.raises(InputError) as caught:
             await open_smollm2(url, key_env="BOX_KEY")
@@ -161,7 +161,7 @@ async def test_slots_that_share_the_context_can_fill_it(run_llama_server, open_s
             assert text(events)
             assert isinstance(error, EngineError)
             assert error.sentence == f"The server at {url} ran out of context in the middle of the answer."
-            assert "What came of it stands." in error.hint
+            assert "The partial answer is kept." in error.hint
         events, error = await lanes[0].ask(STORY, temperature=0)  # alone, it ends as it should
         assert error is None
         assert events[-1].reason == "length"

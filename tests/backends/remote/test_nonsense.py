@@ -1,4 +1,4 @@
-"""Figures that cannot be: they are as if the server had not told them, and cost neither the answer nor the JSON."""
+"""Implausible values in replies: they are ignored and break neither the answer nor the JSON."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Ollama's protocol, with a double in place of servers and models that cannot run here."""
+"""Ollama's protocol, with a double for servers and models that cannot run here."""
 
 from typing import Any
 
@@ -111,7 +111,7 @@ async def test_a_model_for_embeddings(server):
     request = OpenRequest(model="m", options={"url": server.url})
     with pytest.raises(InputError) as caught:
         await OllamaBackend().open(request, lambda progress: None)
-    assert caught.value.sentence == "m answers no prompts: it can do embedding."
+    assert caught.value.sentence == "m does not generate text: its capabilities are embedding."
 
 
 async def test_thinking_has_its_own_channel(server, open_lane, text):
@@ -160,7 +160,7 @@ async def test_log_probabilities_that_do_not_line_up(server, open_lane, text):
 async def test_a_server_without_log_probabilities(server, open_lane):
     events, _ = await (await open_lane(server)).ask(logprobs=0)
     assert cautions(events) == {
-        "no-logprobs": "The server gave no log-probabilities; Ollama does from version 0.12.11 on."
+        "no-logprobs": "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
     }
 
 
@@ -174,7 +174,7 @@ async def test_a_prompt_that_was_cut(server, open_lane):
     assert "at least 400 tokens were sent and it read 12" in cautions(events)["truncated"]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=4096)
     events, _ = await lane.ask("A word of it. " * 1000)
-    assert "fills the context of 4,096 tokens" in cautions(events)["truncated"]
+    assert "fill the whole context of 4,096 tokens" in cautions(events)["truncated"]
 
 
 async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane):
@@ -211,7 +211,7 @@ async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
 
     server.on_chat = chat
     events, _ = await (await open_lane(server)).ask()
-    assert cautions(events)["reloaded"].startswith("The server loaded the model first: 7.0 s")
+    assert cautions(events)["reloaded"].startswith("The server loaded the model first, which took 7.0 s")
 
 
 async def test_a_cold_run_is_not_promised(server, open_lane):
@@ -243,7 +243,9 @@ async def test_a_report_of_no_server(server):
 async def test_a_url_of_something_else(server):
     server.replies["/api/version"] = {"name": "a printer"}
     report = await OllamaBackend().endpoint({"url": server.url})
-    assert report.probe.reason == f"The server at {server.url} sent something that Ollama would not send."
+    assert (
+        report.probe.reason == f"The server at {server.url} sent data that is not valid in Ollama's protocol."
+    )
 
 
 CAPABLE = [(["completion", "vision"], True), (["completion"], False), (None, None)]
@@ -260,5 +262,5 @@ async def test_whether_a_model_sees(server, open_lane, capabilities, vision):
     image = Image(data="AAEC", media_type="image/png")
     events, _ = await lane.ask([Message(role="user", text="Why?", images=(image,))])
     where = f"The server at {server.url}"
-    told = {"may-not-see": f"{where} does not tell whether m sees images."}
+    told = {"may-not-see": f"{where} does not report whether m sees images."}
     assert cautions(events) == (told if vision is None else {})

@@ -1,4 +1,4 @@
-"""Downloads as Ollama's protocol tells of them, with a double in place of servers that fail or talk nonsense."""
+"""Downloads in Ollama's protocol, with a double for servers that fail or send invalid data."""
 
 import asyncio
 
@@ -107,7 +107,7 @@ async def test_an_end_without_success_is_none(server):
     progress, error = await told(server)
     assert sizes(progress) == [(0, 100)]
     assert isinstance(error, EngineError)
-    assert error.sentence == f"The server at {server.url} ended the download before it was done."
+    assert error.sentence == f"The server at {server.url} ended the download before it was complete."
 
 
 async def test_a_connection_that_breaks(server):
@@ -117,14 +117,18 @@ async def test_a_connection_that_breaks(server):
     telling(server, LAYER, then=reset)
     progress, error = await told(server)
     assert sizes(progress) == [(0, 100)]
-    assert error.sentence == f"The server at {server.url} broke the connection in the middle of the download."
+    assert (
+        error.sentence == f"The server at {server.url} closed the connection in the middle of the download."
+    )
 
 
 async def test_silence(server):
     telling(server, LAYER, then=lambda exchange: exchange.gone())
     progress, error = await told(server, load_timeout=0.3)
     assert sizes(progress) == [(0, 100)]
-    assert error.sentence == f"The server at {server.url} said nothing of the download for 0.3 seconds."
+    assert (
+        error.sentence == f"The server at {server.url} reported no progress of the download for 0.3 seconds."
+    )
     assert "load_timeout" in error.hint
 
 
@@ -132,13 +136,15 @@ async def test_something_else_in_its_place(server):
     telling(server, LAYER, b"<html>\n")
     progress, error = await told(server)
     assert sizes(progress) == [(0, 100)]
-    assert error.sentence == f"The server at {server.url} sent something that Ollama would not send."
+    assert error.sentence == f"The server at {server.url} sent data that is not valid in Ollama's protocol."
 
 
 async def test_what_the_server_says_went_wrong(server):
     telling(server, LAYER, {"error": "write /models/aa: no space left on device\x1b[2J"})
     _, error = await told(server)
-    assert error.sentence.startswith(f"The server at {server.url} gave the download up: write /models/aa: no")
+    assert error.sentence.startswith(
+        f"The server at {server.url} cancelled the download: write /models/aa: no"
+    )
     assert error.sentence.isprintable()
     assert error.hint == ""
 
@@ -161,7 +167,7 @@ async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
     server.replies["/api/tags"] = {"models": [{"model": "tinny"}]}
     assert await missing(server) == f"Did you mean 'tinny'? {told}"
     server.replies["/api/tags"] = {"models": []}
-    assert await missing(server) == f"It has none yet. {told}"
+    assert await missing(server) == f"It has no models yet. {told}"
 
 
 async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):

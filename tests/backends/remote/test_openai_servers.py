@@ -1,4 +1,4 @@
-"""What OpenAI-compatible servers do differently, with doubles in place of those that cannot run here."""
+"""Differences between OpenAI-compatible servers, with doubles of those that cannot run here."""
 
 import pytest
 import pytest_asyncio
@@ -88,7 +88,7 @@ async def test_urls_with_and_without_the_version(server, url):
 async def test_a_server_must_be_named():
     with pytest.raises(InputError) as caught:
         await OpenAIBackend().open(OpenRequest(model="m"), lambda progress: None)
-    assert caught.value.sentence == "It is not said where the server is."
+    assert caught.value.sentence == "The address of the server is not set."
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
@@ -164,7 +164,7 @@ async def test_an_answer_that_no_reason_ends(server, open_lane, text):
     server.on_chat = chat
     events, error = await (await open_lane(server)).ask()
     assert text(events) == "Once upon"
-    assert error.sentence == f"The server at {server.url} ended the answer before it was done."
+    assert error.sentence == f"The server at {server.url} ended the answer before it was complete."
     assert len(server.chats) == 1
 
 
@@ -189,7 +189,7 @@ async def test_a_sampler_that_is_refused_is_left_out_from_then_on(server, open_l
         assert error is None
         assert text(events) == "Hello."
         where = f"The server at {server.url}"
-        assert cautions(events) == {"option-refused": f"{where} does not take min_p; it was left out."}
+        assert cautions(events) == {"option-refused": f"{where} does not support min_p, so it was left out."}
         assert len(server.chats) == requests
     assert server.chats[-1].body["top_k"] == 5
     other = await open_lane(server)  # another engine at the same endpoint knows it too
@@ -200,7 +200,7 @@ async def test_a_sampler_that_is_refused_is_left_out_from_then_on(server, open_l
 async def test_a_refusal_of_something_else_is_no_lesson(server, open_lane):
     server.on_chat = lambda exchange: exchange.refuse(400, {"error": {"message": "no such role"}})
     _, error = await (await open_lane(server)).ask(min_p=0.1)
-    assert "does not take the request (400): no such role." in error.sentence
+    assert "rejected the request (400): no such role." in error.sentence
     assert len(server.chats) == 1
 
 
@@ -376,7 +376,7 @@ async def test_details_of_models_where_they_are_told(server):
 async def test_something_that_has_no_models(server):
     server.replies["/v1/models"] = {"hello": "world"}
     report = await OpenAIBackend().endpoint({"url": server.url})
-    assert report.probe.reason == f"The server at {server.url} sent something that is not a list of models."
+    assert report.probe.reason == f"The server at {server.url} sent a reply that is not a list of models."
 
 
 async def test_images_are_parts_of_their_message(server, open_lane):
@@ -392,7 +392,7 @@ async def test_images_are_parts_of_their_message(server, open_lane):
     assert first == {"role": "user", "content": [part, part, {"type": "text", "text": "What?"}]}
     assert [message["content"] for message in others] == ["A cat.", "Sure?"]
     assert error is None
-    said = f"The server at {server.url} does not tell whether m sees images."
+    said = f"The server at {server.url} does not report whether m sees images."
     assert cautions(events) == {"may-not-see": said}
 
 

@@ -1,4 +1,4 @@
-"""The addresses that engines on servers contact, and the options that say where and with what secret."""
+"""The addresses that engines at servers contact, and the options that contain addresses or secrets."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`paragone doctor` on engines that are configured at real servers, and at one that has ended."""
+"""`paragone doctor` on engines at real servers and at a stopped one."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The real llama-server of llama.cpp, with SmolLM2; skipped where `make llama-server` has not built one."""
+"""The real llama-server of llama.cpp with SmolLM2; skipped unless `make llama-server` has built it."""
 
 import asyncio
 import math

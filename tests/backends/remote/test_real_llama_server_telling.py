@@ -1,4 +1,4 @@
-"""What the real llama-server tells of its prompts and runs, held against what it does."""
+"""The prompts and run settings that the real llama-server reports, compared with what it does."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""A real Ollama server with SmolLM2; skipped where `make ollama` has not built one."""
+"""A real Ollama server with SmolLM2; skipped unless `make ollama` has built it."""
 
 import asyncio
 import json

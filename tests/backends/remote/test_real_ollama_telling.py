@@ -1,4 +1,4 @@
-"""What the real Ollama tells of its prompts and runs, held against what it does."""
+"""The prompts and run settings that the real Ollama reports, compared with what it does."""
 
 import httpx
 import pytest

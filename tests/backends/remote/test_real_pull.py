@@ -1,4 +1,4 @@
-"""`paragone pull` on a real Ollama, out of a double of its registry that has what another real Ollama made."""
+"""`paragone pull` on a real Ollama, from a double of its registry with a model of another real Ollama."""
 
 import re
 import shlex
@@ -62,7 +62,7 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     missing = paragone("ask", puller.engine, "Hello?")
     assert missing.returncode == 2
     hint = said(missing).splitlines()[-1]
-    assert hint == f"It has none yet. To download it: paragone pull {puller.engine}"
+    assert hint == f"It has no models yet. To download it: paragone pull {puller.engine}"
     program, *argv = shlex.split(hint.partition(": ")[2])
     assert program == "paragone"
     done = paragone(*argv)
@@ -142,7 +142,7 @@ def test_a_server_that_dies_in_the_middle(registry, puller):
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, b"")
     assert err.decode().splitlines()[-2:] == [
-        f"paragone: The server at {puller.url} broke the connection in the middle of the download.",
+        f"paragone: The server at {puller.url} closed the connection in the middle of the download.",
         "Pull it again once the server is there.",
     ]
 
@@ -151,8 +151,8 @@ def test_a_model_that_the_registry_does_not_have(registry, puller):
     done = paragone("pull", f"ollama:{registry.name('none')}@{puller.url}")
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).splitlines()[-2:] == [
-        f"paragone: The server at {puller.url} finds no model '{registry.name('none')}' to download.",
-        "Look at its name and tag: its registry has none by these.",
+        f"paragone: The server at {puller.url} cannot find the model '{registry.name('none')}' to download.",
+        "Check its name and tag: the registry of the server does not have it.",
     ]
 
 
@@ -161,10 +161,10 @@ def test_a_registry_that_is_not_trusted(registry, ollama_server):
     done = paragone("pull", f"ollama:{registry.name('none')}@{ollama_server}")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "certificate signed by unknown authority" in said(done)
-    assert said(done).endswith("\nThe server downloads it by itself: can it reach the registry?\n")
+    assert said(done).endswith("\nThe server itself downloads the model: can it reach the registry?\n")
 
 
 def test_a_name_that_is_none(puller):
     done = paragone("pull", f"ollama:two words@{puller.url}")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "does not take the request (400): invalid model name." in said(done)
+    assert "rejected the request (400): invalid model name." in said(done)

@@ -1,4 +1,4 @@
-"""The rendered prompt of a run, with doubles of servers: asked for after the answer, which it never harms."""
+"""The rendered prompt of a run, with doubles of servers. It is requested after the answer."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What was in force in a run, with doubles of servers: the seed and the sampling parameters."""
+"""The reported settings of a run, with doubles of servers: the seed and the sampling parameters."""
 
 from hostile_server import OLLAMA, OPENAI
 

@@ -1,4 +1,4 @@
-"""One prompt to engines here and elsewhere, through the program itself: what fails stays in its lane."""
+"""One prompt to local and remote engines through the program itself. A failure affects only its lane."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ async def test_a_local_engine_beside_two_servers_and_two_that_fail(
         assert lane["text"] == "Once upon"
         assert lane["finish"] is None
         where = f"The server at {server.url}"
-        assert lane["error"].startswith(f"{where} broke the connection in the middle of the answer.")
+        assert lane["error"].startswith(f"{where} closed the connection in the middle of the answer.")
     assert code == 1
 
 

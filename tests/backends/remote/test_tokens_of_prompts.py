@@ -1,4 +1,4 @@
-"""Tokens of prompts and texts, with doubles of servers that tell them and of servers that do not."""
+"""Tokens of prompts and texts, with doubles of servers that report them and of servers that do not."""
 
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -164,7 +164,7 @@ async def test_servers_that_do_not_tell_say_so(serve, open_lane, protocol, repli
     for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
         with pytest.raises(EngineError) as caught:
             await lane.engine.tokenize(request)
-        assert "not tell the tokens" in caught.value.sentence
+        assert "not report the tokens" in caught.value.sentence
     with pytest.raises(EngineError):
         await lane.engine.vocabulary()
     assert prompt_ids(await run(lane)) is None
@@ -176,7 +176,7 @@ async def test_the_tokens_of_images_are_not_told(serve, open_lane):
     seen = (Message(role="user", text="What?", images=(image,)),)
     with pytest.raises(EngineError) as caught:
         await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=seen))
-    assert caught.value.sentence == f"The server at {server.url} does not tell the tokens of images."
+    assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
 
 
 GARBLED = [
@@ -196,7 +196,7 @@ async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane, reply):
     lane = await open_lane(server)
     with pytest.raises(EngineError) as caught:
         await lane.engine.tokenize(TokenizeRequest(text="Hi"))
-    assert caught.value.sentence == f"The server at {server.url} sent something that is not a list of tokens."
+    assert caught.value.sentence == f"The server at {server.url} sent a reply that is not a list of tokens."
 
 
 async def test_a_server_without_the_path(serve, open_lane):
@@ -246,4 +246,4 @@ async def test_a_vocabulary_that_cannot_be_one(serve, open_lane, pieces):
 async def test_a_vocabulary_of_a_size_that_is_not_told(serve, open_lane):
     with pytest.raises(EngineError) as caught:
         await (await open_lane(await serve(OPENAI, LLAMA_SERVER))).engine.vocabulary()
-    assert caught.value.sentence.endswith("does not tell the size of its vocabulary.")
+    assert caught.value.sentence.endswith("does not report the size of its vocabulary.")

@@ -1,4 +1,4 @@
-"""The truncation alarm: no text is told to be longer than it is, and what was cut is told."""
+"""Detection of truncated prompts: a lower bound of the tokens of a text, and a caution for a cut prompt."""
 
 from pathlib import Path
 

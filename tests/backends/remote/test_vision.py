@@ -1,4 +1,4 @@
-"""Images on a real Ollama, whose vision model has random weights: what it takes, counts and refuses."""
+"""Images on a real Ollama with a vision model with random weights: formats, token counts, errors."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Chat templates: what they see, and that a hostile one does no harm."""
+"""Chat templates: their variables, and limits for hostile templates."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""From the bytes of tokens to channels, whole characters and stop texts, without a model."""
+"""Converting the bytes of tokens to channels, whole characters and stop sequences, without a model."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,28 +1,28 @@
-"""What Ollama calls things: models by name and tag, figures by keys of the GGUF header."""
+"""Look up models by name and tag, and details by their keys in the GGUF header, in Ollama's replies."""
 
 from __future__ import annotations
 
 import ollama
 
-from paragone_remote.data import counted
-from paragone_remote.text import plain
+from paragone_remote.json_fields import counted
+from paragone_remote.server_text import plain
 
 __all__ = ["architecture", "find_running", "trained_context"]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
-    """Return a model's entry among those that are loaded."""
+    """Return a model's entry in the list of loaded models, if it is loaded."""
     wanted = _full(model)
     return next((entry for entry in running.models if _full(entry.model or "") == wanted), None)
 
 
 def _full(model: str) -> str:
-    """Return a model's name with its tag, by which the server lists it."""
+    """Return a model's name with its tag, as in the server's lists."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
 def architecture(details: ollama.ShowResponse) -> str | None:
-    """Return the model's architecture, as its header calls it."""
+    """Return the model's architecture from its header."""
     found = (details.modelinfo or {}).get("general.architecture")
     return plain(found) if isinstance(found, str) else None
 

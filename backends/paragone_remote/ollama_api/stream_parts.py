@@ -1,4 +1,4 @@
-"""The parts of a streamed answer: https://docs.ollama.com/api/chat."""
+"""Parse the parts of a streamed answer: https://docs.ollama.com/api/chat."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import ollama
 
 from paragone import Alternative, Finish, FinishReason, Timings, Token, Usage
-from paragone_remote.data import counted, duration, finite
-from paragone_remote.pieces import Scored, tokens_of
+from paragone_remote.json_fields import counted, duration, finite
+from paragone_remote.token_events import Scored, tokens_of
 
 __all__ = ["NANO", "read_finish", "read_tokens"]
 
@@ -41,7 +41,7 @@ def read_tokens(part: ollama.ChatResponse, logprobs: int | None, now: float) -> 
 
 
 def read_finish(part: ollama.ChatResponse, now: float) -> Finish:
-    """Return the end of a run, which the last part tells of."""
+    """Return the Finish event from the last part."""
     reason: FinishReason = "length" if part.done_reason == "length" else "stop"
     return Finish(
         reason=reason,

@@ -1,4 +1,4 @@
-"""What the checks are run on: fixtures to override, and the engine that the tests of a class share."""
+"""The fixtures of the checks: those to override, and the engine that the tests of a class share."""
 
 from __future__ import annotations
 
@@ -13,41 +13,44 @@ from paragone.events import LoadProgress
 from paragone.messages import OpenRequest
 from paragone.models import Capabilities
 from paragone.options import describe
-from paragone.testing.asking import within
+from paragone.testing.runs import within
 from paragone.wire import Json
 
-__all__ = ["Opened", "Setting"]
+__all__ = ["Opened", "ConformanceFixtures"]
 
 
 class Opened:
-    """The engine that the tests of a class share: opened when first wanted, and anew after a failure."""
+    """The engine that the tests of a class share.
+
+    It is opened on first use, and again after a failed test.
+    """
 
     def __init__(self) -> None:
         self.engine: OpenEngine | None = None
         self.progress: list[LoadProgress] = []
-        """What was told while it was opened."""
+        """The progress reports while it was opened."""
 
     async def get(self, backend: Backend, opening: OpenRequest, patience: float) -> OpenEngine:
-        """Return the engine, opening it where none is open."""
+        """Return the engine. Opens it if it is not open."""
         if self.engine is None:
             self.progress.clear()
             self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
         return self.engine
 
     async def drop(self, patience: float) -> None:
-        """Close the engine, so that the next test opens another."""
+        """Close the engine, so that the next test opens a new one."""
         engine, self.engine = self.engine, None
         if engine is not None:
             await within(patience, "closing", engine.close())
 
 
-class Setting:
+class ConformanceFixtures:
     """The fixtures and limits that a backend's author sets."""
 
     patience: ClassVar[float] = 60.0
-    """Seconds that opening and answering may take, each."""
+    """Largest number of seconds for opening, and for an answer."""
     grace: ClassVar[float] = 5.0
-    """Seconds that stopping may take."""
+    """Largest number of seconds for stopping."""
 
     @pytest.fixture
     def backend(self) -> Backend:
@@ -56,29 +59,29 @@ class Setting:
 
     @pytest.fixture
     def opening(self) -> OpenRequest:
-        """Return what to open: a model, and options that suit a test. Override it."""
+        """Return the request to open: a model, and options that suit a test. Override it."""
         raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
 
     @pytest.fixture
     def sampling(self, backend: Backend) -> Mapping[str, Json]:
-        """Return sampling options that make short answers."""
+        """Return sampling options for short answers."""
         return {"max_tokens": 24} if has_option(backend, "max_tokens") else {}
 
     @pytest.fixture
     def long_sampling(self, backend: Backend, engine: OpenEngine) -> Mapping[str, Json]:
-        """Return sampling options that let an answer go on long enough to be stopped in the middle."""
+        """Return sampling options for answers that are long enough to be stopped halfway."""
         if not has_option(backend, "max_tokens"):
             return {}
         return {"max_tokens": min(1000, (engine.loaded.context or 3000) // 3)}
 
     @pytest.fixture
     def able(self, backend: Backend, engine: OpenEngine) -> Capabilities:
-        """Return what the open engine can do."""
+        """Return the capabilities of the open engine."""
         return engine.loaded.capabilities or backend.capabilities
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
     async def opened(self) -> AsyncIterator[Opened]:
-        """Hold the engine that the tests share, and close it after the last of them."""
+        """Yield the shared engine, and close it after the last test."""
         opened = Opened()
         yield opened
         await opened.drop(self.patience)
@@ -87,7 +90,7 @@ class Setting:
     async def engine(
         self, backend: Backend, opening: OpenRequest, opened: Opened, request: pytest.FixtureRequest
     ) -> AsyncIterator[OpenEngine]:
-        """Return an open engine; after a test that failed, it is not used again."""
+        """Yield an open engine. It is closed after a failed test."""
         failed_before = request.session.testsfailed
         yield await opened.get(backend, opening, self.patience)
         if request.session.testsfailed > failed_before:
@@ -95,5 +98,5 @@ class Setting:
 
 
 def has_option(backend: Backend, name: str) -> bool:
-    """Whether each run may set this option."""
+    """Whether the backend has this sampling option."""
     return any(info.name == name for info in describe(backend.sampling))

@@ -1,22 +1,22 @@
-"""Sampling parameters that a server uses where a request has none, where it tells them."""
+"""A server's default sampling parameters, from servers that report them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from paragone import Json
-from paragone_remote.data import Data, count, number, part
+from paragone_remote.json_fields import Data, count, number, part
 
 __all__ = ["defaults_in_props", "defaults_in_schema", "seed_in_props"]
 
 _NUMBERS = ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
 
 _RANDOM = 2**32 - 1
-"""The seed by which llama.cpp means a new one each time: LLAMA_DEFAULT_SEED."""
+"""LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new one for each request."""
 
 
 def defaults_in_props(props: Data) -> dict[str, Json]:
-    """Return llama-server's, out of `/props`; its limit of tokens (`-n`) is not what it tells there."""
+    """Return llama-server's defaults from `/props`. The token limit there is not the one of `-n`."""
     params = part(part(props, "default_generation_settings"), "params")
     found = _numbers(params)
     top_k = number(params, "top_k")
@@ -26,13 +26,13 @@ def defaults_in_props(props: Data) -> dict[str, Json]:
 
 
 def seed_in_props(props: Data) -> int | None:
-    """Return the seed that llama-server was started with; None where it draws one for each request."""
+    """Return the seed that llama-server was started with; None if it draws one for each request."""
     seed = count(part(part(props, "default_generation_settings"), "params"), "seed")
     return None if seed is None or seed >= _RANDOM else seed
 
 
 def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
-    """Return those of llama-cpp-python's server, out of the schema of a `request` in its `/openapi.json`."""
+    """Return the defaults of llama-cpp-python's server from the schema of a `request` in `/openapi.json`."""
     fields = part(part(part(part(described, "components"), "schemas"), request), "properties")
     values = {name: part(fields, name).get("default") for name in (*_NUMBERS, "top_k")}
     found = _numbers(values)
@@ -43,5 +43,5 @@ def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, Json]:
-    # llama.cpp computes in single precision: its 0.8 is 0.800000011920929
+    # llama.cpp uses single precision: it reports 0.8 as 0.800000011920929
     return {name: float(f"{value:.7g}") for name in _NUMBERS if (value := number(values, name)) is not None}

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server is and has."""
+"""The description of an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["report"]
 
 
 async def report(options: Mapping[str, Json]) -> EndpointReport:
-    """Tell of the server that these options name."""
+    """Describe the server that these options name."""
     address = ""
     try:
         built = build(OpenAILoadOptions, options, owner="OpenAI-compatible")

@@ -1,4 +1,4 @@
-"""JSON from a stranger: whatever is not of the wanted type is as if it were not there."""
+"""Read fields of untrusted JSON. A value of the wrong type is treated as missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from paragone_remote.text import plain
+from paragone_remote.server_text import plain
 
 __all__ = [
     "Data",
@@ -26,19 +26,19 @@ __all__ = [
 Data: TypeAlias = Mapping[str, object]
 
 _MOST = 2**53
-"""Beyond it a count is nonsense, and readers of JSON lose its last digits."""
+"""Largest count. Larger ones are implausible, and many JSON parsers lose their last digits."""
 
 _LONGEST = 1e9
-"""Seconds; thirty years."""
+"""Longest duration in seconds: about thirty years."""
 
 
 def as_data(found: object) -> Data:
-    """Return an object, or an empty one."""
+    """Return a value if it is an object, else an empty object."""
     return found if isinstance(found, dict) else {}
 
 
 def part(data: Data, name: str) -> Data:
-    """Return the object under a name, or an empty one."""
+    """Return the object under a name, or an empty object."""
     return as_data(data.get(name))
 
 
@@ -50,46 +50,49 @@ def items(data: Data, name: str) -> Iterator[Data]:
 
 
 def text(data: Data, name: str) -> str:
-    """Return the text under a name as it is, or none."""
+    """Return the string under a name, or an empty string."""
     found = data.get(name)
     return found if isinstance(found, str) else ""
 
 
 def word(data: Data, name: str) -> str:
-    """Return the text under a name as one line that no terminal obeys, or none."""
+    """Return the string under a name as one printable line, or an empty string."""
     return plain(text(data, name))
 
 
 def number(data: Data, name: str) -> float | None:
-    """Return the number under a name, if it is finite: JSON as Python reads it has others."""
+    """Return the finite number under a name. Python's JSON parser also accepts NaN and infinity."""
     return finite(data.get(name))
 
 
 def count(data: Data, name: str) -> int | None:
-    """Return the whole number under a name, if it is one that can be counted to."""
+    """Return the count under a name."""
     return counted(data.get(name))
 
 
 def finite(found: object) -> float | None:
-    """Return what is found if it is a finite number."""
+    """Return a value if it is a finite number."""
     if not isinstance(found, int | float) or isinstance(found, bool):
         return None
     try:
         value = float(found)
-    except OverflowError:  # a whole number may have any length
+    except OverflowError:  # an integer in JSON may have any length
         return None
     return value if math.isfinite(value) else None
 
 
 def counted(found: object) -> int | None:
-    """Return what is found if it is a whole number that can be counted to."""
+    """Return a value if it is an integer that is a plausible count."""
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
         return None
-    return int(found)  # a plain one, whatever the official client made of it
+    return int(found)  # converts subclasses of int from the official client
 
 
 def duration(found: object, *, unit: float) -> float | None:
-    """Return seconds, to the nanosecond, of what is found in `unit` seconds, if something can take so long."""
+    """Return a plausible duration in seconds, rounded to nanoseconds.
+
+    `unit` is the unit of the value in seconds.
+    """
     value = finite(found)
     if value is None or not 0 <= value * unit <= _LONGEST:
         return None
@@ -97,6 +100,6 @@ def duration(found: object, *, unit: float) -> float | None:
 
 
 def flag(data: Data, name: str) -> bool | None:
-    """Return the true or false under a name."""
+    """Return the boolean under a name."""
     found = data.get(name)
     return found if isinstance(found, bool) else None

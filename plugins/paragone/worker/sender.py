@@ -1,4 +1,4 @@
-"""Sending messages to a worker without losing what it has sent."""
+"""Send messages to a worker without losing received messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ __all__ = ["Sender"]
 class Sender:
     """The sending half of the socket pair.
 
-    A transport of asyncio's drops what it has received when it fails to write, as it does to a process
-    that has just ended: the last messages of a worker would be lost. Hence a descriptor of its own.
+    If a write fails, because the process has just ended, an asyncio transport drops the data that it
+    has received. The last messages of the worker would be lost. The sender therefore has its own
+    descriptor.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -24,15 +25,15 @@ class Sender:
         self._task.add_done_callback(lambda task: self._socket.close())
 
     def send(self, message: bytes) -> None:
-        """Send a message, soon. To a process that has ended: nothing happens."""
+        """Queue a message for sending. Has no effect if the process has ended."""
         self._waiting.put_nowait(message)
 
     def close(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._task.cancel()
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):  # whoever reads learns of the process's end
+        with contextlib.suppress(OSError):  # the reader reports the end of the process
             while True:
                 await loop.sock_sendall(self._socket, await self._waiting.get())

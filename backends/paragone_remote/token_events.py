@@ -1,4 +1,4 @@
-"""Tokens out of what a server sends at once: a piece of text, and log-probabilities that may not line up with it."""
+"""Make Token events from a piece of text and log-probabilities that may not match it exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from paragone import Alternative, Token
 from paragone.events import Channel
-from paragone_remote.text import whole
+from paragone_remote.server_text import without_surrogates
 
 __all__ = ["Scored", "tokens_of"]
 
@@ -26,12 +26,12 @@ class Scored:
 def tokens_of(
     text: str, scored: Sequence[Scored], *, channel: Channel, top: int, time: float
 ) -> Iterator[Token]:
-    """Yield the tokens that `text` is made of, one for each of `scored` where there are any.
+    """Yield the tokens of `text`, one for each of `scored` if there are any.
 
-    Where their texts do not add up to `text`, the last token carries it whole: what is shown is
-    always what was answered.
+    If their texts do not add up to `text`, the last token carries the whole text, so that the answer is
+    always shown exactly.
     """
-    text = whole(text)
+    text = without_surrogates(text)
     if not scored:
         yield Token(text=text, channel=channel, time=time)
         return
@@ -43,6 +43,6 @@ def tokens_of(
             channel=channel,
             id=token.id,
             logprob=token.logprob,
-            top=tuple(dataclasses.replace(other, text=whole(other.text)) for other in ranked),
+            top=tuple(dataclasses.replace(other, text=without_surrogates(other.text)) for other in ranked),
             time=time,
         )

@@ -1,4 +1,4 @@
-"""Whether the official clients are here, and importing them only when an engine wants them."""
+"""Find the official client libraries, and import them only when an engine needs them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from paragone import EngineError, Probe
 
-__all__ = ["library", "need"]
+__all__ = ["find_client", "import_client"]
 
 _INSTALL = "Install it with: pip install 'paragone[remote]'."
 
 
-def library(name: str) -> Probe:
-    """Say whether the client library `name` is installed, importing nothing."""
+def find_client(name: str) -> Probe:
+    """Find out whether the client library `name` is installed, without importing it."""
     try:
         facts = {f"{name} (client)": version(name), "httpx": version("httpx")}
     except PackageNotFoundError as error:
@@ -28,22 +28,22 @@ def library(name: str) -> Probe:
 _importing = threading.Lock()
 
 
-async def need(name: str) -> None:
-    """Import the client library `name`, in a thread: it takes a good part of a second. Raises EngineError."""
+async def import_client(name: str) -> None:
+    """Import the client library `name` in a thread, because it takes up to a second. Raises EngineError."""
     try:
         await asyncio.to_thread(_import, name)
     except ImportError as error:
         raise EngineError(f"The package {name} cannot be imported: {error.msg}.", hint=_INSTALL) from error
-    except (OSError, ValueError) as error:  # out of the environment, such as a host that cannot be
+    except (OSError, ValueError) as error:  # an invalid value in the environment, such as a host
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "Look at environment variables such as OLLAMA_HOST and SSLKEYLOGFILE."
+        hint = "Check environment variables such as OLLAMA_HOST and SSLKEYLOGFILE."
         raise EngineError(f"The package {name} cannot be imported: {reason}.", hint=hint) from error
 
 
 def _import(name: str) -> None:
-    """Import a library. Ollama's makes a client of its own by that, which is never used.
+    """Import a library. Importing Ollama's library creates a client, which is never used.
 
-    It would look for proxies and certificates in the environment, and fail where httpx cannot use them.
+    That client would read proxies and certificates from the environment and fail if httpx cannot use them.
     """
     import httpx
 
@@ -51,7 +51,7 @@ def _import(name: str) -> None:
         if sys.modules.get(name) is not None:
             return
         usual = httpx.Client
-        setattr(httpx, "Client", functools.partial(usual, trust_env=False))  # noqa: B010 (for mypy, a type stays one)
+        setattr(httpx, "Client", functools.partial(usual, trust_env=False))  # noqa: B010 (mypy rejects the assignment)
         try:
             importlib.import_module(name)
         finally:

@@ -1,4 +1,4 @@
-"""Asking an engine, within a deadline, and telling what is wrong with what came back."""
+"""Helpers of the checks: start runs with a deadline, and collect and check their events."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = [
 T = TypeVar("T")
 
 COUNTING = "Count from one to one thousand, in words. Do not stop before you are there."
-"""A question with a long answer."""
+"""A prompt with a long answer."""
 
 
 async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
-    """Return what `work` comes to, and fail the test where that takes too long.
+    """Return the result of `work`; fail the test if it takes longer than `seconds`.
 
-    Work that cannot even be cancelled is left behind: the test ends all the same.
+    If the work does not react to its cancellation either, the test still ends.
     """
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -62,7 +62,7 @@ def asked(
 
 
 def words(count: int) -> str:
-    """Return a text of at least `count` tokens, whatever the tokenizer."""
+    """Return a text of at least `count` tokens with any tokenizer."""
     return " ".join(("north", "east", "south", "west")[n % 4] for n in range(count))
 
 
@@ -83,12 +83,12 @@ def tokens_of(events: list[Event]) -> list[Token]:
 
 
 def text_of(events: list[Event]) -> str:
-    """Return all text of the events, thoughts and answer."""
+    """Return the text of all events, thinking and answer."""
     return "".join(token.text for token in tokens_of(events))
 
 
 def finish_of(events: list[Event]) -> Finish:
-    """Return the Finish, which must be there, once and last."""
+    """Return the Finish event. There must be exactly one, at the end."""
     kinds = [type(event).__name__ for event in events]
     assert kinds.count("Finish") == 1, f"a run yields one Finish, this one {kinds.count('Finish')}: {kinds}"
     last = events[-1]
@@ -97,13 +97,13 @@ def finish_of(events: list[Event]) -> Finish:
 
 
 class Run:
-    """A run or a score that a task of its own consumes, to be stopped in the middle of it.
+    """A run or a score that a separate task consumes, so that a test can stop it halfway.
 
     Leaving the context ends the task.
     """
 
     def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
-        """Begin it: it counts as begun after so many tokens; 0 for its first event, whatever it is."""
+        """Start it. It counts as begun after this many tokens, or after its first event for 0."""
         self.events: list[Event] = []
         self._tokens = tokens
         self._begun = asyncio.Event()
@@ -119,7 +119,7 @@ class Run:
         await asyncio.wait({self.task}, timeout=1)
 
     async def begin(self, seconds: float) -> bool:
-        """Wait until it has begun, and return whether it has not ended yet."""
+        """Wait until it has begun, and return whether it is still running."""
         waiting = asyncio.create_task(self._begun.wait())
         await asyncio.wait({waiting, self.task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -138,7 +138,7 @@ class Run:
 
 
 def check_error(error: ParagoneError, *names: str) -> None:
-    """Check that an error is for people: a sentence without Python in it, and the names of what is at fault."""
+    """Check that an error is readable: a sentence without Python exceptions that contains `names`."""
     assert error.sentence.strip(), "an error has a sentence for the user"
     assert not re.search(r"Traceback|\b[A-Z]\w+(Error|Exception)\b", error.sentence), (
         f"an error's sentence is for people, not {error.sentence!r}"
@@ -148,7 +148,7 @@ def check_error(error: ParagoneError, *names: str) -> None:
 
 
 def check_plain(value: Value) -> None:
-    """Check that a value's fields have the types that they are declared with, so that it can be sent and kept."""
+    """Check that the fields of a value have their declared types and survive a round trip through JSON."""
     try:
         again = from_json(type(value), json.loads(json.dumps(to_json(value))))
     except (TypeError, ValueError) as error:

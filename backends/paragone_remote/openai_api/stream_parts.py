@@ -1,4 +1,4 @@
-"""The parts of a streamed answer, read with care: servers differ."""
+"""Parse the chunks of a streamed answer. Servers differ in their fields."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paragone import Alternative, PromptProgress, Timings, Usage
-from paragone_remote.data import Data, count, duration, finite, items, number, part, text
-from paragone_remote.pieces import Scored
+from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
+from paragone_remote.token_events import Scored
 
 __all__ = ["Answer", "Part", "read_chat", "read_completion"]
 
 
 @dataclass(slots=True, kw_only=True)
 class Part:
-    """What one chunk says."""
+    """The contents of one chunk."""
 
     answer: str = ""
     thinking: str = ""
     scored: tuple[Scored, ...] = ()
     reason: str = ""
-    """Why the answer ended, in the protocol's words; empty while it goes on."""
+    """The `finish_reason` of the protocol; empty while the answer continues."""
     usage: Usage | None = None
     timings: Timings | None = None
     progress: PromptProgress | None = None
 
 
 class Answer:
-    """What is known of an answer besides its text."""
+    """The state of an answer, apart from its text."""
 
     def __init__(self) -> None:
         self.began = False
         self.scored = False
         self.held: tuple[Scored, ...] = ()
-        """Log-probabilities whose text has not come yet."""
+        """Log-probabilities whose text has not arrived yet."""
         self.reason = ""
         self.usage = Usage()
         self.timings = Timings()
 
     def take(self, part: Part) -> None:
-        """Note what a part says."""
+        """Update the state from a part."""
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
@@ -48,12 +48,12 @@ class Answer:
 
 
 def read_chat(chunk: Data, now: float) -> Part:
-    """Read a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
+    """Parse a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
     read = _read(chunk, now)
     for choice in items(chunk, "choices"):
         delta = part(choice, "delta")
         read.answer = text(delta, "content")
-        # vLLM and SGLang have had both names; llama-server, TabbyAPI and DeepSeek have the first
+        # vLLM and SGLang have used both names; llama-server, TabbyAPI and DeepSeek use the first
         read.thinking = text(delta, "reasoning_content") or text(delta, "reasoning")
         read.reason = text(choice, "finish_reason")
         if "logprobs" in choice:
@@ -63,14 +63,14 @@ def read_chat(chunk: Data, now: float) -> Part:
 
 
 def read_completion(chunk: Data, now: float) -> Part:
-    """Read a chunk of a completion: https://platform.openai.com/docs/api-reference/completions."""
+    """Parse a chunk of a completion: https://platform.openai.com/docs/api-reference/completions."""
     read = _read(chunk, now)
     for choice in items(chunk, "choices"):
         read.answer = text(choice, "text")
         read.reason = text(choice, "finish_reason")
         if "logprobs" in choice:
             logprobs = part(choice, "logprobs")
-            # llama-server has the chat's shape here too
+            # llama-server uses the format of the chat here too
             scored = _scored if "content" in logprobs else _scored_in_columns
             read.scored = tuple(scored(logprobs))
         break
@@ -78,7 +78,10 @@ def read_completion(chunk: Data, now: float) -> Part:
 
 
 def _read(chunk: Data, now: float) -> Part:
-    """Read what stands beside the text. `timings` and `prompt_progress` are llama-server's, in milliseconds."""
+    """Parse the fields other than the text.
+
+    `timings` and `prompt_progress` are llama-server's, in milliseconds.
+    """
     read = Part()
     if usage := part(chunk, "usage"):
         read.usage = Usage(
@@ -109,7 +112,7 @@ def _scored(logprobs: Data) -> Iterator[Scored]:
             for other in items(entry, "top_logprobs")
             if (value := number(other, "logprob")) is not None
         ]
-        # ids are llama-server's
+        # only llama-server sends ids
         yield Scored(text=text(entry, "token"), id=count(entry, "id"), logprob=logprob, top=top)
 
 
@@ -119,7 +122,7 @@ def _scored_in_columns(logprobs: Data) -> Iterator[Scored]:
     for place, (token, value) in enumerate(zip(tokens, values, strict=False)):
         logprob = finite(value)
         if not isinstance(token, str) or logprob is None:
-            continue  # the first token of a text has none
+            continue  # the first token of a text has no log-probability
         row = others[place] if place < len(others) else None
         top = [
             Alternative(text=other, logprob=likelihood)

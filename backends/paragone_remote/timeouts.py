@@ -1,4 +1,4 @@
-"""Waiting for a server: no longer than was said, and not at all once the user asks to stop."""
+"""Wait for a server with a timeout, and end the wait when the user asks to stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-__all__ = ["Stopped", "TooSlow", "Wait"]
+__all__ = ["Stopped", "ReplyTimeout", "Wait"]
 
 T = TypeVar("T")
 
@@ -15,8 +15,8 @@ class Stopped(Exception):
     """The user asked to stop."""
 
 
-class TooSlow(Exception):
-    """Nothing came in time."""
+class ReplyTimeout(Exception):
+    """The reply did not arrive in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"nothing in {seconds:g} s")
@@ -24,7 +24,7 @@ class TooSlow(Exception):
 
 
 class Wait:
-    """The waits of one run. Giving one up cancels what was waited for, and so closes its request."""
+    """The waits of one run. Ending a wait cancels the awaited task, which closes its request."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -36,22 +36,22 @@ class Wait:
         return self._asked
 
     def stop(self) -> None:
-        """End the present wait and every later one."""
+        """End the current wait and all later ones."""
         self._asked = True
         if self._present is not None:
             self._present.reschedule(asyncio.get_running_loop().time())
 
     async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
-        """Return what `awaitable` gives. Raises TooSlow after that many seconds, Stopped when asked to."""
+        """Return what `awaitable` gives. Raises ReplyTimeout after `seconds`, Stopped after `stop`."""
         try:
-            # Entered even when it was asked already, so that what is awaited gets its end.
+            # Entered even after `stop`, so that the awaitable is cancelled.
             async with asyncio.timeout(0 if self._asked else seconds) as self._present:
                 return await awaitable
         except TimeoutError:
             if self._asked:
                 raise Stopped from None
             if self._present is not None and self._present.expired() and seconds is not None:
-                raise TooSlow(seconds) from None
+                raise ReplyTimeout(seconds) from None
             raise
         finally:
             self._present = None

@@ -1,4 +1,4 @@
-"""What a backend says of itself, before any model is open."""
+"""Checks of a backend's declarations, before a model is open."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from paragone.backend import API_VERSION, Backend, Probe
 from paragone.messages import OpenRequest
 from paragone.models import Capabilities
 from paragone.options import Options, build, describe
-from paragone.testing.asking import check_plain, within
-from paragone.testing.setting import Setting
+from paragone.testing.fixtures import ConformanceFixtures
+from paragone.testing.runs import check_plain, within
 
 __all__ = ["DeclarationChecks"]
 
@@ -21,18 +21,18 @@ ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+
 """No path and no credentials: the address is shown."""
 
 
-class DeclarationChecks(Setting):
+class DeclarationChecks(ConformanceFixtures):
     """Names, options, capabilities, the probe and the list of models."""
 
     async def test_it_has_names(self, backend: Backend) -> None:
-        """A backend has a name for configs, an identifier, and a title for people."""
+        """A backend has a name that is an identifier, and a title."""
         assert backend.name.isidentifier(), f"{backend.name!r} is no identifier"
         assert backend.title.strip(), "there is no title"
         assert isinstance(backend.capabilities, Capabilities)
 
     @pytest.mark.parametrize("when", ["load_options", "sampling"])
     async def test_every_option_has_a_doc_and_a_good_default(self, backend: Backend, when: str) -> None:
-        """Options have a sentence of documentation and a default that their own bounds allow."""
+        """Each option has a doc, and a default within its own bounds."""
         options: type[Options] = getattr(backend, when)
         for field in dataclasses.fields(options):
             assert "doc" in field.metadata, f"declare {field.name!r} with paragone.option"
@@ -43,13 +43,13 @@ class DeclarationChecks(Setting):
             assert built == options(), f"the default of {info.name!r} is another once it was checked"
 
     async def test_it_is_written_for_this_interface(self, backend: Backend) -> None:
-        """A backend says which version of the plugin interface it was written for, and it is this one."""
+        """A backend declares the current version of the plugin interface."""
         assert backend.api_version == API_VERSION, (
             f"it was written for version {backend.api_version}, and this is {API_VERSION}: set `api_version`"
         )
 
     async def test_it_tells_what_it_reaches(self, backend: Backend, opening: OpenRequest) -> None:
-        """The addresses that an engine contacts: none of a local one unless its options name some."""
+        """`reaches` returns valid addresses, and none for a local engine without options."""
         addresses = backend.reaches(opening.model, opening.options)
         assert isinstance(addresses, tuple), f"{addresses!r} is not a tuple"
         for address in addresses:
@@ -62,24 +62,24 @@ class DeclarationChecks(Setting):
             assert addresses, "it does not compute here, and yet it contacts nothing"
 
     async def test_no_option_is_declared_twice(self, backend: Backend) -> None:
-        """An option takes effect when a model is opened, or with each run; not both."""
+        """An option is either a load option or a sampling option, not both."""
         both = {info.name for info in describe(backend.load_options)} & {
             info.name for info in describe(backend.sampling)
         }
         assert not both, f"in load_options and in sampling: {', '.join(sorted(both))}"
 
     async def test_the_probe_tells_what_it_found(self, backend: Backend, opening: OpenRequest) -> None:
-        """A probe has facts to show, or the reason why the backend is not usable and what to do."""
+        """A probe returns facts, or the reason why the backend is not usable and a remedy."""
         probe = await within(self.patience, "the probe", backend.probe(opening.python))
         check_probe(probe)
         assert probe.usable, f"the suite needs a backend that is usable here: {probe.reason} {probe.remedy}"
 
     async def test_the_probe_never_raises(self, backend: Backend) -> None:
-        """A probe with an interpreter that is not there is an answer as well."""
+        """A probe with an interpreter that does not exist returns a result too."""
         check_probe(await within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
 
     async def test_it_lists_models(self, backend: Backend, opening: OpenRequest, tmp_path: Path) -> None:
-        """Folders that are empty or not there do no harm, and a model on disk is found in its folder."""
+        """Empty and missing folders cause no error, and a model on disk is found in its folder."""
         folders = [str(tmp_path), str(tmp_path / "not there")]
         model = Path(opening.model)
         on_disk = backend.capabilities.local and model.exists()
@@ -95,7 +95,7 @@ class DeclarationChecks(Setting):
             assert any(path.exists() and path.samefile(model) for path in found), f"{model} was not found"
 
     async def test_its_server_is_described(self, backend: Backend, opening: OpenRequest) -> None:
-        """A backend with servers tells what is at the one that it is to open a model of."""
+        """A backend with servers describes the server of the model to open."""
         report = await within(self.patience, "describing the server", backend.endpoint(opening.options))
         if report is not None:
             check_plain(report)
@@ -104,7 +104,7 @@ class DeclarationChecks(Setting):
 
 
 def check_probe(probe: Probe) -> None:
-    """Check that a probe says enough for its user to act on."""
+    """Check that a probe gives the user enough information to act on."""
     check_plain(probe)
     if probe.usable:
         assert probe.facts, "a usable backend has facts to show: its version at least"

@@ -1,4 +1,4 @@
-"""What a run reports to have been in force."""
+"""Checks of the settings that a run reports."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from paragone.messages import TokenizeRequest
 from paragone.models import Capabilities
 from paragone.options import build, describe
 from paragone.testing.answers import AnswerChecks
-from paragone.testing.asking import asked, text_of, within
-from paragone.testing.setting import has_option
+from paragone.testing.fixtures import has_option
+from paragone.testing.runs import asked, text_of, within
 from paragone.wire import Json
 
 __all__ = ["ReportChecks"]
 
 
 class ReportChecks(AnswerChecks):
-    """RunSettings, for engines that can tell."""
+    """The RunSettings event, for engines that report it."""
 
     async def test_a_run_reports_what_was_in_force(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """The settings that a run reports are the backend's options, and what was asked for is among them."""
+        """A run reports values for options of the backend, and the requested values are among them."""
         settings = await self.settings_of(engine, sampling)
         assert not able.seed or settings.seed is not None, "it claims `seed` and reports none"
         assert settings.prompt_ids is None, "nobody asked for the prompt's ids"
@@ -44,7 +44,7 @@ class ReportChecks(AnswerChecks):
     async def test_the_reported_seed_reproduces_the_answer(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """The seed that an engine drew, given back, gives the same answer in a cold run."""
+        """A cold run with the reported seed gives the same answer."""
         if not able.seed:
             pytest.skip("it does not claim `seed`")
         assert has_option(backend, "seed"), "who claims `seed` has a sampling option of that name"
@@ -59,7 +59,7 @@ class ReportChecks(AnswerChecks):
     async def test_prompt_ids_come_when_asked_for(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
-        """The prompt's text and ids, where an engine reports them, are those that it tokenizes."""
+        """The reported text and ids of the prompt, if any, equal those of `tokenize`."""
         request = dataclasses.replace(asked("Say hello.", sampling), prompt_ids=True)
         settings = next(
             (event for event in await self.answer(engine, request) if isinstance(event, RunSettings)),
@@ -75,6 +75,6 @@ class ReportChecks(AnswerChecks):
             assert settings.prompt_ids == tokenized.ids
 
     async def settings_of(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> RunSettings:
-        """Return the settings of a run; empty ones where it reports none."""
+        """Return the settings of a run; empty settings if it reports none."""
         events = await self.answer(engine, asked("Say hello.", sampling))
         return next((event for event in events if isinstance(event, RunSettings)), RunSettings())

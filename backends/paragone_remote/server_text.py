@@ -1,17 +1,17 @@
-"""What a server says, made fit to stand in a sentence of ours."""
+"""Sanitize text from a server for use in messages."""
 
 from __future__ import annotations
 
-__all__ = ["lines", "plain", "sentence_of", "whole"]
+__all__ = ["lines", "plain", "sentence_of", "without_surrogates"]
 
 _LONGEST = 300
-"""Characters of a server's own words that a sentence of ours quotes."""
+"""Largest number of characters of a server's text to quote."""
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
-    """Return `text` as one line that no terminal obeys, cut where it is long.
+    """Return `text` as one line without control characters, truncated to `longest` characters.
 
-    What does not print (control and format characters, lone surrogates) becomes `�`.
+    Unprintable characters (control and format characters, lone surrogates) become `�`.
     """
     line = " ".join(text[: longest * 4].split())
     clean = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
@@ -19,20 +19,20 @@ def plain(text: str, longest: int = _LONGEST) -> str:
 
 
 def lines(text: str) -> str:
-    """Return `text` as it is, with its lines and tabs, but nothing that a terminal obeys: `�` stands for that."""
+    """Return `text` with its line breaks and tabs. Other unprintable characters become `�`."""
     return "".join(
         sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text
     )
 
 
 def sentence_of(text: str) -> str:
-    """Return a server's own words with a full stop at their end."""
+    """Return a server's text as one line that ends with a full stop."""
     words = plain(text)
     return words if words.endswith((".", "!", "?", "…")) else f"{words}."
 
 
-def whole(text: str) -> str:
-    """Return an answer's text as it is, but for lone surrogates, which no file takes and JSON lets through."""
+def without_surrogates(text: str) -> str:
+    """Return a text with lone surrogates replaced. JSON allows them, but UTF-8 files do not."""
     try:
         text.encode()
     except UnicodeEncodeError:

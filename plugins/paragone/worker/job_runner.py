@@ -1,4 +1,4 @@
-"""The worker's jobs: each is done by the engine, on the thread that owns it."""
+"""Runs the worker's jobs on the thread that owns the engine."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from paragone.worker.job import Job
 from paragone.worker.pipe import Frames, Pipe, Slots
 from paragone.worker.protocol import dump_error
 
-__all__ = ["Work"]
+__all__ = ["JobRunner"]
 
 AnyEngine: TypeAlias = Engine[Options, Options]
 
 
-class Work:
-    """Does jobs, one after the other, on the thread that owns the engine."""
+class JobRunner:
+    """Runs jobs, one after the other, on the thread that owns the engine."""
 
     def __init__(self, pipe: Pipe, engine: str) -> None:
         self._pipe = pipe
@@ -34,7 +34,7 @@ class Work:
         self._engine: AnyEngine | None = None
 
     def do(self, job: Job) -> None:
-        """Do one job. Whatever goes wrong becomes its answer."""
+        """Run one job. Sends an error as its answer if it fails."""
         do: dict[str, Callable[[Job], None]] = {
             "probe": self._probe,
             "load": self._load,
@@ -51,12 +51,12 @@ class Work:
             self._fail(job, error)
         except ImportError as error:
             self._fail(job, EngineError(f"{error.msg.rstrip('.')}, in {sys.executable}."))
-        except Exception as error:  # noqa: BLE001 (the outermost edge of a worker)
+        except Exception as error:  # noqa: BLE001 (the outermost handler of a worker)
             sentence = f"The engine failed: {type(error).__name__}: {error}".strip(": \n").rstrip(".") + "."
             self._fail(job, EngineError(sentence))
 
     def close(self) -> None:
-        """Let the engine close."""
+        """Close the engine."""
         if self._engine is not None:
             self._engine.close()
 
@@ -123,7 +123,7 @@ class Work:
     def _distributions(self, job: Job) -> None:
         request = from_json(DistributionsRequest, job.request["request"])
         slots = Slots(self._pipe, job)
-        # Closed here and not when it is collected: its clean-up must precede the next job.
+        # Close it here rather than in garbage collection, so that it cleans up before the next job.
         with contextlib.closing(_generator(self._open().distributions(request, job.stop))) as blocks:
             for block in blocks:
                 if not slots.send(block):
@@ -132,5 +132,5 @@ class Work:
 
 
 def _generator(blocks: Iterator[LogitsBlock]) -> Generator[LogitsBlock, None, None]:
-    """Return an iterator that can be closed, and closes `blocks` where that can be closed too."""
+    """Return a generator over `blocks`. Closing it also closes `blocks`, if that has a `close` method."""
     yield from blocks

@@ -1,4 +1,4 @@
-"""What an Ollama server has: its version, its models, what is loaded."""
+"""The description of an Ollama server: its version, its models, and the loaded ones."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import ollama
 
 from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
-from paragone_remote.asking import ask
-from paragone_remote.data import counted
 from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.json_fields import counted
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.naming import architecture, trained_context
+from paragone_remote.ollama_api.model_details import architecture, trained_context
 from paragone_remote.ollama_api.options import OllamaLoadOptions
-from paragone_remote.text import plain
+from paragone_remote.server_text import plain
+from paragone_remote.single_requests import await_reply
 from paragone_remote.transport import make_client
 
 __all__ = ["report"]
 
 _AT_ONCE = 4
-"""Models that a server is asked about at a time."""
+"""Number of simultaneous requests for model details."""
 
 
 async def report(options: Mapping[str, Json]) -> EndpointReport:
-    """Tell of the server that these options name."""
+    """Describe the server that these options name."""
     address = ""
     try:
         endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
         address = endpoint.origin
         async with make_client(endpoint) as http:
             client = OllamaClient(http)
-            version = await ask(endpoint, client.version())
+            version = await await_reply(endpoint, client.version())
             models = await _models(client, endpoint)
-            running = await ask(endpoint, client.running())
+            running = await await_reply(endpoint, client.running())
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
         return EndpointReport(address=address, probe=probe)
@@ -45,7 +45,7 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
 
 
 async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-    listed = await ask(endpoint, client.listed())
+    listed = await await_reply(endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(entry: ollama.ListResponse.Model) -> ModelInfo:
@@ -61,14 +61,14 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
     size = counted(entry.size)
     quantization = plain(entry.details.quantization_level or "") or None if entry.details else None
     if name != model:
-        problem = "Its name has characters that cannot be shown or typed."
+        problem = "Its name has unprintable characters."
         return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=problem)
     try:
-        details = await ask(endpoint, client.details(model), model=model)
+        details = await await_reply(endpoint, client.details(model), model=model)
     except ParagoneError as error:
         return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=error.sentence)
     able = details.capabilities or []
-    problem = "It answers no prompts." if able and "completion" not in able else ""
+    problem = "It does not generate text." if able and "completion" not in able else ""
     return ModelInfo(
         model=name,
         name=name,

@@ -1,4 +1,4 @@
-"""What a server does not take, learned from its refusals and remembered for as long as the program runs."""
+"""Request fields that a server refuses. They are learned from its errors and kept while the program runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone_remote.transport import Refusal
 
-__all__ = ["EXTRAS", "Habits"]
+__all__ = ["EXTRAS", "RefusedFields"]
 
 EXTRAS = {
     "top_k": "top_k",
@@ -30,30 +30,36 @@ EXTRAS = {
     "continue_final_message": "",
     "add_generation_prompt": "",
 }
-"""Fields that a server may refuse, and what the user knows each by; nothing for those that only we want."""
+"""Fields that a server may refuse, with their option names; empty for fields that this program adds."""
 
 _LEARNS_FROM = {400, 422, 500, 501}
-"""llama-cpp-python says 500 where log-probabilities were not asked for when it was started."""
+"""Statuses of a refusal.
+
+llama-cpp-python sends 500 if it was started without support for log-probabilities.
+"""
 
 _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
 @dataclass(slots=True)
-class Habits:
-    """What one endpoint has refused."""
+class RefusedFields:
+    """The fields that one endpoint has refused."""
 
     refused: set[str] = field(default_factory=set)
 
     def has_refused(self, name: str) -> bool:
-        """Say whether a field was refused before."""
+        """Whether a field was refused before."""
         return name in self.refused
 
-    def take_out(self, body: Mapping[str, Json]) -> dict[str, Json]:
-        """Return a request's body without what was refused before."""
+    def without_refused(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """Return a request's body without the fields that were refused before."""
         return {name: value for name, value in body.items() if name not in self.refused}
 
     def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
-        """Note which of the extras in `body` a refusal is about; say whether asking again without them makes sense."""
+        """Record the extra fields of `body` that a refusal names.
+
+        Returns whether there were any to leave out.
+        """
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]
@@ -64,5 +70,5 @@ class Habits:
         return bool(named)
 
     def left_out(self, body: Mapping[str, Json]) -> list[str]:
-        """Return what the user asked for in `body` and the server refuses, as the user knows it."""
+        """Return the user-visible names of the fields in `body` that the server refuses."""
         return sorted({EXTRAS[name] for name in body if name in self.refused} - {""})

@@ -1,4 +1,4 @@
-"""Requests that are answered at once, outside any run: lists, versions, details."""
+"""Requests outside a run with a single reply: lists, versions, details."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import httpx
 
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, explain
+from paragone_remote.timeouts import Wait
 from paragone_remote.transport import make_client
-from paragone_remote.waiting import Wait
 
-__all__ = ["ask", "connected"]
+__all__ = ["await_reply", "connected"]
 
 T = TypeVar("T")
 
 
-async def ask(
+async def await_reply(
     endpoint: Endpoint, answer: Awaitable[T], *, model: str = "", seconds: float | None = None
 ) -> T:
-    """Return a reply. Raises ParagoneError, of whatever went wrong or took longer than `seconds` (idle_timeout)."""
+    """Await a reply and return it.
+
+    Raises ParagoneError if it fails or takes longer than `seconds` (idle_timeout).
+    """
     patience = endpoint.options.idle_timeout if seconds is None else seconds
     try:
         return await Wait().within(patience, answer)
@@ -31,7 +34,7 @@ async def ask(
 
 @asynccontextmanager
 async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
-    """Give an HTTP client, which is closed in the end only if the body fails: else it is the body's."""
+    """Yield an HTTP client. Closes it only if the block fails; otherwise the block's owner must close it."""
     http = make_client(endpoint)
     try:
         yield http
