@@ -108,7 +108,7 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answ
         (("create",), "Which backend's environment is meant?"),
         (("create", "rogue"), "Rogue needs no environment of its own."),
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
-        (("check", "tiny"), "Tiny has no environment here"),
+        (("check", "tiny"), "Tiny has no environment on this machine"),
         (("remove", "tiny"), "There is no environment 'tiny'."),
         (("remove", "tiny", "--yes"), "takes none of the options of `create`."),
         (("check", "tiny", "--json"), "Only `paragone env list` prints JSON."),

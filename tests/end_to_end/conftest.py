@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ def start(home: Path) -> Iterator[Callable[..., Program]]:
     with contextlib.ExitStack() as stack:
 
         def begin(*arguments: str, columns: int = 120, rows: int = 30) -> Program:
-            terminal = Terminal([*PROGRAM, *arguments], columns, rows, os.environ)
+            terminal = Terminal([*PROGRAM, *arguments], columns, rows)
             return Program(stack.enter_context(terminal))
 
         yield begin

@@ -143,7 +143,7 @@ def test_a_server_that_dies_in_the_middle(registry, puller):
     assert (process.returncode, out) == (1, b"")
     assert err.decode().splitlines()[-2:] == [
         f"paragone: The server at {puller.url} closed the connection in the middle of the download.",
-        "Pull it again once the server is there.",
+        "Pull it again when the server is running.",
     ]
 
 

@@ -102,7 +102,7 @@ def test_llama_server_in_a_lane_of_the_screen(smollm2, llama_server):
     engines = [f"llama_cpp:{smollm2}", f"openai:smollm2@{llama_server}"]
     options = ["--set", "max_tokens=12", "--set", "temperature=0"]
     # Wide enough for the numbers in full, however fast the engines are.
-    with Terminal([*PROGRAM, *engines, *options], 200, 30, dict(os.environ)) as terminal:
+    with Terminal([*PROGRAM, *engines, *options], 200, 30) as terminal:
         program = Program(terminal)
         program.until(lambda text: text.count("ready") == 2, "both engines open")
         program.type("Name three colours.\r")
