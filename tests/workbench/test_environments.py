@@ -288,7 +288,7 @@ async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_pat
     class Huge(Tiny):
         environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())
 
-    assert "takes about 1000000000.0 GB" in await refused(Huge())
+    assert "needs about 1000000000.0 GB" in await refused(Huge())
 
 
 @pytest.fixture
