@@ -70,7 +70,7 @@ def test_words_behind_two_dashes_may_begin_with_dashes():
     ("stdin", "argv", "sentence"),
     [
         (b"", (), "The prompt is empty."),
-        (b"\xff\xfe", (), "What is piped in is not UTF-8 text."),
+        (b"\xff\xfe", (), "Standard input is not UTF-8 text."),
         (b"", (b"caf\xe9",), "The prompt is not UTF-8 text."),
     ],
 )

@@ -20,7 +20,7 @@ def test_init_then_check(home):
     assert again.returncode == 2
     assert "already exists; nothing was changed." in said(again)
     checked = paragone("config", "check")
-    assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: nothing is wrong.\n")
+    assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: no problems found.\n")
 
 
 def test_check_lists_every_problem_with_its_line(settings):
@@ -49,7 +49,7 @@ def test_check_of_what_is_no_toml(settings):
 def test_check_without_a_file(home):
     done = paragone("config", "check")
     assert done.returncode == 0
-    assert "is not there; the defaults are in force." in done.stdout.decode()
+    assert "does not exist; the defaults are in force." in done.stdout.decode()
 
 
 def test_a_file_that_was_named_must_be_there():

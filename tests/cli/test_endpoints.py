@@ -55,7 +55,7 @@ def test_doctor_in_lines(engines, server):
     part = done.stdout.decode().partition("\nEndpoints\n")[2].partition("\n\n")[0].splitlines()
     assert part[0] == f"  ✓ ollama at {server.url}, for far, wide"
     assert "      server: Ollama 0.13.5" in part
-    assert "      it has: m:latest" in part
+    assert "      models: m:latest" in part
     assert "  ✗ openai at http://127.0.0.1:1, for gone" in part
 
 

@@ -59,12 +59,12 @@ def test_an_environment_is_made_checked_listed_and_removed(wheels, home):
     done = paragone("env", "create", "tiny", "--find-links", str(wheels), "--yes")
     assert done.returncode == 0, said(done)
     told = said(done)
-    assert told.startswith("paragone: An environment for Tiny, CUDA 13, with ")
+    assert told.startswith("paragone: Environment for Tiny, CUDA 13, with ")
     assert f"  download  from {wheels}\n" in told
     assert f"  folder    {folder}\n" in told
     assert "create …" in told
     assert "check …" in told
-    assert done.stdout.startswith(b"tiny: made")
+    assert done.stdout.startswith(b"tiny: created")
     (found,) = data("env list", paragone("env", "list", "--json"))["environments"]
     assert (found["backend"], found["folder"], found["cuda"]) == ("tiny", str(folder), "13")
     assert (found["whole"], found["outdated"]) == (True, False)
@@ -89,7 +89,7 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answ
     monkeypatch.setenv("TERM", "xterm")
     argv = ("env", "create", "tiny", "--find-links", str(wheels))
     with running(*argv, stdin=terminal.theirs, stdout=subprocess.DEVNULL, stderr=terminal.theirs) as process:
-        while b"Make it? [y/N] " not in terminal.written:
+        while b"Create it? [y/N] " not in terminal.written:
             assert terminal.take(60)
         terminal.type(f"{answer}\n")
         written = terminal.read(process).decode()
@@ -105,12 +105,12 @@ def test_it_asks_and_tells_how_it_goes(wheels, terminal, home, monkeypatch, answ
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("create",), "Which backend's environment is meant?"),
+        (("create",), "No backend was named."),
         (("create", "rogue"), "Rogue needs no environment of its own."),
         (("create", "tiny", "--cuda", "9"), "There is no environment of Tiny for CUDA 9."),
         (("check", "tiny"), "Tiny has no environment on this machine"),
         (("remove", "tiny"), "There is no environment 'tiny'."),
-        (("remove", "tiny", "--yes"), "takes none of the options of `create`."),
+        (("remove", "tiny", "--yes"), "does not take the options of `create`."),
         (("check", "tiny", "--json"), "Only `paragone env list` prints JSON."),
     ],
 )
@@ -137,7 +137,7 @@ def test_giving_up_says_so_and_leaves_neither_programs_nor_files(wheels, home, t
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert error.decode().endswith("paragone: Given up; what was being made is deleted.\n")
+    assert error.decode().endswith("paragone: Cancelled; the incomplete environment was deleted.\n")
     psutil.wait_procs([worker], timeout=10)
     assert not worker.is_running()
     assert not [path for path in (home / "data/paragone/environments").iterdir() if path.suffix != ".lock"]

@@ -131,13 +131,13 @@ def test_models_of_a_backend_alone(folder):
 def test_no_folders():
     done = paragone("models", "rogue")
     assert (done.returncode, done.stdout) == (0, b"")
-    assert "name some under [models]" in said(done)
+    assert "set `folders` under [models]" in said(done)
 
 
 def test_a_folder_that_is_not_there(settings):
     path = settings("[models]\nfolders = ['/nowhere/at/all']\n")
     done = paragone("models", "rogue")
-    assert f"warning: /nowhere/at/all, named in {path}:2, is no folder." in said(done)
+    assert f"warning: /nowhere/at/all, named in {path}:2, is not a folder." in said(done)
 
 
 @pytest.mark.parametrize("backend", ["llama_cpp", "exllamav2", "exllamav3", "ollama", "openai", "rogue"])
@@ -160,8 +160,8 @@ def test_every_option_is_listed_with_what_it_does(backend):
 
 def test_options_say_what_is_taken():
     shown = paragone("options", "llama_cpp").stdout.decode()
-    assert "  min_p: number from 0 to 1, by default 0.05\n      Leave out tokens whose probability" in shown
-    assert "  flash_attn: auto or on or off, by default auto\n" in shown
+    assert "  min_p: number from 0 to 1, default 0.05\n      Leave out tokens whose probability" in shown
+    assert "  flash_attn: auto or on or off, default auto\n" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
 

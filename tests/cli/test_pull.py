@@ -79,7 +79,7 @@ def test_elsewhere_than_on_a_terminal_it_tells_in_lines(settings):
     settings("[engines.defined]\nbackend = 'fetcher'\nmodel = 'm/n:1'\nurl = 'x://y'\n")
     for engine in ("defined", "fetcher:m/n:1@x://y"):
         done = paragone("pull", engine)
-        assert (done.returncode, done.stdout.decode()) == (0, "m/n:1: the server has it\n")
+        assert (done.returncode, done.stdout.decode()) == (0, "m/n:1: the server has the model\n")
         assert said(done) == LINES
 
 
@@ -99,7 +99,7 @@ def test_a_terminal_gets_a_bar(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with running("pull", "fetcher:m@x://y", stderr=terminal.theirs) as process:
         terminal.read(process)
-        assert process.stdout.read() == b"m: the server has it\n"
+        assert process.stdout.read() == b"m: the server has the model\n"
     assert process.returncode == 0
     # the step within a tenth is painted only if it comes a moment after the last painting
     assert [text for text in painted(terminal) if "43%" not in text] == [
@@ -129,7 +129,7 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     assert process.returncode == 130
     assert closed.exists()
     begin = "\r\x1b[K" if term == "xterm" else "\r\n"
-    sentence = "The download was given up; the server may keep what it has for the next try."
+    sentence = "The download was cancelled; the server may keep the downloaded part and resume later."
     assert written.endswith(f"{begin}paragone: {sentence}\r\n")
 
 

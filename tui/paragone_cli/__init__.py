@@ -1,1 +1,1 @@
-"""The command line: everything the screen can do to engines, without it. No Textual, no rich."""
+"""The command line: does everything with engines that the screen does. No Textual, no rich."""

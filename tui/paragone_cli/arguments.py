@@ -1,4 +1,4 @@
-"""What can be written on the command line, declared once: help, errors and the docs page follow it."""
+"""Declares the commands, arguments and options of the command line, from which the help texts are generated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["COMMANDS", "Arguments", "Command", "help_of", "parse", "screen"]
 
 
 class Arguments(argparse.Namespace):
-    """What was written; each command sets its own part of it."""
+    """The parsed arguments. Each command sets only those that it declares."""
 
     command: str
     help: bool
@@ -39,25 +39,25 @@ class Arguments(argparse.Namespace):
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose errors are ours to show."""
+    """A parser that raises InputError instead of ending the program."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"`{self.prog} --help` shows how.")
+        raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
 
 
 class Command:
-    """A command with its words and its options, which may stand in any order.
+    """A command with its positional arguments and options, in any order.
 
-    argparse wants words before options or after; so each kind has a parser of its own here.
+    argparse cannot mix positional arguments and options freely, so each kind has its own parser here.
     """
 
     def __init__(self, name: str, summary: str) -> None:
         self.name = name
-        """Empty for the screen, which has none."""
+        """Empty for the screen, which needs no command."""
         self.summary = summary
         self.prog = f"paragone {name}".rstrip()
         self.options = _Parser(prog=self.prog, add_help=False, allow_abbrev=False)
-        # nothing looks like an option to it: those have been taken
+        # a prefix that never occurs: the options have been parsed already
         self.words = _Parser(prog=self.prog, add_help=False, prefix_chars="\0")
 
     def help(self) -> str:
@@ -73,7 +73,7 @@ class Command:
         return whole.format_help()
 
     def parse(self, argv: Sequence[str]) -> Arguments:
-        """Parse what stands behind the command's name. Raises InputError."""
+        """Parse the command line without the command's name. Raises InputError."""
         end = argv.index("--") if "--" in argv else len(argv)
         args, words = self.options.parse_known_args(argv[:end], Arguments(command=self.name))
         if args.help:
@@ -89,42 +89,46 @@ class Command:
         hint = f"Did you mean {near[0]}? " if near else ""
         raise InputError(
             f"{self.prog} has no option {word}.",
-            hint=f"{hint}`{self.prog} --help` lists them; behind `--` words may begin with a dash.",
+            hint=f"{hint}`{self.prog} --help` lists them. After `--`, arguments may begin with a dash.",
         )
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    """Parse a command line. The first word names a command, or else an engine for the screen.
+    """Parse a command line. The first argument is the name of a command, or else an engine for the screen.
 
-    Options may stand before the command's name as well; behind `--` no word names a command.
+    Options may precede the command's name. After `--`, no argument is taken as a command.
     Raises InputError.
     """
-    place = _first_word(argv)
-    command = COMMANDS.get(argv[place]) if place is not None else None
-    if place is None or command is None:
+    index = _first_argument(argv)
+    command = COMMANDS.get(argv[index]) if index is not None else None
+    if index is None or command is None:
         return screen().parse(argv)
-    return command().parse([*argv[:place], *argv[place + 1 :]])
+    return command().parse([*argv[:index], *argv[index + 1 :]])
 
 
 def _list() -> str:
-    """Return the list of commands that the help ends with."""
+    """Return the list of commands for the end of the help text."""
     lines = [f"  {name:8} {make().summary}" for name, make in COMMANDS.items()]
-    last = "`paragone COMMAND --help` tells more. An engine called as a command is: paragone -- ENGINE"
+    last = (
+        "See `paragone COMMAND --help` for each command. "
+        "To open an engine that has the name of a command: paragone -- ENGINE"
+    )
     return "\n".join(["commands:", *lines, "", last])
 
 
 def help_of(name: str) -> str:
-    """Return the help text of a command; of the screen where the name is empty."""
+    """Return the help text of a command, or of the screen for an empty name."""
     return (COMMANDS[name] if name else screen)().help()
 
 
 _VALUED = ("--config", "--system", "--set")
-"""Options that may stand before the command's name with a value behind them."""
+"""Options with a value that may precede the command's name."""
 
 
-def _first_word(argv: Sequence[str]) -> int | None:
+def _first_argument(argv: Sequence[str]) -> int | None:
+    """Return the index of the first argument that is not an option or its value."""
     takes_value = False
-    for place, word in enumerate(argv):
+    for index, word in enumerate(argv):
         if takes_value:
             takes_value = False
         elif word == "--":
@@ -132,12 +136,12 @@ def _first_word(argv: Sequence[str]) -> int | None:
         elif word in _VALUED:
             takes_value = True
         elif not word.startswith("-"):
-            return place
+            return index
     return None
 
 
 def _common(command: Command, *, runs: bool = False, prints: bool = False) -> Command:
-    """Give a command the options that it shares: those of running engines, and of printing data."""
+    """Add the options that several commands share: those for running engines, and for printing data."""
     add = command.options.add_argument
     if runs:
         add("--system", metavar="TEXT", help="system prompt, instead of the one in config.toml")
@@ -147,74 +151,66 @@ def _common(command: Command, *, runs: bool = False, prints: bool = False) -> Co
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="set an option of each engine named, over config.toml; may be repeated",
+            help="set an option of each named engine, overriding config.toml; may be repeated",
         )
     if prints:
         add("--json", action="store_true", help="print JSON")
-    add("--config", metavar="FILE", type=Path, help="settings to use instead of the user's config.toml")
-    add("-h", "--help", action="store_true", help="show this and exit")
+    add("--config", metavar="FILE", type=Path, help="config file to use instead of the user's config.toml")
+    add("-h", "--help", action="store_true", help="show this help and exit")
     return command
 
 
-_ENGINE = "an engine's name, or one written on the spot: BACKEND:MODEL or BACKEND:MODEL@URL"
+_ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
+_PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
 
 
 def screen() -> Command:
-    """Return what is meant where no command is named."""
-    command = Command("", "Swap local inference engines, and set their answers side by side.")
-    command.words.add_argument("engines", metavar="ENGINE", nargs="*", help=f"a lane each: {_ENGINE}")
+    """Return the command that opens the screen, for a command line without a command's name."""
+    command = Command("", "Run inference engines side by side and compare their answers.")
+    command.words.add_argument("engines", metavar="ENGINE", nargs="*", help=f"opened in a lane: {_ENGINE}")
     _common(command, runs=True)
     command.options.add_argument("--version", action="store_true", help="show the version and exit")
     return command
 
 
 def _demo() -> Command:
-    return _common(Command("demo", "Open the screen with two small models that come with it."), runs=True)
+    return _common(Command("demo", "Open the screen with two small demo models."), runs=True)
 
 
 def _ask() -> Command:
-    command = Command("ask", "Have an engine answer one prompt, and print the answer as it comes.")
+    command = Command("ask", "Send a prompt to an engine and print its answer as it arrives.")
     command.words.add_argument("engine", metavar="ENGINE", help=_ENGINE)
-    command.words.add_argument(
-        "prompt",
-        metavar="PROMPT",
-        nargs="?",
-        help="the prompt; left out or `-`, it is read from standard input; text piped in beside it follows it",
-    )
+    command.words.add_argument("prompt", metavar="PROMPT", nargs="?", help=_PROMPT)
     return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
 
 
 def _compare() -> Command:
-    command = Command("compare", "Have several engines answer one prompt, and print answers and figures.")
+    command = Command("compare", "Send a prompt to several engines and print their answers and metrics.")
     command.words.add_argument("engines", metavar="ENGINE", nargs="+", help=_ENGINE)
-    command.options.add_argument(
-        "--prompt",
-        metavar="TEXT",
-        help="the prompt; left out or `-`, it is read from standard input; text piped in beside it follows it",
-    )
+    command.options.add_argument("--prompt", metavar="TEXT", help=_PROMPT)
     command.options.add_argument(
         "--schedule",
         metavar="MODE",
         choices=get_args(Mode),
-        help="parallel: all at once; sequential: one at a time, for speeds that can be compared; swap: one in "
-        "memory at a time; auto: parallel where all fit in memory, else swap",
+        help="parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
+        "memory at a time; auto: parallel if all fit in memory, else swap",
     )
     return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
 
 
 def _with_logprobs(command: Command) -> Command:
-    """Give a command the option of log-probabilities in its JSON."""
+    """Add the option for log-probabilities in the JSON output."""
     command.options.add_argument(
         "--logprobs",
         metavar="N",
         type=int,
-        help="with --json: each token with its log-probability and those of the N likeliest",
+        help="with --json: each token with its log-probability and those of the N most likely tokens",
     )
     return command
 
 
 def _with_images(command: Command) -> Command:
-    """Give a command the option of images beside the prompt."""
+    """Add the option for images to send with the prompt."""
     command.options.add_argument(
         "--image",
         dest="images",
@@ -222,73 +218,75 @@ def _with_images(command: Command) -> Command:
         type=Path,
         action="append",
         default=[],
-        help="show this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated",
+        help="send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated",
     )
     return command
 
 
 def _engines() -> Command:
     return _common(
-        Command("engines", "List the engines defined, and whether they can run here."), prints=True
+        Command("engines", "List the defined engines, and whether they can run on this machine."), prints=True
     )
 
 
 def _models() -> Command:
-    command = Command("models", "List the models found in the folders of config.toml, and at endpoints.")
-    command.words.add_argument("backend", metavar="BACKEND", nargs="?", help="for this backend alone")
+    command = Command("models", "List the models in the folders of config.toml and at endpoints.")
+    command.words.add_argument(
+        "backend", metavar="BACKEND", nargs="?", help="list only models of this backend"
+    )
     return _common(command, prints=True)
 
 
 def _pull() -> Command:
-    command = Command("pull", "Have an engine's server download its model.")
+    command = Command("pull", "Download the model of an engine to its server.")
     command.words.add_argument("engine", metavar="ENGINE", help=_ENGINE)
     return _common(command)
 
 
 def _options() -> Command:
-    command = Command("options", "List what the engines of a backend can be set to.")
+    command = Command("options", "List the options of a backend's engines.")
     command.words.add_argument(
-        "backend", metavar="BACKEND", help="a backend's name: `paragone doctor` lists them"
+        "backend", metavar="BACKEND", help="the backend's name; `paragone doctor` lists the backends"
     )
     return _common(command, prints=True)
 
 
 def _config() -> Command:
-    command = Command("config", "Say where config.toml belongs, what is wrong in it, or begin one.")
+    command = Command("config", "Show the path of config.toml, check it, or create a sample.")
     command.words.add_argument(
         "action",
         metavar="ACTION",
         choices=("path", "check", "init"),
-        help="path: where it is looked for; check: all that is wrong in it; init: put a documented one there",
+        help="path: print its path; check: list all problems in it; init: create a documented sample",
     )
     return _common(command, prints=True)
 
 
 def _env() -> Command:
-    command = Command("env", "Make, list, check or remove environments for engines that need their own.")
+    command = Command("env", "Create, list, check or remove virtual environments of backends.")
     command.words.add_argument(
         "action",
         metavar="ACTION",
         choices=("create", "list", "check", "remove"),
-        help="create: install a backend's library in an environment of its own, having said what it takes; "
-        "list: those there are; check: import what one is for; remove: delete one",
+        help="create: install a backend's library in an environment of its own, after showing its size; "
+        "list: list the environments; check: import the library in an environment; remove: delete one",
     )
-    command.words.add_argument("backend", metavar="BACKEND", nargs="?", help="whose environment it is")
+    command.words.add_argument("backend", metavar="BACKEND", nargs="?", help="the backend of the environment")
     add = command.options.add_argument
     add(
         "--cuda",
         metavar="VERSION",
-        help="create for this major version of CUDA, instead of what the driver can",
+        help="create: for this major version of CUDA; default: the newest that the driver supports",
     )
-    add("--python", metavar="PATH", help="create with this interpreter")
-    add("--find-links", metavar="FOLDER", help="create from wheels in this folder, without a network")
-    add("--yes", action="store_true", help="create without asking")
+    add("--python", metavar="PATH", help="create: with this interpreter")
+    add("--find-links", metavar="FOLDER", help="create: from the wheels in this folder, without a network")
+    add("--yes", action="store_true", help="create: without confirmation")
     return _common(command, prints=True)
 
 
 def _doctor() -> Command:
     return _common(
-        Command("doctor", "Say what this machine can run, and what is missing for the rest."), prints=True
+        Command("doctor", "Show what this machine can run, and what is missing for the rest."), prints=True
     )
 
 
@@ -304,4 +302,4 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "env": _env,
     "doctor": _doctor,
 }
-"""What makes each command, by name: making all of them at every start would be felt."""
+"""Factories of the commands, by name. Creating all commands at every start would slow it down."""

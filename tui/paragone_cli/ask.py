@@ -1,4 +1,4 @@
-"""`paragone ask`: one prompt, one engine, the answer as it comes."""
+"""`paragone ask`: sends a prompt to an engine and prints the answer as it arrives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["ask"]
 
 
 def ask(args: Arguments) -> int:
-    """Have the engine answer. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     logprobs = checked_logprobs(args)
     context = CommandContext(args)
     context.warn()
@@ -39,11 +39,11 @@ def ask(args: Arguments) -> int:
 
 
 class _Printer(RunObserver):
-    """Prints the answer as it comes; what was thought before it is not part of it."""
+    """Prints the answer as it arrives, without the thinking before it."""
 
     def __init__(self, stream: Stream | None, progress: Progress) -> None:
-        self.left: list[str] = []
-        """Warnings that came within the text, to be printed after it."""
+        self.deferred_warnings: list[str] = []
+        """Warnings that arrived during the answer, to be printed after it."""
         self._stream = stream
         self._progress = progress
         self._begun = False
@@ -61,14 +61,16 @@ class _Printer(RunObserver):
 
     def cautioned(self, run: RunRecord, caution: Caution) -> None:
         if self._begun:
-            self.left.append(caution.sentence)
+            self.deferred_warnings.append(caution.sentence)
         else:
             self._progress.clear()
             warn(caution.sentence)
 
     def run_ended(self, run: RunRecord) -> None:
         if run.finish == "length" and not any(it.code == "context-full" for it in run.cautions):
-            self.left.append("The answer is cut: it reached max_tokens, or the end of the context.")
+            self.deferred_warnings.append(
+                "The answer is cut: it reached max_tokens, or the end of the context."
+            )
 
 
 async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
@@ -89,7 +91,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
         else:
             await stream.end()
         if stream is None or stream.error is None:
-            for sentence in printer.left:
+            for sentence in printer.deferred_warnings:
                 warn(sentence)
     if stream is not None and stream.error is not None:
         raise OutputError(stream.error)

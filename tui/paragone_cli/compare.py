@@ -1,4 +1,4 @@
-"""`paragone compare`: one prompt, several engines, answers and figures below each other."""
+"""`paragone compare`: sends a prompt to several engines and prints their answers and metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDTH = 72
 
 
 def compare(args: Arguments) -> int:
-    """Have the engines answer. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     logprobs = checked_logprobs(args)
     context = CommandContext(args)
     context.warn()
@@ -87,14 +87,14 @@ def _print(answer: RunRecord, *, first: bool) -> None:
     elif answer.finish == "cancelled":
         put("stopped")
     elif answer.finish == "length":
-        put("cut at its length limit")
+        put("cut at the length limit")
     if answer.metrics is not None:
         put(figures(answer.metrics))
     flush()
 
 
 def figures(metrics: RunMetrics) -> str:
-    """Return a run's figures in one line; what is unknown is left out."""
+    """Return the metrics of a run in one line, without those that are unknown."""
     parts = [f"{metrics.completion_tokens} tokens"]
     if metrics.decode_tps is not None:
         parts.append(f"{metrics.decode_tps:.1f} tokens/s")

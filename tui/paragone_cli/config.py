@@ -1,4 +1,4 @@
-"""`paragone config`: where config.toml belongs, what is wrong in it, and a first one."""
+"""`paragone config`: prints the path of config.toml, checks it, or creates a sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["config", "problem_json"]
 
 
 def config(args: Arguments) -> int:
-    """Do what is asked about the config file. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     match args.action:
         case "path":
             return _path(args)
@@ -54,9 +54,13 @@ def _check(args: Arguments) -> int:
         for problem in problems:
             put(one_line(str(problem)))
     elif path.exists():
-        put(one_line(f"{path}: nothing is wrong."))
+        put(one_line(f"{path}: no problems found."))
     else:
-        put(one_line(f"{path} is not there; the defaults are in force. `paragone config init` makes one."))
+        put(
+            one_line(
+                f"{path} does not exist; the defaults are in force. `paragone config init` creates a sample."
+            )
+        )
     return 2 if problems else 0
 
 
@@ -70,7 +74,7 @@ def _init(args: Arguments) -> int:
 
 
 def problem_json(problem: Problem) -> dict[str, Json]:
-    """Return something wrong in a config file, as programs read it."""
+    """Return the JSON of a problem in a config file."""
     return {
         "file": str(problem.file),
         "line": problem.line,

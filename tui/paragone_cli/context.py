@@ -1,4 +1,4 @@
-"""What a command starts from: the settings in force, the backends, and the engines that were named."""
+"""The context of a command: settings, backends, and the engines named on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CommandContext"]
 
 
 class CommandContext:
-    """The settings, read. Raises InputError where they cannot be used."""
+    """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid."""
 
     def __init__(self, args: Arguments) -> None:
         self.state = State(state_file())
@@ -25,10 +25,9 @@ class CommandContext:
         self.registry = Registry()
 
     def warn(self) -> None:
-        """Print what the user should know before anything is done.
+        """Print warnings about the state file, and about a config file that other users can read.
 
-        That is what was wrong with what the program had saved, which was set aside and is not found
-        again, and that others can read a config file which they should not.
+        A broken state file is renamed, so that the next command does not find it: warn now.
         """
         for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
             if sentence:
@@ -39,18 +38,18 @@ class CommandContext:
         return self.config.chat.system if args.system is None else args.system
 
     def engines(self, names: Iterable[str], settings: list[str]) -> tuple[EngineDefinition, ...]:
-        """Return the engines that were named, with `--set` over their options. Raises InputError."""
+        """Return the named engines with their options overridden by `--set`. Raises InputError."""
         return tuple(self.with_settings(it, settings) for it in resolve_all(names, self.config.engines))
 
     def with_settings(self, definition: EngineDefinition, settings: list[str]) -> EngineDefinition:
-        """Return the engine with `--set` over its options. Raises InputError."""
+        """Return the engine with its options overridden by `--set`. Raises InputError."""
         if not settings:
-            return definition  # its backend may as well be missing: the screen shows that
+            return definition  # the backend may be missing: the screen shows that
         return apply_settings(definition, self.registry.get(definition.backend), settings)
 
     def checked(self, names: Iterable[str], settings: list[str]) -> tuple[EngineDefinition, ...]:
-        """Return the engines that were named, their backends and options checked. Raises InputError."""
-        chosen = self.engines(names, settings)
-        for definition in chosen:
+        """Return the named engines after checking their backends and options. Raises InputError."""
+        definitions = self.engines(names, settings)
+        for definition in definitions:
             check_engine(definition, self.registry.get(definition.backend))
-        return chosen
+        return definitions

@@ -1,4 +1,4 @@
-"""`paragone doctor`: what this machine can run, and what is missing for the rest."""
+"""`paragone doctor`: shows what this machine can run, and what is missing for the rest."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from paragone_workbench.paths import state_file
 __all__ = ["doctor"]
 
 NAMED = 20
-"""Models of an endpoint that are named in lines; `paragone models` lists them all."""
+"""Maximum number of models to list per endpoint; `paragone models` lists all."""
 
 
 def doctor(args: Arguments) -> int:
-    """Say what was found. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     state = State(state_file())
     if state.warning:
         warn(state.warning)
@@ -82,7 +82,7 @@ def _print(diagnosis: Diagnosis) -> None:
     _print_machine(diagnosis.version, diagnosis.machine)
     put("\nBackends")
     if not diagnosis.backends:
-        put("  none: no plugin brings one")
+        put("  none: no plugin with a backend is installed")
     for name, (title, probe) in diagnosis.backends.items():
         _print_probe(f"{name}: {title}", probe)
     if diagnosis.endpoints:
@@ -100,7 +100,7 @@ def _print(diagnosis: Diagnosis) -> None:
     elif diagnosis.config.exists():
         put(one_line(f"  ✓ {diagnosis.config}"))
     else:
-        put(one_line(f"  {diagnosis.config} is not there; the defaults are in force"))
+        put(one_line(f"  {diagnosis.config} does not exist; the defaults are in force"))
     if diagnosis.permission_warning:
         put(one_line(f"  ! {diagnosis.permission_warning}"))
 
@@ -116,12 +116,12 @@ def _print_probe(name: str, probe: Probe) -> None:
 
 def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
     report = endpoint.report
-    place = f" at {report.address}" if report.address else ""
-    _print_probe(f"{endpoint.backend}{place}, for {', '.join(endpoint.engines)}", report.probe)
+    address = f" at {report.address}" if report.address else ""
+    _print_probe(f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe)
     names = [model.name for model in report.models]
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        put(one_line(f"      it has: {', '.join(names[:NAMED])}{more}"))
+        put(one_line(f"      models: {', '.join(names[:NAMED])}{more}"))
 
 
 def _print_machine(version: str, machine: Machine) -> None:

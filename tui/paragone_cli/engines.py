@@ -1,4 +1,4 @@
-"""`paragone engines`: the engines defined, and whether they can run here."""
+"""`paragone engines`: lists the defined engines, and whether they can run on this machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["engines"]
 
 
 def engines(args: Arguments) -> int:
-    """List the engines. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     context = CommandContext(args)
     context.warn()
     definitions = list(context.config.engines.values())
     probes = run(probe_engines(definitions, context.registry))
     if args.json:
-        # options stay out: there may be a key to an endpoint among them
+        # without the options: they may contain secrets
         put_json(
             {
                 "engines": [
@@ -38,7 +38,7 @@ def engines(args: Arguments) -> int:
         return 0
     if not definitions:
         note(
-            f"No engine is defined in {context.config.document.path}; `paragone config init` makes an example."
+            f"No engine is defined in {context.config.document.path}; `paragone config init` creates a sample."
         )
         return 0
     put_table(

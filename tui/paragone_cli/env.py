@@ -1,4 +1,4 @@
-"""`paragone env`: environments for engines whose libraries do not get on with others'."""
+"""`paragone env`: creates, lists, checks and removes virtual environments of backends."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ __all__ = ["env"]
 
 
 def env(args: Arguments) -> int:
-    """Do what is asked about environments. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     registry = Registry()
     if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
-        raise InputError(f"`paragone env {args.action}` takes none of the options of `create`.")
+        raise InputError(f"`paragone env {args.action}` does not take the options of `create`.")
     if args.action == "list":
         return _list(registry, as_json=args.json)
     if args.json:
         raise InputError("Only `paragone env list` prints JSON.")
     if args.backend is None:
-        raise InputError("Which backend's environment is meant?", hint=f"paragone env {args.action} BACKEND")
+        raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
     if args.action == "remove":
-        freed = remove(args.backend)  # also that of a backend that is gone
+        freed = remove(args.backend)  # the backend need not be installed
         put(f"{one_line(args.backend)}: removed, {size_text(freed)} freed")
         return 0
     backend = registry.get(args.backend)
     if args.action == "check":
         run(_follow(check(backend)))
-        put(f"{backend.name}: all that it needs can be imported")
+        put(f"{backend.name}: the environment works")
         return 0
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
-    _tell(planned)
-    if not (args.yes or _agreed()):
-        note("Nothing was made.")
+    _print_plan(planned)
+    if not (args.yes or _confirmed()):
+        note("Nothing was created.")
         return 1
     run(_follow(create(planned)))
-    put(f"{backend.name}: made; its engines run in it unless they name another `python`")
+    put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0
 
 
@@ -82,19 +82,18 @@ def _list(registry: Registry, *, as_json: bool) -> int:
             ]
         )
     else:
-        note("There is no environment; `paragone env create BACKEND` makes one.")
+        note("There are no environments; `paragone env create BACKEND` creates one.")
     return 0
 
 
-def _tell(planned: Plan) -> None:
-    """Say what it takes, before it is done."""
+def _print_plan(planned: Plan) -> None:
     wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
-    note(f"An environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    note(f"Environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
         f"  packages  {', '.join(planned.build.requirements)}",
         f"  download  {wheels}",
-        f"  disk      about {size_text(planned.disk)} of {size_text(planned.free)} that are free",
-        f"  folder    {planned.folder}{', in place of what is there' if planned.replaces else ''}",
+        f"  disk      about {size_text(planned.disk)}; {size_text(planned.free)} are free",
+        f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
     ]
     for row in rows:
         print(one_line(row), file=sys.stderr)
@@ -102,18 +101,20 @@ def _tell(planned: Plan) -> None:
         warn(warning)
 
 
-def _agreed() -> bool:
+def _confirmed() -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
-        raise InputError("It is not made without being asked for.", hint="Say so with --yes.")
-    print("Make it? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
+    print("Create it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 async def _follow(steps: AsyncGenerator[Step, None]) -> None:
-    """Go through the steps, and say how far they are. Ctrl+C and the end of the terminal give them up."""
+    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel them."""
     status = StatusLine()
     stage = ""
-    ended = _ended_by_signal()
+    received = _cancel_on_signals()
     try:
         async with contextlib.aclosing(steps):
             async for step in steps:
@@ -124,25 +125,25 @@ async def _follow(steps: AsyncGenerator[Step, None]) -> None:
                     status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
     except asyncio.CancelledError:
         status.end()
-        note("Given up; what was being made is deleted.")
-        if ended:
-            raise SystemExit(128 + ended[0]) from None
+        note("Cancelled; the incomplete environment was deleted.")
+        if received:
+            raise SystemExit(128 + received[0]) from None
         raise
     finally:
         status.end()
 
 
-def _ended_by_signal() -> list[signal.Signals]:
-    """Have the present task cancelled where the program is to end; returns what ended it, once that has come."""
-    came: list[signal.Signals] = []
+def _cancel_on_signals() -> list[signal.Signals]:
+    """Cancel the current task on SIGHUP and SIGTERM. Returns a list to which a received signal is appended."""
+    received: list[signal.Signals] = []
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # it is called by a coroutine
+    assert task is not None  # the caller is a coroutine
 
     def end(number: signal.Signals) -> None:
-        came.append(number)
+        received.append(number)
         task.cancel()
 
     for number in (signal.SIGHUP, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             loop.add_signal_handler(number, end, number)
-    return came
+    return received

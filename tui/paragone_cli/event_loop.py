@@ -1,4 +1,4 @@
-"""The event loop of commands that need one."""
+"""Runs the coroutine of a command on an event loop."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[None, None, T]) -> T:
-    """Run a coroutine on a loop of its own; mistakes that the loop is told of go to a file, not to the screen."""
+    """Run a coroutine on a new event loop. Errors that reach the loop's exception handler are logged to a file."""
     begin_collecting()
     with asyncio.Runner() as runner:
-        runner.get_loop().set_exception_handler(_keep)
+        runner.get_loop().set_exception_handler(_log)
         return runner.run(main)
 
 
-def _keep(loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+def _log(loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
     error = context.get("exception")
     report = [f"{context.get('message')}\n"]
     if isinstance(error, BaseException):
         report += traceback.format_exception(error)
-    note(f"A mistake in the program, which goes on: {crash_report(''.join(report))}")
+    note(f"An internal error occurred, and the program continues; {crash_report(''.join(report))}")

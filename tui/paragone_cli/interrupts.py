@@ -1,4 +1,4 @@
-"""Ctrl+C while engines answer."""
+"""Handles Ctrl+C while engines answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["InterruptHandler"]
 
 
 class InterruptHandler:
-    """Stops the engines at the first Ctrl+C, so that what came can be printed; a second one ends the program."""
+    """Stops the engines at the first Ctrl+C, so that partial answers can be printed; a second one ends the program."""
 
     def __init__(self, workbench: Workbench) -> None:
         self.interrupted = False
@@ -22,13 +22,13 @@ class InterruptHandler:
         self._stopping: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
-        """Stop the engines early, whoever wants it."""
+        """Stop the engines."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._workbench.stop())
 
     @contextlib.asynccontextmanager
     async def installed(self) -> AsyncIterator[None]:
-        """Listen for Ctrl+C, unless whoever started the program had it ignored; then close the engines."""
+        """Handle SIGINT, unless it is ignored, and close the engines at the end of the block."""
         before = signal.getsignal(signal.SIGINT)
         loop = asyncio.get_running_loop()
         if before is not signal.SIG_IGN:

@@ -9,13 +9,11 @@ __all__ = ["checked_logprobs"]
 
 
 def checked_logprobs(args: Arguments) -> int | None:
-    """Return how many alternatives are to be reported, or None. Raises InputError."""
+    """Return the number of alternatives to report, or None if the option is not set. Raises InputError."""
     if args.logprobs is None:
         return None
     if args.logprobs < 0:
-        raise InputError(
-            f"--logprobs cannot be {args.logprobs}.", hint="It takes a whole number of at least 0."
-        )
+        raise InputError(f"--logprobs cannot be {args.logprobs}.", hint="Use an integer of at least 0.")
     if not args.json:
-        raise InputError("--logprobs needs --json.", hint="Log-probabilities are in the JSON alone.")
+        raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
     return args.logprobs

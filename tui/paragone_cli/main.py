@@ -1,4 +1,4 @@
-"""The program's entrance: a command line in, an exit code out, and never a traceback."""
+"""The program's entry point: runs a command line and returns an exit code, without tracebacks."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 INTERRUPTED = 128 + 2
-"""As the shell has it for a program that SIGINT ended."""
+"""The exit code of shells for a program that SIGINT ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default the process's own, and return its exit code.
 
-    0: done. 1: it failed. 2: what was asked for cannot be, and the user can mend it.
+    0: success. 1: failure. 2: usage or configuration error. 130: interrupted by SIGINT.
     """
-    # Loading modules makes no garbage, and looking for some takes a seventh of a start. `begin_collecting` ends this.
+    # Importing modules creates no garbage, and collecting takes a sixth of the start-up time.
+    # `begin_collecting` enables it again.
     gc.disable()
     try:
-        _fill_gaps()
-        return _told(sys.argv[1:] if argv is None else argv)
+        _replace_closed_streams()
+        return _run_reporting_errors(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         gc.enable()
 
 
-def _told(argv: Sequence[str]) -> int:
-    """Run a command line and say what went wrong."""
+def _run_reporting_errors(argv: Sequence[str]) -> int:
+    """Run a command line and print errors on standard error."""
     from paragone import ParagoneError
     from paragone_cli.output import OutputError, configure_streams, discard_output, flush, print_error
 
@@ -46,13 +47,13 @@ def _told(argv: Sequence[str]) -> int:
     except ParagoneError as error:
         print_error(error)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 (the outermost edge: a mistake of ours is told in a sentence)
+    except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
         import traceback
 
         from paragone_workbench.engines.logs import crash_report
 
-        kept = crash_report(traceback.format_exc())
-        print_error(ParagoneError(f"A mistake in the program ended it ({type(error).__name__}): {kept}"))
+        report = crash_report(traceback.format_exc())
+        print_error(ParagoneError(f"An internal error ended the program ({type(error).__name__}); {report}"))
         return 1
     return status
 
@@ -116,15 +117,15 @@ def _run(argv: Sequence[str]) -> int:
     return screen(args)
 
 
-def _fill_gaps() -> None:
-    """Stand something in for standard streams that whoever started the program has closed.
+def _replace_closed_streams() -> None:
+    """Replace standard output and standard error if they are closed.
 
-    Output to one that refuses it fails as output to a full disk does; errors have nowhere to go.
+    Writing to standard output then fails as on a full disk; standard error is discarded.
     """
     for name, mode in (("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, mode)
-            setattr(sys, name, open(nowhere, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (open to the end)
+            setattr(sys, name, open(nowhere, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (stays open)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`paragone models`: what could be opened, in folders and at endpoints."""
+"""`paragone models`: lists the models in folders and at endpoints."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ __all__ = ["models"]
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A model, and what it takes to open it."""
+    """A model, and where it is."""
 
     backend: str
     model: ModelInfo
     url: str | None = None
-    """Of its server, where an engine of config.toml names it."""
+    """URL of its server, if an engine of config.toml sets it."""
 
     @property
     def engine(self) -> str:
+        """The engine spec that opens the model."""
         return f"{self.backend}:{self.model.model}" + (f"@{self.url}" if self.url else "")
 
 
 def models(args: Arguments) -> int:
-    """List the models. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     context = CommandContext(args)
     context.warn()
     folders = context.config.models.folders
     for folder in folders:
         if not Path(folder).is_dir():
-            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is no folder.")
+            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
     if args.backend is None:
         backends = context.registry.all()
     else:
@@ -58,9 +59,9 @@ def models(args: Arguments) -> int:
     else:
         _print(listed)
         if not listed and args.backend is not None and not errors:
-            _say_why(run(backends[args.backend].endpoint({})))
+            _print_reason(run(backends[args.backend].endpoint({})))
         if not listed and not folders and any(it.capabilities.local for it in backends.values()):
-            note(f"No folder is searched; name some under [models] in {context.config.document.path}.")
+            note(f"No folders are searched; set `folders` under [models] in {context.config.document.path}.")
     for _, error in errors:
         print_error(error)
     return 1 if errors else 0
@@ -69,8 +70,8 @@ def models(args: Arguments) -> int:
 async def _find(
     backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
 ) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
-    """Return the models, and the backends and servers that none could be had from."""
-    asked = asyncio.create_task(query_endpoints(engines, backends.get))
+    """Return the models, and the errors of backends and servers that list none."""
+    querying = asyncio.create_task(query_endpoints(engines, backends.get))
     answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
@@ -79,14 +80,14 @@ async def _find(
             errors.append((name, answer))
         else:
             listed += [_Listed(name, model) for model in answer]
-    for endpoint in await asked:
+    for endpoint in await querying:
         probe = endpoint.report.probe
         if probe.usable:
             listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
         else:
-            whose = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
-            errors.append((endpoint.backend, EngineError(whose, hint=probe.remedy)))
-    # a backend lists the models of its usual server anyway; with another key, a server may list others
+            sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
+    # remove duplicates: a backend also lists its default server, and several keys may list the same models
     first = {(it.backend, it.model.model, it.url and normalize_url(it.url)): it for it in reversed(listed)}
     return list(reversed(first.values())), errors
 
@@ -94,12 +95,12 @@ async def _find(
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
     try:
         return await backend.models(folders)
-    except Exception as error:  # noqa: BLE001 (a plugin's mistake leaves the others' models)
+    except Exception as error:  # noqa: BLE001 (a faulty plugin must not hide the others' models)
         return as_paragone_error(error, backend.name)
 
 
-def _say_why(report: EndpointReport | None) -> None:
-    """Say why the server that a backend goes to by itself lists nothing; other backends have none."""
+def _print_reason(report: EndpointReport | None) -> None:
+    """Print why a backend's default server lists no models. Backends without servers have no report."""
     if report is not None and not report.probe.usable:
         note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
 

@@ -1,4 +1,4 @@
-"""`paragone options`: what an engine of a backend can be set to."""
+"""`paragone options`: lists the options of a backend's engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDEST = 100
 
 
 def options(args: Arguments) -> int:
-    """List a backend's options. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     backend = Registry().get(args.backend or "")
     if args.json:
         put_json(
@@ -30,32 +30,32 @@ def options(args: Arguments) -> int:
             }
         )
         return 0
-    put(one_line(f"Options of {backend.title}: under [engines.NAME] in config.toml, or with --set KEY=VALUE"))
+    put(one_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE"))
     for heading, kind in (
-        ("When a model is opened", backend.load_options),
-        ("With each prompt", backend.sampling),
+        ("Load options, which take effect when a model is opened", backend.load_options),
+        ("Sampling options, which take effect with each prompt", backend.sampling),
     ):
         if infos := describe(kind):
             put(f"\n{heading}")
         for info in infos:
-            put("\n".join(_told(info)))
+            put("\n".join(_describe(info)))
     return 0
 
 
-def _told(info: OptionInfo) -> Iterator[str]:
+def _describe(info: OptionInfo) -> Iterator[str]:
     bounds = [f"from {info.minimum:g}"] if info.minimum is not None else []
     if info.maximum is not None:
         bounds.append(f"to {info.maximum:.10g}")
-    usual = "" if info.default is None or info.default == [] else f", by default {_written(info.default)}"
-    yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{usual}")
+    default = "" if info.default is None or info.default == [] else f", default {_toml_value(info.default)}"
+    yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{default}")
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     yield from textwrap.wrap(
         one_line(info.doc), max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 6
     )
 
 
-def _written(value: Json) -> str:
-    """Return a value as config.toml has it."""
+def _toml_value(value: Json) -> str:
+    """Return a value in the form of config.toml, without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

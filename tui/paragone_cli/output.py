@@ -1,4 +1,4 @@
-"""Standard output and standard error: data exactly as it is for programs, nothing that steers a terminal."""
+"""Writes to standard output and standard error: exact data to pipes, and no control characters to terminals."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ __all__ = [
 
 
 class OutputError(ParagoneError):
-    """Standard output takes nothing more. Without a sentence where its reader just had enough."""
+    """Standard output cannot be written. The sentence is empty if the reader closed the pipe."""
 
     def __init__(self, error: OSError) -> None:
-        gone = isinstance(error, BrokenPipeError)
-        super().__init__("" if gone else f"The output cannot be written: {error.strerror or error}.")
-        # the first is how the shell has it of a program that SIGPIPE ended
-        self.exit_code = 128 + 13 if gone else 1
+        closed = isinstance(error, BrokenPipeError)
+        super().__init__("" if closed else f"The output cannot be written: {error.strerror or error}.")
+        # 141 is the exit code of shells for a program that SIGPIPE ended
+        self.exit_code = 128 + 13 if closed else 1
 
 
 def configure_streams() -> None:
-    """Make ready what the program prints to: UTF-8 for programs, and no character that ends it."""
+    """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
 
 
 def put(text: str = "") -> None:
-    """Print a text and a line end. Raises OutputError."""
+    """Print a text followed by a newline. Raises OutputError."""
     try:
         sys.stdout.write(f"{text}\n")
     except OSError as error:
@@ -55,7 +55,7 @@ def put(text: str = "") -> None:
 
 
 def flush() -> None:
-    """See to it that what was printed is out. Raises OutputError."""
+    """Flush standard output. Raises OutputError."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -63,24 +63,24 @@ def flush() -> None:
 
 
 def discard_output() -> None:
-    """Keep Python from trying, and complaining, once more as it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Redirect standard output to the null device, so that Python does not report an error again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def for_output(text: str) -> str:
-    """Return a text of many lines as it goes to standard output: cleaned for a terminal, else as it is."""
+    """Return a text for standard output: on a terminal with control characters made visible, else unchanged."""
     return visible(text) if sys.stdout.isatty() else text
 
 
 def one_line(text: str) -> str:
-    """Return a name, a path or a sentence as it is printed anywhere: cleaned, and on one line."""
+    """Return a name, path or sentence on one line, with control characters made visible."""
     return " ".join(visible(text).splitlines())
 
 
 def put_json(data: Json) -> None:
-    """Print JSON that is exact and yet safe on a terminal: what could steer it stands there as `\\uXXXX`."""
+    """Print JSON. Characters that could control a terminal are escaped as `\\uXXXX`."""
     text = json.dumps(data, ensure_ascii=False, indent=2)
     if visible(text) != text:
         text = "".join(_escaped(character) for character in text)
@@ -91,11 +91,11 @@ def _escaped(character: str) -> str:
     if character == "\n" or visible(character) == character:
         return character
     units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
+    return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))
 
 
 def put_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns, two blanks between them."""
+    """Print rows in aligned columns, separated by two spaces."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*cleaned, strict=True)]
     for row in cleaned:
@@ -111,25 +111,25 @@ def _width(text: str) -> int:
 
 
 def print_error(error: ParagoneError) -> None:
-    """Say on standard error what failed, and what to do about it."""
+    """Print on standard error what failed, and what to do about it."""
     lines = [f"paragone: {one_line(error.sentence)}"]
     if isinstance(error, EngineCrashed):
-        lines += [f"  | {one_line(said)}" for said in error.log_tail]
+        lines += [f"  | {one_line(text)}" for text in error.log_tail]
     if error.hint:
         lines.append(one_line(error.hint))
-    _say("\n".join(lines))
+    _print("\n".join(lines))
 
 
 def warn(sentence: str) -> None:
-    """Say on standard error what the user should know, though nothing had to stop for it."""
-    _say(f"paragone: warning: {one_line(sentence)}")
+    """Print a warning on standard error."""
+    _print(f"paragone: warning: {one_line(sentence)}")
 
 
 def note(sentence: str) -> None:
-    """Say on standard error why there is nothing on standard output."""
-    _say(f"paragone: {one_line(sentence)}")
+    """Print an informational message on standard error."""
+    _print(f"paragone: {one_line(sentence)}")
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # there is nobody left to tell
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError):  # standard error is closed
         print(text, file=sys.stderr)

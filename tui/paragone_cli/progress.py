@@ -1,4 +1,4 @@
-"""What engines do before there is anything to print."""
+"""Shows the progress of engines until there is output to print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["Progress"]
 
 
 class Progress(EngineObserver, RunObserver):
-    """A status line that says how far loading, reading and writing are; gone when it is left."""
+    """A status line with the progress of loading, prompt processing and decoding.
+
+    A context manager; the line is removed at the end of the block.
+    """
 
     def __init__(self, engines: Sequence[EngineHandle]) -> None:
         self._engines = engines
@@ -22,7 +25,7 @@ class Progress(EngineObserver, RunObserver):
         self._line = StatusLine()
 
     def follow(self, number: int, run: RunRecord) -> None:
-        """Show this run as that of the engine of this number."""
+        """Show the progress of this run for the engine with this index."""
         self._runs[number] = run
         if self._line.on:
             run.subscribe(self)
@@ -39,26 +42,26 @@ class Progress(EngineObserver, RunObserver):
         self.end()
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Paint."""
+        """Update the line."""
         self._show()
 
     def run_changed(self, run: RunRecord) -> None:
-        """Paint."""
+        """Update the line."""
         self._show()
 
     def clear(self) -> None:
-        """Take the line away until the next change: something else is to be printed."""
+        """Remove the line until the next change, so that something else can be printed."""
         self._line.clear()
 
     def end(self) -> None:
-        """Take the line away for good."""
+        """Remove the line permanently."""
         self._line.end()
 
     def _show(self) -> None:
-        """Paint, unless that was done a moment ago."""
+        """Update the line, at a limited rate."""
         if not self._line.due:
             return
-        doing = [_doing(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
+        doing = [_activity(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
         if len(doing) == 1:
             self._line.show(doing[0])
         else:
@@ -66,7 +69,7 @@ class Progress(EngineObserver, RunObserver):
             self._line.show(" · ".join(f"{engine.definition.name}: {text}" for engine, text in named))
 
 
-def _doing(engine: EngineHandle, run: RunRecord | None) -> str:
+def _activity(engine: EngineHandle, run: RunRecord | None) -> str:
     if run is not None and run.phase == "ended":
         return run.state
     if run is not None and run.phase == "decode" and run.meter is not None:

@@ -1,4 +1,4 @@
-"""The prompt, from the command line, from a pipe, or from both."""
+"""Reads the prompt from the command line, from standard input, or from both."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["read_prompt"]
 
 
 def read_prompt(given: str | None) -> str:
-    """Return the prompt: `given`, or what standard input holds where that is None or `-`.
+    """Return the prompt: `given`, or standard input if that is None or `-`.
 
-    Where a prompt is given and standard input is no terminal, what is piped in follows it after an
-    empty line. One line end at the end of piped text is left out. Raises InputError.
+    If a prompt is given and standard input is not a terminal, its text is appended after an empty line.
+    One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and _is_terminal():
-        raise InputError("There is no prompt.", hint="Write it behind the engine, or pipe it in.")
+        raise InputError("There is no prompt.", hint="Write it after the engine, or pipe it in.")
     if given is None or given == "-":
         prompt = _read()
     else:
@@ -36,12 +36,12 @@ def _is_terminal() -> bool:
 
 
 def _read() -> str:
-    if sys.stdin is None:  # closed by whoever started the program
+    if sys.stdin is None:  # closed by the parent process
         return ""
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise InputError("What is piped in is not UTF-8 text.") from error
+        raise InputError("Standard input is not UTF-8 text.") from error
     except OSError as error:
         raise InputError(f"Standard input cannot be read: {error.strerror or error}.") from error
     return text.removesuffix("\n").removesuffix("\r")

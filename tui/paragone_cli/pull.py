@@ -1,4 +1,4 @@
-"""`paragone pull`: having an engine's server download its model."""
+"""`paragone pull`: downloads the model of an engine to its server."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ BAR = 30
 
 
 def pull(args: Arguments) -> int:
-    """Download the model of the engine that was named. Returns the exit code."""
+    """Run the command. Returns the exit code."""
     context = CommandContext(args)
     context.warn()
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
     run(_follow(backend, definition.model, load))
-    put(f"{one_line(definition.model)}: the server has it")
+    put(f"{one_line(definition.model)}: the server has the model")
     return 0
 
 
 async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> None:
-    """Go through the download, and say how far it is. Cancelling this gives the download up."""
+    """Run the download and show its progress. Cancelling this stops the download."""
     status = StatusLine()
     step: tuple[str, int] | None = None
     try:
-        async with contextlib.aclosing(backend.pull(model, options)) as told:
-            async for progress in told:
+        async with contextlib.aclosing(backend.pull(model, options)) as updates:
+            async for progress in updates:
                 percent = _percent(progress)
                 before, step = step, (progress.status, percent // 10)
                 if step != before and not status.on:
-                    note(_doing(progress, percent) if progress.total else f"{progress.status} …")
+                    note(_progress_text(progress, percent) if progress.total else f"{progress.status} …")
                 if step != before or status.due:
-                    status.show(f"{_bar(percent)} {_doing(progress, percent)}")
+                    status.show(f"{_bar(percent)} {_progress_text(progress, percent)}")
     except asyncio.CancelledError:
         status.end()
-        note("The download was given up; the server may keep what it has for the next try.")
+        note("The download was cancelled; the server may keep the downloaded part and resume later.")
         raise
     except Exception as error:
         raise as_paragone_error(error, backend.name) from error
@@ -58,15 +58,15 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
 
 
 def _percent(progress: PullProgress) -> int:
-    """Return how much of what is known to come has come; 100 only when all of it has."""
+    """Return the downloaded share of the known total, in whole percent; 100 only if it is complete."""
     return min(max(100 * progress.done // progress.total, 0), 100) if progress.total else 0
 
 
-def _doing(progress: PullProgress, percent: int) -> str:
+def _progress_text(progress: PullProgress, percent: int) -> str:
     size = f"{percent}% of {size_text(progress.total)}: " if progress.total else ""
     return f"{size}{progress.status}"
 
 
 def _bar(percent: int) -> str:
-    full = BAR * percent // 100
-    return "█" * full + "░" * (BAR - full)
+    filled = BAR * percent // 100
+    return "█" * filled + "░" * (BAR - filled)

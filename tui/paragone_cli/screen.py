@@ -1,4 +1,4 @@
-"""`paragone` and `paragone demo`: the screen, which nothing else on the command line loads."""
+"""`paragone` and `paragone demo`: open the screen. No other command imports it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["demo", "screen"]
 
 
 def screen(args: Arguments) -> int:
-    """Open the screen with the engines that were named, or those of the settings. Returns the exit code."""
+    """Open the screen with the named engines, or those of the settings. Returns the exit code."""
     context = CommandContext(args)
     names: Sequence[str] = args.engines
     definitions: tuple[EngineDefinition, ...] | None = None
     if not names and args.settings:
         names = context.config.lanes.start
         if not names:
-            raise InputError("There is no engine to --set anything of.", hint="Name one: paragone ENGINE")
+            raise InputError("--set needs an engine.", hint="Name one: paragone ENGINE --set KEY=VALUE")
     if names:
         try:
             definitions = context.engines(names, args.settings)
@@ -36,9 +36,9 @@ def screen(args: Arguments) -> int:
 
 
 def demo(args: Arguments) -> int:
-    """Open the screen with the models that come with the program. Returns the exit code."""
+    """Open the screen with the demo models. Returns the exit code."""
     context = CommandContext(args)
-    definitions: tuple[EngineDefinition, ...] | None = None  # the screen sees to them, and shows how it goes
+    definitions: tuple[EngineDefinition, ...] | None = None  # the screen creates them and shows the progress
     if args.settings:
         from paragone_workbench.inventory.demo import demo_engines
 
@@ -55,7 +55,7 @@ def _run(
     demo: bool = False,
 ) -> int:
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise InputError("The screen needs a terminal.", hint="`paragone ask` and `compare` do without.")
+        raise InputError("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
     from paragone_tui.app import run_screen
 
     return run_screen(

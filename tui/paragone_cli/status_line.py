@@ -1,4 +1,4 @@
-"""One line on a terminal's standard error that says what is going on, and goes when there is something to print."""
+"""A status line on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from paragone_cli.output import one_line
 __all__ = ["StatusLine"]
 
 EVERY = 0.1
-"""Seconds between two paintings."""
+"""Minimum seconds between two updates."""
 
 
 class StatusLine:
-    """Says one thing after the other in the same place. Silent elsewhere than on a terminal."""
+    """A line of text that is updated in place. It prints nothing if standard error is not a terminal."""
 
     def __init__(self) -> None:
         self.on = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -25,15 +25,15 @@ class StatusLine:
 
     @property
     def due(self) -> bool:
-        """Whether something new would be painted: not so soon after the last time."""
+        """Whether enough time has passed since the last update."""
         return self.on and time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
-        """Paint a text in place of the last one, as much of it as fits."""
+        """Replace the text of the line, truncated to the width of the terminal."""
         if not self.on:
             return
         self._next = time.monotonic() + EVERY
-        # a terminal that does not know its size says 0
+        # a terminal that does not know its size reports 0
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         text = one_line(text)[: columns - 1]
         if text != self._painted:
@@ -41,17 +41,17 @@ class StatusLine:
             self._write(f"\r{text}\x1b[K")
 
     def clear(self) -> None:
-        """Take the line away, until there is something new."""
+        """Remove the line until the next `show`."""
         if self._painted:
             self._painted = ""
             self._write("\r\x1b[K")
 
     def end(self) -> None:
-        """Take the line away for good."""
+        """Remove the line permanently."""
         self.clear()
         self.on = False
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone: there is nobody to tell
+        with contextlib.suppress(OSError):  # the terminal was closed
             sys.stderr.write(text)
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Standard output as an answer streams to it."""
+"""Streams an answer to standard output."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """Writes text as it comes: once a frame, and never waiting for whoever reads.
+    """Writes text without blocking, batched per iteration of the event loop.
 
-    A reader that pauses, such as a pager, holds up neither the engine nor Ctrl+C. To a terminal
-    goes cleaned text, to a pipe or a file the text exactly.
+    A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
+    characters are made visible; a pipe or a file gets the exact text.
     """
 
     def __init__(self, on_broken: Callable[[], None]) -> None:
-        """`on_broken` is called, once, when nothing can be written any more."""
+        """`on_broken` is called once, when writing fails."""
         self.error: OSError | None = None
-        """Why nothing can be written any more."""
+        """Why writing failed; nothing is written after that."""
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._descriptor = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding
         self._terminal = sys.stdout.isatty()
-        self._held = ""  # a CR whose LF may be in the next piece
+        self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
         self._pending = bytearray()
         self._scheduled = False
         self._written = asyncio.Event()
 
     def write(self, text: str) -> None:
-        """Take a piece of text. It is written when the event loop is next free: with the rest of its frame."""
+        """Queue a chunk of text. It is written in the next iteration of the event loop."""
         if not text or self.error is not None:
             return
         if self._terminal:
@@ -46,7 +46,7 @@ class Stream:
         self._take(text)
 
     async def end(self) -> None:
-        """Write what is left, and on a terminal end the line. Returns when all is written, or cannot be."""
+        """Write the rest, and on a terminal end the line. Returns when all is written or writing failed."""
         if self._terminal and self.error is None:
             text = visible(self._held)
             if self._in_line or text:
@@ -66,7 +66,7 @@ class Stream:
     def _write(self) -> None:
         try:
             while self._pending and self._has_room():
-                # so much a pipe that has room takes at once
+                # a pipe that is ready accepts this many bytes without blocking
                 written = os.write(self._descriptor, self._pending[: select.PIPE_BUF])
                 del self._pending[:written]
         except OSError as error:

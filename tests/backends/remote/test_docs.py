@@ -38,7 +38,7 @@ def test_every_server_has_a_page_and_says_whether_it_was_tried():
     listed = (DOCS / "openai.md").read_text()
     for page in PAGES[2:]:
         assert f"(openai/{page.name})" in listed
-        assert "ried with the real one" in page.read_text()
+        assert "ested with the real server" in page.read_text()
 
 
 @pytest.mark.server

@@ -104,7 +104,7 @@ def test_in_lines_beside_one_that_is_not_there(doctor, llama_cpp_server, ollama_
         f"  ✗ ollama at {gone}, for gone",
     ]
     assert f"      server: Ollama {get(f'{ollama_server}/api/version')['version']}" in part
-    assert "      it has: smollm2:latest" in part
-    assert "      it has: smollm2" in part
+    assert "      models: smollm2:latest" in part
+    assert "      models: smollm2" in part
     assert f"      Nothing answers at {gone}: the connection was refused." in part
     assert part[-1] == "      Is the server running there?"

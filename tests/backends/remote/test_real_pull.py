@@ -68,7 +68,7 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     done = paragone(*argv)
     lines = said(done).splitlines()
     assert done.returncode == 0, lines
-    assert done.stdout.decode() == f"{registry.name('smollm2')}: the server has it\n"
+    assert done.stdout.decode() == f"{registry.name('smollm2')}: the server has the model\n"
     assert lines[0] == "paragone: pulling manifest …"
     shares = [int(share) for share in re.findall(r"(\d+)% of 98 MB: pulling", "\n".join(lines))]
     assert shares == sorted(shares)
@@ -116,7 +116,7 @@ def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
         until(lambda: terminal.read(0.05) == 0 and terminal.process.poll() is not None, "it ends")
         assert terminal.process.returncode == 130
         assert [line.rstrip() for line in terminal.lines if line.strip()] == [
-            "paragone: The download was given up; the server may keep what it has for the next try."
+            "paragone: The download was cancelled; the server may keep the downloaded part and resume later."
         ]
     assert registry.hung_up.wait(10), "the server goes on downloading"
     # A server that had lost its connection, and not given up, would try again after a second.
