@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from paragone import EngineError, ParagoneError
 
-__all__ = ["as_paragone_error", "report"]
+__all__ = ["as_paragone_error", "notify_observers", "report"]
+
+_Observer = TypeVar("_Observer")
 
 
 def as_paragone_error(error: Exception, backend: str) -> ParagoneError:
@@ -20,6 +24,17 @@ def as_paragone_error(error: Exception, backend: str) -> ParagoneError:
     )
     wrapped.__cause__ = error
     return wrapped
+
+
+def notify_observers(
+    observers: Iterable[_Observer], call: Callable[[_Observer], None], observed: str
+) -> None:
+    """Call a method of each observer. An exception is reported; it affects neither the others nor what is `observed`."""
+    for observer in tuple(observers):
+        try:
+            call(observer)
+        except Exception as error:  # noqa: BLE001 (a faulty observer must not affect what it observes)
+            report(f"An observer of {observed} failed.", error)
 
 
 def report(message: str, error: Exception) -> None:

@@ -18,7 +18,7 @@ from paragone import (
     ParagoneError,
 )
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_paragone_error, report
+from paragone_workbench.engines.error_boundary import as_paragone_error, notify_observers
 from paragone_workbench.engines.logs import engine_log
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.slot import Slot
@@ -146,8 +146,7 @@ class EngineHandle:
         """
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
-        present, _ = split_options(self.definition, backend) if self._same_model(definition) else ({}, {})
-        if not self._same_model(definition) or load != present:
+        if not self._same_model(definition) or load != split_options(self.definition, backend)[0]:
             return False
         self.definition, self._sampling = definition, sampling
         self._changed()
@@ -264,8 +263,4 @@ class EngineHandle:
         self._notify(lambda it: it.engine_changed(self))
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
-        for observer in tuple(self.observers):
-            try:
-                call(observer)
-            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the engine)
-                report("An observer of an engine failed.", error)
+        notify_observers(self.observers, call, "an engine")

@@ -20,7 +20,7 @@ from paragone import (
 )
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.runs.metrics import Meter, RunMetrics
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.spec import RunSpec
@@ -108,11 +108,7 @@ class RunRecord:
 
     def notify(self, call: Callable[[RunObserver], None]) -> None:
         """Call a method of each observer."""
-        for observer in tuple(self._observers):
-            try:
-                call(observer)
-            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the run)
-                report("An observer of a run failed.", error)
+        notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:
         """Notify all observers that the phase or a figure changed."""
