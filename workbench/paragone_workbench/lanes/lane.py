@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from paragone import Caution, Channel, LoadedModel, ParagoneError
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
-from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.observer import LaneObserver
@@ -129,11 +129,9 @@ class Lane(EngineObserver, RunObserver):
 
     # Runs
 
-    def ask(
-        self, prompt: Prompt, *, logprobs: int | None = None, cold: bool = False, prompt_ids: bool = False
-    ) -> RunRecord:
+    def ask(self, prompt: Prompt) -> RunRecord:
         """Queue a run of a prompt at the end of the path, and return it."""
-        return self._begin(prompt, self.record.head, logprobs=logprobs, cold=cold, prompt_ids=prompt_ids)
+        return self._begin(prompt, self.record.head)
 
     def answer_again(self, prompt: Prompt) -> RunRecord:
         """Queue another run of a prompt, as a variant of its earlier answer if there is one, and return it."""
@@ -173,28 +171,14 @@ class Lane(EngineObserver, RunObserver):
         """Wait until no run is in progress or waiting."""
         await self._idle.wait()
 
-    def _begin(
-        self,
-        prompt: Prompt,
-        continues: RunRecord | None,
-        *,
-        logprobs: int | None = None,
-        cold: bool = False,
-        prompt_ids: bool = False,
-    ) -> RunRecord:
+    def _begin(self, prompt: Prompt, continues: RunRecord | None) -> RunRecord:
         self._asked = True
         run = RunRecord(definition=self.engine.definition, prompt=prompt, continues=continues)
         self.record.head = run
         self.record.runs.append(run)
 
         def spec() -> RunSpec:
-            return RunSpec(
-                messages=messages_for(prompt, continues),
-                sampling=prompt.sampling_in_force,
-                logprobs=logprobs,
-                cold=cold,
-                prompt_ids=prompt_ids,
-            )
+            return RunSpec(messages=messages_for(prompt, continues), sampling=prompt.sampling_in_force)
 
         run.subscribe(self)
         self._idle.clear()
@@ -205,11 +189,10 @@ class Lane(EngineObserver, RunObserver):
             self._changed()
         return run
 
-    def _present(self, run: RunRecord | None) -> None:
+    def _present(self, run: RunRecord) -> None:
         self.present = run
         self._changed()
-        if run is not None:
-            self.notify(lambda it: it.prompted(self, run))
+        self.notify(lambda it: it.prompted(self, run))
 
     # The engine
 
@@ -316,8 +299,4 @@ class Lane(EngineObserver, RunObserver):
 
     def notify(self, call: Callable[[LaneObserver], None]) -> None:
         """Call a method of each observer."""
-        for observer in tuple(self.observers):
-            try:
-                call(observer)
-            except Exception as error:  # noqa: BLE001 (a faulty observer must not affect the lane)
-                report("An observer of a lane failed.", error)
+        notify_observers(self.observers, call, "a lane")

@@ -194,7 +194,6 @@ class Session:
         images: Sequence[Image] = (),
         *,
         lanes: Sequence[Lane] | None = None,
-        logprobs: int | None = None,
     ) -> Prompt:
         """Give a prompt to these lanes, by default to all, and return it.
 
@@ -216,7 +215,7 @@ class Session:
         if self._recorder is not None:
             self._recorder.prompt_added(prompt)
         for lane in asked:
-            self._follow(lane, lane.ask(prompt, logprobs=logprobs))
+            self._follow(lane, lane.ask(prompt))
         return prompt
 
     def regenerate(self, lane: Lane) -> RunRecord | None:
