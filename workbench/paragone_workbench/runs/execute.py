@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -144,17 +145,13 @@ class Execution:
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
-        arrivals = _Arrivals()
+        arrivals = _Arrivals(self.run.text)
         self.run.subscribe(arrivals)
-        sent = 0
         try:
             while True:
-                ended = self.run.phase == "ended"
-                new = self.run.text[sent:]
-                sent += len(new)
-                if new:
+                if new := arrivals.take():
                     yield new
-                elif ended:
+                elif self.run.phase == "ended":
                     break
                 else:
                     await arrivals.wait()
@@ -208,14 +205,11 @@ class Execution:
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
         )
-        if any(message.images for message in messages):  # their digests take time
-            run.manifest = await asyncio.to_thread(
-                manifest, run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
-            )
-        else:
-            run.manifest = manifest(
-                run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
-            )
+        describe = functools.partial(
+            manifest, run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
+        )
+        has_images = any(message.images for message in messages)  # their digests take time
+        run.manifest = await asyncio.to_thread(describe) if has_images else describe()
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
@@ -295,17 +289,24 @@ class Execution:
 
 
 class _Arrivals(RunObserver):
-    """Lets a coroutine wait for more text or for the end of a run."""
+    """Collects the text of an answer, and lets a coroutine wait for more or for the end of the run."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._came = asyncio.Event()
+
+    def take(self) -> str:
+        text, self._text = self._text, ""
+        return text
 
     async def wait(self) -> None:
         await self._came.wait()
         self._came.clear()
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
-        self._came.set()
+        if channel == "answer":
+            self._text += text
+            self._came.set()
 
     def run_ended(self, run: RunRecord) -> None:
         self._came.set()
