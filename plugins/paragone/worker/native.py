@@ -102,11 +102,9 @@ class WorkerEngine(OpenEngine):
         self.loaded = loaded
         self.worker = worker
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt."""
-        async with contextlib.aclosing(self._events("run", to_json(request))) as events:
-            async for event in events:
-                yield event
+        return self._events("run", to_json(request))
 
     async def stop(self) -> None:
         """Ask the current run to stop; kill a worker that does not."""
@@ -117,11 +115,9 @@ class WorkerEngine(OpenEngine):
         answer = await self.worker.answer("tokenize", request=to_json(request))
         return from_json(TokenizedText, answer["tokenized"])
 
-    async def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+    def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
         """Compute the log-probabilities of a given text."""
-        async with contextlib.aclosing(self._events("score", to_json(request))) as events:
-            async for event in events:
-                yield event
+        return self._events("score", to_json(request))
 
     async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
