@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 from rogue_backend.definitions import rogue
 
+from paragone import Image
 from paragone_workbench.paths import history_file
 
 
@@ -208,3 +209,24 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
         await screen.press("ctrl+e", "escape")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
+
+
+async def test_an_edit_that_no_engine_can_answer_is_kept(start):
+    image = Image(name="sea.png", media_type="image/png", data="")
+    async with start(
+        rogue("steady", "asked", max_tokens=1), rogue("steady", "other", max_tokens=1)
+    ) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
+        await screen.type("hello")
+        await screen.press("ctrl+s")
+        await screen.answered()
+        await screen.lanes[0].close()
+        composer = screen.app.lanes.composer
+        await screen.press("ctrl+e")
+        composer.attach((image,))
+        prompt = composer.edited
+        await screen.type(" edited")
+        await screen.press("enter")
+        await screen.until(lambda: "No engine is running" in screen.told)
+        assert prompt is not None
+        assert (composer.text, composer.images, composer.edited) == ("hello edited", (image,), prompt)

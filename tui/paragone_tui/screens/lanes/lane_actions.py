@@ -21,11 +21,9 @@ class LaneActions(LanesLayout):
     def action_regenerate(self) -> None:
         """Have the current lane answer the last prompt anew."""
         column = self.current_or_say()
-        if column is None:
+        if column is None or self.lane_is_answering(column.lane):
             return
-        if column.lane.is_busy:
-            self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
-        elif self.session.regenerate(column.lane) is None:
+        if self.session.regenerate(column.lane) is None:
             self.app.say(
                 "There is no prompt yet."
                 if not self.session.prompts

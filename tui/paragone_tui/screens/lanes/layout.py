@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -154,11 +154,18 @@ class LanesLayout(ThriftyScreen[None]):
             self.app.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
         return self.current
 
-    def is_answering(self) -> bool:
-        """Return whether a lane is busy, and say so if one is."""
-        if self.session.is_busy:
+    def is_answering(self, lanes: Iterable[Lane]) -> bool:
+        """Return whether one of these lanes is busy, and say so if one is."""
+        busy = any(lane.is_busy for lane in lanes)
+        if busy:
             self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
-        return self.session.is_busy
+        return busy
+
+    def lane_is_answering(self, lane: Lane) -> bool:
+        """Return whether the current lane is busy, and say so if it is."""
+        if lane.is_busy:
+            self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
+        return lane.is_busy
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Do something that takes a while in the background; show the error if it fails."""

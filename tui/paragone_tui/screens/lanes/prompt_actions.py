@@ -40,13 +40,12 @@ class PromptActions(LanesLayout):
             self.session.send(text, images, lanes=None if to_all else lanes)
 
     def _send_edited(self, prompt: Prompt) -> None:
-        if any(lane.is_busy for lane in self.session.lanes if lane.answer(prompt) is not None):
-            self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
+        if self.is_answering(lane for lane in self.session.lanes if lane.answer(prompt) is not None):
             return
-        text, images = self.composer.take()
-        if self.session.edit(prompt, text, images) is None:
-            self.composer.text = text
+        if self.session.edit(prompt, self.composer.text, self.composer.images) is None:
             self.app.say(f"No engine is running; {self.key_of('restart-engine')} starts one again.")
+            return
+        self.composer.take()
         for column in self.columns:
             column.show_history()
 
@@ -73,11 +72,9 @@ class PromptActions(LanesLayout):
 
     def _step(self, by: int) -> None:
         column = self.current_or_say()
-        if column is None:
+        if column is None or self.lane_is_answering(column.lane):
             return
-        if column.lane.is_busy:
-            self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
-        elif self.session.step(column.lane, by):
+        if self.session.step(column.lane, by):
             column.show_history()
         else:
             self.app.say(

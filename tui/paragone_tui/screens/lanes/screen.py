@@ -93,7 +93,7 @@ class LanesScreen(PromptActions, LaneActions):
 
     def action_new_conversation(self) -> None:
         """Begin anew in the same lanes."""
-        if self.is_answering():
+        if self.is_answering(self.session.lanes):
             return
         self.session.new_conversation()
         for column in self.columns:
@@ -101,7 +101,7 @@ class LanesScreen(PromptActions, LaneActions):
 
     def action_reopen(self) -> None:
         """Search and reopen an earlier conversation."""
-        if not self.is_answering():
+        if not self.is_answering(self.session.lanes):
             self.app.pick_conversation(self._reopen)
 
     def _reopen(self, conversation_id: int | None) -> None:
