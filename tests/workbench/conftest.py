@@ -16,6 +16,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store import History, StoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,21 @@ class Paper(Backend):
 @pytest.fixture
 def paper() -> Paper:
     return Paper()
+
+
+# ── Histories ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def problems() -> list[StoreError]:
+    return []
+
+
+@pytest.fixture
+async def history(tidy):
+    history = await History.open()
+    yield history
+    await history.close()
 
 
 # ── Lanes and sessions over real workers ───────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.workbench.history_file import locked, rows
 from tests.workbench.written import LARGE, SMOL, facts
 
 from paragone import Caution, ParagoneError, RunSettings, Token
@@ -76,32 +77,10 @@ def end(run: RunRecord, state="done", **fields) -> RunRecord:
 
 
 @pytest.fixture
-async def history(tidy):
-    history = await History.open()
-    yield history
-    await history.close()
-
-
-@pytest.fixture
 async def talk(history):
     talk = Talk(history)
     yield talk
     await talk.recorder.close()
-
-
-def rows(sql: str) -> list[tuple]:
-    """Ask the file itself, as another program would."""
-    with contextlib.closing(sqlite3.connect(history_file())) as connection:
-        return connection.execute(sql).fetchall()
-
-
-@contextlib.contextmanager
-def locked():
-    """Hold the file locked, as another program might."""
-    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 async def pragma(history: History, sql: str) -> int | None:

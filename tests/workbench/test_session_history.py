@@ -7,25 +7,14 @@ from dataclasses import dataclass
 import pytest
 from rogue_backend.options import RogueLoad
 from rogue_backend.plugin import RogueBackend
+from tests.workbench.history_file import rows
 from tests.workbench.talk import answers, opened, words
 
 from paragone import InputError, option
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, StoreError
-
-
-@pytest.fixture
-def problems() -> list[StoreError]:
-    return []
-
-
-@pytest.fixture
-async def history():
-    history = await History.open()
-    yield history
-    await history.close()
+from paragone_workbench.store import History
 
 
 @pytest.fixture
@@ -34,12 +23,6 @@ async def session(tidy, history, problems):
     session.record(history)
     yield session
     await session.close()
-
-
-def rows(sql: str) -> list[tuple]:
-    """Ask the file itself, as another program would."""
-    with contextlib.closing(sqlite3.connect(history_file())) as connection:
-        return connection.execute(sql).fetchall()
 
 
 RUNS = "SELECT engine, state, text FROM run ORDER BY id"

@@ -1,29 +1,15 @@
 """Sessions whose history is locked, opened late, or left with something unsaved."""
 
 import asyncio
-import contextlib
-import sqlite3
 
 import pytest
+from tests.workbench.history_file import locked
 from tests.workbench.talk import answers, opened, words
 
 from paragone import InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, StoreError, _saver
-
-
-@pytest.fixture
-def problems() -> list[StoreError]:
-    return []
-
-
-@pytest.fixture
-async def history(tidy):
-    history = await History.open()
-    yield history
-    await history.close()
 
 
 @pytest.fixture
@@ -38,15 +24,6 @@ async def unrecorded(tidy, history, problems):
 async def session(unrecorded, history):
     unrecorded.record(history)
     return unrecorded
-
-
-@contextlib.contextmanager
-def locked():
-    """Hold the file locked, as another program might."""
-    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def in_history(history: History) -> dict[str, list[str]]:
