@@ -32,7 +32,7 @@ class LaneObserver:
         """Text of the answer or of the thinking arrived and was added to the record."""
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """A warning for the user about the model or the run."""
+        """A warning for the user arrived, about the model or the run."""
 
     def run_ended(self, lane: Lane, run: RunRecord) -> None:
         """A run ended; its record is complete."""

@@ -1,4 +1,4 @@
-"""What keeps a session's conversations in the history, before it is open and after they were left."""
+"""Saves the conversations of a session in the history, also those that ended before it was open."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ __all__ = ["Recording"]
 
 
 class Recording:
-    """Gives each conversation of a session a recorder of its own. Used on the event loop.
+    """Creates a recorder for each conversation of a session. Call its methods on the event loop.
 
-    Conversations and lanes that end before the history is open are kept, and saved once it is.
-    A conversation that the session has left is saved in the background, however long that takes.
+    Conversations and lanes that end before the history is open stay in memory and are saved once it is.
+    After the session switches to another conversation, the previous one is saved in the background,
+    without a time limit.
     """
 
     def __init__(
@@ -32,37 +33,44 @@ class Recording:
         on_saved_again: Callable[[], None],
         on_changed: Callable[[], None],
     ) -> None:
-        """Listeners: `on_problem` for each problem once, `on_changed` for every change of `problem`."""
+        """Create a recording for which no history is open yet.
+
+        `on_problem` is called once for each problem, `on_saved_again` when all problems are over, and
+        `on_changed` when `problem` may have changed.
+        """
         self.recorder: Recorder | None = None
-        """Records the present conversation; None while the history is not open."""
+        """Records the current conversation; None while the history is not open."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
         self._history: History | None = None
         self._not_open: ParagoneError | None = None
-        """Why the history is not open; None where that is not known, or it is."""
+        """Why the history could not be opened; None if it is open or still being opened."""
         self._left: list[tuple[Conversation, tuple[LaneRecord, ...]]] = []
-        """Conversations that were left before the history was open."""
+        """Earlier conversations of the session, and their lanes, that ended before the history was open."""
         self._closed: list[LaneRecord] = []
-        """Lanes of the present conversation that were closed before the history was open."""
+        """Lanes of the current conversation that were closed before the history was open."""
         self._finishing: dict[asyncio.Task[None], Recorder] = {}
-        """Recorders of conversations that were left, until all of each is saved."""
+        """The tasks that save earlier conversations of the session, with their recorders."""
         self._ended = 0
-        """How many recorders have ended."""
+        """Number of earlier conversations whose recorders have ended."""
 
     @property
     def problem(self) -> ParagoneError | None:
-        """Why something is not being saved at present; None while all is well."""
+        """Why changes cannot be saved at present; None if they can."""
         return next((it.problem for it in self._recorders if it.problem is not None), self._not_open)
 
     def keeps_unsaved(self, conversation: Conversation) -> bool:
-        """Whether something waits for the history to be opened."""
+        """Whether prompts wait in memory for the history to be opened."""
         return self._history is None and bool(conversation.prompts or self._left)
 
     def begin(
         self, conversation: Conversation, lanes: Sequence[LaneRecord], history: History | None = None
     ) -> None:
-        """Record this conversation from now on; with a history that was opened, all that came before, too."""
+        """Record this conversation if the history is open.
+
+        Pass `history` once, when it was opened: conversations that waited for it are saved then, too.
+        """
         if history is not None:
             self._history, self._not_open = history, None
             for left, its_lanes in self._left:
@@ -74,21 +82,21 @@ class Recording:
             self._on_changed()
 
     def not_open(self, error: ParagoneError) -> None:
-        """Note why the history could not be opened. What is kept for it is dropped where that cannot pass."""
+        """Note why the history could not be opened. After a permanent error, drop earlier conversations."""
         self._not_open = error
         if not self._may_open:
             self._left.clear()
         self._on_changed()
 
     def lane_closed(self, lane: LaneRecord) -> None:
-        """Save that a lane of the present conversation was closed, and what it answered."""
+        """Save that a lane of the current conversation was closed, and its answers."""
         if self.recorder is not None:
             self.recorder.lane_changed(lane)
         elif lane not in self._closed:
             self._closed.append(lane)
 
     def leave(self, conversation: Conversation, lanes: Sequence[LaneRecord]) -> None:
-        """Save what is left of the present conversation in the background."""
+        """End the recording of the current conversation. Remaining changes are saved in the background."""
         recorder, self.recorder = self.recorder, None
         if recorder is not None:
             self._finish(recorder)
@@ -97,12 +105,13 @@ class Recording:
         self._closed.clear()
 
     async def load(self, conversation_id: int) -> SavedConversation | None:
-        """Return a conversation from the history, once all that this session knows of it is saved.
+        """Return a conversation from the history, after this session's changes of it are saved.
 
-        Returns None where it changed meanwhile: what was loaded may be old. Raises InputError where it
-        is gone, and StoreError where it cannot be read, or its last changes cannot be saved at present.
+        Returns None if the conversation changed during the load, since the result may be outdated: call
+        again then. Raises InputError if it was deleted, and StoreError if it cannot be read or its last
+        changes cannot be saved at present.
         """
-        assert self._history is not None  # there is nothing to load without
+        assert self._history is not None  # without a history there is nothing to load
         ended, recorders = self._ended, self._of(conversation_id)
         for recorder in recorders:
             if not await recorder.saved() and not isinstance(recorder.problem, ConversationDeleted):
@@ -116,7 +125,7 @@ class Recording:
         return saved if (self._ended, self._of(conversation_id)) == (ended, recorders) else None
 
     async def close(self, conversation: Conversation) -> None:
-        """Save what is left, for about five seconds at most. What could not be saved is told."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
         finishing = list(self._finishing)
         await asyncio.gather(*(recorder.close() for recorder in self._recorders))
         await asyncio.gather(*finishing)
@@ -138,18 +147,18 @@ class Recording:
 
     @property
     def _may_open(self) -> bool:
-        """Whether the history may yet be opened."""
+        """Whether the history may still be opened: no permanent error occurred."""
         error = self._not_open
         return error is None or (isinstance(error, StoreError) and error.can_pass)
 
     def _of(self, conversation_id: int) -> dict[Recorder, int]:
-        """Return the recorders of a conversation, and how many changes each has seen."""
+        """Return the recorders of a conversation, each with its number of changes."""
         return {it: it.changes for it in self._recorders if it.conversation.id == conversation_id}
 
     def _recorder_of(self, conversation: Conversation, lanes: Sequence[LaneRecord]) -> Recorder:
-        from paragone_workbench.store.recorder import Recorder  # not needed to show a screen
+        from paragone_workbench.store.recorder import Recorder  # imported late to keep the start fast
 
-        assert self._history is not None  # its callers have seen to it
+        assert self._history is not None  # its callers ensure that
         recorder = Recorder(
             self._history,
             conversation,
@@ -174,7 +183,7 @@ class Recording:
             self._on_changed()
 
     def _failed(self, recorder: Recorder, error: StoreError) -> None:
-        """Tell a problem, unless another recorder has told it: one locked file is one problem."""
+        """Report an error, unless it is temporary (e.g. a locked file) and another recorder has one, too."""
         is_told = any(it.problem is not None for it in self._recorders if it is not recorder)
         if not (error.can_pass and is_told):
             self._on_problem(error)

@@ -1,4 +1,4 @@
-"""A session: lanes side by side, and the conversation that they share."""
+"""A session: several lanes side by side, and the conversation that they share."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Gives prompts to lanes; each lane has its own answers, and its own path through the conversation.
+    """Sends prompts to lanes. Each lane has its own answers and its own path through the conversation.
 
-    Used on the event loop. What an engine does wrong ends in its lane. What the history does wrong is
-    told to `on_problem`; what is not saved yet is saved once the history works again.
+    Call its methods on the event loop. Errors of an engine are shown in its lane. `on_problem` receives
+    errors of the history; unsaved changes are saved once the history works again.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Session:
         on_problem: Callable[[StoreError], None] = lambda _: None,
         on_saved_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a session without lanes.
+        """Create a session without lanes.
 
-        `engines` are those that config.toml defines: a lane of an earlier conversation finds the secret
-        options of its engine there, which the history does not have.
+        `engines` are the engines of config.toml. They provide the secret options for the lanes of a
+        reopened conversation, since the history does not contain secrets.
         """
         self.registry = registry
         self._engines = engines or {}
@@ -54,7 +54,7 @@ class Session:
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
         self.system = system
-        """System prompt with which conversations begin."""
+        """System prompt of new conversations."""
         self._recording = Recording(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -65,7 +65,7 @@ class Session:
     # Lanes
 
     def add_lane(self, definition: EngineDefinition) -> Lane:
-        """Put a lane at the right and return it, its engine not opened yet."""
+        """Add a lane at the right and return it. Its engine is not opened yet."""
         lane = self._lane(definition, self.lanes)
         self.lanes.append(lane)
         if self._recorder is not None:
@@ -73,9 +73,9 @@ class Session:
         return lane
 
     def open_engines(self) -> None:
-        """Begin to open every engine that was not opened yet. Those that failed are for `restart`.
+        """Start to open all closed engines. Engines that failed or crashed are reopened by `restart` only.
 
-        Where one engine is in memory at a time, the runs open their engines themselves.
+        If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
             if self.scheduler.mode == "auto":
@@ -90,21 +90,22 @@ class Session:
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
     async def restart(self, lane: Lane) -> None:
-        """Open a lane's engine anew."""
+        """Close a lane's engine and open it again."""
         await lane.restart(self._threads(), opens=not self.scheduler.opens_engines)
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Give a lane another engine; it goes on with the conversation."""
+        """Replace a lane's engine. The lane continues its conversation with the new one."""
         others = [other for other in self.lanes if other is not lane]
         name = unique_name(definition, others, self.registry)
         if self._recorder is not None:
-            self._recorder.lane_changed(lane.record)  # saved later, with the new engine
+            self._recorder.lane_changed(lane.record)  # the save happens later and contains the new engine
         await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
 
     def configure(self, lane: Lane, definition: EngineDefinition) -> bool:
-        """Set a lane's engine to other sampling options, from the next run on, without a reload.
+        """Change the sampling options of a lane's engine without a reload, from the next run on.
 
-        Returns False where the definition takes a reload: that is for `swap`. Raises InputError.
+        Returns False, and changes nothing, if the definition requires a reload; use `swap` then. Raises
+        InputError if an option is invalid.
         """
         if not lane.engine.configure(definition):
             return False
@@ -114,7 +115,7 @@ class Session:
         return True
 
     async def close_lane(self, lane: Lane) -> None:
-        """Close a lane and its engine; what it answered is kept."""
+        """Remove a lane and close its engine. Its answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
@@ -122,7 +123,7 @@ class Session:
         await self._let_go([lane])
 
     async def close(self) -> None:
-        """Close every engine, and save what is left. What is being answered is kept as far as it came."""
+        """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
@@ -142,11 +143,11 @@ class Session:
         return lane
 
     def _kept(self, definition: EngineDefinition) -> EngineDefinition:
-        """Return a definition as it may be saved: without secrets."""
+        """Return the definition without its secrets, as it may be saved."""
         return without_secrets(definition, self.registry.find(definition.backend))
 
     def _whole(self, kept: EngineDefinition) -> EngineDefinition:
-        """Return a definition that was saved with the secrets that config.toml has of that engine."""
+        """Return a saved definition, with its secrets if config.toml defines the same engine."""
         configured = self._engines.get(kept.name)
         return configured if configured is not None and self._kept(configured) == kept else kept
 
@@ -164,7 +165,7 @@ class Session:
         return cores_for_each(lane.engine for lane in self.lanes)
 
     async def _let_go(self, lanes: Sequence[Lane]) -> None:
-        """Close the engines of lanes that are no longer there."""
+        """Close the engines of lanes that were removed from the session."""
         self._leaving.update(lanes)
         await asyncio.gather(*(lane.close() for lane in lanes))
         self._leaving.difference_update(lanes)
@@ -173,16 +174,16 @@ class Session:
 
     @property
     def prompts(self) -> list[Prompt]:
-        """The prompts of the conversation, in the order in which they were asked."""
+        """The prompts of the conversation, oldest first."""
         return self.conversation.prompts
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is under way or waits."""
+        """Whether a run is in progress or waiting in any lane."""
         return any(lane.is_busy for lane in self.lanes)
 
     def can_answer(self, lane: Lane) -> bool:
-        """Whether a lane's engine is open, is being opened, or is opened by its next run."""
+        """Whether a lane's engine is open, is being opened, or will be opened by its next run."""
         engine = lane.engine
         on_demand = self.scheduler.opens_engines and engine.state in ("closed", "open")
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
@@ -195,9 +196,10 @@ class Session:
         *,
         lanes: Sequence[Lane] | None = None,
     ) -> Prompt:
-        """Give a prompt to these lanes, by default to all, and return it.
+        """Send a prompt to these lanes, by default to all, and return it.
 
-        A lane that is busy answers it after the prompts before. One whose engine is gone is not asked.
+        A busy lane answers it after its earlier prompts. Lanes that cannot answer (see `can_answer`) are
+        skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         parent = self._parent(asked)
@@ -219,9 +221,9 @@ class Session:
         return prompt
 
     def regenerate(self, lane: Lane) -> RunRecord | None:
-        """Have a lane answer the last prompt anew, beside its earlier answer, or for the first time.
+        """Have a lane answer its last prompt again. An earlier answer is kept as a variant.
 
-        Only while it is not busy. Returns None where there is no prompt or no engine.
+        Must not be called while the lane is busy. Returns None if the lane has no prompt or cannot answer.
         """
         prompt = self._last_prompt(lane)
         if prompt is None or not self.can_answer(lane):
@@ -231,10 +233,10 @@ class Session:
         return run
 
     def edit(self, prompt: Prompt, text: str, images: Sequence[Image] = ()) -> Prompt | None:
-        """Ask another prompt in place of an earlier one, in the lanes that have it on their paths.
+        """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
 
-        The paths from the earlier prompt on are kept: `step` leads back to them. Only while those lanes
-        are not busy. Returns None where none of them has an engine.
+        The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
+        while one of these lanes is busy. Returns None if none of them can answer.
         """
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
         if not lanes:
@@ -256,10 +258,10 @@ class Session:
         return edited
 
     def step(self, lane: Lane, by: int) -> bool:
-        """Show the next (1) or the previous (-1) variant at the last place of a path that has several.
+        """Show the next (1) or previous (-1) variant at the last place of a lane's path that has variants.
 
-        The lane goes on from the latest run that continues that variant. Only while it is not busy.
-        Returns False where there are no variants.
+        The lane's path then follows the newest runs that continue this variant. Must not be called while
+        the lane is busy. Returns False if the path has no variants.
         """
         place = next((run for run in reversed(lane.path) if len(lane.variants(run)) > 1), None)
         if place is None:
@@ -272,7 +274,11 @@ class Session:
         return True
 
     def _last_prompt(self, lane: Lane) -> Prompt | None:
-        """Return the prompt at the end of a lane's path, or a later one that it was meant to answer and did not."""
+        """Return the prompt that `regenerate` answers in this lane.
+
+        This is the newest prompt for all lanes that continues the lane's path but has no run in the lane; if
+        there is none, the last prompt on the path.
+        """
         head = lane.record.head.prompt if lane.record.head is not None else None
         asked = {run.prompt for run in lane.record.runs}
         later = [
@@ -283,46 +289,46 @@ class Session:
         return later[-1] if later else head
 
     def select(self, lane: Lane, head: RunRecord) -> None:
-        """Have a lane go on from another of its runs. Only while it is not busy."""
+        """Make another of a lane's runs the end of its path. Must not be called while the lane is busy."""
         lane.select(head)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)
 
     async def stop(self) -> None:
-        """End every run early."""
+        """Stop all current runs and cancel those that wait."""
         await asyncio.gather(*(lane.stop() for lane in self.lanes))
 
     async def answered(self) -> None:
-        """Wait until no run is under way."""
+        """Wait until no run is in progress or waiting."""
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
     def _parent(self, lanes: Sequence[Lane]) -> Prompt | None:
-        """Return the newest prompt on the paths of these lanes, which the next one follows."""
+        """Return the parent of the next prompt: the newest one at the end of a path of these lanes."""
         heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
     # The conversation
 
     def record(self, history: History) -> None:
-        """Keep in this history what was asked so far, and what comes from now on."""
+        """Save the conversation so far, and all later changes, in this history."""
         self._recording.begin(self.conversation, self._records, history)
 
     def history_not_open(self, error: ParagoneError) -> None:
-        """Show in the lanes that nothing is saved: the history could not be opened, or not yet."""
+        """Show in the lanes that nothing is saved because the history could not be opened."""
         self._recording.not_open(error)
 
     @property
     def history_problem(self) -> ParagoneError | None:
-        """Why answers are not being saved at present; None when they are, or the history is being opened."""
+        """Why answers cannot be saved at present; None if they can, or while the history is being opened."""
         return self._recording.problem
 
     @property
     def awaits_history(self) -> bool:
-        """Whether something was asked that can be saved only once the history is open."""
+        """Whether prompts exist that can be saved only once the history is open."""
         return self._recording.keeps_unsaved(self.conversation)
 
     def new_conversation(self) -> None:
-        """Begin anew with the same lanes. Only while no lane is busy."""
+        """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
         self._recording.leave(self.conversation, self._records)
         self.conversation = Conversation()
         self._positions = 0
@@ -332,17 +338,18 @@ class Session:
         self._recording.begin(self.conversation, self._records)
 
     async def reopen(self, conversation_id: int) -> int:
-        """Go on with an earlier conversation in its own lanes, once all that was said in it is saved.
+        """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
-        Lanes whose engines are the same stay as they are; the others' engines are closed, and what is
-        new is not opened yet. Returns how many lanes of it were closed by the user: they stay away, and
-        their answers are kept. Raises InputError where the conversation is gone or a lane is busy, and
-        StoreError; then nothing was changed.
+        Current lanes whose engine the conversation also has are reused. The other lanes are removed and
+        their engines closed. New lanes are added; their engines are not opened yet. Returns the number of
+        the conversation's lanes that the user closed earlier: these are not shown, but their answers stay
+        in the history. Raises InputError if the conversation was deleted or a lane is busy, and StoreError
+        if it cannot be read or its last changes cannot be saved; the session is unchanged then.
         """
         saved = None
         while saved is None:
             saved = await self._recording.load(conversation_id)
-            if self.is_busy:  # a prompt was sent meanwhile
+            if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",

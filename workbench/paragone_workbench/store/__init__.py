@@ -1,8 +1,7 @@
-"""The store: conversations and what every lane answered, in one SQLite file.
+"""The store: conversations and the answers of all lanes, in one SQLite file.
 
-Importing the package loads none of its modules: each name is loaded on first use, so that a screen that shows
-lanes does not wait for what saves them. The recorder, which saves what happens, is in
-`paragone_workbench.store.recorder`.
+Importing the package loads none of its modules. Each name is loaded on first use, so that the program starts
+fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.recorder`.
 """
 
 from __future__ import annotations

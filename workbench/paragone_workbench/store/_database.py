@@ -1,4 +1,4 @@
-"""The SQLite file: opened, migrated, and set aside when it is damaged."""
+"""Opens and migrates the SQLite file. A damaged file is renamed and replaced by a new one."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
-"""Seconds to wait for a lock while the file is opened: the screen has no history until then."""
+"""Seconds to wait for a lock while the file is opened. The program has no history until then."""
 BUSY_S = 1.0
-"""Seconds to wait for a lock afterwards: the recorder tries again."""
+"""Seconds to wait for a lock afterwards; short, since the recorder retries."""
 
 
 class Database:
-    """A connection to the file, brought up to date. Every failure is a StoreError.
+    """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
 
-    Only one copy of the program may open the file at a time: see `_owners.exclusive`.
+    Create it inside `_owners.exclusive`: two instances of the program must not migrate the file at once.
+    Afterwards, several instances may use it.
     """
 
     def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
-        """Open the file, or make it, readable by the user alone.
+        """Open the file and migrate it to the newest schema. A new file is readable by the user only.
 
-        Raises InputError where a newer version of the program wrote it: it is left as it is.
+        A damaged file is renamed and a new one is created; `warning` then says so. Raises InputError if a
+        newer version of the program wrote the file, which stays unchanged, and StoreError.
         """
         self.path = path
         self.warning = ""
@@ -52,43 +54,43 @@ class Database:
                 self._connection = _connect(path, migrations)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
-        """Return the rows of a query."""
+        """Return all rows of a query."""
         with self._translated_errors():
             return self._connection.execute(sql, values).fetchall()
 
     def stream(self, sql: str, *values: object) -> Iterator[Row]:
-        """Yield the rows of a query one at a time, so that the reader can stop early."""
+        """Yield the rows of a query one at a time, so that the caller can stop early."""
         with self._translated_errors(), contextlib.closing(self._connection.execute(sql, values)) as cursor:
             yield from cursor
 
     def run(self, sql: str, *values: object) -> int:
-        """Execute a statement and return the id of the row that it inserted, if it did."""
+        """Execute a statement. Returns the id of the new row if it is an INSERT that adds one."""
         with self._translated_errors():
             return self._connection.execute(sql, values).lastrowid or 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Have all statements within take effect together or not at all."""
+        """Execute the statements of the context atomically: an exception rolls all of them back."""
         with self._translated_errors(), _transaction(self._connection):
             yield
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Have all queries within see the same state of the file, whatever other programs write."""
+        """Let all queries of the context see the same state of the file, even if it is written to."""
         with self._translated_errors():
             self._connection.execute("BEGIN")
             try:
                 yield
             finally:
-                if self._connection.in_transaction:  # some failures roll back by themselves
+                if self._connection.in_transaction:  # SQLite rolls back by itself after some errors
                     self._connection.execute("ROLLBACK")
 
     def shorten_waiting(self) -> None:
-        """Wait for locks for `BUSY_S` only, from now on."""
+        """From now on, wait only `BUSY_S` for locks."""
         self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def close(self) -> None:
-        """Close the connection. Never fails."""
+        """Close the connection. Ignores SQLite's errors."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
@@ -97,7 +99,7 @@ class Database:
         try:
             yield
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-            raise  # our own mistake, not the file's
+            raise  # a bug in this program, not a problem with the file
         except (sqlite3.Error, OSError) as error:
             raise store_error(self.path, error) from error
 
@@ -115,15 +117,14 @@ def _connect(path: Path, migrations: Path) -> sqlite3.Connection:
                 hint="Update the program, or move the file away.",
             )
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(
-            "PRAGMA synchronous = NORMAL"
-        )  # a power cut may lose the last moments, never the file
+        # With WAL, a power cut may lose the last transactions but does not damage the file.
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         if version < newest:
             if version:
                 _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
             _migrate(connection, version, scripts)
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # finds a damaged schema now
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # fails now if the schema is damaged
     except BaseException:
         connection.close()
         raise
@@ -136,7 +137,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _scripts(folder: Path) -> dict[int, Path]:
-    """Return the migrations by number: the file that leads to this version of the schema."""
+    """Return the migration scripts by the version of the schema that each one creates."""
     matches = ((re.match(r"(\d{4})_", path.name), path) for path in folder.glob("*.sql"))
     return {int(match[1]): path for match, path in matches if match}
 
@@ -150,9 +151,9 @@ def _migrate(connection: sqlite3.Connection, version: int, scripts: dict[int, Pa
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script whose statements end with their lines.
+    """Split a script into its statements. Each statement must end at the end of a line.
 
-    `executescript` will not do: it commits what is open first.
+    `executescript` cannot be used: it commits the open transaction first.
     """
     statement = ""
     for line in script.splitlines(keepends=True):
@@ -178,13 +179,13 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # some failures roll back by themselves
+        if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")
         raise
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a damaged file and what belongs to it; returns its new name."""
+    """Rename a damaged file together with its `-wal` and `-shm` files. Returns the new path."""
     aside, number = path.with_name(f"{path.name}.bad"), 1
     while aside.exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Conversations as a list."""
+"""Lists the conversations of the history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT clo
 
 
 def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
-    """Return conversations that have a prompt, the most recently used first."""
+    """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
     last = (before.updated, before.id) if before else (1e300, 0)
     return tuple(
         Summary(

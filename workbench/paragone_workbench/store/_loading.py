@@ -1,4 +1,4 @@
-"""A conversation read back, as the program has it in memory."""
+"""Loads a conversation from the database."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _RUNS = """
 
 
 def load(database: Database, conversation_id: int) -> SavedConversation:
-    """Return a conversation, whole. Raises InputError where there is none."""
+    """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
     found = database.rows("SELECT title, created, updated FROM conversation WHERE id = ?", conversation_id)
     if not found:
         raise InputError("This conversation is no longer there: it was deleted.")
@@ -71,7 +71,7 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
 
 
 def _prompts(database: Database, conversation_id: int) -> dict[int, Prompt]:
-    """Return the prompts by id, parents first."""
+    """Return the prompts by id; each comes after its parent."""
     images = _images(database, conversation_id)
     prompts: dict[int, Prompt] = {}
     for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
@@ -91,7 +91,7 @@ def _prompts(database: Database, conversation_id: int) -> dict[int, Prompt]:
 
 
 def _images(database: Database, conversation_id: int) -> dict[int, tuple[Image, ...]]:
-    """Return the images of each prompt that has any, by its id."""
+    """Return the images by the id of their prompt."""
     images: dict[int, tuple[Image, ...]] = {}
     for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
@@ -102,7 +102,7 @@ def _images(database: Database, conversation_id: int) -> dict[int, tuple[Image, 
 def _runs(
     database: Database, conversation_id: int, prompts: Mapping[int, Prompt], lanes: Mapping[int, LaneRecord]
 ) -> dict[int, RunRecord]:
-    """Return the runs by id, those that others continue first, and give each to its lane."""
+    """Return the runs by id, each after the run that it continues, and add each to its lane."""
     runs: dict[int, RunRecord] = {}
     for row in database.rows(_RUNS, conversation_id):
         run_id, prompt_id, lane_id, continues_id, name, backend, model, manifest, state, finish = row[:10]
@@ -126,7 +126,7 @@ def _runs(
             started=started,
             ended=ended,
         )
-        if state == "running":  # in another copy of the program; this one cannot follow it
+        if state == "running":  # in another instance of the program, whose events do not arrive here
             run.state = "interrupted"
             text, thinking = saved_text(database, run_id)
         if text:
@@ -139,7 +139,7 @@ def _runs(
 
 
 def _definition(name: str, backend: str, model: str, manifest: Mapping[str, Json]) -> EngineDefinition:
-    """Return the engine of a run: its options and its interpreter stand in the manifest only."""
+    """Return the engine definition of a run. Only the manifest contains its options and interpreter."""
     engine = manifest.get("engine")
     python: str | None = None
     options: Mapping[str, Json] = {}
@@ -151,7 +151,7 @@ def _definition(name: str, backend: str, model: str, manifest: Mapping[str, Json
 
 
 def _loaded(manifest: Mapping[str, Json]) -> LoadedModel | None:
-    """Return the model that answered, as the manifest has it; None where the run never had one."""
-    with contextlib.suppress(TypeError, ValueError):  # of another version of the program
+    """Return the loaded model from a run's manifest; None if it is missing or cannot be parsed."""
+    with contextlib.suppress(TypeError, ValueError):  # written by another version
         return from_json(LoadedModel, manifest.get("loaded"))
     return None

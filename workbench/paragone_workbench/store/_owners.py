@@ -1,6 +1,6 @@
-"""Which copies of the program are alive: each holds a lock that the kernel releases when it dies.
+"""Finds out which instances of the program are running. Each locks a file; the kernel unlocks it at exit.
 
-Process ids would not do: they are used again, and mean nothing across containers that share a home.
+Process ids are unsuitable: they are reused, and differ between containers that share a home folder.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from paragone_workbench.store.errors import StoreError
 __all__ = ["Owner", "exclusive"]
 
 OPENING_S = 5.0
-"""Seconds to wait while another copy of the program opens the history: it may be migrating it."""
+"""Seconds to wait while another instance of the program opens the history, and perhaps migrates it."""
 
 
 class Owner:
-    """This copy of the program. Raises OSError."""
+    """This instance of the program. It holds a lock until `release`. May raise OSError when created."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.lock = os.urandom(8).hex()
-        """The name of its lock file, never used again."""
+        """The name of its lock file; random, so that it is never reused."""
         self._path = folder / self.lock
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def alive(self) -> set[str]:
-        """Return the lock names of all living copies, this one included; deletes the lock files of those that ended."""
+        """Return the lock names of all running instances of the program, including this one.
+
+        Deletes the lock files of instances that have ended.
+        """
         alive = {self.lock}
         for path in self._path.parent.iterdir():
             if path.name != self.lock and _held(path):
@@ -42,7 +45,7 @@ class Owner:
         return alive
 
     def release(self) -> None:
-        """Give the lock back. Never fails."""
+        """Delete the lock file and release the lock."""
         with contextlib.suppress(OSError):
             self._path.unlink()
         os.close(self._handle)
@@ -50,7 +53,10 @@ class Owner:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Let one copy of the program at a time open the history in `path`. Raises OSError and StoreError."""
+    """Let only one instance of the program at a time open the history in `path`.
+
+    Raises StoreError if another instance is still opening it after `OPENING_S`, and OSError.
+    """
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -70,7 +76,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _locked(handle: int) -> bool:
-    """Lock an open file, if nobody else has."""
+    """Try to lock an open file. Returns False if it is locked already."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -79,7 +85,7 @@ def _locked(handle: int) -> bool:
 
 
 def _held(path: Path) -> bool:
-    """Whether another process has the file locked."""
+    """Return whether the file exists and is locked by its owner."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:

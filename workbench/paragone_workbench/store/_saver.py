@@ -1,4 +1,4 @@
-"""Decides when unsaved changes are saved, and tries again where saving fails."""
+"""Decides when unsaved changes are saved, and retries after failures."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from paragone_workbench.store.history import History
 __all__ = ["Saver"]
 
 EVERY_S = 0.4
-"""Seconds that text waits for more: with the time that saving takes, a kill loses half a second at most."""
+"""Seconds to collect text before a save. Including the save, a kill loses 0.5 s of text at most."""
 PAUSE_S = 0.5
-"""Seconds from the first failed save to the next try; doubled with each further one, up to `LONGEST_PAUSE_S`."""
+"""Seconds from a failed save to its retry; doubled after each failed retry, up to `LONGEST_PAUSE_S`."""
 LONGEST_PAUSE_S = 5.0
 CLOSE_S = 4.0
-"""Seconds in which `close` begins a further try."""
+"""Seconds after the call of `close` during which retries may start."""
 LAST_TRY_S = 1.5
-"""Seconds that the last of them may take: SQLite waits one for a lock."""
+"""Seconds that the last retry may take: SQLite alone waits 1 s for a lock."""
 
 
 class Saver:
-    """Saves what is unsaved, one batch at a time, until nothing is left. Used on the event loop.
+    """Saves the unsaved changes, one batch at a time, until none is left. Call its methods on the event loop.
 
-    What could not be saved stays unsaved, and is tried again for as long as that may help.
+    If a save fails, its changes stay unsaved. The save is retried unless the error is permanent.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Saver:
         on_saved_again: Callable[[], None],
     ) -> None:
         self.problem: StoreError | None = None
-        """Why the last try failed; None where it did not."""
+        """Why the last save failed; None if it succeeded."""
         self.changes = 0
-        """How many changes it was told of."""
+        """Number of calls of `changed`."""
         self._history = history
         self._unsaved = unsaved
         self._on_problem = on_problem
@@ -49,12 +49,12 @@ class Saver:
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[bool]] = []
-        """Callers of `saved`."""
+        """One future for each caller of `saved` that waits."""
         self._moved = asyncio.Event()
-        """Set whenever `finished` is to look again whether anything is left."""
+        """Set when `finished` must check again whether changes are left."""
         self._closing = asyncio.Event()
         self._last_try = 0.0
-        """The moment after which no further try begins, on the event loop's clock; set by `close`."""
+        """Time on the event loop's clock after which no retry starts; set by `close`."""
 
     @property
     def is_closing(self) -> bool:
@@ -62,7 +62,7 @@ class Saver:
         return self._closing.is_set()
 
     def changed(self, *, urgent: bool = False) -> None:
-        """Save what is unsaved: at once, or together with what comes in the next moments."""
+        """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
         self.changes += 1
         if urgent:
             self._urgent.set()
@@ -77,7 +77,7 @@ class Saver:
             self._saving.add_done_callback(self._ended)
 
     async def saved(self) -> bool:
-        """Wait until all that is unsaved now is saved; False where it cannot be saved at present."""
+        """Wait until the changes so far are saved. Returns False if they cannot be saved at present."""
         if self._saving is None or self.problem is not None:
             return self.problem is None
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -86,13 +86,13 @@ class Saver:
         return await waiting
 
     async def finished(self) -> None:
-        """Wait until nothing is left and no run goes on, or until it is closed or gave up."""
+        """Wait until all is saved and no run is in progress, or until the saver was closed or gave up."""
         while (self._unsaved or self._unsaved.runs) and not (self._gave_up or self.is_closing):
             self._moved.clear()
             await self._moved.wait()
 
     async def close(self) -> None:
-        """Save what is left, for about five seconds at most, and tell what could not be saved."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
         if self.is_closing:
             return
         self._closing.set()
@@ -109,14 +109,14 @@ class Saver:
             self._tell_problem(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
 
     async def _save(self) -> None:
-        """Save until nothing is left, one batch after the other."""
+        """Save one batch after the other until no change is left."""
         pause = PAUSE_S
         while self._unsaved and not self._gave_up:
             if self.problem is None:
                 await _wait(self._urgent, EVERY_S)
             self._urgent.clear()
             waiting = len(self._waiting)
-            is_last = self.is_closing  # nobody adds anything any more
+            is_last = self.is_closing  # the recorder adds nothing after `close`
             if is_last:
                 self._unsaved.note_ended()
             batch = self._unsaved.take()
@@ -137,13 +137,13 @@ class Saver:
                     _call(self._on_saved_again)
                 self._answer(waiting, saved=True)
                 if is_last:
-                    self._unsaved.clear()  # what will yet come of runs that go on
+                    self._unsaved.clear()  # ignore what runs in progress still write
                 elif self.is_closing:
                     self._unsaved.note_ended()
                     self._urgent.set()
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait before the next try, not for long where it is closing; False where there is to be none."""
+        """Wait before a retry, only briefly after `close`. Returns False if there must be no retry."""
         if not self._gave_up and not self.is_closing:
             await _wait(self._closing, seconds)
         elif not self._gave_up:
@@ -160,11 +160,11 @@ class Saver:
             self._tell_problem(error)
 
     def _ended(self, saving: asyncio.Task[None]) -> None:
-        """Note that nothing is being saved any longer: there is nothing left, or it was given up."""
+        """Handle the end of the saving task. Starts another one if there are new changes."""
         if self._saving is saving:
             self._saving = None
         error = None if saving.cancelled() else saving.exception()
-        if isinstance(error, Exception):  # a mistake of ours; the conversation goes on without
+        if isinstance(error, Exception):  # a bug; the conversation continues unsaved
             report("A conversation could not be saved.", error)
             self._failed(StoreError(f"The history is no longer saved: {type(error).__name__}: {error}."))
         elif not saving.cancelled():
@@ -173,7 +173,7 @@ class Saver:
             self._answer(len(self._waiting), saved=self.problem is None)
 
     def _answer(self, count: int, *, saved: bool) -> None:
-        """Tell the first of those who wait for a save what became of it."""
+        """Return the result of a save to the first `count` waiting callers of `saved`."""
         for future in self._waiting[:count]:
             if not future.done():
                 future.set_result(saved)
@@ -184,14 +184,14 @@ class Saver:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, but only for so long."""
+    """Wait for an event, at most this many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
 
 
 def _call(callback: Callable[[], None]) -> None:
-    """Call a listener; its mistake does not end the saving."""
+    """Call a listener. An exception that it raises is reported and does not end the saving."""
     try:
         callback()
     except Exception as error:  # noqa: BLE001 (it is reported)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["search"]
 
-_GRAM = 3  # characters; the index finds nothing shorter
-_BEFORE, _WIDTH = 30, 100  # of a snippet, in characters
+_GRAM = 3  # characters; the trigram index cannot find shorter terms
+_BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first term, and in total
 
 _PROMPTS = """
     SELECT conversation.id, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
@@ -32,7 +32,7 @@ _IN_RUNS = "WHERE run.id IN (SELECT rowid FROM run_search WHERE run_search MATCH
 
 
 def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
-    """Return where all words of `text` stand, in upper or lower case, newest first."""
+    """Return the prompts and answers that contain all words of `text`, ignoring case, newest first."""
     terms = sorted(clean(text).replace("\0", " ").split(), key=len, reverse=True)
     if not terms:
         return ()
@@ -46,7 +46,7 @@ def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
 def _found(database: Database, select: str, indexed: str, order: str, terms: list[str]) -> Iterator[Hit]:
     longest, *others = terms
     if len(longest) >= _GRAM:
-        # in quotes it is a phrase to the index, whatever it holds; the other terms are looked for here
+        # Quotes make the term a literal phrase in a query of the index. The other terms are checked below.
         rows = database.stream(select + indexed + order, '"' + longest.replace('"', '""') + '"')
     else:
         rows = database.stream(select + order)

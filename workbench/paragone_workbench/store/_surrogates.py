@@ -1,4 +1,4 @@
-"""Halves of surrogate pairs: JSON from an engine can hold such, UTF-8 and so the file cannot."""
+"""Replaces lone surrogates: JSON from an engine can contain them; UTF-8, and so the database, cannot."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["clean"]
 
 
 def clean(text: str) -> str:
-    """Return the text with U+FFFD in place of every half of a surrogate pair."""
+    """Return the text with each lone surrogate replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,4 +1,4 @@
-"""The tokens of a run as compressed JSON: a line for every few hundred, on it a list for each token."""
+"""The tokens of a run as zlib-compressed JSON lines. Each line is a list of up to 200 tokens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from paragone import Alternative, Token
 
 __all__ = ["pack", "unpack"]
 
-_LINE = 200  # tokens; Python's encoder and decoder keep all other threads waiting for a whole call
+_LINE = 200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each must be short
 
 
 def pack(tokens: Sequence[Token]) -> bytes:
-    """Return the tokens as bytes, their fields in the order of `_row`."""
+    """Return the tokens as bytes. `_row` defines the order of their fields."""
     import zlib
 
     lines = (tokens[start : start + _LINE] for start in range(0, len(tokens), _LINE))
@@ -22,7 +22,7 @@ def pack(tokens: Sequence[Token]) -> bytes:
 
 
 def unpack(data: bytes) -> list[Token]:
-    """Return the tokens that were packed: the inverse of `pack`."""
+    """Return the tokens that `pack` has packed."""
     import zlib
 
     return [

@@ -1,4 +1,4 @@
-"""The part of a conversation that is not in the history yet."""
+"""Tracks which changes of a conversation are not in the history yet."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ __all__ = ["Unsaved"]
 
 @dataclass(slots=True)
 class _Run:
-    """How much of a run is saved."""
+    """How much of a run has been saved."""
 
     lane: LaneRecord
     is_started: bool = False
     is_changed: bool = False
-    """Whether its row is to be written; new text alone does not need that."""
+    """Whether its row must be written. New text alone does not change the row."""
     text: int = 0
-    """Characters of the answer that are saved."""
+    """Number of characters of the answer that have been saved."""
     thinking: int = 0
     settings: RunSettings | None = None
-    """What was in force when the row was written last."""
+    """The run's settings at its last change that was noted here."""
 
 
 class Unsaved:
-    """Holds the changes that are not saved; true while there are any.
+    """The changes that are not saved; true if there are any.
 
-    `take` returns them as a batch. Then `was_saved` assigns the ids, or `put_back` marks them as unsaved again.
+    `take` returns them as a batch. If the batch was saved, call `was_saved`, which assigns the ids; if not,
+    call `put_back`, which marks its changes as unsaved again.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -41,11 +42,11 @@ class Unsaved:
         self._prompts = [prompt for prompt in conversation.prompts if prompt.id is None]
         self._lanes: dict[LaneRecord, None] = {}
         self._heads: dict[LaneRecord, RunRecord | None] = {}
-        """The last head of each lane that is saved, or will be with the next batch."""
+        """For each lane, its latest head that is saved or that the next batch saves."""
         self._runs: dict[RunRecord, _Run] = {}
 
     def __bool__(self) -> bool:
-        """Whether something is to be saved; nothing is before the conversation has a prompt."""
+        """Whether there are changes to save. A conversation without prompts is not saved."""
         if self._conversation.id is None and not self._prompts:
             return False
         return bool(self._prompts or self._lanes) or any(
@@ -54,7 +55,7 @@ class Unsaved:
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        """The runs that go on, and those that ended and are not saved."""
+        """The runs that have not ended, and those that ended but are not saved yet."""
         return tuple(self._runs)
 
     def add_prompt(self, prompt: Prompt) -> None:
@@ -63,57 +64,60 @@ class Unsaved:
             self._prompts.append(prompt)
 
     def add_lane(self, lane: LaneRecord) -> None:
-        """Add a lane that is new or changed."""
+        """Mark a lane as new or changed."""
         self._lanes[lane] = None
         self.note_head(lane)
 
     def note_head(self, lane: LaneRecord) -> None:
-        """Remember the head of a lane, unless it is a run that has not started."""
+        """Remember a lane's head as one that can be saved, unless it is a run that has not started."""
         if lane.head is None or lane.head.id is not None or self.is_started(lane.head):
             self._heads[lane] = lane.head
 
     def follow(self, run: RunRecord, lane: LaneRecord) -> None:
-        """Add a run, of which nothing is saved before it started."""
+        """Add a run. Nothing of it is saved before `run_changed` marks it as started."""
         self._runs[run] = _Run(lane)
 
     def is_started(self, run: RunRecord) -> bool:
-        """Whether a run has started, and so is to be saved."""
+        """Return whether a run was marked as started, so that it is saved."""
         return run in self._runs and self._runs[run].is_started
 
     def has_new_settings(self, run: RunRecord) -> bool:
-        """Whether a run that started has other settings than are saved."""
+        """Return whether a started run has settings that differ from the last noted ones."""
         it = self._runs.get(run)
         return it is not None and it.is_started and it.settings is not run.settings
 
     def run_changed(self, run: RunRecord) -> None:
-        """Note that a run started, ended, or that something other than its text changed."""
+        """Mark a run as started and its row as changed. New text alone needs no call."""
         it = self._runs.get(run)
         if it is not None:
             is_new = not it.is_started
             it.is_started = it.is_changed = True
             if is_new and it.lane.head is run:
-                self.add_lane(it.lane)  # its head can be saved now
+                self.add_lane(it.lane)  # its head can be saved now that the run is
             it.settings = run.settings
 
     def forget(self, run: RunRecord) -> None:
-        """Leave a run out of the history."""
+        """Do not save this run."""
         self._runs.pop(run, None)
 
     def note_ended(self) -> None:
-        """Note the runs that ended after their recorder stopped to listen."""
+        """Mark the runs as changed that ended after their recorder unsubscribed from them."""
         for run, it in self._runs.items():
             if it.is_started and run.phase == "ended":
                 it.is_changed = True
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all unsaved changes, and all runs."""
         self._prompts.clear()
         self._lanes.clear()
         self._heads.clear()
         self._runs.clear()
 
     def take(self) -> Batch:
-        """Return what is to be saved, and mark it as saved."""
+        """Return the unsaved changes as a batch.
+
+        Lanes and rows of runs count as saved from now on; prompts and text only after `was_saved`.
+        """
         rows: list[RunRow] = []
         new: set[RunRecord] = set()
         for run, it in self._runs.items():
@@ -122,7 +126,7 @@ class Unsaved:
                 new.add(run)
                 it.is_changed = False
         lanes = {row.lane for row in rows if row.lane.id is None}
-        # a lane that was closed before anything was saved of it leaves no trace
+        # a new lane that is already closed and has no run to save is not saved
         lanes |= {lane for lane in self._lanes if lane.id is not None or not lane.closed}
         self._lanes.clear()
         return Batch(
@@ -143,7 +147,7 @@ class Unsaved:
         )
 
     def was_saved(self, batch: Batch, ids: Mapping[Record, int]) -> None:
-        """Note that a batch is in the history, and give the new records their ids."""
+        """Mark a batch as saved, and assign their ids to the new records."""
         for record, new_id in ids.items():
             record.id = new_id
         self._prompts = [prompt for prompt in self._prompts if prompt.id is None]
@@ -156,7 +160,7 @@ class Unsaved:
                 self._runs.pop(row.run, None)
 
     def put_back(self, batch: Batch) -> None:
-        """Note that a batch could not be saved: all in it is unsaved as before."""
+        """Mark the changes of a batch that could not be saved as unsaved again."""
         for lane in batch.lanes:
             self._lanes[lane.lane] = None
         for row in batch.runs:
@@ -164,7 +168,7 @@ class Unsaved:
                 self._runs[row.run].is_changed = True
 
     def loss(self) -> str:
-        """Return how much is not saved, for a sentence; empty where everything is."""
+        """Return how much is not saved, as the subject of a sentence; empty if everything is saved."""
         if not self:
             return ""
         counts = [_new_text(run, it) for run, it in self._runs.items() if it.is_changed or _new_text(run, it)]
@@ -175,12 +179,12 @@ class Unsaved:
 
 
 def _new_text(run: RunRecord, it: _Run) -> int:
-    """Return how many characters of a run's text are to be saved."""
+    """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
     return len(run.text) + len(run.thinking) - it.text - it.thinking if it.is_started else 0
 
 
 def _nearest_saved(run: RunRecord | None, new: set[RunRecord]) -> RunRecord | None:
-    """Return the run, or the nearest before it, that is saved or is in the same batch."""
+    """Return the run, or the nearest one that it continues, that is saved or in the same batch; else None."""
     while run is not None and run.id is None and run not in new:
         run = run.continues
     return run

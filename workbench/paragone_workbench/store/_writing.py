@@ -1,4 +1,4 @@
-"""A batch on its way into the database."""
+"""Writes a batch to the database."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["write"]
 
 _TITLE = 80  # characters
 
-# The text is not among the columns: where another copy has taken this program for dead and ended the run, the run
-# keeps what that copy found.
+# The text columns are not updated here. If another instance of the program wrongly assumed that this one had
+# ended, it has moved the text saved so far from `piece` to the run, where it must be kept.
 _RUN = """
     INSERT INTO run (
       id, prompt_id, lane_id, owner_id, continues_id, engine, backend, model, manifest, state, finish,
@@ -42,7 +42,10 @@ _NEW_TEXT = """
 
 
 def write(database: Database, batch: Batch, owner_id: int) -> dict[Record, int]:
-    """Write a batch and return the ids of the records that are new. Within a transaction."""
+    """Write a batch and return the ids of the new records. Must be called in a transaction.
+
+    Raises ConversationDeleted if the conversation has an id but is no longer in the database.
+    """
     return _Writer(database, batch, owner_id).write()
 
 
@@ -56,7 +59,7 @@ class _Writer:
         self._new: dict[Record, int] = {}
 
     def write(self) -> dict[Record, int]:
-        """Write the rows in the order in which they refer to each other."""
+        """Write the rows, each after those that it refers to. Lanes get their heads last, after the runs."""
         conversation_id = self._conversation()
         for prompt in self._batch.prompts:
             if prompt.id is None:
@@ -73,7 +76,7 @@ class _Writer:
         return self._new
 
     def _id(self, record: Record | None) -> int | None:
-        """Return the id that a record has, or was just given."""
+        """Return the id of a record, which may have been assigned in this batch; None for no record."""
         if record is None:
             return None
         return self._new[record] if record.id is None else record.id
@@ -186,7 +189,7 @@ class _Writer:
         self._database.run(_NEW_TEXT, clean(new.text), clean(new.thinking), self._id(new.run))
 
     def _used(self, conversation_id: int) -> None:
-        """Note when the conversation was used last: by a prompt, or by the end of a run."""
+        """Update the time when the conversation was last used: the newest prompt or end of a run."""
         times = [prompt.created for prompt in self._batch.prompts]
         times += [row.ended for row in self._batch.runs if row.ended is not None]
         if times:
@@ -200,6 +203,6 @@ def _json(value: Value | None) -> str | None:
 
 
 def _title(text: str) -> str:
-    """Return the first line that says something, cut to length."""
+    """Return the first line that is not blank, shortened to `_TITLE` characters."""
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
     return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"

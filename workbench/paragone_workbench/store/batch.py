@@ -1,7 +1,7 @@
-"""What one save writes: a snapshot of what changed in a conversation.
+"""A batch: a snapshot of the changes in a conversation that one save writes.
 
-The store's thread reads a batch while the program goes on, so that everything mutable is copied into it.
-The records themselves are there as keys: a row that refers to another names the record.
+The store's thread reads a batch while the event loop changes the records. Therefore a batch holds copies of
+their mutable fields. The records themselves serve only as keys, by which rows refer to each other.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store.records import LaneRecord
 
-if TYPE_CHECKING:  # at run time it would import asyncio
+if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.record import RunRecord, RunState
 
 __all__ = ["Batch", "LaneRow", "NewText", "Record", "RunRow"]
 
 Record: TypeAlias = Union["Conversation", "Prompt", LaneRecord, "RunRecord"]
-"""What has an id once it is saved."""
+"""An object that is assigned an id when it is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +34,15 @@ class LaneRow:
     position: int
     closed: bool
     head: RunRecord | None
-    """A run that is saved, or in the same batch."""
+    """A run that is already saved or in the same batch."""
     keep_head: bool = False
-    """Leave the head in the file as it is: the lane's own is not saved yet."""
+    """Do not change the saved head, since no newer one can be saved yet."""
 
     @classmethod
     def of(cls, lane: LaneRecord) -> LaneRow:
-        """Return the row of a lane as it is now.
+        """Return the row of a lane in its current state.
 
-        Its head may be a run that is not to be saved yet: the caller then replaces it.
+        Its head may be a run that cannot be saved yet; the caller must replace it then.
         """
         return cls(
             lane=lane,
@@ -55,13 +55,13 @@ class LaneRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run that is new, has ended, or of which anything but its text changed."""
+    """A run that is new, has ended, or changed in more than its text."""
 
     run: RunRecord
     lane: LaneRecord
     prompt: Prompt
     continues: RunRecord | None
-    """A run that is saved, or stands before this one in the same batch."""
+    """A run that is already saved, or precedes this one in the same batch."""
     definition: EngineDefinition
     manifest: Mapping[str, Json]
     state: RunState
@@ -73,14 +73,14 @@ class RunRow:
     started: float
     ended: float | None
     text: str
-    """The whole answer; empty while the run goes on: see `NewText`."""
+    """The whole answer; empty before the run ends, when `NewText` holds the text."""
     thinking: str
     tokens: tuple[Token, ...]
-    """All tokens that were kept; empty while the run goes on."""
+    """All tokens of the record; empty before the run ends."""
 
     @classmethod
     def of(cls, run: RunRecord, lane: LaneRecord, *, continues: RunRecord | None) -> RunRow:
-        """Return the row of a run as it is now. The run answers a prompt."""
+        """Return the row of a run in its current state. The run must have a prompt."""
         assert run.prompt is not None  # runs outside of conversations are not saved
         running = run.state == "running"
         return cls(
@@ -106,7 +106,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewText:
-    """What a run that goes on wrote since its last successful save."""
+    """Text that a run in progress has added since its last successful save."""
 
     run: RunRecord
     text: str = ""
@@ -115,14 +115,14 @@ class NewText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What changed in a conversation since the last successful save.
+    """The changes in a conversation since the last successful save.
 
-    A record whose id is None becomes a new row; any other updates its row.
+    A record without an id is inserted as a new row; a record with an id updates its row.
     """
 
     conversation: Conversation
     prompts: tuple[Prompt, ...] = ()
-    """New prompts, parents first; they never change afterwards."""
+    """New prompts, each after its parent. Saved prompts never change."""
     lanes: tuple[LaneRow, ...] = ()
     runs: tuple[RunRow, ...] = ()
     texts: tuple[NewText, ...] = ()

@@ -1,4 +1,4 @@
-"""What can go wrong with the store, in sentences."""
+"""Errors of the store, with messages for the user."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["ConversationDeleted", "StoreError", "store_error"]
 
 
 class StoreError(ParagoneError):
-    """The history could not be read or saved. What is on the screen is not affected."""
+    """The history could not be read or saved. The conversation in memory is not affected."""
 
     def __init__(self, sentence: str, *, hint: str = "", can_pass: bool = False) -> None:
         super().__init__(sentence, hint=hint)
         self.can_pass = can_pass
-        """Whether the same call may work later: the file is locked, the disk is full …"""
+        """Whether the error may be temporary, so that a retry may succeed: a locked file, a full disk …"""
 
 
 class ConversationDeleted(StoreError):
-    """Another copy of the program deleted the conversation that was to be saved."""
+    """The conversation cannot be saved, because another instance of the program deleted it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -38,8 +38,8 @@ class _Reason(NamedTuple):
 _LOCKED = _Reason("another program keeps it locked", "Close what has it open.", True)
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
-# By SQLite's names for its errors; the extended ones begin with the plain ones. An error that is not listed
-# may pass: a try that fails again costs little, and one that is not made loses a conversation.
+# Keys are the names of SQLite's primary error codes; names of extended codes start with them.
+# Errors that are not listed count as temporary: a useless retry costs little, a missing one a conversation.
 _REASONS = {
     "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
     "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),
@@ -70,7 +70,7 @@ _REASONS = {
 
 
 def store_error(path: Path, error: Exception) -> StoreError:
-    """Return the error that tells a user what SQLite, or the system below it, reported."""
+    """Return an error of SQLite or of the operating system as a StoreError with a message for the user."""
     if isinstance(error, OSError):
         reason, hint = error.strerror or str(error), "Check the permissions and the free space there."
         return StoreError(f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=True)

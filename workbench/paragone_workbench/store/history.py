@@ -1,4 +1,4 @@
-"""The history as the event loop sees it: the store, in a thread of its own."""
+"""The asynchronous interface of the store, which runs in its own thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone_workbench.store.batch import Batch, Record
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
-if TYPE_CHECKING:  # neither is needed to show a screen
+if TYPE_CHECKING:  # imported late to keep the start fast
     from concurrent.futures import Future
     from queue import SimpleQueue
 
@@ -21,45 +21,45 @@ __all__ = ["History"]
 T = TypeVar("T")
 
 CLOSE_S = 3.0
-"""Seconds that `close` waits for the thread: longer than SQLite waits for a lock."""
+"""Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
 
 
 class _Job(Generic[T]):
-    """A call of the store, and where its result goes."""
+    """A call of the store, and the future for its result."""
 
     def __init__(self, call: Callable[[Store], T], result: Future[T]) -> None:
         self._call = call
         self._result = result
 
     def run(self, store: Store) -> None:
-        """Make the call, unless its caller no longer waits for it."""
+        """Execute the call, unless its caller has cancelled it."""
         if not self._result.set_running_or_notify_cancel():
             return
         try:
             self._result.set_result(self._call(store))
-        except BaseException as error:  # noqa: BLE001 (it belongs to the caller, who waits on the event loop)
+        except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
             self._result.set_exception(error)
 
 
 class History:
-    """The store, opened, used and closed in one thread: its waits never block the event loop.
+    """The store in a thread of its own, so that it never blocks the event loop.
 
-    Calls are served in their order. Any may raise StoreError.
+    Calls are executed in order. All of them except `close` may raise StoreError.
     """
 
     def __init__(self, jobs: SimpleQueue[_Job[Any] | None], closed: Future[None], warning: str) -> None:
         self.warning = warning
-        """What the user should hear of the file as it was found; empty when all was well."""
+        """A message for the user if the file was damaged and replaced; otherwise empty."""
         self._jobs = jobs
         self._closed = closed
         self._is_closing = False
 
     @classmethod
     async def open(cls, path: Path | None = None) -> History:
-        """Open the history, or begin it; `path` is for another file than the user's own.
+        """Open the history file, or create it. `path` replaces the user's default file.
 
-        Raises InputError where a newer version of the program wrote the file, and ParagoneError where
-        it cannot be used, also where another copy of the program does not finish opening it.
+        Raises InputError if a newer version of the program wrote the file, and ParagoneError if it cannot
+        be used or another instance of the program does not finish opening it in time.
         """
         import asyncio
         from concurrent.futures import Future
@@ -69,38 +69,38 @@ class History:
         jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
-        # a daemon: a disk that hangs must not keep the program from ending
+        # A daemon thread, so that a disk that hangs cannot prevent the program from exiting.
         Thread(target=_serve, args=(path, jobs, opened, closed), name="history", daemon=True).start()
         try:
             warning = await asyncio.wrap_future(opened)
         except BaseException:
-            jobs.put(None)  # it may be cancelled here, and opened all the same
+            jobs.put(None)  # after a cancellation the thread may still open the store: have it closed
             raise
         return cls(jobs, closed, warning)
 
     async def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
-        """Return conversations that have a prompt, the most recently used first; `before` continues a list."""
+        """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         return await self._call(lambda store: store.conversations(limit, before))
 
     async def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers in which all words of `text` stand, newest first."""
+        """Return the prompts and finished answers that contain all words of `text`, newest first."""
         return await self._call(lambda store: store.search(text, limit))
 
     async def load(self, conversation_id: int) -> SavedConversation:
-        """Return a conversation, whole. Raises InputError where there is none."""
+        """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
         return await self._call(lambda store: store.load(conversation_id))
 
     async def save(self, batch: Batch) -> dict[Record, int]:
-        """Write a batch, all of it or nothing, and return the ids of the records that are new.
+        """Write a batch atomically, and return the ids of the new records.
 
-        Raises ConversationDeleted where another copy of the program deleted the conversation.
+        Raises ConversationDeleted if another instance of the program deleted the conversation.
         """
         return await self._call(lambda store: store.save(batch))
 
     async def close(self) -> None:
-        """Close the file; runs that have not ended are marked as interrupted.
+        """Close the file. Runs that have not ended are marked as interrupted.
 
-        Never fails, takes a few seconds at most, and may be called twice.
+        Raises no StoreError, returns after `CLOSE_S` at most, and may be called twice.
         """
         import asyncio
 
@@ -123,12 +123,12 @@ class History:
 def _serve(
     path: Path | None, jobs: SimpleQueue[_Job[Any] | None], opened: Future[str], closed: Future[None]
 ) -> None:
-    """Open the store and run the jobs, up to the one that is None. The thread's own function."""
+    """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
     from paragone_workbench.store.store import Store
 
     try:
         store = Store.open(path)
-    except BaseException as error:  # noqa: BLE001 (it belongs to the caller, who waits on the event loop)
+    except BaseException as error:  # noqa: BLE001 (it is raised in the caller, on the event loop)
         if opened.set_running_or_notify_cancel():
             opened.set_exception(error)
         return
@@ -136,7 +136,7 @@ def _serve(
         opened.set_result(store.warning)
     for job in iter(jobs.get, None):
         job.run(store)
-        del job  # what it returned may be large: do not hold it while waiting for the next
+        del job  # its result may be large: do not keep it in memory while waiting for the next job
     store.close()
     if closed.set_running_or_notify_cancel():
         closed.set_result(None)

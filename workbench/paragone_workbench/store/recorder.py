@@ -1,4 +1,4 @@
-"""Saves what happens in a conversation, as it happens."""
+"""Saves a conversation while it grows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Recorder"]
 
 
 class Recorder(RunObserver):
-    """Keeps one conversation in the history. Used on the event loop; none of its methods waits for the disk.
+    """Saves one conversation in the history. Call its methods on the event loop; none blocks it.
 
-    A record that has an id counts as saved: a loaded conversation goes on where it was.
-    Nothing is lost while the file is locked or the disk is full: it is saved once that has passed.
-    Recording ends with `finish`, or with `close`, which does not wait for long.
+    Records that have an id count as saved, so that a loaded conversation can be continued.
+    While the file is locked or the disk is full, changes stay in memory; they are saved afterwards.
+    `finish` ends the recording once everything is saved; `close` ends it within a few seconds.
     """
 
     def __init__(
@@ -41,35 +41,35 @@ class Recorder(RunObserver):
 
     @property
     def problem(self) -> StoreError | None:
-        """Why the conversation is not being saved at present; None while all is well."""
+        """Why the conversation cannot be saved at present; None if it can."""
         return self._saver.problem
 
     @property
     def changes(self) -> int:
-        """How many changes it was told of, pieces of text included: the same number means that nothing changed."""
+        """Number of changes so far, including each piece of text. Compare it to detect new changes."""
         return self._saver.changes
 
     def prompt_added(self, prompt: Prompt) -> None:
-        """Save a new prompt; the first begins the conversation in the history."""
+        """Save a new prompt. The first prompt also creates the conversation in the history."""
         if self._is_recording:
             self._unsaved.add_prompt(prompt)
             self._saver.changed(urgent=True)
 
     def lane_added(self, lane: LaneRecord) -> None:
-        """Save a lane, once the conversation has a prompt. One that was loaded is known from now on."""
+        """Save a new lane, once the conversation has a prompt. Of a loaded lane, only remember its head."""
         if lane.id is None:
             self.lane_changed(lane)
         else:
             self._unsaved.note_head(lane)
 
     def lane_changed(self, lane: LaneRecord) -> None:
-        """Save that a lane has another engine, another head, or was closed."""
+        """Save the new state of a lane: its engine or head changed, or it was closed."""
         if self._is_recording:
             self._unsaved.add_lane(lane)
             self._saver.changed()
 
     def follow(self, run: RunRecord, lane: LaneRecord) -> None:
-        """Save a run of a lane, from its start to its end; one that answers no prompt is not saved."""
+        """Save a run of a lane from its start to its end. A run without a prompt is not saved."""
         if run.id is not None or run.prompt is None or not self._is_recording:
             return
         self._unsaved.follow(run, lane)
@@ -80,51 +80,55 @@ class Recorder(RunObserver):
             self.run_started(run)
 
     async def saved(self) -> bool:
-        """Wait until all that came so far is saved; False where it cannot be saved at present."""
+        """Wait until the changes so far are saved. Returns False if they cannot be saved at present."""
         return await self._saver.saved()
 
     async def finish(self) -> None:
-        """Save what is left, and runs that go on up to their ends, however long that takes; nothing else is added.
+        """Save the remaining changes, wait for the end of runs in progress, and save these as well.
 
-        Returns early where it is closed meanwhile, and where saving was given up.
+        There is no time limit. New prompts, lanes and runs are ignored from now on. Returns early if
+        `close` is called meanwhile, or if the saver gave up after a permanent error.
         """
         self._is_finishing = True
         await self._saver.finished()
-        await self.close()  # tells what was lost, if saving was given up
+        await self.close()  # reports what was lost, if the saver gave up
 
     async def close(self) -> None:
-        """Save what is left, for about five seconds at most. What could not be saved is told to `on_problem`.
+        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved.
 
-        Runs that go on are saved as far as they came. For the end of the program.
+        Call it when the program ends: of runs in progress, only the text so far is saved.
         """
         self._unsubscribe()
         await self._saver.close()
 
-    # ── What its runs tell ───────────────────────────────────────────────────────────────────
+    # Events of the runs
 
     def run_started(self, run: RunRecord) -> None:
-        """Begin to save the run."""
+        """Start to save the run."""
         self._unsaved.run_changed(run)
         self._saver.changed()
 
     def run_changed(self, run: RunRecord) -> None:
-        """Save the settings in force, once they are known."""
+        """Save the settings in force when the engine has reported them."""
         if self._unsaved.has_new_settings(run):
             self._unsaved.run_changed(run)
             self._saver.changed()
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
-        """Save the text within half a second."""
+        """Schedule a save of the new text, within half a second."""
         self._saver.changed()
 
     def cautioned(self, run: RunRecord, caution: Caution) -> None:
-        """Save the caution."""
+        """Save the warning."""
         if self._unsaved.is_started(run):
             self._unsaved.run_changed(run)
             self._saver.changed()
 
     def run_ended(self, run: RunRecord) -> None:
-        """Save how it ended. One that failed before it began is saved with why; one that was stopped is not."""
+        """Save the result of the run.
+
+        Of runs that never started, those that failed are saved with their error, the others not at all.
+        """
         run.unsubscribe(self)
         if run.state == "failed" or run.manifest or self._unsaved.is_started(run):
             self._unsaved.run_changed(run)
@@ -132,7 +136,7 @@ class Recorder(RunObserver):
             self._unsaved.forget(run)
         self._saver.changed(urgent=True)
 
-    # ── What its saver tells ─────────────────────────────────────────────────────────────────
+    # The end of recording
 
     @property
     def _is_recording(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the store hands out: lists, hits of a search, and conversations as the program has them in memory."""
+"""The types that the store returns: loaded conversations, entries of the list, and search hits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import EngineDefinition
 
-if TYPE_CHECKING:  # at run time it would import asyncio
+if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.runs.record import RunRecord
 
@@ -16,63 +16,64 @@ __all__ = ["Hit", "LaneRecord", "SavedConversation", "Summary"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LaneRecord:
-    """A lane of a conversation: its engine, and the run that its path ends with."""
+    """A lane of a conversation: its engine, its runs, and the run at the end of its path."""
 
     definition: EngineDefinition
-    """The engine that it has now; earlier runs may have had another."""
+    """The lane's current engine. Earlier runs may have used another one."""
     position: int
-    """Orders the lanes, from the left."""
+    """Lanes are sorted by it, from left to right."""
     closed: bool = False
     head: RunRecord | None = None
-    """The selected run at the end of its path; `continues` leads to the runs before it."""
+    """The last run of the lane's path; its `continues` leads to the earlier runs."""
     runs: list[RunRecord] = field(default_factory=list)
-    """All its runs, the oldest first, those off the selected path included.
+    """All runs of the lane, oldest first, including those that are not on its path.
 
-    Filled by `Store.load`; whoever adds a run to the lane adds it here.
+    `Store.load` fills it; code that adds a run to the lane must append it here.
     """
     id: int | None = None
-    """Its id in the history, once it is saved."""
+    """The lane's id in the history; None before it is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
-    """A conversation read from the history, whole."""
+    """A conversation read from the history, with all its lanes and runs."""
 
     conversation: Conversation
     title: str
     updated: float
-    """When it was used last, in seconds since 1970."""
+    """When the conversation was last used, in seconds since 1970."""
     lanes: tuple[LaneRecord, ...]
-    """In the order of their positions, closed ones included."""
+    """All lanes in the order of their positions, including closed ones."""
     runs: tuple[RunRecord, ...]
-    """All runs of all lanes, the oldest first. A run that had not ended is `interrupted`."""
+    """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A conversation as a list shows it."""
+    """An entry in the list of conversations."""
 
     id: int
     title: str
     engines: tuple[str, ...]
-    """Names of the open lanes' engines, in the order of the lanes."""
+    """Names of the engines of all lanes that are not closed, in the order of the lanes."""
     prompts: int
     updated: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A place where a search found its terms."""
+    """A prompt or an answer that a search found."""
 
     conversation_id: int
     title: str
     prompt_id: int
     run_id: int | None
-    """The answer that was found; None where it is the prompt."""
+    """The run whose answer was found; None if the prompt was found."""
     engine: str
-    """Whose answer it is; empty for a prompt."""
+    """Name of the engine that gave the answer; empty for a prompt."""
     snippet: str
-    """The text around the first term, on one line."""
+    """The text around the first match of a term, on one line."""
     marks: tuple[tuple[int, int], ...] = field(default=())
-    """Where in the snippet terms stand: start and end of each."""
+    """Start and end index of each match in the snippet."""
     time: float
+    """When the prompt was created or the run started, in seconds since 1970."""

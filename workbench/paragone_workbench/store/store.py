@@ -1,4 +1,4 @@
-"""Conversations and runs on disk."""
+"""The history file: conversations and runs on disk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Store"]
 
 
 class Store:
-    """The history. Used by one thread, and every call returns when it is done; `History` is for the event loop.
+    """The history. Calls block, and must come from one thread; on the event loop use `History` instead.
 
-    Any call may raise StoreError. Several copies of the program may have the same file open.
+    All methods except `close` may raise StoreError. Several instances of the program may use the same file.
     """
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
@@ -32,11 +32,11 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
-        """Open the history, or begin it; `path` is for another file than the user's own.
+        """Open the history file, or create it. `path` replaces the user's default file.
 
-        Runs that were cut off by the end of their program are marked as interrupted, with what
-        had been saved. Raises InputError where a newer version of the program wrote the file, and
-        ParagoneError where it cannot be used; one that is damaged is set aside: see `warning`.
+        Runs whose program ended before they did are marked as interrupted; their saved text is kept. A
+        damaged file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
+        version of the program wrote the file, and ParagoneError if it cannot be used.
         """
         from paragone_workbench.store._database import Database
         from paragone_workbench.store._interruption import interrupt_dead
@@ -63,13 +63,13 @@ class Store:
 
     @property
     def warning(self) -> str:
-        """What the user should hear of the file as it was found; empty when all was well."""
+        """A message for the user if the file was damaged and replaced; otherwise empty."""
         return self._database.warning
 
     def close(self) -> None:
-        """Close the file; a run that has not ended is marked as interrupted.
+        """Close the file. This instance's runs that have not ended are marked as interrupted.
 
-        Never fails, and may be called twice.
+        Raises no StoreError, and may be called twice.
         """
         from paragone_workbench.store._interruption import interrupt
 
@@ -82,41 +82,42 @@ class Store:
         self._owner.release()
 
     def save(self, batch: Batch) -> dict[Record, int]:
-        """Write a batch, all of it or nothing, and return the ids of the records that are new.
+        """Write a batch atomically, and return the ids of the new records.
 
-        The records themselves are left as they are. Raises ConversationDeleted where the conversation
-        has an id and is gone.
+        The records themselves are not changed. Raises ConversationDeleted if the conversation has an id
+        but was deleted.
         """
         from paragone_workbench.store._writing import write
 
         with self._database.transaction():
-            # another copy that could not see this one's lock has taken it for dead
+            # The owner row is missing if another instance could not see the lock of this one, and so assumed
+            # that it had ended.
             self._database.run(
                 "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
             )
             return write(self._database, batch, self._owner_id)
 
     def delete_conversation(self, conversation_id: int) -> None:
-        """Delete a conversation with all that belongs to it."""
+        """Delete a conversation with its lanes, prompts and runs."""
         self._database.run("DELETE FROM conversation WHERE id = ?", conversation_id)
 
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
-        """Return conversations that have a prompt, the most recently used first; `before` continues a list."""
+        """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
         from paragone_workbench.store._listing import conversations
 
         return conversations(self._database, limit, before)
 
     def load(self, conversation_id: int) -> SavedConversation:
-        """Return a conversation, whole. Raises InputError where there is none."""
+        """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
         from paragone_workbench.store._loading import load
 
         with self._database.snapshot():
             return load(self._database, conversation_id)
 
     def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers in which all words of `text` stand, newest first.
+        """Return the prompts and finished answers that contain all words of `text`, newest first.
 
-        Any part of a word will do, in any script, in upper or lower case.
+        A word also matches inside longer words, in any script; case is ignored.
         """
         from paragone_workbench.store._search import search
 
