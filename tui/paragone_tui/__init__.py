@@ -1,1 +1,1 @@
-"""The view: a Textual screen of lanes."""
+"""The terminal user interface: lanes side by side, built with Textual."""

@@ -1,4 +1,4 @@
-"""The program on the screen: what it starts with, and what holds for all its screens."""
+"""The Textual application: startup, shutdown, and what all screens share."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def run_screen(
     system: str,
     demo: bool = False,
 ) -> int:
-    """Show the screen until the user leaves it, and return the exit code.
+    """Run the application until the user quits, and return the exit code.
 
-    `definitions` are the engines to start with; None for those of the config, or of last time.
+    `definitions` are the engines to start with; None means those of the config, else of the last session.
     """
     app = ParagoneApp(
         config=config,
@@ -66,17 +66,17 @@ def run_screen(
 
 
 RETRY_S = 2.0
-"""Seconds from a failed try to open the history to the next."""
+"""Seconds between a failed attempt to open the history and the next one."""
 LEAVING_S = 6.0
-"""Seconds to wait, when the user leaves, for a history that is still being opened: longer than one try takes."""
+"""Seconds to wait at exit for a history that is still being opened; longer than one attempt takes."""
 
 
 class ParagoneApp(App[None]):
-    """Lanes of engines, side by side."""
+    """Owns the session, the history and the screens. Reports errors that belong to no lane."""
 
     TITLE = "paragone"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
-    # At the top, where they hide neither the prompt nor what is being written.
+    # Messages are at the top, where they cover neither the composer nor the text that streams in.
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(
@@ -98,7 +98,7 @@ class ParagoneApp(App[None]):
         self.registry = registry
         self.history: History | None = None
         self.last_words: list[str] = []
-        """What to tell the user once the screen is gone."""
+        """Messages to print after the screen is closed."""
         self._opening_history: asyncio.Task[None] | None = None
         self._is_leaving = False
         self._demo = demo
@@ -126,15 +126,15 @@ class ParagoneApp(App[None]):
             return ()
 
     def get_default_screen(self) -> Screen[None]:
-        """The lanes."""
+        """Create and return the screen of the lanes."""
         self.lanes = LanesScreen(self._session, markdown=self.config.ui.markdown)
         return self.lanes
 
     def on_mount(self) -> None:
-        """Begin, once the screen can be seen."""
+        """Install the handlers and the theme; start the rest once the screen is painted."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._report_mistake)
-        for number in (signal.SIGTERM, signal.SIGQUIT):  # leave the terminal as it was
+        for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
@@ -148,7 +148,7 @@ class ParagoneApp(App[None]):
         exposed = permission_warning(self.config.document, self.registry.find)
         if exposed:
             self.say(exposed, warning=True)
-        # Not a worker: those are cancelled before `on_unmount`.
+        # Not a Textual worker: workers are cancelled before `on_unmount`, which may still wait for it.
         self._opening_history = asyncio.create_task(self._open_history())
         if self._demo and not self._session.lanes:
             self.run_worker(self._begin_demo(), group="work")
@@ -159,7 +159,7 @@ class ParagoneApp(App[None]):
             self.lanes.action_add_lane()
 
     async def _open_history(self) -> None:
-        from paragone_workbench.store.history import History  # not needed to show a screen
+        from paragone_workbench.store.history import History  # the first paint does not need it
 
         failed = False
         while self.history is None:
@@ -195,33 +195,39 @@ class ParagoneApp(App[None]):
         self._session.open_engines()
 
     def action_command_palette(self) -> None:
-        """Show the palette."""
+        """Show the command palette, unless it is open."""
         from paragone_tui.widgets.modal import Palette
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help_quit(self) -> None:
-        """Ctrl+c: what it stops elsewhere it stops here, and says how to leave."""
+        """Ctrl+C: stop all answers, as elsewhere, and show which key quits the program."""
         self.lanes.action_stop()
         self.say(f"{readable(self.keys['quit'][:1])} leaves.")
 
-    # Asked for by screens
+    # Services for the screens
 
     def pick_engine(self, then: Callable[[EngineDefinition | None], None]) -> None:
-        """Let the user pick an engine."""
+        """Show the engine picker. `then` is called with the engine, or None if the user picked none."""
         from paragone_tui.screens.engines.picker import EnginePicker
 
         self.push_screen(EnginePicker(self.config, self.registry), then)
 
     def pick_images(self, images: tuple[Image, ...], then: Callable[[tuple[Image, ...]], None]) -> None:
-        """Let the user pick an image to go with these, or one of them to take back."""
+        """Show the image picker, which adds to the attached `images` or removes one.
+
+        `then` is called with the new attachments, unless the user picked nothing.
+        """
         from paragone_tui.screens.images.picker import ImagePicker
 
         self.push_screen(ImagePicker(images), lambda picked: then(picked) if picked is not None else None)
 
     def pick_conversation(self, then: Callable[[int | None], None]) -> None:
-        """Let the user pick an earlier conversation."""
+        """Show the picker of earlier conversations, or a message if the history is not open.
+
+        `then` is called with the conversation's id, or None if the user picked none.
+        """
         if self.history is None:
             problem = self._session.history_problem
             if self._opening_history is not None and self._opening_history.done():
@@ -236,20 +242,20 @@ class ParagoneApp(App[None]):
         self.push_screen(ConversationPicker(self.history), then)
 
     def remember_lanes(self) -> None:
-        """Keep the present lanes for the next start."""
+        """Save the current engines for the next start, except in a demo."""
         if self._remembers:
-            with contextlib.suppress(ParagoneError):  # the next start asks again
+            with contextlib.suppress(ParagoneError):  # not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
 
     def _spec(self, engine: EngineHandle) -> str:
-        """Return the text that stands for an engine on a command line."""
+        """Return the command-line argument that specifies an engine."""
         definition = engine.definition
         if self.config.engines.get(definition.name) == definition:
             return definition.name
         return to_spec(definition, engine.backend)
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Tell the user something."""
+        """Show a message, for 4 seconds; a warning for 10."""
         self.notify(
             sentence,
             severity="warning" if warning else "information",
@@ -258,21 +264,21 @@ class ParagoneApp(App[None]):
         )
 
     def complain(self, error: ParagoneError) -> None:
-        """Tell the user of an error that belongs to no lane."""
+        """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
         if self._is_leaving:
             self.last_words.append(str(error))
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy text by OSC 52, and through tmux where it runs."""
+        """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
         from paragone_tui.terminal.clipboard import give_to_tmux
 
         super().copy_to_clipboard(text)
         self.run_worker(give_to_tmux(text), group="clipboard")
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette lists: every command of the screen, and the themes."""
+        """Yield the palette's entries: the choice of theme, and on the main screen its commands."""
         yield SystemCommand("Theme", "Change the colours.", self.action_change_theme)
         if screen is not self.lanes:
             return
@@ -282,7 +288,7 @@ class ParagoneApp(App[None]):
                 yield SystemCommand(command.title, command.help, action)
 
     async def on_unmount(self) -> None:
-        """Free the engines and close the history, however the program ends."""
+        """Close the engines and the history, for whatever reason the program ends."""
         self._is_leaving = True
         self.remember_lanes()
         await self._end_opening_history()
@@ -291,7 +297,7 @@ class ParagoneApp(App[None]):
             await self.history.close()
 
     async def _end_opening_history(self) -> None:
-        """Give a history that is still being opened a last chance, if something is to be saved."""
+        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening."""
         opening = self._opening_history
         if opening is None or opening.done():
             return
@@ -316,7 +322,7 @@ class ParagoneApp(App[None]):
                 self.state.set_theme(theme)
 
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Tell of a mistake that ended nothing: what a listener or a forgotten task raised."""
+        """Report an unhandled exception of an observer or a background task. The program continues."""
         from paragone_workbench.engines.logs import crash_report
 
         error = context.get("exception")
@@ -324,7 +330,7 @@ class ParagoneApp(App[None]):
         self.say(f"A mistake in the program; it goes on, and {crash_report(text)}", warning=True)
 
     def _fatal_error(self) -> None:
-        """Leave with a sentence; the traceback goes to a file, for whoever mends the program."""
+        """Exit with a short message; the traceback goes to a file, for a bug report."""
         from rich.text import Text
 
         from paragone_workbench.engines.logs import crash_report

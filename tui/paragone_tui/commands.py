@@ -1,4 +1,4 @@
-"""Everything the screen can be asked to do: the one list behind its keys, its palette and its help."""
+"""The commands of the main screen. Key bindings, command palette and help all use this list."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Something that a key does. Its id is what `[keys]` in config.toml calls it."""
+    """A command with its keys. `id` is its name under `[keys]` in config.toml."""
 
     id: str
     keys: str
-    """Separated by commas; only keys that plain terminals and tmux hand on."""
+    """Default keys, separated by commas; only keys that plain terminals and tmux pass on."""
     title: str
     help: str
     group: Group
     hint: str = ""
-    """What the line at the foot of the screen calls it; empty to leave it out there."""
+    """Label in the line of key hints at the bottom; empty if the command is not listed there."""
 
     @property
     def action(self) -> str:
-        """The name of the screen's action."""
+        """Name of the screen's action, without `action_`."""
         return self.id.replace("-", "_")
 
 
@@ -103,12 +103,12 @@ COMMANDS: tuple[Command, ...] = (
 
 _FIRST = ("send", "newline", "stop", "help", "palette", "add-lane", "swap-engine", "next-lane")
 AT_THE_FOOT = tuple(sorted((it for it in COMMANDS if it.hint), key=lambda it: _FIRST.index(it.id)))
-"""The commands whose keys stand at the foot of the screen, the most needed first."""
+"""The commands in the line of key hints at the bottom, most important first."""
 
 
 def bindings() -> list[Binding]:
-    """Return the screen's bindings. While a prompt is typed, the composer looks at the keys first."""
-    from textual.binding import Binding  # `config check` reads the list without a screen
+    """Return the screen's key bindings. While the composer has the focus, it handles these keys first."""
+    from textual.binding import Binding  # `config check` uses this module without Textual
 
     return [
         Binding(command.keys, command.action, command.title, id=command.id, show=False)
@@ -117,12 +117,12 @@ def bindings() -> list[Binding]:
 
 
 def keys_in_force(keymap: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the keys of each command, by its id, with the user's own over the defaults."""
+    """Return the keys of each command by its id; those in `keymap` replace the defaults."""
     return {command.id: tuple(keymap.get(command.id, command.keys).split(",")) for command in COMMANDS}
 
 
 def readable(keys: Iterable[str]) -> str:
-    """Return keys as people write them: `ctrl+j` as `^j`, `escape` as `esc`."""
+    """Return keys in short notation, separated by spaces: `ctrl+j` as `^j`, `escape` as `esc`."""
     names = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
     return " ".join(
         "+".join(names.get(part, part) for part in key.split("+")).replace("ctrl+", "^") for key in keys

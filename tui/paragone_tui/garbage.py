@@ -1,4 +1,4 @@
-"""When Python looks for garbage: not while the program starts."""
+"""Starts the garbage collector after startup, during which it is disabled to save time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["begin_collecting"]
 
 
 def begin_collecting() -> None:
-    """Look for garbage from now on, among what is made from now on: what is loaded stays to the end."""
+    """Enable garbage collection. Objects that exist already are exempt: most of them live until the end."""
     gc.freeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""What is wrong in the settings that only the screen knows: its keys and its themes."""
+"""Checks the settings that only the user interface can check: keys and themes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _IDS = frozenset(command.id for command in COMMANDS)
 
 
 def known_keys(config: Config) -> dict[str, str]:
-    """Return the user's keys of those commands that there are."""
+    """Return the keys that the user set, without those of unknown commands."""
     return {command: keys for command, keys in config.keys.items() if command in _IDS}
 
 
 def problems(config: Config) -> Iterator[Problem]:
-    """Yield what the screen will not do as the config says."""
+    """Yield the problems: unknown commands, keys that are set more than once, an unknown theme."""
     for command in config.keys:
         if command not in _IDS:
             yield _problem(

@@ -1,1 +1,1 @@
-"""Painting that writes only what changed, and nothing while nothing happens."""
+"""Painting with little output: only changed cells are written, and nothing while idle."""

@@ -1,4 +1,4 @@
-"""One beat for the whole screen, so that what changes in several lanes is painted as one frame."""
+"""Synchronizes repaints, so that changes in several lanes are painted as one frame."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from math import floor, inf
 __all__ = ["BEAT", "Cadence"]
 
 BEAT = 1 / 10
-"""Seconds between two frames while text streams: lively, and a third of the bytes of 30 a second."""
+"""Seconds between two frames while text streams: smooth enough, with a third of the bytes of 30 frames/s."""
 
 
 class Cadence:
-    """Calls back on the next beat after it was asked to, however often it was asked.
+    """Combines all requests until the next beat into one call of a function.
 
-    Beats are multiples of `every` on the event loop's clock: callers that know nothing of each
-    other meet on them. After a rest the call comes at once.
+    Beats are multiples of `every` seconds on the event loop's clock, so that independent instances
+    call at the same time. If the last call is more than three beats ago, the next one is immediate.
     """
 
     def __init__(self, call: Callable[[], object], every: float = BEAT) -> None:
@@ -27,11 +27,11 @@ class Cadence:
 
     @property
     def waiting(self) -> bool:
-        """Whether a call is to come."""
+        """Whether a call is scheduled."""
         return self._handle is not None
 
     def ask(self) -> None:
-        """Have the call made on the next beat. Needs a running event loop."""
+        """Schedule the call for the next beat, unless one is scheduled. Needs a running event loop."""
         if self._handle is not None:
             return
         loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ class Cadence:
             self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._due)
 
     def stop(self) -> None:
-        """Make no further call, unless asked anew."""
+        """Cancel the scheduled call, if any."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

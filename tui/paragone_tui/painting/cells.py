@@ -1,4 +1,4 @@
-"""The cells of a terminal: what stands in each, how it looks, and the sequences that make it look so."""
+"""Terminal cells: their text, their look, and the escape sequences for it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from textual.strip import Strip
 __all__ = ["BLANK", "Cell", "Look", "Pen", "cells_of", "is_doubtful"]
 
 Look: TypeAlias = tuple[int, str, str]
-"""Attributes as bits in rich's order, and the SGR codes of the foreground and the background."""
+"""Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""
 Cell: TypeAlias = tuple[str, Look]
-"""What stands in a cell; "" is the right half of a wide character."""
+"""The text of a cell and its look; the text is "" in the right half of a wide character."""
 
 BLANK = " "
 _PLAIN: Look = (0, "", "")
 _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
 _MARKED = 0b1_1111_0111_1000
-"""The attributes that show on a blank: underlines, blinking, reverse, strike, frames, overline."""
+"""Attributes that are visible on a blank: underline, blink, reverse, strike, frame, overline."""
 
-# Control characters and what reorders text. Their texts are cleaned where they come in, but a field holds
-# what was pasted, and the picker of images the names of folders. None of them has a cell.
+# Control characters and characters that reorder text; they occupy no cell. Text from models is cleaned
+# where it enters the program, but an input field has whatever was pasted, or the name of a folder.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
-"""Of surrogate pairs; no terminal can be sent them."""
+"""Surrogates, which cannot be encoded for a terminal."""
 
 _FLAG = range(0x1F1E6, 0x1F200)
 _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
@@ -49,7 +49,7 @@ def _look(style: Style, colors: ColorSystem) -> Look:
 
 
 def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
-    """Return the cells of a strip. Blanks that look alike are equal: a blank has no foreground."""
+    """Return the cells of a strip. Blanks have no foreground, so that those that look alike are equal."""
     cells: list[Cell] = []
     for text, style, control in strip:
         if control or not text:
@@ -75,7 +75,7 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
 
 
 def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
-    """Make the cells as many as they are taken for: rich measures what begins with a joiner in two ways."""
+    """Cut or pad the cells to `length`: Rich's two ways to measure differ if text begins with a joiner."""
     if len(cells) > length:
         halved = not cells[length][0]
         del cells[length:]
@@ -85,7 +85,7 @@ def _fit(cells: list[Cell], length: int, blank: Cell) -> None:
 
 
 def _join(cells: list[Cell], mark: str) -> None:
-    """Join a mark without a cell of its own to the character before it, and two halves of a flag."""
+    """Append a zero-width `mark` to the character before it, or combine the two halves of a flag."""
     at = len(cells) - 1
     if mark:
         while at >= 0 and not cells[at][0]:
@@ -99,9 +99,9 @@ def _join(cells: list[Cell], mark: str) -> None:
 
 @lru_cache(maxsize=4096)
 def is_doubtful(grapheme: str) -> bool:
-    """Tell whether terminals disagree on how wide a grapheme is.
+    """Return whether terminals disagree on the width of a grapheme.
 
-    Those are flags, and what joiners, selectors, skin tones and spacing marks make.
+    They do for flags, and for graphemes with joiners, variation selectors, skin tones or spacing marks.
     """
     return len(grapheme) > 1 and (
         not _JOINING.isdisjoint(grapheme) or any(category(mark) not in ("Mn", "Me") for mark in grapheme[1:])
@@ -109,15 +109,15 @@ def is_doubtful(grapheme: str) -> bool:
 
 
 class Pen:
-    """The colours and attributes that the terminal writes in, at first its own."""
+    """Tracks the colours and attributes that the terminal writes with, at first its defaults."""
 
     def __init__(self, colors: str | None) -> None:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
-        """The colours that the terminal has; where that is unknown Textual takes it to have all."""
+        """The terminal's colour system; if unknown, true colour, as Textual assumes."""
         self._look = _PLAIN
 
     def take(self, cell: Cell) -> str:
-        """Return the sequence after which the cell's text looks as it should."""
+        """Return the escape sequence to write before the cell's text; empty if none is needed."""
         text, look = cell
         if look == self._look:
             return ""
@@ -128,7 +128,7 @@ class Pen:
         self._look = look
         codes = []
         if old_attributes & ~attributes:
-            codes.append("")  # nothing is shorter than 0, and means it
+            codes.append("")  # an empty code is a reset, and one byte shorter than 0
             old_attributes, old_fore, old_back = 0, "", ""
         added = attributes & ~old_attributes
         codes += [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
@@ -139,5 +139,5 @@ class Pen:
         return f"\x1b[{';'.join(codes)}m"
 
     def lift(self) -> str:
-        """Return the sequence that gives the terminal its own colours back."""
+        """Return the sequence that resets the terminal to its defaults; empty if it has them."""
         return "\x1b[m" if self._look != _PLAIN else ""

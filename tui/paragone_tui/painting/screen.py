@@ -1,9 +1,9 @@
-"""A screen that writes the cells that changed, and colours only where they change.
+"""A Textual screen that writes only the changed cells, and colours only where they change.
 
-Textual's own update writes each changed row from the left edge of its widget, sets and resets the
-colours of every stretch, and ends rows with newlines. Where text streams in at the end of long
-rows, that is most of the bytes. This leans on Textual's compositor, which is private to it:
-`tests/tui/test_painting.py` holds it to what Textual's own painting leaves on a terminal.
+Textual itself writes each changed row from the left edge of its widget, sets and resets the colours
+of every segment, and ends rows with newlines. When text streams in at the end of long rows, that is
+most of the bytes. This module depends on Textual's compositor, which is private:
+`tests/tui/test_painting.py` checks that the terminal shows the same as with Textual's own painting.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 __all__ = ["ThriftyScreen"]
 
 _LEAP = 4
-"""Unchanged cells that are cheaper written again than leapt over."""
+"""Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
 _Stretch: TypeAlias = tuple[int, int, Strip]
-"""A row, the column of its first cell, and what is to stand there."""
+"""Row, column of the first cell, and content of cells to show."""
 
 
 class ThriftyScreen(Screen[ScreenResultType]):
-    """A screen that costs the terminal few bytes. Hyperlinks are painted as text."""
+    """A screen that sends few bytes to the terminal. Hyperlinks are painted as text."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class _ThriftyCompositor(Compositor):
         return update and _Changes(update, self.terminal)
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield what the widgets show where it is wanted, those in front first.
+        """Yield what the widgets show in the regions to repaint, front to back.
 
-        Textual has every widget near by render all of its rows, those behind others as well.
+        Textual's own method also renders rows outside these regions, and widgets that others cover.
         """
         wanted = self._wanted or [crop or self.size.region]
         for widget, (region, clip) in self.visible_widgets.items():
@@ -84,7 +84,7 @@ class _ThriftyCompositor(Compositor):
 
 
 class _Changes(ChopsUpdate):
-    """The parts of rows in which something may have changed."""
+    """An update of the parts of rows that may have changed."""
 
     def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
         super().__init__(update.chops, update.spans, update.chop_ends)
@@ -102,7 +102,7 @@ class _Changes(ChopsUpdate):
 
 
 class _Everything(LayoutUpdate):
-    """The whole screen, whatever the terminal may show by now."""
+    """An update of the whole screen, which assumes nothing about what the terminal shows."""
 
     def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
         super().__init__(update.strips, update.region)
@@ -115,18 +115,18 @@ class _Everything(LayoutUpdate):
 
 
 class _Terminal:
-    """What stands on the terminal."""
+    """Tracks what the terminal shows, and computes the output that changes it."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
-        """Know nothing of what stands there, but perhaps its size."""
+        """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the sequences that bring the stretches onto the terminal; they come row by row."""
+        """Return the output that shows the stretches. Those of one row must follow each other."""
         pen = Pen(console.color_system)
         out: list[str] = []
         cursor: tuple[int, int] | None = None
@@ -146,14 +146,14 @@ class _Terminal:
 
 
 def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]:
-    """Yield the first cell and the one past the last of each stretch that must be written."""
+    """Yield the first column, and the column after the last, of each stretch that must be written."""
     changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     start = None
     for x, following in pairwise([*changed, len(after) + _LEAP]):
         start = x if start is None else start
         if following - x > _LEAP:
             if any(is_doubtful(text) for text, _ in after[start : x + 1]):
-                # It may be drawn wider than we think: write anew what stands to its right.
+                # The terminal may draw it wider than expected: rewrite everything to its right.
                 yield start, len(after)
                 return
             yield start, x + 1
@@ -161,7 +161,7 @@ def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]
 
 
 def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
-    """Return the shortest sequence that takes the cursor to a column and row."""
+    """Return a short sequence that moves the cursor to a column and row, both counted from 0."""
     x, y = to
     if cursor == to:
         return ""
@@ -171,16 +171,16 @@ def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
 
 
 def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
-    """Put out cells that stand in a row from column `x`, and return the column past them."""
+    """Append the output for cells in row `y` from column `x` on; return the column after them."""
     for at, (text, look) in enumerate(cells):
         if not text:
-            continue  # the right half of what was written
+            continue  # the right half of the character before
         if not is_doubtful(text):
             out += (pen.take((text, look)), text)
             continue
         width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
         column = x + at
-        # Blanks first: where it is drawn narrower, no old half may be left beside it.
+        # Blanks first: if the terminal draws it narrower, no half of an old character may remain.
         out += (pen.take((text, look)), BLANK * width, f"\x1b[{column + 1}G")
         out += (text, f"\x1b[{column + width + 1}G")
     return x + len(cells)

@@ -1,1 +1,1 @@
-"""The screens of the program, a folder for each."""
+"""The screens of the program, one package each."""

@@ -1,1 +1,1 @@
-"""What is special about terminals: their clipboard, their end, and text that must not steer them."""
+"""Terminal specifics: clipboard, hang-up, and text without control sequences."""

@@ -1,4 +1,4 @@
-"""Copying that works over SSH and in tmux: OSC 52, and tmux's own buffer where it is in between."""
+"""Copies text to the clipboard through tmux, where OSC 52 alone does not work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["give_to_tmux"]
 
 
 async def give_to_tmux(text: str) -> None:
-    """Put text into tmux's buffer, from where tmux hands it to the outer terminal; nothing outside tmux.
+    """Put text into tmux's buffer and the clipboard of the outer terminal. Does nothing outside tmux.
 
-    tmux drops a program's own OSC 52 unless `set-clipboard on` is set; `load-buffer -w`
-    (tmux 3.2 and newer, see its manual) writes it to the outer terminal itself.
+    tmux drops a program's own OSC 52 unless `set-clipboard on` is set. With `load-buffer -w`
+    (tmux 3.2 and newer, see its manual), tmux itself sends the text to the outer terminal.
     """
     if not os.environ.get("TMUX"):
         return

@@ -1,4 +1,4 @@
-"""The end of the program when its terminal is gone, though nobody told it."""
+"""Ends the program when its terminal goes away without a signal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["end_with_terminal"]
 
 
 def end_with_terminal(terminal: int) -> None:
-    """Hang this process up when the terminal behind that file descriptor goes away.
+    """Send SIGHUP to this process when the terminal of a file descriptor goes away.
 
-    The kernel does so for a program that the terminal controls. Another one, as in a container,
-    would read from nothing at full speed, while its engines hold their memory.
+    The kernel does so only if it is the controlling terminal of the process. Otherwise, as in some
+    containers, the program would read end of file in a busy loop, and its engines keep their memory.
     """
     threading.Thread(target=_wait, args=(terminal,), name="hang-up", daemon=True).start()
 
 
 def _wait(terminal: int) -> None:
     gone = select.poll()
-    gone.register(terminal, 0)  # for nothing but errors and hang-ups, which are always told of
+    gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
     gone.poll()
     os.kill(os.getpid(), signal.SIGHUP)

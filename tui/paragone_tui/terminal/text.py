@@ -1,4 +1,4 @@
-"""Text from models and endpoints, made safe to print: what could steer a terminal becomes a visible sign."""
+"""Makes text from models and endpoints safe to print: control characters become visible signs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 __all__ = ["visible"]
 
-# Invisible characters that can reorder, hide or break up what is read: soft hyphen, zero width
-# space, bidirectional marks, embeddings, overrides and isolates, word joiner and its kin,
+# Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
+# space, bidirectional marks, embeddings, overrides and isolates, word joiner and the like,
 # byte order mark, interlinear annotation, shorthand and music format controls, language tags.
 # The joiners U+200C and U+200D and the variation selectors stay: scripts and emoji need them.
 _HIDDEN = (
@@ -21,11 +21,11 @@ _HIDDEN_SIGN = "\N{SYMBOL FOR SUBSTITUTE FORM TWO}"
 
 
 def visible(text: str) -> str:
-    """Return `text` with nothing left in it that a terminal would obey rather than show.
+    """Return `text` without characters that a terminal would interpret instead of showing.
 
     Control characters become their pictures (`␛`), tabs four spaces, invisible format characters
-    `␦`, lone surrogates `�`; line ends become `\\n`. Cleaning pieces is cleaning the whole,
-    unless a piece ends between `\\r` and `\\n`.
+    `␦`, lone surrogates `�`; line ends become `\\n`. Text can be cleaned chunk by chunk, unless a
+    chunk ends between `\\r` and `\\n`.
     """
     if _SUSPECT.search(text) is None:
         return text
@@ -43,7 +43,7 @@ def _sign(match: re.Match[str]) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\N{SYMBOL FOR DELETE}"
-    if code < 0xA0:  # C1: the eight-bit form of an escape and a letter
+    if code < 0xA0:  # C1: the 8-bit form of an escape sequence of ESC and a letter
         return "\N{SYMBOL FOR ESCAPE}" + chr(code - 0x40)
     if 0xD800 <= code < 0xE000:
         return "\N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""The transcript of a lane: prompts, thoughts, answers and notes, painted where they change."""
+"""The transcript widget of a lane: prompts, thinking, answers and notes."""
 
 from paragone import Channel
 from paragone_tui.transcript.block import Block, Kind

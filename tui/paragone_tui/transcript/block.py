@@ -1,4 +1,4 @@
-"""The blocks of a transcript: each knows its text and its rows at the width it was last asked for."""
+"""The blocks of a transcript, each with its text and its rows at the current width."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["GUTTER", "Block", "Kind"]
 Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 
 GUTTER = 2
-"""Cells at the left of every row: the mark of the row's tone, and a space."""
+"""Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
 _MARKS: Mapping[Tone, str] = {
     "prompt": "▎ ",
@@ -35,7 +35,7 @@ _WORD = re.compile(r"\S+")
 
 
 class _Part:
-    """A stretch of text in one tone."""
+    """Text in one tone, wrapped into rows."""
 
     def __init__(self, tone: Tone, text: str = "") -> None:
         self._tone = tone
@@ -84,20 +84,20 @@ class _Part:
 
 
 class Block:
-    """Something said in a transcript: a prompt, an answer, a note.
+    """An entry of a transcript: a prompt, an answer, a note.
 
-    `text` is the raw text as it came, for the clipboard; what is painted has been cleaned. `log`
-    lines and a `hint` stand below the text.
+    `text` is the original text; what is painted has been made safe to print. The `log` lines and the
+    `hint` are shown below the text.
     """
 
     def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = ()) -> None:
         self.kind: Kind = kind
         self.finished = False
-        """Whether no more text will come."""
+        """Whether the text is complete."""
         self.folded = False
-        """Whether it is shown as one line that says how much there is."""
+        """Whether only one line with the number of words is shown."""
         self.start = 0
-        """The block's first row in the transcript."""
+        """Index of the block's first row in the transcript."""
         self._typeset: tuple[Strip, ...] | None = None
         self._untypesettable = False
         self._raw: list[str] = []
@@ -115,21 +115,21 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The text as it came."""
+        """The original text."""
         if len(self._raw) > 1:
             self._raw = ["".join(self._raw)]
         return self._raw[0] if self._raw else ""
 
     def append(self, text: str) -> None:
-        """Add text at the end."""
+        """Append a chunk of text."""
         self._raw.append(text)
         text = self._held + text
-        # A line end may be torn between two pieces.
+        # A CR LF may be split between two chunks.
         self._held = "\r" if text.endswith("\r") else ""
         self._take(visible(text.removesuffix(self._held)))
 
     def finish(self) -> None:
-        """Take note that no more text will come."""
+        """Mark the text as complete."""
         self.finished = True
         held, self._held = self._held, ""
         self._take(visible(held))
@@ -146,7 +146,7 @@ class Block:
         self._body.append(text)
 
     def lay_out(self, width: int) -> None:
-        """Wrap to `width` cells, the gutter included, from now on."""
+        """Wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
         if width != self._width:
             self._width = width
             self._typeset = None
@@ -154,7 +154,7 @@ class Block:
                 part.lay_out(max(width - GUTTER, 2))
 
     def repaint(self) -> None:
-        """Forget the rows' styles, and that it was typeset."""
+        """Discard the styled rows, and the typeset ones."""
         self._head = None
         self._typeset = None
         for part in self._parts:
@@ -162,18 +162,21 @@ class Block:
 
     @property
     def wants_typesetting(self) -> bool:
-        """Whether it is a finished answer that could be set as Markdown and is not yet."""
+        """Whether this is a complete answer that can be typeset as Markdown and is not yet."""
         ready = self.kind == "answer" and self.finished and bool(self._body)
         return ready and self._typeset is None and not self._untypesettable
 
     def set_type(self, rows: tuple[Strip, ...] | None) -> None:
-        """Show these rows instead of the plain text, until the width changes; None to stay plain for good."""
+        """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards them.
+
+        With None, the block stays plain text.
+        """
         self._typeset = rows
         self._untypesettable = not rows
 
     @property
     def height(self) -> int:
-        """Number of rows; 0 for a block in which nothing has been said yet."""
+        """Number of rows; 0 while the block is empty."""
         if self.folded:
             return min(1, self._words)
         if self._typeset is not None:
@@ -182,18 +185,18 @@ class Block:
 
     @property
     def texts(self) -> Iterator[str]:
-        """What the rows say, as they are when nothing is folded."""
+        """The text of each row, as if the block was not folded."""
         if self._typeset is not None:
             return (strip.text for strip in self._typeset)
         return chain.from_iterable(part.texts for part in self._parts)
 
     @property
     def is_typeset(self) -> bool:
-        """Whether its rows are those of Markdown."""
+        """Whether typeset rows are shown."""
         return self._typeset is not None
 
     def strip(self, row: int, palette: Palette) -> Strip:
-        """Return the row with that index."""
+        """Return a row by its index in the block, which is below `height`."""
         if self.folded:
             return self._folded_strip(palette)
         if self._typeset is not None:

@@ -1,4 +1,4 @@
-"""A finished answer typeset as Markdown. Imported when the first answer is finished, off the main thread."""
+"""Typesets an answer as Markdown. Slow to import, so only imported for the first answer, in a thread."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from paragone_tui.transcript.palette import Palette
 __all__ = ["typeset"]
 
 _HIGHLIGHT_LIMIT = 20_000
-"""Characters of code beyond which colours are not worth the wait."""
+"""Longest code block, in characters, whose syntax is highlighted; more would take too long."""
 
 
 def typeset(text: str, width: int, palette: Palette, *, dark: bool) -> tuple[Strip, ...]:
-    """Return the rows that Markdown text takes at `width` cells, the gutter included.
+    """Return Markdown text as rows of at most `width` cells, gutter included.
 
-    HTML and console markup stay text, and nothing in it becomes a hyperlink.
+    HTML and Rich's console markup remain plain text, and links do not become hyperlinks.
     """
     console = Console(
         file=io.StringIO(),
@@ -99,7 +99,7 @@ class _Heading(markdown.Heading):
 
 
 class _CodeBlock(markdown.CodeBlock):
-    """Code, set in by two cells rather than boxed."""
+    """A code block, indented by two cells instead of boxed."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         code = str(self.text).rstrip()
@@ -114,7 +114,7 @@ class _Rule(markdown.HorizontalRule):
 
 
 class _Table(markdown.TableElement):
-    """A table whose only line is the one below its head."""
+    """A table without lines, except one below the header."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(
@@ -147,7 +147,7 @@ class _Answer(Markdown):
 
 
 def _make_plain(tokens: Iterable[Token]) -> None:
-    """Clean what entities may have smuggled in, keep line ends, and show images as their text."""
+    """Clean the text, which entities can add to; keep line ends, and show images as their alt text."""
     for token in tokens:
         token.content = visible(token.content)
         for key, value in token.attrs.items():

@@ -1,4 +1,4 @@
-"""The blocks of a transcript under each other, as one long page of rows."""
+"""The layout of a transcript: its blocks, one below the other, as one long page of rows."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["Page", "Place"]
 
 _BLANK = Strip([], 0)
 _REMARKS: frozenset[Kind] = frozenset({"note", "caution"})
-"""Kinds of which several stand together, without a blank row between them."""
+"""Kinds of blocks between which there is no blank row."""
 _REACH = 3_000
-"""Letters up and down in which a place is looked for: Markdown drops a few on the way."""
+"""How far before and after its old position a place is searched, in letters: Markdown drops some."""
 _ALIKE = 80
-"""Letters by which a place is known."""
+"""Number of letters that identify a place."""
 _NO_LETTERS = re.compile(r"[\W_]+")
 _start = attrgetter("start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A row of the page that can be found again after the rows have changed."""
+    """A row of the page that can be found again after a new layout."""
 
     block: Block
     row: int
-    """Counted from the block's first row; negative in the gap above it, 0 where it is folded."""
+    """Counted from the block's first row; at least `height` in the gap below the block, 0 if it is folded."""
     height: int
-    """The block's height at the time."""
+    """The block's height in rows, before the new layout."""
     letters: int
-    """Letters and digits of the block above the row: they outlast wrapping and, nearly, typesetting."""
+    """Number of letters and digits in the block above the row; wrapping keeps it, typesetting nearly."""
     following: str
-    """The letters that follow, as many as tell it from other places."""
+    """The first letters from the row on, enough to identify the place."""
     is_typeset: bool
 
 
 class Page:
-    """Blocks and the rows that they take at a given width."""
+    """Arranges blocks into rows. `width` and `height` are in cells and rows."""
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
@@ -51,21 +51,21 @@ class Page:
         self.width = 0
 
     def add(self, block: Block) -> None:
-        """Put a block at the end."""
+        """Append a block."""
         if self.width:
             block.lay_out(self.width)
         self.blocks.append(block)
         self.arrange(block)
 
     def lay_out(self, width: int) -> None:
-        """Wrap everything to `width` cells."""
+        """Wrap all blocks to `width` cells."""
         self.width = width
         for block in self.blocks:
             block.lay_out(width)
         self.arrange()
 
     def arrange(self, since: Block | None = None) -> None:
-        """Find the places of the blocks, those before `since` being where they were."""
+        """Compute the first row of each block from `since` on, or of all, and the page height."""
         index = 0 if since is None else self.blocks.index(since)
         above = self._last_shown(index)
         for block in self.blocks[index:]:
@@ -80,12 +80,12 @@ class Page:
         return next((block for block in reversed(self.blocks[:before]) if block.height), None)
 
     def cut(self, after: Block | None) -> None:
-        """Remove the blocks after one, or all."""
+        """Remove all blocks after `after`, or all blocks if it is None."""
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
     def strips(self, top: int, count: int, palette: Palette) -> list[Strip]:
-        """Return the rows from `top` on, blank between the blocks and after the last."""
+        """Return `count` rows from row `top` on; those between blocks and after the last one are blank."""
         strips: list[Strip] = []
         for block in self.blocks[self._index(top) :]:
             above = block.start - top
@@ -97,14 +97,14 @@ class Page:
         return strips + [_BLANK] * (count - len(strips))
 
     def place(self, row: int) -> Place | None:
-        """Return where a row is, to find it again with `find`."""
+        """Return the place of a row, for `find`; None if the page is empty."""
         if not self.blocks:
             return None
         block = self.blocks[self._index(row)]
         row = 0 if block.folded else row - block.start
         texts = iter(block.texts)
         letters = len(_letters("".join(islice(texts, max(row, 0)))))
-        following = _letters("".join(islice(texts, _ALIKE)))  # rows enough, were each a letter long
+        following = _letters("".join(islice(texts, _ALIKE)))  # enough rows, even with one letter each
         return Place(
             block=block,
             row=row,
@@ -115,7 +115,7 @@ class Page:
         )
 
     def find(self, place: Place) -> int:
-        """Return the row at which the page now goes on as it did from `place`."""
+        """Return the row where the text from `place` on is now."""
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)
@@ -135,7 +135,7 @@ def _letters(text: str) -> str:
 
 
 def _nearest(wanted: str, text: str, position: int) -> int:
-    """Return the place of `wanted` in `text` that is nearest to a position, which it is itself for want of one."""
+    """Return the index of `wanted` in `text` nearest to `position`; `position` itself if it is not found."""
     found = []
     at = text.find(wanted, max(0, position - _REACH))
     while 0 <= at <= position + _REACH:

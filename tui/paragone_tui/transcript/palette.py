@@ -1,4 +1,4 @@
-"""The colours of a transcript, from the theme's."""
+"""The styles of a transcript, from Textual's theme."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["COMPONENTS", "CSS", "Palette", "Tone", "palette_of"]
 
 Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""The style of each tone, of the mark beside it (`prompt-mark`), of `accent`, `code` and `more`."""
+"""Styles by name: each tone, the mark beside it (`prompt-mark`), `accent`, `code` and `more`."""
 
 _STYLED = (
     "prompt",
@@ -66,6 +66,6 @@ Transcript:ansi {
 
 
 def palette_of(transcript: Widget) -> Palette:
-    """Return the styles that the theme now gives a transcript."""
+    """Return the styles of a transcript in the current theme."""
     styles = {name: transcript.get_component_rich_style(f"transcript--{name}") for name in _STYLED}
     return {"answer": transcript.rich_style, **styles}

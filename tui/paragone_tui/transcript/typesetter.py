@@ -1,4 +1,4 @@
-"""Finished answers are typeset as Markdown in a thread: the screen goes on meanwhile."""
+"""Typesets complete answers as Markdown in a thread, so that the screen stays responsive."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from paragone_tui.transcript.palette import Palette
 __all__ = ["Typesetter"]
 
 _LIMIT = 200_000
-"""Characters beyond which an answer stays as it came: a second of work."""
+"""Longest answer, in characters, that is typeset: about a second of work."""
 _AT_ONCE = 8_000
-"""Characters that are typeset while the screen waits: some 15 ms of work."""
+"""Characters that are typeset while the screen waits: about 15 ms of work."""
 _MODULE = "paragone_tui.transcript.markdown"
 
 _Rearrange: TypeAlias = Callable[[Callable[[], object]], None]
 
 
 class Typesetter:
-    """Typesets the answers of a page, the newest first, while its widget is on the screen."""
+    """Typesets the answers of a page, newest first, while its widget is mounted."""
 
     def __init__(self, widget: Widget, wanted: bool) -> None:
         self.wanted = wanted
-        """Whether answers are to be typeset."""
+        """Whether answers are typeset."""
         self._widget = widget
         self._page: Page | None = None
         self._palette: Palette = {}
         self._running = False
 
     def start(self, page: Page, palette: Palette, rearrange: _Rearrange) -> None:
-        """See to it that the page's finished answers are typeset; changes go through `rearrange`."""
+        """Typeset the page's complete answers in the background; `rearrange` applies the changes."""
         self._page, self._palette = page, palette
         if not self._running and self._next():
             self._running = True
             self._widget.run_worker(self._run(rearrange), group="typeset")
 
     def set_at_once(self, page: Page, palette: Palette) -> None:
-        """Typeset the newest answers before they are painted, so that a new width or theme does not flicker."""
+        """Typeset the newest answers before the next paint, so that a new width or theme does not flicker."""
         if not self.wanted or _MODULE not in sys.modules:
             return
         room = _AT_ONCE
@@ -70,7 +70,7 @@ class Typesetter:
         try:
             while block := self._next():
                 page, palette = self._page, self._palette
-                assert page is not None  # or there would be no block
+                assert page is not None  # else there would be no block
                 width = page.width
                 rows = await asyncio.to_thread(_typeset, block.text, width, palette, self._dark)
                 if self.wanted and (page, width, palette) == (self._page, page.width, self._palette):
@@ -82,9 +82,9 @@ class Typesetter:
 def _typeset(text: str, width: int, palette: Palette, dark: bool) -> tuple[Strip, ...] | None:
     if len(text) > _LIMIT:
         return None
-    from paragone_tui.transcript.markdown import typeset  # not before it is needed: 0.2 s
+    from paragone_tui.transcript.markdown import typeset  # takes 0.2 s, so only when needed
 
     try:
         return typeset(text, width, palette, dark=dark)
-    except Exception:  # noqa: BLE001 - hostile text at the edge of a lane: better plain than gone
+    except Exception:  # noqa: BLE001 - whatever text breaks the typesetting, show it plain
         return None

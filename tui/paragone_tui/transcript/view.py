@@ -1,4 +1,4 @@
-"""The transcript widget: text is painted where it changed, on a beat that all lanes share."""
+"""The transcript widget. Repaints only changed rows, at the same moments as the other lanes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from paragone_tui.transcript.typesetter import Typesetter
 __all__ = ["Transcript"]
 
 _MEASURE = 100
-"""Cells that a row of text takes at most: longer ones are hard to read."""
+"""Maximum width of a row of text in cells; longer rows are hard to read."""
 _WHEEL = 3
-"""Rows that a notch of the mouse wheel moves."""
+"""Rows to scroll per notch of the mouse wheel."""
 _MORE = " ↓ more "
 _NOWHERE = Size(0, 0)
 
 
 class Transcript(Widget, can_focus=True):
-    """What was said in a lane, as it is being said.
+    """Shows the prompts, answers and notes of a lane while they arrive.
 
-    While the end is in view the view follows it, in strides of several rows; scrolling up lets go.
-    All text is data: it is cleaned, and no markup but an answer's Markdown means anything. Blocks
-    may be added before the widget is mounted.
+    While the end is visible, the view follows new text, several rows at a time; scrolling up stops
+    that. All text is made safe to print, and only the Markdown of answers is interpreted. Blocks may
+    be added before the widget is mounted.
     """
 
     ALLOW_SELECT = False
@@ -73,7 +73,7 @@ class Transcript(Widget, can_focus=True):
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(lambda: self.call_later(self._flush))
 
-    # What is said
+    # Content
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -81,10 +81,10 @@ class Transcript(Widget, can_focus=True):
         return self._page.blocks
 
     def add(self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = ()) -> Block:
-        """Put a whole block at the end and return it.
+        """Append a complete block and return it.
 
-        Below the text stand `log` lines, verbatim, and a `hint` what to do, as for a crash. A
-        prompt brings the end into view.
+        The `log` lines and the `hint`, which says what to do, are shown below the text, such as for
+        a crash. If the block is a prompt, the view scrolls to the end.
         """
         block = Block(kind, hint=hint, log=log)
         block.append(text)
@@ -95,9 +95,9 @@ class Transcript(Widget, can_focus=True):
         return block
 
     def write(self, text: str, channel: Channel = "answer") -> None:
-        """Add a piece of what is being streamed; it is painted on the next beat.
+        """Append a chunk of streamed text. It is painted with the next frame.
 
-        The first piece opens a block. A piece on the other channel closes that and opens the next.
+        The first chunk begins a block. A chunk of the other channel ends that block and begins another.
         """
         if not text:
             return
@@ -110,13 +110,13 @@ class Transcript(Widget, can_focus=True):
         self._touch(block)
 
     def end(self) -> None:
-        """Close what is being streamed, if anything is; a finished answer is typeset as Markdown."""
+        """End the streamed block, if there is one. A complete answer is typeset as Markdown."""
         block, self._open = self._open, None
         if block is not None:
             self._finish(block)
 
     def rewind(self) -> None:
-        """Remove everything after the last prompt, as before another answer to it."""
+        """Remove everything after the last prompt, to make room for another answer."""
         self.end()
         prompt = next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
         self._page.cut(prompt)
@@ -126,7 +126,7 @@ class Transcript(Widget, can_focus=True):
         self._show(max(self._end, min(self._top, start)))
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all blocks."""
         self._open = self._changed = None
         self._page = Page()
         self._top = 0
@@ -136,14 +136,14 @@ class Transcript(Widget, can_focus=True):
 
     @property
     def text(self) -> str:
-        """What stands in the view, row by row."""
+        """The visible text, one line per row."""
         return "\n".join(strip.text.rstrip() for strip in self._painted)
 
-    # How it is shown
+    # Options
 
     @property
     def markdown(self) -> bool:
-        """Whether finished answers are typeset as Markdown, or left as they came."""
+        """Whether complete answers are typeset as Markdown instead of shown as plain text."""
         return self._typesetter.wanted
 
     @markdown.setter
@@ -156,7 +156,7 @@ class Transcript(Widget, can_focus=True):
 
     @property
     def fold_thinking(self) -> bool:
-        """Whether what the model thought is shown as one line, or in full."""
+        """Whether thinking is shown as one line instead of in full."""
         return self._fold_thinking
 
     @fold_thinking.setter
@@ -188,53 +188,56 @@ class Transcript(Widget, can_focus=True):
         if self._laid_out:
             self._typesetter.start(self._page, self._palette, self._rearrange)
 
-    # Where the view is
+    # Scrolling
 
     @property
     def following(self) -> bool:
-        """Whether the view goes along with new text."""
+        """Whether the view scrolls with new text."""
         return self._following
 
     @property
     def _end(self) -> int:
-        """The top row at which the end is just in view."""
+        """Index of the top row when the last row is at the bottom of the view."""
         return max(0, self._page.height - self.size.height)
 
     def to_end(self) -> None:
-        """Show the end and follow it."""
+        """Scroll to the end and follow new text."""
         self._flush()
         self._following = True
         self._show(max(self._top, self._end))
 
     def to_start(self) -> None:
-        """Show the beginning."""
+        """Scroll to the beginning."""
         self.scroll_rows(-self._page.height)
 
     def scroll_pages(self, pages: int) -> None:
-        """Move by that many screenfuls, down or up."""
+        """Scroll down by a number of screenfuls; up if it is negative."""
         self.scroll_rows(pages * max(1, self.size.height - 2))
 
     def scroll_rows(self, rows: int) -> None:
-        """Move by that many rows, down or up; going up stops following the end, coming to it takes that up."""
+        """Scroll down by a number of rows; up if it is negative.
+
+        Scrolling up stops following new text, reaching the end resumes it.
+        """
         self._flush()
         top = max(0, min(self._top + rows, max(self._end, self._top)))
         self._following = top >= self._end and top >= self._top
         self._show(top)
 
     def action_to_end(self) -> None:
-        """Show the end and follow it."""
+        """Scroll to the end and follow new text."""
         self.to_end()
 
     def action_to_start(self) -> None:
-        """Show the beginning."""
+        """Scroll to the beginning."""
         self.to_start()
 
     def action_scroll_pages(self, pages: int) -> None:
-        """Move by that many screenfuls, down or up."""
+        """Scroll down by a number of screenfuls; up if it is negative."""
         self.scroll_pages(pages)
 
     def action_scroll_rows(self, rows: int) -> None:
-        """Move by that many rows, down or up."""
+        """Scroll down by a number of rows; up if it is negative."""
         self.scroll_rows(rows)
 
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -258,7 +261,7 @@ class Transcript(Widget, can_focus=True):
             self._cadence.ask()
 
     def _flush(self) -> None:
-        """Put what was said since the last beat in its place, and have it painted."""
+        """Arrange and repaint what changed since the last frame."""
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
@@ -268,14 +271,14 @@ class Transcript(Widget, can_focus=True):
         self._repaint()
 
     def _stride(self) -> int:
-        """Return a top row with room for more text below, and the last prompt still in view if that can be."""
+        """Return a top row that leaves room for new text; keeps the last prompt visible if possible."""
         prompt = next((block.start for block in reversed(self.blocks) if block.kind == "prompt"), 0)
         return prompt if prompt > self._end else self._end + max(1, self.size.height // 3)
 
     def _repaint(self) -> None:
-        """Have the rows painted that are not on the screen what they should be."""
+        """Repaint the rows that changed."""
         if not self._laid_out or self._laid_out != self.size:
-            return  # it is about to be painted whole
+            return  # a full repaint is due
         before, self._painted = self._painted, self._rows()
         width = self.size.width
         regions = [
@@ -296,13 +299,13 @@ class Transcript(Widget, can_focus=True):
         return rows
 
     def render_line(self, y: int) -> Strip:
-        """Return a row of the view."""
+        """Return a row of the view by its index, counted from the top."""
         if self._laid_out != self.size:
             self._lay_out()
         return self._painted[y] if y < len(self._painted) else Strip([], 0)
 
     def _lay_out(self) -> None:
-        """Wrap everything to the present size, and keep the reader's place."""
+        """Wrap everything to the current size, and keep the text at the top of the view in place."""
         if not self._palette:
             self._palette = palette_of(self)
         place = None if self._following else self._page.place(self._top)
@@ -316,7 +319,7 @@ class Transcript(Widget, can_focus=True):
         self._typeset()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
-        """Change the rows of blocks that were there, and keep the reader's place."""
+        """Apply a change to the rows of existing blocks, and keep the visible text in place."""
         self._flush()
         page = self._page
         if not self._laid_out:
@@ -327,14 +330,14 @@ class Transcript(Widget, can_focus=True):
         change()
         page.arrange()
         if self._following and place and place.row > 0 and place.block.height != place.height:
-            top = page.height - below  # what is read is the end, unless all of what changed is in view
+            top = page.height - below  # the reader reads the end, unless the whole changed block is visible
         else:
             top = page.find(place) if place else 0
         top = max(top, self._end) if self._following else min(top, self._end)
         self._show(max(0, top))
 
     def notify_style_update(self) -> None:
-        """Take over the theme's colours."""
+        """Apply the colours of the theme."""
         super().notify_style_update()
         if not self._palette:
             return

@@ -1,4 +1,4 @@
-"""Word wrap by cell width that takes up text as it comes, at the cost of the last row only."""
+"""Incremental word wrap by cell width: appending text rewraps only the last row."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,
 
 
 class Wrapped:
-    """Text broken into rows of at most `width` cells.
+    """Text wrapped into rows of at most `width` cells.
 
-    The rows, joined, are the text. Spaces at a break hang beyond the edge, and a row that ends a
-    line keeps its newline, so what is painted is `row.rstrip()`. Words longer than a row are cut.
+    The rows, joined, are the text. Spaces at a break stay at the end of the row, beyond `width`, and a
+    row that ends a line keeps its newline: paint `row.rstrip()`. Words longer than a row are split.
     """
 
     def __init__(self, width: int, text: str = "") -> None:
@@ -25,10 +25,10 @@ class Wrapped:
         self.append(text)
 
     def append(self, text: str) -> int:
-        """Add text at the end and return the index of the first row that may have changed."""
+        """Append text and return the index of the first row that may have changed."""
         if not text:
             return len(self.rows)
-        # Greedy breaking never changes a row once the next has begun.
+        # With greedy wrapping, only the last row can change.
         tail = self.rows.pop() if self.rows else ""
         first = len(self.rows)
         *lines, last = (tail + text).split("\n")
@@ -47,7 +47,7 @@ class Wrapped:
             self._break_wide(line)
 
     def _break_narrow(self, line: str) -> None:
-        """Break a line whose characters are one cell wide each."""
+        """Wrap a line whose characters are all one cell wide."""
         width, start = self.width, 0
         while len(line) - start > width:
             space = line.rfind(" ", start, start + width + 1)
@@ -56,7 +56,7 @@ class Wrapped:
             else:
                 end = _end_of_spaces(line, space)
                 indent = _end_of_spaces(line, start)
-                if indent > space:  # nothing but indentation before the word: cut the word
+                if indent > space:  # only indentation before the word: split the word
                     end = max(indent, start + width)
             if end >= len(line):
                 break
@@ -65,9 +65,9 @@ class Wrapped:
         self.rows.append(line[start:])
 
     def _break_wide(self, line: str) -> None:
-        """Break a line of any characters, between words or beside wide characters."""
+        """Wrap a line of any characters, between words or next to wide characters."""
         width, start, filled = self.width, 0, 0
-        at, filled_at = 0, 0  # the last place to break, and what was filled up to it
+        at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
         for begin, end, cells in split_graphemes(line)[0]:
             character = line[begin:end]
@@ -88,5 +88,5 @@ class Wrapped:
 
 def _end_of_spaces(line: str, start: int) -> int:
     match = _SPACES.match(line, start)
-    assert match is not None  # the pattern matches nothing, too
+    assert match is not None  # the pattern also matches an empty string
     return match.end()

@@ -1,1 +1,1 @@
-"""Widgets that several screens use."""
+"""Base classes and widgets that several screens use."""

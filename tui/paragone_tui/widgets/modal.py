@@ -1,4 +1,4 @@
-"""Screens that lie over the lanes and go away with an answer."""
+"""Modal screens: shown over the lanes until they are closed with a result."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Modal", "Palette"]
 
 
 class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
-    """Goes away once: of two quick enters, the second finds it gone."""
+    """A modal screen that is closed only once, even if Enter is pressed twice in quick succession."""
 
     leaving = False
-    """Whether it is going away: its widgets may be gone before it is."""
+    """Whether it is being closed; its widgets may be removed before it is."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Go away with an answer, unless that has happened; what it was still doing is given up."""
+        """Close the screen with a result and cancel its workers, unless it is closed or being closed."""
         if self.leaving or not self.is_current:
             return AwaitComplete()
         self.leaving = True
@@ -27,8 +27,8 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
 
 
 class Palette(CommandPalette):
-    """Textual's palette, which would end the program at the second of two quick enters or clicks."""
+    """Textual's command palette, without its crash on a second quick Enter or click."""
 
     def dismiss(self, result: object = None) -> AwaitComplete:
-        """Go away, unless that has happened."""
+        """Close the palette, unless it is closed."""
         return super().dismiss(result) if self.is_current else AwaitComplete()  # type: ignore[arg-type]

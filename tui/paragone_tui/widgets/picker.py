@@ -1,4 +1,4 @@
-"""A field to type in, and the list of what fits it: what all pickers are."""
+"""The base class of pickers: an input field and a list of options that match it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Picker", "one_line"]
 
 
 class Picker(Modal[ScreenResultType]):
-    """Up and down move through the list while the field has the focus; enter picks."""
+    """A dialog to pick an option. Up and down move the highlight, Enter picks; the field keeps the focus."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -30,7 +30,7 @@ class Picker(Modal[ScreenResultType]):
         ("up", "move(-1)", "Up"),
         ("down", "move(1)", "Down"),
     ]
-    SCOPED_CSS = False  # the scope would be the subclass, in which there is no Picker
+    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     Picker {
         align: center middle;
@@ -52,14 +52,14 @@ class Picker(Modal[ScreenResultType]):
 
     @abstractmethod
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return what fits the text in the field; what cannot be picked is disabled."""
+        """Return the options that match the text in the field. Those that cannot be picked are disabled."""
 
     @abstractmethod
     def pick(self, option_id: str) -> None:
-        """Go away with what was picked."""
+        """Handle the picked option, usually by closing the picker with it."""
 
     def compose(self) -> ComposeResult:
-        """A field to type in, the list, and a line for remarks."""
+        """Create the input field, the list, and a line for remarks."""
         with Vertical(id="picker") as box:
             box.border_title = self.heading
             field = Input(placeholder=self.placeholder, select_on_focus=False)
@@ -69,15 +69,15 @@ class Picker(Modal[ScreenResultType]):
             yield Static(id="remark", markup=False)
 
     def say(self, remark: str) -> None:
-        """Show a remark under the list; an empty one makes room."""
+        """Show a remark below the list; with an empty one, hide the line."""
         self.remark.update(visible(remark))
         self.remark.display = bool(remark)
 
     @on(Input.Changed)
     def show(self) -> None:
-        """List what fits, with the highlight where it was."""
+        """List the options that match, and keep the highlighted one if it is still among them."""
         if self.leaving:
-            return  # the list may be gone already
+            return  # the list may have been removed
         options = self.fitting(self.words.value.strip())
         kept = self.options.highlighted_option.id if self.options.highlighted_option else None
         self.options.clear_options()
@@ -88,7 +88,7 @@ class Picker(Modal[ScreenResultType]):
             self.options.highlighted = again
 
     def action_move(self, step: int) -> None:
-        """Move the highlight."""
+        """Move the highlight up (-1) or down (1)."""
         if step < 0:
             self.options.action_cursor_up()
         else:
@@ -106,5 +106,5 @@ class Picker(Modal[ScreenResultType]):
 
 
 def one_line(text: str) -> str:
-    """Return a text made safe to print, on one line."""
+    """Return text made safe to print, on one line."""
     return visible(text).replace("\n", " ")

@@ -1,4 +1,4 @@
-"""A sheet to read, which lies over the lanes until a key takes it away."""
+"""The base class of screens with text to read, shown over the lanes until a key closes them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Sheet"]
 
 
 class Sheet(Modal[None]):
-    """What is read stands in a `VerticalScroll(id="sheet")`, which pages up and down."""
+    """A scrollable text. Subclasses must put it into a `VerticalScroll(id="sheet")`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q,enter", "dismiss", "Close"),
         ("pageup", "page(-1)", "Up"),
         ("pagedown,space", "page(1)", "Down"),
     ]
-    SCOPED_CSS = False  # the scope would be the subclass, in which there is no Sheet
+    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     Sheet {
         align: center middle;
@@ -36,5 +36,5 @@ class Sheet(Modal[None]):
     scroll = query_one("#sheet", VerticalScroll)
 
     def action_page(self, pages: int) -> None:
-        """Scroll by a screenful."""
+        """Scroll down by a number of screenfuls; up if it is negative."""
         self.scroll.scroll_relative(y=pages * max(1, self.scroll.size.height - 2), animate=False)

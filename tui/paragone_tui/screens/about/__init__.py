@@ -1,1 +1,1 @@
-"""What a lane's engine is."""
+"""The screen with details of a lane's engine."""

@@ -1,4 +1,4 @@
-"""What a lane's engine is, and how it was really opened."""
+"""Shows the details of a lane's engine: its definition, and the properties of the open model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["AboutLane"]
 
 
 class AboutLane(Sheet):
-    """Lists what is known of the engine."""
+    """Shows the details of a lane's engine as a table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("ctrl+l", "dismiss", "Close")]
 
@@ -29,7 +29,7 @@ class AboutLane(Sheet):
         self._lane = lane
 
     def compose(self) -> ComposeResult:
-        """The list."""
+        """Create the table."""
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")

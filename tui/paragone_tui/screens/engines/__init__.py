@@ -1,1 +1,1 @@
-"""Engines to put into a lane."""
+"""The dialog to pick an engine."""

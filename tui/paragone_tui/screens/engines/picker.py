@@ -1,4 +1,4 @@
-"""Picking an engine: those of the config, models that were found, or one written on the spot."""
+"""The engine picker: engines of the config, models found on this machine, or one typed by the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EnginePicker"]
 
 
 class EnginePicker(Picker[EngineDefinition | None]):
-    """Returns the engine that was picked, or None."""
+    """Its result is the picked engine, or None."""
 
     heading = "Engine"
     placeholder = "Filter, or write one: BACKEND:MODEL"
@@ -34,7 +34,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
         self._definitions: dict[str, EngineDefinition] = {}
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Start to search for engines and models."""
         self.run_worker(self._look())
 
     async def _look(self) -> None:
@@ -45,7 +45,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the engine that the text writes, and the offers that have all its words."""
+        """Return the engine that the text specifies, if any, and the entries that contain all its words."""
         words = text.casefold().split()
         options: list[Option] = []
         self._definitions = {}
@@ -66,7 +66,7 @@ class EnginePicker(Picker[EngineDefinition | None]):
         return options
 
     def pick(self, option_id: str) -> None:
-        """Go away with the engine."""
+        """Close the picker with the engine."""
         self.dismiss(self._definitions.get(option_id))
 
     def _remark(self, found: bool) -> str:

@@ -1,1 +1,1 @@
-"""The keys in force."""
+"""The help screen."""

@@ -1,4 +1,4 @@
-"""The help: every command, with the keys in force."""
+"""The help: all commands with their current keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["HelpScreen"]
 
 
 class HelpScreen(Sheet):
-    """Lists keys and what they do."""
+    """Lists the commands with their keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("f1", "dismiss", "Close")]
 
@@ -29,7 +29,7 @@ class HelpScreen(Sheet):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """The list."""
+        """Create the list, and a note on how to set keys."""
         with VerticalScroll(id="sheet"):
             yield Static(self._table())
             yield Static(

@@ -1,1 +1,1 @@
-"""Earlier conversations."""
+"""The dialog to pick an earlier conversation."""

@@ -1,4 +1,4 @@
-"""Picking an earlier conversation, by looking or by searching in what was said."""
+"""The picker of earlier conversations: lists the latest, or searches in their text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 200
 
 
 class ConversationPicker(Picker[int | None]):
-    """Returns the id of the conversation that was picked, or None."""
+    """Its result is the id of the picked conversation, or None."""
 
     heading = "Earlier conversations"
     placeholder = "Search in everything that was said"
@@ -28,14 +28,14 @@ class ConversationPicker(Picker[int | None]):
         self._history = history
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
-        """The text that the options fit, or that is being searched for."""
+        """The search text of the current options, or of the search in progress."""
 
     def on_mount(self) -> None:
-        """List the latest."""
+        """List the latest conversations."""
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return what was found last; another text is searched for first, and shown then."""
+        """Return the last search's results. For a new text, start a search that updates the list."""
         if text != self._searched:
             self._searched = text
             self.run_worker(self._search(text), group="search", exclusive=True)
@@ -52,7 +52,7 @@ class ConversationPicker(Picker[int | None]):
         self.show()
 
     def pick(self, option_id: str) -> None:
-        """Go away with the conversation."""
+        """Close the picker with the conversation."""
         self.dismiss(int(option_id))
 
     async def _latest(self) -> Sequence[Option]:

@@ -1,1 +1,1 @@
-"""Images to go with a prompt."""
+"""The dialog to attach images to a prompt."""

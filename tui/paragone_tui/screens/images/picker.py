@@ -1,4 +1,4 @@
-"""Picking an image to go with the prompt, by walking through folders or by writing its path."""
+"""The image picker: attaches an image to the prompt, chosen from folders or by its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 200
 
 
 class ImagePicker(Picker[tuple[Image, ...] | None]):
-    """Returns the images that the prompt has from then on, or None to leave it as it is."""
+    """Its result is the new attachments of the prompt, or None to leave them unchanged."""
 
     heading = "Image"
     placeholder = "Path of a PNG, JPEG, WebP or GIF file"
@@ -31,11 +31,11 @@ class ImagePicker(Picker[tuple[Image, ...] | None]):
         self._paths: dict[str, str] = {}
 
     def on_mount(self) -> None:
-        """List what is in the folder that the program was started in."""
+        """List the current working directory."""
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the folders and images whose path begins with the text; first what can be taken back."""
+        """Return folders and images whose path begins with the text; if it is empty, attachments first."""
         options = [] if text else [*self._attached()]
         self._paths = {}
         folder, _, begun = text.rpartition("/")
@@ -56,7 +56,7 @@ class ImagePicker(Picker[tuple[Image, ...] | None]):
         return options
 
     def pick(self, option_id: str) -> None:
-        """Go into a folder, or away with the image."""
+        """Open a folder, or close the picker with the image added or removed."""
         if option_id.startswith("drop-"):
             number = int(option_id.removeprefix("drop-"))
             self.dismiss((*self._images[:number], *self._images[number + 1 :]))
@@ -78,7 +78,10 @@ class ImagePicker(Picker[tuple[Image, ...] | None]):
 
 
 def _fitting_names(folder: Path, begun: str) -> list[str]:
-    """Return what can be picked in a folder, by names that begin so; those of folders end with a slash."""
+    """Return the names of images and subfolders that begin with `begun`, which is case-folded.
+
+    Names of folders end with a slash. Raises OSError if the folder cannot be listed.
+    """
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -95,5 +98,5 @@ def _fitting_names(folder: Path, begun: str) -> list[str]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder that is closed to us
+    except OSError:  # a link to itself, or into a folder without permission
         return False

@@ -1,1 +1,1 @@
-"""The lanes side by side, and the composer under them."""
+"""The main screen: the lanes side by side, and the composer below."""

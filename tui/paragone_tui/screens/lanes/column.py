@@ -1,4 +1,4 @@
-"""A lane on the screen: its status line and its transcript."""
+"""The column of a lane: status line and transcript."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from paragone_workbench.runs.record import RunRecord
 __all__ = ["LaneColumn"]
 
 _FIGURES = 0.5
-"""Seconds between two looks at the figures of a run: more often than they can be read."""
+"""Seconds between two updates of a run's figures; faster changes cannot be read."""
 
 
 class LaneColumn(Vertical, LaneObserver):
-    """Shows a lane, as it tells what happens in it."""
+    """Shows a lane, and updates itself with the lane's events."""
 
     DEFAULT_CSS = """
     LaneColumn {
@@ -44,13 +44,13 @@ class LaneColumn(Vertical, LaneObserver):
         restart_key: str,
         is_unsaved: Callable[[], bool],
     ) -> None:
-        """Show a lane; `is_unsaved` says whether the history cannot be written at present."""
+        """Create the column of a lane. `is_unsaved` returns whether the history cannot be written now."""
         super().__init__()
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
-        self.transcript.can_focus = False  # keys go to the composer; the screen scrolls the current lane
+        self.transcript.can_focus = False  # the composer keeps the focus; the screen scrolls the current lane
         self._label = lane.name
         self._restart_key = restart_key
         self._last: Prompt | None = None
@@ -61,29 +61,29 @@ class LaneColumn(Vertical, LaneObserver):
         self.show_history()
 
     def compose(self) -> ComposeResult:
-        """The status line, and the transcript under it."""
+        """Create the status line and the transcript."""
         yield self.status
         yield self.transcript
 
     def on_unmount(self) -> None:
-        """Listen no longer."""
+        """Stop observing the lane."""
         self._figures.stop()
         if self in self.lane.observers:
             self.lane.observers.remove(self)
 
     def show_label(self, label: str) -> None:
-        """Call the lane this in its status line."""
+        """Set the lane's label in the status line."""
         self._label = label
         self._show_status()
 
     def show_history(self) -> None:
-        """Show what the lane was asked and answered so far, and nothing else."""
+        """Clear the transcript, and show the runs on the lane's path."""
         self.transcript.clear()
         self._last = None
         engine: tuple[str, str] | None = None
         for run in self.lane.path:
             if run.phase == "waiting" and run is not self.lane.present:
-                break  # prompts that wait are shown in their turn
+                break  # a waiting prompt is shown when its run is the current one
             here = run.definition.name, run.definition.backend
             if engine not in (None, here):
                 self.show_swap(*here)
@@ -99,20 +99,20 @@ class LaneColumn(Vertical, LaneObserver):
         self._show_status()
 
     def show_swap(self, engine: str, backend: str) -> None:
-        """Mark where another engine goes on."""
+        """Add a note that another engine continues from here."""
         self.transcript.add("note", f"From here on: {engine} ({backend}).")
 
-    # What the lane tells
+    # Events of the lane
 
     def state_changed(self, lane: Lane) -> None:
-        """Show a new state at once, new figures in their time."""
+        """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
         if lane.state != self._shown_state:
             self._show_status()
         elif self.is_mounted:
             self._figures.ask()
 
     def prompted(self, lane: Lane, run: RunRecord) -> None:
-        """Show the prompt; an answer to it that is there already makes room."""
+        """Show the prompt. If it is the last one again, remove its earlier answer."""
         if run.prompt is None:
             return
         if run.prompt is self._last:
@@ -121,11 +121,11 @@ class LaneColumn(Vertical, LaneObserver):
             self._show_prompt(run.prompt)
 
     def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
-        """Show text."""
+        """Append the text to the transcript."""
         self.transcript.write(text, channel)
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """Show a caution."""
+        """Add the warning to the transcript."""
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: RunRecord) -> None:
@@ -134,10 +134,10 @@ class LaneColumn(Vertical, LaneObserver):
         self._show_status()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why there is no engine."""
+        """Show why the engine could not be opened."""
         self._show_error(error)
 
-    # Showing
+    # Transcript and status line
 
     def _show_prompt(self, prompt: Prompt) -> None:
         self._last = prompt

@@ -1,4 +1,4 @@
-"""Where the prompt is typed: one for all lanes."""
+"""The composer: the text field for prompts, shared by all lanes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Composer"]
 
 
 class Composer(TextArea):
-    """A text field that grows with its text, and remembers what was sent."""
+    """A text field that grows with its text, has attachments, and recalls earlier prompts."""
 
     DEFAULT_CSS = """
     Composer {
@@ -35,7 +35,7 @@ class Composer(TextArea):
     """
 
     def __init__(self, actions: Mapping[str, str]) -> None:
-        """Make one in which these keys mean these actions of the screen."""
+        """Create an empty composer. `actions` maps keys to actions of the screen."""
         super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask every lane …")
         self._actions = actions
         self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
@@ -43,10 +43,10 @@ class Composer(TextArea):
         self._draft = ""
         self._images: tuple[Image, ...] = ()
         self.edited: Prompt | None = None
-        """The earlier prompt that the text is to stand in place of; None for a new prompt."""
+        """The earlier prompt that is being edited; None for a new prompt."""
 
     def edit_prompt(self, prompt: Prompt) -> None:
-        """Take up an earlier prompt to change it."""
+        """Edit an earlier prompt: load its text and its images."""
         self.edited = prompt
         self.text = prompt.text
         self.attach(prompt.images)
@@ -54,11 +54,11 @@ class Composer(TextArea):
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """What goes with the prompt."""
+        """The images attached to the prompt."""
         return self._images
 
     def attach(self, images: tuple[Image, ...]) -> None:
-        """Have these go with the prompt, and no others."""
+        """Set the attached images."""
         self._images = images
         self._show_title()
 
@@ -69,9 +69,9 @@ class Composer(TextArea):
         self.border_title = Content(title) if title else None
 
     async def _on_key(self, event: events.Key) -> None:
-        """Do what a key of the screen's means, in its turn among the characters that are typed.
+        """Run the screen's action for a key, in order with the typed characters.
 
-        A priority binding would overtake them: of "hello⏎" typed at once, a part would be sent.
+        A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
         action = next(
             (self._actions[key] for key in (event.key, *event.aliases) if key in self._actions), None
@@ -84,7 +84,7 @@ class Composer(TextArea):
         await self.run_action(f"screen.{action}")
 
     def take(self) -> tuple[str, tuple[Image, ...]]:
-        """Return the text and its images, and begin anew."""
+        """Return the text and the images, and clear the composer."""
         taken = self.text, self.images
         self.text = ""
         self.edited = None
@@ -93,7 +93,7 @@ class Composer(TextArea):
         return taken
 
     def recall(self, prompts: Sequence[str], step: int) -> None:
-        """Show an earlier (`step` -1) or later (1) prompt; after the last comes what was being typed."""
+        """Show an earlier (`step` -1) or later (1) prompt; after the last one comes the unsent draft."""
         if not prompts:
             return
         place = len(prompts) if self._recalled is None else self._recalled

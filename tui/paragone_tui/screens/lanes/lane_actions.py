@@ -1,4 +1,4 @@
-"""What the keys of one lane do."""
+"""Actions on the current lane."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["LaneActions"]
 
 
 class LaneActions(LanesLayout):
-    """Actions on the current lane."""
+    """Adds the actions on the current lane to the screen."""
 
     def action_stop_lane(self) -> None:
-        """End the answer of the current lane."""
+        """Stop the answers of the current lane."""
         if column := self.current_or_say():
             self.do(column.lane.stop)
 
     def action_regenerate(self) -> None:
-        """Have the current lane answer the last prompt anew."""
+        """Have the current lane answer the last prompt again."""
         column = self.current_or_say()
         if column is None or self.lane_is_answering(column.lane):
             return
@@ -31,7 +31,7 @@ class LaneActions(LanesLayout):
             )
 
     def action_restart_engine(self) -> None:
-        """Open an engine that is gone anew, else the current lane's."""
+        """Restart an engine that is not running, preferably the current lane's; else the current lane's."""
         gone = [lane for lane in self.session.lanes if not self.session.can_answer(lane)]
         column = self.current_or_say()
         if column is not None:
@@ -39,7 +39,7 @@ class LaneActions(LanesLayout):
             self.do(lambda: self.session.restart(lane))
 
     def action_copy_answer(self) -> None:
-        """Copy the current lane's last answer."""
+        """Copy the last answer of the current lane to the clipboard."""
         column = self.current_or_say()
         if column is None:
             return
@@ -51,7 +51,7 @@ class LaneActions(LanesLayout):
         self.app.say(f"Copied {len(text):,} characters.")
 
     def action_about_lane(self) -> None:
-        """Show what the current lane's engine is and how it was opened."""
+        """Show the details of the current lane's engine."""
         column = self.current_or_say()
         if column is not None:
             from paragone_tui.screens.about.screen import AboutLane
@@ -59,32 +59,32 @@ class LaneActions(LanesLayout):
             self.app.push_screen(AboutLane(column.lane))
 
     def action_zoom(self) -> None:
-        """Show the current lane alone, or all again."""
+        """Show only the current lane, or all lanes again."""
         self.zoomed = not self.zoomed
         self.lay_out_lanes()
 
     def action_page_up(self) -> None:
-        """Scroll up."""
+        """Scroll the current lane up by a screenful."""
         if self.current:
             self.current.transcript.scroll_pages(-1)
 
     def action_page_down(self) -> None:
-        """Scroll down."""
+        """Scroll the current lane down by a screenful."""
         if self.current:
             self.current.transcript.scroll_pages(1)
 
     def action_to_start(self) -> None:
-        """Go to the beginning."""
+        """Scroll the current lane to the beginning."""
         if self.current:
             self.current.transcript.to_start()
 
     def action_to_end(self) -> None:
-        """Go to the end and follow it."""
+        """Scroll the current lane to the end and follow new text."""
         if self.current:
             self.current.transcript.to_end()
 
     def action_close_lane(self) -> None:
-        """Close the current lane."""
+        """Close the current lane and its engine."""
         if column := self.current_or_say():
             self.do(lambda: self._close(column.lane))
 
@@ -93,7 +93,7 @@ class LaneActions(LanesLayout):
         await self.rebuild()
 
     def action_swap_engine(self) -> None:
-        """Give the current lane another engine."""
+        """Let the user pick another engine for the current lane."""
         column = self.current_or_say()
         if column is None:
             return

@@ -1,4 +1,4 @@
-"""The lanes as they are laid out: columns, the composer under them, and a line of keys."""
+"""Lays out the lanes: one column each, the composer below, and a line of key hints."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["LanesLayout"]
 _ORDERS = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
 
 NARROWEST = 24
-"""Cells that a lane needs to be read; where there is less, only some lanes are shown."""
+"""Minimum width of a lane in cells; if there is less room, only some lanes are shown."""
 
 
 class LanesLayout(ThriftyScreen[None]):
-    """Shows the session's lanes, as many as there is room for."""
+    """Shows the lanes of a session, as many as fit, and offers helpers for the actions."""
 
     app: ParagoneApp
     AUTO_FOCUS = "Composer"
@@ -57,7 +57,7 @@ class LanesLayout(ThriftyScreen[None]):
         self.fold_thinking = False
 
     def compose(self) -> ComposeResult:
-        """The lanes, and what is under them."""
+        """Create the columns, the composer and the line of key hints."""
         self.columns = [self._column(lane) for lane in self.session.lanes]
         yield Static(id="welcome", markup=False)
         with Horizontal(id="lanes"):
@@ -68,18 +68,18 @@ class LanesLayout(ThriftyScreen[None]):
         yield Static(id="keys", markup=False)
 
     def on_mount(self) -> None:
-        """Show what there is."""
+        """Lay out the lanes for the first time."""
         self.lay_out_lanes()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show as many lanes as there is room for."""
+        """Adapt the lanes and the key hints to the new width."""
         self.lay_out_lanes(event.size.width)
         self.show_keys(event.size.width)
 
-    # What is shown
+    # Layout
 
     def lay_out_lanes(self, width: int | None = None) -> None:
-        """Show the lanes that there is room for, the current one among them."""
+        """Show as many lanes as fit into `width` cells (default: the screen), including the current one."""
         columns = self.columns
         self.position = max(0, min(self.position, len(columns) - 1))
         room = max(1, (width or self.size.width) // NARROWEST)
@@ -105,7 +105,7 @@ class LanesLayout(ThriftyScreen[None]):
             )
 
     def show_keys(self, width: int) -> None:
-        """Show the keys in force at the foot, as many as there is room for."""
+        """Show the order of the lanes and as many key hints as fit into `width` cells."""
         shown = _ORDERS.get(self.session.scheduler.mode, "")
         for command in AT_THE_FOOT:
             more = f"{shown}  {self.key_of(command.id)} {command.hint}".lstrip()
@@ -116,11 +116,11 @@ class LanesLayout(ThriftyScreen[None]):
 
     @property
     def current(self) -> LaneColumn | None:
-        """The lane that lane commands are for."""
+        """The column of the current lane; None if there are no lanes."""
         return self.columns[self.position] if self.columns else None
 
     async def rebuild(self) -> None:
-        """Show the session's lanes as they are now."""
+        """Update the columns to the session's lanes: remove, add and reorder them."""
         shown = {column.lane: column for column in self.columns}
         lanes = self.session.lanes
         for lane, column in shown.items():
@@ -142,33 +142,33 @@ class LanesLayout(ThriftyScreen[None]):
             is_unsaved=lambda: self.session.history_problem is not None,
         )
 
-    # For its actions
+    # Helpers for the actions
 
     def key_of(self, command: str) -> str:
-        """Return the key of a command, as people write it."""
+        """Return the first key of a command, in short notation."""
         return readable(self.app.keys[command][:1])
 
     def current_or_say(self) -> LaneColumn | None:
-        """Return the current lane; where there is none, say so."""
+        """Return the current lane's column. If there is none, show a message and return None."""
         if self.current is None:
             self.app.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
         return self.current
 
     def is_answering(self, lanes: Iterable[Lane]) -> bool:
-        """Return whether one of these lanes is busy, and say so if one is."""
+        """Return whether one of these lanes is busy; show a message if so."""
         busy = any(lane.is_busy for lane in lanes)
         if busy:
             self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
         return busy
 
     def lane_is_answering(self, lane: Lane) -> bool:
-        """Return whether the current lane is busy, and say so if it is."""
+        """Return whether a lane is busy; show a message if so."""
         if lane.is_busy:
             self.app.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
         return lane.is_busy
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do something that takes a while in the background; show the error if it fails."""
+        """Run a coroutine function in the background; show the error if it raises ParagoneError."""
 
         async def done() -> None:
             try:

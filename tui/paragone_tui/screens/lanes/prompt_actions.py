@@ -1,4 +1,4 @@
-"""What the keys of the prompt do: sending, editing, and looking at variants."""
+"""Actions on prompts: send, edit, recall, and switch between variants."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["PromptActions"]
 
 
 class PromptActions(LanesLayout):
-    """Actions on the prompt and its variants."""
+    """Adds the actions on prompts and their variants to the screen."""
 
     def action_send(self) -> None:
-        """Give the prompt to every lane; one that is busy answers it afterwards."""
+        """Send the prompt to all lanes; busy ones queue it. If an earlier prompt is edited, send the edit."""
         self._send(self.session.lanes, to_all=True)
 
     def action_send_to_lane(self) -> None:
-        """Give the prompt to the current lane alone."""
+        """Send the prompt only to the current lane, unless it is an edit of an earlier prompt."""
         if column := self.current_or_say():
             self._send([column.lane], to_all=False)
 
@@ -50,7 +50,7 @@ class PromptActions(LanesLayout):
             column.show_history()
 
     def action_edit_prompt(self) -> None:
-        """Bring back the last prompt of the current lane to change it, then the one before."""
+        """Edit the last prompt of the current lane; if that is being edited, the one before, and so on."""
         column = self.current_or_say()
         if column is None:
             return
@@ -63,11 +63,11 @@ class PromptActions(LanesLayout):
         self.composer.edit_prompt(prompts[max(at, 0)])
 
     def action_previous_variant(self) -> None:
-        """Show the variant before."""
+        """Show the previous variant in the current lane."""
         self._step(-1)
 
     def action_next_variant(self) -> None:
-        """Show the next variant."""
+        """Show the next variant in the current lane."""
         self._step(1)
 
     def _step(self, by: int) -> None:
@@ -83,17 +83,17 @@ class PromptActions(LanesLayout):
             )
 
     def action_newline(self) -> None:
-        """Begin another line in the prompt."""
+        """Insert a line break into the prompt."""
         self.composer.insert("\n")
 
     def action_attach_image(self) -> None:
-        """Pick an image to go with the prompt, or one to take back."""
+        """Let the user attach an image to the prompt, or remove one."""
         self.app.pick_images(self.composer.images, self.composer.attach)
 
     def action_recall_earlier(self) -> None:
-        """Bring back an earlier prompt."""
+        """Recall an earlier prompt into the composer."""
         self.composer.recall([prompt.text for prompt in self.session.prompts], -1)
 
     def action_recall_later(self) -> None:
-        """Go on to a later prompt."""
+        """Recall a later prompt into the composer."""
         self.composer.recall([prompt.text for prompt in self.session.prompts], 1)

@@ -1,4 +1,4 @@
-"""The screen: lanes side by side, and one composer under them."""
+"""The main screen, with the actions on all lanes, the conversation and the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paragone_workbench.lanes.session import Session
 __all__ = ["LanesScreen"]
 
 MOST_LANES = 6
-"""Lanes that the keyboard adds; more can hardly be read side by side."""
+"""Maximum number of lanes that the user can add to; more are hard to read side by side."""
 
 _ORDER_SENTENCES: dict[Mode, str] = {
     "parallel": "The lanes now answer all at once and share the machine.",
@@ -27,29 +27,29 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 
 
 class LanesScreen(PromptActions, LaneActions):
-    """Lanes, a composer, and a line of keys."""
+    """The main screen: lanes, composer, and a line of key hints."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(self, session: Session, *, markdown: bool) -> None:
         super().__init__(session, markdown=markdown)
         self._other_mode: Mode = "parallel" if session.scheduler.mode == "sequential" else "sequential"
-        """What `toggle-mode` goes to."""
+        """The mode that `toggle-mode` switches to."""
 
     # All lanes
 
     def action_stop(self) -> None:
-        """End every answer; where none is under way, an edit that was begun."""
+        """Stop all answers. If none is in progress, discard the edit of an earlier prompt."""
         if self.composer.edited is not None and not self.session.is_busy:
             self.composer.take()
         self.do(self.session.stop)
 
     def action_next_lane(self) -> None:
-        """Make the lane to the right the current one."""
+        """Make the lane to the right current; after the last comes the first."""
         self._move(1)
 
     def action_previous_lane(self) -> None:
-        """Make the lane to the left the current one."""
+        """Make the lane to the left current; before the first comes the last."""
         self._move(-1)
 
     def _move(self, step: int) -> None:
@@ -58,7 +58,7 @@ class LanesScreen(PromptActions, LaneActions):
             self.lay_out_lanes()
 
     def action_add_lane(self) -> None:
-        """Put another engine beside the others."""
+        """Let the user pick an engine, and add a lane with it at the right."""
         if len(self.session.lanes) >= MOST_LANES:
             self.app.say(f"There are {MOST_LANES} lanes already; {self.key_of('close-lane')} closes one.")
             return
@@ -76,13 +76,13 @@ class LanesScreen(PromptActions, LaneActions):
         self.session.open_engines()
 
     def action_toggle_thinking(self) -> None:
-        """Fold or show what models think."""
+        """Switch between thinking in full and as one line, in all lanes."""
         self.fold_thinking = not self.fold_thinking
         for column in self.columns:
             column.transcript.fold_thinking = self.fold_thinking
 
     def action_toggle_mode(self) -> None:
-        """Answer all at once, or one after the other."""
+        """Switch the order in which lanes answer, usually between in parallel and one after the other."""
         scheduler = self.session.scheduler
         scheduler.mode, self._other_mode = self._other_mode, scheduler.mode
         self.session.open_engines()
@@ -92,7 +92,7 @@ class LanesScreen(PromptActions, LaneActions):
     # The conversation
 
     def action_new_conversation(self) -> None:
-        """Begin anew in the same lanes."""
+        """Start a new conversation in the same lanes."""
         if self.is_answering(self.session.lanes):
             return
         self.session.new_conversation()
@@ -100,7 +100,7 @@ class LanesScreen(PromptActions, LaneActions):
             column.show_history()
 
     def action_reopen(self) -> None:
-        """Search and reopen an earlier conversation."""
+        """Let the user pick an earlier conversation, and reopen it."""
         if not self.is_answering(self.session.lanes):
             self.app.pick_conversation(self._reopen)
 
@@ -120,15 +120,15 @@ class LanesScreen(PromptActions, LaneActions):
     # The program
 
     def action_palette(self) -> None:
-        """Find a command by its name."""
+        """Show the command palette."""
         self.app.action_command_palette()
 
     def action_help(self) -> None:
-        """Show the keys in force."""
+        """Show the help."""
         from paragone_tui.screens.help.screen import HelpScreen
 
         self.app.push_screen(HelpScreen(self.app.keys))
 
     def action_quit(self) -> None:
-        """Leave."""
+        """Quit the program."""
         self.app.exit()

@@ -1,4 +1,4 @@
-"""The status line of a lane: what its engine does, how fast, and how full its context is."""
+"""The status line of a lane: engine, state, speed, and use of the context window."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ LaneState: TypeAlias = Literal[
 ]
 
 _EVERY = 0.5
-"""Seconds between two changes of the figures: more cannot be read."""
+"""Seconds between two updates of the figures; faster changes cannot be read."""
 _WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
 _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _SHORTEST_NAME = 12
-"""Cells of the engine's name that stay, whatever else there is to say."""
+"""Cells of the engine's name that no figure may take away."""
 _TONES = ("engine", "busy", "bad", "figure")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatusInfo:
-    """What a lane's status line says. None and 0 are left out."""
+    """The content of a lane's status line. Figures that are None or 0 are mostly left out."""
 
     engine: str = ""
     state: LaneState = "empty"
     queued: int = 0
-    """Prompts that wait for the present answer to end."""
+    """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
-    """Whether the history cannot be written at present."""
+    """Whether the history cannot be written now."""
     loaded: float | None = None
-    """How much of the model is loaded, from 0 to 1."""
+    """Fraction of the model that is loaded, from 0 to 1."""
     prompt_done: int = 0
-    """Tokens of the prompt that have been processed."""
+    """Tokens of the prompt that were processed, of `prompt_total`."""
     prompt_total: int = 0
     tokens: int = 0
-    """Tokens written."""
+    """Tokens generated."""
     tokens_per_s: float | None = None
     ttft_s: float | None = None
-    """Seconds to the first token."""
+    """Seconds until the first token."""
     context_used: int = 0
-    """Tokens in the context window."""
+    """Tokens used in the context window, of `context_size`."""
     context_size: int = 0
 
 
 class LaneStatus(Widget):
-    """One line: a new state is painted at once, new figures at most twice a second."""
+    """A line that shows a new state at once, and new figures at most every `_EVERY` seconds."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"lane-status--{tone}" for tone in _TONES}
@@ -96,11 +96,11 @@ class LaneStatus(Widget):
 
     @property
     def text(self) -> str:
-        """What it says at the present width."""
+        """The text at the current width."""
         return self._strip().text.rstrip()
 
     def show(self, info: LaneStatusInfo) -> None:
-        """Say this; a new state at once, new figures in their time."""
+        """Set the content: a new state is painted at once, new figures with the next update."""
         before, self._info = self._info, info
         if not self.is_mounted or info == before:
             return
@@ -110,11 +110,11 @@ class LaneStatus(Widget):
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return the line."""
+        """Return the line; `y` is ignored."""
         return self._strip()
 
     def notify_style_update(self) -> None:
-        """Take over the theme's colours."""
+        """Apply the colours of the theme."""
         super().notify_style_update()
         self._styles = {}
 
@@ -130,7 +130,7 @@ class LaneStatus(Widget):
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
         engine = visible(info.engine).replace("\n", " ")
-        # The parts, the dearest first; what finds no room is left out.
+        # The parts, the most important first; those that do not fit are left out.
         word = _WORDS.get(info.state, info.state)
         state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
         if info.queued:
@@ -139,7 +139,7 @@ class LaneStatus(Widget):
             state.append(Segment("  not saved", self._styles["bad"]))
         room = width - 2 - _cells(state)
         brief = list(self._figures(info, style, state_style, short=True))
-        # A long name makes way for the first two figures, down to what tells it from others.
+        # A long name is shortened in favour of the first two figures, but not below a readable length.
         named = max(room - 3 - sum(_cells(part) + 2 for part in brief[:2]), _SHORTEST_NAME)
         shown = _ellipsis(engine, max(min(room - 3, named), 0)) if engine else ""
         left = [Segment(" ", style)]
@@ -184,7 +184,7 @@ class LaneStatus(Widget):
 
 
 def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
-    """Return what is painted at once when it changes."""
+    """Return the parts that are painted at once when they change."""
     return info.state, info.engine, info.queued, info.unsaved
 
 
@@ -197,7 +197,7 @@ def _rate(rate: float) -> str:
 
 
 def _short(tokens: int) -> str:
-    """Return a number of tokens in four characters: `987`, `1.2k`, `131k`."""
+    """Return a number of tokens in short form: `987`, `1.2k`, `131k`."""
     if tokens < 1000:
         return str(tokens)
     return f"{tokens / 1000:.1f}k" if tokens < 9950 else f"{tokens / 1000:.0f}k"
@@ -214,7 +214,7 @@ def _ellipsis(text: str, cells: int) -> str:
 
 
 def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:
-    """Return a bar in eighths of a cell."""
+    """Return a progress bar for a fraction from 0 to 1, drawn in eighths of a cell."""
     eighths = round(max(0.0, min(1.0, fraction)) * cells * 8)
     full, rest = divmod(eighths, 8)
     filled = "█" * full + (_EIGHTHS[rest] if rest else "")
