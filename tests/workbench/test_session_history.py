@@ -229,7 +229,7 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue,
     await answers(session, "second")
     await session._recorder.saved()
     old, texts = session.conversation.id, [[run.text for run in lane.path] for lane in session.lanes]
-    session.system = "Something else."
+    session.set_system("Something else.")
     session.new_conversation()
     await session.swap(swapped, rogue("escapes", max_tokens=1))
     await swapped.engine.opened()

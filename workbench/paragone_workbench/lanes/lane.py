@@ -53,6 +53,8 @@ class Lane(EngineObserver, RunObserver):
         """
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
+        self.first_definition = definition
+        """The definition with which the lane was created."""
         self.engine = EngineHandle(definition, registry)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
@@ -139,13 +141,16 @@ class Lane(EngineObserver, RunObserver):
         return self._begin(prompt, self.record.head if before is None else before.continues)
 
     def ask_instead(self, prompt: Prompt, before: Prompt) -> RunRecord:
-        """Have a prompt answered in place of one on the path; the path from that one on is kept beside it."""
+        """Queue a run of a prompt in place of the run of `before`, which must be on the path.
+
+        The old path is kept as a variant.
+        """
         replaced = self.answer(before)
-        assert replaced is not None  # its caller has seen to it
+        assert replaced is not None
         return self._begin(prompt, replaced.continues)
 
     def variants(self, run: RunRecord) -> tuple[RunRecord, ...]:
-        """Return the lane's runs that stand at one place of its paths: other answers, and other prompts."""
+        """Return the lane's runs that continue the same run as this one, including it, oldest first."""
         return tuple(it for it in self.record.runs if it.continues is run.continues)
 
     def select(self, head: RunRecord | None) -> None:

@@ -14,6 +14,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
+from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
@@ -53,8 +54,8 @@ class Session:
         self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
-        self.system = system
-        """System prompt of new conversations."""
+        self._system = system
+        self._changed_system: str | None = None
         self._recording = Recording(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -101,18 +102,18 @@ class Session:
             self._recorder.lane_changed(lane.record)  # the save happens later and contains the new engine
         await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
 
-    def configure(self, lane: Lane, definition: EngineDefinition) -> bool:
-        """Change the sampling options of a lane's engine without a reload, from the next run on.
+    async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
+        """Give a lane's engine other options.
 
-        Returns False, and changes nothing, if the definition requires a reload; use `swap` then. Raises
-        InputError if an option is invalid.
+        If only sampling options differ, they take effect with the next run; otherwise the model is
+        reloaded. Raises InputError if an option is invalid.
         """
         if not lane.engine.configure(definition):
-            return False
+            await self.swap(lane, definition)
+            return
         lane.record.definition = self._kept(definition)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)
-        return True
 
     async def close_lane(self, lane: Lane) -> None:
         """Remove a lane and close its engine. Its answers stay in the history."""
@@ -208,7 +209,7 @@ class Session:
                 text=text,
                 images=tuple(images),
                 parent=parent,
-                system=(self.system or None) if parent is None else None,
+                system=self._system_after(parent),
                 for_all=lanes is None,
             )
         )
@@ -225,7 +226,7 @@ class Session:
 
         Must not be called while the lane is busy. Returns None if the lane has no prompt or cannot answer.
         """
-        prompt = self._last_prompt(lane)
+        prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
             return None
         run = lane.answer_again(prompt)
@@ -246,7 +247,7 @@ class Session:
                 text=text,
                 images=tuple(images),
                 parent=prompt.parent,
-                system=prompt.system,
+                system=prompt.system if self._changed_system is None else self._system_after(prompt.parent),
                 sampling=prompt.sampling,
                 for_all=prompt.for_all,
             )
@@ -258,35 +259,15 @@ class Session:
         return edited
 
     def step(self, lane: Lane, by: int) -> bool:
-        """Show the next (1) or previous (-1) variant at the last place of a lane's path that has variants.
+        """Show the next (1) or previous (-1) variant in a lane; see `variants.neighbour`.
 
-        The lane's path then follows the newest runs that continue this variant. Must not be called while
-        the lane is busy. Returns False if the path has no variants.
+        Must not be called while the lane is busy. Returns False if the path has no variants.
         """
-        place = next((run for run in reversed(lane.path) if len(lane.variants(run)) > 1), None)
-        if place is None:
+        tip = neighbour(lane, by)
+        if tip is None:
             return False
-        variants = lane.variants(place)
-        tip = variants[(variants.index(place) + by) % len(variants)]
-        while later := [run for run in lane.record.runs if run.continues is tip]:
-            tip = later[-1]
         self.select(lane, tip)
         return True
-
-    def _last_prompt(self, lane: Lane) -> Prompt | None:
-        """Return the prompt that `regenerate` answers in this lane.
-
-        This is the newest prompt for all lanes that continues the lane's path but has no run in the lane; if
-        there is none, the last prompt on the path.
-        """
-        head = lane.record.head.prompt if lane.record.head is not None else None
-        asked = {run.prompt for run in lane.record.runs}
-        later = [
-            prompt
-            for prompt in self.prompts
-            if prompt.for_all and prompt not in asked and (head is None or head in prompt.with_ancestors())
-        ]
-        return later[-1] if later else head
 
     def select(self, lane: Lane, head: RunRecord) -> None:
         """Make another of a lane's runs the end of its path. Must not be called while the lane is busy."""
@@ -306,6 +287,26 @@ class Session:
         """Return the parent of the next prompt: the newest one at the end of a path of these lanes."""
         heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
+
+    # The system prompt
+
+    def set_system(self, text: str) -> None:
+        """Set the system prompt from the next prompt on, also of later conversations; empty for none."""
+        self._system = self._changed_system = text
+
+    def system_for(self, lane: Lane | None) -> str:
+        """Return the system prompt that applies to the next prompt of a lane; empty if there is none."""
+        if self._changed_system is not None:
+            return self._changed_system
+        head = lane.record.head if lane is not None else None
+        return head.prompt.system_in_force if head is not None and head.prompt is not None else self._system
+
+    def _system_after(self, parent: Prompt | None) -> str | None:
+        """Return `Prompt.system` of a new prompt; None if it keeps that of its parent."""
+        if parent is None:
+            return self._system or None
+        changed = self._changed_system
+        return changed if changed is not None and changed != parent.system_in_force else None
 
     # The conversation
 
@@ -331,6 +332,7 @@ class Session:
         """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
         self._recording.leave(self.conversation, self._records)
         self.conversation = Conversation()
+        self._changed_system = None
         self._positions = 0
         for lane in self.lanes:
             lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
@@ -369,6 +371,7 @@ class Session:
             lanes.append(lane)
         self._recording.leave(self.conversation, left)
         self.conversation = saved.conversation
+        self._changed_system = None
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self._recording.begin(self.conversation, self._records)

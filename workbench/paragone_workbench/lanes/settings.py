@@ -1,0 +1,131 @@
+"""The settings of a lane: every option of its engine, its value, and where the value comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from paragone import Backend, Json, Options
+from paragone.options import OptionInfo, describe, parse
+from paragone_workbench.engines.definitions import EngineDefinition, address_of
+
+__all__ = ["Origin", "Setting", "edited", "lane_settings", "summary", "value_text"]
+
+Origin: TypeAlias = Literal["default", "config.toml", "command line", "conversation", "here"]
+"""`default`: of the backend or the engine. `conversation`: saved with a conversation that was reopened.
+`here`: changed on the screen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An option of a lane's engine."""
+
+    info: OptionInfo
+    reloads: bool
+    """Whether a change reloads the model. Other changes take effect with the next run."""
+    value: Json
+    """The value that was set; None for the default."""
+    origin: Origin
+    in_force: Json
+    """The value that the engine reported for the last run; None if it reported none."""
+
+
+def lane_settings(
+    definition: EngineDefinition,
+    backend: Backend,
+    *,
+    configured: EngineDefinition | None = None,
+    first: EngineDefinition | None = None,
+    first_origin: Origin = "command line",
+    in_force: Mapping[str, Json] | None = None,
+) -> tuple[Setting, ...]:
+    """Return the settings of a lane with this definition: sampling options first, then load options.
+
+    `configured` is the engine of this name in config.toml. `first` is the definition with which the lane
+    was created, and `first_origin` where that comes from. `in_force` are the sampling options that the
+    engine reported for the last run.
+    """
+    values = _values(definition, backend)
+    sources: list[tuple[Origin, Mapping[str, Json]]] = []
+    if configured is not None and configured.backend == backend.name:
+        sources.append(("config.toml", _values(configured, backend)))
+    if first is not None and (first.name, first.backend) == (definition.name, backend.name):
+        sources.append((first_origin, _values(first, backend)))
+
+    def origin(name: str) -> Origin:
+        if name not in values:
+            return "default"
+        found = (it for it, given in sources if name in given and given[name] == values[name])
+        return next(found, "here")
+
+    return tuple(
+        Setting(
+            info=info,
+            reloads=kind is backend.load_options,
+            value=values.get(info.name),
+            origin=origin(info.name),
+            in_force=(in_force or {}).get(info.name),
+        )
+        for kind in _kinds(backend)
+        for info in describe(kind)
+    )
+
+
+def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:
+    """Return the definition with options set to these texts, as they are typed; empty for the default.
+
+    Options that the backend does not have are ignored. Raises InputError if a value is invalid.
+    """
+    options, address = dict(definition.options), definition.address
+    for kind in _kinds(backend):
+        for info in describe(kind):
+            if info.name not in edits:
+                continue
+            options.pop(info.name, None)
+            if info.address:
+                address = None
+            if edits[info.name]:
+                options[info.name] = parse(kind, info.name, edits[info.name])
+    return dataclasses.replace(definition, options=options, address=address)
+
+
+def summary(definition: EngineDefinition, backend: Backend | None) -> str:
+    """Return the options that are set, as `name=value`; empty if all have their defaults.
+
+    Secrets and the server's address are left out, and so are all options of a backend that is not installed.
+    """
+    if backend is None:
+        return ""
+    infos = {info.name: info for kind in _kinds(backend) for info in describe(kind)}
+    return "  ".join(
+        f"{name}={value_text(value)}"
+        for name, value in definition.options.items()
+        if name in infos and value is not None and not (infos[name].secret or infos[name].address)
+    )
+
+
+def value_text(value: Json) -> str:
+    """Return an option's value as it is typed: `true`, `0.2`, `a,b`; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(value_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
+
+
+def _kinds(backend: Backend) -> tuple[type[Options], type[Options]]:
+    return backend.sampling, backend.load_options
+
+
+def _values(definition: EngineDefinition, backend: Backend) -> dict[str, Json]:
+    values: dict[str, Json] = {name: value for name, value in definition.options.items() if value is not None}
+    address = address_of(definition, backend)
+    if definition.address is not None and address is not None:
+        for info in describe(backend.load_options):
+            if info.address:
+                values[info.name] = address
+    return values
