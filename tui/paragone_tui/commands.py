@@ -68,6 +68,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Show what models think before they answer in full, or as one line."),
     Command(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
             help="Show what the current lane's engine is, and how it was really opened."),
+    Command(id="settings", keys="alt+s", title="Settings", group="Lane",
+            help="Change sampling, load options and the system prompt, in this lane or in all."),
     Command(id="zoom", keys="f2", title="Zoom", group="Lane",
             help="Show the current lane alone, or all again."),
     Command(id="add-lane", keys="f3", title="Add lane", group="Lanes", hint="add lane",

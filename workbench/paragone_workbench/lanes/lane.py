@@ -55,6 +55,8 @@ class Lane(EngineObserver, RunObserver):
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.first_definition = definition
         """The definition with which the lane was created."""
+        self.is_reopened = record is not None and bool(record.runs)
+        """Whether the lane was created for a reopened conversation."""
         self.engine = EngineHandle(definition, registry)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)

@@ -11,7 +11,7 @@ from paragone import Backend, Json, Options
 from paragone.options import OptionInfo, describe, parse
 from paragone_workbench.engines.definitions import EngineDefinition, address_of
 
-__all__ = ["Origin", "Setting", "edited", "lane_settings", "summary", "value_text"]
+__all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary", "value_text"]
 
 Origin: TypeAlias = Literal["default", "config.toml", "command line", "conversation", "here"]
 """`default`: of the backend or the engine. `conversation`: saved with a conversation that was reopened.
@@ -96,14 +96,17 @@ def summary(definition: EngineDefinition, backend: Backend | None) -> str:
 
     Secrets and the server's address are left out, and so are all options of a backend that is not installed.
     """
-    if backend is None:
-        return ""
-    infos = {info.name: info for kind in _kinds(backend) for info in describe(kind)}
-    return "  ".join(
-        f"{name}={value_text(value)}"
-        for name, value in definition.options.items()
-        if name in infos and value is not None and not (infos[name].secret or infos[name].address)
-    )
+    return "  ".join(f"{name}={value_text(value)}" for name, value in _shown(definition, backend).items())
+
+
+def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend | None) -> str:
+    """Return the options that differ between two definitions, as `name=value`; empty if none does.
+
+    The same options are left out as in `summary`.
+    """
+    old, new = _shown(before, backend), _shown(after, backend)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return ", ".join(f"{name}={value_text(new.get(name)) or 'default'}" for name in names)
 
 
 def value_text(value: Json) -> str:
@@ -119,6 +122,17 @@ def value_text(value: Json) -> str:
 
 def _kinds(backend: Backend) -> tuple[type[Options], type[Options]]:
     return backend.sampling, backend.load_options
+
+
+def _shown(definition: EngineDefinition, backend: Backend | None) -> dict[str, Json]:
+    if backend is None:
+        return {}
+    infos = {info.name: info for kind in _kinds(backend) for info in describe(kind)}
+    return {
+        name: value
+        for name, value in definition.options.items()
+        if name in infos and value is not None and not (infos[name].secret or infos[name].address)
+    }
 
 
 def _values(definition: EngineDefinition, backend: Backend) -> dict[str, Json]:

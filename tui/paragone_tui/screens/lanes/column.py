@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from textwrap import shorten
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.widgets import Static
 
 from paragone import Caution, Channel, EngineCrashed, ParagoneError
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
+from paragone_tui.widgets.picker import one_line
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.settings import changes
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["LaneColumn"]
 
+_SYSTEM_SHOWN = 200
+"""Largest number of characters of a system prompt that the transcript shows."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures; faster changes cannot be read."""
 
@@ -32,6 +38,8 @@ class LaneColumn(Vertical, LaneObserver):
         height: 1fr;
         border-left: vkey $surface-lighten-1;
         &.-first { border-left: none; }
+        & .settings { height: 1; padding: 0 1; color: $text-muted; display: none;
+            text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
 
@@ -49,6 +57,7 @@ class LaneColumn(Vertical, LaneObserver):
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
+        self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
         self.transcript.can_focus = False  # the composer keeps the focus; the screen scrolls the current lane
         self._label = lane.name
@@ -63,6 +72,7 @@ class LaneColumn(Vertical, LaneObserver):
     def compose(self) -> ComposeResult:
         """Create the status line and the transcript."""
         yield self.status
+        yield self.settings
         yield self.transcript
 
     def on_unmount(self) -> None:
@@ -76,18 +86,21 @@ class LaneColumn(Vertical, LaneObserver):
         self._label = label
         self._show_status()
 
+    def show_settings(self, text: str) -> None:
+        """Show which options are set, on a line of its own; hide the line if the text is empty."""
+        self.settings.update(one_line(text))
+        self.settings.display = bool(text)
+
     def show_history(self) -> None:
         """Clear the transcript, and show the runs on the lane's path."""
         self.transcript.clear()
         self._last = None
-        engine: tuple[str, str] | None = None
         for run in self.lane.path:
             if run.phase == "waiting" and run is not self.lane.present:
                 break  # a waiting prompt is shown when its run is the current one
-            here = run.definition.name, run.definition.backend
-            if engine not in (None, here):
-                self.show_swap(*here)
-            engine = here
+            if run.continues is not None and not _is_same_engine(run, run.continues):
+                self.show_swap(run.definition.name, run.definition.backend)
+            self._show_changes(run)
             if run.prompt is not None:
                 self._show_prompt(run.prompt)
             if run.thinking:
@@ -117,7 +130,9 @@ class LaneColumn(Vertical, LaneObserver):
             return
         if run.prompt is self._last:
             self.transcript.rewind()
+            self._show_changes(run)
         else:
+            self._show_changes(run)
             self._show_prompt(run.prompt)
 
     def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
@@ -139,8 +154,22 @@ class LaneColumn(Vertical, LaneObserver):
 
     # Transcript and status line
 
+    def _show_changes(self, run: RunRecord) -> None:
+        """Add a note if the options differ from those of the previous run of the same engine."""
+        before = run.continues
+        if before is None or not _is_same_engine(run, before):
+            return
+        changed = changes(before.definition, run.definition, self.lane.engine.backend)
+        if changed:
+            self.transcript.add("note", f"From here on: {changed}.")
+
     def _show_prompt(self, prompt: Prompt) -> None:
         self._last = prompt
+        if prompt.system is not None:
+            since = "System prompt" if prompt.parent is None else "System prompt from here on"
+            self.transcript.add(
+                "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
+            )
         images = [f"[{image.name}]" for image in prompt.images]
         self.transcript.add("prompt", "\n".join((prompt.text, *images)))
 
@@ -195,6 +224,11 @@ class LaneColumn(Vertical, LaneObserver):
                 context_size=(loaded.context or 0) if loaded else 0,
             )
         )
+
+
+def _is_same_engine(run: RunRecord, other: RunRecord) -> bool:
+    mine, its = run.definition, other.definition
+    return (mine.name, mine.backend) == (its.name, its.backend)
 
 
 def _context_used(run: RunRecord | None) -> int:

@@ -19,6 +19,7 @@ from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.settings import summary
 
 if TYPE_CHECKING:
     from paragone_tui.app import ParagoneApp
@@ -94,6 +95,7 @@ class LanesLayout(ThriftyScreen[None]):
             if number == self.position and len(columns) > 1:
                 label = f"▸ {label}"
             column.show_label(label)
+        self._show_settings()
         self.welcome.display = not columns
         self.lanes.display = bool(columns)
         if not columns:
@@ -103,6 +105,14 @@ class LanesLayout(ThriftyScreen[None]):
                 f"{self.key_of('reopen')} reopens an earlier conversation, "
                 f"{self.key_of('help')} shows all keys."
             )
+
+    def _show_settings(self) -> None:
+        """Show the options that are set in each lane; if there are any, in all lanes, so that they align."""
+        texts = [
+            summary(column.lane.engine.definition, column.lane.engine.backend) for column in self.columns
+        ]
+        for column, text in zip(self.columns, texts, strict=True):
+            column.show_settings((text or "defaults") if any(texts) else "")
 
     def show_keys(self, width: int) -> None:
         """Show the order of the lanes and as many key hints as fit into `width` cells."""

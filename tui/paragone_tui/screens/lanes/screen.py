@@ -9,6 +9,7 @@ from textual.binding import BindingType
 from paragone_tui.commands import bindings
 from paragone_tui.screens.lanes.lane_actions import LaneActions
 from paragone_tui.screens.lanes.prompt_actions import PromptActions
+from paragone_tui.screens.lanes.settings_actions import SettingsActions
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.session import Session
@@ -26,7 +27,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 }
 
 
-class LanesScreen(PromptActions, LaneActions):
+class LanesScreen(PromptActions, LaneActions, SettingsActions):
     """The main screen: lanes, composer, and a line of key hints."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]

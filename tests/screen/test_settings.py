@@ -1,0 +1,140 @@
+"""The settings form: what it shows, and what a change does."""
+
+from rogue_backend.definitions import rogue
+
+from paragone_tui.screens.settings.screen import SettingsForm
+
+
+async def form(screen) -> SettingsForm:
+    await screen.press("alt+s")
+    await screen.until(lambda: isinstance(screen.app.screen, SettingsForm), "the form opens")
+    shown = screen.app.screen
+    assert isinstance(shown, SettingsForm)
+    return shown
+
+
+async def fill(screen, name: str, text: str) -> None:
+    """Move to a field as a person does, and type into it."""
+    for _ in range(50):
+        if any(it.setting.info.name == name and it.input.has_focus for it in screen.app.screen._fields()):
+            break
+        await screen.press("down")
+    else:
+        raise AssertionError(f"no field {name}")
+    await screen.type(text)
+
+
+async def test_a_sampling_option_changes_with_the_next_answer(start):
+    async with start(rogue("steady", "first", max_tokens=5)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await form(screen)
+        assert "Settings of first" in screen.text
+        await fill(screen, "max_tokens", "2")
+        await screen.press("enter")
+        await screen.ask("again")
+        await screen.answered()
+        assert screen.lanes[0].last_answer == "word0 word1 "
+
+
+async def test_a_wrong_value_is_explained_and_nothing_changes(start):
+    async with start(rogue("steady", "first")) as screen:
+        shown = await form(screen)
+        await fill(screen, "max_tokens", "0.2")
+        await screen.press("enter")
+        assert screen.app.screen is shown
+        assert "cannot be 0.2" in screen.text
+        await screen.press("escape")
+        assert screen.app.screen is screen.app.lanes
+        assert screen.lanes[0].engine.definition == rogue("steady", "first")
+
+
+async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
+    async with start(rogue("steady", "first"), rogue("wide", "second")) as screen:
+        await form(screen)
+        await screen.press("ctrl+t")
+        assert "Settings of all lanes" in screen.text
+        await fill(screen, "context", "512")
+        assert "reload the model" in screen.text
+        await screen.press("enter")
+        await screen.until(
+            lambda: all(it.engine.definition.options.get("context") == 512 for it in screen.lanes)
+        )
+        await screen.until(lambda: all(it.engine.is_open for it in screen.lanes), "engines are open again")
+
+
+async def test_where_each_value_comes_from(start):
+    settings = """
+[engines.mine]
+backend = "rogue"
+model = "steady"
+max_tokens = 3
+"""
+    given = rogue("steady", "mine", max_tokens=3, rate=500)
+    async with start(given, settings=settings) as screen:
+        shown = await form(screen)
+
+        def line(name: str) -> str:
+            return next(row for row in screen.text.splitlines() if f" {name} " in row)
+
+        assert "• max_tokens" in line("max_tokens")
+        assert "config.toml" in line("max_tokens")
+        assert "command line" in line("rate")
+        assert "•" not in line("prefill_s")
+        await fill(screen, "max_tokens", "4")
+        assert "edited" in line("max_tokens")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen is not shown)
+        await form(screen)
+        assert "here" in line("max_tokens")
+
+
+async def test_the_system_prompt_holds_from_the_next_prompt_on(start):
+    async with start(rogue("steady", "first", max_tokens=1)) as screen:
+        await screen.ask("one")
+        await screen.answered()
+        await form(screen)
+        await screen.press("up")
+        await screen.type("Be brief.")
+        await screen.press("ctrl+j")
+        await screen.type("Be kind.")
+        await screen.press("enter")
+        await screen.ask("two")
+        await screen.answered()
+        one, two = screen.app.lanes.session.prompts
+        assert (one.system, two.system) == (None, "Be brief.\nBe kind.")
+        assert "System prompt from here on: Be brief." in screen.text
+
+
+async def test_a_reload_waits_until_the_lane_has_answered(start):
+    async with start(rogue("steady", "first", rate=5)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        shown = await form(screen)
+        await fill(screen, "context", "512")
+        await screen.press("enter")
+        assert screen.app.screen is shown
+        assert "still answering" in screen.text
+        await screen.press("escape")
+
+
+async def test_what_a_lane_uses_is_in_sight(start):
+    async with start(rogue("steady", "first", max_tokens=2), rogue("wide", "second")) as screen:
+        assert "max_tokens=2" in screen.text
+        assert "defaults" in screen.text
+    async with start(rogue("steady", "first")) as screen:
+        assert "defaults" not in screen.text
+
+
+async def test_a_change_is_noted_in_the_transcript(start):
+    async with start(rogue("steady", "first", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await form(screen)
+        await fill(screen, "max_tokens", "1")
+        await screen.press("enter")
+        await screen.ask("again")
+        await screen.answered()
+        assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
+        screen.columns[0].show_history()
+        assert "From here on: max_tokens=1" in screen.columns[0].transcript.text

@@ -1,0 +1,1 @@
+"""The settings form of a lane."""

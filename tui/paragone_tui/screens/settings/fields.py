@@ -1,0 +1,132 @@
+"""The fields of the settings form: one for each option, and one for the system prompt."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static, TextArea
+
+from paragone_tui.terminal.text import visible
+from paragone_workbench.lanes.settings import Setting, value_text
+
+__all__ = ["SettingField", "SystemField"]
+
+
+class SettingField(Horizontal):
+    """A line with an option's name, its value, and where the value comes from. No text means the default."""
+
+    DEFAULT_CSS = """
+    SettingField {
+        height: 1;
+        & .name { width: 22; color: $text-muted; }
+        & Input { width: 1fr; border: none; height: 1; padding: 0 1; background: $surface; }
+        & Input:focus { background: $surface-lighten-1; }
+        & .origin { width: 14; padding: 0 0 0 1; color: $text-muted; }
+        &.-set .name { color: $foreground; text-style: bold; }
+        &.-edited .origin { color: $text-warning; }
+    }
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setting = setting
+        info = setting.info
+        choices = info.choices or (("true", "false") if isinstance(info.default, bool) else ())
+        self._before = "" if info.secret else value_text(setting.value)
+        self.input = Input(
+            self._before,
+            placeholder=self._default(),
+            password=info.secret,
+            suggester=SuggestFromList(choices) if choices else None,
+            select_on_focus=True,
+            compact=True,
+        )
+        self.input.cursor_blink = False
+        self._origin = Static(classes="origin", markup=False)
+
+    def compose(self) -> ComposeResult:
+        """Create the name, the field and the origin."""
+        mark = "•" if self.setting.origin != "default" else " "
+        yield Static(f"{mark} {self.setting.info.name}", classes="name", markup=False)
+        yield self.input
+        yield self._origin
+        self.set_class(self.setting.origin != "default", "-set")
+        self._show_origin()
+
+    @property
+    def new_text(self) -> str | None:
+        """The new text of the option; None if it was not edited."""
+        return self.input.value if self.input.value != self._before else None
+
+    @property
+    def description(self) -> str:
+        """What the option does, and which values it takes."""
+        info, setting = self.setting.info, self.setting
+        limits = [f"{info.minimum:g} or more"] if info.minimum is not None else []
+        limits += [f"{info.maximum:g} or less"] if info.maximum is not None else []
+        takes = "true or false" if isinstance(info.default, bool) else info.kind
+        parts = [f"Takes {', '.join((takes, *limits))}."]
+        if default := value_text(info.default):
+            parts.append(f"Default: {default}.")
+        if setting.in_force is not None:
+            parts.append(f"In the last run: {value_text(setting.in_force)}.")
+        return visible(f"{info.doc}\n{' '.join(parts)}")
+
+    def on_input_changed(self) -> None:
+        """Show whether the option was edited."""
+        self._show_origin()
+
+    def _show_origin(self) -> None:
+        edited = self.new_text is not None
+        self.set_class(edited, "-edited")
+        origin = "" if self.setting.origin == "default" else self.setting.origin
+        self._origin.update("edited" if edited else origin)
+
+    def _default(self) -> str:
+        setting = self.setting
+        if setting.info.secret and setting.value is not None:
+            return "set; not shown"
+        known = setting.in_force if setting.in_force is not None else setting.info.default
+        return visible(value_text(known)).replace("\n", " ") or "not set"
+
+
+class SystemField(TextArea):
+    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line."""
+
+    DEFAULT_CSS = """
+    SystemField {
+        height: auto; min-height: 1; max-height: 4;
+        border: none; padding: 0 1; background: $surface;
+        &:focus { border: none; background: $surface-lighten-1; }
+        & .text-area--cursor-line { background: $surface-lighten-1; }
+    }
+    """
+    description: ClassVar[str] = (
+        "Instructions that all lanes get before the conversation.\n"
+        "Takes effect with the next prompt. ctrl+j begins a new line."
+    )
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, compact=True, highlight_cursor_line=False, placeholder="none")
+        self.cursor_blink = False
+        self._before = text
+
+    @property
+    def new_text(self) -> str | None:
+        """The new text; None if it was not edited."""
+        return self.text if self.text != self._before else None
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key not in ("enter", "ctrl+j"):
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key == "enter":
+            await self.run_action("screen.apply")
+        else:
+            self.insert("\n")

@@ -1,0 +1,158 @@
+"""The settings form: the options of a lane's engine, and the system prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.events import DescendantFocus
+from textual.getters import query_one
+from textual.widgets import Input, Static
+
+from paragone import InputError
+from paragone_tui.screens.settings.fields import SettingField, SystemField
+from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.picker import one_line
+from paragone_workbench.lanes.settings import Setting
+
+__all__ = ["SettingsChange", "SettingsForm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChange:
+    """What the user changed in the form."""
+
+    edits: Mapping[str, str]
+    """The new text of each edited option, by its name; empty for the default."""
+    system: str | None
+    """The new system prompt; None if it was not edited."""
+    all_lanes: bool
+    """Whether the options change in all lanes, and not only in the current one."""
+
+
+class FieldList(VerticalScroll, inherit_bindings=False):
+    """The scrollable fields. Up and down move the focus; `VerticalScroll` would scroll instead."""
+
+
+class SettingsForm(Modal[SettingsChange | None]):
+    """A form for the settings of one lane or of all lanes. Its result is None if the user cancelled."""
+
+    AUTO_FOCUS = "SettingField Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "dismiss", "Cancel"),
+        ("enter", "apply", "Apply"),
+        ("ctrl+t", "toggle_target", "This lane or all lanes"),
+        ("up", "app.focus_previous", "Up"),
+        ("down", "app.focus_next", "Down"),
+    ]
+    DEFAULT_CSS = """
+    SettingsForm {
+        align: center middle;
+        #form {
+            width: 84; max-width: 100%; height: 100%; max-height: 44;
+            border: round $primary; background: $surface;
+        }
+        #fields { height: 1fr; scrollbar-size-vertical: 1; }
+        .group { height: 1; padding: 0 1; color: $primary; text-style: bold; }
+        #description { height: 3; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
+        #description.-error { color: $text-error; }
+        #hints { height: 1; padding: 0 1; color: $text-muted; }
+    }
+    """
+
+    form = query_one("#form", Vertical)
+    description = query_one("#description", Static)
+    hints = query_one("#hints", Static)
+    system = query_one(SystemField)
+
+    def __init__(
+        self,
+        lane: str,
+        settings: Sequence[Setting],
+        system: str,
+        *,
+        several_lanes: bool,
+        check: Callable[[Mapping[str, str], bool], None],
+    ) -> None:
+        """Create the form for a lane with this name and these settings.
+
+        `check` is called with the edits, and with whether they are for all lanes. It raises InputError if
+        a value is invalid.
+        """
+        super().__init__()
+        self._lane = lane
+        self._settings = settings
+        self._system = system
+        self._several_lanes = several_lanes
+        self._check = check
+        self._all_lanes = False
+
+    def compose(self) -> ComposeResult:
+        """Create the fields, the description of the focused one, and a line of key hints."""
+        with Vertical(id="form"):
+            with FieldList(id="fields", can_focus=False):
+                yield Static("System prompt · all lanes, from the next prompt on", classes="group")
+                yield SystemField(self._system)
+                for reloads, settings in groupby(self._settings, key=lambda it: it.reloads):
+                    when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
+                    yield Static(when, classes="group")
+                    for setting in settings:
+                        yield SettingField(setting)
+            yield Static(id="description", markup=False)
+            yield Static(id="hints", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the target and the key hints."""
+        self._show_target()
+
+    @on(DescendantFocus)
+    def _show_description(self) -> None:
+        fields: list[SystemField | SettingField] = [self.system, *self._fields()]
+        for field in fields:
+            if field.has_focus_within:
+                self._describe(field.description)
+
+    @on(Input.Changed)
+    def _show_target(self) -> None:
+        whom = "all lanes" if self._all_lanes else one_line(self._lane)
+        self.form.border_title = f"Settings of {whom}"
+        effect = " and reload the model" if self._reloads() else ""
+        target = "  ^t this lane or all" if self._several_lanes else ""
+        self.hints.update(f"enter apply{effect}{target}  esc cancel  no text: the default")
+
+    @on(Input.Submitted)
+    def action_apply(self) -> None:
+        """Close the form with the changes, if they are valid."""
+        edits = {field.setting.info.name: edit for field, edit in self._edited()}
+        try:
+            self._check(edits, self._all_lanes)
+        except InputError as error:
+            self._describe(str(error), is_error=True)
+            return
+        self.dismiss(SettingsChange(edits=edits, system=self.system.new_text, all_lanes=self._all_lanes))
+
+    def action_toggle_target(self) -> None:
+        """Switch between changes in the current lane and in all lanes."""
+        if self._several_lanes:
+            self._all_lanes = not self._all_lanes
+            self._show_target()
+
+    def _fields(self) -> Iterator[SettingField]:
+        return iter(self.query(SettingField))
+
+    def _edited(self) -> Iterator[tuple[SettingField, str]]:
+        return ((field, field.new_text) for field in self._fields() if field.new_text is not None)
+
+    def _reloads(self) -> bool:
+        return any(field.setting.reloads for field, _ in self._edited())
+
+    def _describe(self, text: str, *, is_error: bool = False) -> None:
+        self.description.set_class(is_error, "-error")
+        self.description.update(visible(text))
