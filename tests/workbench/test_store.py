@@ -224,8 +224,8 @@ def test_variants_are_kept_and_the_selected_path_is_stored(store):
         assert facts(saved.lanes[0].head) == facts(head)
     assert list(map(facts, saved.lanes[0].runs)) == list(map(facts, [early, late, again, forked]))
     assert saved.runs[4].continues is saved.lanes[1].head
-    roots = saved.conversation.children(None)
-    assert [(it.text, len(saved.conversation.children(it))) for it in roots] == [("1", 1), ("1 again", 0)]
+    parents = {it.text: it.parent.text if it.parent else None for it in saved.conversation.prompts}
+    assert parents == {"1": None, "1 again": None, "2": "1"}
     assert {hit.snippet for hit in store.search("bird")} == {"early bird", "late bird"}
 
 
@@ -300,17 +300,6 @@ def test_a_deleted_conversation_is_gone_with_all_that_was_in_it(store):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
         raw.execute("INSERT INTO run_search (run_search) VALUES ('integrity-check')")
     raw.close()
-
-
-def test_votes_have_their_place_in_the_schema(store):
-    written = Written(store, "x")
-    run = written.answer(written.conversation.prompts[0], written.lane(), "y")
-    (prompt,) = written.conversation.prompts
-    with sqlite3.connect(history_file()) as raw:
-        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, ?, 1)", (prompt.id, run.id))
-        raw.execute("INSERT INTO vote (prompt_id, run_id, created) VALUES (?, NULL, 1)", (prompt.id,))
-    raw.close()
-    store.delete_conversation(written.id)
 
 
 def test_saving_a_piece_costs_its_own_length(store):

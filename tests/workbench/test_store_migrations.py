@@ -190,7 +190,6 @@ def test_nothing_of_the_second_version_is_lost_and_every_lane_shows_what_it_show
     second.run(one, right, "right's", finish="stop", metrics=json.dumps(to_json(RunMetrics(ttft_s=0.5))))
     chosen = second.run(one, left, "second try")
     second.run(one, gone, "a word", "failed", error="It broke. Mend it.", manifest="{}")
-    second.insert("vote", prompt_id=one, run_id=chosen, created=6)
     two = second.prompt(chat, "two", one)
     second.run(two, left, "left's second", "interrupted", ended=None)
     three = second.prompt(chat, "three", two)
@@ -246,7 +245,7 @@ def test_nothing_of_the_second_version_is_lost_and_every_lane_shows_what_it_show
     assert {hit.run_id for hit in store.search("second try")} == {chosen}
     store.close()
 
-    for name in ("conversation", "lane", "prompt", "image", "vote", "run"):
+    for name in ("conversation", "lane", "prompt", "image", "run"):
         rows, old_rows = table(second.path, name), table(before, name)
         assert rows.keys() == old_rows.keys()
         for row_id, old_row in old_rows.items():

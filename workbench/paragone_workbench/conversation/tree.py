@@ -64,7 +64,3 @@ class Conversation:
         assert prompt.parent is None or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
-
-    def children(self, parent: Prompt | None) -> list[Prompt]:
-        """Return the prompts that follow a prompt, or the first prompts for None. Several are branches."""
-        return [prompt for prompt in self.prompts if prompt.parent is parent]
