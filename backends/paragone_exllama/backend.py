@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from paragone import Capabilities, ModelInfo
+from paragone.hub import snapshot_folders
 from paragone.worker import Environment, NativeBackend
 from paragone_exllama.options import ExLlamaSampling, ExLlamaV2LoadOptions, ExLlamaV3LoadOptions
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
@@ -31,6 +32,10 @@ class ExLlamaV2Backend(NativeBackend):
     install: ClassVar[str] = "Create its environment with: paragone env create exllamav2."
     environment: ClassVar[Environment | None] = EXLLAMAV2
 
+    def model_folders(self) -> Sequence[str]:
+        """Return Hugging Face's cache."""
+        return snapshot_folders()
+
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders and their subfolders that ExLlamaV2 can load."""
         from paragone_exllama.folders import find_models
@@ -50,6 +55,10 @@ class ExLlamaV3Backend(NativeBackend):
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
     install: ClassVar[str] = "Create its environment with: paragone env create exllamav3."
     environment: ClassVar[Environment | None] = EXLLAMAV3
+
+    def model_folders(self) -> Sequence[str]:
+        """Return Hugging Face's cache."""
+        return snapshot_folders()
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders and their subfolders that ExLlamaV3 can load."""

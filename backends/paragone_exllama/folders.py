@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paragone import InputError, ModelInfo
+from paragone.hub import repository_of, stored_file
 from paragone_exllama.formats import Format, Stored, how_stored
 from paragone_exllama.safetensors import SafetensorsError, Tensor, read_header
 
@@ -52,9 +53,7 @@ class ModelFolder:
     @property
     def name(self) -> str:
         """Its display name."""
-        if self.path.parent.name == "snapshots" and self.path.parent.parent.name.startswith("models--"):
-            return self.path.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
-        return self.path.name
+        return repository_of(str(self.path)) or self.path.name
 
     @property
     def architecture(self) -> str | None:
@@ -105,10 +104,16 @@ class ModelFolder:
 def find_models(folders: Sequence[str], formats: Collection[Format]) -> list[ModelInfo]:
     """List the models of these formats in the given folders and their subfolders, by path.
 
-    Damaged models are listed with their problem. Unreadable folders are skipped.
+    Damaged models are listed with their problem. Unreadable folders are skipped. Of the revisions in Hugging
+    Face's cache that have the same weights, one is listed.
     """
-    models = [info for path in _walk(folders) if (info := _info(path, formats)) is not None]
+    distinct = {_weights(path): path for path in sorted(_walk(folders), reverse=True)}
+    models = [info for path in distinct.values() if (info := _info(path, formats)) is not None]
     return sorted(models, key=lambda model: model.model)
+
+
+def _weights(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(stored_file(str(file)) for file in folder.glob("*.safetensors")))
 
 
 def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFolder:

@@ -47,7 +47,7 @@ class _Torch(NamedTuple):
 def probe(library: str, title: str) -> Probe:
     """Check for PyTorch, a GPU, the library and its compiled extension, in this order."""
     facts = {"interpreter": sys.executable}
-    remedy = f"Create an environment with everything that it needs: paragone env create {library}."
+    remedy = f"Run: paragone env create {library}."
     try:
         torch = _torch(title, remedy)
         facts["PyTorch"] = torch.version

@@ -34,13 +34,19 @@ class LlamaCppBackend(NativeBackend):
 
         return find_models(folders)
 
+    def model_folders(self) -> Sequence[str]:
+        """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
+        from paragone_llama_cpp.models import usual_folders
+
+        return usual_folders()
+
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
         """Return the addresses of the RPC servers that the options name."""
         del model
         return build(self.load_options, options, owner=self.title).rpc_servers
 
-    async def demo(self, cache: str) -> Sequence[ModelInfo]:
-        """Return two small models for the demo. The one that is created is kept in the folder `cache`."""
-        from paragone_llama_cpp.demo import demo_models
+    async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
+        """Return two small models for the demo, in the folder `cache`: a link, and a file that is created."""
+        from paragone_llama_cpp.demo import demo_models, existing_models
 
-        return await demo_models(Path(cache))
+        return await demo_models(Path(cache)) if create else existing_models(Path(cache))

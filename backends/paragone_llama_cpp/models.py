@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from paragone import InputError, ModelInfo
+from paragone.hub import repository_of, snapshot_folders, stored_file
 from paragone_llama_cpp.gguf import GgufError, Header, read_header
 
-__all__ = ["check_model", "find_models", "parts"]
+__all__ = ["check_model", "find_models", "parts", "usual_folders"]
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
@@ -32,22 +34,42 @@ class _File(NamedTuple):
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
     """List the GGUF models in these folders and their subfolders, by path. A split model counts as one.
 
-    Files that cannot be loaded are listed with their problem. Unreadable folders are skipped.
+    Image encoders (mmproj) are left out. Other files that cannot be loaded are listed with their problem.
+    Unreadable folders are skipped. A file of several revisions in Hugging Face's cache is listed once.
     """
-    models: list[ModelInfo] = []
+    models: dict[tuple[str, ...], ModelInfo | None] = {}
+
+    def add(files: list[_File], problem: str, name: str = "") -> None:
+        stored = tuple(stored_file(file.path) for file in files)
+        if stored not in models:
+            models[stored] = _model(files[0].path, files, problem, name)
+
     split: defaultdict[tuple[str, int], dict[int, _File]] = defaultdict(dict)
     for file in sorted(set(_files(folders))):
         part = _PART.fullmatch(file.path)
         if part:
             split[part[1], int(part[3])][int(part[2])] = file
         else:
-            models.append(_model(file.path, [file], ""))
+            add([file], "")
     for (prefix, count), parts in split.items():
         files = [parts[number] for number in sorted(parts)]
         missing = [number for number in range(1, count + 1) if number not in parts]
         problem = _missing(missing, count) if missing else ""
-        models.append(_model(files[0].path, files, problem, os.path.basename(prefix)))  # noqa: PTH119
-    return sorted(models, key=lambda model: model.model)
+        add(files, problem, os.path.basename(prefix))  # noqa: PTH119
+    return sorted((model for model in models.values() if model is not None), key=lambda model: model.model)
+
+
+def usual_folders() -> list[str]:
+    """Return the folders in which other programs keep GGUF files: llama.cpp, LM Studio, Hugging Face's tools.
+
+    Sources: `fs_get_cache_directory` in llama.cpp's common/common.cpp, and LM Studio's documentation.
+    """
+    if sys.platform == "darwin":
+        cache = "~/Library/Caches"
+    else:
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    own = os.environ.get("LLAMA_CACHE") or f"{cache}/llama.cpp"
+    return [own, "~/.lmstudio/models", "~/.cache/lm-studio/models", *snapshot_folders()]
 
 
 def check_model(path: Path) -> Header:
@@ -110,18 +132,23 @@ def _missing(missing: list[int], count: int) -> str:
     return f"is one of {count} parts, and {parts} missing"
 
 
-def _model(path: str, files: list[_File], problem: str, name: str = "") -> ModelInfo:
+def _model(path: str, files: list[_File], problem: str, name: str) -> ModelInfo | None:
+    """Describe a model; None if the file is an image encoder. `name` is that of a split model's files."""
     header = Header()
     try:
         header = read_header(path)
+        if _kind(header) == "mmproj":
+            return None
         problem = problem or _problem(header)
     except GgufError as error:
         problem = str(error)
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
+    name = name or os.path.basename(path).removesuffix(".gguf")  # noqa: PTH119
+    repository = repository_of(path)
     return ModelInfo(
         model=path,
-        name=header.name or name or os.path.basename(path).removesuffix(".gguf"),  # noqa: PTH119
+        name=f"{repository}/{name}" if repository else header.name or name,
         size=sum(file.size for file in files),
         quantization=header.quantization,
         context=header.context,
@@ -130,10 +157,14 @@ def _model(path: str, files: list[_File], problem: str, name: str = "") -> Model
     )
 
 
-def _problem(header: Header) -> str:
-    kind = "mmproj" if header.architecture == "clip" else header.kind
+def _kind(header: Header) -> str | None:
     if header.values.get(f"{header.architecture}.attention.causal") == 0:
-        kind = "embedding"
+        return "embedding"
+    return "mmproj" if header.architecture == "clip" else header.kind
+
+
+def _problem(header: Header) -> str:
+    kind = _kind(header)
     if kind in _NO_MODELS:
         return _NO_MODELS[kind]
     return "" if header.architecture else "is damaged: its header does not name an architecture"

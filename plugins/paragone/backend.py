@@ -167,6 +167,14 @@ class Backend(ABC):
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models that the backend can open: in the given folders, or at its endpoints."""
 
+    def model_folders(self) -> Sequence[str]:
+        """Return folders in which such models usually are, such as the cache of a program that downloads them.
+
+        The application passes them to `models`, besides the folders of the user's settings. They need not
+        exist. Blocking; called in a thread.
+        """
+        return ()
+
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check an engine's load options without reading files, servers or the environment.
 
@@ -199,12 +207,13 @@ class Backend(ABC):
         """
         raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
-    async def demo(self, cache: str) -> Sequence[ModelInfo]:
+    async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
         """Return models for the demo, the best first. Empty if there are none.
 
-        A backend that has to create a model keeps it in the folder `cache`.
+        A backend that has to create a model keeps it in the folder `cache`. Without `create`, nothing is
+        written, and only models that exist are returned. Raises InputError if something must be installed.
         """
-        del cache  # most backends have no demo models
+        del cache, create  # most backends have no demo models
         return ()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport | None:

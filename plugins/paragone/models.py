@@ -46,6 +46,7 @@ class ModelInfo:
         architecture: Its architecture, such as `llama` or `qwen3`.
         capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
         problem: Why it cannot be opened; empty if no reason is known.
+        address: URL of the server that has it, if that is not the backend's default one.
     """
 
     model: str
@@ -56,6 +57,7 @@ class ModelInfo:
     architecture: str | None = None
     capabilities: tuple[str, ...] = ()
     problem: str = ""
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

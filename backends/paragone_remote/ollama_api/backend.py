@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from paragone import (
@@ -20,9 +22,12 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.addresses import reached
 from paragone_remote.client_libraries import find_client, import_client
-from paragone_remote.ollama_api.options import OllamaLoadOptions, OllamaSampling
+from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 
 __all__ = ["OllamaBackend"]
+
+_PATIENCE = 5.0
+"""Seconds that the server on this machine may take to list its models."""
 
 
 class OllamaBackend(Backend):
@@ -40,9 +45,19 @@ class OllamaBackend(Backend):
         return find_client("ollama")
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models of the server on this machine; empty if there is no server."""
-        report = await self.endpoint({"connect_timeout": 1.0})
-        return report.models
+        """List the models of the server on this machine; empty if there is none, or if it does not answer."""
+        from paragone_remote.ollama_api.local_server import listens, local_url
+
+        url = local_url()
+        if not await listens(url):
+            return ()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                report = await self.endpoint({"url": url})
+        except TimeoutError:
+            return ()
+        address = None if url == DEFAULT_URL else url
+        return [dataclasses.replace(model, address=address) for model in report.models]
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
         """Describe a server: its version, its models, and which of them are loaded."""

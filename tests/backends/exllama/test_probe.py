@@ -61,9 +61,7 @@ async def test_no_torch(bare_interpreter, tools):
     probe = await V2.probe(bare_interpreter.python)
     assert not probe.usable
     assert probe.reason == f"ExLlamaV2 needs PyTorch, which is not installed in {bare_interpreter.python}."
-    assert (
-        probe.remedy == "Create an environment with everything that it needs: paragone env create exllamav2."
-    )
+    assert probe.remedy == "Run: paragone env create exllamav2."
 
 
 async def test_no_torch_in_the_programs_own_interpreter():

@@ -19,8 +19,8 @@ async def test_the_second_model_is_made_once_and_can_be_loaded(model_path, tmp_p
     first, second = await LlamaCppBackend().demo(str(cache))
     assert (first.name, first.quantization) == ("smollm2-q4_1", "Q4_1")
     assert (second.name, second.quantization, second.problem) == ("smollm2-q3_k_m", "Q3_K_M", "")
-    assert first.model == model_path
-    assert os.listdir(cache) == [os.path.basename(second.model)]
+    assert os.path.samefile(first.model, model_path)
+    assert sorted(map(str, cache.iterdir())) == sorted([first.model, second.model])
     made = os.stat(second.model).st_mtime_ns
     assert await LlamaCppBackend().demo(str(cache)) == [first, second]
     assert os.stat(second.model).st_mtime_ns == made
@@ -46,7 +46,25 @@ def test_a_kill_in_the_middle_leaves_no_half_model_and_the_next_start_makes_it(m
     (left,) = tmp_path.iterdir()
     os.utime(left, (0, 0))  # as if that had been long ago
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"['', '']\n"
-    assert [path.name for path in tmp_path.iterdir()] == [demo._MADE]
+    assert {path.name for path in tmp_path.iterdir()} == {demo._FILE, demo._MADE}
+
+
+@pytest.mark.model
+async def test_before_the_demo_ran_its_models_are_listed_without_making_any(model_path, tmp_path):
+    (only,) = await LlamaCppBackend().demo(str(tmp_path), create=False)
+    assert (only.name, only.model) == ("smollm2-q4_1", model_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.model
+async def test_a_link_into_an_environment_that_is_gone_is_made_anew(model_path, tmp_path, monkeypatch):
+    (tmp_path / demo._FILE).symlink_to(tmp_path / "gone.gguf")
+    (tmp_path / demo._MADE).symlink_to(model_path)
+    (before, _) = await LlamaCppBackend().demo(str(tmp_path), create=False)
+    assert before.model == model_path
+    (after, _) = await LlamaCppBackend().demo(str(tmp_path))
+    assert after.model == str(tmp_path / demo._FILE)
+    assert os.path.samefile(after.model, model_path)
 
 
 async def test_without_the_extra_the_user_is_told_what_to_install(tmp_path, monkeypatch):

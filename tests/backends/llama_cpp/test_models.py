@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from paragone_llama_cpp.gguf import GgufError, read_header
-from paragone_llama_cpp.models import find_models
+from paragone_llama_cpp.models import find_models, usual_folders
 
 VOCABULARY = [f"token{i}" for i in range(60_000)]
 MODEL = {
@@ -163,7 +163,6 @@ def test_missing_parts_are_a_problem(write):
     ("values", "reason"),
     [
         ({"general.type": "adapter", "general.architecture": "llama"}, "LoRA adapter"),
-        ({"general.architecture": "clip"}, "image encoder"),
         ({"general.architecture": "bert", "bert.attention.causal": False}, "embedding"),
         ({"general.name": "x"}, "does not name an architecture"),
     ],
@@ -172,6 +171,41 @@ def test_files_that_are_no_models_are_listed_as_such(write, values, reason):
     path = write("x.gguf", values)
     (model,) = find_models([str(path.parent)])
     assert reason in model.problem
+
+
+def test_an_image_encoder_is_left_out(write):
+    path = write("model.gguf")
+    write("mmproj-model.gguf", {"general.architecture": "clip", "general.type": "mmproj"})
+    assert [model.model for model in find_models([str(path.parent)])] == [str(path)]
+
+
+def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, tmp_path):
+    repository = tmp_path / "models--owner--a-model-GGUF"
+    blob = write("models--owner--a-model-GGUF/blobs/0123")
+    for revision in ("aaaa", "bbbb"):
+        link = repository / "snapshots" / revision / "sub" / "model-Q4_K_M.gguf"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(blob)
+    (model,) = find_models([str(tmp_path)])
+    assert model.name == "owner/a-model-GGUF/model-Q4_K_M"
+    assert model.model == str(repository / "snapshots/aaaa/sub/model-Q4_K_M.gguf")
+
+
+def test_links_to_one_file_elsewhere_are_models_of_their_own(write, tmp_path):
+    (tmp_path / "second.gguf").symlink_to(write("first.gguf"))
+    assert len(find_models([str(tmp_path)])) == 2
+
+
+def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
+    (home / "cache/huggingface/hub/models--owner--name/snapshots").mkdir(parents=True)
+    assert usual_folders() == [
+        f"{home}/cache/llama.cpp",
+        "~/.lmstudio/models",
+        "~/.cache/lm-studio/models",
+        f"{home}/cache/huggingface/hub/models--owner--name/snapshots",
+    ]
+    monkeypatch.setenv("LLAMA_CACHE", "/srv/llama")
+    assert usual_folders()[0] == "/srv/llama"
 
 
 def test_thousands_of_files_take_one_read_each(write, tmp_path, monkeypatch):

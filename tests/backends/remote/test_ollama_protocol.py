@@ -232,6 +232,12 @@ async def test_a_report_of_a_server(server):
     assert (model.model, model.size, model.quantization, model.context) == ("m:latest", 9, "Q4_1", 4096)
 
 
+async def test_the_models_of_ollama_host_have_its_address(server, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", server.url)
+    (model,) = await OllamaBackend().models(())
+    assert (model.model, model.address) == ("m:latest", server.url)
+
+
 async def test_a_report_of_no_server(server):
     await server.stop()
     report = await OllamaBackend().endpoint({"url": server.url})

@@ -1,0 +1,68 @@
+"""Find the Ollama server on this machine, whose models are listed without being asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+from paragone_remote.ollama_api.options import DEFAULT_URL
+
+__all__ = ["local_url", "listens"]
+
+_PORT = 11434
+_PORTS = {"http": 80, "https": 443}
+_PATIENCE = 1.0
+"""Seconds to wait for a connection to this machine."""
+
+
+def local_url() -> str:
+    """Return the URL of the server on this machine: that of OLLAMA_HOST, else the default one.
+
+    OLLAMA_HOST is also what the server listens at: 0.0.0.0 is this machine. If it names another machine, the
+    default one is returned. Source of the format: `Host` in Ollama's envconfig/config.go.
+    """
+    value = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "http", value
+    try:
+        parts = urlsplit(f"//{rest}")
+        port = parts.port or (_PORTS.get(scheme, _PORT) if separator else _PORT)
+    except ValueError:
+        return DEFAULT_URL
+    host = parts.hostname or "127.0.0.1"
+    if scheme not in _PORTS or parts.username is not None or not (loopback := _loopback(host)):
+        return DEFAULT_URL
+    return f"{scheme}://{loopback}:{port}{parts.path.rstrip('/')}"
+
+
+async def listens(url: str) -> bool:
+    """Return whether a server accepts connections at this URL."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except OSError:  # including TimeoutError
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _loopback(host: str) -> str:
+    """Return the address of this machine that a host means; empty if it means another machine."""
+    if host.casefold() == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    if not address.is_loopback:
+        return ""
+    return f"[{host}]" if address.version == 6 else host

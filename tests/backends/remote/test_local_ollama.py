@@ -1,0 +1,60 @@
+"""The Ollama server on this machine is found where OLLAMA_HOST says, and nothing else is asked."""
+
+import asyncio
+
+import pytest
+
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.ollama_api.local_server import listens, local_url
+
+from .conftest import free_port
+
+DEFAULT = "http://127.0.0.1:11434"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("", DEFAULT),
+        ("127.0.0.1", DEFAULT),
+        ("localhost:8080", "http://127.0.0.1:8080"),
+        ("http://127.0.0.2:8080/", "http://127.0.0.2:8080"),
+        (":8080", "http://127.0.0.1:8080"),
+        ("0.0.0.0", DEFAULT),
+        ("[::]:8080", "http://[::1]:8080"),
+        ("[::1]", "http://[::1]:11434"),
+        ("https://localhost", "https://127.0.0.1:443"),
+        # other machines, and what is no address at all
+        ("gpu-box:11434", DEFAULT),
+        ("http://10.0.0.7:8080", DEFAULT),
+        ("localhost.example.org", DEFAULT),
+        ("me:secret@localhost:8080", DEFAULT),
+        ("ftp://localhost", DEFAULT),
+        ("localhost:many", DEFAULT),
+    ],
+)
+def test_only_this_machine_is_meant(monkeypatch, host, url):
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    assert local_url() == url
+
+
+async def test_without_a_server_there_are_no_models(monkeypatch):
+    url = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("OLLAMA_HOST", url)
+    assert not await listens(f"http://{url}")
+    assert await OllamaBackend().models(()) == ()
+
+
+async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
+    monkeypatch.setattr("paragone_remote.ollama_api.backend._PATIENCE", 0.2)
+
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
+        assert await listens(f"http://127.0.0.1:{port}")
+        assert await OllamaBackend().models(()) == ()
