@@ -1,16 +1,18 @@
-"""What the engine picker lists: engines of the config, models of backends and of configured servers."""
+"""What the engine picker lists: defined engines, models of backends and servers, the demo, and why something is not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Backend, EndpointReport, ModelInfo, Options, Probe, option
-from paragone_workbench.config.settings import Config
+import pytest
+
+from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
+from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import Document
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import catalog_entries
+from paragone_workbench.inventory.catalog import Group, catalog_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class Load(Options):
 
 
 class Served(Backend):
-    """Stands in for a backend with servers: one of them is there."""
+    """A test double: a backend with servers. One of them is there."""
 
     name = "served"
     title = "Served"
@@ -49,14 +51,76 @@ class Served(Backend):
         return EndpointReport(address="http://box:1", probe=Probe(usable=True), models=models)
 
 
+class Shelf(Backend):
+    """A test double: a backend of this machine, with a folder of its own and a demo."""
+
+    name = "shelf"
+    title = "Shelf"
+    api_version = 2
+    capabilities = Capabilities(local=True)
+
+    def __init__(self, *, usable: bool = True, has_demo: bool = True, empty: bool = False) -> None:
+        self.usable = usable
+        self.has_demo = has_demo
+        self.empty = empty
+        self.searched: list[str] = []
+
+    async def probe(self, python=None):
+        return Probe(usable=self.usable, reason="It is not installed.", remedy="Install it.")
+
+    def model_folders(self):
+        return ["/shelf"]
+
+    async def models(self, folders):
+        self.searched = list(folders)
+        if self.empty:
+            return ()
+        hub = "/hub/models--owner--tall/snapshots/0123/tall.gguf"
+        return (
+            ModelInfo(
+                model=f"{Path.home()}/models/Wide.gguf", name="Wide", quantization="Q4_K_M", size=10**8
+            ),
+            ModelInfo(model=hub, name="owner/tall/tall"),
+            ModelInfo(model="/models/broken.gguf", name="broken", problem="is empty"),
+        )
+
+    async def open(self, request, on_progress):
+        raise NotImplementedError
+
+    async def demo(self, cache, *, create=True):
+        assert not create, "a list makes nothing"
+        if not self.has_demo:
+            raise InputError("The demo is not installed.", hint="Install the demo.")
+        return (ModelInfo(model="/cache/demo.gguf", name="tiny", quantization="Q3_K_M"),)
+
+
 class Backends(Registry):
-    """Stands in for the registry: it has this backend alone."""
+    """Stands in for the registry: it has these backends alone."""
+
+    def __init__(self, *backends: Backend) -> None:
+        super().__init__()
+        self._all = {it.name: it for it in backends}
 
     def all(self):
-        return {"served": Served()}
+        return self._all
 
     def find(self, name):
-        return self.all().get(name)
+        return self._all.get(name)
+
+
+def config(*engines, added=(), folders=()):
+    return Config(
+        engines={it.name: it for it in engines},
+        added=frozenset(added),
+        models=ModelSettings(folders=tuple(folders)),
+        document=Document(Path("config.toml")),
+    )
+
+
+async def listed(settings, *backends):
+    """The entries once everything has replied."""
+    *_, last = [found async for found in catalog_entries(settings, Backends(*backends))]
+    return last
 
 
 def engine(name, url):
@@ -65,21 +129,98 @@ def engine(name, url):
 
 
 async def test_a_server_s_other_models_are_offered_with_the_key_of_its_engine():
-    engines = {it.name: it for it in (engine("mine", "http://box:1"), engine("off", "http://gone:1"))}
-    config = Config(engines=engines, document=Document(Path("config.toml")))
-    *_, last = [found async for found in catalog_entries(config, Backends())]
-    large = last[-1]
-    assert [it.name for it in last] == ["mine", "off", "Served", "large:70b"]
+    mine = engine("mine", "http://box:1")
+    found = await listed(config(mine, engine("off", "http://gone:1")), Served())
+    assert [it.name for it in found] == ["mine", "off", "large:70b", "Served"]
+    large = found[2]
     assert large.detail == "4.0 GB · vision · served · http://box:1"
     assert large.definition == EngineDefinition(
-        name="large:70b", backend="served", model="large:70b", options=engines["mine"].options
+        name="large:70b", backend="served", model="large:70b", options=mine.options
     )
 
 
 async def test_a_plugin_s_mistake_costs_its_own_models():
-    config = Config(engines={}, document=Document(Path("config.toml")))
-    *_, (only,) = [found async for found in catalog_entries(config, Backends())]
-    assert only.definition is None
-    assert only.problem.startswith(
+    found = await listed(config(), Served(), Shelf())
+    assert [it.name for it in found if it.group is Group.FOUND] == ["tall", "Wide"]
+    (faulty,) = (it for it in found if it.name == "Served")
+    assert faulty.definition is None
+    assert faulty.problem.startswith(
         "The backend served raised an unexpected error (ZeroDivisionError: a plugin's mistake)."
     )
+
+
+async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
+    configured = EngineDefinition(name="zeta", backend="shelf", model="/z")
+    added = EngineDefinition(name="alpha", backend="shelf", model="/a")
+    strange = EngineDefinition(name="strange", backend="nothing_such", model="x")
+    settings = config(strange, configured, added, added=["alpha"])
+    found = await listed(settings, Served(), Shelf())
+    assert [(it.group, it.name) for it in found] == [
+        (Group.CONFIGURED, "zeta"),
+        (Group.ADDED, "alpha"),
+        (Group.FOUND, "tall"),
+        (Group.FOUND, "Wide"),
+        (Group.DEMO, "demo"),
+        (Group.DEMO, "tiny"),
+        (Group.UNUSABLE, "strange"),
+        (Group.UNUSABLE, "Served"),
+        (Group.UNUSABLE, "broken"),
+    ]
+    assert found == await listed(settings, Served(), Shelf())
+    assert len({it.key for it in found}) == len(found)
+
+
+async def test_an_entry_keeps_its_key_when_it_turns_out_to_be_unusable():
+    defined = EngineDefinition(name="mine", backend="shelf", model="/z")
+    lists = [found async for found in catalog_entries(config(defined), Backends(Shelf(usable=False)))]
+    (first,), last = lists[0], lists[-1]
+    assert first.group is Group.CONFIGURED
+    assert [(it.key, it.group) for it in last] == [
+        (first.key, Group.UNUSABLE),
+        ("backend shelf", Group.UNUSABLE),
+    ]
+    assert [(it.problem, it.remedy) for it in last] == [("It is not installed.", "Install it.")] * 2
+
+
+async def test_a_model_says_what_it_is_and_where(home):
+    found = {it.name: it for it in await listed(config(), Shelf())}
+    assert found["Wide"].detail == "Q4_K_M · 100 MB · Shelf · ~/models/Wide.gguf"
+    assert found["tall"].detail == "Shelf · owner/tall"
+    assert found["tiny"].detail == "Q3_K_M · Shelf"
+    assert found["tiny"].definition == EngineDefinition(
+        name="tiny", backend="shelf", model="/cache/demo.gguf"
+    )
+    assert found["broken"].problem == "is empty."
+
+
+async def test_the_usual_places_are_searched_after_those_of_the_settings(home):
+    shelf = Shelf()
+    settings = config(folders=["/mine"])
+    await listed(settings, shelf)
+    assert shelf.searched == ["/mine", f"{home}/models", "/shelf"]
+
+
+async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
+    found = await listed(config(), Shelf(empty=True, has_demo=False))
+    assert [(it.name, it.group, it.problem, it.remedy) for it in found] == [
+        ("demo", Group.UNUSABLE, "The demo is not installed.", "Install the demo."),
+        (
+            "Shelf",
+            Group.UNUSABLE,
+            "No model found.",
+            "Write shelf:PATH, or set models.folders.",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:7"])
+async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
+    class Local(Served):
+        async def models(self, folders):
+            return (ModelInfo(model="qwen3:8b", name="qwen3:8b", address=url),)
+
+    (entry,) = await listed(config(), Local())
+    assert entry.definition == EngineDefinition(
+        name="qwen3:8b", backend="served", model="qwen3:8b", address=url
+    )
+    assert entry.detail == ("Served · 127.0.0.1:7" if url else "Served")

@@ -207,7 +207,8 @@ def test_what_the_program_remembers_goes_over_the_file(write):
     state.remember_lanes(["new", "paper:spot"])
     settings_ = load(write(GOOD))
     assert list(settings_.engines) == ["smol", "with blanks", "new"]
-    assert settings_.engines["smol"].model == "changed"
+    assert settings_.engines["smol"].model != "changed", "what config.toml defines is not replaced"
+    assert settings_.added == {"new"}
     assert settings_.ui.theme == "gruvbox"
     assert settings_.lanes.start == ("smol", "paper:other"), "what the user wrote is meant"
     assert load().lanes.start == ("new", "paper:spot")

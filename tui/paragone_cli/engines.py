@@ -38,7 +38,8 @@ def engines(args: Arguments) -> int:
         return 0
     if not definitions:
         note(
-            f"No engine is defined in {context.config.document.path}; `paragone config init` creates a sample."
+            f"No engine is defined in {context.config.document.path}; `paragone config init` creates a sample, "
+            "and `paragone models` lists models that need no definition."
         )
         return 0
     put_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.output import note, print_error, put_json, put_table, warn
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.demo import existing_demo_models
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
+from paragone_workbench.inventory.models import USUAL_FOLDER, find_models
 
 __all__ = ["models"]
 
@@ -28,12 +30,12 @@ class _Listed:
     backend: str
     model: ModelInfo
     url: str | None = None
-    """URL of its server, if an engine of config.toml sets it."""
+    """URL of its server, if that is not the backend's default one."""
 
     @property
     def engine(self) -> str:
         """The engine spec that opens the model."""
-        return f"{self.backend}:{self.model.model}" + (f"@{self.url}" if self.url else "")
+        return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
 
 
 def models(args: Arguments) -> int:
@@ -60,8 +62,12 @@ def models(args: Arguments) -> int:
         _print(listed)
         if not listed and args.backend is not None and not errors:
             _print_reason(run(backends[args.backend].endpoint({})))
-        if not listed and not folders and any(it.capabilities.local for it in backends.values()):
-            note(f"No folders are searched; set `folders` under [models] in {context.config.document.path}.")
+        if not listed and any(it.capabilities.local for it in backends.values()):
+            searched = ", ".join((*folders, USUAL_FOLDER))
+            note(
+                f"No model was found in {searched}, or where other programs keep models; set `folders` under "
+                f"[models] in {context.config.document.path}."
+            )
     for _, error in errors:
         print_error(error)
     return 1 if errors else 0
@@ -79,7 +85,7 @@ async def _find(
         if isinstance(answer, ParagoneError):
             errors.append((name, answer))
         else:
-            listed += [_Listed(name, model) for model in answer]
+            listed += [_Listed(name, model, model.address) for model in answer]
     for endpoint in await querying:
         probe = endpoint.report.probe
         if probe.usable:
@@ -94,9 +100,12 @@ async def _find(
 
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
     try:
-        return await backend.models(folders)
-    except Exception as error:  # noqa: BLE001 (a faulty plugin must not hide the others' models)
-        return as_paragone_error(error, backend.name)
+        found = await find_models(backend, folders)
+    except ParagoneError as error:
+        return error
+    with contextlib.suppress(ParagoneError):  # the demo is not installed
+        return [*found, *await existing_demo_models(backend)]
+    return found
 
 
 def _print_reason(report: EndpointReport | None) -> None:
@@ -129,7 +138,9 @@ def _print(listed: Sequence[_Listed]) -> None:
 
 def _row(listed: _Listed) -> tuple[str, ...]:
     model = listed.model
-    spec = shlex.quote(listed.engine)
+    engine = listed.engine
+    # a ~ inside a word needs no quotes: paragone expands it, whether a shell has done so or not
+    spec = engine if shlex.quote(engine.replace("~", "")) == engine.replace("~", "") else shlex.quote(engine)
     return (
         model.name,
         size_text(model.size),

@@ -162,7 +162,8 @@ class _Reader:
                 self._note((name,), f"There is no section [{name}].", suggest(name, _TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
-        engines = {**self._own, **state.engines}
+        added = {name: it for name, it in state.engines.items() if name not in self._own}
+        engines = {**self._own, **added}
         models = self._section("models", ModelSettings)
         lanes = self._section("lanes", LaneSettings)
         ui = self._section("ui", UiSettings)
@@ -170,6 +171,7 @@ class _Reader:
         remembered, warnings = _remembered(state, engines)
         return Config(
             engines=engines,
+            added=frozenset(added),
             models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),

@@ -33,7 +33,7 @@ one is open at a time. `auto`: `parallel` if all engines fit in memory together,
 class ModelSettings(Options):
     """The section `[models]`."""
 
-    folders: tuple[str, ...] = option((), "Folders to search for models, with their subfolders.")
+    folders: tuple[str, ...] = option((), "Further folders to search for models, with their subfolders.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,9 @@ class Config:
     """The settings in force."""
 
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """By name: those of config.toml, overridden by those added on the screen."""
+    """By name: those of config.toml, then those added on the screen whose names config.toml does not have."""
+    added: frozenset[str] = frozenset()
+    """The names of the engines that were added on the screen."""
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()

@@ -59,6 +59,14 @@ class State:
         kept = without_passwords(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
+    def remove_engine(self, name: str) -> None:
+        """Remove a saved engine, if there is one of this name. Raises ParagoneError."""
+        self._change(
+            lambda saved: dataclasses.replace(
+                saved, engines={key: it for key, it in saved.engines.items() if key != name}
+            )
+        )
+
     def remember_lanes(self, names: Iterable[str]) -> None:
         """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
         lanes = tuple(strip_password(name) for name in names)

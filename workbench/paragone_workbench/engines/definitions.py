@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from paragone import Backend, InputError, Json, Options
+from paragone.hub import repository_of
 from paragone.options import address_option, build, describe, parse
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "resolve",
     "secret_options",
     "server_of",
+    "shorten_home",
     "split_options",
     "without_passwords",
     "with_options",
@@ -87,6 +89,10 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
         )
     model = expand_home(model)
     path = PurePath(model)
+    if path.parent.name == "snapshots" and (
+        repository := repository_of(model)
+    ):  # else a hash would be its name
+        path = PurePath(repository)
     # a suffix like `.gguf` is removed; `.0bpw` belongs to a folder's name
     name = path.stem if path.suffix[1:].isalpha() else path.name
     return EngineDefinition(name=name or backend, backend=backend, model=model)
@@ -152,7 +158,7 @@ def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinit
     """Return the engine of this name, or else the engine of this spec. Raises InputError."""
     found = engines.get(text) or from_spec(text)
     if found is None:
-        hint = suggest(text, engines) if engines else "config.toml defines no engines yet."
+        hint = suggest(text, engines) if engines else "No engines are defined yet."
         raise InputError(
             f"There is no engine {text!r}.",
             hint=f"{hint} To use an engine that is not defined, write BACKEND:MODEL.",
@@ -253,6 +259,12 @@ def check_engine(definition: EngineDefinition, backend: Backend) -> None:
 def expand_home(path: str) -> str:
     """Return the path with a leading `~/` replaced by the user's home folder."""
     return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
+def shorten_home(path: str) -> str:
+    """Return the path with the user's home folder replaced by `~`; the opposite of `expand_home`."""
+    home = f"{Path.home()}/"
+    return f"~/{path.removeprefix(home)}" if path.startswith(home) else path
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A list of everything that a lane can run: engines of the config, and models that backends and servers have."""
+"""A list of everything that a lane can run, what can be used first, and of what cannot be used and why."""
 
 from __future__ import annotations
 
@@ -6,70 +6,85 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from paragone import Backend, ModelInfo, Probe
+from paragone import Backend, ModelInfo, ParagoneError, Probe
+from paragone.hub import repository_of
 from paragone_workbench.config.settings import Config
-from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model, server_of
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    engine_for_model,
+    server_of,
+    shorten_home,
+    to_spec,
+)
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.demo import existing_demo_models
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
+from paragone_workbench.inventory.models import find_models
 
-__all__ = ["CatalogEntry", "catalog_entries", "size_text"]
+__all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries", "size_text"]
+
+DEMO_KEY = "demo"
+"""The key of the demo's entry."""
+
+
+class Group(Enum):
+    """The groups of entries, in the order of the list, with their headings."""
+
+    CONFIGURED = "In config.toml"
+    ADDED = "Added here"
+    FOUND = "Models found"
+    DEMO = "Demo"
+    UNUSABLE = "Not usable yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """An engine that can be picked, or a backend that cannot be used and the reason."""
+    """An engine, a model or the demo; or one of them, or a backend, that cannot be used, with the reason."""
 
+    key: str
+    """Identifies the entry. It stays the same when the entry comes into another group."""
+    group: Group
     name: str
     detail: str = ""
     problem: str = ""
-    """Why the engine cannot be used, and what to do about it."""
+    """Why the entry cannot be used: a sentence, or the rest of one that begins with the name."""
+    remedy: str = ""
+    """What to do about that, as a sentence."""
     definition: EngineDefinition | None = None
-    """None if the entry cannot be picked."""
+    """The engine to open. None for the demo, which has two, and for a backend."""
+    model: str = ""
+    """The model's full path or name."""
+    is_added: bool = False
+    """Whether it is an engine that was added on the screen."""
 
     @property
     def search_text(self) -> str:
         """The text that a filter searches, case-folded."""
-        return f"{self.name} {self.detail}".casefold()
+        return f"{self.name} {self.detail} {self.model}".casefold()
 
 
 async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[Sequence[CatalogEntry], None]:
-    """Yield the entries several times: first the engines of the config, then more as backends and servers reply."""
+    """Yield the entries several times: first the defined engines, then more as backends and servers reply."""
+    catalog = _Catalog(config)
+    yield catalog.entries()
+    backends = catalog.backends = await asyncio.to_thread(registry.all)
     defined = list(config.engines.values())
-    yield [CatalogEntry(name=it.name, detail=_detail(it, None), definition=it) for it in defined]
-    backends = await asyncio.to_thread(registry.all)
-    probes: dict[tuple[str, str | None], Probe] = {}
-    found: dict[str, list[CatalogEntry]] = {}
-
-    def all_entries() -> list[CatalogEntry]:
-        mine = [
-            _defined(it, registry.find(it.backend), probes.get((it.backend, it.python))) for it in defined
-        ]
-        others = [entry for name in backends for entry in found.get(name, [])]
-        return mine + sorted(
-            others, key=lambda entry: entry.definition is None
-        )  # what can be picked comes first
-
     wanted = {(name, None) for name in backends} | {(it.backend, it.python) for it in defined}
     tasks = [
-        asyncio.create_task(_look(backend, python, config.models.folders))
+        asyncio.create_task(catalog.look(backend, python))
         for name, python in sorted(wanted, key=str)
         if (backend := backends.get(name)) is not None
     ]
     asking = asyncio.create_task(query_endpoints(defined, registry.find))
-    yield all_entries()
     try:
         for task in asyncio.as_completed(tasks):
-            backend, python, result, models = await task
-            probes[backend.name, python] = result
-            if python is None:
-                found[backend.name] = _entries(backend, result, models)
-            yield all_entries()
-        served = [it for endpoint in await asking for it in _served(endpoint, config.engines)]
-        if served:
-            yield all_entries() + served
+            await task
+            yield catalog.entries()
+        catalog.add_served(await asking)
+        yield catalog.entries()
     finally:
         for it in (*tasks, asking):
             it.cancel()
@@ -77,54 +92,137 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
         await asyncio.gather(*tasks, asking, return_exceptions=True)
 
 
-async def _look(
-    backend: Backend, python: str | None, folders: Sequence[str]
-) -> tuple[Backend, str | None, Probe, Sequence[ModelInfo]]:
-    found = await probe(backend, python)
-    models: Sequence[ModelInfo] = ()
-    if found.usable and python is None:
+class _Catalog:
+    """What is known so far."""
+
+    def __init__(self, config: Config) -> None:
+        self.backends: Mapping[str, Backend] | None = None
+        """By name; None until the plugins are imported."""
+        self._config = config
+        self._probes: dict[tuple[str, str | None], Probe] = {}
+        self._found: dict[str, CatalogEntry] = {}
+        """Models, demo and backends, by their keys."""
+
+    def entries(self) -> list[CatalogEntry]:
+        """Return the entries by group: engines in the order of their definition, the others by name."""
+        order = list(Group)
+        found = sorted(self._found.values(), key=lambda it: (it.definition is not None, it.name.casefold()))
+        entries = [*map(self._defined, self._config.engines.values()), *found]
+        return sorted(entries, key=lambda it: order.index(it.group))
+
+    async def look(self, backend: Backend, python: str | None) -> None:
+        """Probe a backend; if it is usable, add its models and its demo."""
+        result = self._probes[backend.name, python] = await probe(backend, python)
+        if python is not None:
+            return
+        if not result.usable:
+            self._add(_unusable_backend(backend, result.reason, result.remedy))
+            return
         try:
-            models = await backend.models(folders)
-        except Exception as error:  # noqa: BLE001 (a faulty plugin must not hide the others' models)
-            failure = as_paragone_error(error, backend.name)
-            found = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
-    return backend, python, found, models
+            models = await find_models(backend, self._config.models.folders)
+        except ParagoneError as error:
+            self._add(_unusable_backend(backend, error.sentence, error.hint))
+        else:
+            for model in models:
+                self._add(_model(backend, model))
+            if not models:
+                self._add(_unusable_backend(backend, "No model found.", _usage_hint(backend)))
+        await self._look_for_demo(backend)
+
+    async def _look_for_demo(self, backend: Backend) -> None:
+        demo = CatalogEntry(
+            key=DEMO_KEY, group=Group.DEMO, name="demo", detail="two small models side by side, to try it"
+        )
+        try:
+            models = await existing_demo_models(backend)
+        except ParagoneError as error:
+            unusable = dataclasses.replace(
+                demo, group=Group.UNUSABLE, problem=error.sentence, remedy=error.hint
+            )
+            self._found.setdefault(DEMO_KEY, unusable)
+            return
+        if models:
+            self._add(demo)
+        for model in models:
+            entry = _model(backend, model)
+            if entry.key not in self._found and entry.definition is not None:
+                self._add(
+                    dataclasses.replace(
+                        entry,
+                        group=Group.DEMO,
+                        name=model.name,
+                        detail=" · ".join((*_facts(model), backend.title)),
+                        definition=dataclasses.replace(entry.definition, name=model.name),
+                    )
+                )
+
+    def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
+        """Add the other models of servers that engines are defined for, with the options of the first such engine."""
+        for endpoint in endpoints:
+            if endpoint.url is None or not endpoint.report.probe.usable:
+                continue  # the models of a backend's default server are listed by the backend
+            defined = [self._config.engines[name] for name in endpoint.engines]
+            known = {definition.model for definition in defined}
+            for model in endpoint.report.models:
+                if model.model not in known and not model.problem:
+                    definition = dataclasses.replace(defined[0], name=model.name, model=model.model)
+                    backend = (self.backends or {}).get(definition.backend)
+                    entry = CatalogEntry(
+                        key=f"model {to_spec(definition, backend)}",
+                        group=Group.FOUND,
+                        name=model.name,
+                        detail=" · ".join((*_facts(model), endpoint.backend, endpoint.report.address)),
+                        definition=definition,
+                    )
+                    self._add(entry)
+
+    def _add(self, entry: CatalogEntry) -> None:
+        self._found[entry.key] = entry
+
+    def _defined(self, definition: EngineDefinition) -> CatalogEntry:
+        backend = (self.backends or {}).get(definition.backend)
+        found = self._probes.get((definition.backend, definition.python))
+        added = definition.name in self._config.added
+        entry = CatalogEntry(
+            key=f"engine {definition.name}",
+            group=Group.ADDED if added else Group.CONFIGURED,
+            name=definition.name,
+            detail=_detail(definition, backend),
+            definition=definition,
+            is_added=added,
+        )
+        if backend is None and self.backends is not None:
+            return dataclasses.replace(
+                entry, group=Group.UNUSABLE, problem=f"There is no backend {definition.backend!r}."
+            )
+        if found is not None and not found.usable:
+            return dataclasses.replace(entry, group=Group.UNUSABLE, problem=found.reason, remedy=found.remedy)
+        return entry
 
 
-def _defined(definition: EngineDefinition, backend: Backend | None, probe: Probe | None) -> CatalogEntry:
-    problem = ""
-    if backend is None:
-        problem = f"There is no backend {definition.backend!r}."
-    elif probe is not None and not probe.usable:
-        problem = f"{probe.reason} {probe.remedy}".strip()
+def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEntry:
     return CatalogEntry(
-        name=definition.name, detail=_detail(definition, backend), problem=problem, definition=definition
+        key=f"backend {backend.name}",
+        group=Group.UNUSABLE,
+        name=backend.title,
+        problem=problem,
+        remedy=remedy,
     )
 
 
-def _entries(backend: Backend, probe: Probe, models: Sequence[ModelInfo]) -> list[CatalogEntry]:
-    if not probe.usable:
-        problem = f"{probe.reason} {probe.remedy}".strip()
-        return [CatalogEntry(name=backend.title, detail="not usable here", problem=problem)]
-    return [_model(backend, it) for it in models] or [
-        CatalogEntry(name=backend.title, detail=f"usable; {_usage_hint(backend)}")
-    ]
-
-
-def _served(endpoint: ConfiguredEndpoint, engines: Mapping[str, EngineDefinition]) -> Iterator[CatalogEntry]:
-    """Yield the other models of a server that engines are defined for, with the options of the first such engine."""
-    if endpoint.url is None or not endpoint.report.probe.usable:
-        return  # the models of a backend's default server are listed by the backend
-    defined = [engines[name] for name in endpoint.engines]
-    known = {definition.model for definition in defined}
-    for model in endpoint.report.models:
-        if model.model not in known and not model.problem:
-            definition = dataclasses.replace(defined[0], name=model.name, model=model.model)
-            yield CatalogEntry(
-                name=model.name,
-                detail=" · ".join((*_facts(model), endpoint.backend, endpoint.report.address)),
-                definition=definition,
-            )
+def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
+    definition = engine_for_model(backend.name, model.model, model.address)
+    place = (repository_of(model.model) or shorten_home(model.model)) if backend.capabilities.local else ""
+    server = server_of(definition, backend)
+    return CatalogEntry(
+        key=f"model {to_spec(definition, backend)}",
+        group=Group.UNUSABLE if model.problem else Group.FOUND,
+        name=definition.name,
+        detail=" · ".join(filter(None, (*_facts(model), backend.title, server, place))),
+        problem=f"{model.problem.rstrip('.')}." if model.problem else "",
+        definition=definition,
+        model=model.model,
+    )
 
 
 def _facts(model: ModelInfo) -> Iterator[str]:
@@ -135,23 +233,13 @@ def _facts(model: ModelInfo) -> Iterator[str]:
 
 def _usage_hint(backend: Backend) -> str:
     if backend.capabilities.local:
-        return f"write {backend.name}:PATH above, or set models.folders in config.toml"
-    return f"write {backend.name}:MODEL@http://HOST:PORT above"
-
-
-def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
-    definition = engine_for_model(backend.name, model.model)
-    return CatalogEntry(
-        name=definition.name,
-        detail=" · ".join((*_facts(model), backend.title, model.model)),
-        problem=f"{model.problem[:1].upper()}{model.problem[1:]}." if model.problem else "",
-        definition=None if model.problem else definition,
-    )
+        return f"Write {backend.name}:PATH, or set models.folders."
+    return f"Write {backend.name}:MODEL@http://HOST:PORT."
 
 
 def _detail(definition: EngineDefinition, backend: Backend | None) -> str:
     server = server_of(definition, backend)
-    return " · ".join(filter(None, (definition.backend, definition.model, server)))
+    return " · ".join(filter(None, (definition.backend, shorten_home(definition.model), server)))
 
 
 def size_text(size: int | None) -> str:

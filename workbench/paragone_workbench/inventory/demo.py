@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from paragone import InputError, ParagoneError
+from collections.abc import Sequence
+
+from paragone import Backend, InputError, ModelInfo, ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder, private_folder
 
-__all__ = ["demo_engines"]
+__all__ = ["demo_engines", "existing_demo_models"]
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
@@ -28,3 +31,14 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
                 for model in models[:2]
             ]
     raise failure or InputError("No backend has demo models.", hint="Install paragone[demo].")
+
+
+async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
+    """Return the demo models of a backend that exist now. Empty if it has none.
+
+    Raises ParagoneError, with InputError if the demo must be installed.
+    """
+    try:
+        return await backend.demo(str(cache_folder()), create=False)
+    except Exception as error:
+        raise as_paragone_error(error, backend.name) from error
