@@ -12,7 +12,7 @@ async def test_without_lanes_the_picker_opens(start):
     async with start() as screen:
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.press("escape")
-        assert "No lane yet" in screen.text
+        assert "f3 lists what can answer here" in screen.text
 
 
 async def test_a_lane_is_added_by_writing_an_engine(start):
@@ -44,7 +44,7 @@ model = "x"
 """
     async with start(rogue("steady", "first"), settings=settings, size=(140, 40)) as screen:
         await screen.press("f3")
-        await screen.until(lambda: "/nowhere/python cannot be started" in screen.text)
+        await screen.until(lambda: "elsewhere  The interpreter /nowhere/python cannot" in screen.text)
         assert "There is no backend 'nothing_such'" in screen.text
         await screen.type("mine")
         await screen.press("enter")

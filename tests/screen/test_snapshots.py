@@ -135,7 +135,7 @@ def test_the_engine_picker(photograph):
         await pilot.press("f3")
         await until(pilot, lambda: type(app.screen).__name__ == "EnginePicker")
         listed = app.screen.query_one(OptionList)
-        await until(pilot, lambda: any("usable" in str(option.prompt) for option in listed.options))
+        await until(pilot, lambda: any("No model found" in str(it.prompt) for it in listed.options))
         await pilot.press(*"rogue")
 
     assert photograph(rogue("steady", "only"), step=step)

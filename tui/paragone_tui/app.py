@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import signal
 import sys
 import traceback
@@ -30,6 +29,7 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from paragone_tui.screens.engines.picker import Picked
     from paragone_workbench.store.history import History
 
 __all__ = ["ParagoneApp", "run_screen"]
@@ -151,7 +151,7 @@ class ParagoneApp(App[None]):
         # Not a Textual worker: workers are cancelled before `on_unmount`, which may still wait for it.
         self._opening_history = asyncio.create_task(self._open_history())
         if self._demo and not self._session.lanes:
-            self.run_worker(self._begin_demo(), group="work")
+            self.lanes.do(self.lanes.add_demo)
         elif self._session.lanes:
             self._session.open_engines()
             self.remember_lanes()
@@ -179,21 +179,6 @@ class ParagoneApp(App[None]):
         if failed:
             self.say("The history is open now; what was asked until now is saved, too.")
 
-    async def _begin_demo(self) -> None:
-        from paragone_workbench.inventory.demo import demo_engines
-
-        self.lanes.welcome.update("Making the demo's second model, once …")
-        try:
-            engines = await demo_engines(self.registry)
-            named = {definition.name: definition for definition in engines}
-            self.config = dataclasses.replace(self.config, engines={**named, **self.config.engines})
-            for definition in engines:
-                self._session.add_lane(definition)
-        except ParagoneError as error:
-            self.complain(error)
-        await self.lanes.rebuild()
-        self._session.open_engines()
-
     def action_command_palette(self) -> None:
         """Show the command palette, unless it is open."""
         from paragone_tui.widgets.modal import Palette
@@ -208,11 +193,16 @@ class ParagoneApp(App[None]):
 
     # Services for the screens
 
-    def pick_engine(self, then: Callable[[EngineDefinition | None], None]) -> None:
-        """Show the engine picker. `then` is called with the engine, or None if the user picked none."""
+    def pick_engine(
+        self, then: Callable[[Picked | None], None], *, offers_demo: bool = True, advice: str = ""
+    ) -> None:
+        """Show the engine picker. `then` is called with what was picked, or None if the user picked nothing."""
         from paragone_tui.screens.engines.picker import EnginePicker
 
-        self.push_screen(EnginePicker(self.config, self.registry), then)
+        picker = EnginePicker(
+            self.config, self.registry, remove=self._remove_engine, offers_demo=offers_demo, advice=advice
+        )
+        self.push_screen(picker, then)
 
     def pick_images(self, images: tuple[Image, ...], then: Callable[[tuple[Image, ...]], None]) -> None:
         """Show the image picker, which adds to the attached `images` or removes one.
@@ -253,6 +243,30 @@ class ParagoneApp(App[None]):
         if self.config.engines.get(definition.name) == definition:
             return definition.name
         return to_spec(definition, engine.backend)
+
+    def keep_once_open(self, engine: EngineHandle, definition: EngineDefinition) -> None:
+        """Save an engine that the user wrote, once it is open, so that it is listed and has a name."""
+        from paragone_tui.screens.engines.keeping import Keeping
+
+        engine.observers.append(Keeping(definition, self._keep_engine))
+
+    def _keep_engine(self, engine: EngineHandle) -> None:
+        from paragone_workbench.config.added import add_engine
+
+        try:
+            self.config = add_engine(self.config, self.state, engine.definition, engine.backend)
+        except ParagoneError as error:
+            self.complain(error)
+
+    def _remove_engine(self, name: str) -> bool:
+        from paragone_workbench.config.added import remove_engine
+
+        try:
+            self.config = remove_engine(self.config, self.state, name)
+        except ParagoneError as error:
+            self.complain(error)
+            return False
+        return True
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message, for 4 seconds; a warning for 10."""

@@ -58,6 +58,11 @@ class Picker(Modal[ScreenResultType]):
     def pick(self, option_id: str) -> None:
         """Handle the picked option, usually by closing the picker with it."""
 
+    def is_offered(self, option_id: str) -> bool:
+        """Return whether an option is highlighted without the user moving to it, when the list changes."""
+        del option_id
+        return True
+
     def compose(self) -> ComposeResult:
         """Create the input field, the list, and a line for remarks."""
         with Vertical(id="picker") as box:
@@ -74,6 +79,9 @@ class Picker(Modal[ScreenResultType]):
         self.remark.display = bool(remark)
 
     @on(Input.Changed)
+    def _typed(self) -> None:
+        self.show()
+
     def show(self) -> None:
         """List the options that match, and keep the highlighted one if it is still among them."""
         if self.leaving:
@@ -82,10 +90,13 @@ class Picker(Modal[ScreenResultType]):
         kept = self.options.highlighted_option.id if self.options.highlighted_option else None
         self.options.clear_options()
         self.options.add_options(options)
-        enabled = [number for number, option in enumerate(options) if not option.disabled]
-        if enabled:
-            again = next((number for number in enabled if options[number].id == kept), enabled[0])
-            self.options.highlighted = again
+        offered = [
+            number
+            for number, option in enumerate(options)
+            if not option.disabled and option.id is not None and self.is_offered(option.id)
+        ]
+        again = (number for number in offered if options[number].id == kept)
+        self.options.highlighted = next(again, offered[0] if offered else None)
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""

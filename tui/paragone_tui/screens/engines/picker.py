@@ -1,88 +1,167 @@
-"""The engine picker: engines of the config, models found on this machine, or one typed by the user."""
+"""The engine picker: defined engines, models found on this machine, the demo, or an engine that the user writes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from textual.content import Content
+from textual import on
+from textual.binding import BindingType
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone import InputError
-from paragone_tui.terminal.text import visible
+from paragone_tui.screens.engines.rows import entry_row, heading_row, written_row
 from paragone_tui.widgets.picker import Picker, one_line
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import CatalogEntry, catalog_entries
+from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
 
-__all__ = ["EnginePicker"]
+__all__ = ["EnginePicker", "Picked"]
+
+_WRITTEN = "written"
+_PADDING = 2
+"""Cells beside the text of a row."""
 
 
-class EnginePicker(Picker[EngineDefinition | None]):
-    """Its result is the picked engine, or None."""
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What the user picked."""
+
+    definition: EngineDefinition | None
+    """None for the demo."""
+    is_written: bool = False
+    """Whether the user wrote the engine instead of picking an entry."""
+
+
+class EnginePicker(Picker[Picked | None]):
+    """Its result is what the user picked, or None.
+
+    `remove` removes an engine that was added on the screen, and returns whether that succeeded. `offers_demo`
+    is False where one engine is wanted. `advice` is shown while nothing else is to be said.
+    """
 
     heading = "Engine"
-    placeholder = "Filter, or write one: BACKEND:MODEL"
+    placeholder = "Type to filter, or write an engine: BACKEND:MODEL"
+    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+r", "remove", "Remove")]
+    DEFAULT_CSS = "EnginePicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        *,
+        remove: Callable[[str], bool],
+        offers_demo: bool = True,
+        advice: str = "",
+    ) -> None:
         super().__init__()
         self._config = config
         self._registry = registry
-        self._entries: Sequence[CatalogEntry] = ()
-        self._looking = True
-        self._definitions: dict[str, EngineDefinition] = {}
+        self._remove = remove
+        self._advice = advice
+        self._entries: dict[str, CatalogEntry] = {}
+        self._hidden = set() if offers_demo else {DEMO_KEY}
+        """The keys of entries that are not shown."""
+        self._is_looking = True
+        self._written: EngineDefinition | None = None
+        self._problem = ""
+        """What is wrong with the written engine."""
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
         self.run_worker(self._look())
 
+    def on_resize(self) -> None:
+        """Fit the rows to the width."""
+        self.show()
+
     async def _look(self) -> None:
         async with contextlib.aclosing(catalog_entries(self._config, self._registry)) as all_entries:
-            async for self._entries in all_entries:
+            async for entries in all_entries:
+                self._entries = {it.key: it for it in entries if it.key not in self._hidden}
                 self.show()
-        self._looking = False
+        self._is_looking = False
         self.show()
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the engine that the text specifies, if any, and the entries that contain all its words."""
+        """Return the engine that the text specifies, if any, and the entries that contain all its words, by group."""
         words = text.casefold().split()
         options: list[Option] = []
-        self._definitions = {}
-        trouble = ""
+        self._problem = ""
         try:
-            written = from_spec(text)
+            self._written = from_spec(text)
         except InputError as error:
-            written, trouble = None, str(error)
-        if written is not None:
-            self._definitions["written"] = written
-            options.append(Option(Content.assemble(("Open ", "bold"), visible(text)), id="written"))
-        for number, entry in enumerate(self._entries):
+            self._written, self._problem = None, str(error)
+        if self._written is not None:
+            options.append(Option(written_row(text), id=_WRITTEN))
+        width = self.options.scrollable_content_region.width - _PADDING
+        group: Group | None = None
+        for entry in self._entries.values():
             if all(word in entry.search_text for word in words):
-                if entry.definition is not None:
-                    self._definitions[str(number)] = entry.definition
-                options.append(Option(_line(entry), id=str(number), disabled=entry.definition is None))
-        self.say(trouble or self._remark(bool(options)))
+                if entry.group is not group:
+                    group = entry.group
+                    options.append(Option(heading_row(group), disabled=True))
+                options.append(Option(entry_row(entry, width), id=entry.key))
         return options
 
-    def pick(self, option_id: str) -> None:
-        """Close the picker with the engine."""
-        self.dismiss(self._definitions.get(option_id))
+    def show(self) -> None:
+        """List the options that match, and say what can be done."""
+        super().show()
+        self._say_remark()
 
-    def _remark(self, found: bool) -> str:
-        if self._looking:
+    def is_offered(self, option_id: str) -> bool:
+        """Return whether an entry can be used."""
+        entry = self._entries.get(option_id)
+        return entry is None or entry.group is not Group.UNUSABLE
+
+    def pick(self, option_id: str) -> None:
+        """Close the picker with what was picked; an entry that cannot be used stays highlighted, with its reason."""
+        entry = self._entries.get(option_id)
+        if option_id == _WRITTEN:
+            self.dismiss(Picked(self._written, is_written=True))
+        elif entry is not None and self.is_offered(option_id):
+            self.dismiss(Picked(entry.definition))
+
+    def action_remove(self) -> None:
+        """Remove the highlighted engine, if it was added on the screen."""
+        entry = self._highlighted
+        if entry is not None and entry.is_added and self._remove(entry.name):
+            self._hidden.add(entry.key)
+            del self._entries[entry.key]
+            self.show()
+
+    @property
+    def _highlighted(self) -> CatalogEntry | None:
+        option = self.options.highlighted_option
+        return self._entries.get(option.id or "") if option is not None else None
+
+    @on(OptionList.OptionHighlighted)
+    def _say_remark(self) -> None:
+        entry = self._highlighted
+        remarks: list[str] = []
+        if self._problem:
+            remarks = [self._problem]
+        elif entry is not None and (entry.problem or entry.is_added):
+            name = one_line(entry.name)
+            if entry.problem:
+                named = "" if entry.problem.startswith(entry.name) else f"{name}: "
+                remarks.append(f"{named}{one_line(entry.problem)} {one_line(entry.remedy)}".rstrip())
+            if entry.is_added:
+                remarks.append(f"^r removes {name} from this list.")
+        else:
+            remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
+        self.say("\n".join(filter(None, remarks)))
+
+    def _progress(self) -> str:
+        if self._is_looking:
             return "Looking for engines and models …"
         remarks = [f"The plugin {it.plugin} cannot be used: {it.reason}." for it in self._registry.problems]
-        if not found:
+        if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
+        elif not any(map(self.is_offered, self._entries)):
+            remarks.insert(0, "Nothing can be used yet. Move down to read what each one needs.")
         return "\n".join(remarks)
-
-
-def _line(entry: CatalogEntry) -> Content:
-    parts: Sequence[tuple[str, str]] = [
-        (one_line(entry.name), "bold" if entry.definition else "dim"),
-        (f"  {one_line(entry.detail)}", "dim"),
-    ]
-    if entry.problem:
-        parts = [*parts, (f"\n  {visible(entry.problem)}", "$text-warning")]
-    return Content.assemble(*parts)

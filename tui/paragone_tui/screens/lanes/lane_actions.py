@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.layout import LanesLayout
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.engines.picker import Picked
 
 __all__ = ["LaneActions"]
 
@@ -98,11 +103,14 @@ class LaneActions(LanesLayout):
         if column is None:
             return
 
-        def chosen(definition: EngineDefinition | None) -> None:
-            if definition is not None and column.lane in self.session.lanes:
+        def chosen(picked: Picked | None) -> None:
+            if picked is not None and picked.definition is not None and column.lane in self.session.lanes:
+                definition = picked.definition
+                if picked.is_written:
+                    self.app.keep_once_open(column.lane.engine, definition)
                 self.do(lambda: self._swap(column, definition))
 
-        self.app.pick_engine(chosen)
+        self.app.pick_engine(chosen, offers_demo=False)
 
     async def _swap(self, column: LaneColumn, definition: EngineDefinition) -> None:
         column.show_swap(definition.name, definition.backend)

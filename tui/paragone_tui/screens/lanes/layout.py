@@ -100,10 +100,10 @@ class LanesLayout(ThriftyScreen[None]):
         self.lanes.display = bool(columns)
         if not columns:
             self.welcome.update(
-                f"No lane yet.\n\n{self.key_of('add-lane')} puts an engine here: one of your "
-                "config.toml's, a model file, or one written on the spot.\n"
+                "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
+                f"{self.key_of('add-lane')} lists what can answer here: engines, models, and a demo.\n"
                 f"{self.key_of('reopen')} reopens an earlier conversation, "
-                f"{self.key_of('help')} shows all keys."
+                f"{self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
             )
 
     def _show_settings(self) -> None:
@@ -153,6 +153,14 @@ class LanesLayout(ThriftyScreen[None]):
         )
 
     # Helpers for the actions
+
+    @property
+    def start_advice(self) -> str:
+        """What to do in the engine picker of the first screen, in a sentence."""
+        return (
+            "Pick an engine to chat with: enter opens it. "
+            f"{self.key_of('add-lane')} adds others beside it later, to compare their answers."
+        )
 
     def key_of(self, command: str) -> str:
         """Return the first key of a command, in short notation."""

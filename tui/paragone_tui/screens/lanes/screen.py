@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 
@@ -13,6 +13,9 @@ from paragone_tui.screens.lanes.settings_actions import SettingsActions
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.session import Session
+
+if TYPE_CHECKING:
+    from paragone_tui.screens.engines.picker import Picked
 
 __all__ = ["LanesScreen"]
 
@@ -64,15 +67,33 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
             self.app.say(f"There are {MOST_LANES} lanes already; {self.key_of('close-lane')} closes one.")
             return
 
-        def chosen(definition: EngineDefinition | None) -> None:
-            if definition is not None:
-                self.do(lambda: self._add(definition))
+        def chosen(picked: Picked | None) -> None:
+            if picked is not None:
+                definition, is_written = picked.definition, picked.is_written
+                self.do(self.add_demo if definition is None else lambda: self._add(definition, is_written))
 
-        self.app.pick_engine(chosen)
+        self.app.pick_engine(chosen, advice="" if self.session.lanes else self.start_advice)
 
-    async def _add(self, definition: EngineDefinition) -> None:
-        self.session.add_lane(definition)
+    async def _add(self, definition: EngineDefinition, is_written: bool) -> None:
+        lane = self.session.add_lane(definition)
+        if is_written:
+            self.app.keep_once_open(lane.engine, definition)
         self.position = len(self.session.lanes) - 1
+        await self._show_added()
+
+    async def add_demo(self) -> None:
+        """Add lanes with the demo's two engines, as far as there is room. Raises ParagoneError."""
+        from paragone_workbench.inventory.demo import demo_engines
+
+        self.welcome.update("Making the demo's second model, once …")
+        try:
+            for definition in await demo_engines(self.app.registry):
+                if len(self.session.lanes) < MOST_LANES:
+                    self.session.add_lane(definition)
+        finally:
+            await self._show_added()
+
+    async def _show_added(self) -> None:
         await self.rebuild()
         self.session.open_engines()
 

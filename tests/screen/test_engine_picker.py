@@ -1,0 +1,249 @@
+"""The engine picker, and the first screen, which it is part of."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+from rogue_backend.definitions import rogue
+from rogue_backend.plugin import RogueBackend
+
+from paragone import ModelInfo, ParagoneError, Probe
+from paragone_workbench.config import read as config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import from_spec
+from paragone_workbench.paths import state_file
+
+ADDED = from_spec("rogue:steady")
+
+
+@pytest.fixture(autouse=True)
+def rogue_alone(monkeypatch):
+    """Only the rogue backend is there; its models and its demo are those of a test."""
+    monkeypatch.setattr(
+        "paragone_workbench.engines.registry.Registry.all", lambda self: {"rogue": self.find("rogue")}
+    )
+
+
+@pytest.fixture
+def offers(monkeypatch):
+    """Have the rogue backend find models and offer a demo."""
+
+    def with_these(*models: str, demo: tuple[str, ...] = ()) -> None:
+        async def two(self, cache, *, create=True):
+            return [ModelInfo(model=model, name=f"demo-{model}") for model in demo]
+
+        monkeypatch.setattr(
+            RogueBackend, "find_models", lambda self, folders: [ModelInfo(model=it, name=it) for it in models]
+        )
+        monkeypatch.setattr(RogueBackend, "demo", two)
+
+    return with_these
+
+
+async def picker(screen):
+    await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+
+
+async def looked(screen):
+    await picker(screen)
+    await screen.until(lambda: not screen.app.screen._is_looking, "the search ends")
+
+
+def rows(screen) -> list[str]:
+    """The rows of the list, without their marks."""
+    return [str(option.prompt).strip() for option in screen.app.screen.options.options]
+
+
+def highlighted(screen) -> str:
+    option = screen.app.screen.options.highlighted_option
+    return str(option.prompt).split()[0] if option is not None else ""
+
+
+async def test_one_key_opens_a_model_that_was_found(start, offers):
+    offers("steady", demo=("wide",))
+    async with start(remembered=True) as screen:
+        await looked(screen)
+        assert rows(screen) == [
+            "Models found",
+            "steady  Rogue · steady",
+            "Demo",
+            "demo  two small models side by side, to try it",
+            "demo-wide  Rogue",
+        ]
+        assert "Pick an engine to chat with: enter opens it." in screen.text
+        await screen.press("enter")
+        await screen.ask("hi")
+        await screen.answered()
+        assert [lane.engine.definition.name for lane in screen.lanes] == ["steady"]
+
+
+async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
+    offers(demo=("steady", "wide"))
+    async with start(remembered=True) as screen:
+        await looked(screen)
+        assert highlighted(screen) == "demo"
+        await screen.press("enter")
+        await screen.ask("hi")
+        await screen.answered()
+        assert [lane.state for lane in screen.lanes] == ["done", "done"]
+        await screen.press("ctrl+q")
+    assert State(state_file()).lanes == ("rogue:steady", "rogue:wide")
+
+
+async def test_the_demo_takes_the_room_that_is_left(start, offers):
+    offers(demo=("steady", "wide"))
+    async with start(*(rogue("steady", f"n{number}") for number in range(5)), size=(200, 40)) as screen:
+        await screen.press("f3")
+        await looked(screen)
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 6)
+
+
+async def test_changing_an_engine_offers_single_engines(start, offers):
+    offers(demo=("steady", "wide"))
+    async with start(rogue("steady")) as screen:
+        await screen.press("f4")
+        await looked(screen)
+        assert [row.split()[0] for row in rows(screen)][:3] == ["Demo", "demo-steady", "demo-wide"]
+
+
+async def test_what_cannot_be_used_is_last_on_one_line_and_says_why_when_it_is_reached(
+    start, offers, monkeypatch
+):
+    reason = f"It needs a library that is not installed in {'/a/long/path' * 8}."
+
+    async def unusable(self, python=None):
+        return Probe(usable=False, reason=reason, remedy="Run: paragone env create rogue.")
+
+    monkeypatch.setattr(RogueBackend, "probe", unusable)
+    async with start(remembered=True, size=(80, 24)) as screen:
+        await looked(screen)
+        heading, row = rows(screen)
+        assert heading == "Not usable yet"
+        assert row.startswith("Rogue  It needs a library")
+        assert row.endswith("… Run: paragone env create rogue.")
+        assert row in screen.text
+        assert highlighted(screen) == ""
+        await screen.press("enter")  # nothing is picked
+        await screen.press("down")
+        assert highlighted(screen) == "Rogue"
+        shown = "".join(line.strip("│ ") for line in screen.text.splitlines())
+        assert reason.replace(" ", "") in shown.replace(" ", "")
+        await screen.press("enter")
+        await picker(screen)
+        assert not screen.lanes
+
+
+async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offers):
+    offers()
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f3")
+        await picker(screen)
+        await screen.type("rogue:steady")
+        await screen.press("enter")
+        await screen.until(lambda: "steady" in screen.app.config.engines)
+        await screen.press("f3")
+        await looked(screen)
+        assert rows(screen)[:2] == ["Added here", "steady  rogue · steady"]
+        assert "^r removes steady from this list." in screen.text
+        await screen.press("escape", "ctrl+q")
+    assert config.load().engines == {"steady": ADDED}
+    assert State(state_file()).lanes == ("rogue:wide", "steady")
+
+
+async def test_an_engine_that_is_put_into_a_lane_is_kept_too(start):
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f4")
+        await picker(screen)
+        await screen.type("rogue:steady")
+        await screen.press("enter")
+        await screen.until(lambda: "steady" in screen.app.config.engines)
+
+
+async def test_a_written_engine_that_does_not_open_is_not_kept(start):
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f3")
+        await picker(screen)
+        await screen.type("rogue:nothing")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.lanes) == 2 and screen.lanes[1].state == "failed")
+        assert screen.app.config.engines == {}
+        await screen.press("f4")
+        await looked(screen)
+        await screen.press("escape")
+
+
+async def test_an_added_engine_is_removed_with_a_key(start, offers):
+    offers("other")
+    State(state_file()).save_engine(ADDED)
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f3")
+        await looked(screen)
+        assert highlighted(screen) == "steady"
+        await screen.press("ctrl+r")
+        await looked(screen)
+        assert rows(screen) == ["Models found", "other  Rogue · other"]
+        await screen.press("ctrl+r")  # a model that was found is none
+        await looked(screen)
+        assert rows(screen) == ["Models found", "other  Rogue · other"]
+    assert config.load().engines == {}
+
+
+async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
+    def full(self, saved):
+        raise ParagoneError("No space is left.")
+
+    State(state_file()).save_engine(ADDED)
+    monkeypatch.setattr(State, "_write", full)
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f3")
+        await picker(screen)
+        await screen.type("rogue:threads")
+        await screen.press("enter")
+        await screen.until(lambda: "No space is left." in screen.told)
+        assert screen.lanes[1].engine.is_open
+        await screen.press("f3")
+        await looked(screen)
+        await screen.press("ctrl+r")
+        assert "steady  rogue · steady" in rows(screen)
+
+
+async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start, offers):
+    offers()
+    State(state_file()).save_engine(dataclasses.replace(ADDED, python="/nowhere/python"))
+    async with start(rogue("wide", "first")) as screen:
+        await screen.press("f3")
+        await looked(screen)
+        await screen.press("down")
+        assert "^r removes steady from this list." in screen.text
+        await screen.press("ctrl+r")
+        assert config.load().engines == {}
+
+
+async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusable(start, monkeypatch):
+    replied = asyncio.Event()
+
+    async def slow(self, python=None):
+        await replied.wait()
+        return Probe(usable=python is None, reason="It is gone.")
+
+    monkeypatch.setattr(RogueBackend, "probe", slow)
+    engine = "[engines.{}]\nbackend = 'rogue'\nmodel = 'steady'\n"
+    settings = f"{engine.format('a')}python = '/gone'\n{engine.format('b')}{engine.format('c')}"
+    async with start(rogue("wide", "first"), settings=settings) as screen:
+        await screen.press("f3")
+        await screen.until(lambda: highlighted(screen) == "a")
+        await screen.press("down", "down")
+        replied.set()
+        await looked(screen)
+        assert highlighted(screen) == "c"
+        assert [row.split()[0] for row in rows(screen)] == ["In", "b", "c", "Not", "a", "Rogue"]
+        await screen.press("escape")
+        replied.clear()
+        await screen.press("f3")
+        await screen.until(lambda: highlighted(screen) == "a")
+        replied.set()
+        await looked(screen)
+        assert highlighted(screen) == "b"
