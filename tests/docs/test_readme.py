@@ -41,47 +41,65 @@ def runnable(commands: list[str]) -> list[Any]:
     ]
 
 
-@pytest.fixture
-def models(home: Path, smollm2: Path) -> Path:
-    """Put the models and the config where the README has them."""
-    folder = home / "models"
-    folder.mkdir()
-    for name in ("small-Q4_1.gguf", "small-Q3_K_M.gguf"):
-        (folder / name).symlink_to(smollm2)
-    return folder
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory, smollm2: Path) -> Path:
+    """The home of somebody who ran `make demo`, once for all tests."""
+    home = tmp_path_factory.mktemp("stranger")
+    with Terminal([sys.executable, "-m", "paragone_cli.main", "demo"], 120, 30, at_home(home)) as terminal:
+        quit_once_ready(terminal)
+    return home
+
+
+def at_home(home: Path) -> dict[str, str]:
+    """The environment in which all files are in the usual folders of a home."""
+    unset = {f"XDG_{name}_HOME": "" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
+    return {**os.environ, **unset, "HOME": str(home)}
+
+
+def quit_once_ready(terminal: Terminal) -> None:
+    """Wait until both lanes are ready, and quit."""
+    deadline = time.monotonic() + 120
+    while terminal.text.count("ready") != 2:
+        assert time.monotonic() < deadline, terminal.text
+        terminal.read(0.1)
+    terminal.send("\x11")
+    while terminal.process.poll() is None and time.monotonic() < deadline:
+        terminal.read(0.1)
+    assert terminal.process.returncode == 0
 
 
 @pytest.fixture
-def shell(home: Path, models: Path) -> dict[str, str]:
-    """The environment of a shell in which `paragone` is on the path."""
+def shell(home: Path, stranger: Path) -> dict[str, str]:
+    """The environment of a shell in which `paragone` is on the path, after `make demo`; with a config of its own."""
+    (home / ".cache").symlink_to(stranger / ".cache")
     folder = home / "bin"
     folder.mkdir()
     program = folder / "paragone"
     program.write_text(f"#!{sys.executable}\nfrom paragone_cli.main import main\nraise SystemExit(main())\n")
     program.chmod(0o755)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return {**at_home(home), "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def configured() -> None:
-    path = config.init()
+def configured(path: Path) -> Path:
+    config.init(path)
     (block,) = blocks("toml")
-    path.write_text(f"{block}\n[engines.careful-one-thread]\nbackend = 'llama_cpp'\nmodel = 'x'\n")
+    path.write_text(block)
+    return path
 
 
 def test_the_two_commands_come_first():
     assert COMMANDS[:2] == ["make demo", "make test"]
 
 
-def test_the_config_is_right(models):
-    configured()
-    assert config.check(backend=Registry().find) == []
+def test_the_config_is_right(home):
+    assert config.check(configured(home / "config.toml"), backend=Registry().find) == []
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("command", runnable(PLAIN))
 def test_a_command(command, shell, home):
     if command != "paragone config init":
-        configured()
+        configured(home / ".config/paragone/config.toml")
     result = subprocess.run(
         command, shell=True, cwd=home, env=shell, capture_output=True, text=True, timeout=120
     )
@@ -91,18 +109,18 @@ def test_a_command(command, shell, home):
 
 
 @pytest.mark.model
+def test_the_models_are_listed_with_the_specs_that_the_readme_uses(shell, home):
+    done = subprocess.run(["paragone", "models"], cwd=home, env=shell, capture_output=True, text=True)
+    listed = {line.split()[-1] for line in done.stdout.splitlines()}
+    assert {spec for command in SCREENS for spec in command.split()[1:]} <= listed
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("command", SCREENS)
-def test_a_screen(command, shell, home):
+def test_a_screen(command, shell):
     # The shell puts the home folder in place of ~, as a person's does.
     with Terminal(["sh", "-c", f"exec {command}"], 120, 30, shell) as terminal:
-        deadline = time.monotonic() + 60
-        while terminal.text.count("ready") != 2:
-            assert time.monotonic() < deadline, terminal.text
-            terminal.read(0.1)
-        terminal.send("\x11")
-        while terminal.process.poll() is None and time.monotonic() < deadline:
-            terminal.read(0.1)
-        assert terminal.process.returncode == 0
+        quit_once_ready(terminal)
 
 
 @pytest.mark.parametrize("command", MAKE)
