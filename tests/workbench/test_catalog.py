@@ -170,6 +170,15 @@ async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
     assert len({it.key for it in found}) == len(found)
 
 
+async def test_a_model_that_is_an_engine_is_listed_once_unless_the_engine_has_options(home):
+    plain = EngineDefinition(name="mine", backend="shelf", model=f"{home}/models/Wide.gguf")
+    careful = EngineDefinition(
+        name="careful", backend="shelf", model="/cache/demo.gguf", options={"temperature": 0}
+    )
+    found = await listed(config(plain, careful), Shelf())
+    assert [it.name for it in found] == ["mine", "careful", "tall", "demo", "tiny", "broken"]
+
+
 async def test_an_entry_keeps_its_key_when_it_turns_out_to_be_unusable():
     defined = EngineDefinition(name="mine", backend="shelf", model="/z")
     lists = [found async for found in catalog_entries(config(defined), Backends(Shelf(usable=False)))]

@@ -69,7 +69,7 @@ def test_an_unknown_name_gets_the_nearest():
     assert "Did you mean 'smol'?" in caught.value.hint
     with pytest.raises(InputError, match="Known names: smol, large"):
         resolve("zzzz", ENGINES)
-    with pytest.raises(InputError, match="defines no engines yet"):
+    with pytest.raises(InputError, match="No engines are defined yet"):
         resolve("smol", {})
 
 

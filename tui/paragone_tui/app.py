@@ -257,6 +257,7 @@ class ParagoneApp(App[None]):
             self.config = add_engine(self.config, self.state, engine.definition, engine.backend)
         except ParagoneError as error:
             self.complain(error)
+        self.remember_lanes()  # by the engine's name
 
     def _remove_engine(self, name: str) -> bool:
         from paragone_workbench.config.added import remove_engine

@@ -83,6 +83,12 @@ async def test_the_server_is_known(ollama_server, opened):
     assert engine.loaded.quantization == "Q4_1"
 
 
+async def test_the_server_at_ollama_host_is_listed_with_its_address(ollama_server, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", ollama_server.removeprefix("http://"))
+    (model,) = await OllamaBackend().models(())
+    assert (model.model, model.address) == ("smollm2:latest", ollama_server)
+
+
 async def test_the_context_is_always_told(ollama_server, opened):
     await opened(num_ctx=768)
     assert running(ollama_server) == {"smollm2:latest": 768}

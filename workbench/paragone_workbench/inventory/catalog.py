@@ -104,10 +104,17 @@ class _Catalog:
         """Models, demo and backends, by their keys."""
 
     def entries(self) -> list[CatalogEntry]:
-        """Return the entries by group: engines in the order of their definition, the others by name."""
+        """Return the entries by group: engines in the order of their definition, the others by name.
+
+        A model that is defined as an engine, with no options, is not listed a second time.
+        """
         order = list(Group)
-        found = sorted(self._found.values(), key=lambda it: (it.definition is not None, it.name.casefold()))
-        entries = [*map(self._defined, self._config.engines.values()), *found]
+        engines = self._config.engines.values()
+        found = [
+            it for it in self._found.values() if not any(_is_same(it.definition, its) for its in engines)
+        ]
+        found.sort(key=lambda it: (it.definition is not None, it.name.casefold()))
+        entries = [*map(self._defined, engines), *found]
         return sorted(entries, key=lambda it: order.index(it.group))
 
     async def look(self, backend: Backend, python: str | None) -> None:
@@ -198,6 +205,10 @@ class _Catalog:
         if found is not None and not found.usable:
             return dataclasses.replace(entry, group=Group.UNUSABLE, problem=found.reason, remedy=found.remedy)
         return entry
+
+
+def _is_same(definition: EngineDefinition | None, other: EngineDefinition) -> bool:
+    return definition is not None and dataclasses.replace(definition, name=other.name) == other
 
 
 def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEntry:

@@ -141,6 +141,8 @@ class EnginePicker(Picker[Picked | None]):
 
     @on(OptionList.OptionHighlighted)
     def _say_remark(self) -> None:
+        if self.leaving:
+            return  # the line may have been removed
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
