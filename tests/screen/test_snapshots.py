@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from rogue_backend.definitions import rogue
+from rogue_backend.plugin import RogueBackend
 from textual.pilot import Pilot
-from textual.widgets import OptionList
 
+from paragone import ModelInfo, Probe
 from paragone_tui.app import ParagoneApp
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_workbench.config import read as config
@@ -129,16 +130,25 @@ def test_help(photograph):
     assert photograph(rogue("steady", "only"), step=step, size=(100, 50))
 
 
-def test_the_engine_picker(photograph):
+def test_the_engine_picker(photograph, monkeypatch):
+    async def unusable(self, python=None):
+        return Probe(usable=False, reason="It needs a library.", remedy="Run: paragone env create exllamav3.")
+
+    models = [ModelInfo(model=it, name=it, quantization="Q4_K_M", size=10**9) for it in ("steady", "wide")]
+    demo = [ModelInfo(model="threads", name="demo-threads")]
+    monkeypatch.setattr(RogueBackend, "find_models", lambda self, folders: models)
+    monkeypatch.setattr(RogueBackend, "demo", lambda self, cache, *, create: asyncio.sleep(0, demo))
+    State(state_file()).save_engine(rogue("seeing", "mine"))
+
     async def step(app, pilot):
-        app.registry.all = lambda: {"rogue": app.registry.get("rogue")}  # whatever else is installed here
+        other = app.registry.get("exllamav3")
+        monkeypatch.setattr(type(other), "probe", unusable)
+        app.registry.all = lambda: {"rogue": app.registry.get("rogue"), other.name: other}
         await pilot.press("f3")
         await until(pilot, lambda: type(app.screen).__name__ == "EnginePicker")
-        listed = app.screen.query_one(OptionList)
-        await until(pilot, lambda: any("No model found" in str(it.prompt) for it in listed.options))
-        await pilot.press(*"rogue")
+        await until(pilot, lambda: not app.screen._is_looking)
 
-    assert photograph(rogue("steady", "only"), step=step)
+    assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
 
 
 def test_earlier_conversations(photograph):
