@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
@@ -19,6 +20,7 @@ from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
+from paragone_tui.terminal.driver import TerminalDriver
 from paragone_tui.terminal.hangup import end_with_terminal
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
@@ -90,7 +92,7 @@ class ParagoneApp(App[None]):
         system: str,
         demo: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         self.config = config
         self.state = state
         self.user_keys = known_keys(config)
@@ -101,6 +103,8 @@ class ParagoneApp(App[None]):
         """Messages to print after the screen is closed."""
         self._opening_history: asyncio.Task[None] | None = None
         self._is_leaving = False
+        self._early: list[events.Event] | None = []
+        """What was typed before the composer could take it; None once it can."""
         self._demo = demo
         self._remembers = not demo
         self._session = Session(
@@ -140,7 +144,19 @@ class ParagoneApp(App[None]):
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    async def on_event(self, event: events.Event) -> None:
+        """Keep what is typed before the composer has the focus: Textual would drop it."""
+        if self._early is not None and isinstance(event, (events.Key, events.Paste)):
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _take_early(self) -> None:
+        while self._early:
+            await super().on_event(self._early.pop(0))
+        self._early = None
+
+    async def _begin(self) -> None:
         begin_collecting()
         for problem in [*self._problems, self.state.warning]:
             if problem:
@@ -155,7 +171,8 @@ class ParagoneApp(App[None]):
         elif self._session.lanes:
             self._session.open_engines()
             self.remember_lanes()
-        else:
+        await self._take_early()
+        if not self._demo and not self._session.lanes:
             self.lanes.action_add_lane()
 
     async def _open_history(self) -> None:
