@@ -28,8 +28,8 @@ def told(*pieces: bytes) -> list[str]:
 
 def test_bytes_that_are_no_text_become_the_replacement_character():
     parser = KeyParser()
-    keys = [message.character for message in parser.feed(b"a\xe9b\xff\xfec\xc3\xa9")]
-    assert keys == ["a", "�", "b", "�", "�", "c", "é"]
+    characters = [getattr(message, "character", "") for message in parser.feed(b"a\xe9b\xff\xfec\xc3\xa9")]
+    assert characters == ["a", "�", "b", "�", "�", "c", "é"]
 
 
 def test_a_character_may_come_in_two_pieces():
@@ -66,4 +66,4 @@ def test_whatever_a_terminal_sends_a_key_after_it_arrives(pieces):
         list(parser.feed(piece))
     list(parser.feed(b"\x1b[201~"))  # in case that a paste began
     list(parser.feed(b"." * 40))  # in case that a sequence did
-    assert [message.key for message in parser.feed(b"x")] == ["x"]
+    assert [getattr(message, "key", "") for message in parser.feed(b"x")] == ["x"]

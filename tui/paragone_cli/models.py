@@ -14,9 +14,9 @@ from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.output import note, print_error, put_json, put_table, warn
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
+from paragone_workbench.inventory.models import find_models
 
 __all__ = ["models"]
 
@@ -94,9 +94,9 @@ async def _find(
 
 async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
     try:
-        return await backend.models(folders)
-    except Exception as error:  # noqa: BLE001 (a faulty plugin must not hide the others' models)
-        return as_paragone_error(error, backend.name)
+        return await find_models(backend, folders)
+    except ParagoneError as error:
+        return error
 
 
 def _print_reason(report: EndpointReport | None) -> None:

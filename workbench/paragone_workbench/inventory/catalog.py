@@ -7,13 +7,14 @@ import dataclasses
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paragone import Backend, ModelInfo, Probe
+from paragone import Backend, ModelInfo, ParagoneError, Probe
+from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model, server_of
-from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
+from paragone_workbench.inventory.models import find_models
 
 __all__ = ["CatalogEntry", "catalog_entries", "size_text"]
 
@@ -39,7 +40,7 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
     """Yield the entries several times: first the engines of the config, then more as backends and servers reply."""
     defined = list(config.engines.values())
     yield [CatalogEntry(name=it.name, detail=_detail(it, None), definition=it) for it in defined]
-    backends = await asyncio.to_thread(registry.all)
+    backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
     probes: dict[tuple[str, str | None], Probe] = {}
     found: dict[str, list[CatalogEntry]] = {}
 
@@ -84,10 +85,9 @@ async def _look(
     models: Sequence[ModelInfo] = ()
     if found.usable and python is None:
         try:
-            models = await backend.models(folders)
-        except Exception as error:  # noqa: BLE001 (a faulty plugin must not hide the others' models)
-            failure = as_paragone_error(error, backend.name)
-            found = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
+            models = await find_models(backend, folders)
+        except ParagoneError as error:
+            found = Probe(usable=False, reason=error.sentence, remedy=error.hint)
     return backend, python, found, models
 
 
