@@ -8,11 +8,13 @@ import dataclasses
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from paragone import Image, ParagoneError
@@ -337,6 +339,19 @@ class ParagoneApp(App[None]):
         if theme != self.config.ui.theme:
             with contextlib.suppress(ParagoneError):
                 self.state.set_theme(theme)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action, and return whether there was one. What it raises is reported; it would end the program."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
+            self._report_mistake(asyncio.get_running_loop(), {"exception": error})
+            return True
 
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report an unhandled exception of an observer or a background task. The program continues."""
