@@ -1,5 +1,8 @@
 """What a terminal sends that is no plain key press: bytes that are not UTF-8, and keys before the first paint."""
 
+import signal
+
+import psutil
 import pytest
 
 
@@ -58,4 +61,28 @@ def test_keys_typed_all_the_while_come_in_order(start):
         program.type(text[-1])
         program.terminal.read(0.02)
     program.until(lambda shown: text in "".join(shown.split()), "all of it is in the composer")
+    assert program.leave() == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP])
+def test_a_stopped_program_goes_on(start, stop):
+    program = start("rogue:steady")
+    program.sees("ready")
+    for word in ("one", "two"):
+        program.process.send_signal(stop)
+        program.until(lambda text: program.process.status() == psutil.STATUS_STOPPED, "it stops")
+        before = len(program.terminal.output)
+        program.process.send_signal(signal.SIGCONT)
+        program.until(
+            lambda text, before=before: b"context 0" in program.terminal.output[before:], "it paints again"
+        )
+        program.type(word)
+        program.sees(word)
+    assert "onetwo" in program.terminal.text
+    threads = program.process.num_threads()
+    program.process.send_signal(signal.SIGCONT)  # it is not stopped
+    program.type("three")
+    program.sees("onetwothree")
+    program.terminal.read_until_quiet(0.5)
+    assert program.process.num_threads() == threads
     assert program.leave() == 0

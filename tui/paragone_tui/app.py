@@ -20,6 +20,7 @@ from textual.screen import Screen
 from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
+from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
 from paragone_tui.terminal.driver import TerminalDriver
@@ -144,7 +145,15 @@ class ParagoneApp(App[None]):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+        self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
+
+    def _repaint(self, _: object) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, ThriftyScreen):
+                screen.repaint()
+            else:
+                screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
         """Keep what is typed before the composer has the focus: Textual would drop it."""

@@ -27,8 +27,11 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
 
 
 class Palette(CommandPalette):
-    """Textual's command palette, without its crash on a second quick Enter or click."""
+    """Textual's command palette, without its crashes on a second quick Enter or click, and while it searches."""
 
     def dismiss(self, result: object = None) -> AwaitComplete:
-        """Close the palette, unless it is closed."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()  # type: ignore[arg-type]
+        """Close the palette and cancel its search, unless it is closed."""
+        if not self.is_current:
+            return AwaitComplete()
+        self.workers.cancel_node(self)
+        return super().dismiss(result)  # type: ignore[arg-type]
