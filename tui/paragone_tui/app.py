@@ -16,6 +16,7 @@ from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
@@ -369,6 +370,13 @@ class ParagoneApp(App[None]):
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
         self.say(f"A mistake in the program; it goes on, and {crash_report(text)}", warning=True)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Report what a Textual worker raises, as what a task raises; Textual would end the program."""
+        if isinstance(error, WorkerFailed):
+            self._report_mistake(asyncio.get_running_loop(), {"exception": error.error})
+        else:
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Exit with a short message; the traceback goes to a file, for a bug report."""
