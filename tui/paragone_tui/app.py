@@ -230,6 +230,14 @@ class ParagoneApp(App[None]):
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
+    def search_themes(self) -> None:
+        """Show the palette of themes."""
+        from textual.theme import ThemeProvider
+
+        from paragone_tui.widgets.modal import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes …"))
+
     def action_help_quit(self) -> None:
         """Ctrl+C: stop all answers, as elsewhere, and show which key quits the program."""
         self.lanes.action_stop()
