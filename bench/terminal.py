@@ -72,9 +72,9 @@ class Terminal:
             os.close(self._master)
             self._master = -1
 
-    def send(self, keys: str) -> None:
-        """Type something."""
-        os.write(self._master, keys.encode())
+    def send(self, keys: str | bytes) -> None:
+        """Type something; bytes need not be UTF-8."""
+        os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the terminal's size."""

@@ -9,11 +9,12 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.strangers import install
 
 # The same examples in every run: what fails here fails elsewhere. `--hypothesis-profile default` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -104,6 +105,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that installs a plugin of this code for the programs that the test starts."""
+
+    def make(code: str) -> None:
+        install(tmp_path / "site", "stranger", code)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ['PYTHONPATH']}")
+
+    return make
 
 
 @pytest.fixture(scope="session")

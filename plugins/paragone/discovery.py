@@ -14,6 +14,8 @@ import pluggy
 
 from paragone.backend import API_VERSION, Backend
 from paragone.hooks import ENTRY_POINTS, HookSpecs
+from paragone.models import Capabilities
+from paragone.options import Options
 
 __all__ = ["Discovery", "Problem", "discover", "plugin_names"]
 
@@ -47,7 +49,11 @@ def plugin_names() -> tuple[str, ...]:
 
 
 def discover(only: str | None = None) -> Discovery:
-    """Import plugins and return their backends: all, or those whose entry point is named `only`."""
+    """Import plugins and return their backends: all, or those whose entry point is named `only`.
+
+    A KeyboardInterrupt counts as the plugin's: call this in a thread other than the main one, where
+    Ctrl+C raises none.
+    """
     points = entry_points(group=ENTRY_POINTS)
     backends: dict[str, Backend] = {}
     problems: list[Problem] = []
@@ -59,7 +65,7 @@ def discover(only: str | None = None) -> Discovery:
                 if backend.name in backends:
                     raise _PluginError(f"another plugin has a backend named {backend.name!r}")
                 backends[backend.name] = backend
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (third-party code can raise anything)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
             package = point.dist.name if point.dist else ""
             problems.append(Problem(plugin=point.name, package=package, reason=_reason(error)))
     return Discovery(backends=backends, problems=tuple(problems))
@@ -87,10 +93,21 @@ def _backends(point: EntryPoint) -> list[Backend]:
                     f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
                     f"interface, and this paragone has version {API_VERSION}; update the older of the two"
                 )
+            _check_attributes(backend)
             found.append(backend)
     if not found:
         raise _PluginError("it has no backend; is its hook marked with paragone.hooks.hookimpl?")
     return found
+
+
+def _check_attributes(backend: Backend) -> None:
+    for name, kind in (("title", str), ("capabilities", Capabilities)):
+        if not isinstance(getattr(backend, name), kind):
+            raise _PluginError(f"the {name} of its backend {backend.name!r} is not a {kind.__name__}")
+    for name in ("load_options", "sampling"):
+        options = getattr(backend, name)
+        if not (isinstance(options, type) and issubclass(options, Options)):
+            raise _PluginError(f"the {name} of its backend {backend.name!r} is not a class of Options")
 
 
 def _reason(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class Program:
                 raise AssertionError(f"not within {PATIENCE:.0f} s: {what}\n{self.terminal.text}")
             self.terminal.read(0.05)
 
-    def type(self, keys: str) -> None:
+    def type(self, keys: str | bytes) -> None:
         self.terminal.send(keys)
 
     def workers(self) -> list[psutil.Process]:

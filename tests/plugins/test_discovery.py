@@ -117,9 +117,10 @@ def test_every_call_asks_anew(site):
         ("def (", "SyntaxError: invalid syntax (bad_module.py, line 1)"),
         ("raise RuntimeError('CUDA is too old\\nand more')", "RuntimeError: CUDA is too old"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("raise ValueError", "ValueError"),
     ],
-    ids=["missing", "imports missing", "syntax", "raises", "exits", "raises without words"],
+    ids=["missing", "imports missing", "syntax", "raises", "exits", "interrupts", "raises without words"],
 )
 def test_a_plugin_that_cannot_be_imported(site, source, reason):
     site.install("bad", source, package="their_package")
@@ -172,6 +173,20 @@ def test_an_abstract_backend(site):
 def test_a_name_that_no_config_could_say(site, name):
     site.install("bad", GOOD.format(name=name))
     assert problem_of("bad").reason == f"{name!r} is not a valid backend name; it must be a Python identifier"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "reason"),
+    [
+        ("title = None", "the title of its backend 'bad' is not a str"),
+        ("capabilities = True", "the capabilities of its backend 'bad' is not a Capabilities"),
+        ("load_options = {}", "the load_options of its backend 'bad' is not a class of Options"),
+        ("sampling = str", "the sampling of its backend 'bad' is not a class of Options"),
+    ],
+)
+def test_an_attribute_that_is_none(site, attribute, reason):
+    site.install("bad", GOOD.format(name="bad").replace('title = "Found"', attribute))
+    assert problem_of("bad").reason == reason
 
 
 def test_a_name_that_is_taken(site):

@@ -110,6 +110,32 @@ async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
         assert screen.lanes[0].engine.is_open
 
 
+async def test_a_mistake_in_an_action_is_told(start, home, monkeypatch):
+    async with start(rogue("steady")) as screen:
+        monkeypatch.setattr(screen.app.lanes, "action_next_lane", lambda: 1 / 0)
+        await screen.press("tab")
+        await screen.until(lambda: "A mistake in the program" in screen.told)
+        (report,) = (home / "state").rglob("paragone-crash*")
+        assert "ZeroDivisionError" in report.read_text()
+        await screen.ask("go")
+        await screen.answered()
+        assert "word19" in screen.text
+
+
+async def test_a_mistake_in_a_worker_of_the_screen_is_told(start, home):
+    async def mistaken() -> None:
+        raise ZeroDivisionError
+
+    async with start(rogue("steady")) as screen:
+        screen.app.lanes.run_worker(mistaken())
+        await screen.until(lambda: "A mistake in the program" in screen.told)
+        (report,) = (home / "state").rglob("paragone-crash*")
+        assert "ZeroDivisionError" in report.read_text()
+        await screen.ask("go")
+        await screen.answered()
+        assert "word19" in screen.text
+
+
 async def test_a_mistake_that_ends_nothing_is_told(start, home):
     async with start(rogue("steady")) as screen:
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)

@@ -4,6 +4,7 @@ import os
 
 from rogue_backend.definitions import rogue
 from tests.pictures import picture
+from textual.widgets import OptionList
 
 
 async def pick(screen, path):
@@ -96,3 +97,21 @@ async def test_names_that_no_terminal_should_see(start, home, monkeypatch):
         await screen.ask("what")
         await screen.answered()
         assert "[cat␛[7m.png]" in screen.text
+
+
+async def test_an_option_that_is_no_longer_listed_is_not_picked(start, home, monkeypatch):
+    """Typing may change the list between a click and its message."""
+    monkeypatch.chdir(home)
+    (home / "first").mkdir()
+    async with start(rogue("seeing")) as screen:
+        await screen.press("ctrl+g")
+        picker = screen.app.screen
+        await screen.until(lambda: "first/" in screen.text, "the folder is listed")
+        option = picker.options.options[0]
+        await screen.type("second")
+        await screen.until(lambda: "Take second" in screen.text, "the list changes")
+        picker.options.post_message(OptionList.OptionSelected(picker.options, option, 0))
+        await screen.pilot.pause()
+        assert picker.words.value == "second"
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes, "the picker closes")

@@ -7,17 +7,23 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from paragone import Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
+from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
+from paragone_tui.terminal.driver import TerminalDriver
 from paragone_tui.terminal.hangup import end_with_terminal
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
@@ -90,7 +96,7 @@ class ParagoneApp(App[None]):
         system: str,
         demo: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         self.config = config
         self.state = state
         self.user_keys = known_keys(config)
@@ -101,6 +107,8 @@ class ParagoneApp(App[None]):
         """Messages to print after the screen is closed."""
         self._opening_history: asyncio.Task[None] | None = None
         self._is_leaving = False
+        self._early: list[events.Event] | None = []
+        """What was typed before the composer could take it; None once it can."""
         self._demo = demo
         self._remembers = not demo
         self._session = Session(
@@ -138,9 +146,29 @@ class ParagoneApp(App[None]):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+        self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    def _repaint(self, _: object) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, ThriftyScreen):
+                screen.repaint()
+            else:
+                screen.refresh()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep what is typed before the composer has the focus: Textual would drop it."""
+        if self._early is not None and isinstance(event, (events.Key, events.Paste)):
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _take_early(self) -> None:
+        while self._early:
+            await super().on_event(self._early.pop(0))
+        self._early = None
+
+    async def _begin(self) -> None:
         begin_collecting()
         for problem in [*self._problems, self.state.warning]:
             if problem:
@@ -155,7 +183,8 @@ class ParagoneApp(App[None]):
         elif self._session.lanes:
             self._session.open_engines()
             self.remember_lanes()
-        else:
+        await self._take_early()
+        if not self._demo and not self._session.lanes:
             self.lanes.action_add_lane()
 
     async def _open_history(self) -> None:
@@ -185,6 +214,14 @@ class ParagoneApp(App[None]):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Show the palette of themes."""
+        from textual.theme import ThemeProvider
+
+        from paragone_tui.widgets.modal import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes …"))
 
     def action_help_quit(self) -> None:
         """Ctrl+C: stop all answers, as elsewhere, and show which key quits the program."""
@@ -336,6 +373,19 @@ class ParagoneApp(App[None]):
             with contextlib.suppress(ParagoneError):
                 self.state.set_theme(theme)
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action, and return whether there was one. What it raises is reported; it would end the program."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
+            self._report_mistake(asyncio.get_running_loop(), {"exception": error})
+            return True
+
     def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report an unhandled exception of an observer or a background task. The program continues."""
         from paragone_workbench.engines.logs import crash_report
@@ -343,6 +393,13 @@ class ParagoneApp(App[None]):
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
         self.say(f"A mistake in the program; it goes on, and {crash_report(text)}", warning=True)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Report what a Textual worker raises, as what a task raises; Textual would end the program."""
+        if isinstance(error, WorkerFailed):
+            self._report_mistake(asyncio.get_running_loop(), {"exception": error.error})
+        else:
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Exit with a short message; the traceback goes to a file, for a bug report."""

@@ -18,6 +18,7 @@ from paragone.memory import MemoryEstimate
 from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.models import LoadedModel, ModelInfo
 from paragone.options import build
+from paragone.threads import in_daemon_thread
 from paragone.tokens import TokenizedText, Vocabulary
 from paragone.wire import Json, from_json, to_json
 from paragone.worker.client import Worker
@@ -44,7 +45,7 @@ class NativeBackend(Backend):
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders."""
-        return await asyncio.to_thread(self.find_models, folders)
+        return await asyncio.wrap_future(in_daemon_thread(lambda: self.find_models(folders)))
 
     async def probe(self, python: str | None = None) -> Probe:
         """Run the engine's probe in a temporary worker."""

@@ -41,7 +41,12 @@ class ThriftyScreen(Screen[ScreenResultType]):
         classes: str | None = None,
     ) -> None:
         super().__init__(name, id, classes)
-        self._compositor = _ThriftyCompositor()
+        self._thrifty = self._compositor = _ThriftyCompositor()
+
+    def repaint(self) -> None:
+        """Paint everything, whatever the terminal shows."""
+        self._thrifty.terminal.forget()
+        self.refresh()
 
 
 class _ThriftyCompositor(Compositor):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
+from textual.message import Message
 from textual.screen import ModalScreen, ScreenResultType
+from textual.widgets import Input, OptionList
 
 from paragone_tui.painting.screen import ThriftyScreen
 
@@ -27,8 +29,21 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
 
 
 class Palette(CommandPalette):
-    """Textual's command palette, without its crash on a second quick Enter or click."""
+    """Textual's command palette, without its crashes on a second quick Enter or click, and while it searches."""
+
+    leaving = False
+
+    async def _on_message(self, message: Message) -> None:
+        """Drop what its widgets say once it is being closed: Textual looks for them, and they may be gone."""
+        if not (
+            self.leaving and isinstance(message, (Input.Changed, Input.Submitted, OptionList.OptionMessage))
+        ):
+            await super()._on_message(message)
 
     def dismiss(self, result: object = None) -> AwaitComplete:
-        """Close the palette, unless it is closed."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()  # type: ignore[arg-type]
+        """Close the palette and cancel its search, unless it is closed or being closed."""
+        if self.leaving or not self.is_current:
+            return AwaitComplete()
+        self.leaving = True
+        self.workers.cancel_node(self)
+        return super().dismiss(result)  # type: ignore[arg-type]

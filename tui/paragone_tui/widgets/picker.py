@@ -107,12 +107,14 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        if self.options.highlighted is not None:
-            self.options.action_select()
+        # At once: typing may change the list before a message of the list arrives.
+        option = self.options.highlighted_option
+        if option is not None and option.id is not None and not option.disabled:
+            self.pick(option.id)
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
-        if event.option_id is not None:
+        if event.option_id is not None and event.option in self.options.options:
             self.pick(event.option_id)
 
 

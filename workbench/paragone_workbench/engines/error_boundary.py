@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from paragone import EngineError, ParagoneError
+from paragone.wire import Value, from_json, to_json
 
-__all__ = ["as_paragone_error", "notify_observers", "report"]
+__all__ = ["PLUGIN_ERRORS", "as_paragone_error", "checked", "notify_observers", "report"]
+
+PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
+"""What a plugin may raise in a coroutine; Ctrl+C raises nothing there, it cancels the task."""
 
 _Observer = TypeVar("_Observer")
+_Value = TypeVar("_Value", bound=Value)
 
 
-def as_paragone_error(error: Exception, backend: str) -> ParagoneError:
+def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
     """Return an exception that a backend raised as a ParagoneError; an unexpected one is wrapped in an EngineError."""
     if isinstance(error, ParagoneError):
         return error
@@ -24,6 +29,13 @@ def as_paragone_error(error: Exception, backend: str) -> ParagoneError:
     )
     wrapped.__cause__ = error
     return wrapped
+
+
+def checked(kind: type[_Value], value: object) -> _Value:
+    """Return a value that a plugin gave. Raises TypeError if it or a field of it has another type than declared."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
+    return from_json(kind, to_json(value))
 
 
 def notify_observers(

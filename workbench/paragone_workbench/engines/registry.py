@@ -9,7 +9,7 @@ from paragone import Backend, InputError
 from paragone_workbench.engines.definitions import suggest
 
 if TYPE_CHECKING:
-    from paragone.discovery import Problem
+    from paragone.discovery import Discovery, Problem
 
 __all__ = ["Registry"]
 
@@ -40,10 +40,8 @@ class Registry:
     def find(self, name: str) -> Backend | None:
         """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
-            from paragone.discovery import discover  # not at start: loads pluggy and package metadata
-
             # by convention, a backend's plugin has the same name as the backend
-            self._found |= discover(name).backends
+            self._found |= _discover(name).backends
         if name not in self._found:
             self.all()
         return self._found.get(name)
@@ -51,9 +49,7 @@ class Registry:
     def all(self) -> Mapping[str, Backend]:
         """Return all usable backends by name, sorted."""
         if not self._complete:
-            from paragone.discovery import discover
-
-            discovery = discover()
+            discovery = _discover()
             self._found = {**discovery.backends, **self._found}
             self._problems = discovery.problems
             self._complete = True
@@ -64,3 +60,11 @@ class Registry:
         """The plugins that could not be loaded."""
         self.all()
         return self._problems
+
+
+def _discover(only: str | None = None) -> Discovery:
+    """Import plugins in a thread, so that Ctrl+C interrupts the caller and is not taken for a plugin's mistake."""
+    from paragone.discovery import discover  # not at start: loads pluggy and package metadata
+    from paragone.threads import in_daemon_thread
+
+    return in_daemon_thread(lambda: discover(only)).result()

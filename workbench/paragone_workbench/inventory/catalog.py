@@ -10,6 +10,7 @@ from enum import Enum
 
 from paragone import Backend, ModelInfo, ParagoneError, Probe
 from paragone.hub import repository_of
+from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
@@ -70,7 +71,7 @@ async def catalog_entries(config: Config, registry: Registry) -> AsyncGenerator[
     """Yield the entries several times: first the defined engines, then more as backends and servers reply."""
     catalog = _Catalog(config)
     yield catalog.entries()
-    backends = catalog.backends = await asyncio.to_thread(registry.all)
+    backends = catalog.backends = await asyncio.wrap_future(in_daemon_thread(registry.all))
     defined = list(config.engines.values())
     wanted = {(name, None) for name in backends} | {(it.backend, it.python) for it in defined}
     tasks = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from paragone import Backend, InputError, ModelInfo, ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder, private_folder
 
@@ -40,5 +40,5 @@ async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
     """
     try:
         return await backend.demo(str(cache_folder()), create=False)
-    except Exception as error:
+    except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error

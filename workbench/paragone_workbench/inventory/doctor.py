@@ -20,7 +20,7 @@ from paragone_workbench.config.settings import Problem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.environments import interpreter
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.machine.gpus import Gpu, find_gpus
@@ -123,10 +123,10 @@ async def probe(backend: Backend, python: str | None = None) -> Probe:
     """
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            return await backend.probe(interpreter(backend, python))
+            return checked(Probe, await backend.probe(interpreter(backend, python)))
     except TimeoutError:
         return Probe(usable=False, reason=f"It gave no answer within {PROBE_TIMEOUT:g} seconds.")
-    except Exception as error:  # noqa: BLE001 (a faulty plugin must not affect the others)
+    except PLUGIN_ERRORS as error:
         failure = as_paragone_error(error, backend.name)
         return Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
 

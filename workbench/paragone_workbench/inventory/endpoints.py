@@ -12,7 +12,7 @@ from paragone import Backend, EndpointReport, InputError, Json, Probe
 from paragone.options import address_option
 from paragone_workbench.config.read import BackendLookup
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 
 __all__ = ["ConfiguredEndpoint", "query_endpoints", "normalize_url"]
 
@@ -97,10 +97,11 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
 async def _ask(backend: Backend, options: Mapping[str, Json]) -> EndpointReport | None:
     try:
         async with asyncio.timeout(TIMEOUT):
-            return await backend.endpoint(options)
+            report = await backend.endpoint(options)
+            return None if report is None else checked(EndpointReport, report)
     except TimeoutError:
         probe = Probe(usable=False, reason=f"It gave no answer within {TIMEOUT:g} seconds.")
-    except Exception as error:  # noqa: BLE001 (a faulty plugin must not affect the others)
+    except PLUGIN_ERRORS as error:
         failure = as_paragone_error(error, backend.name)
         probe = Probe(usable=False, reason=failure.sentence, remedy=failure.hint)
     return EndpointReport(address="", probe=probe)

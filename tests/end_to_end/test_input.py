@@ -1,0 +1,88 @@
+"""What a terminal sends that is no plain key press: bytes that are not UTF-8, and keys before the first paint."""
+
+import signal
+
+import psutil
+import pytest
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\xe9",  # é in Latin-1
+        b"\xe2\x82",  # a character that lacks its last byte
+        b"\x1b[M\x80\xff\xff",  # a report of the mouse in X10's protocol, far to the right
+        b"\x1b[M\x20\xe2\x90",  # another one, which looks like the beginning of a character
+        b"\x1b[9999999999u",  # a key of the Kitty protocol whose character does not exist
+        b"\x1b[1:2;1u",  # one with an alternate key
+    ],
+    ids=["latin-1", "cut", "mouse", "mouse like utf-8", "no character", "alternate key"],
+)
+def test_input_that_means_nothing_leaves_the_keys_around_it(start, sent):
+    program = start("rogue:steady")
+    program.sees("ready")
+    program.type(b"before" + sent + b"after")
+    program.until(lambda text: "before" in text and "after" in text, "the keys around it are there")
+    program.type("\x15" + "and on\r")
+    program.sees("and on", "done")
+    assert program.leave() == 0
+    assert b"Traceback" not in program.terminal.output
+
+
+def test_keys_typed_before_the_first_paint_are_in_the_composer(start):
+    program = start("rogue:steady")
+    program.type("typed early")
+    program.sees("ready", "typed early")
+    assert "Ask every lane" not in program.terminal.text
+    assert program.leave() == 0
+
+
+def test_a_prompt_sent_before_the_first_paint_is_answered(start):
+    program = start("rogue:steady")
+    program.type("typed early\r")
+    program.sees("word19", "done", "typed early", "Ask every lane")
+    assert program.leave() == 0
+
+
+def test_keys_typed_before_the_picker_opens_by_itself_are_in_the_composer(start):
+    program = start()
+    program.type("typed early")
+    program.sees("Filter, or write one")
+    program.type("\x1b")
+    program.sees("typed early")
+    assert program.leave() == 0
+
+
+def test_keys_typed_all_the_while_come_in_order(start):
+    program = start("rogue:steady")
+    text = ""
+    while "ready" not in program.terminal.text:
+        text += chr(ord("a") + len(text) % 26)
+        program.type(text[-1])
+        program.terminal.read(0.02)
+    program.until(lambda shown: text in "".join(shown.split()), "all of it is in the composer")
+    assert program.leave() == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP])
+def test_a_stopped_program_goes_on(start, stop):
+    program = start("rogue:steady")
+    program.sees("ready")
+    for word in ("one", "two"):
+        program.process.send_signal(stop)
+        program.until(lambda text: program.process.status() == psutil.STATUS_STOPPED, "it stops")
+        before = len(program.terminal.output)
+        program.process.send_signal(signal.SIGCONT)
+        program.until(
+            lambda text, before=before: b"context 0" in program.terminal.output[before:], "it paints again"
+        )
+        program.type(word)
+        program.sees(word)
+    assert "onetwo" in program.terminal.text
+    threads = program.process.num_threads()
+    program.process.send_signal(signal.SIGCONT)  # it is not stopped
+    program.type("three")
+    program.sees("onetwothree")
+    program.terminal.read_until_quiet(0.5)
+    assert program.process.num_threads() == threads
+    assert program.leave() == 0

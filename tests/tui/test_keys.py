@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual import events
+
+from paragone_tui.terminal.keys import KeyParser
+
+PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
+SEQUENCES = st.one_of(
+    st.binary(max_size=20),
+    st.from_regex(rb"\x1b\[[<?=0-9:;~uMRAt]{1,20}", fullmatch=True),
+    st.sampled_from([b"\x1b[48;0;0;0;0t", b"\x1b[48;9;9;0;0t", b"\x1b[<0;5;5M", b"\x1b[1114112u", PASTE]),
+)
+
+
+def told(*pieces: bytes) -> list[str]:
+    """The keys and pastes of what a terminal sends in these pieces."""
+    parser = KeyParser()
+    return [
+        message.text if isinstance(message, events.Paste) else message.key
+        for piece in pieces
+        for message in parser.feed(piece)
+        if isinstance(message, (events.Key, events.Paste))
+    ]
+
+
+def test_bytes_that_are_no_text_become_the_replacement_character():
+    parser = KeyParser()
+    characters = [getattr(message, "character", "") for message in parser.feed(b"a\xe9b\xff\xfec\xc3\xa9")]
+    assert characters == ["a", "�", "b", "�", "�", "c", "é"]
+
+
+def test_a_character_may_come_in_two_pieces():
+    assert told(b"a\xc3", b"\xa9b") == ["a", "é", "b"]
+
+
+@pytest.mark.parametrize("report", [b"\x1b[M\x80\xff\xff", b"\x1b[M\x20\xe2\x90", b"\x1b[M#\xc3\xa9"])
+def test_an_x10_report_of_the_mouse_is_nothing(report):
+    assert told(b"a" + report + b"bc") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "sequence", [b"\x1b[9999999999u", b"\x1b[1114112u", b"\x1b[1:2;1u", b"\x1b[48;0;0;0;0t\x1b[<0;5;5M"]
+)
+def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
+    assert told(b"a" + sequence + b"bc") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("at", range(len(PASTE) + 3))
+def test_a_paste_may_be_cut_anywhere(at):
+    sent = b"a" + PASTE + b"b"
+    assert told(sent[:at], sent[at:]) == ["a", "one\r\n\x1b[2Jtwö", "b"]
+    assert told(*(sent[place : place + 1] for place in range(len(sent)))) == ["a", "one\r\n\x1b[2Jtwö", "b"]
+
+
+def test_two_pastes_one_after_the_other():
+    assert told(PASTE + PASTE + b"\x1b[200~\x1b[201~") == ["one\r\n\x1b[2Jtwö"] * 2 + [""]
+
+
+@given(st.lists(SEQUENCES, max_size=12))
+def test_whatever_a_terminal_sends_a_key_after_it_arrives(pieces):
+    parser = KeyParser()
+    for piece in pieces:
+        list(parser.feed(piece))
+    list(parser.feed(b"\x1b[201~"))  # in case that a paste began
+    list(parser.feed(b"." * 40))  # in case that a sequence did
+    assert [getattr(message, "key", "") for message in parser.feed(b"x")] == ["x"]

@@ -1,0 +1,152 @@
+"""Plugins that break their promises: each is a sentence where backends are listed, and stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workbench.conftest import Paper
+
+from paragone import EndpointReport, EngineError, ModelInfo, Probe
+from paragone_workbench.config.settings import Config
+from paragone_workbench.config.toml_file import Document
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory import models as inventory
+from paragone_workbench.inventory.catalog import catalog_entries
+from paragone_workbench.inventory.doctor import probe
+from paragone_workbench.inventory.endpoints import query_endpoints
+from paragone_workbench.inventory.models import find_models
+
+
+class Stranger(Paper):
+    """Stands in for a backend whose author did not read the interface: it answers with anything."""
+
+    name = "stranger"
+    title = "Stranger"
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    async def give(self):
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+    async def probe(self, python=None):
+        return await self.give()
+
+    async def models(self, folders):
+        return await self.give()
+
+    async def endpoint(self, options):
+        return await self.give()
+
+
+class Listing(Stranger):
+    """Stands in for a backend that works, but for its list of models."""
+
+    async def probe(self, python=None):
+        return Probe(usable=True)
+
+
+class Backends(Registry):
+    """Stands in for the registry: it has this backend alone."""
+
+    def __init__(self, backend: Stranger) -> None:
+        super().__init__()
+        self._found = {backend.name: backend}
+        self._complete = True
+
+
+def wrong(value: object) -> Any:
+    """Return a value where its type is not allowed."""
+    return value
+
+
+RAISED = [
+    (ZeroDivisionError("by zero"), "raised an unexpected error (ZeroDivisionError: by zero)"),
+    (KeyboardInterrupt(), "raised an unexpected error (KeyboardInterrupt)"),
+    (SystemExit(3), "raised an unexpected error (SystemExit: 3)"),
+]
+NO_MODELS = [
+    *RAISED,
+    (None, "TypeError: expected a list of models, not NoneType"),
+    (7, "TypeError: expected a list of models, not int"),
+    ("words", "TypeError: expected a list of models, not str"),
+    ({"model": "m"}, "TypeError: expected a list of models, not dict"),
+    (["words"], "TypeError: expected ModelInfo, not str"),
+    ([None], "TypeError: expected ModelInfo, not NoneType"),
+    ([ModelInfo(model=wrong(7), name="m")], "TypeError: expected str, not int"),
+    ([ModelInfo(model="m", name=wrong(None))], "TypeError: expected str, not NoneType"),
+    ([ModelInfo(model="m", name="m", size=wrong("big"))], "TypeError: expected int, not str"),
+    (
+        [ModelInfo(model="m", name="m", problem=wrong(object()))],
+        "TypeError: object cannot be converted to JSON",
+    ),
+]
+NO_VALUE = [
+    *RAISED,
+    (None, "not NoneType"),
+    (True, "not bool"),
+    (Probe(usable=True, reason=wrong(7)), "TypeError: expected str, not int"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_MODELS)
+async def test_models_that_are_none(answer, reason):
+    with pytest.raises(EngineError) as caught:
+        await find_models(Listing(answer), ())
+    assert reason in caught.value.sentence
+    assert caught.value.sentence.startswith("The backend stranger raised an unexpected error")
+
+
+async def test_models_that_are_models():
+    models = (ModelInfo(model="m", name="M", size=3, capabilities=("completion",)),)
+    assert await find_models(Listing(models), ()) == list(models)
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_MODELS)
+async def test_the_picker_lists_them_as_a_sentence(answer, reason):
+    config = Config(engines={}, document=Document(Path("config.toml")))
+    *_, entries = [found async for found in catalog_entries(config, Backends(Listing(answer)))]
+    (only,) = entries
+    assert only.definition is None
+    assert reason in only.problem
+
+
+async def test_models_that_never_come(monkeypatch):
+    class Hanging(Listing):
+        async def give(self):
+            await asyncio.sleep(3600)
+
+    monkeypatch.setattr(inventory, "TIMEOUT", 0.05)
+    with pytest.raises(
+        EngineError, match=r"The backend stranger did not list its models within 0.05 seconds"
+    ):
+        await find_models(Hanging(()), ())
+
+
+@pytest.mark.parametrize(("answer", "reason"), NO_VALUE)
+async def test_a_probe_that_is_none(answer, reason):
+    found = await probe(Stranger(answer))
+    assert not found.usable
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        *RAISED,
+        (7, "not int"),
+        (EndpointReport(address="a", probe=wrong(None)), "not NoneType"),
+        (EndpointReport(address="a", probe=Probe(usable=True), models=(wrong("m"),)), "not str"),
+    ],
+)
+async def test_a_report_that_is_none(answer, reason):
+    engine = EngineDefinition(name="mine", backend="stranger", model="m")
+    (endpoint,) = await query_endpoints([engine], lambda name: Stranger(answer))
+    assert not endpoint.report.probe.usable
+    assert reason in endpoint.report.probe.reason

@@ -1,0 +1,81 @@
+"""Turns the bytes that a terminal sends into messages, whatever the bytes are."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Generator, Iterator
+
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
+from textual.events import Paste
+from textual.message import Message
+
+__all__ = ["KeyParser"]
+
+# A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
+# SGR protocol, and nothing uses these; as text they could be the beginning of a character.
+_X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
+
+
+class KeyParser:
+    """Textual's parser of terminal input, for input that need be neither UTF-8 nor a known sequence.
+
+    It takes pastes from the text itself: Textual's parser needs more than a second for a megabyte.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._parser = XTermParser()
+        self._last = ""
+        """The last characters given to the parser, as many as the start of a paste has."""
+        self._pasted: list[str] | None = None
+        """The pieces of a paste that has not ended; None if there is none."""
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the messages of these bytes. Bytes that are not UTF-8 become U+FFFD."""
+        text = self._decoder.decode(_X10_REPORT.sub(b"", data))
+        while text:
+            if self._pasted is None:
+                text = yield from self._feed_keys(text)
+            else:
+                text = yield from self._feed_paste(self._pasted, text)
+
+    def tick(self) -> Iterator[Message]:
+        """Yield what follows from time alone: an escape that began no sequence is the key. Call it often."""
+        yield from self._parser.tick()
+
+    def _feed_keys(self, text: str) -> Generator[Message, None, str]:
+        """Give text to Textual's parser until a paste starts; return the rest."""
+        for at, character in enumerate(text, 1):
+            try:
+                yield from self._parser.feed(character)
+            except (ValueError, ArithmeticError):  # numbers in a sequence that mean nothing
+                self._restart()
+            self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
+            if self._last == BRACKETED_PASTE_START:
+                self._restart()
+                self._pasted = []
+                return text[at:]
+        return ""
+
+    def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
+        """Add text to a paste until that ends; return the rest."""
+        tail = "".join(pasted[-1:])  # a part of the end, perhaps
+        before, end, rest = (tail + text).partition(BRACKETED_PASTE_END)
+        part = len(BRACKETED_PASTE_END) - 1
+        pasted[-1:] = [before[:-part], before[-part:]]
+        if not end:
+            return ""
+        yield Paste("".join(pasted).replace("\0", ""))
+        self._pasted = None
+        return rest
+
+    def _restart(self) -> None:
+        """Replace Textual's parser, which an exception has ended, or which takes what comes for a paste.
+
+        What it knows about the terminal is kept.
+        """
+        ended, self._parser = self._parser, XTermParser()
+        self._parser.mouse_pixels = ended.mouse_pixels
+        self._parser.terminal_size = ended.terminal_size
+        self._parser.terminal_pixel_size = ended.terminal_pixel_size
