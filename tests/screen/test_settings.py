@@ -3,6 +3,8 @@
 from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.settings.screen import SettingsForm
+from paragone_workbench.config.state import State
+from paragone_workbench.paths import state_file
 
 
 async def form(screen) -> SettingsForm:
@@ -138,3 +140,17 @@ async def test_a_change_is_noted_in_the_transcript(start):
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
         screen.columns[0].show_history()
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
+
+
+async def test_an_engine_is_saved_with_its_options(start):
+    async with start(rogue("steady", "first")) as screen:
+        shown = await form(screen)
+        await fill(screen, "max_tokens", "2")
+        shown.save_as.focus()
+        await screen.type("brief")
+        await screen.press("enter")
+        await screen.until(lambda: screen.lanes[0].name == "brief")
+        assert screen.app.config.engines["brief"].options == {"max_tokens": 2}
+        assert State(state_file()).lanes == ("brief",)
+        await form(screen)
+        assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)

@@ -17,7 +17,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from paragone import Image, ParagoneError
+from paragone import Backend, Image, ParagoneError
 from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.painting.screen import ThriftyScreen
@@ -288,13 +288,19 @@ class ParagoneApp(App[None]):
         engine.observers.append(Keeping(definition, self._keep_engine))
 
     def _keep_engine(self, engine: EngineHandle) -> None:
-        from paragone_workbench.config.added import add_engine
-
         try:
-            self.config = add_engine(self.config, self.state, engine.definition, engine.backend)
+            self.save_engine(engine.definition, engine.backend)
         except ParagoneError as error:
             self.complain(error)
         self.remember_lanes()  # by the engine's name
+
+    def save_engine(self, definition: EngineDefinition, backend: Backend | None) -> str:
+        """Save an engine without its secrets, and return its name; see `add_engine`. Raises ParagoneError."""
+        from paragone_workbench.config.added import add_engine
+
+        before = self.config.added
+        self.config = add_engine(self.config, self.state, definition, backend)
+        return next(iter(self.config.added - before), definition.name)
 
     def _remove_engine(self, name: str) -> bool:
         from paragone_workbench.config.added import remove_engine

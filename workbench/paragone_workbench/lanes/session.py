@@ -103,14 +103,17 @@ class Session:
         await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Give a lane's engine other options.
+        """Give a lane's engine other options, or another name.
 
-        If only sampling options differ, they take effect with the next run; otherwise the model is
+        If only the name and sampling options differ, they take effect with the next run; otherwise the model is
         reloaded. Raises InputError if an option is invalid.
         """
         if not lane.engine.configure(definition):
             await self.swap(lane, definition)
             return
+        if definition.name != lane.record.definition.name:
+            others = [other for other in self.lanes if other is not lane]
+            lane.name = unique_name(definition, others, self.registry)
         lane.record.definition = self._kept(definition)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)

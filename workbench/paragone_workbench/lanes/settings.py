@@ -13,8 +13,8 @@ from paragone_workbench.engines.definitions import EngineDefinition, address_of
 
 __all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary", "value_text"]
 
-Origin: TypeAlias = Literal["default", "config.toml", "command line", "conversation", "here"]
-"""`default`: of the backend or the engine. `conversation`: saved with a conversation that was reopened.
+Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "conversation", "here"]
+"""`default`: of the backend or the engine. `saved`: with an engine that was added on the screen. `conversation`: saved with a conversation that was reopened.
 `here`: changed on the screen."""
 
 
@@ -37,20 +37,21 @@ def lane_settings(
     backend: Backend,
     *,
     configured: EngineDefinition | None = None,
+    configured_origin: Origin = "config.toml",
     first: EngineDefinition | None = None,
     first_origin: Origin = "command line",
     in_force: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
     """Return the settings of a lane with this definition: sampling options first, then load options.
 
-    `configured` is the engine of this name in config.toml. `first` is the definition with which the lane
-    was created, and `first_origin` where that comes from. `in_force` are the sampling options that the
+    `configured` is the engine of this name that is defined, and `first` the definition with which the lane
+    was created; each has its origin. `in_force` are the sampling options that the
     engine reported for the last run.
     """
     values = _values(definition, backend)
     sources: list[tuple[Origin, Mapping[str, Json]]] = []
     if configured is not None and configured.backend == backend.name:
-        sources.append(("config.toml", _values(configured, backend)))
+        sources.append((configured_origin, _values(configured, backend)))
     if first is not None and (first.name, first.backend) == (definition.name, backend.name):
         sources.append((first_origin, _values(first, backend)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ class SettingsActions(LanesLayout):
             definition,
             backend,
             configured=self.app.config.engines.get(definition.name),
+            configured_origin="saved" if definition.name in self.app.config.added else "config.toml",
             first=lane.first_definition,
             first_origin="conversation" if lane.is_reopened else "command line",
             in_force=reported.sampling if reported is not None else None,
@@ -76,6 +78,12 @@ class SettingsActions(LanesLayout):
                 definition = self._edited(target, change.edits)
                 if definition != target.engine.definition:
                     await self.session.configure(target, definition)
+        if change.save_as:
+            saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
+            saved = dataclasses.replace(saved, name=self.app.save_engine(saved, lane.engine.backend))
+            await self.session.configure(lane, saved)
+            self.app.remember_lanes()
+            self.app.say(f"Saved as {saved.name}.")
         self.lay_out_lanes()
 
     def _targets(self, lane: Lane, all_lanes: bool) -> list[Lane]:

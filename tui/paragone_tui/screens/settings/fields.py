@@ -1,4 +1,4 @@
-"""The fields of the settings form: one for each option, and one for the system prompt."""
+"""The fields of the settings form: options, the system prompt, and a name to save the engine under."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Input, Static, TextArea
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.settings import Setting, value_text
 
-__all__ = ["SettingField", "SystemField"]
+__all__ = ["NameField", "SettingField", "SystemField"]
 
 
 class SettingField(Horizontal):
@@ -130,3 +130,20 @@ class SystemField(TextArea):
             await self.run_action("screen.apply")
         else:
             self.insert("\n")
+
+
+class NameField(Input):
+    """The field for a name under which the engine is saved."""
+
+    DEFAULT_CSS = """
+    NameField { border: none; height: 1; padding: 0 1; background: $surface; }
+    NameField:focus { background: $surface-lighten-1; }
+    """
+    description: ClassVar[str] = (
+        "A name, to find the engine in the engine picker and to use it on the command line.\n"
+        "config.toml does not change."
+    )
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="name", compact=True)
+        self.cursor_blink = False

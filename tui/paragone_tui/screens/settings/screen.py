@@ -16,7 +16,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from paragone import InputError
-from paragone_tui.screens.settings.fields import SettingField, SystemField
+from paragone_tui.screens.settings.fields import NameField, SettingField, SystemField
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.modal import Modal
 from paragone_tui.widgets.picker import one_line
@@ -33,6 +33,8 @@ class SettingsChange:
     """The new text of each edited option, by its name; empty for the default."""
     system: str | None
     """The new system prompt; None if it was not edited."""
+    save_as: str
+    """The name under which to save the engine of the current lane; empty to save nothing."""
     all_lanes: bool
     """Whether the options change in all lanes, and not only in the current one."""
 
@@ -71,6 +73,7 @@ class SettingsForm(Modal[SettingsChange | None]):
     description = query_one("#description", Static)
     hints = query_one("#hints", Static)
     system = query_one(SystemField)
+    save_as = query_one(NameField)
 
     def __init__(
         self,
@@ -105,6 +108,8 @@ class SettingsForm(Modal[SettingsChange | None]):
                     yield Static(when, classes="group")
                     for setting in settings:
                         yield SettingField(setting)
+                yield Static("Save this lane's engine with its options", classes="group")
+                yield NameField()
             yield Static(id="description", markup=False)
             yield Static(id="hints", markup=False)
 
@@ -114,7 +119,7 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(DescendantFocus)
     def _show_description(self) -> None:
-        fields: list[SystemField | SettingField] = [self.system, *self._fields()]
+        fields: list[SystemField | SettingField | NameField] = [self.system, *self._fields(), self.save_as]
         for field in fields:
             if field.has_focus_within:
                 self._describe(field.description)
@@ -136,7 +141,14 @@ class SettingsForm(Modal[SettingsChange | None]):
         except InputError as error:
             self._describe(str(error), is_error=True)
             return
-        self.dismiss(SettingsChange(edits=edits, system=self.system.new_text, all_lanes=self._all_lanes))
+        self.dismiss(
+            SettingsChange(
+                edits=edits,
+                system=self.system.new_text,
+                save_as=self.save_as.value.strip(),
+                all_lanes=self._all_lanes,
+            )
+        )
 
     def action_toggle_target(self) -> None:
         """Switch between changes in the current lane and in all lanes."""
