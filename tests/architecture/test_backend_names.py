@@ -1,4 +1,4 @@
-"""No backend and no option of one is named outside its own package, in strings either."""
+"""Names of backends and of their options appear only in their own packages, in strings too."""
 
 import tokenize
 import tomllib
@@ -8,9 +8,9 @@ from paragone.discovery import discover
 from paragone.options import describe
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("plugins", "workbench", "tui")
+FOLDERS = ("plugins", "workbench", "tui")
 SHARED = {"stop", "seed", "thinking", "lora", "url"}
-"""Options whose names are words of the program as well: `url` is a field of the JSON that `models` prints."""
+"""Option names that the program also uses in another meaning: `url` is a field of the JSON that `models` prints."""
 
 
 def strings(path: Path) -> set[str]:
@@ -33,7 +33,7 @@ def test_no_string_names_a_backend_or_its_options():
         for info in describe(backend.load_options)
         if info.secret or info.address
     }
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*.py"):
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
             found = strings(path) & (names | (secret - SHARED))
             assert not found, f"{path.relative_to(ROOT)} names {', '.join(found)}"

@@ -1,4 +1,4 @@
-"""Which way imports run: the contracts in pyproject.toml, kept by import-linter."""
+"""Import rules: the contracts in pyproject.toml, checked with import-linter."""
 
 import subprocess
 import sys
@@ -20,17 +20,17 @@ def test_the_contracts_are_kept():
 
 
 def test_every_package_is_under_contract():
-    """A package that the wheel carries and that the linter does not know is one that it does not check."""
+    """The linter must know each package of the wheel, or it does not check that package."""
     packages = {Path(path).name for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
     assert packages == set(PROJECT["tool"]["importlinter"]["root_packages"])
     on_disk = {
         init.parent.name
-        for room in ("tui", "workbench", "plugins", "backends")
-        for init in (ROOT / room).glob("*/__init__.py")
+        for folder in ("tui", "workbench", "plugins", "backends")
+        for init in (ROOT / folder).glob("*/__init__.py")
     }
     assert packages == on_disk
     backends = {init.parent.name for init in (ROOT / "backends").glob("*/__init__.py")}
     contracts = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
-    assert set(contracts["a backend sees paragone only"]["source_modules"]) == backends
-    assert set(contracts["no backend knows another"]["modules"]) == backends
-    assert set(contracts["nobody names a backend"]["forbidden_modules"]) == backends
+    assert set(contracts["backends import paragone only"]["source_modules"]) == backends
+    assert set(contracts["backends do not import each other"]["modules"]) == backends
+    assert set(contracts["nothing imports a backend"]["forbidden_modules"]) == backends

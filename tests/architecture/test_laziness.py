@@ -1,4 +1,4 @@
-"""What is imported when, seen by `sys.modules` in an interpreter of its own."""
+"""Which modules are imported when, according to `sys.modules` of a separate interpreter."""
 
 import subprocess
 import sys
@@ -9,16 +9,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BACKENDS = sorted(init.parent.name for init in (ROOT / "backends").glob("*/__init__.py"))
 ENGINES = {"llama_cpp", "torch", "exllamav2", "exllamav3", "ollama", "openai", "httpx", "numpy", "jinja2"}
-"""What extras bring: imported by whoever uses them, when they do."""
+"""Dependencies of the extras: only backends import them, and only when they use them."""
 
 
 def modules_after(program: str, *options: str) -> set[str]:
-    """Run a program and return the modules that it imported, beyond those that the interpreter itself did."""
-    rooms = [str(ROOT / room) for room in ("plugins", "backends")]
+    """Run a program and return the modules that it imported, without those that the interpreter imports itself."""
+    folders = [str(ROOT / folder) for folder in ("plugins", "backends")]
     script = f"""
 import sys
 before = set(sys.modules)
-sys.path[:0] = {rooms!r}
+sys.path[:0] = {folders!r}
 {program}
 print("\\n".join(set(sys.modules) - before))
 """
@@ -27,7 +27,7 @@ print("\\n".join(set(sys.modules) - before))
 
 
 def modules_of_a_bare_interpreter_after(program: str) -> set[str]:
-    """The same with nothing installed: whatever is not of the standard library cannot be imported at all."""
+    """The same without installed packages: besides ours, only the standard library can be imported."""
     return modules_after(program, "-I", "-S")
 
 
@@ -35,7 +35,7 @@ def packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-def test_the_interface_is_standard_library_only_and_little_of_it():
+def test_the_interface_imports_a_small_part_of_the_standard_library_only():
     modules = modules_of_a_bare_interpreter_after("import paragone")
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
     heavy = {
@@ -52,14 +52,14 @@ def test_the_interface_is_standard_library_only_and_little_of_it():
     assert not modules & {"paragone.hooks", "paragone.discovery", "paragone.testing", "paragone.worker"}
 
 
-def test_what_a_worker_loads_is_standard_library_only():
+def test_a_worker_imports_the_standard_library_only():
     modules = modules_of_a_bare_interpreter_after("import paragone.worker.serve")
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backends_package_can_be_imported_by_a_bare_interpreter(backend):
-    """A worker imports it where nothing is installed but the engine: the hook is elsewhere."""
+    """A worker imports it in an interpreter with nothing but the engine's library, so it must not import the hook."""
     modules = modules_of_a_bare_interpreter_after(f"import {backend}")
     assert packages(modules) <= sys.stdlib_module_names | {"paragone", backend}
 

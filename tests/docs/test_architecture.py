@@ -1,7 +1,7 @@
-"""The pages for those who carry on: what they name exists, and what exists is on them.
+"""The pages for developers: everything they name exists, and everything that must be described is.
 
-In architecture.md, glossary.md and CONTRIBUTING.md every piece of `code` must be something that
-`tests.docs.existing` finds, or stand in `ELSEWHERE`.
+In architecture.md, glossary.md and CONTRIBUTING.md, each inline code span must be something that
+`tests.docs.existing` finds, or be listed in `ELSEWHERE`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ELSEWHERE = {
     # Python, pytest, Textual and the system
     *("--hypothesis-profile default", "--snapshot-update", "/dev/shm", "Screen", "asyncio.to_thread"),
     *("except Exception", "llama_cpp.server", ".venv", "__init__.py", "mypy", "Any", "utils"),
-    # patterns, and words of ours that are neither names nor commands
+    # patterns, and words that are neither names nor commands
     *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql", "[keys]", "history.db.vN.bak", "paragone"),
     *("--json", "--set", "packages", "taken", "this type"),
 }
-"""What the pages name and nothing here defines."""
+"""Names on the pages that this project does not define."""
 
 
 def spans(text: str) -> set[str]:
@@ -45,18 +45,18 @@ def known(span: str) -> bool:
     return span in ELSEWHERE or exists(span)
 
 
-# ── What the pages name exists ───────────────────────────────────────────────────────────────
+# ── Names on the pages exist ─────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.stem)
 def test_what_a_page_names_exists(page):
     unknown = [span for span in spans(prose(page)) if not known(span)]
-    assert not unknown, f"{page.name} names what does not exist: {sorted(unknown)}"
+    assert not unknown, f"{page.name} names things that do not exist: {sorted(unknown)}"
 
 
-def test_names_in_the_tables_of_rooms_are_defined_in_their_rooms():
+def test_names_in_the_tables_of_folders_are_defined_in_these_folders():
     rows = re.findall(
-        r"^\| (?:\d \| )?(`[^|]+`) \| (.+) \|$", section(ARCHITECTURE, "## Rooms"), re.MULTILINE
+        r"^\| (?:\d \| )?(`[^|]+`) \| (.+) \|$", section(ARCHITECTURE, "## Packages"), re.MULTILINE
     )
     checked = 0
     for places, text in rows:
@@ -78,7 +78,7 @@ def test_commands_in_blocks_exist(page):
         assert is_make(line) or is_command(line), line
 
 
-def test_the_picture_of_the_rooms_names_folders():
+def test_the_overview_names_existing_folders():
     (picture,) = blocks(ARCHITECTURE, "")
     for line in picture.splitlines():
         if "/" in line:
@@ -93,18 +93,18 @@ def test_the_picture_of_the_rooms_names_folders():
         *("Sesion", "paragone.wires", "/etc/passwd", ".venv/bin/pytest tests/nothing.py"),
     ],
 )
-def test_a_mistake_is_found(span):
+def test_unknown_names_are_found(span):
     assert not known(span)
 
 
-def test_nothing_is_excused_that_no_page_names():
+def test_every_exception_is_used():
     assert set().union(*(spans(prose(page)) for page in CHECKED)) >= ELSEWHERE
 
 
-# ── What exists is on the pages ──────────────────────────────────────────────────────────────
+# ── The pages are complete ───────────────────────────────────────────────────────────────────
 
 
-def rooms() -> list[str]:
+def folders() -> list[str]:
     """The packages and their folders."""
     folders = [
         *PACKAGES,
@@ -114,13 +114,13 @@ def rooms() -> list[str]:
     return [str(folder.relative_to(ROOT)) for folder in folders if folder.name != "screens"]
 
 
-@pytest.mark.parametrize("room", rooms())
-def test_every_room_is_described(room):
-    assert f"`{room}`" in prose(ARCHITECTURE)
+@pytest.mark.parametrize("folder", folders())
+def test_every_folder_is_described(folder):
+    assert f"`{folder}`" in prose(ARCHITECTURE)
 
 
-def test_the_floors_are_those_of_import_linter():
-    (floors,) = (
+def test_the_layers_are_those_of_import_linter():
+    (layers,) = (
         contract["layers"]
         for contract in PROJECT["tool"]["importlinter"]["contracts"]
         if contract.get("containers") == ["paragone_workbench"]
@@ -129,9 +129,9 @@ def test_the_floors_are_those_of_import_linter():
         r"^\| (\d) \| `workbench/paragone_workbench/(\w+)(?:\.py)?` \|", prose(ARCHITECTURE), re.MULTILINE
     )
     numbered = {
-        name.strip(): len(floors) - place for place, floor in enumerate(floors) for name in floor.split("|")
+        name.strip(): len(layers) - place for place, layer in enumerate(layers) for name in layer.split("|")
     }
-    assert {name: int(floor) for floor, name in rows} == numbered
+    assert {name: int(layer) for layer, name in rows} == numbered
 
 
 def test_every_contract_is_explained():
