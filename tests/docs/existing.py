@@ -1,4 +1,4 @@
-"""What a page may name: files, names in the sources, commands, and what is declared elsewhere in the project."""
+"""Everything that a page may name: files, names in the sources, commands, and names declared elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sources() -> dict[Path, ast.Module]:
 
 @cache
 def modules() -> set[str]:
-    """Dotted names of our packages and modules, and of the test doubles."""
+    """Dotted names of the project's packages and modules, and of the test doubles."""
     names = set()
     for package in (*PACKAGES, *(ROOT / "tests" / "doubles").iterdir()):
         for path in (package, *package.rglob("*.py")):
@@ -42,7 +42,7 @@ def modules() -> set[str]:
 
 @cache
 def names() -> dict[str, set[str]]:
-    """Names that modules define, and of classes their members with those of their bases."""
+    """Names that modules define, and the members of classes, inherited ones included."""
     found: dict[str, set[str]] = {}
     bases: dict[str, set[str]] = {}
     for tree in sources().values():
@@ -89,16 +89,18 @@ def members(kind: ast.ClassDef) -> set[str]:
 
 @cache
 def shared_by_tests() -> set[str]:
-    """What tests/conftest.py defines, and the fixtures by which it marks tests."""
+    """Names that tests/conftest.py defines, and the fixtures by which it marks tests."""
     tree = ast.parse((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"))
-    (needs,) = (it.value for it in tree.body if isinstance(it, ast.Assign) and defined(it) == ["NEEDS"])
-    fixtures = set().union(*ast.literal_eval(needs).values())
+    (marks,) = (
+        it.value for it in tree.body if isinstance(it, ast.Assign) and defined(it) == ["MARKS_BY_FIXTURE"]
+    )
+    fixtures = set().union(*ast.literal_eval(marks).values())
     return fixtures | {name for node in tree.body for name in defined(node)}
 
 
 @cache
 def declared() -> set[str]:
-    """Names that are declared in other ways: options, marks, contracts, tables, threads …"""
+    """Names that are not defined in Python: options, marks, contracts, tables, threads …"""
     backends = discover().backends
     options = {
         info.name
@@ -117,7 +119,7 @@ def declared() -> set[str]:
 
 
 def defining_files(name: str) -> set[Path]:
-    """Files whose modules define a name."""
+    """The files that define a name."""
     return {path for path, tree in sources().items() if any(name in defined(node) for node in tree.body)}
 
 
@@ -128,7 +130,7 @@ def is_make(span: str) -> bool:
 
 
 def is_command(span: str) -> bool:
-    """Whether it is a command line of the program's, its options included."""
+    """Whether it is a valid command line of paragone, options included."""
     program, *words = span.split()
     if program != "paragone" or not words or words[0] not in COMMANDS:
         return False
@@ -137,7 +139,7 @@ def is_command(span: str) -> bool:
 
 
 def is_path(span: str) -> bool:
-    """Whether it is a file or folder of the repository, seen from its root."""
+    """Whether it is a file or folder, relative to the root of the repository."""
     if not re.fullmatch(r"[\w.*/-]+", span) or span.startswith("/"):
         return False
     return any(ROOT.glob(span.rstrip("/")))
@@ -149,7 +151,7 @@ def is_test_run(span: str) -> bool:
 
 
 def is_name(span: str) -> bool:
-    """Whether it is a name of ours, or a member of a class: `Session`, `Session.send`, `execute`."""
+    """Whether it is a name in the sources, or a member of a class: `Session`, `Session.send`, `execute`."""
     name, dot, member = span.partition(".")
     return name in names() and (not dot or member in names()[name])
 
@@ -167,5 +169,5 @@ _RESOLVERS: list[Callable[[str], bool]] = [
 
 
 def exists(span: str) -> bool:
-    """Whether a piece of code on a page names something of the project."""
+    """Whether an inline code span names something in the project."""
     return any(resolver(span) for resolver in _RESOLVERS)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds llama-server or llama-bench, named by $1, once, outside the repository: the tests run against llama-server, and
-# the bench measures against llama-bench. `make llama-server` and `make llama-bench` call this.
-# The source is the llama.cpp in llama-cpp-python's, the flags are those of its own build: Release, for this machine's CPU.
+# Builds llama-server (for the tests) or llama-bench (for the benchmarks), as named by $1, once, outside the repository.
+# `make llama-server` and `make llama-bench` call this script.
+# The source is the llama.cpp that llama-cpp-python contains, the build flags are the same: Release, for this machine's CPU.
 set -eu
 program=$1
 here=$(dirname "$0")
@@ -10,11 +10,11 @@ place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-$program
 version=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$root/requirements/demo.txt")
 
 if [ -x "$place/$program" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version" ]; then
-  echo "The $program of llama-cpp-python $version is there: $place/$program"
+  echo "$program of llama-cpp-python $version is already built: $place/$program"
   exit 0
 fi
 if ! command -v c++ >/dev/null; then
-  echo "No $program: it is built with a C++ compiler." >&2
+  echo "Cannot build $program: no C++ compiler found." >&2
   exit 1
 fi
 mkdir -p "$place"
@@ -22,7 +22,7 @@ work=$(mktemp -d "$place/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 source=$(sh "$here/fetch_llama_cpp.sh" "$work")
-# The cmake and ninja that build llama-cpp-python here build this too.
+# Use the same versions of cmake and ninja as for llama-cpp-python.
 awk '/^(cmake|ninja)==/ { found = 1 } found { print } found && !/\\$/ { found = 0 }' \
   "$root/requirements/build.txt" > "$work/tools.txt"
 PIP_ROOT_USER_ACTION=ignore ${PYTHON:-python3} -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/tools" \
@@ -30,7 +30,7 @@ PIP_ROOT_USER_ACTION=ignore ${PYTHON:-python3} -m pip install --quiet --disable-
 PATH=$work/tools/bin:$PATH
 export PATH PYTHONPATH="$work/tools"
 
-echo "Building the $program of llama-cpp-python $version into $place; this takes ten minutes or so, once."
+echo "Building $program of llama-cpp-python $version in $place; this takes about ten minutes, once."
 build() {
   cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON \
     -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
@@ -39,7 +39,7 @@ build() {
 }
 if ! build > "$place/build.log" 2>&1; then
   tail -n 40 "$place/build.log" >&2
-  echo "$program did not build; the whole log is in $place/build.log" >&2
+  echo "Building $program failed; the whole log is in $place/build.log" >&2
   exit 1
 fi
 mv "$work/build/bin/$program" "$place/$program"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Unpacks the source of llama.cpp into the folder $1 and prints where: that which llama-cpp-python's source brings.
+# Downloads the source of llama-cpp-python, unpacks it in the folder $1, and prints the path of the llama.cpp source in it.
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 awk '/^llama-cpp-python==/ { found = 1 } found { print } found && !/\\$/ { exit }' \
