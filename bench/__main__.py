@@ -1,4 +1,4 @@
-"""Measures what the README claims and prints one table: `make bench`, or `python -m bench ROW…`."""
+"""Measures the figures in the README and prints them as one table: `make bench`, or `python -m bench NAME…`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
 
 
 def main(names: list[str]) -> int:
-    """Measure these, or all, and return 1 where a budget does not hold. A name given twice is measured twice."""
+    """Run the named measurements, or all. Return 1 if a figure exceeds its budget, and 2 for an unknown name.
+
+    A name that is given twice is measured twice.
+    """
     unknown = [name for name in names if name not in MEASURES]
     if unknown:
-        print(f"bench: there is no {unknown[0]!r}; there are: {', '.join(MEASURES)}", file=sys.stderr)
+        print(f"bench: unknown name {unknown[0]!r}; the names are: {', '.join(MEASURES)}", file=sys.stderr)
         return 2
     rows: list[Row] = []
     for name in names or MEASURES:

@@ -1,14 +1,14 @@
-"""The least that a Textual program can be: three widgets, one of them to type in."""
+"""A minimal Textual program, the baseline for the screen: three widgets, one of them an input field."""
 
 from textual.app import App, ComposeResult
 from textual.widgets import Input, Static
 
 
 class Bare(App[None]):
-    """Three widgets."""
+    """A heading, an input field and a footer."""
 
     def compose(self) -> ComposeResult:
-        """A heading, a field, a foot."""
+        """Yield the three widgets."""
         yield Static("A program")
         yield Input(placeholder="Type here")
         yield Static("q quits")

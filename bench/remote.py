@@ -1,4 +1,4 @@
-"""What a lane costs on a server: its tokens a second and first token beside those of a bare streaming client."""
+"""Decode rate and time to first token of a server's answers, compared with a plain streaming client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNS = 7
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    """Run llama-cpp-python's own server with SmolLM2 on one thread, so that the client has the other core."""
+    """Run the server of llama-cpp-python with SmolLM2 on one thread, which leaves a core to the client."""
     import socket
 
     with socket.socket() as probe:
@@ -63,7 +63,7 @@ def _server() -> Iterator[str]:
 
 
 async def _bare(http: httpx.AsyncClient, url: str) -> AsyncIterator[None]:
-    """Stream an answer as plainly as can be: a tick for each line with text in it."""
+    """Stream an answer with httpx alone, and yield once for each line that contains text."""
     body = {"model": "smollm2", "messages": [{"role": "user", "content": PROMPT}], "temperature": 0}
     async with http.stream(
         "POST", f"{url}/v1/chat/completions", json={**body, "max_tokens": TOKENS, "stream": True}, timeout=60
@@ -83,7 +83,7 @@ async def _lane(engine: OpenEngine) -> AsyncIterator[None]:
 
 
 async def _figures(ticks: AsyncIterator[None]) -> tuple[float, float]:
-    """Return the tokens a second after the first, and the seconds to the first."""
+    """Return the decode rate in tokens/s, and the time to first token in seconds."""
     start = time.monotonic()
     times = [time.monotonic() async for _ in ticks]
     return (len(times) - 1) / (times[-1] - times[0]), times[0] - start
@@ -95,7 +95,7 @@ async def _measure(url: str) -> tuple[list[tuple[float, float]], list[tuple[floa
     bare: list[tuple[float, float]] = []
     lane: list[tuple[float, float]] = []
     async with httpx.AsyncClient(trust_env=False) as http:
-        await _figures(_bare(http, url))  # both find the prompt in the server's cache from here on
+        await _figures(_bare(http, url))  # from now on, the prompt is in the server's cache for both
         for _ in range(RUNS):
             bare.append(await _figures(_bare(http, url)))
             lane.append(await _figures(_lane(engine)))
@@ -104,7 +104,7 @@ async def _measure(url: str) -> tuple[list[tuple[float, float]], list[tuple[floa
 
 
 def remote() -> list[Row]:
-    """Compare a lane with a bare streaming client on one server, runs alternating."""
+    """Compare the backend with a plain streaming client on one server, in alternating runs."""
     with _server() as url:
         bare, lane = asyncio.run(_measure(url))
     (bare_speed, bare_first), (lane_speed, lane_first) = (
@@ -113,16 +113,16 @@ def remote() -> list[Row]:
     more = (lane_first - bare_first) * 1e3
     return [
         Row(
-            figure="a lane on a server, decode",
+            figure="decode rate from a server",
             measured=f"{lane_speed / bare_speed:.3f} × ({lane_speed:.0f} tokens/s)",
-            baseline=f"a bare httpx stream from the same server: {bare_speed:.0f} tokens/s, median of {RUNS}",
+            baseline=f"plain httpx stream from the same server: {bare_speed:.0f} tokens/s, median of {RUNS}",
             budget="≥ 0.98 ×",
             holds=lane_speed >= 0.98 * bare_speed,
         ),
         Row(
-            figure="a lane on a server, time to first token",
+            figure="time to first token from a server",
             measured=f"{more:+.1f} ms ({lane_first * 1e3:.0f} ms)",
-            baseline=f"a bare httpx stream from the same server: {bare_first * 1e3:.0f} ms",
+            baseline=f"plain httpx stream from the same server: {bare_first * 1e3:.0f} ms",
             budget="≤ +20 ms",
             holds=more <= 20,
         ),

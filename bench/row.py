@@ -1,4 +1,4 @@
-"""A line of the table: what was measured, beside what it is measured against."""
+"""A row of the table: a measured figure and its baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Row:
     baseline: str
     budget: str
     holds: bool | None
-    """None where it could not be measured: `measured` says so, `baseline` why."""
+    """Whether the figure is within its budget. None if it was not measured; `baseline` then says why."""
 
 
 _HOLDS = {True: "yes", False: "NO", None: "–"}

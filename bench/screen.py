@@ -1,4 +1,4 @@
-"""What the screen costs: to start, at rest, in memory, and while text streams."""
+"""The cost of the screen: start time, output while idle, memory, and bytes and CPU time per streamed token."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RATE = 50
 TOKENS = 400
 MIB = 2**20
 SHARE = 80
-"""The part of the baseline's CPU time that the screen may take is one in so many."""
+"""The screen may use at most 1/SHARE of the baseline's CPU time."""
 
 
 def start(runs: int = 9) -> Row:
-    """Time from nothing to a screen that has taken a typed letter, alternating with the bare program."""
+    """Measure the time from the start until a typed letter is displayed, alternating with the minimal program."""
     ours: list[float] = []
     bare: list[float] = []
     for _ in range(runs):
@@ -32,7 +32,7 @@ def start(runs: int = 9) -> Row:
     return Row(
         figure="start to a usable screen, two lanes",
         measured=f"{mine / base:.2f} × ({mine:.2f} s)",
-        baseline=f"bare three-widget Textual app, {base:.2f} s, median of {runs}",
+        baseline=f"minimal Textual app with three widgets: {base:.2f} s, median of {runs}",
         budget="≤ 1.5 ×",
         holds=mine <= 1.5 * base,
     )
@@ -48,7 +48,7 @@ def _time_to_type(command: list[str], shown: str) -> float:
 
 
 def idle(seconds: float = 60) -> Row:
-    """Count what is written while nothing happens, engines loaded and a prompt answered."""
+    """Count the bytes written while idle, after the engines were loaded and a prompt was answered."""
     with started(paragone("paced:one", "paced:two", "--set", "max_tokens=20")) as terminal:
         _answered(terminal, 0.5)
         ours = terminal.read(seconds)
@@ -59,14 +59,14 @@ def idle(seconds: float = 60) -> Row:
     return Row(
         figure=f"bytes written in {seconds:.0f} idle seconds",
         measured=f"{ours}",
-        baseline=f"bare app, its cursor blinking: {bare:,}",
+        baseline=f"minimal app with a blinking cursor: {bare:,}",
         budget="0",
         holds=ours == 0,
     )
 
 
 def memory() -> Row:
-    """Memory that is the program's own (USS), its workers not counted."""
+    """Measure the memory of the application's process alone (USS), without its workers."""
     with started(paragone("paced:one", "paced:two", "--set", "rate=500")) as terminal:
         _answered(terminal, 3)
         ours = terminal.memory()
@@ -74,16 +74,16 @@ def memory() -> Row:
         terminal.read_until("Type here")
         bare = terminal.memory()
     return Row(
-        figure="memory of the app without workers",
+        figure="memory of the application without workers",
         measured=f"{ours / MIB:.0f} MiB",
-        baseline=f"bare app: {bare / MIB:.0f} MiB",
+        baseline=f"minimal app: {bare / MIB:.0f} MiB",
         budget="≤ 80 MiB",
         holds=ours <= 80 * MIB,
     )
 
 
 def streaming() -> list[Row]:
-    """Bytes and CPU a token of the whole program while two lanes stream, and of naive Markdown streaming."""
+    """Measure bytes and CPU time per token while two lanes stream; the baseline updates Markdown on each token."""
     settings = ("--set", f"rate={RATE}", "--set", f"max_tokens={TOKENS}")
     with started(paragone("paced:one", "paced:two", *settings)) as terminal:
         _ready(terminal)
@@ -100,14 +100,14 @@ def streaming() -> list[Row]:
     what = f"{LANES} lanes × {RATE} tokens/s, 120×40, {TOKENS} tokens each"
     return [
         Row(
-            figure=f"bytes a token, {what}",
+            figure=f"bytes per token, {what}",
             measured=f"{sent:.0f}",
             baseline=f"Markdown updated on each token: {naive['bytes_a_token']:,.0f}",
             budget="≤ 100",
             holds=sent <= 100,
         ),
         Row(
-            figure="the screen's CPU a token, same run",
+            figure="CPU time of the screen per token, same run",
             measured=f"1/{share:.0f} ({spent:.2f} ms)",
             baseline=f"Markdown updated on each token: {naive['cpu_ms_a_token']:.2f} ms",
             budget=f"≤ 1/{SHARE}",

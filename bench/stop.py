@@ -1,4 +1,4 @@
-"""How long a stop takes, in decode and inside a long prompt, through a real lane and its worker."""
+"""How long it takes to stop a run during decode and during prefill, through a real lane and its worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = "The keeper climbed the stairs and lit the lamp. " * 400
 
 
 def stop() -> list[Row]:
-    """Measure both, with the time that would have to be waited without a stop as their baseline."""
+    """Measure both; the baseline is the waiting time without a stop."""
     return asyncio.run(_stop())
 
 
@@ -41,15 +41,15 @@ async def _stop() -> list[Row]:
     worst, worst_prompt = max(in_decode), max(in_prompt)
     return [
         Row(
-            figure="stop in decode",
-            measured=f"{worst * 1000:.0f} ms at worst, {statistics.median(in_decode) * 1000:.0f} ms median of {RUNS}",
+            figure="time to stop during decode",
+            measured=f"{worst * 1000:.0f} ms maximum, {statistics.median(in_decode) * 1000:.0f} ms median of {RUNS}",
             baseline="without a stop, the rest of the answer",
             budget="≤ 100 ms",
             holds=worst <= 0.1,
         ),
         Row(
-            figure=f"stop inside a {tokens:,}-token prompt",
-            measured=f"{worst_prompt * 1000:.0f} ms at worst, {statistics.median(in_prompt) * 1000:.0f} ms median of {RUNS}",
+            figure=f"time to stop during prefill of {tokens:,} tokens",
+            measured=f"{worst_prompt * 1000:.0f} ms maximum, {statistics.median(in_prompt) * 1000:.0f} ms median of {RUNS}",
             baseline=f"without a stop, the prompt takes {whole:.1f} s",
             budget="≤ 300 ms",
             holds=worst_prompt <= 0.3,

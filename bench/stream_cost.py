@@ -1,10 +1,10 @@
-"""What streaming costs: bytes to the terminal and CPU per token, two lanes at 50 tokens/s each.
+"""The cost of streaming: bytes to the terminal and CPU time per token, with two lanes at 50 tokens/s each.
 
     python -m bench.stream_cost [--idle SECONDS] [--only ROW] [--json]
 
-No model runs: both lanes are fed by a fake stream of English Markdown in tokens of about four
-characters, so that what is measured is the painting alone. Each row is a small program of its own
-in a pty of 120×40; the baselines run in the same call.
+No model runs: both lanes show a fake stream of English Markdown in tokens of about four characters, so only
+the painting is measured. Each row runs a separate small program in a pty of 120×40; the baselines are measured
+in the same call.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-RATE = 50  # tokens a second and lane
-TOKENS = 400  # a lane
+RATE = 50  # tokens per second and lane
+TOKENS = 400  # per lane
 
 
 def tokens() -> list[str]:
-    """Return the fake answer in pieces as models make them."""
+    """Return the fake answer in pieces of the size of a model's tokens."""
     from bench.engines.paced_backend import text
 
     return (text.TOKENS * 2)[:TOKENS]
 
 
 async def stream(write: Callable[[str, int], Awaitable[None] | None]) -> None:
-    """Send the tokens at their rate, as one lane's engine would."""
+    """Call `write` with each token at the rate `RATE`, like the engine of one lane."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     for number, token in enumerate(tokens(), 1):
@@ -38,7 +38,7 @@ async def stream(write: Callable[[str, int], Awaitable[None] | None]) -> None:
 
 
 def run_app(kind: str) -> None:
-    """Run one of the programs that are measured."""
+    """Run one of the measured programs."""
     from textual.app import App, ComposeResult
     from textual.containers import Horizontal, Vertical, VerticalScroll
     from textual.screen import Screen
@@ -128,12 +128,12 @@ ROWS = {
     "ours": "paragone's Transcript and LaneStatus",
     "stream": "Textual Markdown, MarkdownStream",
     "update": "Textual Markdown, update on each token",
-    "nothing": "the fake stream alone, nothing painted",
+    "nothing": "the fake stream without painting",
 }
 
 
 def measure(kind: str, idle_s: float) -> dict[str, float]:
-    """Run a program in a pty and return what it cost."""
+    """Run a program in a pty and return its cost per token."""
     from bench.terminal import Terminal
 
     with Terminal([sys.executable, "-m", "bench.stream_cost", "--app", kind]) as terminal:
@@ -160,7 +160,11 @@ def main() -> None:
     )
     parser.add_argument("--app", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--idle", type=float, default=0, metavar="SECONDS", help="then count what is written while idle"
+        "--idle",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="afterwards, count the bytes written while idle",
     )
     parser.add_argument("--only", choices=ROWS, help="measure one row")
     parser.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""A terminal to measure a program in: a real pty whose other end counts, answers and looks."""
+"""A terminal to measure programs in: a pty that counts bytes, answers queries and emulates the screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pyte
 
 __all__ = ["Terminal"]
 
-# Private sequences that pyte mistakes for text or for its own.
+# Private sequences that pyte prints as text or misinterprets.
 _NOT_FOR_PYTE = re.compile(rb"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*[\$u]p?|\x1bP.*?\x1b\\", re.DOTALL)
 _MODE_QUERY = re.compile(rb"\x1b\[\?(2026|2048)\$p")
 
@@ -37,7 +37,7 @@ class Terminal:
         """Everything that the program wrote."""
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
-        # The size is the pty's: COLUMNS and LINES would come before it.
+        # COLUMNS and LINES would override the size of the pty.
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
         self.process = subprocess.Popen(
@@ -60,20 +60,20 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """End the program and what it started."""
+        """Kill the program and its child processes."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Take the terminal away; no signal tells the program, for it is not its controlling terminal."""
+        """Close the terminal. The program gets no SIGHUP, because this is not its controlling terminal."""
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
 
     def send(self, keys: str | bytes) -> None:
-        """Type something; bytes need not be UTF-8."""
+        """Type the keys; bytes need not be valid UTF-8."""
         os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -83,7 +83,7 @@ class Terminal:
         os.killpg(self.process.pid, signal.SIGWINCH)
 
     def read(self, seconds: float) -> int:
-        """Take in what is written in the given time and return how many bytes it was."""
+        """Read output for the given time and return the number of bytes."""
         before, until = len(self.output), time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if not self._take(left):
@@ -91,7 +91,7 @@ class Terminal:
         return len(self.output) - before
 
     def read_until(self, text: str, timeout: float = 30) -> None:
-        """Take in output until `text` stands on the screen. Raises TimeoutError."""
+        """Read output until `text` is on the screen. Raises TimeoutError."""
         until = time.monotonic() + timeout
         while text not in self.text:
             left = until - time.monotonic()
@@ -99,21 +99,21 @@ class Terminal:
                 raise TimeoutError(f"{text!r} did not appear; the screen:\n{self.text}")
 
     def read_until_quiet(self, quiet: float = 1.0, timeout: float = 60) -> None:
-        """Take in output until nothing comes for that many seconds."""
+        """Read output until nothing is written for that many seconds."""
         until = time.monotonic() + timeout
         while self.read(quiet) and time.monotonic() < until:
             pass
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen."""
-        # Not pyte's own `display`, which fails where a resize has cut a wide character in two.
+        """The lines on the screen."""
+        # Not pyte's own `display`, which fails if a resize has cut a wide character in two.
         buffer, columns = self._screen.buffer, range(self._screen.columns)
         return ["".join(buffer[y][x].data for x in columns) for y in range(self._screen.lines)]
 
     @property
     def text(self) -> str:
-        """What stands on the screen, as one string."""
+        """The text on the screen, as one string."""
         return "\n".join(self.lines)
 
     @property
@@ -122,19 +122,19 @@ class Terminal:
         return str(self._screen.title)
 
     def cpu(self) -> float:
-        """Return the CPU seconds that the program's own process has used."""
+        """Return the CPU time of the program's process, without its children, in seconds."""
         times = self._usage.cpu_times()
         return times.user + times.system
 
     def memory(self) -> int:
-        """Return the bytes of memory that are the program's own process's alone."""
+        """Return the unshared memory (USS) of the program's process, without its children, in bytes."""
         return int(self._usage.memory_full_info().uss)
 
     def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def _take(self, seconds: float) -> bool:
-        """Take in one piece of output; False where none comes in time, or none can come any more."""
+        """Read one piece of output. Returns False if the program has ended, or closed the terminal."""
         ready, _, _ = select.select([self._master], [], [], seconds)
         if not ready:
             return self.process.poll() is None
@@ -144,7 +144,7 @@ class Terminal:
             return False
         self.output += data
         for mode in _MODE_QUERY.findall(data):
-            # As most terminals of today: frames can be synchronised, and that costs 16 bytes each.
+            # Like most modern terminals, report synchronized output as supported; it costs 16 bytes per frame.
             os.write(self._master, b"\x1b[?%s;%d$y" % (mode, 2 if mode == b"2026" else 0))
         self._stream.feed(_NOT_FOR_PYTE.sub(b"", data))
         return True

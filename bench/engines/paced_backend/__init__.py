@@ -1,1 +1,1 @@
-"""A backend for measuring: its engine sends an English text at a given number of tokens a second."""
+"""A backend for measurements: its engine sends an English text at a given rate in tokens/s."""

@@ -1,4 +1,4 @@
-"""The engine of the paced backend: a clock that sends text."""
+"""The engine of the paced backend: sends a fixed text at a fixed rate."""
 
 import time
 from collections.abc import Iterator

@@ -7,5 +7,5 @@ from paragone import Options, option
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacedSampling(Options):
-    rate: float = option(50.0, "Tokens a second.", minimum=0.1)
+    rate: float = option(50.0, "Tokens per second.", minimum=0.1)
     max_tokens: int = option(400, "Tokens to send.", minimum=1)

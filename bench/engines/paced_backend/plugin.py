@@ -1,4 +1,4 @@
-"""The paced backend as the program sees it."""
+"""The plugin of the paced backend."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The text that is streamed, in tokens of about four characters, as models make them."""
+"""The streamed text, in tokens of about four characters, like those of models."""
 
 import re
 from pathlib import Path
