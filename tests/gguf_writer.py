@@ -1,17 +1,17 @@
-"""Writes GGUF files for tests: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md says how they go."""
+"""Writes GGUF files for tests. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"""
 
 import struct
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 Value: TypeAlias = str | bool | int | float | list[str] | list[float] | list[int]
-"""What a key may have here.
+"""The value of a metadata key.
 
-A whole number is written as uint32, one with a fraction as float32; in a list, whole numbers as int32.
+An int is written as uint32, a float as float32; in lists, an int is written as int32.
 """
 
 Tensor: TypeAlias = tuple[str, Sequence[int], int] | tuple[str, Sequence[int], int, bytes]
-"""Its name, its shape with the innermost dimension first, its ggml type, and its data if it has any."""
+"""Name, shape with the innermost dimension first, ggml type, and optionally the data."""
 
 
 def gguf(values: Mapping[str, Value], tensors: Sequence[Tensor] = (), *, version: int = 3) -> bytes:

@@ -1,11 +1,11 @@
-"""Wheels of one module, for environments that tests really make."""
+"""Wheels with one module, for tests that create real environments."""
 
 import zipfile
 from pathlib import Path
 
 
 def write_wheel(folder: Path, name: str, version: str, source: str) -> Path:
-    """Write a wheel that holds the module `name`, and return its path."""
+    """Write a wheel that contains the module `name`, and return its path."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:

@@ -1,6 +1,6 @@
-"""A test double of an inference library with callbacks: the library of an example in docs/plugins.md.
+"""A test double of an inference library with callbacks, used by an example in docs/plugins.md.
 
-Its model is a text. The tokens are bytes, and the logits after a byte are what followed it in the text.
+Its model is a text. Tokens are bytes; the logits after a byte depend on which bytes follow it in the text.
 """
 
 import array
@@ -18,7 +18,7 @@ BYTES = 256
 
 
 class Token(NamedTuple):
-    """A sampled token, its log-probability, and the likeliest tokens with theirs."""
+    """A sampled token with its log-probability, and the most likely tokens with theirs."""
 
     id: int
     logprob: float
@@ -26,7 +26,7 @@ class Token(NamedTuple):
 
 
 class Model:
-    """A text and what follows each of its bytes."""
+    """A text, and the bytes that follow each byte in it."""
 
     pieces: tuple[bytes, ...] = tuple(bytes([byte]) for byte in range(BYTES))
 

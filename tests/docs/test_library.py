@@ -1,4 +1,4 @@
-"""docs/library.md: its program runs as it stands, on the real model."""
+"""docs/library.md: its program runs unchanged, with the real model."""
 
 import re
 import subprocess

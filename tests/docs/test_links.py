@@ -1,4 +1,4 @@
-"""Links from page to page lead somewhere, and the README has them all in one place."""
+"""Links between pages work, and the README has a list of all pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_link_targets_exist(page):
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
         target, _, anchor = link.partition("#")
         path = (page.parent / target).resolve() if target else page

@@ -1,4 +1,4 @@
-"""docs/plugins.md: its plugins are built from the page, found, and put through the conformance suite."""
+"""docs/plugins.md: its plugins are built from the page, discovered, and tested with the conformance suite."""
 
 import dataclasses
 import inspect
@@ -112,7 +112,7 @@ class TestStarling(BackendConformance):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A folder with what the page says, installed as a package manager would."""
+    """A folder with the files of the page, installed as a package manager would install them."""
     site = tmp_path_factory.mktemp("site")
     capabilities = re.search(r"^`(capabilities = .*)`\.$", PAGE, re.MULTILINE)
     assert capabilities, "what starling can do is not on the page"
@@ -164,7 +164,7 @@ def test_the_page_has_its_files():
     }
 
 
-def test_the_plugins_are_found(site):
+def test_the_plugins_are_discovered(site):
     assert run(site, "look.py") == "parrot\n"
     for plugin in ("lines", "starling"):
         program = f"from paragone.discovery import discover; print(*discover({plugin!r}).backends)"
@@ -194,12 +194,12 @@ print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["paragone_parrot", "paragone_starling.engine", "paragone_lines"])
 def test_the_code_passes_a_strict_type_check(site, package):
-    """Authors copy it: its types must hold."""
+    """Authors copy this code, so its types must be right."""
     run(site, "-m", "mypy", "--strict", "--cache-dir", str(site / "cache"), "-p", package)
 
 
-def test_nothing_is_left_out():
-    """What an author meets is on the page, and it can only be forgotten here."""
+def test_the_whole_interface_is_on_the_page():
+    """Everything that an author needs is on the page; new names in the interface make this test fail."""
     errors = [name for name in paragone.__all__ if name.endswith("Error")] + [
         "ContextOverflow",
         "EngineCrashed",
@@ -225,7 +225,9 @@ def test_every_caution_code_is_in_the_table():
 
 def test_every_argument_of_an_option_is_explained():
     for name in list(inspect.signature(paragone.option).parameters)[2:]:
-        assert re.search(rf"^\| .*`{name}\b.* \|", section("Options"), re.MULTILINE), f"{name} is not there"
+        assert re.search(rf"^\| .*`{name}\b.* \|", section("Options"), re.MULTILINE), (
+            f"{name} is not explained"
+        )
 
 
 def section(title: str) -> str:
@@ -233,7 +235,7 @@ def section(title: str) -> str:
     return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_links_within_the_page_lead_somewhere():
+def test_link_targets_within_the_page_exist():
     headings = {
         re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
         for line in PAGE.splitlines()

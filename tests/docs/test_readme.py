@@ -1,4 +1,4 @@
-"""Every command in the README is run, and every block of config in it is checked."""
+"""Runs every command in the README, and checks every block of config in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCREENS = [line for line in COMMANDS if re.match(r"paragone \w+:", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 PLAIN = [line for line in COMMANDS if line not in (*SCREENS, *MAKE)]
 COMPUTING = re.compile(r"\bparagone (ask|compare) ")
-"""Commands whose engines take all cores, as nothing tells them otherwise."""
+"""Commands whose engines use all cores, because no number of threads is set."""
 
 
 def runnable(commands: list[str]) -> list[Any]:
@@ -42,9 +42,9 @@ def runnable(commands: list[str]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory, smollm2: Path) -> Path:
-    """The home of somebody who ran `make demo`, once for all tests."""
-    home = tmp_path_factory.mktemp("stranger")
+def demo_home(tmp_path_factory, smollm2: Path) -> Path:
+    """A home folder in which `make demo` was run, once for all tests."""
+    home = tmp_path_factory.mktemp("demo-home")
     with Terminal([sys.executable, "-m", "paragone_cli.main", "demo"], 120, 30, at_home(home)) as terminal:
         quit_once_ready(terminal)
     return home
@@ -69,9 +69,9 @@ def quit_once_ready(terminal: Terminal) -> None:
 
 
 @pytest.fixture
-def shell(home: Path, stranger: Path) -> dict[str, str]:
+def shell(home: Path, demo_home: Path) -> dict[str, str]:
     """The environment of a shell in which `paragone` is on the path, after `make demo`; with a config of its own."""
-    (home / ".cache").symlink_to(stranger / ".cache")
+    (home / ".cache").symlink_to(demo_home / ".cache")
     folder = home / "bin"
     folder.mkdir()
     program = folder / "paragone"
@@ -91,7 +91,7 @@ def test_the_two_commands_come_first():
     assert COMMANDS[:2] == ["make demo", "make test"]
 
 
-def test_the_config_is_right(home):
+def test_the_config_is_valid(home):
     assert config.check(configured(home / "config.toml"), backend=Registry().find) == []
 
 
@@ -125,7 +125,7 @@ def test_a_screen(command, shell):
 
 @pytest.mark.parametrize("command", MAKE)
 def test_a_target_of_make(command):
-    """What make would do, up to the recipe's last line; that `make test` is running is this very test."""
+    """The commands that make would run, without running them: `make test` would run this test again."""
     dry = subprocess.run(
         [*shlex.split(command), "--dry-run", "--always-make", "--no-print-directory"],
         cwd=ROOT,

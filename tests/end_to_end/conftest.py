@@ -1,4 +1,4 @@
-"""The program as a person meets it: in a pseudo-terminal, by the keyboard."""
+"""Fixtures that run the whole program in a pseudo-terminal and in tmux."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.end_to_end.program import PROGRAM, Program
 
 @pytest.fixture
 def start(home: Path) -> Iterator[Callable[..., Program]]:
-    """Start the program with these arguments in a terminal of its own."""
+    """A function that starts the program with arguments in a new terminal."""
     with contextlib.ExitStack() as stack:
 
         def begin(*arguments: str, columns: int = 120, rows: int = 30) -> Program:
@@ -27,7 +27,7 @@ def start(home: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def tmux(home: Path) -> Iterator[Callable[..., str]]:
-    """A tmux server of the test's own: calls `tmux ARGUMENTS` and returns what it prints."""
+    """A function that calls `tmux ARGUMENTS` on a separate tmux server and returns the output."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     socket = str(home / "tmux")

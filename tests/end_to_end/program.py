@@ -1,4 +1,4 @@
-"""The program in a terminal, and waiting for what a person would wait for."""
+"""The program in a terminal, with methods that wait for text on the screen."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Program:
             self.terminal.read_until(text, PATIENCE)
 
     def until(self, condition: Callable[[str], object], what: str) -> None:
-        """Read until what stands on the screen fulfils a condition."""
+        """Read output until a condition holds for the screen."""
         deadline = time.monotonic() + PATIENCE
         while not condition(self.terminal.text):
             if time.monotonic() > deadline:
@@ -47,12 +47,12 @@ class Program:
         return self.process.children(recursive=True)
 
     def leave(self) -> int:
-        """Quit as a person does, and return the exit code."""
+        """Quit with the key, and return the exit code."""
         workers = self.workers()
         self.type("\x11")
         deadline = time.monotonic() + PATIENCE
         while self.terminal.process.poll() is None and time.monotonic() < deadline:
             self.terminal.read(0.05)
         _, alive = psutil.wait_procs(workers, timeout=5)
-        assert not alive, "the engines' processes outlived the program"
+        assert not alive, "the workers are still running after the program ended"
         return self.terminal.process.wait(5)

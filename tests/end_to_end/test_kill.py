@@ -1,4 +1,4 @@
-"""A program that is killed while two lanes answer: what the next start finds."""
+"""The program is killed while two lanes answer: the next start finds what was saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paragone_workbench.store import Store
 pytestmark = pytest.mark.alone
 
 WITHIN = 1.0
-"""Seconds before the kill of which anything may be lost."""
+"""Text of this many seconds before the kill may be lost."""
 
 SESSION = """
 import asyncio, json, sys, time
@@ -29,7 +29,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store import History
 
-class Says(LaneObserver):
+class Printer(LaneObserver):
     def text_came(self, lane, run, channel, text):
         print(json.dumps([session.lanes.index(lane), time.monotonic(), text]), flush=True)
 
@@ -38,7 +38,7 @@ async def main():
     session = Session(Registry())
     session.record(await History.open())
     for definition in json.loads(sys.argv[1]):
-        session.add_lane(EngineDefinition(**definition)).observers.append(Says())
+        session.add_lane(EngineDefinition(**definition)).observers.append(Printer())
     session.open_engines()
     await asyncio.gather(*(lane.engine.opened() for lane in session.lanes))
     session.send("Write a long story about a dog and its town.")
@@ -49,9 +49,10 @@ asyncio.run(main())
 
 
 def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[tuple[str, str]]:
-    """Run a session, kill it once all lanes have written for so long, and return what each lane had said.
+    """Run a session, kill it after all lanes have written for some time, and return the text of each lane.
 
-    Twice: all that the program was seen to have, and that of it which had come `WITHIN` before the kill.
+    Returns two texts for each lane: all that was printed before the kill, and the part that was printed earlier
+    than `WITHIN` seconds before the kill.
     """
     program = subprocess.Popen(
         [sys.executable, "-c", SESSION, json.dumps(definitions)], stdout=subprocess.PIPE, text=True
@@ -73,7 +74,7 @@ def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[t
         finally:
             program.kill()
     _, alive = psutil.wait_procs(workers, PATIENCE)
-    assert not alive, "the engines' processes outlived the program"
+    assert not alive, "the workers are still running after the program ended"
     return [
         (
             "".join(text for it, _, text in came if it == lane),
@@ -84,7 +85,7 @@ def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[t
 
 
 def found() -> list[RunRecord]:
-    """Return the runs that the next start finds."""
+    """Return the runs that the next start of the program loads."""
     store = Store.open()
     assert not store.warning
     (summary,) = store.conversations()
@@ -103,7 +104,7 @@ def check(said: list[tuple[str, str]]) -> None:
         assert must
         assert run.text.startswith(must)
         assert everything.startswith(run.text)
-    assert [run.text for run in found()] == [run.text for run in runs], "and so it stays"
+    assert [run.text for run in found()] == [run.text for run in runs], "loading does not change them"
 
 
 def test_a_kill_while_two_lanes_answer() -> None:

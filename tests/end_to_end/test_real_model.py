@@ -1,4 +1,4 @@
-"""Two real models, side by side, from one command."""
+"""The demo: two real models side by side."""
 
 import re
 
@@ -13,7 +13,7 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program.sees("smollm2-q4_1", "smollm2-q3_k_m")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     assert len(program.workers()) == 2
-    program.type("Name three colours.\r")  # at once, as a paste or a fast typist does
+    program.type("Name three colours.\r")  # all characters at once, as in a paste
     program.until(lambda text: text.count("Name three colours.") == 2, "the prompt stands in both lanes")
     program.until(lambda text: len(re.findall("writing|done", text)) == 2, "both lanes answer")
     program.until(lambda text: len(re.findall(r"\b[1-9]\d*/8[.,]", text)) == 2, "both lanes count tokens")
@@ -22,7 +22,7 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program.type("And why?\r")
     program.until(lambda text: text.count("And why?") == 2, "a second prompt")
     assert program.leave() == 0
-    assert b"\x1b[?1049l" in program.terminal.output  # the terminal is as it was
+    assert b"\x1b[?1049l" in program.terminal.output  # the terminal is restored
 
 
 def test_it_works_in_tmux(tmux, smollm2):

@@ -1,4 +1,4 @@
-"""What a terminal sees of engines that stream, fail, and say what they should not."""
+"""The terminal's view of engines that stream, crash, and write control codes."""
 
 import fcntl
 import re
@@ -25,7 +25,7 @@ def test_nothing_is_written_when_nothing_happens(start):
     assert program.leave() == 0
 
 
-def test_what_was_said_before_a_kill_is_there_again(start):
+def test_text_from_before_a_kill_is_restored(start):
     program = start("rogue:steady", "rogue:steady", *SLOW)
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("count please\r")
@@ -35,7 +35,7 @@ def test_what_was_said_before_a_kill_is_there_again(start):
     assert len(workers) == 2
     program.process.kill()
     _, alive = psutil.wait_procs(workers, timeout=5)
-    assert not alive, "the engines' processes outlived the program"
+    assert not alive, "the workers are still running after the program ended"
 
     again = start("rogue:steady")
     again.sees("ready")
@@ -44,7 +44,7 @@ def test_what_was_said_before_a_kill_is_there_again(start):
     again.type("\r")
     again.until(lambda text: text.count("Interrupted") == 2, "both lanes say so")
     saved = max(numbers(again.terminal.text))
-    assert saved >= seen - 40, "a kill loses a second at most"
+    assert saved >= seen - 40, "a kill loses at most the last second"
     again.until(lambda text: text.count("ready") == 2, "the engines load")
     again.type("go on\r")
     again.until(lambda text: text.count("go on") == 2, "the conversation goes on")
@@ -62,7 +62,7 @@ def test_engines_end_when_the_terminal_is_closed(start):
     assert not alive
 
 
-def test_control_codes_of_a_model_stay_text(start):
+def test_control_codes_of_a_model_are_shown_as_text(start):
     program = start("rogue:escapes")
     program.sees("ready")
     before = len(program.terminal.output)
@@ -79,7 +79,7 @@ def test_control_codes_of_a_model_stay_text(start):
     assert program.leave() == 0
 
 
-def test_a_crash_is_told_and_one_key_starts_the_engine_again(start):
+def test_a_crash_is_reported_and_a_key_restarts_the_engine(start):
     program = start("rogue:abort", "rogue:steady", "--set", "rate=40")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("go\r")
@@ -90,7 +90,7 @@ def test_a_crash_is_told_and_one_key_starts_the_engine_again(start):
     assert program.leave() == 0
 
 
-def test_a_terminal_may_change_its_size_in_mid_answer(start):
+def test_the_terminal_can_be_resized_during_an_answer(start):
     program = start("rogue:wide", "rogue:steady", "--set", "rate=40", "--set", "max_tokens=200")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("go\r")
@@ -103,7 +103,7 @@ def test_a_terminal_may_change_its_size_in_mid_answer(start):
     assert program.leave() == 0
 
 
-def test_a_polite_kill_leaves_the_terminal_as_it_was(start):
+def test_sigterm_restores_the_terminal(start):
     program = start("rogue:steady", *SLOW)
     program.sees("ready")
     program.type("go\r")
@@ -117,8 +117,8 @@ def test_a_polite_kill_leaves_the_terminal_as_it_was(start):
     assert program.process.wait() == 128 + signal.SIGTERM
 
 
-def test_a_terminal_that_goes_without_a_word_ends_the_program(start):
-    program = start("rogue:steady", *SLOW)  # no controlling terminal: nothing is hung up
+def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
+    program = start("rogue:steady", *SLOW)  # no controlling terminal, so the program gets no SIGHUP
     program.sees("ready")
     program.type("go\r")
     program.sees("word5")
@@ -128,7 +128,7 @@ def test_a_terminal_that_goes_without_a_word_ends_the_program(start):
     assert not alive
 
 
-def test_what_could_not_be_saved_is_told_once_the_screen_is_gone(start):
+def test_unsaved_text_is_reported_after_the_screen_is_closed(start):
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The checkout, which is what the tests of the packaging look at."""
+"""The fixture of the packaging tests: the folder of the checkout."""
 
 from pathlib import Path
 

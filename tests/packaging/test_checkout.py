@@ -1,4 +1,4 @@
-"""What a clone holds: text of a reasonable size, no models, and no address of a package registry."""
+"""The files in the repository: none is large, none is a model, none has the address of a package registry."""
 
 import re
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 LARGEST = 200_000  # bytes
-# How the files of models and archives of tensors begin or are called.
+# First bytes and suffixes of model files and tensor archives.
 MODEL_MAGIC = (b"GGUF", b"GGML", b"ggjt", b"lmgg", b"tjgg")
 MODEL_SUFFIXES = {".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".onnx", ".ckpt", ".npz"}
-# A setting that chooses a registry, or the address of one: a lock that holds either works nowhere else.
+# A setting that selects a registry, or the address of one. A lock file with either would not work on other machines.
 REGISTRY = re.compile(
     r"""
     ^\s*(?: --(?:extra-)?index-url | -i\s | --find-links | --trusted-host | \[\[tool\.uv\.index\]\]
@@ -32,7 +32,7 @@ def tracked(checkout) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def test_the_checkout_is_looked_at(tracked, checkout):
+def test_the_list_of_files_is_not_empty(tracked, checkout):
     assert checkout / "pyproject.toml" in tracked
 
 
@@ -40,7 +40,7 @@ def test_no_file_is_large(tracked):
     assert [file for file in tracked if file.stat().st_size > LARGEST] == []
 
 
-def test_no_model_is_kept(tracked):
+def test_no_file_is_a_model(tracked):
     def is_model(file: Path) -> bool:
         with file.open("rb") as opened:
             return opened.read(4) in MODEL_MAGIC or file.suffix in MODEL_SUFFIXES
@@ -64,5 +64,5 @@ def test_no_registry_is_named(tracked):
         "# from https://mirror.invalid" + "/simple",
     ],
 )
-def test_a_registry_would_be_found(line):
+def test_registries_are_recognized(line):
     assert REGISTRY.search(f"numpy==2.0\n{line}\n")

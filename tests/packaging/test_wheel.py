@@ -1,4 +1,4 @@
-"""What is built holds the program whole and nothing else, and runs from where it was unpacked."""
+"""The wheel contains the complete program and nothing else, and runs after unpacking."""
 
 import configparser
 import email
@@ -16,7 +16,7 @@ import pytest
 
 
 def build(source: Path, kind: str, into: Path) -> Path:
-    """Build in this environment: nothing is fetched, as `pip` or `uv build` would."""
+    """Build in this environment, without downloading build requirements as `pip` and `uv build` do."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(into)]
     subprocess.run(command, cwd=source, check=True, capture_output=True, text=True)
     (built,) = into.iterdir()
@@ -31,7 +31,7 @@ def wheel(checkout, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def metadata(wheel):
-    """The text of a file in the wheel's .dist-info, by its name."""
+    """A function that returns the text of a file in the wheel's .dist-info."""
     folder = next(name.split("/")[0] for name in wheel.namelist() if name.endswith("/METADATA"))
     return lambda name: wheel.read(f"{folder}/{name}").decode()
 
@@ -55,14 +55,14 @@ def sources(packages: list[Path]) -> set[str]:
     }
 
 
-def test_every_package_that_the_rooms_hold_is_packed(checkout, packages):
-    rooms = ("tui", "workbench", "plugins", "backends")
-    assert {file.parent for room in rooms for file in (checkout / room).glob("*/__init__.py")} == set(
+def test_the_wheel_has_every_package(checkout, packages):
+    folders = ("tui", "workbench", "plugins", "backends")
+    assert {file.parent for folder in folders for file in (checkout / folder).glob("*/__init__.py")} == set(
         packages
     )
 
 
-def test_the_wheel_holds_what_the_packages_hold_and_nothing_else(wheel, packages):
+def test_the_wheel_has_all_files_of_the_packages_and_no_others(wheel, packages):
     assert content(wheel) == sources(packages)
 
 
@@ -72,11 +72,11 @@ def test_the_sample_config_ships_as_a_file(wheel, checkout):
     assert wheel.read(sample) == (checkout / "config.toml").read_bytes()
 
 
-def test_every_package_tells_that_it_is_typed(wheel, packages):
+def test_every_package_has_a_py_typed_file(wheel, packages):
     assert {f"{package.name}/py.typed" for package in packages} <= content(wheel)
 
 
-def test_the_licence_and_the_readme_are_with_it(metadata, checkout):
+def test_the_wheel_has_the_license_and_the_readme(metadata, checkout):
     assert metadata("licenses/LICENSE") == (checkout / "LICENSE").read_text()
     told = email.message_from_string(metadata("METADATA"))
     assert told["License-Expression"] == "Apache-2.0"
@@ -104,12 +104,12 @@ print(json.dumps({
 
 
 def test_an_installed_wheel_runs_without_the_checkout(wheel, metadata, packages, tmp_path):
-    # A wheel of this kind is installed by unpacking it; the standard says so.
+    # A pure Python wheel is installed by unpacking it, according to the wheel specification.
     assert "Root-Is-Purelib: true" in metadata("WHEEL")
     assert not any(".data/" in name for name in wheel.namelist())
     wheel.extractall(tmp_path / "installed")
 
-    # No site: it would read the .pth file that puts the checkout on the path.
+    # -S: the module `site` would read the .pth file that puts the checkout on the path.
     path = [str(tmp_path / "installed"), sysconfig.get_path("platlib"), sysconfig.get_path("purelib")]
     code = f"import sys; sys.path[:0] = {path!r}\n{LOOK}"
     said = subprocess.run(

@@ -1,10 +1,10 @@
-"""The workflow file: on other people's machines, the checks are those that anyone runs."""
+"""The workflow file: CI runs the same checks as a developer."""
 
 import re
 import tomllib
 
 
-def test_it_runs_what_anyone_runs(checkout):
+def test_ci_runs_the_make_targets(checkout):
     workflow = (checkout / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert "- run: .ci/run\n" in workflow
     assert (checkout / ".ci" / "run").stat().st_mode & 0o111
