@@ -1,4 +1,4 @@
-"""A backend that has options and no engine, and sessions whose lanes run real workers."""
+"""Fixtures: a backend without engines, the history, and lanes and sessions with real workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sampling(Options):
 
 
 class Paper(Backend):
-    """Stands in for a backend whose options are all that is asked of it."""
+    """A test double of a backend of which only the options are used."""
 
     name = "paper"
     load_options = Load
@@ -62,23 +62,23 @@ def problems() -> list[StoreError]:
 
 
 @pytest.fixture
-async def history(tidy):
+async def history(check_nothing_left):
     history = await History.open()
     yield history
     await history.close()
 
 
-# ── Lanes and sessions over real workers ───────────────────────────────────────────────────────
+# ── Lanes and sessions with real workers ───────────────────────────────────────────────────────
 
 
-class Told(LaneObserver):
-    """Keeps what a lane tells, in order."""
+class LaneEvents(LaneObserver):
+    """Records the calls that a lane makes to its observers, in order."""
 
     def __init__(self) -> None:
         self.states: list[str] = []
-        """The states, each once until the next."""
-        self.said: list[str] = []
-        """Everything else."""
+        """The states, without repetitions."""
+        self.others: list[str] = []
+        """All other events, with their most important value."""
         self.texts: list[str] = []
         self.fractions: list[float | None] = []
 
@@ -89,41 +89,41 @@ class Told(LaneObserver):
             self.fractions.append(lane.engine.load_fraction)
 
     def prompted(self, lane, run):
-        self.said.append(f"prompted {run.prompt.text}")
+        self.others.append(f"prompted {run.prompt.text}")
 
     def run_started(self, lane, run):
-        self.said.append(f"started {run.prompt.text}")
+        self.others.append(f"started {run.prompt.text}")
 
     def text_came(self, lane, run, channel, text):
         self.texts.append(text)
 
     def cautioned(self, lane, caution):
-        self.said.append(f"cautioned {caution.code}")
+        self.others.append(f"cautioned {caution.code}")
 
     def run_ended(self, lane, run):
         assert run.state != "running"
         assert lane.present is None
-        self.said.append(f"ended {run.state}")
+        self.others.append(f"ended {run.state}")
 
     def engine_failed(self, lane, error):
-        self.said.append(f"failed {error.sentence}")
+        self.others.append(f"failed {error.sentence}")
 
 
 @pytest.fixture
-def told():
-    """Return a function that begins to listen to a lane."""
+def record_events():
+    """A function that begins to record the events of a lane."""
 
-    def listen(lane: Lane) -> Told:
-        listener = Told()
-        lane.observers.append(listener)
-        return listener
+    def record(lane: Lane) -> LaneEvents:
+        events = LaneEvents()
+        lane.observers.append(events)
+        return events
 
-    return listen
+    return record
 
 
 @pytest.fixture
 def rogue():
-    """Return a function that defines an engine of the rogue backend, whose model says how it fails."""
+    """A function that defines an engine of the rogue backend; the model's name selects its behaviour."""
 
     def define(model: str = "steady", name: str | None = None, **options: Json) -> EngineDefinition:
         return EngineDefinition(name=name or model, backend="rogue", model=model, options=options)
@@ -133,20 +133,23 @@ def rogue():
 
 @pytest.fixture
 def until():
-    """Return a function that waits for a condition."""
+    """A function that waits for a condition."""
 
     async def wait(condition, seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "never came about"
+            assert time.monotonic() < end, "the condition never became true"
             await asyncio.sleep(0.005)
 
     return wait
 
 
 @pytest.fixture
-async def tidy(workers):
-    """Check that nothing is left: no worker, no task, and no error that the event loop was told of."""
+async def check_nothing_left(workers):
+    """Check at the end of the test that no worker and no task is left.
+
+    The value is the list of errors passed to the event loop's exception handler, which must be empty at the end.
+    """
     errors: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     tasks = asyncio.all_tasks()
@@ -158,8 +161,8 @@ async def tidy(workers):
 
 
 @pytest.fixture
-async def make(tidy, rogue):
-    """Return a function that makes a lane; they are closed at the end of the test."""
+async def make_lane(check_nothing_left, rogue):
+    """A function that makes a lane; all lanes are closed at the end of the test."""
     lanes: list[Lane] = []
 
     def make(model: str = "steady", **options) -> Lane:
@@ -173,7 +176,7 @@ async def make(tidy, rogue):
 
 
 @pytest.fixture
-async def session(tidy):
+async def session(check_nothing_left):
     """An empty session, closed at the end of the test."""
     made = Session(Registry())
     yield made
@@ -182,8 +185,8 @@ async def session(tidy):
 
 @pytest.fixture
 def workers():
-    """Return a function that lists the workers that this test started and that run, and what they started."""
-    before = psutil.Process().children(recursive=True)  # servers that other tests share
+    """A function that lists the running processes that this test started: workers and their child processes."""
+    before = psutil.Process().children(recursive=True)  # servers that several tests share
 
     def workers() -> list[psutil.Process]:
         children = psutil.Process().children(recursive=True)

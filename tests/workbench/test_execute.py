@@ -38,7 +38,7 @@ class Heard(RunObserver):
 
 
 @pytest.fixture
-async def workbench(tidy):
+async def workbench(check_nothing_left):
     async with Workbench() as made:
         yield made
 
@@ -131,7 +131,7 @@ async def test_closing_stops_what_runs_and_what_waits(workbench):
     assert (waiting.run.text, waiting.run.manifest) == ("", {})
 
 
-async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workbench, tidy):
+async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workbench, check_nothing_left):
     class Broken(RunObserver):
         def text_came(self, run, channel, text):
             raise RuntimeError("no")
@@ -140,8 +140,8 @@ async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workb
     heard = Heard()
     run = await workbench.run(engine, HELLO, Broken(), heard).record()
     assert heard.text == run.text == "word0 word1 "
-    assert {context["message"] for context in tidy} == {"An observer of a run failed."}
-    tidy.clear()
+    assert {context["message"] for context in check_nothing_left} == {"An observer of a run failed."}
+    check_nothing_left.clear()
 
 
 async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypatch):

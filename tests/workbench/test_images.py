@@ -127,7 +127,7 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
     assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
 
 
-async def test_they_come_back_with_the_conversation(tidy, rogue, cat):
+async def test_they_come_back_with_the_conversation(check_nothing_left, rogue, cat):
     history = await History.open()
     session = Session(Registry())
     session.record(history)

@@ -14,39 +14,39 @@ from paragone_workbench.scheduling.scheduler import Scheduler
 # ── From the beginning to the end ──────────────────────────────────────────────────────────────
 
 
-async def test_a_lane_tells_all_that_happens_in_it(make, told):
-    lane = make("cautious", max_tokens=3)
-    heard = told(lane)
+async def test_a_lane_tells_all_that_happens_in_it(make_lane, record_events):
+    lane = make_lane("cautious", max_tokens=3)
+    events = record_events(lane)
     lane.open()
     assert (lane.state, lane.engine.is_opening, lane.engine.is_open) == ("loading", True, False)
     assert await lane.engine.opened()
-    assert heard.fractions[-1] == 1.0
+    assert events.fractions[-1] == 1.0
     assert lane.engine.loaded is not None
     assert lane.engine.load_s is not None
     run = ask(lane, "one")
     assert lane.is_busy
     await lane.answered()
-    assert heard.states == ["loading", "ready", "waiting", "reading", "writing", "done"]
-    assert heard.said == ["cautioned test", "prompted one", "started one", "ended done"]
-    assert "".join(heard.texts) == run.text == words(3)
+    assert events.states == ["loading", "ready", "waiting", "reading", "writing", "done"]
+    assert events.others == ["cautioned test", "prompted one", "started one", "ended done"]
+    assert "".join(events.texts) == run.text == words(3)
     assert (run.state, run.finish, run.error, run.definition.name) == ("done", "length", None, "cautious")
     assert lane.path == (run,)
     assert lane.engine.load_s is None, "the run has been given it"
 
 
-async def test_a_prompt_waits_until_the_engine_is_open(make, told):
-    lane = make(load_s=0.3, max_tokens=2)
-    heard = told(lane)
+async def test_a_prompt_waits_until_the_engine_is_open(make_lane, record_events):
+    lane = make_lane(load_s=0.3, max_tokens=2)
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     assert lane.state == "loading"
     await lane.answered()
     assert run.text == words(2)
-    assert heard.states == ["loading", "waiting", "reading", "writing", "done"]
+    assert events.states == ["loading", "waiting", "reading", "writing", "done"]
 
 
-async def test_a_run_says_what_it_took(make):
-    lane = make(max_tokens=30, rate=40, prefill_s=0.2, load_s=0.2)
+async def test_a_run_says_what_it_took(make_lane):
+    lane = make_lane(max_tokens=30, rate=40, prefill_s=0.2, load_s=0.2)
     lane.open()
     run = ask(lane, "how long is this")
     await lane.answered()
@@ -65,8 +65,8 @@ async def test_a_run_says_what_it_took(make):
     assert metrics.decode_tps == pytest.approx(29 / (times[-1] - times[0]), rel=0.1)
 
 
-async def test_the_second_run_did_not_have_to_load(make):
-    lane = make(max_tokens=1)
+async def test_the_second_run_did_not_have_to_load(make_lane):
+    lane = make_lane(max_tokens=1)
     lane.open()
     first = ask(lane)
     await lane.answered()
@@ -98,23 +98,23 @@ async def test_the_second_run_did_not_have_to_load(make):
         ),
     ],
 )
-async def test_an_engine_that_cannot_be_opened(tidy, told, definition, sentence):
+async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events, definition, sentence):
     lane = Lane(EngineDefinition(name="it", **definition), Registry())
-    heard = told(lane)
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     await lane.answered()
     assert not await lane.engine.opened()
     assert lane.state == "failed"
-    assert heard.states == ["loading", "failed"]
+    assert events.states == ["loading", "failed"]
     assert lane.error is not None
     assert lane.error.sentence == sentence
     assert (run.state, run.error, run.text, run.metrics) == ("failed", lane.error, "", None)
-    assert heard.said == ["prompted hello", f"failed {sentence}", "ended failed"]
+    assert events.others == ["prompted hello", f"failed {sentence}", "ended failed"]
     await lane.close()
 
 
-async def test_an_interpreter_that_ends_at_once_is_a_crash(tidy):
+async def test_an_interpreter_that_ends_at_once_is_a_crash(check_nothing_left):
     lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", python="/bin/false"), Registry())
     lane.open()
     assert not await lane.engine.opened()
@@ -123,8 +123,8 @@ async def test_an_interpreter_that_ends_at_once_is_a_crash(tidy):
     await lane.close()
 
 
-async def test_a_lane_that_failed_can_be_given_another_engine(make, rogue):
-    lane = make("nonsense")
+async def test_a_lane_that_failed_can_be_given_another_engine(make_lane, rogue):
+    lane = make_lane("nonsense")
     lane.open()
     await lane.engine.opened()
     assert lane.state == "failed"
@@ -139,16 +139,16 @@ async def test_a_lane_that_failed_can_be_given_another_engine(make, rogue):
 # ── Stopping ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_stop_before_the_first_step(make, told):
-    lane = make(**LONG)
-    heard = told(lane)
+async def test_stop_before_the_first_step(make_lane, record_events):
+    lane = make_lane(**LONG)
+    events = record_events(lane)
     lane.open()
     await lane.engine.opened()
     run = ask(lane)
     await lane.stop()
     await lane.answered()
     assert (run.state, run.finish, lane.state) == ("stopped", "cancelled", "stopped")
-    assert heard.said == ["prompted hello", "ended stopped"]
+    assert events.others == ["prompted hello", "ended stopped"]
     run = ask(lane)  # and it answers again
     await asyncio.wait_for(stop_when(lane, "writing"), 20)
     assert run.text
@@ -161,8 +161,8 @@ async def stop_when(lane: Lane, state: str) -> None:
     await lane.answered()
 
 
-async def test_stop_while_loading(make):
-    lane = make(load_s=1, max_tokens=2)
+async def test_stop_while_loading(make_lane):
+    lane = make_lane(load_s=1, max_tokens=2)
     lane.open()
     run = ask(lane)
     await asyncio.sleep(0)
@@ -177,8 +177,8 @@ async def test_stop_while_loading(make):
     assert run.text == words(2)
 
 
-async def test_stop_while_waiting_for_a_turn(make, until):
-    lane, other = make(**LONG), make(**LONG)
+async def test_stop_while_waiting_for_a_turn(make_lane, until):
+    lane, other = make_lane(**LONG), make_lane(**LONG)
     scheduler = Scheduler("sequential")
     lane._turns = other._turns = scheduler
     lane.open()
@@ -197,9 +197,9 @@ async def test_stop_while_waiting_for_a_turn(make, until):
     await until(lambda: again.text)
 
 
-async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make, until, told):
-    lane = make(**LONG)
-    heard = told(lane)
+async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make_lane, until, record_events):
+    lane = make_lane(**LONG)
+    events = record_events(lane)
     lane.open()
     runs = [ask(lane, text) for text in ("one", "two", "three")]
     await until(lambda: runs[0].text)
@@ -207,7 +207,7 @@ async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make, until
     await lane.stop()
     await lane.answered()
     assert [run.state for run in runs] == ["stopped"] * 3
-    assert heard.said == [
+    assert events.others == [
         *("prompted one", "started one", "ended stopped"),
         *("prompted two", "ended stopped"),
         *("prompted three", "ended stopped"),
@@ -217,13 +217,13 @@ async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make, until
     assert [message.text for message in again.spec.messages] == ["one", runs[0].text, "four"]
 
 
-async def test_prompts_are_answered_one_after_the_other(make, told):
-    lane = make(max_tokens=2)
-    heard = told(lane)
+async def test_prompts_are_answered_one_after_the_other(make_lane, record_events):
+    lane = make_lane(max_tokens=2)
+    events = record_events(lane)
     lane.open()
     first, second = ask(lane, "one"), ask(lane, "two")
     await lane.answered()
-    assert heard.said == [
+    assert events.others == [
         *("prompted one", "started one", "ended done"),
         *("prompted two", "started two", "ended done"),
     ]
@@ -231,8 +231,8 @@ async def test_prompts_are_answered_one_after_the_other(make, told):
     assert [message.text for message in second.spec.messages] == ["one", words(2), "two"]
 
 
-async def test_stop_while_reading(make):
-    lane = make(prefill_s=60)
+async def test_stop_while_reading(make_lane):
+    lane = make_lane(prefill_s=60)
     lane.open()
     run = ask(lane)
     await stop_when(lane, "reading")
@@ -241,8 +241,8 @@ async def test_stop_while_reading(make):
     assert run.metrics.prompt_tokens == 2
 
 
-async def test_stop_while_writing_keeps_what_came(make):
-    lane = make(**LONG)
+async def test_stop_while_writing_keeps_what_came(make_lane):
+    lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
     await stop_when(lane, "writing")
@@ -252,8 +252,8 @@ async def test_stop_while_writing_keeps_what_came(make):
     assert run.text == words(count), "not a word is lost that the engine had written"
 
 
-async def test_stopping_twice_and_without_a_run(make, until):
-    lane = make(**LONG)
+async def test_stopping_twice_and_without_a_run(make_lane, until):
+    lane = make_lane(**LONG)
     await lane.stop()
     lane.open()
     await lane.engine.opened()
@@ -268,9 +268,9 @@ async def test_stopping_twice_and_without_a_run(make, until):
     assert lane.state == "stopped"
 
 
-async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make, told, until):
-    lane = make("deaf")
-    heard = told(lane)
+async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make_lane, record_events, until):
+    lane = make_lane("deaf")
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     await until(lambda: run.text == words(5))
@@ -280,7 +280,7 @@ async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make, told,
     assert run.error is lane.error
     assert lane.error.sentence == ("The engine did not stop within 2 seconds, so its process was killed.")
     assert not lane.engine.is_open
-    assert heard.said[-1] == "ended failed"
+    assert events.others[-1] == "ended failed"
     await lane.restart()
     run = ask(lane)
     assert await lane.engine.opened()

@@ -6,9 +6,9 @@ import pytest
 from tests.workbench.talk import LONG, ask, words
 
 
-async def test_close_while_loading_leaves_no_process(make, told, until, workers):
-    lane = make(load_s=60)
-    heard = told(lane)
+async def test_close_while_loading_leaves_no_process(make_lane, record_events, until, workers):
+    lane = make_lane(load_s=60)
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     await until(lambda: lane.engine.load_fraction is not None)
@@ -16,14 +16,14 @@ async def test_close_while_loading_leaves_no_process(make, told, until, workers)
     await lane.close()
     assert workers() == []
     assert (lane.state, run.state, run.finish, run.error) == ("empty", "stopped", "cancelled", None)
-    assert heard.states == ["loading", "empty"]
-    assert heard.said == ["prompted hello", "ended stopped"]
+    assert events.states == ["loading", "empty"]
+    assert events.others == ["prompted hello", "ended stopped"]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
-async def test_close_at_any_moment_of_opening(make, workers, steps):
+async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
     """The steps are those of the event loop: starting the process, the pipe, the handshake."""
-    lane = make()
+    lane = make_lane()
     lane.open()
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -32,21 +32,21 @@ async def test_close_at_any_moment_of_opening(make, workers, steps):
     assert workers() == []
 
 
-async def test_close_in_mid_answer_keeps_what_came(make, told, until, workers):
-    lane = make(**LONG)
-    heard = told(lane)
+async def test_close_in_mid_answer_keeps_what_came(make_lane, record_events, until, workers):
+    lane = make_lane(**LONG)
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
     await lane.close()
     assert (run.state, run.finish, run.error) == ("stopped", "cancelled", None)
     assert run.text == words(run.metrics.completion_tokens)
-    assert heard.said[-1] == "ended stopped"
+    assert events.others[-1] == "ended stopped"
     assert workers() == []
 
 
-async def test_close_in_mid_answer_of_an_engine_that_is_deaf(make, until, workers):
-    lane = make("deaf")
+async def test_close_in_mid_answer_of_an_engine_that_is_deaf(make_lane, until, workers):
+    lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
     await until(lambda: run.text == words(5))
@@ -55,8 +55,8 @@ async def test_close_in_mid_answer_of_an_engine_that_is_deaf(make, until, worker
     assert workers() == []
 
 
-async def test_close_during_a_stop_and_twice(make, until, workers):
-    lane = make("deaf")
+async def test_close_during_a_stop_and_twice(make_lane, until, workers):
+    lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
     await until(lambda: run.text == words(5))
@@ -67,8 +67,8 @@ async def test_close_during_a_stop_and_twice(make, until, workers):
     await lane.close()
 
 
-async def test_open_again_while_it_is_being_closed(make, until):
-    lane = make(**LONG)
+async def test_open_again_while_it_is_being_closed(make_lane, until):
+    lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
@@ -81,9 +81,9 @@ async def test_open_again_while_it_is_being_closed(make, until):
     assert lane.state == "ready"
 
 
-async def test_swap_in_mid_answer(make, rogue, told, until, workers):
-    lane = make(**LONG)
-    heard = told(lane)
+async def test_swap_in_mid_answer(make_lane, rogue, record_events, until, workers):
+    lane = make_lane(**LONG)
+    events = record_events(lane)
     lane.open()
     first = ask(lane)
     await until(lambda: first.text)
@@ -96,14 +96,14 @@ async def test_swap_in_mid_answer(make, rogue, told, until, workers):
     assert (second.text, second.definition.name) == ("語0😀 ", "wide")
     assert list(lane.path) == [first, second]
     assert len(workers()) == 1
-    assert heard.states == [
+    assert events.states == [
         *("loading", "waiting", "reading", "writing"),
         *("loading", "waiting", "reading", "writing", "done"),
     ]
 
 
-async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make, rogue, until):
-    lane = make("deaf")
+async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make_lane, rogue, until):
+    lane = make_lane("deaf")
     lane.open()
     first = ask(lane)
     await until(lambda: first.text == words(5))
@@ -117,8 +117,8 @@ async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make, ro
     await swapping
 
 
-async def test_swapping_twice_quickly_ends_with_the_second(make, rogue, until, workers):
-    lane = make(**LONG)
+async def test_swapping_twice_quickly_ends_with_the_second(make_lane, rogue, until, workers):
+    lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
@@ -130,8 +130,8 @@ async def test_swapping_twice_quickly_ends_with_the_second(make, rogue, until, w
     assert len(workers()) == 1
 
 
-async def test_a_swap_whose_caller_is_cancelled_goes_on(make, rogue, until, workers):
-    lane = make("deaf")
+async def test_a_swap_whose_caller_is_cancelled_goes_on(make_lane, rogue, until, workers):
+    lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
     await until(lambda: run.text == words(5))
@@ -145,8 +145,8 @@ async def test_a_swap_whose_caller_is_cancelled_goes_on(make, rogue, until, work
     assert len(workers()) == 1
 
 
-async def test_close_during_a_swap(make, rogue, until, workers):
-    lane = make(**LONG)
+async def test_close_during_a_swap(make_lane, rogue, until, workers):
+    lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
@@ -155,8 +155,8 @@ async def test_close_during_a_swap(make, rogue, until, workers):
     assert workers() == []
 
 
-async def test_restart_gives_the_engine_another_process(make, workers):
-    lane = make(max_tokens=1)
+async def test_restart_gives_the_engine_another_process(make_lane, workers):
+    lane = make_lane(max_tokens=1)
     lane.open()
     await lane.engine.opened()
     (before,) = workers()
@@ -169,8 +169,8 @@ async def test_restart_gives_the_engine_another_process(make, workers):
     assert run.state == "done"
 
 
-async def test_an_engine_that_died_between_two_prompts(make, workers, until):
-    lane = make(max_tokens=1)
+async def test_an_engine_that_died_between_two_prompts(make_lane, workers, until):
+    lane = make_lane(max_tokens=1)
     lane.open()
     await lane.engine.opened()
     (worker,) = workers()

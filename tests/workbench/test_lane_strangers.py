@@ -40,18 +40,23 @@ class Clumsy(LaneObserver):
         raise ZeroDivisionError("at the end")
 
 
-async def test_a_listener_that_fails_costs_nobody_else_anything(make, told, tidy):
-    lane = make(max_tokens=3)
+async def test_a_listener_that_fails_costs_nobody_else_anything(make_lane, record_events, check_nothing_left):
+    lane = make_lane(max_tokens=3)
     lane.observers.append(Clumsy())
-    heard = told(lane)
+    events = record_events(lane)
     lane.open()
     run = ask(lane)
     await lane.answered()
     assert (run.state, run.text, run.error) == ("done", words(3), None)
-    assert "".join(heard.texts) == words(3)
-    assert heard.said[-1] == "ended done"
-    assert [str(context["exception"]) for context in tidy] == ["word0 ", "word1 ", "word2 ", "at the end"]
-    tidy.clear()
+    assert "".join(events.texts) == words(3)
+    assert events.others[-1] == "ended done"
+    assert [str(context["exception"]) for context in check_nothing_left] == [
+        "word0 ",
+        "word1 ",
+        "word2 ",
+        "at the end",
+    ]
+    check_nothing_left.clear()
 
 
 # ── Backends that break the contract ───────────────────────────────────────────────────────────
@@ -111,8 +116,8 @@ class CarelessEngine(OpenEngine):
 
 
 @pytest.fixture
-async def careless(tidy):
-    def make(model: str) -> Lane:
+async def careless(check_nothing_left):
+    def make_lane(model: str) -> Lane:
         registry = Registry()
         registry._found["careless"] = Careless()
         return Lane(EngineDefinition(name="it", backend="careless", model=model), registry)
@@ -134,15 +139,15 @@ async def test_a_backend_that_fails_to_open(careless):
 
 
 @pytest.mark.parametrize("model", ["stubborn", "sulky"])
-async def test_a_backend_that_will_not_give_up_opening(careless, told, model):
+async def test_a_backend_that_will_not_give_up_opening(careless, record_events, model):
     lane = careless(model)
-    heard = told(lane)
+    events = record_events(lane)
     lane.open()
     await asyncio.sleep(0.01)
     await lane.close()
     assert (lane.state, lane.engine.is_open, lane.error) == ("empty", False, None)
-    assert heard.states == ["loading", "empty"]
-    assert heard.said == []
+    assert events.states == ["loading", "empty"]
+    assert events.others == []
     assert CarelessEngine.closed == (model == "stubborn"), "what it opened is freed"
 
 
@@ -166,7 +171,7 @@ async def test_a_backend_that_does_not_say_how_it_ended(careless):
     await lane.close()
 
 
-async def test_a_backend_that_fails_to_stop(careless, until, tidy):
+async def test_a_backend_that_fails_to_stop(careless, until, check_nothing_left):
     lane = careless("stop")
     lane.open()
     run = ask(lane)
@@ -174,8 +179,8 @@ async def test_a_backend_that_fails_to_stop(careless, until, tidy):
     await lane.stop()
     await lane.answered()
     assert (run.state, run.text) == ("stopped", "word0 ")
-    assert [context["message"] for context in tidy] == ["A backend failed to stop a run."]
-    tidy.clear()
+    assert [context["message"] for context in check_nothing_left] == ["A backend failed to stop a run."]
+    check_nothing_left.clear()
     await lane.close()
 
 
@@ -189,14 +194,14 @@ async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, 
     assert (run.state, run.text, lane.state) == ("stopped", "word0 ", "empty")
 
 
-async def test_a_backend_that_fails_to_close(careless, tidy):
+async def test_a_backend_that_fails_to_close(careless, check_nothing_left):
     lane = careless("close")
     lane.open()
     await lane.engine.opened()
     await lane.close()
     assert lane.state == "empty"
-    assert [context["message"] for context in tidy] == ["A backend failed to close an engine."]
-    tidy.clear()
+    assert [context["message"] for context in check_nothing_left] == ["A backend failed to close an engine."]
+    check_nothing_left.clear()
 
 
 # ── A program that ends without closing ────────────────────────────────────────────────────────

@@ -610,7 +610,7 @@ async def test_a_deletion_that_is_found_after_a_lock_is_told(talk, history, unti
     assert len(talk.problems) == 2
 
 
-async def test_a_listener_that_fails_does_not_end_the_saving(history, tidy, until):
+async def test_a_listener_that_fails_does_not_end_the_saving(history, check_nothing_left, until):
     talk = Talk(history)
     talk.problems = None  # so that telling of a problem fails
     talk.recorder._on_problem = lambda error: talk.problems.append(error)
@@ -623,11 +623,11 @@ async def test_a_listener_that_fails_does_not_end_the_saving(history, tidy, unti
     end(run)
     await talk.recorder.close()
     assert rows(RUNS) == [("smol", "done", "kept")]
-    assert [type(it["exception"]) for it in tidy] == [AttributeError]
-    tidy.clear()
+    assert [type(it["exception"]) for it in check_nothing_left] == [AttributeError]
+    check_nothing_left.clear()
 
 
-async def test_a_mistake_of_ours_is_told_and_costs_the_history_only(talk, history, tidy):
+async def test_a_mistake_of_ours_is_told_and_costs_the_history_only(talk, history, check_nothing_left):
     run = talk.start(talk.prompt("x"), talk.lane())
     run.manifest = {"no": object()}  # JSON cannot hold it
     assert not await talk.recorder.saved()
@@ -637,8 +637,8 @@ async def test_a_mistake_of_ours_is_told_and_costs_the_history_only(talk, histor
     await talk.recorder.close()
     assert len(talk.problems) == 2
     assert talk.problems[1].sentence.startswith("1 prompt and 4 characters of 1 answer could not be saved.")
-    assert [type(it["exception"]) for it in tidy] == [TypeError]
-    tidy.clear()
+    assert [type(it["exception"]) for it in check_nothing_left] == [TypeError]
+    check_nothing_left.clear()
 
 
 # ── A program that is killed ─────────────────────────────────────────────────────────────────────
@@ -661,7 +661,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_kill_loses_half_a_second_at_most(tidy):
+async def test_a_kill_loses_half_a_second_at_most(check_nothing_left):
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )

@@ -28,7 +28,7 @@ async def answered(workbench, *engines):
     return [await execution.record() for execution in executions]
 
 
-async def test_sequential_has_one_answer_at_a_time(tidy):
+async def test_sequential_has_one_answer_at_a_time(check_nothing_left):
     async with Workbench(mode="sequential") as workbench:
         engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
         await workbench.open_all()
@@ -38,7 +38,7 @@ async def test_sequential_has_one_answer_at_a_time(tidy):
         assert [run.manifest["schedule"] for run in runs] == ["sequential"] * 3
 
 
-async def test_swap_has_one_engine_in_memory_at_a_time(tidy, workers):
+async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, workers):
     most = 0
 
     async def watch():
@@ -62,7 +62,7 @@ async def test_swap_has_one_engine_in_memory_at_a_time(tidy, workers):
     assert most == 1
 
 
-async def test_swap_says_so_where_memory_does_not_come_back(tidy, monkeypatch):
+async def test_swap_says_so_where_memory_does_not_come_back(check_nothing_left, monkeypatch):
     """The figures are made up: memory that a closed engine keeps cannot be had on purpose."""
     free = iter([8 << 30, *[5 << 30] * 10_000])
 
@@ -80,7 +80,7 @@ async def test_swap_says_so_where_memory_does_not_come_back(tidy, monkeypatch):
     assert caution.sentence == "3.2 GB of main memory was not freed within 0 seconds of closing big."
 
 
-async def test_lanes_open_their_engines_as_they_are_asked_in_swap(tidy, workers, until):
+async def test_lanes_open_their_engines_as_they_are_asked_in_swap(check_nothing_left, workers, until):
     session = Session(Registry(), mode="swap")
     for name in ("a", "b"):
         session.add_lane(rogue("steady", name, max_tokens=2))
@@ -103,7 +103,7 @@ async def test_lanes_open_their_engines_as_they_are_asked_in_swap(tidy, workers,
         (1 << 30, "swap", "Together the engines need "),
     ],
 )
-async def test_auto_decides_by_the_memory_that_is_needed(tidy, free, order, why):
+async def test_auto_decides_by_the_memory_that_is_needed(check_nothing_left, free, order, why):
     async with Workbench(mode="auto") as workbench:
         for name in ("a", "b"):
             workbench.add(rogue("steady", name, free=free))
@@ -113,7 +113,7 @@ async def test_auto_decides_by_the_memory_that_is_needed(tidy, free, order, why)
         assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
 
 
-async def test_auto_goes_parallel_where_the_need_is_unknown(tidy):
+async def test_auto_goes_parallel_where_the_need_is_unknown(check_nothing_left):
     async with Workbench(mode="auto") as workbench:
         for model in ("steady", "nonsense"):
             workbench.add(rogue(model))
@@ -123,7 +123,7 @@ async def test_auto_goes_parallel_where_the_need_is_unknown(tidy):
         assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.reason
 
 
-async def test_a_server_has_a_bounded_number_of_requests(tidy, monkeypatch, until):
+async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch, until):
     """The engines say that they reach a server; what is counted is who has a turn."""
     monkeypatch.setattr(EngineHandle, "addresses", property(lambda engine: ("http://127.0.0.1:1",)))
     scheduler = Scheduler(requests_per_server=2)
@@ -141,7 +141,7 @@ async def test_a_server_has_a_bounded_number_of_requests(tidy, monkeypatch, unti
         assert [execution.run.state for execution in executions] == ["done"] * 4
 
 
-async def test_the_mode_can_change_between_runs(tidy):
+async def test_the_mode_can_change_between_runs(check_nothing_left):
     async with Workbench() as workbench:
         engines = [workbench.add(rogue("steady", name, max_tokens=2)) for name in ("a", "b")]
         await workbench.open_all()
@@ -152,7 +152,7 @@ async def test_the_mode_can_change_between_runs(tidy):
     assert {run.manifest["schedule"] for run in second} == {"sequential"}
 
 
-async def test_swap_closes_what_was_still_loading(tidy, workers, until):
+async def test_swap_closes_what_was_still_loading(check_nothing_left, workers, until):
     async with Workbench(mode="swap") as workbench:
         slow = workbench.add(rogue("steady", "slow", load_s=30))
         quick = workbench.add(rogue("steady", "quick", max_tokens=1))
@@ -165,7 +165,7 @@ async def test_swap_closes_what_was_still_loading(tidy, workers, until):
         assert len(workers()) == 1
 
 
-async def test_swap_waits_for_runs_of_the_schedule_before(tidy, workers, until):
+async def test_swap_waits_for_runs_of_the_schedule_before(check_nothing_left, workers, until):
     async with Workbench() as workbench:
         first, second, idle = (workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b", "c"))
         await workbench.open_all()
@@ -178,7 +178,7 @@ async def test_swap_waits_for_runs_of_the_schedule_before(tidy, workers, until):
         assert (first.is_open, second.is_open, idle.is_open) == (False, True, False)
 
 
-async def test_a_prompt_while_auto_decides_is_answered(tidy):
+async def test_a_prompt_while_auto_decides_is_answered(check_nothing_left):
     session = Session(Registry(), mode="auto")
     for name in ("a", "b"):
         session.add_lane(rogue("steady", name, max_tokens=2))
@@ -190,7 +190,7 @@ async def test_a_prompt_while_auto_decides_is_answered(tidy):
     await session.close()
 
 
-async def test_auto_counts_what_is_not_open_yet(tidy):
+async def test_auto_counts_what_is_not_open_yet(check_nothing_left):
     """Two engines of 1.2 MB are open; the third one has to fit in what is left."""
     room = (1 << 30) + (3 << 20)
     async with Workbench(mode="auto") as workbench:
@@ -205,7 +205,7 @@ async def test_auto_counts_what_is_not_open_yet(tidy):
         assert workbench.scheduler.order == "parallel"
 
 
-async def test_engines_of_a_library_obey_its_schedule(tidy, workers):
+async def test_engines_of_a_library_obey_its_schedule(check_nothing_left, workers):
     async with Workbench(mode="swap") as workbench:
         first = await workbench.open("rogue:steady", max_tokens=1)
         second = await workbench.open("rogue:wide", max_tokens=1)

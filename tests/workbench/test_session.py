@@ -12,10 +12,10 @@ from paragone_workbench.engines.definitions import EngineDefinition
 # ── One prompt to all ──────────────────────────────────────────────────────────────────────────
 
 
-async def test_one_prompt_goes_to_every_lane(session, rogue, told):
+async def test_one_prompt_goes_to_every_lane(session, rogue, record_events):
     models = ["steady", "wide", "escapes", "cautious", "loud", "steady"]
     lanes = await opened(session, *(rogue(model, max_tokens=8, rate=100) for model in models))
-    heard = [told(lane) for lane in lanes]
+    events = [record_events(lane) for lane in lanes]
     session.send("hello")
     assert session.is_busy
     assert all(lane.is_busy for lane in lanes)
@@ -27,7 +27,7 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, told):
     assert runs[0].text == runs[3].text == runs[4].text == runs[5].text == words(8)
     assert runs[1].text == "".join(f"語{number}😀 " for number in range(8))
     assert runs[2].text.count("\x1b]0;owned") == 8
-    for run, it in zip(runs, heard, strict=True):
+    for run, it in zip(runs, events, strict=True):
         assert "".join(it.texts) == run.text
 
 
@@ -53,17 +53,17 @@ async def test_there_is_no_limit_of_lanes(session, rogue):
     assert await answers(session, "hello") == [words(2)] * 9
 
 
-async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, told):
+async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, record_events):
     (lane,) = await opened(session, rogue("nonsense"))
-    heard = told(lane)
+    events = record_events(lane)
     other = session.add_lane(rogue())
     session.open_engines()
     await other.engine.opened()
     assert (lane.state, other.state) == ("failed", "ready")
-    assert heard.states == []
+    assert events.states == []
     await session.restart(lane)
     await lane.engine.opened()
-    assert heard.states == ["loading", "failed"]
+    assert events.states == ["loading", "failed"]
 
 
 # ── A failure stays in its lane ────────────────────────────────────────────────────────────────
@@ -85,10 +85,10 @@ FAILURES = {
 
 @pytest.mark.parametrize("mode", ["parallel", "sequential"])
 @pytest.mark.parametrize("model", FAILURES)
-async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
+async def test_a_failure_stays_in_its_lane(session, rogue, record_events, model, mode):
     session.scheduler.mode = mode
     bad, good = await opened(session, rogue(model, rate=40), rogue(max_tokens=30, rate=60))
-    heard = told(bad)
+    events = record_events(bad)
     assert await answers(session, "hello") == [words(5), words(30)], "all of one, what had come of the other"
     (prompt,) = session.prompts
     run, other = bad.answer(prompt), good.answer(prompt)
@@ -101,8 +101,8 @@ async def test_a_failure_stays_in_its_lane(session, rogue, told, model, mode):
     assert isinstance(run.error, EngineCrashed) == crashed
     assert bad.state == ("crashed" if crashed else "failed")
     assert bad.engine.is_open != crashed
-    assert heard.said == ["prompted hello", "started hello", "ended failed"]
-    assert heard.states[-1] == bad.state
+    assert events.others == ["prompted hello", "started hello", "ended failed"]
+    assert events.states[-1] == bad.state
     if crashed:
         assert await answers(session, "anybody there?") == ["", words(30)], "nobody there to be asked"
         assert bad.state == "crashed"
@@ -126,16 +126,16 @@ async def test_a_deaf_engine_leaves_the_others_alone(session, rogue, until):
     assert good.answer(prompt).text == words(100)
 
 
-async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rogue, told):
+async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rogue, record_events):
     gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
-    heard = told(gone)
+    events = record_events(gone)
     session.open_engines()
     await asyncio.gather(gone.engine.opened(), good.engine.opened())
     assert gone.state == "failed"
-    assert heard.said == ["failed There is no model 'nonsense'."]
+    assert events.others == ["failed There is no model 'nonsense'."]
     assert await answers(session, "hello") == ["", words(2)]
     assert gone.path == ()
-    assert heard.said == ["failed There is no model 'nonsense'."]
+    assert events.others == ["failed There is no model 'nonsense'."]
     assert session.regenerate(gone) is None
 
 
@@ -181,16 +181,16 @@ async def test_stopping_all_at_once_after_sending(session, rogue):
     assert not session.is_busy
 
 
-async def test_stopping_a_sequence_starts_nobody_else(session, rogue, told, until):
+async def test_stopping_a_sequence_starts_nobody_else(session, rogue, record_events, until):
     session.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
-    heard = [told(lane) for lane in lanes]
+    events = [record_events(lane) for lane in lanes]
     session.send("hello")
     await until(lambda: lanes[0].state == "writing")
     assert [lane.state for lane in lanes] == ["writing", "waiting", "waiting"]
     await session.stop()
     await session.answered()
-    assert [it.said[1:] for it in heard] == [["started hello", "ended stopped"], *[["ended stopped"]] * 2]
+    assert [it.others[1:] for it in events] == [["started hello", "ended stopped"], *[["ended stopped"]] * 2]
 
 
 # ── One after the other, and sharing the cores ─────────────────────────────────────────────────

@@ -50,15 +50,15 @@ async def test_what_came_before_a_failure_is_part_of_the_conversation(session, r
     assert said(lane.answer(last).spec.messages) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
 
 
-async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
+async def test_regenerate_asks_the_last_prompt_again(session, rogue, record_events):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
-    heard = told(other)
+    events = record_events(other)
     assert session.regenerate(lane) is None, "nothing was asked yet"
     await answers(session, "a")
     await answers(session, "b")
     first, last = session.prompts
     before = lane.answer(last)
-    heard.said.clear()
+    events.others.clear()
     run = session.regenerate(lane)
     await session.answered()
     assert run is lane.answer(last)
@@ -68,7 +68,7 @@ async def test_regenerate_asks_the_last_prompt_again(session, rogue, told):
         "its own earlier answer is not part of it"
     )
     assert [run.prompt for run in lane.path] == [first, last]
-    assert heard.said == [], "the other lane was not asked"
+    assert events.others == [], "the other lane was not asked"
 
 
 async def test_a_lane_added_later(session, rogue):

@@ -18,7 +18,7 @@ from paragone_workbench.store import History
 
 
 @pytest.fixture
-async def session(tidy, history, problems):
+async def session(check_nothing_left, history, problems):
     session = Session(Registry(), system="Be brief.", on_problem=problems.append)
     session.record(history)
     yield session
@@ -169,17 +169,17 @@ async def test_an_end_in_mid_answer_is_saved_as_a_stop(session, rogue, until):
 
 
 async def test_a_locked_history_costs_nothing_and_the_lanes_say_so(
-    session, rogue, history, problems, until, told
+    session, rogue, history, problems, until, record_events
 ):
     (lane,) = await opened(session, rogue(max_tokens=200, rate=200))
     await answers(session, "first")
     await session._recorder.saved()
-    heard = told(lane)
+    events = record_events(lane)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         session.send("locked")
         await until(lambda: session.history_problem is not None)
-        assert heard.states, "the lane is shown again"
+        assert events.states, "the lane is shown again"
         await session.answered()
         other.execute("ROLLBACK")
     assert await saved_in_the_end(session, until)
@@ -194,7 +194,7 @@ async def saved_in_the_end(session, until):
     return await session._recorder.saved()
 
 
-async def test_prompts_that_were_asked_before_the_history_was_open(tidy, rogue, until):
+async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing_left, rogue, until):
     session = Session(Registry())
     await opened(session, rogue(max_tokens=2))
     await answers(session, "early")
@@ -221,7 +221,9 @@ async def test_a_new_conversation_is_another_one(session, rogue, history):
     assert titles == {old: "old", session.conversation.id: "new"}
 
 
-async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue, history, workers, told):
+async def test_reopening_brings_all_back_and_keeps_equal_engines(
+    session, rogue, history, workers, record_events
+):
     same, swapped = await opened(session, rogue(max_tokens=2), rogue("killed", rate=40))
     await answers(session, "first")
     await session.swap(swapped, rogue("wide", max_tokens=1))
@@ -254,9 +256,9 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(session, rogue,
 
     session.open_engines()
     await second.engine.opened()
-    heard = told(first)
+    events = record_events(first)
     await answers(session, "third")
-    assert heard.said == ["prompted third", "started third", "ended done"]
+    assert events.others == ["prompted third", "started third", "ended done"]
     last = session.prompts[-1]
     assert [message.text for message in second.answer(last).spec.messages] == [
         *("Be brief.", "first", words(5), "second", "語0😀 ", "third"),
@@ -321,7 +323,9 @@ class Keyed(RogueBackend):
     load_options = KeyedLoad
 
 
-async def test_secrets_are_not_saved_and_come_back_from_the_config(tidy, rogue, history, monkeypatch):
+async def test_secrets_are_not_saved_and_come_back_from_the_config(
+    check_nothing_left, rogue, history, monkeypatch
+):
     registry = Registry()
     monkeypatch.setitem(registry._found, "rogue", Keyed())
     configured = rogue("steady", "mine", key="s3cret")  # the worker knows no such option: it fails to open

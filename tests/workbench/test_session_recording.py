@@ -13,7 +13,7 @@ from paragone_workbench.store import History, StoreError, _saver
 
 
 @pytest.fixture
-async def unrecorded(tidy, history, problems):
+async def unrecorded(check_nothing_left, history, problems):
     """A session whose history is not open yet."""
     session = Session(Registry(), on_problem=problems.append)
     yield session
@@ -85,19 +85,19 @@ async def test_a_run_under_way_when_the_history_opens_is_saved_whole(unrecorded,
     assert await in_history(history) == {"hello": [words(40)]}
 
 
-async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rogue, history, told):
+async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rogue, history, record_events):
     (lane,) = await opened(unrecorded, rogue(max_tokens=1))
     assert unrecorded.history_problem is None
-    heard = told(lane)
+    events = record_events(lane)
     problem = StoreError("It is locked.", can_pass=True)
     unrecorded.history_not_open(problem)
     assert unrecorded.history_problem is problem
-    assert heard.states, "the lane is shown again"
+    assert events.states, "the lane is shown again"
     await answers(unrecorded, "hello")
-    heard.states.clear()
+    events.states.clear()
     unrecorded.record(history)
     assert unrecorded.history_problem is None
-    assert heard.states
+    assert events.states
     await unrecorded.close()
     assert await in_history(history) == {"hello": [words(1)]}
 

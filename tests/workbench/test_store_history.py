@@ -16,7 +16,7 @@ from paragone_workbench.store import Batch, History, Store, StoreError, _owners,
 
 
 @pytest.fixture
-async def opened(tidy):
+async def opened(check_nothing_left):
     opened = await History.open()
     yield opened
     await opened.close()
@@ -53,7 +53,7 @@ async def test_the_store_lives_in_one_thread(opened):
         await opened.conversations()
 
 
-async def test_a_damaged_file_is_told(tidy):
+async def test_a_damaged_file_is_told(check_nothing_left):
     history_file().parent.mkdir(parents=True)
     history_file().write_bytes(b"no database " * 100)
     opened = await History.open()
@@ -61,7 +61,7 @@ async def test_a_damaged_file_is_told(tidy):
     await opened.close()
 
 
-async def test_waiting_for_another_copy_blocks_nothing(tidy, monkeypatch):
+async def test_waiting_for_another_copy_blocks_nothing(check_nothing_left, monkeypatch):
     monkeypatch.setattr(_owners, "OPENING_S", 1.0)
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
@@ -78,7 +78,7 @@ async def test_waiting_for_another_copy_blocks_nothing(tidy, monkeypatch):
     await opened.close()
 
 
-async def test_a_history_whose_opening_is_given_up_is_closed(tidy, until):
+async def test_a_history_whose_opening_is_given_up_is_closed(check_nothing_left, until):
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
