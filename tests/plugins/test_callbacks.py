@@ -13,11 +13,11 @@ from paragone import Cancelled
 from paragone.callbacks import stream
 
 PATIENCE = 10
-"""Seconds after which a wait has failed."""
+"""Timeout in seconds."""
 
 
 class Switch(Cancelled):
-    """A test double of the worker's: what asks is the test."""
+    """A test double of the worker's `Cancelled`: the test sets `on`."""
 
     def __init__(self):
         self.on = False
@@ -30,14 +30,14 @@ class Switch(Cancelled):
 
 
 class EndlessLibrary:
-    """A test double of a library: it calls back until it is told to stop."""
+    """A test double of a library that calls back until the callback returns True."""
 
     def __init__(self):
         self.called_back = 0
         self.ended = threading.Event()
 
     def generate(self, callback):
-        """Return the number of the calls; `callback` returns True to stop, as xllamacpp has it."""
+        """Return the number of calls. As in xllamacpp, `callback` returns True to stop."""
         try:
             for number in itertools.count():
                 self.called_back += 1
@@ -51,7 +51,7 @@ class EndlessLibrary:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
+def check_no_thread_is_left():
     before = set(threading.enumerate())
     yield
     left = set(threading.enumerate()) - before
@@ -76,7 +76,7 @@ def test_a_call_that_emits_nothing_yields_nothing():
     assert list(stream(emit_all(()))) == []
 
 
-def test_the_value_of_the_generator_is_what_the_call_returned():
+def test_the_value_of_the_generator_is_the_return_value_of_the_call():
     def consumer():
         result = yield from stream(emit_all("ab"))
         yield result
@@ -97,7 +97,7 @@ def test_the_call_runs_in_another_thread_and_starts_with_the_first_item():
     assert threads != [threading.current_thread()]
 
 
-def test_a_generator_closed_before_it_began_never_calls():
+def test_a_generator_closed_before_its_start_does_not_call_the_library():
     def call(emit):
         pytest.fail("it was called")
 
@@ -115,7 +115,9 @@ def test_an_exception_comes_after_the_items_before_it():
     assert next(items) == 2
     with pytest.raises(LookupError, match="no such model") as caught:
         next(items)
-    assert any(entry.name == "call" for entry in caught.traceback), "the traceback shows where it was raised"
+    assert any(entry.name == "call" for entry in caught.traceback), (
+        "the traceback includes the function that raised"
+    )
 
 
 def test_a_system_exit_of_the_call_reaches_the_consumer():
@@ -130,7 +132,7 @@ def test_a_library_does_not_run_ahead_of_its_consumer():
     library = EndlessLibrary()
     with contextlib.closing(stream(library.call, capacity=4)) as items:
         taken = [next(items) for _ in range(100)]
-        # The callback of one more item may have begun; it waits for room.
+        # One more callback may have begun; it blocks until there is space for its item.
         assert library.called_back <= len(taken) + 4 + 1
     assert taken == list(range(100))
 
@@ -182,8 +184,8 @@ def test_cancelled_beforehand_stops_at_the_first_item():
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
-def test_an_exception_after_the_stop_is_an_ending(how, caplog):
-    """Libraries whose callback returns nothing are stopped by an exception."""
+def test_an_exception_after_the_stop_ends_the_stream(how, caplog):
+    """Libraries that ignore the callback's return value are stopped by an exception."""
     cancelled = Switch()
 
     def call(emit):
@@ -216,7 +218,7 @@ def test_a_library_that_ignores_the_stop_is_waited_for(how):
         items.close()
     else:
         cancelled.on = True
-        assert list(items) == list(range(1, 500)), "what comes nevertheless is not lost"
+        assert list(items) == list(range(1, 500)), "items emitted after the stop are not lost"
     assert len(results) == 500
     assert not any(results[10:])
 

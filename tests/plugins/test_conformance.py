@@ -22,7 +22,7 @@ class TestPolite(BackendConformance):
 
 
 class Modest(PoliteBackend):
-    """A backend that claims nothing, and can nothing but answer."""
+    """A backend without optional capabilities: it can only answer."""
 
     capabilities = Capabilities()
     estimate = Backend.estimate
@@ -50,7 +50,7 @@ class TestModest(TestPolite):
 
 
 class ByModel(PoliteBackend):
-    """A backend that can more than this model of it, which says so itself."""
+    """A backend whose engine has fewer capabilities than the backend, and reports its own."""
 
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
@@ -68,7 +68,7 @@ class TestByModel(TestPolite):
 
 
 class Noisy(PoliteBackend):
-    """A backend whose results depend on how many tokens are computed at once, as those of real ones do."""
+    """A backend whose results depend on the batch size, like those of real engines."""
 
     class engine(PoliteEngine):
         def logits(self, before, batch=0):
@@ -83,7 +83,7 @@ class TestNoisy(TestPolite):
 
 
 class Terse(PoliteBackend):
-    """A backend whose model ends its answers by itself, after a word or two."""
+    """A backend whose model ends its answers after one or two words."""
 
     class engine(PoliteEngine):
         async def run(self, request):
@@ -108,7 +108,7 @@ class TestTerse(TestPolite):
 
 
 class TestRogue(BackendConformance):
-    """The rogue backend's one model without a vice."""
+    """The rogue backend with its well-behaved model."""
 
     @pytest.fixture
     def backend(self):

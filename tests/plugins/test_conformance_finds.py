@@ -41,11 +41,11 @@ for kind in FLAWS:
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory) -> dict[str, set[str]]:
-    """The tests that failed, by the name of the flawed backend."""
+    """The failed tests for each flawed backend."""
     folder = tmp_path_factory.mktemp("flawed")
     (folder / "test_flawed.py").write_text(MODULE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
-    # Several at once: some flaws are found by waiting.
+    # In several processes, because finding some flaws needs waiting.
     command += ["--rootdir=.", "-n", "4", "--dist", "loadscope"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stdout + ended.stderr
@@ -61,8 +61,8 @@ def failed(tmp_path_factory) -> dict[str, set[str]]:
 def test_a_flaw_is_found(flaw, failed):
     about, elsewhere = FLAWS[flaw]
     found = failed[flaw.__name__]
-    assert not about - found, "not found by the tests that are about it"
-    assert elsewhere or not found - about, "found by tests that are about something else"
+    assert not about - found, "the tests for this flaw did not fail"
+    assert elsewhere or not found - about, "tests for something else failed"
 
 
 def test_every_check_can_fail():

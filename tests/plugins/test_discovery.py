@@ -44,7 +44,7 @@ class Site:
         (info / "entry_points.txt").write_text(f"[paragone]\n{plugin} = {module}\n")
 
     def imported(self) -> set[str]:
-        """The modules of this site that have been imported."""
+        """The imported modules of this site."""
         return {path.stem for path in self.folder.glob("*.py")} & set(sys.modules)
 
 
@@ -60,7 +60,7 @@ def site(tmp_path, monkeypatch):
 
 
 def problem_of(plugin: str) -> Problem:
-    """The one problem that is reported of a plugin, the other plugins being found in spite of it."""
+    """The one problem reported for a plugin. The other plugins must be found all the same."""
     found = discover()
     assert "rogue" in found.backends
     assert plugin not in found.backends
@@ -75,7 +75,7 @@ def test_a_plugin_is_found(site):
     assert not [problem for problem in found.problems if problem.plugin == "found"]
 
 
-def test_our_own_arrive_as_any_strangers_do():
+def test_our_backends_are_found_like_third_party_ones():
     assert "llama_cpp" in plugin_names()
     assert discover("llama_cpp").backends.keys() == {"llama_cpp"}
 
@@ -98,13 +98,13 @@ def test_one_plugin_is_loaded_by_its_name(site):
     assert site.imported() == {"found_module"}
 
 
-def test_one_plugin_that_is_not_there_is_nothing():
+def test_a_plugin_that_does_not_exist_is_not_found():
     found = discover("nonsense")
     assert not found.backends
     assert not found.problems
 
 
-def test_every_call_asks_anew(site):
+def test_every_call_searches_again(site):
     site.install("found", GOOD.format(name="found"))
     assert discover("found").backends["found"] is not discover("found").backends["found"]
 
@@ -128,19 +128,19 @@ def test_a_plugin_that_cannot_be_imported(site, source, reason):
     assert problem_of("bad") == Problem(plugin="bad", package="their_package", reason=reason)
 
 
-def test_a_misspelt_hook(site):
+def test_a_misspelled_hook(site):
     site.install("bad", GOOD.format(name="bad").replace("paragone_backends", "paragone_backend"))
     reason = problem_of("bad").reason
     assert reason.startswith("it implements a hook that does not exist")
     assert "'paragone_backend'" in reason
 
 
-def test_a_hook_without_its_mark(site):
+def test_a_hook_without_its_decorator(site):
     site.install("bad", GOOD.format(name="bad").replace("@hookimpl", ""))
     assert "has no backend; is its hook marked with paragone.hooks.hookimpl?" in problem_of("bad").reason
 
 
-def test_a_hook_with_arguments_that_nobody_gives(site):
+def test_a_hook_with_unknown_arguments(site):
     site.install("bad", GOOD.format(name="bad").replace("backends()", "backends(config)"))
     assert problem_of("bad").reason.startswith("PluginValidationError: Plugin 'bad' for hook")
 
@@ -158,7 +158,7 @@ def test_a_hook_with_arguments_that_nobody_gives(site):
         ("(1 / 0 for _ in 'a')", "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_hook_that_answers_wrongly(site, answer, reason):
+def test_a_hook_that_returns_a_wrong_value(site, answer, reason):
     site.install("bad", GOOD.format(name="bad").replace("[Found()]", answer))
     assert problem_of("bad").reason == reason
 
@@ -170,7 +170,7 @@ def test_an_abstract_backend(site):
 
 
 @pytest.mark.parametrize("name", ["", "not quite", "3d", "a-b"])
-def test_a_name_that_no_config_could_say(site, name):
+def test_a_name_that_config_cannot_express(site, name):
     site.install("bad", GOOD.format(name=name))
     assert problem_of("bad").reason == f"{name!r} is not a valid backend name; it must be a Python identifier"
 
@@ -190,7 +190,7 @@ def test_an_attribute_that_is_none(site, attribute, reason):
 
 
 def test_a_name_that_is_taken(site):
-    """The plugin whose entry point comes first in the alphabet keeps it; the other is reported."""
+    """The plugin whose entry point comes first in alphabetical order keeps the name; the other is reported."""
     site.install("first", GOOD.format(name="wanted"))
     site.install("second", GOOD.format(name="wanted"))
     found = discover()
@@ -207,7 +207,7 @@ def test_one_plugin_with_several_backends(site):
 
 @pytest.mark.parametrize("declared", ["", "    api_version = 1\n", "    api_version = 3\n"])
 def test_a_plugin_for_another_version_of_the_interface(site, declared):
-    version = declared.strip()[-1:] or "1"  # what is written for the first version declares none
+    version = declared.strip()[-1:] or "1"  # plugins for the first version declare none
     site.install("old", GOOD.format(name="old").replace("    api_version = 2\n", declared))
     assert problem_of("old").reason == (
         f"its backend 'old' was written for version {version} of the plugin interface, and this paragone has "

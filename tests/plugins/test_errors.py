@@ -15,14 +15,14 @@ from paragone import ContextOverflow, EngineCrashed, EngineError, InputError, Pa
         (EngineCrashed, EngineError, 1),
     ],
 )
-def test_what_the_user_can_mend_exits_with_two_and_the_rest_with_one(kind, parent, exit_code):
+def test_errors_of_the_user_exit_with_two_and_others_with_one(kind, parent, exit_code):
     error = kind("It broke.", hint="Mend it.")
     assert isinstance(error, parent)
     assert error.exit_code == exit_code
     assert (error.sentence, error.hint) == ("It broke.", "Mend it.")
 
 
-def test_it_reads_as_the_sentence_and_the_hint():
+def test_str_is_the_sentence_and_the_hint():
     assert str(InputError("It broke.", hint="Mend it.")) == "It broke. Mend it."
     assert str(InputError("It broke.")) == "It broke."
 
@@ -35,12 +35,12 @@ def test_the_cause_is_chained_and_not_shown():
     assert "fire" not in str(caught.value)
 
 
-def test_an_overflow_says_by_how_much():
+def test_an_overflow_has_the_numbers_of_tokens():
     error = ContextOverflow("Too long.", tokens=700, context=512)
     assert error.tokens - error.context == 188
 
 
-def test_a_crash_keeps_the_last_words():
+def test_a_crash_keeps_the_end_of_the_log():
     error = EngineCrashed("It crashed.", status=-11, log_tail=("one", "two"))
     assert (error.status, error.log_tail) == (-11, ("one", "two"))
     assert EngineCrashed("It crashed.").log_tail == ()

@@ -16,11 +16,11 @@ ATTRIBUTES = {
     paragone.ContextOverflow: {"tokens", "context"},
     paragone.EngineCrashed: {"status", "log_tail"},
 }
-"""Of classes that do not declare them with a type, at the level of the class."""
+"""Attributes of classes that do not declare them with a type in the class body."""
 
 
 def documented(kind: type) -> dict[str, str]:
-    """Return the section `Attributes:` of a class docstring, the last of it."""
+    """Return the section `Attributes:` of a class docstring, which is the last section."""
     _, _, section = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
     return dict(re.findall(r"^    (\w+): (.+)$", section, re.MULTILINE))
 
@@ -37,7 +37,7 @@ def test_every_field_is_documented_in_the_class_docstring(kind):
 
 
 def test_the_dataclasses_are_among_them():
-    """The check above looks at annotations: of a dataclass these are its fields."""
+    """The test above uses the annotations of a class; those of a dataclass are its fields."""
     kinds = [kind for kind in CLASSES if dataclasses.is_dataclass(kind)]
     assert len(kinds) > 20
     for kind in kinds:

@@ -77,7 +77,7 @@ def test_no_options_at_all():
 
 
 @given(good_values)
-def test_good_values_are_kept_and_the_others_are_at_their_defaults(values):
+def test_good_values_are_kept_and_the_others_have_their_defaults(values):
     built = build(Example, values)
     for name in VALUES:
         value = getattr(built, name)
@@ -98,7 +98,7 @@ def test_numbers_have_the_type_that_was_declared(values):
 
 
 @given(st.dictionaries(st.sampled_from(list(VALUES)) | st.text(), anything, max_size=3))
-def test_whatever_is_given_is_built_or_refused_by_name(values):
+def test_any_value_is_accepted_or_refused_with_the_name_of_its_option(values):
     error = refusal(build, Example, values, owner="the example")
     if error is None:
         assert set(values) <= set(VALUES)
@@ -108,7 +108,7 @@ def test_whatever_is_given_is_built_or_refused_by_name(values):
 
 
 @given(st.sampled_from(list(VALUES)), st.text())
-def test_whatever_is_typed_is_parsed_or_refused_by_name(name, text):
+def test_any_text_is_parsed_or_refused_with_the_name_of_its_option(name, text):
     error = refusal(parse, Example, name, text)
     if error is None:
         build(Example, {name: parse(Example, name, text)})
@@ -125,13 +125,13 @@ def refusal(do, *args, **options) -> InputError | None:
 
 
 @given(good_values)
-def test_values_typed_are_the_values_meant(values):
+def test_text_is_parsed_to_the_original_value(values):
     for name, value in values.items():
         if isinstance(value, list):
             if not all(
                 str(item).strip() == str(item) and "," not in str(item) for item in value
             ) or value == [""]:
-                continue  # what a list of texts on a command line cannot say
+                continue  # values that a list on a command line cannot express
             typed = ",".join(map(str, value))
         else:
             typed = str(value)
@@ -160,7 +160,7 @@ def test_values_typed_are_the_values_meant(values):
         ("kinds", "f16", ["f16"]),
     ],
 )
-def test_what_is_typed(name, typed, value):
+def test_typed_values(name, typed, value):
     parsed = parse(Example, name, typed)
     assert parsed == value
     assert type(parsed) is type(value)
@@ -187,7 +187,7 @@ def test_what_is_typed(name, typed, value):
         ("kinds", ["f32"], "The option 'kinds' of It cannot be 'f32'. It is one of: f16, q8_0."),
     ],
 )
-def test_what_is_refused(name, value, says):
+def test_refused_values(name, value, says):
     with pytest.raises(InputError) as caught:
         build(Example, {name: value}, owner="It")
     assert str(caught.value) == says
@@ -198,11 +198,11 @@ def test_numbers_too_large_for_a_float():
         build(Example, {"scale": 10**400})
 
 
-def test_one_value_will_do_for_a_list():
+def test_one_value_is_accepted_for_a_list():
     assert build(Example, {"stop": "end", "split": 3}) == Example(stop=("end",), split=(3.0,))
 
 
-def test_a_name_that_is_nearly_right():
+def test_a_misspelled_name_gets_a_suggestion():
     with pytest.raises(InputError) as caught:
         build(Example, {"cuont": 3}, owner="It")
     assert str(caught.value) == "There is no option 'cuont' of It. Did you mean 'count'?"
@@ -210,7 +210,7 @@ def test_a_name_that_is_nearly_right():
         parse(Example, "cuont", "3")
 
 
-def test_a_name_that_is_not_even_nearly_right():
+def test_an_unknown_name_gets_no_suggestion():
     with pytest.raises(InputError, match="There are: flag, count, share"):
         build(Example, {"zzz": 3})
     with pytest.raises(InputError) as caught:
@@ -218,7 +218,7 @@ def test_a_name_that_is_not_even_nearly_right():
     assert str(caught.value) == "There is no option 'zzz' of It. It has no options."
 
 
-def test_brackets_without_end():
+def test_an_unclosed_bracket():
     with pytest.raises(InputError, match="'count'") as caught:
         parse(Example, "count", "[" * 100_000)
     assert len(caught.value.sentence) < 200

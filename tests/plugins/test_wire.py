@@ -34,7 +34,7 @@ from paragone.events import Event
 from paragone.wire import from_json, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 
-# Texts with all that JSON must escape, lone surrogates too: invalid file names have them.
+# All characters that JSON must escape, and lone surrogates, which occur in invalid file names.
 texts = st.text(st.characters(codec=None))
 numbers = st.floats(allow_nan=False)
 anything = st.recursive(
@@ -50,7 +50,7 @@ FIELDS = {
 
 
 def values_of(kind):
-    """Return a strategy for values of a type, made from the declarations of its fields."""
+    """Return a strategy for values of a type, built from the declarations of its fields."""
     names = [field.name for field in dataclasses.fields(kind)]
     return st.builds(kind, **{name: FIELDS[name] for name in names if name in FIELDS})
 
@@ -60,7 +60,7 @@ for plain, strategy in ((str, texts), (float, numbers)):
 EVENTS = [RunSettings, PromptProgress, Token, Caution, Finish]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
 KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
-"""All value types that travel as JSON; blocks of logits go through shared memory."""
+"""All value types that are sent as JSON; blocks of logits are passed in shared memory."""
 
 
 def through_json(data):
@@ -69,7 +69,7 @@ def through_json(data):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
-def test_a_value_survives_the_way_to_json_and_back(kind, data):
+def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     value = data.draw(values_of(kind))
     again = from_json(kind, through_json(to_json(value)))
     assert again == value
@@ -77,7 +77,7 @@ def test_a_value_survives_the_way_to_json_and_back(kind, data):
 
 
 @given(st.one_of(*map(values_of, EVENTS)))
-def test_an_event_survives_the_pipe(event):
+def test_an_event_is_the_same_after_the_pipe(event):
     again = load_event(through_json(dump_event(event)))
     assert again == event
     assert type(again) is type(event)
@@ -88,14 +88,14 @@ def test_these_are_all_events():
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_value_type_is_frozen_slotted_and_takes_names(kind):
+def test_a_value_type_is_frozen_has_slots_and_takes_keyword_arguments(kind):
     assert kind.__dataclass_params__.frozen
     assert "__slots__" in vars(kind)
     assert all(field.kw_only for field in dataclasses.fields(kind))
 
 
 def test_a_plain_token_is_a_short_list():
-    """Tokens are most of what is ever sent."""
+    """Most of the data on the pipe are tokens."""
     token = Token(text="hi", id=7, time=1.5)
     assert dump_event(token) == [1.5, "hi", 0, 7]
     assert dump_event(dataclasses.replace(token, channel="thinking")) == [1.5, "hi", 1, 7]
@@ -129,13 +129,13 @@ def test_names_from_a_newer_sender_are_ignored():
         (Finish, {"reason": "bored", "time": 1.0}, "'bored' is not one of"),
     ],
 )
-def test_what_does_not_fit_is_refused(kind, data, says):
+def test_values_of_a_wrong_type_are_refused(kind, data, says):
     with pytest.raises((TypeError, ValueError), match=says):
         from_json(kind, data)
 
 
 @given(kind=st.sampled_from(KINDS), data=anything)
-def test_whatever_comes_is_read_or_refused(kind, data):
+def test_any_json_is_read_or_refused(kind, data):
     try:
         value = from_json(kind, data)
     except (TypeError, ValueError):
@@ -143,19 +143,19 @@ def test_whatever_comes_is_read_or_refused(kind, data):
     assert isinstance(value, kind)
 
 
-def test_an_integer_will_do_for_a_float():
+def test_an_integer_is_accepted_for_a_float():
     progress = from_json(LoadProgress, {"fraction": 1})
     assert progress == LoadProgress(fraction=1.0)
     assert type(progress.fraction) is float
 
 
-def test_what_is_no_json_is_not_sent():
+def test_values_that_json_cannot_represent_are_not_sent():
     options: dict[str, Any] = {"stop": {"a"}}
     with pytest.raises(TypeError, match="set cannot be converted to JSON"):
         to_json(OpenRequest(model="a", options=options))
 
 
-def test_infinity_survives():
+def test_infinity_is_the_same_after_conversion():
     token = Token(text="", logprob=-math.inf, time=0.0)
     assert load_event(through_json(dump_event(token))) == token
 
@@ -167,7 +167,7 @@ def test_infinity_survives():
     context=st.integers(0),
     kind=st.sampled_from([InputError, EngineError, ContextOverflow]),
 )
-def test_an_error_survives_the_pipe(sentence, hint, tokens, context, kind):
+def test_an_error_is_the_same_after_the_pipe(sentence, hint, tokens, context, kind):
     more = {"tokens": tokens, "context": context} if kind is ContextOverflow else {}
     error = kind(sentence, hint=hint, **more)
     again = load_error(through_json(dump_error(error)))
@@ -175,7 +175,7 @@ def test_an_error_survives_the_pipe(sentence, hint, tokens, context, kind):
     assert vars(again) == vars(error)
 
 
-def test_an_error_of_a_kind_of_its_own_is_sent_as_what_it_is_a_kind_of():
+def test_an_error_of_a_subclass_is_sent_as_its_base_class():
     class Missing(InputError):
         pass
 

@@ -70,11 +70,11 @@ def alive(pid: int) -> bool:
 async def until(condition, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "never came about"
+        assert time.monotonic() < end, "the condition never became true"
         await asyncio.sleep(0.02)
 
 
-async def test_a_run_arrives_whole_and_in_order():
+async def test_a_run_arrives_completely_and_in_order():
     engine = await opened("steady")
     events, error = await collect(engine, ask(max_tokens=50))
     assert error is None
@@ -88,7 +88,7 @@ async def test_a_run_arrives_whole_and_in_order():
     assert not alive(engine.worker.pid)
 
 
-async def test_load_progress_is_told():
+async def test_load_progress_is_reported():
     seen: list[LoadProgress] = []
     engine = await RogueBackend().open(OpenRequest(model="steady"), seen.append)
     assert [progress.fraction for progress in seen] == pytest.approx([n / 10 for n in range(11)])
@@ -107,7 +107,7 @@ async def test_load_progress_is_told():
         ("orphan", "exit code 4"),
     ],
 )
-async def test_a_dying_worker_keeps_what_it_said_and_leaves_the_other_alone(model: str, says: str):
+async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, says: str):
     bad, good = await asyncio.gather(opened(model), opened("steady"))
     (events, error), (others, none) = await asyncio.gather(
         collect(bad, ask(max_tokens=10, at=5, rate=20)), collect(good, ask(max_tokens=40, rate=50))
@@ -118,13 +118,13 @@ async def test_a_dying_worker_keeps_what_it_said_and_leaves_the_other_alone(mode
     assert "Traceback" not in " ".join(error.log_tail)
     assert none is None
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
-    with pytest.raises(EngineCrashed):  # and it stays dead, with the same words
+    with pytest.raises(EngineCrashed):  # later calls fail with the same message
         await bad.tokenize(TokenizeRequest(text="still there?"))
     await bad.close()
     await good.close()
 
 
-async def test_the_last_words_of_a_library_are_kept():
+async def test_the_last_lines_of_a_library_are_kept():
     engine = await opened("abort")
     _, error = await collect(engine, ask())
     assert isinstance(error, EngineCrashed)
@@ -144,7 +144,7 @@ async def test_a_log_can_be_kept(tmp_path: Path):
     await engine.close()
 
 
-async def test_prints_by_the_megabyte_harm_nothing():
+async def test_megabytes_of_output_do_no_harm():
     engine = await opened("loud")
     events, error = await collect(engine, ask(max_tokens=10))
     assert error is None
@@ -152,7 +152,7 @@ async def test_prints_by_the_megabyte_harm_nothing():
     await engine.close()
 
 
-async def test_an_exception_is_told_and_the_worker_lives_on():
+async def test_an_exception_is_reported_and_the_worker_goes_on():
     engine = await opened("raises")
     events, error = await collect(engine, ask())
     assert text_of(events) == "word0 word1 word2 word3 word4 "
@@ -164,7 +164,7 @@ async def test_an_exception_is_told_and_the_worker_lives_on():
     await engine.close()
 
 
-async def test_stop_ends_a_run_with_what_it_has():
+async def test_a_stopped_run_keeps_its_text():
     engine = await opened("steady")
     events: list[Event] = []
     async for event in engine.run(ask(max_tokens=10_000, rate=200)):
@@ -221,7 +221,7 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported():
     await good.close()
 
 
-async def test_a_load_can_be_given_up():
+async def test_loading_can_be_cancelled():
     task = asyncio.create_task(opened("steady", options={"load_s": 60}))
     await asyncio.sleep(0.5)
     children = subprocess.run(
@@ -257,7 +257,7 @@ asyncio.run(main())
     await until(lambda: not alive(pid))
 
 
-async def test_bad_input_is_told_as_such():
+async def test_bad_input_is_an_input_error():
     with pytest.raises(InputError, match="no model 'nonsense'"):
         await opened("nonsense")
     with pytest.raises(InputError, match=r"no option 'contxt' of Rogue.*Did you mean 'context'"):
@@ -268,20 +268,20 @@ async def test_bad_input_is_told_as_such():
     await engine.close()
 
 
-async def test_an_interpreter_that_is_not_there():
+async def test_an_interpreter_that_does_not_exist():
     with pytest.raises(
         InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
     ):
         await opened("steady", python="/nowhere/python")
 
 
-async def test_an_interpreter_that_is_no_interpreter():
+async def test_a_program_that_is_not_an_interpreter():
     with pytest.raises(EngineCrashed, match="exit code"):
         await opened("steady", python="/bin/false")
 
 
 async def test_a_foreign_interpreter_needs_nothing_installed(tmp_path: Path):
-    """A bare virtual environment runs the worker, and sees none of our packages but the two named."""
+    """A worker runs in an empty virtual environment, which sees only two of our packages."""
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
     engine = await opened("steady", python=python)
@@ -295,7 +295,7 @@ async def test_a_foreign_interpreter_needs_nothing_installed(tmp_path: Path):
 
 
 class Needy(RogueBackend):
-    """A backend whose engine imports what only our own environment has."""
+    """A backend whose engine imports a package that only our own environment has."""
 
     engine = "rogue_backend.needy:NeedyEngine"
     install = "pip install pluggy"

@@ -41,7 +41,7 @@ WORDS = " ".join(f"w{n}" for n in range(5000))
 
 @contextlib.asynccontextmanager
 async def opened(model: str = "steady", **options: Json):
-    """An open engine of the rogue backend, closed at the end."""
+    """Open an engine of the rogue backend, and close it at the end."""
     request = OpenRequest(model=model, options={"scores": True, **options})
     engine = await RogueBackend().open(request, lambda progress: None)
     assert isinstance(engine, WorkerEngine)
@@ -61,7 +61,7 @@ async def works(engine: OpenEngine) -> None:
 
 @pytest.fixture(autouse=True)
 def files(tmp_path, monkeypatch):
-    """Have shared files made in folders of the test's own, and return what returns their names."""
+    """Create shared files in the test's own folders; the value is a function that returns their names."""
     folders = [tmp_path / "memory", tmp_path / "disk"]
     for folder in folders:
         folder.mkdir()
@@ -75,7 +75,7 @@ def ids(count: int) -> tuple[int, ...]:
 
 
 async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[tuple[float, float]]:
-    """The first and the last number of each row; the rows must follow each other."""
+    """Return the first and last number of each row. Checks that rows are consecutive."""
     found: list[tuple[float, float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:
@@ -91,7 +91,7 @@ def expected(start: int, end: int, width: int) -> list[tuple[float, float]]:
     return [(1000.0 * at, 1000.0 * at + width - 1) for at in range(start, end)]
 
 
-async def test_a_run_tells_its_settings():
+async def test_a_run_reports_its_settings():
     async with opened() as engine:
         request = RunRequest(
             messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 3}, threads=2
@@ -139,7 +139,7 @@ async def test_a_score_is_stopped():
         await works(engine)
 
 
-async def test_a_score_is_left():
+async def test_a_score_is_abandoned():
     async with opened() as engine:
         async with contextlib.aclosing(engine.score(ScoreRequest(text=WORDS))) as events:
             await anext(events)
@@ -152,12 +152,12 @@ async def test_a_worker_that_is_killed_while_it_scores_is_reported():
         with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
             async for event in engine.score(ScoreRequest(text=WORDS)):
                 events.append(event)  # noqa: PERF401
-        # What was gathered for the next frame may be lost: nothing else, and nothing comes twice.
+        # Tokens that were collected for the next frame may be lost, but no others, and none arrives twice.
         said = [event.id for event in events if isinstance(event, Token)]
         assert said == list(range(len(said)))
 
 
-async def test_distributions_arrive_whole():
+async def test_distributions_arrive_completely():
     async with opened(vocab_size=16, rows=4) as engine:
         request = DistributionsRequest(ids=ids(50), start=3)
         assert await rows_of(engine, request) == expected(3, 50, 16)
@@ -178,15 +178,15 @@ async def test_a_row_larger_than_a_slot_is_refused():
         await works(engine)
 
 
-async def test_the_worker_waits_for_a_slot_and_keeps_its_hands_off_those_that_are_read(tmp_path):
+async def test_the_worker_waits_for_a_slot_and_does_not_overwrite_blocks_being_read(tmp_path):
     trace = tmp_path / "trace"
     async with opened(vocab_size=16, rows=1, trace=str(trace)) as engine:
         seen = 0
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(20)))) as blocks:
             async for block in blocks:
-                await asyncio.sleep(0.02)  # for a worker that does not wait to go on
+                await asyncio.sleep(0.02)  # gives a worker that does not wait the time to go on
                 seen += 1
-                # Two slots, less the one that is read, and a block that waits for its slot.
+                # At most: blocks in all slots but the one being read, and a block that waits for a slot.
                 assert trace.stat().st_size <= seen + shared.SLOTS
                 assert block.data[0, 0] == 1000 * block.start
         assert seen == 20
@@ -207,7 +207,7 @@ async def test_a_worker_that_waits_for_a_slot_can_be_stopped(tmp_path):
         await works(engine)
 
 
-async def test_distributions_are_left_in_the_middle():
+async def test_distributions_are_abandoned_in_the_middle():
     async with opened(vocab_size=16, rows=1) as engine:
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
             await anext(blocks)
@@ -223,7 +223,7 @@ async def test_distributions_are_left_in_the_middle():
 @pytest.mark.parametrize(
     ("model", "says"), [("killed", "SIGKILL"), ("null", "SIGSEGV"), ("exit", "exit code 3")]
 )
-async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: str, files):
+async def test_a_worker_that_crashes_in_the_middle_is_reported(model: str, says: str, files):
     async with opened(model, vocab_size=16, rows=1, fails_at=5) as engine:
         got = []
         with pytest.raises(EngineCrashed, match=says):  # noqa: PT012 (what came before counts)
@@ -235,7 +235,7 @@ async def test_a_worker_that_dies_in_the_middle_is_reported(model: str, says: st
     assert files() == []
 
 
-async def test_an_engine_that_fails_in_the_middle_goes_on():
+async def test_an_engine_can_be_used_after_an_exception_in_the_middle():
     async with opened("raises", vocab_size=16, rows=1, fails_at=5) as engine:
         with pytest.raises(EngineError, match="kernel image is unhappy"):
             await rows_of(engine, DistributionsRequest(ids=ids(20)))
@@ -245,7 +245,7 @@ async def test_an_engine_that_fails_in_the_middle_goes_on():
         await works(engine)
 
 
-async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_used(files):
+async def test_the_shared_file_is_private_and_unlinked_before_use(files):
     buffer = shared.SharedBuffer.create()
     assert Path(buffer.path).stat().st_mode & 0o777 == 0o600
     buffer.unlink()
@@ -257,19 +257,19 @@ async def test_the_shared_file_is_the_users_alone_and_has_no_name_once_it_is_use
         assert files() == []
 
 
-async def test_the_memory_is_given_back_when_the_last_block_is_dropped():
+async def test_the_memory_is_released_with_the_last_block():
     async with opened(vocab_size=16, rows=1) as engine:
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(3)))) as blocks:
             block = await anext(blocks)
             assert "paragone-" in Path("/proc/self/maps").read_text()
-        assert block.data[0, 0] == 0  # a block that is kept is no danger
+        assert block.data[0, 0] == 0  # a block can be read after the stream is closed
         del block, blocks
         gc.collect()
         assert "paragone-" not in Path("/proc/self/maps").read_text()
         assert "paragone-" not in Path(f"/proc/{engine.worker.pid}/maps").read_text()
 
 
-async def test_a_full_memory_file_system_is_got_around(monkeypatch, files):
+async def test_if_the_memory_file_system_is_full_a_file_on_disk_is_used(monkeypatch, files):
     real = os.posix_fallocate
     asked = []
 
@@ -286,7 +286,7 @@ async def test_a_full_memory_file_system_is_got_around(monkeypatch, files):
     assert files() == []
 
 
-async def test_no_room_for_the_shared_file_is_an_error_with_a_sentence(monkeypatch):
+async def test_no_space_for_the_shared_file_is_an_engine_error(monkeypatch):
     def full(descriptor: int, offset: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -297,7 +297,7 @@ async def test_no_room_for_the_shared_file_is_an_error_with_a_sentence(monkeypat
         await works(engine)
 
 
-async def test_an_estimate_comes_from_a_worker_that_ends():
+async def test_an_estimate_is_made_in_a_temporary_worker():
     estimate = await RogueBackend().estimate(OpenRequest(model="steady", options={"context": 100}))
     assert estimate.context == 100
     assert estimate.devices[0].kv_cache == 1600
@@ -308,7 +308,7 @@ async def test_an_estimate_comes_from_a_worker_that_ends():
         await RogueBackend().estimate(OpenRequest(model="steady", options={"contxt": 100}))
 
 
-async def test_jobs_wait_for_their_turn():
+async def test_jobs_run_one_after_the_other():
     async with opened(vocab_size=16, rows=1) as engine:
         rows, tokenized, vocabulary = await asyncio.gather(
             rows_of(engine, DistributionsRequest(ids=ids(30))),
@@ -320,7 +320,7 @@ async def test_jobs_wait_for_their_turn():
         assert vocabulary.size == 16
 
 
-async def test_a_worker_of_another_version_gets_one_sentence(monkeypatch):
+async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
     monkeypatch.setattr(client, "VERSION", 3)
     with pytest.raises(EngineError) as caught:
         await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
@@ -330,7 +330,7 @@ async def test_a_worker_of_another_version_gets_one_sentence(monkeypatch):
     assert "Install matching versions of paragone" in caught.value.hint
 
 
-async def test_errors_keep_their_kind():
+async def test_errors_keep_their_class():
     async with opened(context=3) as engine:
         request = RunRequest(messages=(Message(role="user", text="one two three four"),))
         with pytest.raises(ContextOverflow) as caught:

@@ -17,7 +17,7 @@ def render(source, messages=(USER,), *, generate=True, thinking=None):
     return template.render(messages, generate=generate, thinking=thinking)
 
 
-def test_a_template_sees_what_hugging_face_gives_it():
+def test_a_template_has_the_variables_of_hugging_face():
     source = (
         "{{ bos_token }}\n"
         "{% for m in messages %}\n"
@@ -29,7 +29,7 @@ def test_a_template_sees_what_hugging_face_gives_it():
     assert render(source) == '<s>\n[user|Hello <b>|{"role": "user", "content": "Hello <b>"}]</s>True' + year
 
 
-def test_thinking_is_switched_by_the_templates_own_variable():
+def test_thinking_sets_the_variable_that_the_template_uses():
     source = "{{ enable_thinking is defined }} {{ enable_thinking }}"
     assert [render(source, thinking=value) for value in (None, True, False)] == [
         "False ",
@@ -38,7 +38,7 @@ def test_thinking_is_switched_by_the_templates_own_variable():
     ]
 
 
-def test_earlier_thinking_is_offered_to_the_template():
+def test_the_template_gets_earlier_thinking():
     turn = Message(role="assistant", text="Yes", thinking="hm")
     assert render("{{ messages[0].reasoning_content }}{{ messages[0].thinking }}", [turn]) == "hmhm"
 
@@ -70,14 +70,14 @@ def test_a_template_may_refuse_the_messages():
     ],
     ids=lambda source: source[:32],
 )
-def test_a_template_that_fails_or_attacks_is_an_input_error_that_names_the_model(source):
+def test_a_faulty_or_hostile_template_is_an_input_error_that_names_the_model(source):
     with pytest.raises(InputError, match=r"chat template of model\.gguf") as caught:
         render(source)
     assert "chat_template" in caught.value.hint
     assert len(caught.value.sentence) < 500
 
 
-def test_a_template_that_runs_on_and_on_is_interrupted(monkeypatch):
+def test_an_endless_template_is_interrupted(monkeypatch):
     from paragone.chat import guard
 
     monkeypatch.setattr(guard, "SECONDS", 0.3)
@@ -86,7 +86,7 @@ def test_a_template_that_runs_on_and_on_is_interrupted(monkeypatch):
     assert render("{{ messages[0].content }}") == "Hello <b>"
 
 
-def test_the_bound_of_memory_is_lifted_afterwards():
+def test_the_memory_limit_is_removed_afterwards():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)

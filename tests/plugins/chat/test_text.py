@@ -8,7 +8,7 @@ from paragone.chat.text import THINKING_TAGS, AnswerText
 
 
 def read(pieces, stops=(), inside=None):
-    """Feed pieces one token each; return the text by channel, the ids seen, and whether a stop text came."""
+    """Feed each piece as one token; return the text of each channel, the ids, and whether a stop sequence came."""
     answer = AnswerText(stops, inside=inside)
     tokens: list[Token] = []
     for number, piece in enumerate(pieces):
@@ -33,18 +33,18 @@ def test_gpt_oss_may_answer_without_thinking():
     assert read(["<|channel|>", "fin", "e"])[:2] == ("<|channel|>fine", "")
 
 
-def test_tags_spread_over_tokens_are_recognised():
+def test_tags_spread_over_tokens_are_recognized():
     assert read(list("<think>a<b</think>c<d"))[:2] == ("c<d", "a<b")
 
 
-def test_every_style_of_tags_is_known():
+def test_every_kind_of_tag_is_recognized():
     for tags in THINKING_TAGS:
         assert read([tags.open, "a", tags.close, "b"])[:2] == ("b", "a")
         assert read([tags.open + "a" + tags.close + "b"])[:2] == ("b", "a")
         assert read(["a", tags.close, "b"], inside=tags)[:2] == ("b", "a")
 
 
-def test_a_block_that_never_ends_is_all_thinking():
+def test_an_unclosed_block_is_thinking_to_the_end():
     assert read(["<think>", "a", "b"])[:2] == ("", "ab")
 
 
@@ -57,7 +57,7 @@ def test_an_answer_that_only_begins_like_a_tag_is_text():
     assert read([" ", "\n<"])[:2] == (" \n<", "")
 
 
-def test_stop_texts_do_not_end_the_thinking():
+def test_stop_sequences_do_not_end_the_thinking():
     assert read(["<think>", "STOP", "</think>", "a", "STO", "P", "b"], stops=("STOP",)) == (
         "a",
         "STOP",
@@ -66,11 +66,11 @@ def test_stop_texts_do_not_end_the_thinking():
     )
 
 
-def test_the_earliest_of_several_stop_texts_counts():
+def test_the_first_of_several_stop_sequences_counts():
     assert read(["a", "bcd", "e"], stops=("cd", "b", "bc"))[0] == "a"
 
 
-def test_a_token_is_one_event_however_its_text_is_settled():
+def test_a_token_is_one_event_even_if_its_text_comes_in_parts():
     answer = AnswerText(("aab",))
     tokens = [
         token for i, piece in enumerate(["xa", "aac", "d"]) for token in answer.push(piece.encode(), i, 0.0)
@@ -79,7 +79,7 @@ def test_a_token_is_one_event_however_its_text_is_settled():
     assert [(token.id, token.text) for token in tokens] == [(0, "xa"), (1, "aac"), (2, "d")]
 
 
-def test_a_token_is_held_back_only_while_its_text_could_be_the_start_of_a_stop_text():
+def test_a_token_is_held_back_only_while_its_text_could_begin_a_stop_sequence():
     answer = AnswerText(("\n\n",))
     seen = [
         [token.text for token in answer.push(piece, i, 0.0)]
@@ -88,7 +88,7 @@ def test_a_token_is_held_back_only_while_its_text_could_be_the_start_of_a_stop_t
     assert seen == [["a"], [], ["\n", "b"], ["c"]]
 
 
-def test_those_who_have_text_need_no_bytes_and_no_ids():
+def test_text_can_be_fed_without_bytes_and_ids():
     answer = AnswerText()
     pieces = ["<think>", "é", "</think>", "\n", "ü", "."]
     tokens = [(token.channel, token.text, token.id) for it in pieces for token in answer.push(it, None, 0.0)]
@@ -113,8 +113,8 @@ def test_it_is_settled_once_the_answer_itself_has_begun():
 
 
 @given(st.text(max_size=40), st.lists(st.integers(1, 5), max_size=60))
-def test_any_text_cut_anywhere_arrives_whole(text, cuts):
-    text = "." + text  # so that it does not begin with a tag
+def test_any_text_split_anywhere_arrives_completely(text, cuts):
+    text = "." + text  # so that it does not start with a tag
     data = text.encode()
     pieces: list[bytes] = []
     for cut in cuts:
@@ -127,14 +127,14 @@ def test_any_text_cut_anywhere_arrives_whole(text, cuts):
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
     st.integers(1, 4),
 )
-def test_an_answer_ends_before_its_first_stop_text_however_it_is_cut(text, stops, size):
+def test_an_answer_ends_before_its_first_stop_sequence_however_it_is_split(text, stops, size):
     text = "." + text
     found = [at for stop in stops if (at := text.find(stop)) >= 0]
     wanted = text[: min(found)] if found else text
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     answer, _, _, stopped = read(pieces, tuple(stops))
     assert stopped == bool(found)
-    # A stop text that ends sooner is recognised sooner, even if another one begins before it.
+    # The stop sequence that ends first is recognized, even if another one begins before it.
     assert answer == wanted or (
         stopped and wanted.startswith(answer[: min(found)]) and len(answer) - min(found) < 4
     )
