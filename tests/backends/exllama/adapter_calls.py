@@ -29,9 +29,9 @@ class Adapter:
                     self.returned[node.name] = self.annotated(node.returns)
 
     def calls(self):
-        """Yield each call into the library: its name for people, the call, and how it is to be called."""
+        """Yield each call into the library: its name, the call, and the definition of what is called."""
         functions = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)]
-        for _ in range(2):  # attributes are typed where they are set, and used before and after
+        for _ in range(2):  # twice, because an attribute may be used before the function that sets it
             for function in functions:
                 self.note(function)
         for function in functions:
@@ -41,7 +41,7 @@ class Adapter:
                     yield found[0], node, found[1]
 
     def note(self, function):
-        """Return the classes of a function's names, and keep those of the attributes that it sets."""
+        """Return the classes of a function's variables, and store those of the attributes that it sets."""
         locals_ = {
             argument.arg: kind
             for argument in function.args.args
@@ -62,7 +62,7 @@ class Adapter:
         return locals_
 
     def annotated(self, node):
-        """Return the library's class that an annotation names: alone, or as one that may be missing."""
+        """Return the library's class that an annotation names, also in a union."""
         if isinstance(node, ast.BinOp):
             return self.annotated(node.left) or self.annotated(node.right)
         if isinstance(node, ast.Name):
@@ -71,7 +71,7 @@ class Adapter:
         return None
 
     def kind(self, node, locals_):
-        """Return the class of a value, where it is one of the library's."""
+        """Return the class of a value, if it is a class of the library."""
         if isinstance(node, ast.Name):
             return locals_.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -88,14 +88,14 @@ class Adapter:
             if isinstance(target, ast.ClassDef):
                 return found[1]
             if target.returns is None and isinstance(node.func, ast.Attribute):
-                # A maker without an annotation: what it is called on, is what it makes.
+                # A factory method without an annotation returns an instance of its own class.
                 return self.imported.get(ast.unparse(node.func.value))
             name = target.returns.id if isinstance(target.returns, ast.Name) else ""
             return self.sources.find(module, name) if name else None
         return None
 
     def called(self, node, locals_):
-        """Return the name and the definition of what a call calls, where it is the library's."""
+        """Return the name and definition of the called object, if it belongs to the library."""
         function = node.func
         if isinstance(function, ast.Name):
             if function.id in self.imported:

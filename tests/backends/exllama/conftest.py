@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 STAND_IN = HERE / "stand_in"
 CACHE = Path(os.environ.get("PARAGONE_TEST_CACHE", Path.home() / ".cache" / "paragone-tests"))
 ENVIRONMENT = dict(os.environ)
-"""The variables before any test changed them."""
+"""The environment variables before tests change them."""
 
 WHEELS = {"exllamav2": "exllamav2==0.3.2", "exllamav3": "exllamav3==1.6.5"}
 
@@ -43,7 +43,7 @@ int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) {
 
 
 def load(name):
-    """Import a module that lies beside this file, for the tests as `exllama_NAME`."""
+    """Import a module from this folder under the name `exllama_NAME`."""
     spec = importlib.util.spec_from_file_location(f"exllama_{name}", HERE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -68,10 +68,10 @@ def write_safetensors():
 
 @pytest.fixture(scope="session")
 def compiled_driver(tmp_path_factory):
-    """Compile a stand-in of the driver that says these things, once for all tests."""
+    """A function that compiles a double of the NVIDIA driver with given answers, once for all tests."""
     compiler = shutil.which("cc", path=ENVIRONMENT.get("PATH"))
     if compiler is None:
-        pytest.skip("there is no C compiler to make a stand-in of the NVIDIA driver with")
+        pytest.skip("there is no C compiler for the double of the NVIDIA driver")
     made = {}
 
     def compile_it(*said):
@@ -87,7 +87,7 @@ def compiled_driver(tmp_path_factory):
 
 @pytest.fixture
 def driver(compiled_driver, monkeypatch):
-    """Give the programs that a test starts a driver that says what it is told to."""
+    """A function that sets up a double of the NVIDIA driver with given answers for the programs that a test starts."""
 
     def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30, major=8, tells=1):
         said = (
@@ -105,7 +105,7 @@ def driver(compiled_driver, monkeypatch):
 
 
 class Interpreter:
-    """A virtual environment without pip, into which test doubles are put."""
+    """A virtual environment without pip, for test doubles."""
 
     def __init__(self, folder):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
@@ -113,7 +113,7 @@ class Interpreter:
         self.site = next(folder.glob("lib/python*/site-packages"))
 
     def add_stand_ins(self):
-        """Have it import the stand-ins, and the real Jinja."""
+        """Make the stand-ins and the real Jinja importable."""
         (self.site / "stand_in.pth").write_text(f"{STAND_IN}\n")
         for name in ("jinja2", "markupsafe"):
             spec = importlib.util.find_spec(name)
@@ -132,7 +132,7 @@ def bare_interpreter(tmp_path):
 
 @pytest.fixture(scope="session")
 def interpreter(tmp_path_factory):
-    """An interpreter with the stand-ins of PyTorch and of both libraries."""
+    """An interpreter with the stand-ins of PyTorch and both libraries."""
     pytest.importorskip("jinja2")
     made = Interpreter(tmp_path_factory.mktemp("stand-in") / "env")
     made.add_stand_ins()
@@ -141,13 +141,13 @@ def interpreter(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def kept():
-    """A folder outside of the repository that lasts from one test run to the next."""
+    """A folder outside the repository that is kept between test runs."""
     return CACHE
 
 
 @pytest.fixture(scope="session")
 def sources():
-    """The folder with the real sources of a library: its wheel, fetched by name, without dependencies."""
+    """A function that returns the folder with the real sources of a library, from its downloaded wheel."""
 
     def unpacked(library):
         folder = CACHE / WHEELS[library]
@@ -179,7 +179,7 @@ def _fetch(library):
 
 
 class Chat:
-    """Short ways to ask an engine that is open in a worker."""
+    """Short methods to use an engine that is open in a worker."""
 
     def __init__(self, engine):
         self.engine = engine

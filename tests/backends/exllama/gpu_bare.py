@@ -1,7 +1,7 @@
 """Measure the speed of the bare generator on a model, and print it as JSON.
 
-Usage: gpu_bare.py LIBRARY FOLDER TOKENS CONTEXT, in the engine's own interpreter. The settings are those
-of the lane in test_gpu.py. Nothing of paragone is imported.
+Usage: gpu_bare.py LIBRARY FOLDER TOKENS CONTEXT, in the engine's own interpreter. The settings are the same
+as those of the lane in test_gpu.py. paragone is not imported.
 """
 
 import json

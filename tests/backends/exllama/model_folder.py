@@ -1,4 +1,4 @@
-"""A tiny Llama with random weights, with all files of Hugging Face's layout.
+"""Writes a tiny Llama with random weights, with all files of Hugging Face's layout.
 
 The tokenizer is real: the tokens 0 to 255 are the bytes in byte-level BPE, followed by the special tokens.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 SPECIAL = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
 WORDS = (" north", " east", " south", " west")
-"""Tokens of several letters: what the conformance suite makes its long prompts of."""
+"""Tokens of several letters; the conformance suite builds its long prompts from these words."""
 
 END = 256 + SPECIAL.index("<|im_end|>")
 BOS = 256
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 
 TINY = Shape(256, 512, 2, 4)
 REAL = Shape(2048, 5632, 16, 16)
-"""As large as models that people run: 1.5 GB in 16 bits."""
+"""The size of a real model: 1.5 GB in 16 bits."""
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -37,7 +37,7 @@ TEMPLATE = (
 
 
 def byte_characters():
-    """Return the character that byte-level BPE writes for each byte (as GPT-2 has it)."""
+    """Return the character that byte-level BPE uses for each byte, as in GPT-2."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(byte if byte in shown else 256 + hidden.index(byte)) for byte in range(256)]
@@ -81,7 +81,7 @@ def tokenizer():
 
 
 def weights(shape):
-    """Return the shapes of a model's tensors."""
+    """Return the shapes of the tensors of a model."""
     hidden, intermediate = shape.hidden, shape.intermediate
     shapes = {
         "model.embed_tokens.weight": (VOCAB, hidden),
@@ -101,11 +101,11 @@ def weights(shape):
 
 
 _SMALL = bytes(byte & 0x83 | 0x24 for byte in range(256))
-"""Upper bytes of numbers of 16 bits, of either sign, from 1/64 to 1/32."""
+"""Upper bytes of 16-bit floats of either sign, with values from 1/64 to 1/32."""
 
 
 def halves(shape, source):
-    """Return small random numbers of 16 bits; ones for the norms."""
+    """Return small random 16-bit floats; ones for the norms."""
     count = 1
     for size in shape:
         count *= size
@@ -120,10 +120,10 @@ CONSTANT, NEVER = struct.pack("<e", 0.25), struct.pack("<e", -200.0)
 
 
 def printable(name, shape, data):
-    """Return a tensor's numbers so changed that the model says letters only, and does not end by itself.
+    """Return a tensor, changed so that the model generates only letters, and never ends its answer.
 
-    The first number of its state is the same for every token and in every layer, and the head's first
-    column goes by it.
+    The first element of the hidden state is made constant for all tokens and layers. The first column of the
+    head then works as a bias: it excludes all other tokens.
     """
     data, row = bytearray(data), 2 * shape[-1]
     if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -163,7 +163,7 @@ def write_lora(folder, *, shape=TINY, rank=8):
 def write_model(
     folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, tokenizer_changes=(), **config
 ):
-    """Write a model's folder; its weights are all there, or a few numbers that nobody loads."""
+    """Write a model's folder, with `real` weights, or with a few numbers that are not loaded."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "architectures": ["LlamaForCausalLM"],

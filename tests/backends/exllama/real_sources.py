@@ -15,7 +15,7 @@ class Sources:
 
     @cache  # noqa: B019 (one object for each test run)
     def module(self, name):
-        """Return a module's syntax tree and whether it is a package; None where there is none."""
+        """Return a module's syntax tree and whether it is a package; None if it does not exist."""
         base = self.folder / Path(*name.split("."))
         for path, package in ((base / "__init__.py", True), (base.with_suffix(".py"), False)):
             if path.exists():
@@ -23,7 +23,7 @@ class Sources:
         return None
 
     def find(self, module, name):
-        """Return what a module calls `name`: the module that defines it and its node."""
+        """Resolve `name` in a module. Returns the module that defines it and its node."""
         found = self.module(module)
         if found is None:
             return None
@@ -49,7 +49,7 @@ class Sources:
         return ".".join([*parts, *([node.module] if node.module else [])])
 
     def member(self, module, node, name):
-        """Return a class's method or nested class, its bases searched as well."""
+        """Return a method or nested class of a class or of its bases."""
         for part in node.body:
             if isinstance(part, ast.FunctionDef | ast.ClassDef) and part.name == name:
                 return module, part
@@ -60,7 +60,7 @@ class Sources:
         return None
 
     def signature(self, module, node):
-        """Return how a class or a function is called."""
+        """Return the signature of a class or function."""
         if isinstance(node, ast.FunctionDef):
             return function_signature(node, method=False)
         init = self.member(module, node, "__init__")
@@ -82,7 +82,7 @@ class Sources:
 
 
 def function_signature(node, *, method):
-    """Return the signature of a function, `self` left out of a method's."""
+    """Return the signature of a function; without `self` for a method."""
     arguments, kinds = node.args, inspect.Parameter
     plain = [*arguments.posonlyargs, *arguments.args]
     without = len(plain) - len(arguments.defaults)

@@ -21,7 +21,7 @@ from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 pytestmark = pytest.mark.slow  # each opens an engine of its own
 
 SENTENCE = "The sea is déjà vu, 🌊 and the sky is high above it; "
-"""What the stand-in recites."""
+"""The sentence that the stand-in recites."""
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
 
@@ -54,12 +54,12 @@ both = pytest.mark.parametrize("library", list(BACKENDS))
 
 
 @both
-async def test_the_answer_is_what_the_model_says_in_whole_characters(open_chat, library):
+async def test_the_answer_has_whole_characters(open_chat, library):
     async with open_chat(library) as chat:
         text, tokens, finish = await chat.ask("Say it.", max_tokens=len(SENTENCE.encode()), temperature=0)
         assert text == SENTENCE
         assert finish.reason == "length"
-        # A byte is a token here: those of one character come together, its text with the last.
+        # Each byte is a token. The tokens of one character come together, and the last one has the text.
         assert [token.text for token in tokens if not token.text.isascii() or not token.text][:2] == ["", "é"]
         assert len(tokens) == finish.usage.completion_tokens == len(SENTENCE.encode())
         assert [token.id for token in tokens] == list(SENTENCE.encode())
@@ -75,7 +75,7 @@ async def test_the_model_ends_its_answer(open_chat, library):
 
 
 @both
-async def test_a_character_that_the_model_does_not_finish_is_left_out(open_chat, library):
+async def test_an_incomplete_character_at_the_end_is_left_out(open_chat, library):
     # 12 bytes: "The sea is d" and the first byte of "é".
     async with open_chat(library) as chat:
         text, tokens, finish = await chat.ask("Say it. [[end 13]]", temperature=0, logprobs=0)
@@ -85,9 +85,7 @@ async def test_a_character_that_the_model_does_not_finish_is_left_out(open_chat,
 
 
 @both
-async def test_a_character_that_the_limit_cuts_is_left_out_and_one_that_ends_there_is_whole(
-    open_chat, library
-):
+async def test_a_character_cut_by_the_limit_is_left_out_and_one_that_ends_there_is_kept(open_chat, library):
     async with open_chat(library) as chat:
         text, tokens, finish = await chat.ask("Say it.", max_tokens=13, temperature=0)
         assert (text, finish.reason, len(tokens)) == ("The sea is d", "length", 13)
@@ -96,7 +94,7 @@ async def test_a_character_that_the_limit_cuts_is_left_out_and_one_that_ends_the
 
 
 @both
-async def test_n_grams_are_not_looked_for_in_shorter_prompts_than_they_are(open_chat, library):
+async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat, library):
     async with open_chat(library, model={"template": None}, draft_ngram=True) as chat:
         for prompt in ("S", "Sa", "Say"):
             text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
@@ -104,7 +102,7 @@ async def test_n_grams_are_not_looked_for_in_shorter_prompts_than_they_are(open_
 
 
 @both
-async def test_stop_texts_end_the_answer_and_free_the_generator(open_chat, library):
+async def test_stop_sequences_end_the_answer_and_free_the_generator(open_chat, library):
     async with open_chat(library, draft_ngram=True) as chat:
         text, _, finish = await chat.ask("Say it.", stop=["sky"], temperature=0)
         assert (text, finish.reason) == ("The sea is déjà vu, 🌊 and the ", "stop")
@@ -138,12 +136,12 @@ async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library):
         assert finish.reason == "length"
         usage = finish.usage
         assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
-        # ExLlamaV3 keeps one token to itself.
+        # ExLlamaV3 reserves one token.
         assert chat.loaded.context == {"exllamav2": 1024, "exllamav3": 1023}[library]
 
 
 @both
-async def test_what_may_be_drafted_is_kept_free_at_the_end_of_the_cache(open_chat, library):
+async def test_space_for_drafted_tokens_is_reserved_at_the_end_of_the_cache(open_chat, library):
     async with open_chat(library, draft_ngram=True, draft_tokens=5) as chat:
         _, _, finish = await chat.ask("Say it.", temperature=0)
         usage = finish.usage
@@ -155,7 +153,7 @@ async def test_what_may_be_drafted_is_kept_free_at_the_end_of_the_cache(open_cha
 
 
 @both
-async def test_no_drafts_are_counted_where_there_are_none(open_chat, library):
+async def test_without_drafts_none_are_reported(open_chat, library):
     async with open_chat(library) as chat:
         _, _, finish = await chat.ask("Say it.", max_tokens=2)
         assert finish.usage.drafted_tokens is None
@@ -163,7 +161,7 @@ async def test_no_drafts_are_counted_where_there_are_none(open_chat, library):
 
 
 @both
-async def test_what_is_in_the_cache_is_used_again_unless_the_run_is_cold(open_chat, library):
+async def test_cached_tokens_are_reused_unless_the_run_is_cold(open_chat, library):
     prompt = "Say it." + " north" * 600
     async with open_chat(library) as chat:
         events = await chat.events(prompt, max_tokens=4)
@@ -193,8 +191,8 @@ async def test_log_probabilities_are_the_models_before_any_sampler(open_chat, li
 
 
 @both
-async def test_what_the_padding_of_the_head_computes_is_no_tokens(open_chat, library):
-    """The model's vocabulary of 320 is padded to 384 in ExLlamaV3; the tokenizer knows 266 of it."""
+async def test_padding_of_the_head_is_not_reported_as_tokens(open_chat, library):
+    """The model's vocabulary of 320 tokens is padded to 384 in ExLlamaV3; the tokenizer has 266."""
     async with open_chat(library) as chat:
         _, (token, *_), _ = await chat.ask("Say it.", max_tokens=1, logprobs=400)
         scored = await chat.score("ab", top=400)
@@ -226,12 +224,12 @@ async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts
 
 
 @both
-async def test_a_text_is_scored_and_the_cache_forgotten(open_chat, library):
+async def test_a_text_is_scored_and_the_cache_cleared(open_chat, library):
     async with open_chat(library) as chat:
         await chat.ask(" north" * 600, max_tokens=2)
         tokens = await chat.score("abc" * 200, top=1)
         assert len(tokens) == 599
-        # The stand-in's model takes the letter that follows in the alphabet for likely.
+        # For the stand-in's model, the next letter of the alphabet is the most likely one.
         assert [(token.text, token.top[0].text) for token in tokens[:3]] == [
             ("b", "b"),
             ("c", "c"),
@@ -296,7 +294,7 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
 
 
 @both
-async def test_what_goes_wrong_in_loading_is_told_in_a_sentence(open_chat, library):
+async def test_failures_in_loading_are_reported_in_a_sentence(open_chat, library):
     title = BACKENDS[library].title
 
     def failing(kind, text):
@@ -316,7 +314,7 @@ async def test_what_goes_wrong_in_loading_is_told_in_a_sentence(open_chat, libra
 
 
 @both
-async def test_options_that_cannot_be_are_refused(open_chat, library, tmp_path, write_model):
+async def test_invalid_options_are_refused(open_chat, library, tmp_path, write_model):
     assert "'chunk_size' cannot be 300" in await refused(open_chat, library, chunk_size=300)
     assert "no LoRA adapter" in await refused(open_chat, library, lora=str(tmp_path))
     assert "There is no folder" in await refused(open_chat, library, draft_model=str(tmp_path / "none"))
@@ -338,7 +336,7 @@ async def test_a_lora_adapter_is_applied(open_chat, library, tmp_path):
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
 
 
-async def test_an_adapter_that_would_not_be_applied_is_refused(open_chat, tmp_path):
+async def test_an_adapter_that_the_library_would_ignore_is_refused(open_chat, tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     layer = "model.layers.0.self_attn.q_proj"
     tensors = {f"{layer}.trellis": ("I16", (1, 1, 64), bytes(128))}
@@ -347,7 +345,7 @@ async def test_an_adapter_that_would_not_be_applied_is_refused(open_chat, tmp_pa
 
 
 @both
-async def test_without_a_template_the_text_is_completed_and_the_user_told(open_chat, library):
+async def test_without_a_template_the_text_is_completed_with_a_caution(open_chat, library):
     async with open_chat(library, model={"template": None}) as chat:
         assert "no-chat-template" in [caution.code for caution in chat.loaded.cautions]
         assert (await chat.engine.tokenize(asked("abc"))).ids == tuple(b"abc")
@@ -370,7 +368,7 @@ async def test_the_loaded_model_is_described(open_chat, library):
         assert loaded.cautions == ()
 
 
-async def test_without_flash_attention_the_user_is_told(open_chat, monkeypatch):
+async def test_without_flash_attention_there_is_a_caution(open_chat, monkeypatch):
     monkeypatch.setenv("STAND_IN_UNPAGED", "1")
     async with open_chat("exllamav2") as chat:
         assert [caution.code for caution in chat.loaded.cautions] == ["unpaged"]
@@ -378,13 +376,13 @@ async def test_without_flash_attention_the_user_is_told(open_chat, monkeypatch):
     assert "needs flash-attn 2.5.7" in await refused(open_chat, "exllamav2", paged=True)
 
 
-async def test_on_gpus_before_ampere_flash_attention_is_not_used_though_it_is_there(open_chat):
+async def test_on_gpus_before_ampere_installed_flash_attention_is_not_used(open_chat):
     async with open_chat("exllamav2", gpus_of=7) as chat:
         assert chat.loaded.facts["attention"] == "unpaged"
     assert "of the Ampere generation" in await refused(open_chat, "exllamav2", gpus_of=7, paged=True)
 
 
-async def test_without_flash_attention_sliding_windows_are_kept_by_short_chunks(open_chat, monkeypatch):
+async def test_without_flash_attention_short_chunks_preserve_sliding_windows(open_chat, monkeypatch):
     windows = {"stand_in": {"windows": True}}
     async with open_chat("exllamav2", model=windows) as chat:
         assert chat.loaded.facts["prompt slice"] == "up to 1024 tokens"
@@ -397,7 +395,7 @@ async def test_without_flash_attention_sliding_windows_are_kept_by_short_chunks(
 @pytest.mark.parametrize(
     ("free", "tells", "context"), [(20 << 30, 1, 4096), ((1 << 30) + (4 << 20), 1, 2048), (0, 0, 4096)]
 )
-async def test_the_context_is_what_fits_in_the_free_vram(
+async def test_the_default_context_fits_in_the_free_vram(
     library, free, tells, context, interpreter, driver, write_model, tmp_path
 ):
     driver(free=free, tells=tells)

@@ -13,7 +13,7 @@ import pytest
 
 
 class States:
-    """Stands in for a tensor of queries, keys or values: it has a shape and nothing else."""
+    """A test double of a tensor of queries, keys or values, which has only a shape."""
 
     device = "cuda:0"
 
@@ -30,7 +30,7 @@ class States:
 
 
 class Bias:
-    """Stands in for the mask of PyTorch that is aligned to the last query and the last key."""
+    """A test double of PyTorch's mask that is aligned to the last query and the last key."""
 
     def __init__(self, queries, keys):
         self.shape = queries, keys
@@ -44,7 +44,7 @@ def module(name, **contents):
 
 @pytest.fixture
 def real(sources, monkeypatch):
-    """The real library's parameters and its attention, and our module beside them."""
+    """The parameters and the attention function of the real library."""
     folder = sources("exllamav2") / "exllamav2"
     for double in (
         module("torch", Tensor=States),
@@ -81,7 +81,7 @@ def real(sources, monkeypatch):
     monkeypatch.delitem(sys.modules, "paragone_exllama.v2_attention", raising=False)
 
     def mask(queries, past):
-        """Return the mask that PyTorch's attention gets."""
+        """Return the mask that is passed to PyTorch's attention."""
         layer = SimpleNamespace(
             num_key_value_groups=1,
             repeat_kv=lambda states, times: states,
@@ -112,17 +112,17 @@ def config():
     return SimpleNamespace(no_flash_attn=False, max_input_len=2048, arch=SimpleNamespace(lm=lm))
 
 
-def test_no_token_of_a_prompt_sees_those_after_it(real):
-    # What the library does by itself: no mask at all. Where it mends that, our mending can go.
+def test_attention_to_later_tokens_is_masked(real):
+    # The library passes no mask. If a new version fixes that, the fix in the adapter can be removed.
     assert real.mask(512, 1024) is None
     ours = importlib.import_module("paragone_exllama.v2_attention")
     assert not ours.choose_attention(config(), SimpleNamespace(paged=None))
     assert real.mask(512, 1024).shape == (512, 1536)
     assert real.mask(5, 0).shape == (5, 5)
-    assert real.mask(1, 1024) is None  # the last token may see all
+    assert real.mask(1, 1024) is None  # the last token may attend to all others
 
 
-def test_the_masks_of_images_are_left_as_they_are(real):
+def test_masks_of_images_are_unchanged(real):
     ours = importlib.import_module("paragone_exllama.v2_attention")
     ours.choose_attention(config(), SimpleNamespace(paged=None))
     image = real.params(1, 64, 0, None, None)
@@ -131,7 +131,7 @@ def test_the_masks_of_images_are_left_as_they_are(real):
     assert image.get_block_diag_mask(0) is made
 
 
-def test_flash_attention_is_left_alone(real):
+def test_flash_attention_is_unchanged(real):
     real.attn.has_flash_attn = real.attn.has_flash_attn_with_paged = True
     ours = importlib.import_module("paragone_exllama.v2_attention")
     assert ours.choose_attention(config(), SimpleNamespace(paged=None))

@@ -8,7 +8,7 @@ from paragone_exllama.chunk_size import ChunkSize
 @pytest.mark.parametrize(
     ("tokens_a_second", "chunk"), [(1_000, 256), (10_000, 512), (30_000, 1792), (10**6, 2048)]
 )
-def test_a_chunk_takes_no_longer_than_a_stop_may_wait(tokens_a_second, chunk):
+def test_a_chunk_takes_no_longer_than_a_stop_should(tokens_a_second, chunk):
     chunk_size = ChunkSize(2048, fixed=False)
     assert chunk_size.chunk == 512
     for _ in range(4):
@@ -17,7 +17,7 @@ def test_a_chunk_takes_no_longer_than_a_stop_may_wait(tokens_a_second, chunk):
     assert chunk == 256 or chunk / tokens_a_second <= 0.06
 
 
-def test_little_is_learned_from_little():
+def test_short_chunks_do_not_change_the_size():
     chunk_size = ChunkSize(2048, fixed=False)
     chunk_size.learn(10, 3.0)
     chunk_size.learn(512, 0.0)
@@ -25,7 +25,7 @@ def test_little_is_learned_from_little():
     assert ChunkSize(256, fixed=False).chunk == 256
 
 
-def test_a_chunk_that_the_user_chose_stays():
+def test_a_chunk_size_set_by_the_user_is_not_changed():
     chunk_size = ChunkSize(1024, fixed=True)
     chunk_size.learn(1024, 9.0)
     assert chunk_size.chunk == 1024

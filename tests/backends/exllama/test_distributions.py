@@ -25,7 +25,7 @@ from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
 SIZE = 320
-"""Tokens of the model's vocabulary, as its config.json tells; the tokenizer has 266 of them."""
+"""Size of the model's vocabulary according to config.json; the tokenizer has 266 tokens."""
 
 both = pytest.mark.parametrize("library", list(BACKENDS))
 
@@ -54,7 +54,7 @@ async def run(engine, **request):
 
 
 async def blocks(engine, ids, **request):
-    """Return the rows of all blocks by the index of the token that they follow."""
+    """Return the rows of all blocks, by the index of the token before them."""
     rows = {}
     async with contextlib.aclosing(
         engine.distributions(DistributionsRequest(ids=tuple(ids), **request))
@@ -75,7 +75,7 @@ def log_softmax(row):
 
 
 @both
-async def test_a_run_says_first_what_is_in_force(opened, library):
+async def test_a_run_first_reports_the_settings_in_force(opened, library):
     async with opened(library) as engine:
         settings, *_ = await run(engine, sampling={"seed": 7, "max_tokens": 2, "top_k": 3, "stop": ["x"]})
         assert isinstance(settings, RunSettings)
@@ -85,12 +85,12 @@ async def test_a_run_says_first_what_is_in_force(opened, library):
         assert settings.prompt == "<|im_start|>user\nSay it.<|im_end|>\n<|im_start|>assistant\n"
         sampling = dict(settings.sampling)
         assert (sampling["top_k"], sampling["seed"], sampling["stop"]) == (3, 7, ["x"])
-        assert sampling["temperature"] == 0.8  # the default, which was in force as well
+        assert sampling["temperature"] == 0.8  # a default value is reported too
         assert sampling["penalty_last_n"] == 64
 
 
 @both
-async def test_a_seed_that_is_drawn_is_told_and_gives_the_same_answer(opened, library):
+async def test_a_random_seed_is_reported_and_reproduces_the_answer(opened, library):
     def said(events):
         return [event.id for event in events if isinstance(event, Token)]
 
@@ -105,7 +105,7 @@ async def test_a_seed_that_is_drawn_is_told_and_gives_the_same_answer(opened, li
 
 
 @both
-async def test_the_prompts_ids_are_those_that_tokenizing_gives(opened, library):
+async def test_the_ids_of_a_prompt_are_the_same_as_when_tokenized(opened, library):
     async with opened(library) as engine:
         settings, *_, finish = await run(engine, sampling={"max_tokens": 1}, prompt_ids=True)
         messages = (Message(role="user", text="Say it."),)
@@ -131,12 +131,12 @@ async def test_a_score_streams_progress_tokens_and_a_finish(opened, library):
 
 
 @both
-async def test_a_control_token_stands_for_no_bytes_and_a_tag_for_its_own(opened, library, scored):
+async def test_a_control_token_has_no_bytes_and_a_thinking_tag_has_its_text(opened, library, scored):
     async with opened(library) as engine:
         _, control, tag, _ = await scored(engine, "ab<|im_end|>[/THINK]c", top=SIZE)
     assert (control.id, control.text, control.n_bytes) == (258, "", 0)
     assert (tag.id, tag.text, tag.n_bytes) == (261, "[/THINK]", 8)
-    assert "<|im_end|>" in [one.text for one in tag.top]  # alternatives are told by their names
+    assert "<|im_end|>" in [one.text for one in tag.top]  # the text of alternatives is the name of the token
 
 
 @both
@@ -160,7 +160,7 @@ async def test_a_score_is_stopped(opened, library, scored):
 
 
 @both
-async def test_distributions_are_what_a_score_is_made_of(opened, library, scored):
+async def test_distributions_agree_with_the_score(opened, library, scored):
     text = "abc" * 200
     async with opened(library) as engine:
         rows = await blocks(engine, text.encode())
@@ -174,21 +174,21 @@ async def test_distributions_are_what_a_score_is_made_of(opened, library, scored
 
 
 @both
-async def test_they_begin_where_they_are_wanted_and_are_as_wide_as_the_vocabulary(opened, library):
+async def test_they_begin_at_the_requested_token_and_have_the_width_of_the_vocabulary(opened, library):
     ids = list(b"abc" * 200)
     async with opened(library) as engine:
         every = await blocks(engine, ids)
         for start, batch in ((300, None), (599, 1), (256, 100), (255, 256), (0, 5000)):
             some = await blocks(engine, ids, start=start, batch=batch)
             assert list(some) == list(range(start, 600))
-            # The stand-in's logits depend on the last token alone.
+            # The stand-in's logits depend only on the last token.
             assert all(some[at] == every[at] for at in some)
         vocabulary = await engine.vocabulary()
     assert {len(row) for row in every.values()} == {SIZE} == {vocabulary.size}
 
 
 @both
-async def test_sequences_that_cannot_be_are_refused(opened, library):
+async def test_invalid_sequences_are_refused(opened, library):
     async with opened(library) as engine:
         room = engine.loaded.context
         assert len(await blocks(engine, [97] * room, start=room - 1)) == 1
@@ -224,7 +224,7 @@ async def test_distributions_are_stopped_between_blocks(opened, library):
 
 
 @both
-async def test_the_cache_is_forgotten_after_them(opened, library):
+async def test_they_clear_the_cache(opened, library):
     async with opened(library) as engine:
         long = (Message(role="user", text="Say it." + " north" * 600),)
         await anext(stream := engine.run(RunRequest(messages=long, sampling={"max_tokens": 2})))
@@ -235,7 +235,7 @@ async def test_the_cache_is_forgotten_after_them(opened, library):
 
 
 @both
-async def test_a_vocabulary_is_told_by_the_bytes_of_its_tokens(opened, library):
+async def test_the_fingerprint_is_made_from_the_bytes_of_the_tokens(opened, library):
     names = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
     pieces = [bytes([byte]) for byte in range(256)]
     pieces += [name.encode() for name in (*names, " north", " east", " south", " west")]
@@ -243,12 +243,12 @@ async def test_a_vocabulary_is_told_by_the_bytes_of_its_tokens(opened, library):
         vocabulary = await engine.vocabulary()
         assert vocabulary == await engine.vocabulary()
     assert vocabulary.size == SIZE
-    # As llama.cpp has it: ids to which the model's vocabulary is padded stand for nothing.
+    # As in llama.cpp, the ids that pad the model's vocabulary have no bytes.
     assert vocabulary.fingerprint == fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
 
 
 @both
-async def test_a_vocabulary_of_another_kind_is_not_guessed(opened, library, scored):
+async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(opened, library, scored):
     async with opened(
         library, model={"tokenizer_changes": {"decoder": None, "pre_tokenizer": None}}
     ) as engine:

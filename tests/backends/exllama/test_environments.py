@@ -20,7 +20,7 @@ FAILED = "The environment of Tiny could not be created: "
 
 
 class Tiny(NativeBackend):
-    """Stands in for a backend whose library is one module without an engine in it."""
+    """A test double of a backend whose library is a single module."""
 
     name = "tiny"
     title = "Tiny"
@@ -42,7 +42,7 @@ class Tiny(NativeBackend):
 
 @pytest.fixture
 def wheels(tmp_path):
-    """A folder of wheels: tinyengine 1.0, and 0.9, which prints a line of three megabytes."""
+    """A folder with wheels of tinyengine: 1.0, and 0.9, which prints a line of three megabytes."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for version, source in (("1.0", "print('hello')"), ("0.9", "print('x' * 3_000_000, 'done', sep='\\n')")):
@@ -52,13 +52,13 @@ def wheels(tmp_path):
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """Keep uv's cache apart: there are other wheels of the same name elsewhere."""
+    """Use a separate uv cache, because other tests have different wheels of the same name."""
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
 
 
 @pytest.fixture
 def without_uv(monkeypatch):
-    """Have venv and pip do the work."""
+    """Hide uv, so that venv and pip are used."""
     folders = os.environ["PATH"].split(os.pathsep)
     kept = [folder for folder in folders if not Path(folder, "uv").exists()]
     monkeypatch.setenv("PATH", os.pathsep.join(kept))
@@ -73,7 +73,7 @@ def folder():
     return data_folder() / "environments" / "tiny"
 
 
-async def test_modules_that_lie_where_the_user_is_are_not_run(wheels, tmp_path, monkeypatch, without_uv):
+async def test_modules_in_the_working_folder_are_not_imported(wheels, tmp_path, monkeypatch, without_uv):
     for name in ("venv", "pip", "ensurepip"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not Python\\'s own')")
     (tmp_path / "own").symlink_to(sys.executable)
@@ -81,12 +81,12 @@ async def test_modules_that_lie_where_the_user_is_are_not_run(wheels, tmp_path, 
     assert (await made(wheels, cuda="13", python="./own"))[-1].line == "hello"
 
 
-async def test_a_line_longer_than_any_for_people_is_passed_over(wheels):
+async def test_very_long_lines_are_ignored(wheels):
     assert (await made(wheels, cuda="12"))[-1].line == "done"
 
 
 @pytest.mark.parametrize("said", ["[]", "5", "null", "{", "\xff"])
-def test_an_environment_whose_mark_cannot_be_read_is_none(said):
+def test_an_environment_with_an_unreadable_description_is_incomplete(said):
     (folder() / "bin").mkdir(parents=True)
     (folder() / "bin" / "python").touch()
     (folder() / "paragone.json").write_bytes(said.encode("latin-1"))
@@ -96,7 +96,7 @@ def test_an_environment_whose_mark_cannot_be_read_is_none(said):
     assert not folder().exists()
 
 
-async def test_what_a_link_leads_to_is_not_deleted(wheels, tmp_path):
+async def test_the_target_of_a_link_is_not_deleted(wheels, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "theirs").touch()
@@ -114,7 +114,7 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
     real = run_command
 
     async def filling(stage, *arguments, **options):
-        """Do the step, and have no room for another file after it: the mark is then a device that is full."""
+        """Run the step, then make the next file a link to /dev/full, so that writing it fails."""
         async for step in real(stage, *arguments, **options):
             yield step
         if stage == "install":
@@ -127,8 +127,8 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
     assert not folder().exists()
 
 
-async def test_a_data_folder_that_cannot_be_looked_into_is_told(wheels, tmp_path, monkeypatch):
-    # Too long a name fails as a folder does that nobody may enter, which does not stop root.
+async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypatch):
+    # Permissions do not apply to root, so use a name that is too long to be opened.
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
     assert environments.interpreter(Tiny(), None) is None
     assert environments.list_installed({}) == ()
@@ -136,13 +136,13 @@ async def test_a_data_folder_that_cannot_be_looked_into_is_told(wheels, tmp_path
         await made(wheels, cuda="13")
 
 
-async def test_a_data_folder_that_cannot_be_written_to_is_told(wheels):
-    (folder().parent / ".tiny.lock").mkdir(parents=True)  # nothing else stops root
+async def test_a_read_only_data_folder_is_reported(wheels):
+    (folder().parent / ".tiny.lock").mkdir(parents=True)  # permissions do not apply to root
     with pytest.raises(ParagoneError, match=r"/environments cannot be written to: Is a directory"):
         await made(wheels, cuda="13")
 
 
-async def test_a_program_that_never_ends_is_no_interpreter(tmp_path):
+async def test_an_endless_program_is_not_accepted_as_an_interpreter(tmp_path):
     endless = tmp_path / "endless"
     endless.write_text("#!/bin/sh\nwhile :; do echo yes; done\n")
     endless.chmod(0o755)
@@ -151,7 +151,7 @@ async def test_a_program_that_never_ends_is_no_interpreter(tmp_path):
             await environments.plan(Tiny(), python=str(endless))
 
 
-async def test_a_python_without_its_venv_says_what_to_install(wheels, tmp_path, without_uv):
+async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, without_uv):
     debian = tmp_path / "debian"
     said = (
         "The virtual environment was not created successfully because ensurepip is not\n"

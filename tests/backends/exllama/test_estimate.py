@@ -24,7 +24,7 @@ CACHE = 2 * KV_HEADS * DIMENSION * 2 * CONTEXT  # of one layer, in 16 bits
 
 
 def weights(*, head=True, layer=(HIDDEN, WIDE)):
-    """Return the tensors of a model with one matrix of 16 bits in each layer."""
+    """Return the tensors of a model with one 16-bit matrix in each layer."""
     shapes = {"model.embed_tokens.weight": (VOCAB, HIDDEN), "model.norm.weight": (HIDDEN,)}
     shapes |= {f"model.layers.{at}.mlp.up_proj.weight": layer for at in range(LAYERS)}
     if head:
@@ -40,7 +40,7 @@ def weights(*, head=True, layer=(HIDDEN, WIDE)):
 
 @pytest.fixture
 def estimated(interpreter, write_model, tmp_path):
-    """Estimate a model that is made up: in a worker, which imports no library."""
+    """A function that estimates a synthetic model in a worker, which imports no library."""
 
     async def estimate(library, *, tensors=None, config=None, **options):
         folder = write_model(
@@ -61,14 +61,14 @@ async def test_weights_and_cache_are_counted_to_the_byte(library, estimated, dri
     gpu, cpu = found.devices
     assert (found.context, found.layers, found.gpu_layers) == (CONTEXT, LAYERS, LAYERS)
     assert (gpu.device, gpu.free, gpu.total) == ("Paper GPU", 20 << 30, 24 << 30)
-    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING  # the head is as large as the embeddings
+    assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING  # the head has the size of the embeddings
     assert gpu.kv_cache == LAYERS * CACHE
     assert gpu.compute > 0
     assert (cpu.device, cpu.weights, cpu.needed) == ("CPU", EMBEDDING, EMBEDDING)
 
 
 @both
-async def test_a_head_that_is_the_embeddings_is_on_the_gpu_as_well(library, estimated, driver):
+async def test_tied_embeddings_are_also_counted_on_the_gpu(library, estimated, driver):
     driver()
     gpu, cpu = (await estimated(library, tensors=weights(head=False))).devices
     assert gpu.weights == LAYERS * LAYER + NORM + EMBEDDING
@@ -76,7 +76,7 @@ async def test_a_head_that_is_the_embeddings_is_on_the_gpu_as_well(library, esti
 
 
 @both
-async def test_numbers_of_32_bits_are_loaded_in_16(library, estimated, driver):
+async def test_weights_of_32_bits_are_loaded_as_16_bits(library, estimated, driver):
     driver()
     gpu, _ = (await estimated(library)).devices
     tensors = weights()
@@ -96,7 +96,7 @@ async def test_a_quantized_cache_has_its_scales(library, kind, bits, estimated, 
 @both
 async def test_layers_fill_one_gpu_after_the_other(library, estimated, driver):
     driver(gpus=2, free=64 << 20)
-    # One layer and its cache have 24 MiB: with what is computed in, two fit in 64 MiB.
+    # One layer and its cache take 24 MiB: two of them fit in 64 MiB, with the compute buffers.
     found = await estimated(library, tensors=weights(layer=(3072, 4096)))
     first, second, cpu = found.devices
     assert first.weights == 2 * (24 << 20)
@@ -109,7 +109,7 @@ async def test_layers_fill_one_gpu_after_the_other(library, estimated, driver):
 
 
 @both
-async def test_what_does_not_fit_is_the_last_gpus(library, estimated, driver):
+async def test_layers_that_do_not_fit_are_counted_on_the_last_gpu(library, estimated, driver):
     driver(gpus=2, free=8 << 20)
     found = await estimated(library, tensors=weights(layer=(3072, 4096)))
     (last, _) = found.devices
@@ -118,7 +118,7 @@ async def test_what_does_not_fit_is_the_last_gpus(library, estimated, driver):
 
 
 @both
-async def test_a_split_bounds_what_is_used_of_each_gpu(library, estimated, driver):
+async def test_a_split_limits_the_memory_of_each_gpu(library, estimated, driver):
     driver(gpus=2)
     found = await estimated(library, tensors=weights(layer=(3072, 4096)), gpu_split=[60 / 1024, 1])
     assert [device.weights for device in found.devices[:1]] == [2 * (24 << 20)]
@@ -127,7 +127,7 @@ async def test_a_split_bounds_what_is_used_of_each_gpu(library, estimated, drive
 
 
 @both
-async def test_gpus_that_are_hidden_are_not_used(library, estimated, driver, monkeypatch):
+async def test_hidden_gpus_are_not_used(library, estimated, driver, monkeypatch):
     driver(gpus=2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
     gpu, _ = (await estimated(library)).devices
@@ -136,7 +136,7 @@ async def test_gpus_that_are_hidden_are_not_used(library, estimated, driver, mon
 
 @both
 @pytest.mark.parametrize("driven", [True, False])
-async def test_without_a_word_from_the_driver_nothing_is_said_of_free_memory(
+async def test_without_an_answer_of_the_driver_free_memory_is_unknown(
     library, driven, estimated, driver, monkeypatch
 ):
     if driven:
@@ -149,25 +149,25 @@ async def test_without_a_word_from_the_driver_nothing_is_said_of_free_memory(
 
 
 @both
-async def test_a_draft_model_is_counted_too(library, estimated, driver, write_model, tmp_path):
+async def test_the_memory_of_a_draft_model_is_included(library, estimated, driver, write_model, tmp_path):
     driver()
     alone, alone_cpu = (await estimated(library, cache_type="q4")).devices
     draft = str(write_model(tmp_path / "draft", tensors=weights(), **CONFIG))
     gpu, cpu = (await estimated(library, cache_type="q4", draft_model=draft)).devices
     assert gpu.weights == 2 * alone.weights
-    assert gpu.kv_cache == alone.kv_cache + LAYERS * CACHE  # a draft's cache is not quantized
+    assert gpu.kv_cache == alone.kv_cache + LAYERS * CACHE  # the cache of the draft model is not quantized
     assert cpu.weights == 2 * alone_cpu.weights
 
 
 @both
-async def test_the_context_is_the_one_that_the_model_would_have(library, estimated, driver):
+async def test_the_context_is_the_same_as_in_loading(library, estimated, driver):
     driver()
     assert (await estimated(library, max_seq_len=None)).context == 4096
     assert (await estimated(library, max_seq_len=1000)).context == 1024
 
 
 @both
-async def test_a_config_that_tells_little_is_no_failure(library, estimated, driver):
+async def test_an_incomplete_config_is_not_an_error(library, estimated, driver):
     driver()
     config = {"num_attention_heads": None, "intermediate_size": None, "vocab_size": None}
     gpu, _ = (await estimated(library, config=config)).devices
@@ -176,7 +176,7 @@ async def test_a_config_that_tells_little_is_no_failure(library, estimated, driv
 
 
 @both
-async def test_what_cannot_be_loaded_is_refused(library, estimated, driver, tmp_path):
+async def test_models_that_cannot_be_loaded_are_refused(library, estimated, driver, tmp_path):
     driver()
     with pytest.raises(InputError, match="There is no folder"):
         await estimated(library, draft_model=str(tmp_path / "none"))
@@ -185,14 +185,14 @@ async def test_what_cannot_be_loaded_is_refused(library, estimated, driver, tmp_
 
 
 @both
-async def test_no_library_need_be_installed(library, bare_interpreter, driver, write_model, tmp_path):
+async def test_no_library_needs_to_be_installed(library, bare_interpreter, driver, write_model, tmp_path):
     driver()
     folder = write_model(tmp_path / "model", tensors=weights(), **CONFIG)
     request = OpenRequest(model=str(folder), python=bare_interpreter.python)
     assert (await BACKENDS[library]().estimate(request)).devices[0].device == "Paper GPU"
 
 
-async def test_what_exllamav2_sets_aside_follows_its_formulas(estimated, driver):
+async def test_buffers_of_exllamav2_follow_its_formulas(estimated, driver):
     driver()
     gpu, _ = (await estimated("exllamav2", cache_type="q4")).devices
     mlp = 2 * CONTEXT * HIDDEN + 4 * CONTEXT * WIDE + 2 * HIDDEN * WIDE + 3 * 128
@@ -200,7 +200,7 @@ async def test_what_exllamav2_sets_aside_follows_its_formulas(estimated, driver)
     assert gpu.compute == mlp + rope + one_layer + logits
 
 
-async def test_what_exllamav3_needs_at_once_is_the_larger_of_two(estimated, driver):
+async def test_buffers_of_exllamav3_are_the_larger_of_two(estimated, driver):
     driver()
     gpu, _ = (await estimated("exllamav3")).devices
     assert gpu.compute == CONTEXT * (4 * HIDDEN + 4 * WIDE)

@@ -27,14 +27,14 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_lock_that_nobody_has_is_deleted(folder):
+def test_a_stale_lock_is_deleted(folder):
     release_lock(folder)
     (folder / "lock").touch()
     release_lock(folder)
     assert list(folder.iterdir()) == []
 
 
-async def test_a_lock_is_left_to_the_process_that_has_it_and_then_to_its_compilers(folder):
+async def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COMPILING, str(folder), stdout=asyncio.subprocess.PIPE
     )
@@ -42,7 +42,7 @@ async def test_a_lock_is_left_to_the_process_that_has_it_and_then_to_its_compile
     release_lock(folder)
     assert (folder / "lock").exists()
     process.kill()
-    while process.returncode is None:  # its pipe stays open: the compiler has it too
+    while process.returncode is None:  # its pipe stays open, because the compiler inherited it
         await asyncio.sleep(0.01)
     released = asyncio.ensure_future(asyncio.to_thread(release_lock, folder))
     done, _ = await asyncio.wait({released}, timeout=0.5)

@@ -21,7 +21,7 @@ def tensor(dtype, *shape):
 
 
 def exl2(bits):
-    """A layer of 256 × 128 weights as ExLlamaV2 stores it, and a head that does not count."""
+    """A layer of 256 × 128 weights in ExLlamaV2's format, and a head, which is not counted."""
     return {
         "model.layers.0.mlp.up_proj.q_weight": tensor("I32", 256 * bits // 32, 128),
         "model.layers.0.mlp.up_proj.q_invperm": tensor("I32", 256),
@@ -55,7 +55,7 @@ def quantized(method, **more):
     [
         (exl2(4), quantized("exl2", bits=4.0, head_bits=6), "EXL2 4.0 bpw", None),
         (exl2(4), quantized("exl2", bits=4.25), "EXL2 4.25 bpw", None),
-        (exl2(4), {}, "EXL2 4.39 bpw", None),  # counted: 144,080 bits of 32,768 weights
+        (exl2(4), {}, "EXL2 4.39 bpw", None),  # 144,080 bits for 32,768 weights
         (exl3(3), quantized("exl3", bits=3), None, "EXL3 3.0 bpw"),
         (exl3(3), {}, None, "EXL3 3.19 bpw"),
         (gptq(4), quantized("gptq", bits=4), "GPTQ 4-bit", None),
@@ -82,7 +82,7 @@ def _header(folder):
         return 8 + struct.unpack("<Q", file.read(8))[0]
 
 
-def test_the_layout_of_downloads_is_known(write_model, tmp_path):
+def test_the_layout_of_the_download_cache_is_recognized(write_model, tmp_path):
     write_model(tmp_path / "models--someone--tiny--llama" / "snapshots" / "0123abcd")
     (model,) = V2.find_models([str(tmp_path)])
     assert model.name == "someone/tiny--llama"
@@ -95,7 +95,7 @@ def test_links_are_followed_and_no_folder_is_entered_twice(write_model, tmp_path
     assert len(V2.find_models([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "none")])) == 1
 
 
-def test_what_cannot_be_entered_hides_nothing_beside_it(write_model, tmp_path):
+def test_an_unreadable_folder_does_not_hide_its_neighbours(write_model, tmp_path):
     write_model(tmp_path / "model")
     (tmp_path / "self").symlink_to(tmp_path / "self")
     (tmp_path / "gone").symlink_to(tmp_path / "none")
@@ -103,7 +103,7 @@ def test_what_cannot_be_entered_hides_nothing_beside_it(write_model, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
-def test_a_pipe_in_a_models_folder_is_not_waited_for(name, write_model, tmp_path):
+def test_a_pipe_in_a_model_folder_does_not_block(name, write_model, tmp_path):
     write_model(tmp_path / "model")
     odd = write_model(tmp_path / "odd")
     (odd / name).unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def test_a_pipe_in_a_models_folder_is_not_waited_for(name, write_model, tmp_path
     )
 
 
-def test_what_writes_no_text_is_not_listed(write_model, tmp_path):
+def test_models_that_do_not_generate_text_are_not_listed(write_model, tmp_path):
     write_model(tmp_path / "encoder", architectures=["BertModel"])
     write_model(tmp_path / "odd", architectures="LlamaForCausalLM")
     (tmp_path / "junk").mkdir()
@@ -170,7 +170,7 @@ def test_a_damaged_model_is_listed_with_its_problem_and_not_opened(spoil, proble
     assert caught.value.sentence == f"some {problem}."
 
 
-def test_what_cannot_be_opened_is_refused_with_what_can(write_model, tmp_path):
+def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tmp_path):
     def refused(path):
         with pytest.raises(InputError) as caught:
             check_folder(path, ("EXL2", "GPTQ", "plain"), "ExLlamaV2")
@@ -190,7 +190,7 @@ def test_what_cannot_be_opened_is_refused_with_what_can(write_model, tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 4, 7, 100_000_001, 2**64 - 1])
-def test_no_length_of_a_header_is_trusted(size, write_model, tmp_path):
+def test_the_length_of_a_header_is_not_trusted(size, write_model, tmp_path):
     folder = write_model(tmp_path / "some")
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
     (model,) = V2.find_models([str(tmp_path)])
@@ -211,7 +211,7 @@ def test_no_length_of_a_header_is_trusted(size, write_model, tmp_path):
         (None, {"max_position_embeddings": [4096], "num_attention_heads": "x", "head_dim": 0}, "F16"),
     ],
 )
-def test_no_number_or_shape_is_trusted(tensors, config, quantization, write_model, tmp_path):
+def test_numbers_and_shapes_are_not_trusted(tensors, config, quantization, write_model, tmp_path):
     write_model(tmp_path / "other")
     folder = write_model(tmp_path / "some", tensors=tensors, **config)
     found = {model.name: model for model in V2.find_models([str(tmp_path)])}
@@ -222,7 +222,7 @@ def test_no_number_or_shape_is_trusted(tensors, config, quantization, write_mode
 
 
 @pytest.mark.parametrize("named", [["a"], {"a": 1}, 5, None])
-def test_an_index_may_name_anything(named, write_model, tmp_path):
+def test_an_index_may_have_any_content(named, write_model, tmp_path):
     folder = write_model(tmp_path / "some")
     index = {"weight_map": {"a": named, "b": "model.safetensors", "c": "gone.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

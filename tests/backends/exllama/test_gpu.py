@@ -41,14 +41,14 @@ PYTHONS = {
     )
     for name in BACKENDS
 }
-"""Found out before any test has another home."""
+"""The interpreters, searched before the fixture `home` changes the home folder."""
 
 MARGIN = 64 << 20
-"""Bytes of VRAM that come and go by themselves."""
+"""Bytes by which the VRAM in use varies by itself."""
 
 
 def usable(library):
-    """Return the interpreter of a library, or skip the test and say why."""
+    """Return the interpreter of a library, or skip the test with a reason."""
     python = PYTHONS[library]
     if not Path(python).exists():
         pytest.skip(f"there is no environment of {library} here: paragone env create {library}")
@@ -64,7 +64,7 @@ def used():
 
 
 async def wait_until_free(before):
-    """Wait until VRAM is back to what it was: the driver takes some time after a process ended."""
+    """Wait until the VRAM is free again: after the end of a process, the driver takes some time."""
     async with asyncio.timeout(15):
         while used() > before + MARGIN:
             await asyncio.sleep(0.05)
@@ -91,7 +91,7 @@ def asked(text, **sampling):
 
 
 class OnGpu(BackendConformance):
-    patience = 900.0  # the part in CUDA may have to be compiled first
+    patience = 900.0  # the CUDA extension may have to be compiled first
 
     @pytest.fixture(autouse=True)
     def gpu(self, backend):
@@ -124,7 +124,7 @@ class TestExLlamaV3OnGpu(OnGpu):
         return ExLlamaV3Backend()
 
 
-async def test_vram_comes_back_when_the_engine_is_closed(library, write_model, tmp_path):
+async def test_vram_is_freed_when_the_engine_is_closed(library, write_model, tmp_path):
     folder = write_model(tmp_path / "model", real=True, shape=REAL)
     before = used()
     async with opened(library, folder, max_seq_len=2048) as engine:
@@ -134,7 +134,7 @@ async def test_vram_comes_back_when_the_engine_is_closed(library, write_model, t
     print(f"{library}: VRAM before {before:,}, during {during:,}, after {used():,} bytes")
 
 
-async def test_vram_comes_back_when_the_worker_is_killed(library, write_model, tmp_path):
+async def test_vram_is_freed_when_the_worker_is_killed(library, write_model, tmp_path):
     before = used()
     async with opened(library, write_model(tmp_path / "model", real=True), max_seq_len=2048) as engine:
 
@@ -149,7 +149,7 @@ async def test_vram_comes_back_when_the_worker_is_killed(library, write_model, t
     await wait_until_free(before)
 
 
-async def test_a_stop_is_obeyed_in_the_prompt_and_in_the_answer(library, write_model, tmp_path):
+async def test_a_run_is_stopped_during_prefill_and_decode(library, write_model, tmp_path):
     folder = write_model(tmp_path / "model", real=True, shape=REAL, max_position_embeddings=32768)
     async with opened(library, folder, max_seq_len=32768) as engine:
         for text, wanted in (("north " * 5000, 1), ("Say it.", 20)):
@@ -166,7 +166,7 @@ async def test_a_stop_is_obeyed_in_the_prompt_and_in_the_answer(library, write_m
 
 
 async def test_a_lane_is_as_fast_as_the_bare_generator(library, write_model, tmp_path):
-    """The ratio of decode speeds, three runs each, on the same machine one after the other."""
+    """Compare decode rates of three alternating runs each, on the same machine."""
     folder = write_model(tmp_path / "model", real=True, shape=REAL)
     tokens, context = 512, 2048
     process = await asyncio.create_subprocess_exec(

@@ -40,7 +40,7 @@ SHIM = Path(__file__).with_name("on_cpu")
 
 
 def _found(library):
-    """Return a library's interpreter, and the folder that has what is installed with it; None without one."""
+    """Return a library's interpreter and the folder of its installed packages; None if there is none."""
     named = os.environ.get(f"PARAGONE_{library.upper()}_PYTHON")
     python = Path(named or data_folder() / "environments" / library / "bin" / "python")
     packages = next(python.parent.parent.glob("lib/python3*/site-packages"), None)
@@ -49,7 +49,7 @@ def _found(library):
 
 
 def _compiled(library):
-    """Return where the extension of a library was compiled; None where it was not."""
+    """Return the folder of a library's compiled extension; None if it was not compiled."""
     if library not in FOUND:
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -60,7 +60,7 @@ def _compiled(library):
     return None
 
 
-# All of this is found out before any test has another home.
+# Searched before the fixture `home` changes the home folder.
 FOUND = {library: found for library in BACKENDS if (found := _found(library)) is not None}
 BUILT = {library: folder for library in BACKENDS if (folder := _compiled(library)) is not None}
 if "exllamav2" not in BUILT:
@@ -71,7 +71,7 @@ if not FOUND:
 
 @pytest.fixture(scope="session")
 def on_cpu(tmp_path_factory):
-    """Make an interpreter like an environment's, in which its library computes on the CPU."""
+    """A function that makes an interpreter in which a library computes on the CPU."""
     made = {}
 
     def make(library):
@@ -95,7 +95,7 @@ def on_cpu(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def as_it_was_compiled(monkeypatch, driver):
-    """Have ExLlamaV2's extension found, and not compiled anew for other GPUs."""
+    """Make ExLlamaV2 use the compiled extension, instead of compiling it again for other GPUs."""
     if "exllamav3" in BUILT:
         monkeypatch.setenv("EXLLAMAV3_EXT", str(BUILT["exllamav3"] / "exllamav3_ext.so"))
     if (built := BUILT.get("exllamav2")) is not None:
@@ -135,8 +135,8 @@ class OnCpu(BackendConformance):
     def long_sampling(self):
         return {"max_tokens": 1000, "seed": 1}
 
-    async def test_no_token_sees_those_after_it(self, engine, scored):
-        """Without flash-attn, ExLlamaV2 forgets the causal mask: the adapter's is at work in its place."""
+    async def test_the_score_of_a_token_does_not_depend_on_later_tokens(self, engine, scored):
+        """Without flash-attn, ExLlamaV2 omits the causal mask; the adapter adds it."""
         short, long = "The sea is deep, ", "The sea is deep, and the sky is high above it"
         first = await scored(engine, short)
         second = await scored(engine, long)
@@ -145,8 +145,8 @@ class OnCpu(BackendConformance):
             assert one.id == other.id
             assert one.logprob == pytest.approx(other.logprob, abs=0.02)
 
-    async def test_distributions_are_what_a_score_is_made_of(self, engine, scored):
-        """Within the engine's own noise: what the same tokens differ by when they are computed one at a time."""
+    async def test_distributions_agree_with_the_score(self, engine, scored):
+        """Within the engine's own noise: the difference if the same tokens are computed one at a time."""
         ids = (await engine.tokenize(TokenizeRequest(text=TEXT))).ids
         together, alone, some = [
             await logprobs(engine, ids, **request)
@@ -158,7 +158,7 @@ class OnCpu(BackendConformance):
         assert list(some) == list(range(20, len(ids)))
         noise = max(apart(together[at], alone[at]) for at in together)
         unlike = min(apart(together[at], together[at - 1]) for at in together if at)
-        assert noise < unlike, "the rows of two places are as alike as one place computed twice"
+        assert noise < unlike, "rows of different positions are as similar as one position computed twice"
         assert all(apart(some[at], together[at]) < unlike for at in some)
         for at, token in enumerate(await scored(engine, TEXT)):
             assert abs(together[at][token.id] - token.logprob) <= noise + FLOAT32
@@ -171,11 +171,11 @@ class OnCpu(BackendConformance):
 
 
 FLOAT32 = 1e-4
-"""What log-probabilities of a few hundred tokens may be rounded by, computed in 32 bits and in 64."""
+"""Maximum difference between log-probabilities computed in 32 and in 64 bits, for a few hundred tokens."""
 
 
 async def logprobs(engine, ids, **request):
-    """Return the log-probabilities of every token after each place."""
+    """Return the log-probabilities of all tokens, for each position."""
     rows = {}
     async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids, **request))) as stream:
         async for block in stream:
@@ -188,13 +188,13 @@ async def logprobs(engine, ids, **request):
 
 
 def apart(one, other):
-    """Return what the two differ by at most, where the token is thinkable."""
+    """Return the maximum difference between the two, without very unlikely tokens."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True) if max(a, b) > -50)
 
 
 class Drafting:
-    async def test_what_is_proposed_is_accepted(self, engine):
-        """The draft model is the model itself, and an answer without chance repeats itself: n-grams find that."""
+    async def test_drafted_tokens_are_accepted(self, engine):
+        """The draft model is the model itself; and a greedy answer repeats itself, which n-grams find."""
         sampling = {"max_tokens": 100, "temperature": 0}
         request = RunRequest(messages=(Message(role="user", text="Say it."),), sampling=sampling)
         finish = [event async for event in engine.run(request)][-1]
@@ -229,11 +229,11 @@ class TestExLlamaV3OnCpuWithNgrams(Drafting, TestExLlamaV3OnCpu):
 
 @pytest.fixture
 def opened(on_cpu, write_model, tmp_path):
-    """Open the model in a library, with options."""
+    """A context manager that opens the model in a library, with options."""
 
     @contextlib.asynccontextmanager
     async def opening(library, **options):
-        # YaRN takes effect beyond the model's own context only.
+        # YaRN has an effect only beyond the model's own context.
         folder = write_model(tmp_path / "tiny", real=True, max_position_embeddings=512)
         request = OpenRequest(
             model=str(folder), options={"max_seq_len": 1024} | options, python=on_cpu(library)
@@ -248,7 +248,7 @@ def opened(on_cpu, write_model, tmp_path):
 
 
 @pytest.mark.parametrize("library", BACKENDS)
-async def test_what_changes_the_model_takes_effect(opened, tmp_path, library, scored):
+async def test_options_that_change_the_model_have_an_effect(opened, tmp_path, library, scored):
     write_lora(tmp_path / "lora")
 
     async def scores(**options):
@@ -265,7 +265,7 @@ async def test_what_changes_the_model_takes_effect(opened, tmp_path, library, sc
 
 
 @pytest.mark.parametrize("library", BACKENDS)
-async def test_the_sampler_does_what_the_options_say(opened, library):
+async def test_sampling_options_have_their_effect(opened, library):
     async with opened(library) as engine:
 
         async def tokens(**sampling):
@@ -283,12 +283,12 @@ async def test_the_sampler_does_what_the_options_say(opened, library):
         assert len({token.id for token in greedy}) < 20  # it repeats itself
         penalized = await tokens(temperature=0, presence_penalty=2.0, frequency_penalty=2.0)
         assert len({token.id for token in penalized}) > 30
-        # Log-probabilities are the model's, whatever the penalties made of them.
+        # Log-probabilities are the model's, before penalties.
         assert any(token.id != token.top[0].id for token in penalized)
         few = await tokens(temperature=2.0, top_k=3, top_p=1.0, min_p=0.0)
         assert all(token.id in [other.id for other in token.top[:3]] for token in few)
         assert any(token.id != token.top[0].id for token in few)
-        # What is unlikely is left out before the temperature makes it likelier.
+        # min_p excludes unlikely tokens before the temperature is applied.
         likely = await tokens(temperature=5.0, top_k=0, top_p=1.0, min_p=0.5)
         assert all(token.logprob >= token.top[0].logprob + math.log(0.5) - 0.01 for token in likely)
         assert [token.id for token in await tokens(seed=5)] == [token.id for token in await tokens(seed=5)]
@@ -307,7 +307,7 @@ print("RESULT", max(module.scratch_space_fixed() for module in ExLlamaV2(config)
 
 @pytest.mark.parametrize("shape", [TINY, TINY._replace(intermediate=64), TINY._replace(intermediate=4096)])
 @pytest.mark.skipif("exllamav2" not in FOUND, reason="there is no environment of exllamav2 here")
-def test_the_scratch_space_is_estimated_as_the_library_reckons_it(write_model, tmp_path, shape):
+def test_the_estimate_of_the_scratch_space_agrees_with_the_library(write_model, tmp_path, shape):
     folder = write_model(tmp_path / "tiny", shape=shape, real=True)
     command = [str(FOUND["exllamav2"][0]), "-c", SCRATCH, str(folder)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout

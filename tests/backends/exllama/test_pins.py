@@ -15,11 +15,11 @@ BUILDS = [
 ]
 
 NUMPY = {"exllamav2": Version("1.26.4"), "exllamav3": Version("2.1.0")}
-"""What each was made with, or asks for at least: they cannot share an environment."""
+"""The NumPy version that each was built with, or requires at least: they cannot share an environment."""
 
 
 @pytest.mark.parametrize(("backend", "build"), BUILDS)
-def test_the_pins_are_of_the_versions_that_the_adapters_were_checked_against(backend, build, sources):
+def test_the_pins_are_the_versions_that_the_adapters_were_tested_with(backend, build, sources):
     folder = sources(backend.name)
     (metadata,) = folder.glob("*.dist-info/METADATA")
     wheel = Parser().parsestr(metadata.read_text(encoding="utf-8"))
@@ -31,11 +31,11 @@ def test_the_pins_are_of_the_versions_that_the_adapters_were_checked_against(bac
             continue
         for clause in pinned[wanted.name]:
             if clause.operator == "==":
-                assert wanted.specifier.contains(clause.version), f"{wanted} and {clause} do not go together"
+                assert wanted.specifier.contains(clause.version), f"{wanted} and {clause} exclude each other"
 
 
 @pytest.mark.parametrize(("backend", "build"), BUILDS)
-def test_an_environment_has_all_that_is_imported_and_the_sizes_are_told(backend, build):
+def test_an_environment_has_all_imported_packages_and_states_its_size(backend, build):
     names = [Requirement(text).name for text in build.requirements]
     assert {"torch", "jinja2", "ninja", backend.name} <= set(names)
     assert build.disk > build.download > 10**9
@@ -43,8 +43,8 @@ def test_an_environment_has_all_that_is_imported_and_the_sizes_are_told(backend,
     numpy = [Requirement(text).specifier for text in build.requirements if Requirement(text).name == "numpy"]
     assert all(specifier.contains(NUMPY[backend.name]) for specifier in numpy)
     if backend.name == "exllamav2":
-        assert numpy, "without a pin it would get a numpy that it was not made with"
-        assert "tokenizers" in names, "the wheel imports it and does not say so"
+        assert numpy, "without a pin, pip would install a NumPy that the wheel was not built with"
+        assert "tokenizers" in names, "the wheel imports it without declaring it"
 
 
 def test_the_newest_cuda_comes_first():

@@ -22,7 +22,7 @@ def torch_version(cuda="12.8", version="2.8.0"):
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """A machine without compilers, caches and driver but those that a test puts there."""
+    """A machine with no compilers, caches or driver except those that a test adds."""
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -40,7 +40,7 @@ def tools(tmp_path, monkeypatch):
 
 @pytest.fixture
 def equipped(bare_interpreter):
-    """An interpreter with PyTorch for CUDA 12.8 and ExLlamaV2, whose extension is not compiled."""
+    """An interpreter with PyTorch for CUDA 12.8, and ExLlamaV2 without a compiled extension."""
     bare_interpreter.add("torch/__init__.py", "raise SystemExit('nobody is to import PyTorch')")
     bare_interpreter.add("torch/version.py", torch_version())
     bare_interpreter.add("exllamav2/__init__.py", "raise SystemExit('nobody is to import ExLlamaV2')")
@@ -74,7 +74,7 @@ async def test_no_torch_in_the_programs_own_interpreter():
         assert f"paragone env create {backend.name}" in probe.remedy
 
 
-async def test_torch_for_the_cpu_alone(equipped, tools):
+async def test_torch_for_the_cpu_only(equipped, tools):
     equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
@@ -173,7 +173,7 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
 
 
-async def test_no_headers_of_python_to_compile_with(equipped, tools, driver, tmp_path):
+async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path):
     driver()
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     tools("c++")
@@ -186,7 +186,7 @@ async def test_no_headers_of_python_to_compile_with(equipped, tools, driver, tmp
     assert (await V2.probe(equipped.python)).usable
 
 
-async def test_a_part_of_a_gpu(equipped, tools, driver, monkeypatch):
+async def test_a_mig_slice_of_a_gpu(equipped, tools, driver, monkeypatch):
     driver()
     equipped.add("exllamav2_ext.py")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
@@ -207,7 +207,7 @@ async def test_a_compiler_of_another_cuda(equipped, tools, driver):
     tools("nvcc", "Cuda compilation tools, release 11.8, V11.8.89")
     probe = await V2.probe(equipped.python)
     assert probe.remedy == "Install the CUDA 12.8 toolkit."
-    equipped.add("nvidia/cu13/bin/nvcc")  # as `paragone env create` installs it
+    equipped.add("nvidia/cu13/bin/nvcc")  # in the place where `paragone env create` installs it
     equipped.add("torch/version.py", torch_version(cuda="13.0", version="2.11.0"))
     probe = await V2.probe(equipped.python)
     assert probe.reason.endswith("is of CUDA 11.8, but PyTorch was built for CUDA 13.0.")
@@ -252,7 +252,7 @@ async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, m
     probe = await V2.probe(equipped.python)
     assert probe.usable
     assert probe.facts["compiled part"] == f"compiled on this machine, in {built.parent}"
-    # A folder that the user names is one without the versions in it.
+    # In a folder set by the user, the path does not include the versions.
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "own"))
     assert not (await V2.probe(equipped.python)).usable
     (tmp_path / "own" / "exllamav2_ext").mkdir(parents=True)
@@ -272,7 +272,7 @@ async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, m
         ),
     ],
 )
-async def test_what_flash_attention_makes_possible_is_said(version, attention, equipped, tools, driver):
+async def test_the_benefit_of_flash_attention_is_mentioned(version, attention, equipped, tools, driver):
     driver()
     equipped.add("exllamav2_ext.py")
     equipped.add(
@@ -287,7 +287,7 @@ async def test_what_flash_attention_makes_possible_is_said(version, attention, e
     assert probe.facts["attention"].startswith("unpaged")
 
 
-async def test_opening_says_what_is_missing_as_well(equipped, tools, write_model, tmp_path):
+async def test_opening_also_reports_what_is_missing(equipped, tools, write_model, tmp_path):
     from paragone import EngineError, OpenRequest
 
     request = OpenRequest(model=str(write_model(tmp_path / "model")), python=equipped.python)

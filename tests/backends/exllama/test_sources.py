@@ -73,7 +73,7 @@ CALLS = {
         "cuda_sync_active",
     },
 }
-"""Every call into the libraries that there is: one that the walk no longer finds is a gap in the proof."""
+"""All calls into the libraries. If the search misses one of them, the check is incomplete."""
 
 SAME_SIGNATURE = ("ExLlamaV2Cache_Q8", "ExLlamaV2Cache_Q6", "ExLlamaV2Cache_Q4")
 
@@ -81,7 +81,7 @@ libraries = pytest.mark.parametrize("library", list(ADAPTERS))
 
 
 def signature_of(real, name, module, node):
-    """Return how something is called; `Model.load` passes all that it is given to `load_gen`."""
+    """Return the signature of a callable; `Model.load` passes all its arguments to `load_gen`."""
     if name == "Model.load":
         module, node = real.member(*real.find("exllamav3.model.model", "Model"), "load_gen")
     if isinstance(node, ast.FunctionDef) and "." in name:
@@ -90,7 +90,7 @@ def signature_of(real, name, module, node):
 
 
 def examine(path, real):
-    """Return the names of an adapter's calls into its library, and what is wrong with them."""
+    """Return the names of an adapter's calls into its library, and a list of errors in them."""
     found, wrong = set(), []
     for name, call, (module, node) in Adapter(path, real).calls():
         found.add(name)
@@ -105,7 +105,7 @@ def examine(path, real):
             continue
         for parameter in signature.parameters.values():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                # The real one would swallow these without a word.
+                # The real library would ignore these silently.
                 extra = set(bound.arguments.get(parameter.name, ()))
                 extra -= {"k_bits", "v_bits"} if name == "Cache" else set()
                 wrong += [f"{name}, line {call.lineno}: it would ignore {argument}" for argument in extra]
@@ -137,7 +137,7 @@ def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
         ("exllamav3", "self._cache.get_new_state()", "self._cache.get_new_state(1)", "too many positional"),
     ],
 )
-def test_a_call_that_does_not_fit_would_be_seen(library, old, new, complaint, sources, tmp_path):
+def test_a_call_that_does_not_fit_is_found(library, old, new, complaint, sources, tmp_path):
     text = (PACKAGE / f"{ADAPTERS[library]}.py").read_text()
     assert old in text
     changed = tmp_path / "adapter.py"
@@ -146,21 +146,21 @@ def test_a_call_that_does_not_fit_would_be_seen(library, old, new, complaint, so
     assert re.search(complaint, "\n".join(wrong))
 
 
-def test_the_caches_of_exllamav2_are_made_alike(sources):
+def test_the_caches_of_exllamav2_have_the_same_signature(sources):
     real = Sources(sources("exllamav2"), "exllamav2")
     first = real.signature(*real.find("exllamav2", "ExLlamaV2Cache"))
     for name in SAME_SIGNATURE:
         assert list(real.signature(*real.find("exllamav2", name)).parameters) == list(first.parameters)
 
 
-def test_the_quantized_cache_of_exllamav3_takes_what_the_cache_passes_on(sources):
+def test_the_quantized_cache_of_exllamav3_takes_the_arguments_that_the_cache_passes(sources):
     real = Sources(sources("exllamav3"), "exllamav3")
     signature = real.signature(*real.find("exllamav3", "CacheLayer_quant"))
     assert {"k_bits", "v_bits"} <= set(signature.parameters)
 
 
 def generator_texts(folder, library):
-    """Return the texts that stand in the real generator: keys and values of its results among them."""
+    """Return all string constants of the real generator, which include the keys and values of its results."""
     texts = set()
     for path in (folder / library / "generator").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -179,7 +179,7 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
     if library == "exllamav3":
         used |= {"error"}
     assert used <= texts
-    # And they are all that the adapters read.
+    # The adapters read no other keys.
     read = set()
     for module in ("run.py", f"{ADAPTERS[library]}.py"):
         for node in ast.walk(ast.parse((PACKAGE / module).read_bytes())):
@@ -193,8 +193,8 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
 
 
 @libraries
-def test_the_generator_ends_where_the_capacity_says(library, sources):
-    """The two places upstream that the capacity is reckoned from; where they change, so must it."""
+def test_the_capacity_agrees_with_the_end_of_the_generator(library, sources):
+    """The capacity is derived from these lines of the libraries. If they change, it must change too."""
     folder = sources(library)
     if library == "exllamav2":
         text = (folder / "exllamav2" / "generator" / "dynamic.py").read_text()
@@ -206,8 +206,8 @@ def test_the_generator_ends_where_the_capacity_says(library, sources):
         assert "if self.new_tokens >= self.max_new_tokens:" in text
 
 
-def test_the_formulas_are_those_of_the_sources(sources):
-    """Where one of these changes upstream, so must `buffers` and `estimate`."""
+def test_the_formulas_are_in_the_sources(sources):
+    """If one of these lines changes in the libraries, `buffers` and `estimate` must change too."""
     v2, v3 = sources("exllamav2") / "exllamav2", sources("exllamav3") / "exllamav3"
     for path, said in {
         v2 / "mlp.py": (
@@ -244,8 +244,8 @@ def test_the_formulas_are_those_of_the_sources(sources):
             assert sentence in text, f"{path.name}: {sentence}"
 
 
-def test_the_vocabulary_is_the_width_that_the_sources_read(sources):
-    """`Vocab.size` and the columns that are cut off: the head is as wide as config.json's vocab_size, padded."""
+def test_the_sources_read_the_size_of_the_vocabulary_from_the_config(sources):
+    """The head has the width of vocab_size in config.json plus padding; `Vocab.size` and the cut columns rely on it."""
     v2 = (sources("exllamav2") / "exllamav2" / "config.py").read_text()
     assert 'self.vocab_size = read(read_config, int, "vocab_size"' in v2
     v3 = (sources("exllamav3") / "exllamav3" / "model" / "config.py").read_text()
@@ -270,7 +270,7 @@ ignore_missing_imports = True
 
 @pytest.fixture(scope="module")
 def mypy(sources, kept, tmp_path_factory):
-    """Check a copy of the package against the real sources of both libraries."""
+    """A function that type-checks a copy of the package against the real sources of both libraries."""
     pytest.importorskip("mypy")
     real = [str(sources(library)) for library in ADAPTERS]
 
@@ -309,7 +309,7 @@ def test_mypy_finds_nothing_wrong_with_the_adapters(mypy):
         (("v3.py", "self._generator.close()", "self._generator.shut()"), 'attr-defined|"shut"'),
     ],
 )
-def test_mypy_would_see_a_call_that_is_wrong(change, complaint, mypy):
+def test_mypy_finds_a_wrong_call(change, complaint, mypy):
     said = mypy(change)
     for part in complaint.split("|"):
         assert part in said

@@ -14,9 +14,9 @@ PLACES = {
 }
 
 OURS = {
-    # the stand-in's caches are one class; the real base is never made by the adapters
+    # all caches of the stand-in are one class; the adapters never create the real base class
     ("ExLlamaV2CacheBase", "__init__"),
-    # the real one is abstract, and made by from_directory
+    # the real class is abstract, and created by from_directory
     ("Config", "__init__"),
 }
 
@@ -30,7 +30,7 @@ def public(tree):
 
 
 @pytest.mark.parametrize("library", list(PLACES))
-def test_it_takes_what_the_real_library_takes(library, sources):
+def test_its_signatures_are_those_of_the_real_library(library, sources):
     real, double = Sources(sources(library), library), Sources(STAND_IN, library)
     compared = 0
     for place in PLACES[library]:
@@ -41,7 +41,7 @@ def test_it_takes_what_the_real_library_takes(library, sources):
             there = real.find(place, owner.name)
             assert there is not None, f"there is no {owner.name} in the real {library}"
             if method.name == "choose":
-                continue  # how the stand-in's own parts work together
+                continue  # a method of the stand-in only
             member = real.member(*there, method.name)
             assert member is not None, f"there is no {owner.name}.{method.name} in the real {library}"
             assert parameters(method) == parameters(member[1]), f"{owner.name}.{method.name}"
@@ -50,7 +50,7 @@ def test_it_takes_what_the_real_library_takes(library, sources):
 
 
 def parameters(node):
-    """Return names and kinds, in order; defaults as they are written, but for those that need imports."""
+    """Return names, kinds and defaults in order; defaults that need imports are replaced by None."""
     found = []
     for parameter in function_signature(node, method=True).parameters.values():
         default = parameter.default
@@ -61,7 +61,7 @@ def parameters(node):
 
 
 @pytest.mark.parametrize("library", list(PLACES))
-def test_its_results_have_no_keys_that_the_real_ones_lack(library, sources):
+def test_its_results_have_only_keys_of_the_real_results(library, sources):
     texts = set()
     for path in (sources(library) / library / "generator").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -82,7 +82,7 @@ def test_its_results_have_no_keys_that_the_real_ones_lack(library, sources):
 
 
 @pytest.mark.parametrize("library", list(PLACES))
-def test_its_failures_are_worded_as_the_real_ones(library, sources):
+def test_its_error_messages_are_those_of_the_real_library(library, sources):
     text = "\n".join(
         path.read_text(encoding="utf-8")
         for path in (sources(library) / library).rglob("*.py")

@@ -30,7 +30,7 @@ SENTENCEPIECE = {
 
 @pytest.fixture
 def llama_cpp():
-    """Open the vocabulary of a GGUF in llama.cpp itself."""
+    """A function that opens the vocabulary of a GGUF in llama.cpp itself."""
     lib = pytest.importorskip("llama_cpp").llama_cpp
     vocab = pytest.importorskip("paragone_llama_cpp.vocab")
 
@@ -50,7 +50,7 @@ def llama_cpp():
 
 
 def as_tokenizer(lib, vocab, kind):
-    """Return the tokenizer.json that a GGUF with this vocabulary was converted from, as far as it matters here."""
+    """Return the relevant part of the tokenizer.json from which a GGUF with this vocabulary would be converted."""
     pieces, added = {}, []
     for token in range(vocab.size):
         text = lib.llama_vocab_get_text(vocab.pointer, token).decode()
@@ -101,8 +101,8 @@ def test_sentencepiece_tokens_are_those_of_llama_cpp(llama_cpp, tmp_path):
     assert theirs[260:262] == [b"  the", "naïve".encode()]
 
 
-def test_names_in_angle_brackets_stay_as_they_are():
-    """llama.cpp's converter takes them for control tokens, whether tokenizer.json says so or not."""
+def test_names_in_angle_brackets_are_control_tokens():
+    """llama.cpp's converter treats them as control tokens, even if tokenizer.json does not."""
     names = ["<｜tool▁calls▁begin｜>", "▁▁", "<unused7>", "<s>"]
     added = [{"id": at, "content": name, "special": name == "<s>"} for at, name in enumerate(names)]
     found, control = token_bytes({**SENTENCEPIECE, "added_tokens": added, "model": {"vocab": {}}})
@@ -116,7 +116,7 @@ def test_a_unigram_model_lists_its_tokens():
     assert token_bytes({**kind, "model": model}).pieces == {0: b"<unk>", 1: b" a", 2: b"\xe2"}
 
 
-def test_what_is_written_otherwise_in_a_byte_level_vocabulary_is_its_text():
+def test_tokens_outside_the_byte_alphabet_are_plain_text():
     assert token_bytes({**BYTE_LEVEL, "model": {"vocab": {"日": 0, "Ġ日": 1}}}).pieces == {
         0: "日".encode(),
         1: "Ġ日".encode(),
@@ -135,13 +135,13 @@ def test_other_kinds_are_unknown(tokenizer):
     assert token_bytes(tokenizer) is None
 
 
-def test_damaged_files_are_read_as_far_as_they_go():
+def test_damaged_files_are_read_as_far_as_possible():
     assert token_bytes({**BYTE_LEVEL, "model": None, "added_tokens": 7}).pieces == {}
     odd = {**BYTE_LEVEL, "model": {"vocab": {"a": True, "b": "c", "d": 1}}, "added_tokens": [1, {"id": 2}]}
     assert token_bytes(odd).pieces == {1: b"d"}
 
 
-def test_a_models_folder_tells_them(write_model, tmp_path):
+def test_the_bytes_are_read_from_a_model_folder(write_model, tmp_path):
     folder = check_folder(write_model(tmp_path / "model"), {"plain"}, "ExLlamaV2")
     pieces = read_tokenizer_files(folder, None).tokens.pieces
     assert [pieces[byte] for byte in range(256)] == [bytes([byte]) for byte in range(256)]

@@ -24,19 +24,19 @@ def read(write_model, tmp_path):
     return read_it
 
 
-def test_the_template_is_taken_from_where_it_is(read):
+def test_the_template_is_found_in_each_possible_file(read):
     assert read().template.startswith("{% for message in messages %}")
     named = {"chat_template": [{"name": "tools", "template": "T"}, {"name": "default", "template": "D"}]}
     assert read(files={"tokenizer_config.json": named}).template == "D"
     assert read(files={"chat_template.jinja": "J"}).template == "J"
 
 
-def test_older_files_keep_the_template_apart(read):
+def test_older_models_have_a_separate_template_file(read):
     apart = {"tokenizer_config.json": {"chat_template": None}, "chat_template.json": {"chat_template": "A"}}
     assert read(files=apart).template == "A"
 
 
-def test_the_users_template_goes_before(read, tmp_path):
+def test_the_users_template_takes_precedence(read, tmp_path):
     (tmp_path / "mine.jinja").write_text("M")
     assert read("given").template == "given"
     assert read(f"@{tmp_path / 'mine.jinja'}").template == "M"
@@ -45,7 +45,7 @@ def test_the_users_template_goes_before(read, tmp_path):
         read(f"@{tmp_path / 'none'}")
 
 
-def test_all_ends_of_an_answer_are_known(read):
+def test_all_end_tokens_are_found(read):
     files = read(config={"eos_token_id": [7, 8], "text_config": {"eos_token_id": 9}})
     known = {"<|im_end|>": 258, "<|end_of_text|>": 259}
     # config.json, generation_config.json, tokenizer_config.json and the vocabulary
@@ -54,7 +54,7 @@ def test_all_ends_of_an_answer_are_known(read):
 
 
 @pytest.mark.parametrize(("others", "ends"), [([], True), (["<|channel|>"], False)])
-def test_a_token_that_ends_channels_elsewhere_ends_answers_where_there_are_none(read, others, ends):
+def test_a_token_that_ends_channels_ends_answers_in_models_without_channels(read, others, ends):
     added = [
         {"content": text, "id": 300 + at, "special": True} for at, text in enumerate(["<|end|>", *others])
     ]
@@ -91,5 +91,5 @@ def test_a_token_that_ends_channels_elsewhere_ends_answers_where_there_are_none(
         ),
     ],
 )
-def test_whether_a_text_begins_with_a_token_is_found_out(settings, tokenizer, adds, read):
+def test_it_is_detected_whether_a_text_begins_with_a_bos_token(settings, tokenizer, adds, read):
     assert read(files={"tokenizer_config.json": settings, "tokenizer.json": tokenizer}).adds_bos == adds

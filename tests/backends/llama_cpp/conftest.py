@@ -25,7 +25,7 @@ MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class Stop(Cancelled):
-    """Stands in for the worker's: cancelled by `ask`, from whichever thread."""
+    """A test double of the worker's `Cancelled`: `ask` cancels, from any thread."""
 
     def __init__(self, on_subscribe=None):
         self.asked = False
@@ -47,7 +47,7 @@ class Stop(Cancelled):
 
 
 class Chat:
-    """An open engine, and short ways to ask it."""
+    """An open engine, with short methods to use it."""
 
     def __init__(self, engine, loaded):
         self.engine = engine
@@ -60,7 +60,7 @@ class Chat:
         return list(self.engine.generate(request, options, Stop() if cancel is None else cancel))
 
     def count(self, messages):
-        """Return the length of the whole prompt that messages make."""
+        """Return the length of the rendered prompt in tokens."""
         return len(self.engine.tokenize(TokenizeRequest(messages=tuple(messages))).ids)
 
     def score(self, text, messages=(), *, top=0, cancel=None):
@@ -73,7 +73,7 @@ class Chat:
         return [event for event in self.score(text, messages, top=top) if isinstance(event, Token)]
 
     def rows(self, ids, *, start=0, batch=None, cancel=None):
-        """Return the rows of the distributions after tokens, copied."""
+        """Return a copy of the rows of the distributions after the tokens."""
         import numpy as np
 
         request = DistributionsRequest(ids=tuple(ids), start=start, batch=batch)
@@ -89,7 +89,7 @@ class Chat:
         return rows[np.arange(len(rows)), list(ids[start + 1 :])].tolist()
 
     def noise(self, ids):
-        """Return what the engine differs from itself by, for these tokens."""
+        """Return by how much the engine's results differ between batch sizes, for these tokens."""
         own = self.logprobs(ids)
         found = [noise_between(own, self.logprobs(ids, batch=batch)) for batch in BATCHES]
         return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))
@@ -113,7 +113,7 @@ def model_path():
 
 @contextlib.contextmanager
 def chats(model_path):
-    """Give what opens engines in this process, and close them in the end."""
+    """Yield a function that opens engines in this process; they are closed at the end."""
     from paragone_llama_cpp.engine import LlamaCppEngine
 
     opened = []
@@ -133,21 +133,21 @@ def chats(model_path):
 
 @pytest.fixture
 def open_chat(model_path):
-    """Open an engine in this process, with the given load options, until the test ends."""
+    """A function that opens an engine in this process with load options, until the end of the test."""
     with chats(model_path) as open_it:
         yield open_it
 
 
 @pytest.fixture(scope="session")
 def chat(model_path):
-    """The real model with its own template, shared by all."""
+    """The real model with its own template, shared by all tests."""
     with chats(model_path) as open_it:
         yield open_it(n_ctx=1024)
 
 
 @pytest.fixture(scope="session")
 def small(model_path):
-    """One with a small context, shared by all that fill it."""
+    """The real model with a small context, shared by the tests that fill it."""
     with chats(model_path) as open_it:
         yield open_it(n_ctx=256, n_batch=64)
 

@@ -62,8 +62,8 @@ def test_a_long_prompt_reports_progress_in_slices(chat):
 
 
 @pytest.mark.parametrize("text", ["😀🎉 👍", "你好世界，再见"])
-def test_characters_spread_over_tokens_stay_whole(chat, text):
-    # The grammar has the model say exactly this, in as many tokens as its vocabulary takes for it.
+def test_characters_spread_over_tokens_are_joined(chat, text):
+    # The grammar forces the model to write exactly this text, with the tokens of its own vocabulary.
     events = chat.events("Say it.", grammar=f'root ::= "{text}"', temperature=0)
     tokens = tokens_of(events)
     assert "".join(token.text for token in tokens) == text
@@ -80,7 +80,7 @@ def test_bytes_that_never_become_a_character_are_dropped(chat):
         assert finish.reason == "length"
 
 
-def test_a_stop_text_spread_over_tokens_ends_the_answer_and_is_not_part_of_it(chat):
+def test_a_stop_sequence_spread_over_tokens_ends_the_answer_and_is_not_part_of_it(chat):
     whole, _ = chat.ask(
         "Count from 1 to 20.", grammar='root ::= "one, two, three, four, five"', temperature=0
     )
@@ -96,7 +96,7 @@ def test_a_stop_text_spread_over_tokens_ends_the_answer_and_is_not_part_of_it(ch
     assert events[-1].usage.completion_tokens == len(tokens_of(events))
 
 
-def test_what_only_looked_like_a_stop_text_is_not_lost(chat):
+def test_the_beginning_of_a_stop_sequence_is_not_lost(chat):
     text, _ = chat.ask("Go.", grammar='root ::= "one, two"', temperature=0, stop=["two, three"])
     assert text == "one, two"
 
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_answer(chat):
     assert len({ask(seed) for seed in range(1, 5)}) > 1
 
 
-def test_penalties_make_the_model_vary_its_words(chat):
+def test_penalties_reduce_repetition(chat):
     grammar = 'root ::= ("yes " | "no "){8}'
     plain, _ = chat.ask("Say yes eight times.", grammar=grammar, temperature=0)
     varied, _ = chat.ask("Say yes eight times.", grammar=grammar, temperature=0, repeat_penalty=5.0)
@@ -133,8 +133,8 @@ def test_an_answer_can_be_continued(chat):
     assert "1." not in text
 
 
-def test_cancel_is_heard_inside_a_slice_of_the_prompt(chat, make_stop):
-    # Asked from another thread while llama.cpp computes the first of eight slices.
+def test_a_run_is_cancelled_inside_a_slice_of_the_prompt(chat, make_stop):
+    # Cancel from another thread while llama.cpp processes the first of eight slices.
     cancel = make_stop(on_subscribe=lambda stop: threading.Timer(0.05, stop.ask).start())
     events = chat.events("word " * 900, cancel=cancel, cold=True)
     assert not tokens_of(events)
@@ -146,7 +146,7 @@ def test_cancel_is_heard_inside_a_slice_of_the_prompt(chat, make_stop):
     assert finish.reason == "stop"
 
 
-def test_cancel_is_heard_between_tokens(chat, make_stop):
+def test_a_run_is_cancelled_between_tokens(chat, make_stop):
     stop = make_stop()
     engine = chat.engine
     request = RunRequest(messages=(user("Tell a long story."),))
@@ -159,7 +159,7 @@ def test_cancel_is_heard_between_tokens(chat, make_stop):
     assert len(tokens_of(seen)) == 3
 
 
-def test_a_run_that_is_dropped_leaves_the_engine_sound(chat, make_stop):
+def test_the_engine_can_be_used_after_a_run_is_dropped(chat, make_stop):
     request = RunRequest(messages=(user("Tell a long story."),))
     run = chat.engine.generate(request, build(chat.engine.sampling, {}), make_stop())
     while not isinstance(next(run), Token):
@@ -186,7 +186,7 @@ def test_log_probabilities_are_the_models_not_the_samplers(chat):
     assert all(sum(2.718281828**item.logprob for item in token.top) <= 1.0001 for token in tokens)
 
 
-def test_what_was_in_force_is_reported(chat, make_stop):
+def test_the_settings_in_force_are_reported(chat, make_stop):
     (told,) = (
         event for event in chat.events(CAPITAL, max_tokens=2, top_k=7) if isinstance(event, RunSettings)
     )
@@ -212,7 +212,7 @@ def test_the_reported_seed_reproduces_the_answer(chat):
 
 
 def test_the_score_of_an_answer_is_what_was_reported_when_it_was_made(chat):
-    # Longer than one computation's worth of logits.
+    # Longer than the text whose logits are computed at once.
     tokens = tokens_of(chat.events("Explain rain.", temperature=0, max_tokens=70, logprobs=0, cold=True))
     text = "".join(token.text for token in tokens)
     messages = (user("Explain rain."),)
@@ -232,7 +232,7 @@ def test_a_text_alone_is_scored_from_its_second_token_on(chat):
     assert chat.scored("") == []
 
 
-def test_a_score_tells_its_progress_its_bytes_and_its_end(chat):
+def test_a_score_reports_progress_bytes_and_its_end(chat):
     text = "The é 語😀 " * 60
     events = chat.score(text, (user("Go."),))
     progress = [event for event in events if isinstance(event, PromptProgress)]
@@ -251,7 +251,7 @@ def test_a_score_is_cancelled_inside_a_computation(chat, make_stop):
     events = chat.score("word " * 900, (user(CAPITAL * 10),), cancel=stop)
     assert events[-1].reason == "cancelled"
     assert len(tokens_of(events)) < 900
-    # The cache holds nothing that was not computed to its end.
+    # The cache has no tokens of the cancelled computation.
     alone = [token.logprob for token in chat.scored("word word word word")]
     chat.ask("Something else.", max_tokens=1, cold=True)
     assert [token.logprob for token in chat.scored("word word word word")] == pytest.approx(alone, abs=FLOOR)
@@ -262,7 +262,7 @@ def test_a_text_longer_than_the_context_is_not_scored(chat):
         chat.score("word " * 2000)
 
 
-def test_a_prompt_is_tokenized_as_it_is_run(chat):
+def test_a_prompt_is_tokenized_as_in_a_run(chat):
     _, finish = chat.ask(CAPITAL, max_tokens=1)
     tokenized = chat.engine.tokenize(TokenizeRequest(messages=(user(CAPITAL),)))
     assert len(tokenized.ids) == finish.usage.prompt_tokens
@@ -282,7 +282,7 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_error_says_by_how_much(ch
     assert "n_ctx" in error.hint
 
 
-def test_the_oldest_turns_are_dropped_when_the_user_chose_so(small):
+def test_the_oldest_turns_are_dropped_if_the_option_says_so(small):
     old = [turn for i in range(12) for turn in (user(f"{i} " + "word " * 20), assistant("Good."))]
     system = Message(role="system", text="You are terse.")
     events = small.events([system, *old, user("Say hi.")], overflow="drop_oldest", max_tokens=4)
@@ -296,11 +296,11 @@ def test_the_oldest_turns_are_dropped_when_the_user_chose_so(small):
         return small.count([system, *old[dropped:], user("Say hi.")])
 
     assert events[-1].usage.prompt_tokens == length(dropped)
-    # No more than needed for the answer: one turn more would not leave room for it.
+    # No more turns than necessary are dropped: with one more turn, the prompt would leave no space for an answer.
     assert length(dropped) <= small.loaded.context - 4 < length(dropped - 2)
 
 
-def test_one_message_too_long_cannot_be_mended_by_dropping(chat):
+def test_a_single_message_that_is_too_long_is_refused_even_so(chat):
     with pytest.raises(ContextOverflow):
         chat.ask("word " * 1500, overflow="drop_oldest")
 
@@ -348,14 +348,14 @@ def test_a_grammar_can_come_from_a_file(chat, tmp_path):
         'foo ::= "a"',
         'root ::= root "a"',
         'root ::= "a" undefined',
-        'root ::= "a"{2,1}',  # takes all memory in llama.cpp's parser
-        "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000,  # and this its stack
+        'root ::= "a"{2,1}',  # llama.cpp's parser would use all memory
+        "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000,  # llama.cpp's parser would overflow its stack
         'root ::= "a"{99999999999999999999}',
         "@/nowhere/at.all",
     ],
     ids=["garbage", "open", "no root", "left recursion", "undefined", "memory", "stack", "number", "no file"],
 )
-def test_a_grammar_that_does_not_parse_is_the_users_to_mend(chat, grammar):
+def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
     with pytest.raises(InputError, match="grammar"):
         chat.ask("Hello", grammar=grammar, max_tokens=5)
 
@@ -372,17 +372,17 @@ def test_a_grammar_that_does_not_parse_is_the_users_to_mend(chat, grammar):
     ],
     ids=["no JSON", "from the network", "dangling", "no such type", "deep", "long"],
 )
-def test_a_schema_that_cannot_be_used_is_the_users_to_mend(chat, schema):
+def test_a_schema_that_cannot_be_used_is_an_input_error(chat, schema):
     with pytest.raises(InputError):
         chat.ask("Hello", json_schema=schema, max_tokens=5)
 
 
-def test_grammar_and_schema_do_not_go_together(chat):
+def test_grammar_and_schema_exclude_each_other(chat):
     with pytest.raises(InputError, match="Only one"):
         chat.ask("Hello", grammar='root ::= "a"', json_schema="{}")
 
 
-def test_no_messages_and_bad_orders_are_input_errors(chat):
+def test_prompts_without_text_are_input_errors(chat):
     with pytest.raises(InputError):
         chat.events([])
     with pytest.raises(InputError):

@@ -28,7 +28,7 @@ async def test_the_second_model_is_made_once_and_can_be_loaded(model_path, tmp_p
 
 
 @pytest.mark.model
-def test_a_kill_in_the_middle_leaves_no_half_model_and_the_next_start_makes_it(model_path, tmp_path):
+def test_a_kill_leaves_no_incomplete_model_and_the_next_start_makes_it(model_path, tmp_path):
     code = (
         "import asyncio, sys; from pathlib import Path; from paragone_llama_cpp.demo import demo_models;"
         "print([model.problem for model in asyncio.run(demo_models(Path(sys.argv[1])))])"
@@ -37,14 +37,14 @@ def test_a_kill_in_the_middle_leaves_no_half_model_and_the_next_start_makes_it(m
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not any(file.stat().st_size for file in tmp_path.glob(".making-*/*")):
-        assert first.poll() is None, "it was done before it could be killed"
+        assert first.poll() is None, "it finished before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.001)
     first.kill()
     first.wait()
     assert not (tmp_path / demo._MADE).exists()
     (left,) = tmp_path.iterdir()
-    os.utime(left, (0, 0))  # as if that had been long ago
+    os.utime(left, (0, 0))  # pretend that this was long ago
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"['', '']\n"
     assert {path.name for path in tmp_path.iterdir()} == {demo._FILE, demo._MADE}
 
@@ -67,7 +67,7 @@ async def test_a_link_into_an_environment_that_is_gone_is_made_anew(model_path, 
     assert os.path.samefile(after.model, model_path)
 
 
-async def test_without_the_extra_the_user_is_told_what_to_install(tmp_path, monkeypatch):
+async def test_without_the_extra_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError) as caught:
         await demo.demo_models(tmp_path)

@@ -22,7 +22,7 @@ def test_rows_are_the_logits_after_each_token(chat):
     rows = chat.rows(ids)
     assert rows.shape == (len(ids), chat.engine.vocabulary().size)
     assert math.isfinite(float(rows.sum()))
-    # The same rows, whichever of them are asked for.
+    # Rows do not depend on which of them are requested.
     part = chat.rows(ids, start=len(ids) - 30)
     assert part.shape[0] == 30
     check_agreement(
@@ -41,7 +41,7 @@ def test_they_agree_with_the_score(chat):
 
 
 def count_contexts(chat, monkeypatch):
-    """Return a list that gets the shape of every context that is made for distributions."""
+    """Return a list to which the shape of each context for distributions is added."""
     made: list[tuple[int, ...]] = []
     make = chat.engine._distributions._make
 
@@ -69,7 +69,7 @@ def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
         assert context.size == 512
 
 
-def test_a_window_takes_no_more_context_than_its_own_and_one_shape_one_context(chat, monkeypatch):
+def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch):
     made = count_contexts(chat, monkeypatch)
     chat.engine._distributions.close()
     ids = ids_of(chat)
@@ -88,7 +88,7 @@ def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
     ids = ids_of(chat)[:100]
     assert chat.rows(ids, batch=64).shape[0] == 100
     assert made[-1] == (256, 16, 16)
-    # Nothing is given up where few of a batch are wanted.
+    # The batch is not reduced if only a few of its rows are requested.
     assert chat.rows(ids, start=90, batch=64).shape[0] == 10
     assert made[-1] == (256, 64, 10)
 
@@ -100,7 +100,7 @@ def test_the_conversation_stays_in_the_cache(chat):
     assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
 
 
-def test_cancel_is_heard_inside_a_batch(chat, make_stop):
+def test_distributions_are_cancelled_inside_a_batch(chat, make_stop):
     stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.02, stop.ask).start())
     ids = ids_of(chat)[:120] * 8
     request = DistributionsRequest(ids=ids, batch=len(ids))
@@ -108,7 +108,7 @@ def test_cancel_is_heard_inside_a_batch(chat, make_stop):
     assert chat.rows(ids[:20]).shape[0] == 20
 
 
-def test_what_cannot_be_is_refused(chat, make_stop):
+def test_invalid_sequences_are_refused(chat, make_stop):
     size = chat.engine.vocabulary().size
 
     def ask(ids, **options):
@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused(chat, make_stop):
     assert ask([]) == ask([1], start=1) == []
 
 
-def test_the_vocabulary_is_told(chat):
+def test_the_vocabulary_is_reported(chat):
     vocab = chat.engine._vocab
     found = chat.engine.vocabulary()
     assert found.size == vocab.size

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.model
 
 
 def reported(log, what):
-    """The bytes of the buffers of a kind, as llama.cpp's log has them."""
+    """The bytes of the buffers of a kind, according to llama.cpp's log."""
     sizes = re.findall(rf"{what} buffer size = +([\d.]+) MiB", log.read_text())
     assert sizes
     return sum(float(size) for size in sizes) * (1 << 20)
@@ -19,7 +19,7 @@ def reported(log, what):
 
 @pytest.mark.parametrize("n_ctx", [512, 6144])
 @pytest.mark.parametrize("kind", ["f16", "q8_0"])
-async def test_an_estimate_is_what_is_taken(model_path, tmp_path, n_ctx, kind):
+async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path, n_ctx, kind):
     options = {"n_ctx": n_ctx, "type_k": kind, "type_v": kind, "n_gpu_layers": 0}
     backend = LlamaCppBackend()
     estimate = await backend.estimate(OpenRequest(model=model_path, options=options, threads=1))
@@ -43,7 +43,7 @@ async def test_an_estimate_is_what_is_taken(model_path, tmp_path, n_ctx, kind):
     assert 0 < cpu.free <= cpu.total
 
 
-async def test_batches_and_flash_attention_count(model_path):
+async def test_batch_size_and_flash_attention_affect_the_estimate(model_path):
     async def compute(**options):
         request = OpenRequest(model=model_path, options={"n_ctx": 6144, **options}, threads=1)
         return sum(device.compute for device in (await LlamaCppBackend().estimate(request)).devices)
@@ -53,10 +53,10 @@ async def test_batches_and_flash_attention_count(model_path):
     assert await compute(n_batch=64, flash_attn="on") < small
 
 
-async def test_the_default_context_is_that_of_loading(model_path, tmp_path):
+async def test_the_default_context_is_the_same_as_in_loading(model_path, tmp_path):
     request = OpenRequest(model=model_path, threads=1)
     estimate = await LlamaCppBackend().estimate(request)
-    assert estimate.context == 8192  # the model's own, which takes 180 MiB
+    assert estimate.context == 8192  # the model's own context, whose cache takes 180 MiB
 
 
 async def test_the_weights_are_not_loaded(model_path, tmp_path):
@@ -92,7 +92,7 @@ async def test_bad_models_are_refused_as_in_loading(model_path, tmp_path):
 
 
 def test_a_plan_over_several_devices_is_read():
-    """The lines are llama.cpp's, for a model with sliding-window layers on two GPUs and the CPU."""
+    """The lines come from llama.cpp, for a model with sliding-window layers on two GPUs and the CPU."""
     from paragone_llama_cpp.estimate import Plan, _places
 
     lines = [
@@ -124,7 +124,7 @@ def test_weights_lie_where_their_layers_do():
     places = {0: "CPU", 1: "CUDA0", 2: "CUDA0"}
     norm = ("output_norm.weight", 1)
     assert weights_by_device([*tensors, norm, ("output.weight", 500)], places) == {"CPU": 1010, "CUDA0": 521}
-    # Embeddings that serve as output weights too are copied to the device of the output.
+    # Embeddings that are also the output weights are copied to the device of the output.
     assert weights_by_device([*tensors, norm], places) == {"CPU": 1010, "CUDA0": 1021}
     assert weights_by_device([*tensors, norm], {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
 
@@ -138,7 +138,7 @@ def test_the_tensors_of_a_header_add_up(model_path):
     assert sum(map(_bytes, tensors)) == pytest.approx(96_576_768, rel=1e-6)
 
 
-def test_what_it_reaches():
+def test_it_reaches_only_the_rpc_servers():
     backend = LlamaCppBackend()
     assert backend.reaches("a.gguf", {}) == ()
     addresses = ["127.0.0.1:50052", "[::1]:50053"]

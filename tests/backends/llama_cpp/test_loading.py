@@ -14,7 +14,7 @@ from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 pytestmark = pytest.mark.model
 
 
-def test_the_loaded_model_says_how_it_was_opened(chat):
+def test_the_loaded_model_describes_how_it_was_opened(chat):
     loaded = chat.loaded
     assert loaded.context == 1024
     assert (loaded.architecture, loaded.quantization) == ("llama", "Q4_1")
@@ -26,7 +26,7 @@ def test_the_loaded_model_says_how_it_was_opened(chat):
     assert loaded.facts["llama-cpp-python"]
 
 
-def test_probe_tells_the_build():
+def test_probe_reports_the_build():
     from paragone_llama_cpp.engine import LlamaCppEngine
 
     probe = LlamaCppEngine.probe()
@@ -35,7 +35,7 @@ def test_probe_tells_the_build():
     assert "CPU" in probe.facts["devices"]
 
 
-def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
+def test_a_build_without_gpu_support_is_reported_if_there_is_a_gpu(monkeypatch):
     from paragone_llama_cpp import library
 
     cpus = [device for device in library.devices() if not device.gpu]
@@ -44,7 +44,7 @@ def test_a_build_without_a_gpu_says_so_where_there_is_one(monkeypatch):
     assert "built for the CPU only" in library.facts()["GPU"]
 
 
-def test_progress_goes_from_nothing_to_all(open_chat):
+def test_progress_goes_from_zero_to_one(open_chat):
     fractions: list[float | None] = []
     open_chat(report=fractions.append)
     assert fractions == sorted(fractions)
@@ -59,7 +59,7 @@ def test_loading_can_be_cancelled(open_chat, make_stop):
 
 
 @pytest.mark.parametrize("options", [{"n_gpu_layers": 10}, {"main_gpu": 0}, {"tensor_split": [1.0]}])
-def test_a_gpu_that_is_asked_for_and_not_used_is_a_caution(open_chat, monkeypatch, options):
+def test_gpu_options_without_gpu_support_are_a_caution(open_chat, monkeypatch, options):
     from paragone_llama_cpp import library
 
     if library.offloads():
@@ -68,8 +68,8 @@ def test_a_gpu_that_is_asked_for_and_not_used_is_a_caution(open_chat, monkeypatc
     assert [caution.code for caution in asked] == ["no-gpu"]
 
 
-def test_loading_can_be_cancelled_while_it_warms_up(open_chat, make_stop):
-    # The load's one subscription is made when all but that is done.
+def test_loading_can_be_cancelled_while_warming_up(open_chat, make_stop):
+    # Loading subscribes once, when only warming up is left to do.
     stop = make_stop(on_subscribe=lambda stop: stop.ask())
     with pytest.raises(EngineError, match="cancelled"):
         open_chat(stop=stop)
@@ -78,14 +78,14 @@ def test_loading_can_be_cancelled_while_it_warms_up(open_chat, make_stop):
 def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
     from paragone_llama_cpp import memory
 
-    # A token's 30 layers have 3 heads of 64 numbers, K and V in f16. A quarter may be taken.
+    # For each token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter of the memory may be used.
     monkeypatch.setattr(
         memory, "_free", lambda model, options, before, loaded: 4 * 1100 * 30 * 3 * 64 * 2 * 2
     )
     loaded = open_chat(n_ctx=None, flash_attn="on").loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
-    # Without flash attention there are the scores of 9 heads as well, for each token of a slice.
+    # Without flash attention, there are also attention scores of 9 heads for each token of a slice.
     assert open_chat(n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 768
 
 
@@ -96,7 +96,7 @@ def test_flash_attention_is_off_on_the_cpu_unless_it_is_needed(open_chat):
     assert [used(), used(flash_attn="on"), used(type_v="q8_0")] == ["off", "on", "on"]
 
 
-def test_the_memory_of_control_groups_counts(tmp_path):
+def test_memory_limits_of_control_groups_are_respected(tmp_path):
     from paragone_llama_cpp.memory import available
 
     def group(name, **files):
@@ -114,12 +114,12 @@ def test_the_memory_of_control_groups_counts(tmp_path):
 
     whose.write_text("0::/user/me\n")
     assert free() == 16_384_000_000
-    # The process's own group has no limit, the one above it has; what files take there can be had.
+    # The process's own group has no limit, its parent has one. The file cache there is reclaimable memory.
     statistics = "anon 5\nactive_file 1000000000\ninactive_file 2000000000\n"
     group("user/me", memory__max="max\n", memory__current="1\n", memory__stat="anon 1\n")
     group("user", memory__max="8000000000\n", memory__current="6000000000\n", memory__stat=statistics)
     assert free() == 5_000_000_000
-    # The older kind, in a container that sees the root of its group alone.
+    # Version 1 of control groups, in a container that sees only the root of its group.
     whose.write_text("4:cpu,memory:/docker/abc\n")
     statistics = "inactive_file 7\ntotal_active_file 0\ntotal_inactive_file 500000000\n"
     files = {"memory__limit_in_bytes": "3000000000\n", "memory__usage_in_bytes": "1000000000\n"}
@@ -127,7 +127,7 @@ def test_the_memory_of_control_groups_counts(tmp_path):
     assert free() == 2_500_000_000
 
 
-def test_threads_are_the_runs_or_else_the_loads(chat):
+def test_a_run_uses_its_own_threads_or_those_of_loading(chat):
     from llama_cpp import llama_cpp as lib
 
     def used(threads):
@@ -137,7 +137,7 @@ def test_threads_are_the_runs_or_else_the_loads(chat):
     assert [used(2), used(None)] == [2, 1]
 
 
-def test_an_engines_own_threads_come_before_a_runs(open_chat):
+def test_threads_in_the_load_options_override_those_of_a_run(open_chat):
     from llama_cpp import llama_cpp as lib
 
     chat = open_chat(n_threads=1)
@@ -145,7 +145,7 @@ def test_an_engines_own_threads_come_before_a_runs(open_chat):
     assert lib.llama_n_threads(chat.engine._context.pointer) == 1
 
 
-def test_a_lora_adapter_changes_the_answer_as_strongly_as_asked(open_chat, tmp_path, make_gguf):
+def test_the_scale_of_a_lora_adapter_changes_the_answer(open_chat, tmp_path, make_gguf):
     numpy = pytest.importorskip("numpy")
     random = numpy.random.default_rng(1)
     tensors = []
@@ -172,8 +172,8 @@ def test_a_lora_adapter_changes_the_answer_as_strongly_as_asked(open_chat, tmp_p
         open_chat(lora=str(other))
 
 
-def test_memory_that_does_not_suffice_is_said(model_path):
-    # In a process of its own, with room for the library but not for the weights.
+def test_insufficient_memory_is_reported(model_path):
+    # In a separate process, whose memory limit suffices for the library but not for the weights.
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
@@ -193,7 +193,7 @@ def test_memory_that_does_not_suffice_is_said(model_path):
     assert "SmolLM2-135M-Instruct.Q4_1.gguf does not fit in memory" in result.stdout
 
 
-def test_a_library_that_gives_up_leaves_its_reason_as_the_last_words():
+def test_an_abort_of_the_library_ends_the_log_with_its_reason():
     code = (
         "from paragone_llama_cpp.library import libggml\n"
         "libggml.ggml_abort(b'file.c', 7, b'the reason: %s', b'none')\n"
@@ -213,7 +213,7 @@ def test_options_reach_the_library(open_chat):
     assert "France" in text
 
 
-def test_without_a_template_the_text_is_completed_and_the_user_told(open_chat):
+def test_without_a_template_the_text_is_completed_with_a_caution(open_chat):
     chat = open_chat(chat_template="")
     assert [caution.code for caution in chat.loaded.cautions] == ["no-chat-template"]
     messages = [Message(role="user", text="The capital of France is")]
@@ -232,7 +232,7 @@ def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(ope
     grammar = 'root ::= "Yes"'
     free = chat.events("Go.", temperature=0, max_tokens=6, grammar=grammar)
     tokens = [event for event in free if hasattr(event, "channel")]
-    # The grammar binds the answer alone.
+    # The grammar applies to the answer only.
     assert {token.channel for token in tokens} == {"thinking"}
     assert "".join(token.text for token in tokens) != "Yes"
     text, finish = chat.ask("Go.", thinking=False, temperature=0, grammar=grammar)
@@ -279,7 +279,7 @@ def test_a_folder_is_not_a_model(open_chat, tmp_path):
     assert ".gguf files in it" in caught.value.hint
 
 
-def test_a_pipe_and_a_path_that_is_none_are_input_errors(open_chat, tmp_path):
+def test_a_pipe_and_an_invalid_path_are_input_errors(open_chat, tmp_path):
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(InputError, match="is empty"):
         open_chat(tmp_path / "pipe.gguf")
@@ -291,7 +291,7 @@ def test_a_file_without_permission_is_an_input_error(open_chat, model_path, tmp_
     path = tmp_path / "secret.gguf"
     shutil.copyfile(model_path, path)
     path.chmod(0)
-    if os.access(path, os.R_OK):  # root may read it all the same: have the system refuse in its stead
+    if os.access(path, os.R_OK):  # root may read it in spite of the mode: simulate the refusal
         real = os.open
 
         def refuse(name, *args, **kwargs):
@@ -326,7 +326,7 @@ def test_bad_load_options_are_input_errors(open_chat, options, reason):
         open_chat(**options)
 
 
-def test_a_model_is_no_lora_adapter(open_chat, model_path):
+def test_a_model_is_refused_as_a_lora_adapter(open_chat, model_path):
     with pytest.raises(InputError, match="is not a LoRA adapter"):
         open_chat(lora=model_path)
 
@@ -338,12 +338,12 @@ def test_every_option_is_documented(options):
         assert len(info.doc) > 20, info.name
 
 
-def test_no_option_stands_in_both():
+def test_load_and_sampling_options_have_different_names():
     names = [info.name for options in (LlamaCppLoadOptions, LlamaCppSampling) for info in describe(options)]
     assert len(names) == len(set(names))
 
 
-def test_the_application_imports_nothing_of_the_library():
+def test_the_application_does_not_import_the_library():
     code = (
         "import sys; from paragone_llama_cpp.plugin import paragone_backends; paragone_backends()[0].find_models(['/nowhere']);"
         "import paragone_llama_cpp.demo;"

@@ -28,7 +28,7 @@ def write(tmp_path, make_gguf):
     return write_it
 
 
-def test_a_header_tells_what_the_model_is(write):
+def test_a_header_describes_the_model(write):
     header = read_header(str(write("a.gguf")))
     assert (header.name, header.architecture, header.quantization, header.context) == (
         "Tiny",
@@ -45,7 +45,7 @@ def test_the_real_model(model_path):
 
 
 def noted_reads(monkeypatch):
-    """Return the list in which the size of every read is noted."""
+    """Return a list to which the size of each read is added."""
     sizes: list[int] = []
     real = os.read
 
@@ -67,13 +67,13 @@ def test_the_vocabulary_is_not_read(write, monkeypatch):
     assert read[0] <= 1 << 16
 
 
-def test_what_comes_after_the_vocabulary_is_found(write):
-    # llama.cpp's quantizer puts the file type at the end.
+def test_keys_after_the_vocabulary_are_found(write):
+    # llama.cpp's quantizer writes the file type at the end.
     values = {"general.architecture": "llama", "tokenizer.ggml.tokens": VOCABULARY, **MODEL}
     assert read_header(str(write("a.gguf", values))).quantization == "Q4_K_M"
 
 
-def test_without_a_file_type_the_name_or_the_tensors_tell(write):
+def test_without_a_file_type_the_name_or_the_tensors_show_the_quantization(write):
     values = {key: value for key, value in MODEL.items() if key != "general.file_type"}
     tensors = [("norm", (64,), 0), ("ffn", (64, 64), 14), ("token_embd", (8, 8), 1)]
     assert read_header(str(write("tiny.gguf", values, tensors))).quantization == "Q6_K"
@@ -97,7 +97,7 @@ def test_without_a_file_type_the_name_or_the_tensors_tell(write):
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 9, 1), "unknown type 9"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(tmp_path, content, reason):
+def test_problems_of_a_file_are_reported(tmp_path, content, reason):
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     for whole in (False, True):
@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, content, reason):
     assert model.name == "bad"
 
 
-def test_a_header_cut_anywhere_is_truncated_and_nothing_worse(tmp_path, make_gguf):
+def test_a_header_cut_anywhere_is_reported_as_truncated(tmp_path, make_gguf):
     whole = make_gguf({**MODEL, "tokenizer.ggml.tokens": ["a", "b"]}, [("t", (2, 2), 0)])
     path = tmp_path / "cut.gguf"
     for length in range(4, len(whole)):
@@ -132,7 +132,7 @@ def test_models_are_found_below_the_folders_and_sorted(write, tmp_path):
     assert all(not model.problem and model.size for model in found)
 
 
-def test_links_are_followed_but_not_in_circles(write, tmp_path):
+def test_links_are_followed_but_not_in_cycles(write, tmp_path):
     write("real/one.gguf")
     (tmp_path / "real" / "back").symlink_to(tmp_path)
     (tmp_path / "real" / "gone.gguf").symlink_to(tmp_path / "nothing")
@@ -167,7 +167,7 @@ def test_missing_parts_are_a_problem(write):
         ({"general.name": "x"}, "does not name an architecture"),
     ],
 )
-def test_files_that_are_no_models_are_listed_as_such(write, values, reason):
+def test_files_that_are_not_models_are_listed_with_a_problem(write, values, reason):
     path = write("x.gguf", values)
     (model,) = find_models([str(path.parent)])
     assert reason in model.problem
@@ -209,7 +209,7 @@ def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
 
 
 def test_thousands_of_files_take_one_read_each(write, tmp_path, monkeypatch):
-    # How long that takes is the bench's business; that it cannot take long is this test's.
+    # This test counts reads; it does not measure time.
     first = write("0.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
     for number in range(1, 2000):
         os.link(first, tmp_path / f"{number}.gguf")

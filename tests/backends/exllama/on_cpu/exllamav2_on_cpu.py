@@ -1,11 +1,11 @@
-"""Has the real ExLlamaV2 0.3.2 compute FP16 models on the CPU: test code, and slow.
+"""Makes the real ExLlamaV2 0.3.2 compute FP16 models on the CPU. Test code, and slow.
 
 The library is the real one: configuration, tokenizer, loading, modules, attention, cache, generator and
-the sampler in C++ run as they are. What needs a GPU is put in place of here: the two kernels that FP16
-models take, and what asks CUDA for devices and streams. The kernels for EXL2 and GPTQ, quantized caches and
-flash-attn are not reached this way.
+the C++ sampler are unchanged. Only the parts that need a GPU are replaced: the two kernels that FP16 models
+use, and the calls to CUDA for devices and streams. This does not cover the kernels for EXL2 and GPTQ,
+quantized caches and flash-attn.
 
-An interpreter imports it at its start (`install`); the library is patched once it is imported.
+An interpreter imports this module when it starts and calls `install`; the library is patched when it is imported.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ import sys
 
 
 def rms_norm(x, weight, out, epsilon):
-    """As ExLlamaV2's kernel: the mean of squares in 32 bits."""
+    """The same as ExLlamaV2's kernel: computes the mean of squares in 32 bits."""
     wide = x.float()
     out.copy_(wide * (wide.pow(2).mean(-1, keepdim=True) + epsilon).rsqrt() * weight.float())
 
 
 def rope(x, sin, cos, past, heads, head_size, offsets, neox):
-    """As ExLlamaV2's kernel, in place: x is (batch, length, heads, head_size)."""
+    """The same as ExLlamaV2's kernel, in place: x is (batch, length, heads, head_size)."""
     import torch
 
-    assert neox, "no other kind is in place of here"
-    assert offsets.is_meta, "nor are sequences that begin elsewhere"
+    assert neox, "only NeoX-style embeddings are implemented here"
+    assert offsets.is_meta, "offsets of sequences are not implemented here"
     length, half = x.shape[1], head_size // 2
     places = slice(past, past + length)
     s, c = (table[0, 0, places, :half].float()[None, :, None, :] for table in (sin, cos))
@@ -39,7 +39,7 @@ class _Stream:
 
 
 def patch(exllamav2):
-    """Have a library that has just been imported compute on the CPU."""
+    """Patch the imported library to compute on the CPU."""
     import torch
     from exllamav2.ext import exllamav2_ext
 
@@ -62,7 +62,7 @@ def patch(exllamav2):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports `exllamav2` as usual, and patches it after that."""
+    """Imports `exllamav2` as usual, then patches it."""
 
     def find_spec(self, name, path, target=None):
         if name != "exllamav2":
@@ -81,5 +81,5 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install():
-    """Wait for the library to be imported."""
+    """Install the import hook that patches the library."""
     sys.meta_path.insert(0, _Finder())

@@ -1,13 +1,12 @@
-"""Has the real ExLlamaV3 1.6.5 compute FP16 Llamas on the CPU: test code, and slow.
+"""Makes the real ExLlamaV3 1.6.5 compute FP16 Llamas on the CPU. Test code, and slow.
 
-The library's Python is the real one: configuration, tokenizer, modules, cache and its pages, generator,
-jobs, drafts, and the sampler step by step. Its extension is CUDA's nearly all: the functions of it that such
-a model takes are put in place of here, and so is its choice of an attention kernel, by the library's own
-fallback in PyTorch. Where EXLLAMAV3_EXT names the compiled extension, the automaton that finds n-grams is
-taken from that. A split over GPUs, EXL3, quantized caches, the fused sampler and all that is written in CUDA
-are not reached this way.
+The library's Python code is the real one: configuration, tokenizer, modules, paged cache, generator, jobs,
+drafts, and the unfused sampler. Nearly all of its extension is CUDA code: the functions that such a model uses
+are replaced here, and attention uses the library's own fallback in PyTorch. If EXLLAMAV3_EXT names the compiled
+extension, the automaton that finds n-grams comes from there. This does not cover a split over GPUs, EXL3,
+quantized caches, the fused sampler and all CUDA code.
 
-An interpreter imports it at its start (`install`); the library is patched as it is imported.
+An interpreter imports this module when it starts and calls `install`; the library is patched when it is imported.
 """
 
 import importlib.abc
@@ -18,7 +17,7 @@ import types
 
 
 class Extension(types.ModuleType):
-    """What stands in for the functions of `exllamav3_ext` that are taken."""
+    """Replacements for the functions of `exllamav3_ext` that are used."""
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -135,7 +134,7 @@ def _attend(arguments):
 
 
 def _load(model, *, callback=None, max_chunk_size=2048, **options):
-    """Load each module to the CPU, told as the loading to GPUs is."""
+    """Load each module to the CPU, with the same progress callbacks as loading to GPUs."""
     import torch
 
     model.config.stc.load_method = "python"
@@ -166,7 +165,7 @@ def _patch():
 
 
 def _unpinned(make):
-    """Return a function that makes tensors as `make`, without pinning their memory, which takes CUDA."""
+    """Return a function like `make` that does not pin the tensor's memory, because that needs CUDA."""
 
     def made(*arguments, pin_memory=False, **options):
         return make(*arguments, **options)
@@ -175,7 +174,7 @@ def _unpinned(make):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports `exllamav3` as usual, between what must come before and after that."""
+    """Imports `exllamav3` as usual, and patches other modules before, and the library after that."""
 
     def find_spec(self, name, path, target=None):
         if name != "exllamav3":
@@ -208,5 +207,5 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install():
-    """Wait for the library to be imported."""
+    """Install the import hook that patches the library."""
     sys.meta_path.insert(0, _Finder())

@@ -1,10 +1,10 @@
-"""What both stand-ins are made of: a tokenizer of bytes, a model that recites, and trouble on demand.
+"""Common parts of both stand-ins: a byte tokenizer, a model that recites a sentence, and failures on demand.
 
-The text of a prompt can hold orders, which the latest of each kind counts:
+A prompt can contain commands; the last one of each kind is used:
     [[end N]]     the model ends its answer after N tokens
     [[say TEXT]]  the model recites TEXT instead of its sentence
-    [[fail HOW]]  what happens with the first token: `memory`, `kernel`, `cublas`, `cuda`, `page`, or
-                  `prefill` before it
+    [[fail HOW]]  the run fails: at the first token with `memory`, `kernel`, `cublas`, `cuda`, `page`;
+                  before it with `prefill`
 """
 
 import json
@@ -20,7 +20,7 @@ PAGE = 256
 
 
 class Tokenizer:
-    """Bytes are the tokens 0 to 255; the others have the numbers that tokenizer.json gives them."""
+    """The tokens 0 to 255 are bytes; the others have the ids from tokenizer.json."""
 
     def __init__(self, folder):
         added = json.loads(Path(folder, "tokenizer.json").read_text())["added_tokens"]
@@ -43,12 +43,12 @@ class Tokenizer:
             if token < 256:
                 out += bytes([token])
             elif special or token not in self.hidden:
-                out += self.texts.get(token, "").encode()  # the real one leaves out what it does not know
+                out += self.texts.get(token, "").encode()  # the real tokenizer ignores unknown tokens
         return out.decode("utf-8", "replace")
 
 
-class Orders:
-    """What a prompt asks of the stand-in."""
+class Commands:
+    """The commands in a prompt."""
 
     def __init__(self, tokenizer, tokens):
         text = tokenizer.text(tokens)
@@ -66,7 +66,7 @@ class Orders:
 
 
 def logits(size, sequence, wanted):
-    """Return numbers that make `wanted` the likeliest token by far, and others thinkable."""
+    """Return logits that make `wanted` the most likely token by far, and give the others a small probability."""
     seed = sequence[-1] * 31 + len(sequence) * 7
     row = [((seed + 17 * token) % 101) / 50 - 4.0 for token in range(size)]
     row[wanted] = 3.0
@@ -74,7 +74,7 @@ def logits(size, sequence, wanted):
 
 
 def padded(row, multiple, filling):
-    """Return a row of numbers filled up to a multiple."""
+    """Return a row padded to a multiple of a length."""
     return row + [filling] * (-len(row) % multiple)
 
 
@@ -90,20 +90,20 @@ def sample(row, draw, *, greedy, temperature, top_k):
 
 
 def penalized(row, sequence, penalty, window):
-    """Change `row` in place, as samplers do."""
+    """Apply the penalty to `row` in place, as samplers do."""
     for token in set(sequence[-window:]) if window else ():
         row[token] = row[token] / penalty if row[token] > 0 else row[token] * penalty
 
 
 class Cache:
-    """Which sequences the KV cache could go on from."""
+    """The sequences in the KV cache."""
 
     def __init__(self, *, paged):
         self.paged = paged
         self.sequences = []
 
     def common(self, tokens):
-        """Return how many of the tokens, the last one apart, are cached."""
+        """Return how many of the tokens are cached. The last token is never taken from the cache."""
         best = 0
         for sequence in self.sequences if self.paged else self.sequences[-1:]:
             at = 0
@@ -116,7 +116,7 @@ class Cache:
         self.sequences = [*self.sequences[-3:], list(tokens)]
 
 
-def trouble(how):
+def fail(how):
     if how == "memory":
         raise OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 23.64 GiB"
@@ -132,23 +132,23 @@ def trouble(how):
 
 
 def loading(folder, callback, modules):
-    """Tell of each module, and fail where config.json asks for it."""
-    orders = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
+    """Report progress for each module, and fail if config.json says so."""
+    settings = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
     for index in range(modules):
         if callback is not None:
             callback(index, modules)
-        time.sleep(orders.get("seconds_a_module", 0))
-        if index == modules // 2 and "fails" in orders:
+        time.sleep(settings.get("seconds_a_module", 0))
+        if index == modules // 2 and "fails" in settings:
             raise {"RuntimeError": RuntimeError, "AssertionError": AssertionError, "KeyError": KeyError}[
-                orders["fails"]["type"]
-            ](orders["fails"]["text"])
+                settings["fails"]["type"]
+            ](settings["fails"]["text"])
     if callback is not None:
         callback(modules, modules)
 
 
 def seconds_a_prompt_token(folder):
-    orders = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
-    return orders.get("seconds_a_prompt_token", 0.0)
+    settings = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
+    return settings.get("seconds_a_prompt_token", 0.0)
 
 
 def as_tensor(rows):

@@ -1,16 +1,16 @@
-"""The generator of both stand-ins: one job at a time, results in the shapes of the real ones."""
+"""The generator of both stand-ins: runs one job at a time; the results have the same form as the real ones."""
 
 import random
 import time
 
-from stand_in_core import PAGE, Cache, Orders, logits, seconds_a_prompt_token, trouble
+from stand_in_core import PAGE, Cache, Commands, fail, logits, seconds_a_prompt_token
 from torch import Tensor
 
 TOKEN_SECONDS = 0.001
 
 
 class JobState:
-    """What is known of a job under way, apart from its settings."""
+    """The state of a running job, without its settings."""
 
     def __init__(self, tokens, limit, ends, seed):
         assert tokens, "Input IDs cannot be empty."
@@ -26,11 +26,11 @@ class JobState:
         self.held = []
         self.held_logits = []
         self.completion = ""
-        self.orders = None
+        self.commands = None
 
 
 class GeneratorState:
-    """The queue, and one step of it."""
+    """The queue of jobs, and the function that advances it."""
 
     def __init__(self, tokenizer, folder, *, paged, drafted):
         self.tokenizer = tokenizer
@@ -41,19 +41,19 @@ class GeneratorState:
         self.broken = False
 
     def step(self, chunk, eos, results):
-        """Start, prefill or decode. `results` is filled as the real generators fill theirs."""
-        assert not self.broken, "the stand-in's generator is not to be trusted after a failure"
+        """Start, prefill or decode. Results are added to `results` in the form of the real generators."""
+        assert not self.broken, "the generator was used again after a failure"
         for job in list(self.active):
             state = job.state
             base = {"job": job, "eos": False, "serial": 0}
-            if state.orders is None:
-                state.orders = Orders(self.tokenizer, state.sequence)
+            if state.commands is None:
+                state.commands = Commands(self.tokenizer, state.sequence)
                 state.started = time.time()
                 state.done = self.known.common(state.sequence)
                 job.cached_pages, job.cached_tokens = self.split(state.done)
                 results.append({**base, "stage": "started"})
             if state.done < state.prompt - 1:
-                if state.orders.fail == "prefill":
+                if state.commands.fail == "prefill":
                     self.fail_prefill(job, results)
                     continue
                 part = min(chunk, state.prompt - 1 - state.done)
@@ -65,7 +65,7 @@ class GeneratorState:
                     continue
             state.first = state.first or time.time()
             try:
-                trouble(state.orders.fail)
+                fail(state.commands.fail)
             except Exception:
                 self.broken = True
                 raise
@@ -75,7 +75,7 @@ class GeneratorState:
                     self.active.remove(job)
                     self.known.keep(state.sequence)
                     break
-                # Each second token that was proposed is another one than the model's.
+                # Every second proposed token differs from the model's.
                 if position < self.drafted:
                     if position % 2:
                         job.rejected_draft_tokens += self.drafted - position
@@ -86,23 +86,23 @@ class GeneratorState:
         return (cached // PAGE, cached % PAGE) if self.known.paged else (0, cached)
 
     def padded(self, row):
-        """Return what the head computes: it is wider than the vocabulary."""
+        """Return the output of the head, which is wider than the vocabulary."""
         raise NotImplementedError
 
-    def took(self, job, row, token):
-        """Tell the job that it takes a token."""
+    def on_token(self, job, row, token):
+        """Notify the job of a sampled token."""
 
     def fail_prefill(self, job, results):
         self.broken = True
         raise RuntimeError("the stand-in fails in its prefill")
 
     def decode(self, job, eos, results):
-        """Compute one token, and tell of it unless its character is not whole yet."""
+        """Compute one token. Its result is held back while its character is incomplete."""
         state = job.state
-        wanted = state.orders.wanted(len(state.sequence), eos)
+        wanted = state.commands.wanted(len(state.sequence), eos)
         row = self.padded(logits(job.vocab, state.sequence, wanted))
         token = job.choose(Tensor([[row]]))
-        self.took(job, row, token)
+        self.on_token(job, row, token)
         state.sequence.append(token)
         state.new += 1
         state.held.append(token)
@@ -118,24 +118,24 @@ class GeneratorState:
             }
             return self.end(job, result, results, {**({"text": text} if text else {}), **self.held(state)})
         if state.new >= job.budget:
-            result |= {"eos_reason": "max_new_tokens", **self.told(state, self.cut(state))}
+            result |= {"eos_reason": "max_new_tokens", **self.release(state, self.text_at_limit(state))}
             return self.end(job, result, results, {})
         if "�" in text and "�" in self.tokenizer.text(state.held, special=False):
             results.append(result)
             return False
-        results.append({**result, **self.told(state, self.tokenizer.text(state.held, special=False))})
+        results.append({**result, **self.release(state, self.tokenizer.text(state.held, special=False))})
         return False
 
-    def cut(self, state):
-        """Return the text of what was held where the limit is reached."""
+    def text_at_limit(self, state):
+        """Return the text of the held tokens when the limit is reached."""
         return self.tokenizer.text(state.held, special=False)
 
-    def told(self, state, text):
-        """Return what is emitted of what was held."""
+    def release(self, state, text):
+        """Return the held tokens and their text, and forget them."""
         state.completion += text
-        told = {**({"text": text} if text else {}), **self.held(state)}
+        released = {**({"text": text} if text else {}), **self.held(state)}
         state.held, state.held_logits = [], []
-        return told
+        return released
 
     def held(self, state):
         held = {"token_ids": Tensor([list(state.held)])}

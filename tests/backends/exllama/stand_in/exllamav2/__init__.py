@@ -1,4 +1,4 @@
-"""Stands in for ExLlamaV2 0.3.2: see README.md."""
+"""A test double of ExLlamaV2 0.3.2: see README.md."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ class ExLlamaV2:
         callback_gen=None,
         progress=False,
     ):
-        assert cache.lazy, "the real one needs a cache that is made with lazy = True"
+        assert cache.lazy, "the real library needs a cache created with lazy = True"
         loading(self.config.model_dir, callback, 5)
         self.loaded = True
 
@@ -71,7 +71,7 @@ class ExLlamaV2:
         tokens = input_ids.tolist()[0]
         assert cache.current_seq_len + len(tokens) <= cache.max_seq_len
         assert len(tokens) <= self.config.max_output_len, "seq_len exceeds max_output_len"
-        assert loras is None or loras[0], "the real one asks for the first of them"
+        assert loras is None or loras[0], "the real library reads loras[0]"
         cache.current_seq_len += len(tokens)
         size = self.config.vocab_size
         return Tensor([[padded(logits(size, [token], (token + 1) % 128), 32, -65504.0) for token in tokens]])

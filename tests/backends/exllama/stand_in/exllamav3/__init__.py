@@ -1,4 +1,4 @@
-"""Stands in for ExLlamaV3 1.6.5: see README.md."""
+"""A test double of ExLlamaV3 1.6.5: see README.md."""
 
 import json
 from pathlib import Path
@@ -125,7 +125,7 @@ class Cache:
 class Tokenizer:
     def __init__(self, config):
         self.core = _Tokenizer(config.directory)
-        # Of special tokens, the real one knows those that other files than tokenizer.json name.
+        # The real tokenizer knows only the special tokens that files other than tokenizer.json name.
         named = json.loads(Path(config.directory, "tokenizer_config.json").read_text())
         self.known = {named["bos_token"], named["eos_token"]}
 
@@ -205,7 +205,7 @@ class Job:
         rq_state=None,
         **kwargs,
     ):
-        assert not kwargs, f"the real one would swallow {kwargs}"
+        assert not kwargs, f"the real library would ignore {kwargs}"
         self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
         self.sampler = sampler
         self.keeps_logits = self.return_logits = return_logits
@@ -241,11 +241,11 @@ class _State(GeneratorState):
     def padded(self, row):
         return padded(row, 128, 0.0)
 
-    def took(self, job, row, token):
+    def on_token(self, job, row, token):
         job.receive_sample(Tensor([[row]]), Tensor([[token]]), None, None, None, [])
 
     def fail_prefill(self, job, results):
-        """Only this job fails, and its result says with what."""
+        """Only this job fails, and its result contains the error."""
         self.active.remove(job)
         error = RuntimeError("the stand-in fails in its prefill")
         results.append({"job": job, "serial": 0, "stage": "error", "eos": True, "error": error})
@@ -286,7 +286,7 @@ class Generator:
         sparse_draft_head=0,
         **kwargs,
     ):
-        assert not kwargs, f"the real one would swallow {kwargs}"
+        assert not kwargs, f"the real library would ignore {kwargs}"
         self.model, self.cache, self.tokenizer = model, cache, tokenizer
         if draft_model:
             assert not ngram_match_min, "Cannot use both draft model and n-gram draft."

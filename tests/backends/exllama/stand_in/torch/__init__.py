@@ -1,4 +1,4 @@
-"""Stands in for the little of PyTorch that the adapters use. Tensors are nested lists."""
+"""A test double of the part of PyTorch that the adapters use. Tensors are nested lists."""
 
 import math
 from array import array
@@ -58,7 +58,7 @@ class Tensor:
         return self
 
     def numpy(self):
-        """Return what has the numbers of a matrix in a buffer; the real one returns an array of NumPy's."""
+        """Return an object with the numbers of a matrix in a buffer; the real method returns a NumPy array."""
         numbers = array("f", [number for row in self.data for number in row])
         return memoryview(numbers).cast("B").cast("f", self.shape)
 
@@ -73,7 +73,7 @@ class Tensor:
 
 
 def _at(data, key):
-    """Return the part of nested lists that an index for each dimension names."""
+    """Return the part of nested lists at an index for each dimension."""
     if not key:
         return data
     here, *rest = key

@@ -1,4 +1,4 @@
-"""Stands in for ExLlamaV2's dynamic generator."""
+"""A test double of ExLlamaV2's dynamic generator."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class ExLlamaV2Sampler:
 
 
 class ExLlamaV2DynamicJob:
-    keeps_logits = False  # the adapter takes them by itself
+    keeps_logits = False  # the adapter computes them itself
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ExLlamaV2DynamicJob:
         embeddings=None,
         **kwargs,
     ):
-        assert not kwargs, f"the real one would swallow {kwargs}"
+        assert not kwargs, f"the real library would ignore {kwargs}"
         self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
         self.settings = gen_settings
         self.accepted_draft_tokens = self.rejected_draft_tokens = 0
@@ -74,7 +74,7 @@ class _State(GeneratorState):
     def padded(self, row):
         return padded(row, 32, -65504.0)
 
-    def cut(self, state):
+    def text_at_limit(self, state):
         return "".join(self.tokenizer.piece(token, False) for token in state.held)
 
 
@@ -99,7 +99,7 @@ class ExLlamaV2DynamicGenerator:
         filter_background_eval=True,
         **kwargs,
     ):
-        assert not kwargs, f"the real one would swallow {kwargs}"
+        assert not kwargs, f"the real library would ignore {kwargs}"
         self.model, self.cache, self.tokenizer = model, cache, tokenizer
         self.num_draft_tokens = num_draft_tokens if draft_model or use_ngram_draft else 0
         self.draft_model = draft_model
@@ -113,7 +113,7 @@ class ExLlamaV2DynamicGenerator:
             assert attn.has_flash_attn_with_paged, "Paged attention required Flash Attention 2.5.7 or later"
         assert cache.batch_size == 1
         assert cache.max_seq_len % PAGE == 0
-        assert max_q_size > self.num_draft_tokens, "the real one copies num_draft_tokens + 1 rows"
+        assert max_q_size > self.num_draft_tokens, "the real library copies num_draft_tokens + 1 rows"
         assert max_chunk_size <= model.config.max_input_len
         assert not paged or max_chunk_size % PAGE == 0
         self.max_chunk_size = max_chunk_size
@@ -151,7 +151,7 @@ class ExLlamaV2DynamicGenerator:
     def iterate(self):
         results = []
         for job in self.state.active if self.use_ngram_draft else ():
-            job.state.sequence[self.max_ngram - 2]  # the real one takes it that there are so many
+            job.state.sequence[self.max_ngram - 2]  # the real library assumes this many
         self.state.drafted = self.num_draft_tokens if self.use_ngram_draft or self.draft_model else 0
         self.state.step(self.max_chunk_size, self.model.config.eos_token_id, results)
         return results
