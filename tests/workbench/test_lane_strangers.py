@@ -117,7 +117,7 @@ class CarelessEngine(OpenEngine):
 
 @pytest.fixture
 async def careless(check_nothing_left):
-    def make_lane(model: str) -> Lane:
+    def make(model: str) -> Lane:
         registry = Registry()
         registry._found["careless"] = Careless()
         return Lane(EngineDefinition(name="it", backend="careless", model=model), registry)
