@@ -1,4 +1,4 @@
-"""A terminal for the view's tests: what an app would write goes to an emulator, and can be looked at."""
+"""A terminal emulator for tests of widgets: it shows the output of an app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paragone_tui.transcript import Transcript
 
 
 class Looks(NamedTuple):
-    """A cell as it looks: a blank has no foreground."""
+    """The appearance of a cell; a blank has no foreground colour."""
 
     text: str
     fore: str
@@ -37,7 +37,7 @@ def looks(char: Char) -> Looks:
 
 
 class Emulator:
-    """Stands in for the user's terminal: pyte, as wide and high as the app at the time."""
+    """A test double of the user's terminal: pyte, with the current size of the app."""
 
     def __init__(self) -> None:
         self.screen = pyte.Screen(80, 24)
@@ -62,7 +62,7 @@ class Emulator:
 
 
 class Watched(App[None]):
-    """An app of the given widgets, whose updates an emulator shows."""
+    """An app with the given widgets, whose output goes to an emulator."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Watched(App[None]):
         super()._display(screen, renderable)  # type: ignore[arg-type]
 
     def assert_painted_as_by_textual(self) -> None:
-        """Hold what stands on the terminal against what Textual's own painting would leave there."""
+        """Compare the terminal with one on which Textual's own compositor has painted the screen."""
         wanted = self.as_textual_paints()
         assert self.terminal.text == wanted.text
         for y, (row, wanted_row) in enumerate(zip(self.terminal.rows, wanted.rows, strict=True)):
@@ -103,7 +103,7 @@ class Watched(App[None]):
                 assert cells[0] == cells[1], f"the cell at column {x} of row {y}"
 
     def as_textual_paints(self) -> Emulator:
-        """Return a terminal on which Textual's own painting has put the present screen, whole."""
+        """Return a terminal on which Textual's own compositor has painted the whole current screen."""
         compositor = self.screen._compositor
         dirty = compositor._dirty_regions.copy()
         update = Compositor.render_full_update(compositor)
@@ -113,7 +113,7 @@ class Watched(App[None]):
             strip._render_cache = None
             for segment in strip:
                 if segment.style:
-                    segment.style._ansi = None  # rich keeps it, whatever colours it was asked for
+                    segment.style._ansi = None  # rich caches it, even for another colour system
         emulator = Emulator()
         sequences = LayoutUpdate([*strips], update.region).render_segments(self.palette)
         emulator.write(sequences.replace("\n", "\r\n"), self.size)
@@ -121,11 +121,11 @@ class Watched(App[None]):
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait until nothing is left to be painted: no beat, no typesetting, no message."""
+    """Wait until everything is painted: no update, typesetting or message is pending."""
     app = pilot.app
     cadences = [widget._cadence for widget in find(app, (Transcript, LaneStatus))]
     for cadence in cadences:
-        cadence._every = 0.01  # from now on: tests need not wait as eyes do
+        cadence._every = 0.01  # speeds up all later updates
     while True:
         waiting = any(cadence.waiting for cadence in cadences)
         await pilot.pause(0.01 if waiting else 0)

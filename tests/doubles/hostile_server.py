@@ -1,8 +1,8 @@
-"""A double of an Ollama or OpenAI-compatible server that misbehaves on cue, on a free port of loopback.
+"""A test double of an Ollama or OpenAI-compatible server that fails on cue, on a free port of loopback.
 
-It stands in for servers (and what stands before them) as they fail in the field: it resets, falls
-silent, refuses, sends what is not the protocol. Its lists and details are those of one model,
-`m`; what it answers a chat with is up to the test. It does not compute anything.
+It reproduces failures of real servers and proxies: it resets connections, stops sending, refuses requests,
+and breaks the protocol. It lists and describes one model, `m`; the test supplies the answers. Nothing is
+computed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass
 class Protocol:
-    """How one of the two protocols writes what a test says."""
+    """Encodes answers in one of the two protocols."""
 
     name: str
     chat: str
@@ -58,7 +58,7 @@ OPENAI = Protocol("openai", "/v1/chat/completions", "text/event-stream; charset=
 
 
 class Exchange:
-    """One request and what the test sends back."""
+    """One request and its reply, which the test sends."""
 
     def __init__(self, request, reader, writer, protocol):
         self.request = request
@@ -71,7 +71,7 @@ class Exchange:
         await self._writer.drain()
 
     async def begin(self, status=200, content_type=None, **headers):
-        """Send the head of a reply that ends with its connection."""
+        """Send the head of a reply whose end is the end of the connection."""
         head = [f"HTTP/1.1 {status} Because", f"content-type: {content_type or self.protocol.content_type}"]
         head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join([*head, "connection: close", "", ""]).encode())
@@ -81,7 +81,7 @@ class Exchange:
             await self.send(self.protocol.piece(text))
 
     async def answer(self, *texts, **counts):
-        """Behave: stream these texts and the end."""
+        """Stream these texts and a correct end."""
         await self.begin()
         await self.say(*texts)
         await self.send(self.protocol.end(**counts))
@@ -92,32 +92,32 @@ class Exchange:
         await self.send(text.encode())
 
     def reset(self):
-        """Break the connection as a killed server or a firewall does: with a TCP reset."""
+        """Reset the TCP connection, as a killed server or a firewall does."""
         linger = struct.pack("ii", 1, 0)
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()
 
     async def gone(self):
-        """Wait until the client has closed its end."""
+        """Wait until the client has closed the connection."""
         with contextlib.suppress(ConnectionError):
             await self._reader.read()
 
 
 class HostileServer:
-    """Serves one protocol; `on_chat` is what a test puts in place of an answer."""
+    """A server for one protocol; the test sets `on_chat` to answer chats."""
 
     def __init__(self, protocol):
         self.protocol = protocol
         self.requests = []
         self.heads = []
-        """Their heads as they came."""
+        """The heads of the requests, unchanged."""
         self.on_chat = None
         self.on_load = None
         self.replies = {}
-        """What other paths answer: JSON by path."""
+        """The replies for other paths: JSON by path."""
         self.running = []
         self.rendered = "<user>Hello?"
-        """What Ollama renders of every chat when it is asked to; None as by a server that cannot."""
+        """The rendered prompt that Ollama returns on request; None simulates a server without this feature."""
         self._tasks = set()
         self._server = None
         self.port = 0
@@ -128,7 +128,7 @@ class HostileServer:
 
     @property
     def chats(self):
-        """The requests that were for an answer."""
+        """The requests for answers."""
         paths = (self.protocol.chat, "/v1/completions")
         return [
             request
@@ -162,7 +162,7 @@ class HostileServer:
                 self.requests.append(request)
                 await self._reply(Exchange(request, reader, writer, self.protocol))
         except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
-            pass  # a client that hung up, or the end of the test
+            pass  # the client closed the connection, or the test ended
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -172,7 +172,7 @@ class HostileServer:
     async def _read(self, reader, writer):
         try:
             first = await reader.readexactly(1)
-            if first == b"\x16":  # a TLS handshake; servers without TLS say what this one does
+            if first == b"\x16":  # a TLS handshake; reply like a server without TLS
                 writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
                 return None
             text = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -1,8 +1,8 @@
-"""A double of Ollama's model registry, behind TLS on a free port of loopback.
+"""A test double of Ollama's model registry, with TLS on a free port of loopback.
 
-It stands in for registry.ollama.ai as Ollama's servers use it: manifests by name and tag, and blobs by
-their digest. As there, a blob lies on another host than the one that is asked for it: `localhost` points
-to `127.0.0.1`, which gives it in ranges. What it has comes out of the models folder of a real Ollama.
+It implements the part of registry.ollama.ai that Ollama's servers use: manifests by name and tag, and blobs
+by digest. As in the real registry, requests for a blob are redirected to another host, from `localhost` to
+`127.0.0.1`, which serves it in ranges. The models come from the models folder of a real Ollama.
 """
 
 import json
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 _PIECE = 2**16
 _TRICKLE = 0.05
-"""Seconds from one piece to the next where a blob trickles."""
+"""Seconds between pieces of a blob that is sent slowly."""
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,25 @@ class Request:
     method: str
     path: str
     begin: int | None
-    """The first byte that is wanted, where it is not all."""
+    """The first requested byte, for a range request."""
 
 
 class ModelRegistry(ThreadingHTTPServer):
-    """Serves from a models folder while it is entered."""
+    """Serves the models of a folder; a context manager."""
 
     def __init__(self, models, certificate):
         super().__init__(("127.0.0.1", 0), _Handler)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(tls)
-        # the handshake is the business of the thread that answers
+        # the thread that handles the request does the handshake
         self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.models = models
         self.requests = []
         self.flowing = threading.Event()
-        """While it is not set, the second half of every blob trickles."""
+        """While this is cleared, the second half of each blob is sent slowly."""
         self.flowing.set()
         self.hung_up = threading.Event()
-        """Set when whoever downloads a blob closes the connection before its end."""
+        """Set when a client closes the connection in the middle of a blob."""
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -55,19 +55,19 @@ class ModelRegistry(ThreadingHTTPServer):
     def __exit__(self, *why):
         self.flowing.set()
         self.shutdown()
-        self.server_close()  # joins the threads that answer
+        self.server_close()  # joins the threads of the requests
 
     def name(self, model):
-        """Return what an Ollama server calls a model of this registry."""
+        """Return the name of a model of this registry for an Ollama server."""
         return f"localhost:{self.server_port}/library/{model}"
 
     @property
     def downloads(self):
-        """The requests for the contents of blobs."""
+        """The requests for blobs."""
         return [one for one in self.requests if one.method == "GET" and _LYING.fullmatch(one.path)]
 
     def handle_error(self, request, client_address):
-        """Be silent of connections that end badly: that is the tests' business."""
+        """Ignore failed connections: the tests check for them."""
 
 
 class _Handler(BaseHTTPRequestHandler):

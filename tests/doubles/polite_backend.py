@@ -1,8 +1,8 @@
 """A test double: a well-behaved backend of plain asynchronous code, without a worker.
 
-It stands in for an adapter of an inference protocol. Its model is a made-up one: its tokens are words, its
-tokenizer splits at blanks, and its distribution depends on all tokens so far. Small methods, each with one
-duty, are there for `flawed_backends` to get wrong.
+It simulates an adapter of an inference protocol. Tokens of its synthetic model are words, its tokenizer splits at
+spaces, and the distribution depends on all previous tokens. It consists of small methods, so that
+`flawed_backends` can override each of them with a flaw.
 """
 
 import asyncio
@@ -58,9 +58,9 @@ from paragone.options import as_values, build
 WORDS = ("red ", "green ", "blue ", "white ", "black ", "yellow ", "語 ", "😀 ")
 SHARES = (0.4, 0.2, 0.1, 0.1, 0.08, 0.06, 0.04, 0.02)
 SIZE = 64
-"""Tokens of the vocabulary: the words, and others that any word of a prompt falls upon."""
+"""Size of the vocabulary: the words, and other ids to which words of a prompt are mapped."""
 RARE = 1e-4
-"""Share of a token that is none of the words."""
+"""Probability of each token that is not one of the words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class PoliteEngine(OpenEngine):
         return len(WORDS) + zlib.crc32(word.encode("utf-8", "replace")) % (SIZE - len(WORDS))
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
-        """Return the logits after these tokens. `batch` is how many are computed at once: no matter here."""
+        """Return the logits after these tokens. The number of tokens computed at once, `batch`, has no effect."""
         turn = sum(before) % len(WORDS)
         rare = [RARE * (1 + (turn + token) % 7) for token in range(len(WORDS), SIZE)]
         shares = [*SHARES[turn:], *SHARES[:turn], *rare]
@@ -160,7 +160,7 @@ class PoliteEngine(OpenEngine):
         return time.monotonic()
 
     async def pause(self) -> bool:
-        """Do what takes time, and return whether to stop."""
+        """Wait for the time that one token takes, and return whether to stop."""
         await asyncio.sleep(0)
         return self.stopping
 
@@ -168,7 +168,7 @@ class PoliteEngine(OpenEngine):
         return (cached, (cached + total) // 2, total)
 
     def keep(self, prompt: list[int], *, cold: bool) -> int:
-        """Return how much of the prompt is in the cache; its last token never is."""
+        """Return how many tokens of the prompt are in the cache; the last one never is."""
         pairs = zip(self.cache, prompt[:-1], strict=False)
         same = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
         same = min(len(self.cache), len(prompt) - 1) if same is None else same

@@ -1,9 +1,9 @@
-"""A double of a vision model's second file (`mmproj-….gguf`): an encoder and projector with random weights.
+"""A test double of a vision model's second file (`mmproj-….gguf`): image encoder and projector with random weights.
 
-The real ones are hundreds of megabytes that come from the network only. Real here are the format, the shapes
-and the arithmetic: LLaVA's as llama.cpp has them (tools/mtmd: `clip.cpp`, `models/llava.cpp`), so that Ollama
-and whatever else runs on llama.cpp takes the file beside a text model, cuts an image into patches and puts a
-token for each into the prompt. The answer depends on the pixels, and means nothing.
+Real files have hundreds of megabytes and would have to be downloaded. The format, the shapes and the
+computation are the real ones of LLaVA in llama.cpp (tools/mtmd: `clip.cpp`, `models/llava.cpp`). So Ollama and
+other programs with llama.cpp accept the file beside a text model, divide an image into patches, and insert a
+token for each patch into the prompt. The answer depends on the pixels, but has no meaning.
 """
 
 import math
@@ -12,21 +12,21 @@ from array import array
 
 from tests.gguf_writer import Tensor, Value, gguf
 
-_PATCH = 14  # pixels a side
-_GRID = 4  # patches a side
+_PATCH = 14  # pixels per side
+_GRID = 4  # patches per side
 _WIDTH = 64
-_F32 = 0  # ggml's number for the type
+_F32 = 0  # the type's number in ggml
 
 IMAGE_TOKENS = _GRID**2
-"""Tokens that an image of any size takes in the prompt."""
+"""The number of tokens of an image in the prompt, whatever its size."""
 
 
 def projector(text_width: int) -> bytes:
     """Return the GGUF file for a text model whose embeddings are `text_width` wide (SmolLM2-135M: 576).
 
-    Its weights are the same each time. What they give out is about as large as what goes in, so nothing
-    overflows. LLaVA takes what the last layer but one gives; of the one layer here that is what goes in,
-    and of its tensors only those are written without which llama.cpp does not load the file.
+    The weights are the same each time. Outputs have about the size of the inputs, so nothing overflows. LLaVA uses
+    the output of the second-to-last layer; with the single layer here, that is the layer's input. Only the
+    tensors of this layer that llama.cpp needs to load the file are written.
     """
     chance = random.Random(0)
 

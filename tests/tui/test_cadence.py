@@ -11,7 +11,7 @@ async def until(condition, deadline=10.0):
             await asyncio.sleep(0.001)
 
 
-async def test_many_asked_and_one_called():
+async def test_many_requests_make_one_call():
     calls = []
     cadence = Cadence(lambda: calls.append(1))
     for _ in range(100):
@@ -21,17 +21,17 @@ async def test_many_asked_and_one_called():
     assert calls == [1]
 
 
-async def test_after_a_rest_the_call_comes_at_once():
+async def test_after_a_pause_the_call_is_immediate():
     called = asyncio.Event()
     cadence = Cadence(called.set, every=3600)
     cadence.ask()
     await asyncio.wait_for(called.wait(), 10)
 
 
-async def test_strangers_meet_on_the_same_beat():
+async def test_all_cadences_call_at_the_same_times():
     one, other = Cadence(lambda: None, 60), Cadence(lambda: None, 60)
     for cadence in (one, other):
-        cadence.ask()  # the first call comes at once
+        cadence.ask()  # the first call is immediate
         await until(lambda cadence=cadence: not cadence.waiting)
     one.ask()
     await asyncio.sleep(0.01)
@@ -44,14 +44,14 @@ async def test_strangers_meet_on_the_same_beat():
     other.stop()
 
 
-async def test_calls_are_a_beat_apart():
+async def test_calls_are_a_period_apart():
     times = []
     loop = asyncio.get_running_loop()
     cadence = Cadence(lambda: times.append(loop.time()), 0.02)
     for number in range(1, 6):
         cadence.ask()
         await until(lambda number=number: len(times) == number)
-    # Each on a beat of its own, but for the first, which came at once.
+    # Each call is in a different period, except for the first, which was immediate.
     assert len({int(time / 0.02 + 1e-6) for time in times[1:]}) == 4
 
 
@@ -61,7 +61,7 @@ async def test_stopped():
     cadence.ask()
     cadence.stop()
     assert not cadence.waiting
-    await asyncio.sleep(0.03)  # three beats, at which it could come
+    await asyncio.sleep(0.03)  # three periods, in which it could be called
     assert not calls
     cadence.ask()
     await until(lambda: calls)

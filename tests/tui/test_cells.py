@@ -1,4 +1,4 @@
-"""What goes to the terminal cell by cell: nothing that it would obey."""
+"""The cells that are written to the terminal contain no control characters."""
 
 import pytest
 from rich.color import ColorSystem
@@ -7,7 +7,7 @@ from textual.strip import Strip
 
 from paragone_tui.painting.cells import cells_of
 
-STEERING = [
+CONTROL = [
     "\x1b[31m",
     "\x1b]0;title\x07",
     "\n",
@@ -21,9 +21,9 @@ STEERING = [
 ]
 
 
-@pytest.mark.parametrize("sign", [*STEERING, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("sign", [*CONTROL, "\ud800"], ids=ascii)
 @pytest.mark.parametrize("beside", ["ab", "äb"])
-def test_nothing_in_a_cell_steers_the_terminal(beside, sign):
+def test_no_cell_contains_a_control_character(beside, sign):
     strip = Strip([Segment(f"{beside[0]}{sign}{beside[1]}")])
     cells = cells_of(strip, ColorSystem.TRUECOLOR)
     written = "".join(text for text, _ in cells)
@@ -33,7 +33,7 @@ def test_nothing_in_a_cell_steers_the_terminal(beside, sign):
     assert (written[0], written[-1]) == tuple(beside)
 
 
-def test_what_joins_and_marks_stays():
+def test_combining_and_joining_characters_are_kept():
     text = "a\u0301 \N{WOMAN}\u200d\N{PERSONAL COMPUTER} \u00a0"
     written = "".join(cell for cell, _ in cells_of(Strip([Segment(text)]), ColorSystem.TRUECOLOR))
     assert written == text

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from paragone_tui.terminal.text import visible
 
-anything = st.text(st.characters(codec=None), max_size=80)  # lone surrogates, too
+anything = st.text(st.characters(codec=None), max_size=80)  # including lone surrogates
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ anything = st.text(st.characters(codec=None), max_size=80)  # lone surrogates, t
         ("\ud800", "�"),
     ],
 )
-def test_what_would_steer_a_terminal_becomes_a_sign(hostile, shown):
+def test_control_characters_are_replaced_by_symbols(hostile, shown):
     assert visible(hostile) == shown
 
 
@@ -45,12 +45,12 @@ def test_what_would_steer_a_terminal_becomes_a_sign(hostile, shown):
         "[red]x[/]",
     ],
 )
-def test_what_people_write_stays(text):
+def test_ordinary_text_is_unchanged(text):
     assert visible(text) == text
 
 
 @given(anything)
-def test_nothing_a_terminal_would_obey_is_left(text):
+def test_no_control_characters_are_left(text):
     shown = visible(text)
     assert not {unicodedata.category(character) for character in shown.replace("\n", "")} & {
         "Cc",
@@ -63,6 +63,6 @@ def test_nothing_a_terminal_would_obey_is_left(text):
 
 
 @given(anything, anything)
-def test_cleaning_pieces_is_cleaning_the_whole(start, end):
+def test_cleaning_pieces_gives_the_same_as_cleaning_the_whole(start, end):
     if not (start.endswith("\r") and end.startswith("\n")):
         assert visible(start) + visible(end) == visible(start + end)

@@ -13,8 +13,8 @@ async def line():
         yield pilot, widget
 
 
-async def say(line, **info):
-    """Have it say something, and return what stands on the terminal."""
+async def show(line, **info):
+    """Show a status, and return the text on the terminal."""
     pilot, widget = line
     widget.show(LaneStatusInfo(**info))
     await settle(pilot)
@@ -56,15 +56,15 @@ async def say(line, **info):
         ({"engine": "smol", "state": "loading", "loaded": 7.0}, " smol  loading  100%  ████████████"),
     ],
 )
-async def test_what_it_says(line, info, wanted):
-    assert " ".join((await say(line, **info)).split()) == " ".join(wanted.split())
+async def test_texts(line, info, wanted):
+    assert " ".join((await show(line, **info)).split()) == " ".join(wanted.split())
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 10, 18, 25, 30, 40, 60, 100, 300])
-async def test_what_finds_no_room_is_left_out_whole(line, width):
+async def test_parts_that_do_not_fit_are_left_out(line, width):
     pilot, widget = line
     await pilot.resize_terminal(width, 3)
-    shown = await say(
+    shown = await show(
         line,
         engine="a-rather-long-name-今天",
         state="writing",
@@ -90,16 +90,18 @@ async def test_what_finds_no_room_is_left_out_whole(line, width):
         assert "1,400 tokens" in shown
 
 
-async def test_a_narrow_lane_says_it_in_fewer_words(line):
+async def test_a_narrow_lane_has_a_shorter_text(line):
     pilot, _ = line
     await pilot.resize_terminal(12, 3)
-    assert await say(line, engine="smol", state="reading") == " reading"
+    assert await show(line, engine="smol", state="reading") == " reading"
 
 
-async def test_a_new_state_is_painted_at_once_and_new_figures_in_their_time(line):
+async def test_a_new_state_is_painted_immediately_and_new_figures_later(line):
     pilot, widget = line
-    await say(line, engine="smol", state="writing")
-    await say(line, engine="smol", state="writing", tokens=1, tokens_per_s=1.0)  # after a rest: at once
+    await show(line, engine="smol", state="writing")
+    await show(
+        line, engine="smol", state="writing", tokens=1, tokens_per_s=1.0
+    )  # painted immediately after a pause
     widget._cadence._every = 3600
     widget.show(LaneStatusInfo(engine="smol", state="writing", tokens=2, tokens_per_s=2.0))
     assert widget._cadence.waiting
@@ -115,10 +117,10 @@ async def test_a_new_state_is_painted_at_once_and_new_figures_in_their_time(line
 async def test_nothing_is_painted_when_nothing_changed(line):
     pilot, _ = line
     info = {"engine": "smol", "state": "writing", "tokens_per_s": 50.01}
-    await say(line, **info)
+    await show(line, **info)
     pilot.app.terminal.written.clear()
-    await say(line, **info)
-    await say(line, **{**info, "tokens_per_s": 50.02})  # reads the same
+    await show(line, **info)
+    await show(line, **{**info, "tokens_per_s": 50.02})  # has the same text
     assert not "".join(pilot.app.terminal.written)
 
 
@@ -133,7 +135,7 @@ async def test_shown_before_it_is_mounted():
 
 async def test_a_theme_and_a_width(line):
     pilot, _ = line
-    await say(line, engine="smol", state="crashed")
+    await show(line, engine="smol", state="crashed")
     for theme in ("nord", "ansi-dark", "textual-light"):
         pilot.app.theme = theme
         await settle(pilot)
@@ -143,5 +145,5 @@ async def test_a_theme_and_a_width(line):
     pilot.app.assert_painted_as_by_textual()
 
 
-async def test_an_engine_of_a_hostile_name(line):
-    assert await say(line, engine="x\x1b[2J\ny\u202e", state="ready") == " x␛[2J y␦  ready"
+async def test_an_engine_with_a_hostile_name(line):
+    assert await show(line, engine="x\x1b[2J\ny\u202e", state="ready") == " x␛[2J y␦  ready"

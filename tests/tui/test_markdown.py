@@ -81,7 +81,7 @@ def test_styles():
     assert style_of("```python\nclass X: pass\n```", "class").color not in (None, PALETTE["answer"].color)
 
 
-def test_a_table_has_one_line_and_loses_nothing():
+def test_wide_tables_lose_no_text():
     text = "| name | speed |\n| :-- | --: |\n| smol | 240 |\n| averyveryverylongname | 9 |\n"
     assert (
         shown(text)
@@ -114,14 +114,14 @@ def test_other_markup_is_text(text):
 @pytest.mark.parametrize(
     "text", ["[a](http://b.c)", "<http://b.c>", "![a](http://b.c)", "[a]\n\n[a]: http://b.c"]
 )
-def test_nothing_is_a_hyperlink(text):
+def test_there_are_no_terminal_hyperlinks(text):
     for strip in typeset(text, 40, PALETTE, dark=True):
         for segment in strip:
             assert segment.style.link is None
             assert not segment.style.meta
 
 
-def test_a_link_shows_where_it_leads():
+def test_a_link_shows_its_target():
     assert shown("see [the page](http://b.c/x) there") == "  see the page (http://b.c/x) there"
 
 
@@ -139,7 +139,7 @@ def test_a_link_shows_where_it_leads():
         "<\x1b[2J@b.c>",
     ],
 )
-def test_no_control_character_comes_through(text):
+def test_control_characters_are_removed(text):
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", "".join(rows(text)))
 
 
@@ -169,7 +169,7 @@ pieces = st.sampled_from(MARKS + SPACES)
 def test_any_text_fits_and_keeps_its_words(text, width):
     lines = rows(text, width)
     assert all(cell_len(line) <= max(width, 10) for line in lines)
-    # Where a link leads, what an image is of and the language of code are not words of the text.
+    # Link targets, descriptions of images and languages of code are not part of the text.
     certain = re.split(r"\]\(|!\[|```", text)[0]
     words = [re.sub(r"[^a-z]", "", shown).count("word") for shown in ("".join(lines), certain)]
     assert words[0] >= words[1]

@@ -1,4 +1,4 @@
-"""A screen that writes changed cells only, held against what Textual's own painting leaves on a terminal."""
+"""The screen writes only changed cells; the result is compared with Textual's own compositor."""
 
 import re
 
@@ -44,14 +44,14 @@ def plain(text):
 
 
 def written(app):
-    """Return what was written since this was last asked."""
+    """Return what was written since the last call."""
     data = "".join(app.terminal.written)
     app.terminal.written.clear()
     return data
 
 
 async def put(pilot, canvas, y, *segments):
-    """Show a row, and return what that took to write."""
+    """Show a row, and return what was written for it."""
     canvas.put(y, *segments)
     await pilot.pause(0)
     pilot.app.assert_painted_as_by_textual()
@@ -75,14 +75,14 @@ async def test_only_what_changed_is_written(canvas):
     assert await put(*canvas, 0, plain("a sentence than")) == f"\x1b[1;15H{style}n\x1b[m"
 
 
-async def test_far_changes_of_a_row_are_written_apart(canvas):
+async def test_distant_changes_in_a_row_are_written_separately(canvas):
     pilot, widget = canvas
     await put(pilot, widget, 2, plain("x" * 30))
     data = await put(pilot, widget, 2, plain("y" + "x" * 28 + "y"))
     assert data.count("y") == 2
     assert "x" not in data
     assert "\x1b[28C" in data
-    # What is nearer than a leap is long is written again.
+    # Unchanged cells are written again if that is shorter than moving the cursor.
     assert "xxx" in await put(pilot, widget, 2, plain("zxxxz" + "x" * 25))
 
 
@@ -130,8 +130,8 @@ async def test_wide_characters(canvas, before, after):
 
 
 @pytest.mark.parametrize("text", ["👨\u200d👩\u200d👧", "🇩🇪", "☁️", "👍🏽", "1️⃣", "क्षि"])
-async def test_what_stands_beside_characters_of_doubtful_width(text):
-    """The emulator draws these as wide as their parts are, others as narrow as one cell."""
+async def test_text_beside_characters_of_ambiguous_width(text):
+    """The emulator draws these as wide as all their parts; other terminals draw them in one or two cells."""
     canvas = Canvas()
     other = Canvas()
     app = Watched(Horizontal(canvas, other))
@@ -149,20 +149,20 @@ async def test_what_stands_beside_characters_of_doubtful_width(text):
             canvas.put(0, plain(row))
             await pilot.pause(0)
             shown = app.terminal.text.splitlines()[0]
-            # The columns of all that follows are right, whatever became of the character itself.
+            # The text after the character is in the right columns, however wide the character is drawn.
             assert app.terminal.rows[0][30 + 4].text == "o"
             assert "other lane" in shown
             tail = row.rpartition(text)[2]
             column = Strip([plain(row)]).cell_length - len(tail)
             cells = "".join(cell.text for cell in app.terminal.rows[0][column : column + len(tail)])
             assert cells == tail
-            assert "z" not in shown  # nothing old shows where it is drawn narrower
+            assert "z" not in shown  # no old text is left beside a character that is drawn narrower
 
 
 @pytest.mark.parametrize(
     "text", ["\u200dab", "\u200d漢x", "\u200d\u200d漢x", "\u200d", "\ufe0fa", "a\u200d", "\u200d\u200d👩x"]
 )
-async def test_a_joiner_that_joins_nothing_moves_nothing(text):
+async def test_a_stray_joiner_does_not_shift_text(text):
     canvas, other = Canvas(), Canvas()
     app = Watched(Horizontal(canvas, other))
     async with app.run_test(size=(40, 2)) as pilot:
@@ -175,7 +175,7 @@ async def test_a_joiner_that_joins_nothing_moves_nothing(text):
         assert "".join(cell.text for cell in app.terminal.rows[0][20:34]) == "the other lane"
 
 
-async def test_a_stranger_that_repaints_all_of_itself_is_cheap():
+async def test_a_widget_that_repaints_itself_completely_writes_little():
     area = TextArea("word " * 200, soft_wrap=True)
     area.cursor_blink = False
     app = Watched(area, Label("A widget that fills the screen is painted whole."))
@@ -191,7 +191,7 @@ async def test_a_stranger_that_repaints_all_of_itself_is_cheap():
 
 @pytest.mark.parametrize("colors", COLORS)
 @pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
-async def test_terminals_of_few_colours(colors, theme):
+async def test_terminals_with_few_colours(colors, theme):
     lane, status = Transcript(), LaneStatus()
     app = Watched(Vertical(status, lane), colors=colors)
     async with app.run_test(size=(60, 15)) as pilot:
@@ -224,12 +224,12 @@ async def test_no_color(monkeypatch, theme):
         app.assert_painted_as_by_textual()
         shades = re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", written(app))
         assert all(red == green == blue for red, green, blue in shades)
-        # Every kind is known by its sign.
+        # Without colours, each kind of block has its own symbol.
         assert [line[0] for line in app.terminal.text.splitlines() if line.strip()] == list("▎ !✗│→")
 
 
 class Question(ThriftyScreen[None], ModalScreen[None]):
-    """A modal over a part of the screen."""
+    """A modal screen that covers a part of the screen."""
 
     DEFAULT_CSS = (
         "Question { align: center middle; } Question Label { width: 20; height: 3; background: red; }"
@@ -239,7 +239,7 @@ class Question(ThriftyScreen[None], ModalScreen[None]):
         yield Label("Really?")
 
 
-async def test_screens_on_screens():
+async def test_modal_screens():
     lane = Transcript()
     app = Watched(lane)
     async with app.run_test(size=(60, 15)) as pilot:
@@ -259,15 +259,15 @@ async def test_screens_on_screens():
             await settle(pilot)
             app.assert_painted_as_by_textual()
             assert "Really?" not in app.terminal.text
-        app.push_screen(Screen())  # one that paints as Textual does
+        app.push_screen(Screen())  # one that uses Textual's own compositor
         await pilot.pause(0)
         app.pop_screen()
         await settle(pilot)
         app.assert_painted_as_by_textual()
 
 
-async def test_what_is_unknown_is_painted_whole(canvas):
-    """As after a painting that Textual made and did not show."""
+async def test_unknown_content_is_painted_completely(canvas):
+    """The content of the terminal is unknown after Textual has painted without showing it."""
     pilot, widget = canvas
     await put(pilot, widget, 0, plain("first"))
     await put(pilot, widget, 1, plain("second"))
@@ -277,7 +277,7 @@ async def test_what_is_unknown_is_painted_whole(canvas):
     assert "second" in data
 
 
-async def test_a_screenshot_does_not_disturb():
+async def test_a_screenshot_does_not_change_the_screen():
     lane = Transcript()
     app = Watched(lane)
     async with app.run_test(size=(60, 15)) as pilot:
@@ -335,7 +335,7 @@ steps = st.one_of(
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
-async def test_whatever_happens_the_terminal_shows_what_textual_would_paint(steps):
+async def test_random_changes_look_like_those_painted_by_textual(steps):
     lanes = [Transcript(), Transcript()]
     statuses = [LaneStatus(), LaneStatus()]
     composer = Input()

@@ -67,7 +67,7 @@ async def test_a_conversation(pilot):
     assert lane.text.strip() == shown(pilot.app)
 
 
-async def test_what_was_said_before_it_is_mounted(pilot):
+async def test_text_from_before_it_is_mounted(pilot):
     widget = Transcript()
     widget.add("prompt", "Early")
     widget.write("An ans")
@@ -129,7 +129,7 @@ async def test_thinking_folded_and_shown(pilot):
     assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
 
 
-async def test_empty_thinking_takes_no_room(pilot):
+async def test_empty_thinking_takes_no_space(pilot):
     lane = await transcript(pilot)
     lane.write("\n\n", "thinking")
     lane.write("\n\nSo.")
@@ -140,7 +140,7 @@ async def test_empty_thinking_takes_no_room(pilot):
     assert shown(pilot.app) == "  So."
 
 
-async def test_a_remark_in_the_middle_of_an_answer(pilot):
+async def test_a_caution_in_the_middle_of_an_answer(pilot):
     lane = await transcript(pilot)
     lane.write("One ")
     lane.add("caution", "Beware.")
@@ -200,7 +200,7 @@ async def test_clear(pilot):
     assert shown(pilot.app) == "  new"
 
 
-async def test_ending_twice_and_nothing(pilot):
+async def test_ending_twice_and_without_a_block(pilot):
     lane = await transcript(pilot)
     lane.write("")
     lane.end()
@@ -208,7 +208,7 @@ async def test_ending_twice_and_nothing(pilot):
     assert not lane.blocks
 
 
-async def test_a_line_end_torn_between_two_tokens(pilot):
+async def test_a_line_break_split_between_two_tokens(pilot):
     lane = await transcript(pilot, markdown=False)
     for piece in ("a\r", "\nb", "\r", "c\r"):
         lane.write(piece)
@@ -219,7 +219,7 @@ async def test_a_line_end_torn_between_two_tokens(pilot):
     assert shown(pilot.app) == "  a\n  b␍c␍"
 
 
-async def test_an_answer_too_long_to_typeset_stays_as_it_came(pilot):
+async def test_an_answer_too_long_to_typeset_stays_plain(pilot):
     lane = await transcript(pilot)
     lane.add("answer", "**x** " * 40_000)
     await settle(pilot)

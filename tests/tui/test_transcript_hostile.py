@@ -1,4 +1,4 @@
-"""What a model, an endpoint or a log says is data: it steers neither the terminal nor the renderer."""
+"""Text of models, endpoints and logs is data: it controls neither the terminal nor the renderer."""
 
 import re
 
@@ -14,7 +14,7 @@ from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 
 OURS = re.compile(r"\x1b\[[\d;]*[mHCG]")
-"""What the painting itself sends: colours, and where to write."""
+"""The sequences that painting itself writes: colours and cursor positions."""
 HOSTILE = [
     "\x1b[2J\x1b[H",
     "\x1b]0;owned\x07",
@@ -39,7 +39,7 @@ HOSTILE = [
 
 
 def everywhere(text):
-    """Return the widgets that say a text in every way that they can."""
+    """Return widgets that show a text in all possible ways."""
     status = LaneStatus()
     status.show(LaneStatusInfo(engine=text, state="ready"))
     lane = Transcript()
@@ -53,7 +53,7 @@ def everywhere(text):
 
 @pytest.mark.parametrize("screen", [ThriftyScreen, Screen])
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_nothing_but_our_own_sequences_is_written(text, screen):
+async def test_only_our_own_sequences_are_written(text, screen):
     widgets, lane = everywhere(text)
     app = Watched(widgets, screen=screen)
     async with app.run_test(size=(100, 60)) as pilot:
@@ -65,14 +65,14 @@ async def test_nothing_but_our_own_sequences_is_written(text, screen):
         assert lane.blocks[2].text == text
 
 
-async def test_console_markup_is_shown_as_it_came():
+async def test_console_markup_is_shown_as_text():
     text = "[red]x[/red] [@click=app.exit]y[/]"
     widgets, lane = everywhere(text)
     app = Watched(widgets)
     async with app.run_test(size=(100, 60)) as pilot:
         lane.end()
         await settle(pilot)
-        # Six kinds with text, log and hint, two streamed, and the status line.
+        # Six kinds of blocks with text, log and hint, two streamed ones, and the status line.
         assert app.terminal.text.count(text) == 6 * 3 + 2 + 1 - 2
         assert not any(
             segment.style and (segment.style.meta or segment.style.link)
@@ -83,7 +83,7 @@ async def test_console_markup_is_shown_as_it_came():
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec=None), max_size=60))
-async def test_any_text_at_all(text):
+async def test_any_text(text):
     widgets, lane = everywhere(text)
     app = Watched(widgets)
     async with app.run_test(size=(60, 15)) as pilot:

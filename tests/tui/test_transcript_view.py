@@ -1,4 +1,4 @@
-"""Where the view of a transcript is: following the end, scrolled by hand, kept through changes."""
+"""The scroll position of a transcript: following the end, scrolled by hand, kept when the text changes."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ def paragraphs(count, start=0):
 
 
 class Lane:
-    """A transcript in an app, with what a test asks about it."""
+    """A transcript in an app, with helper methods for tests."""
 
     def __init__(self, pilot, widget):
         self.pilot = pilot
@@ -31,7 +31,7 @@ class Lane:
 
     @property
     def numbers(self):
-        """The paragraphs whose beginnings are in view."""
+        """The numbers of the paragraphs whose first line is visible."""
         words = self.shown.split()
         return [
             int(number.rstrip(":"))
@@ -67,7 +67,7 @@ async def lane():
         yield Lane(pilot, widget)
 
 
-async def test_the_end_is_followed_in_strides(lane):
+async def test_the_end_is_followed_several_rows_at_a_time(lane):
     lane.widget.add("prompt", "Count.")
     tops: list[int] = []
     for number in range(40):
@@ -76,11 +76,11 @@ async def test_the_end_is_followed_in_strides(lane):
         assert f"Number {number}:" in lane.shown
         if not tops or tops[-1] != lane.widget._top:
             tops.append(lane.widget._top)
-    # Each stride makes room for several rows: far fewer of them than rows.
+    # Scrolling happens several rows at a time: much less often than once per row.
     assert len(tops) <= 1 + lane.widget._page.height / (HEIGHT // 3)
 
 
-async def test_a_new_prompt_comes_into_view_with_the_room_for_its_answer(lane):
+async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
     lane.widget.add("prompt", "First.")
     lane.widget.add("answer", paragraphs(10))
     await lane.settle()
@@ -93,7 +93,7 @@ async def test_a_new_prompt_comes_into_view_with_the_room_for_its_answer(lane):
     assert lane.shown.startswith("▎ Second.")
 
 
-async def test_scrolling_up_lets_go_of_the_end(lane):
+async def test_scrolling_up_stops_following_the_end(lane):
     lane.widget.write(paragraphs(20))
     await lane.settle()
     await lane.press("pageup")
@@ -111,7 +111,7 @@ async def test_scrolling_up_lets_go_of_the_end(lane):
     assert "↓ more" not in lane.shown
 
 
-async def test_scrolling_down_to_the_end_takes_it_up_again(lane):
+async def test_scrolling_down_to_the_end_resumes_following(lane):
     lane.widget.write(paragraphs(20))
     await lane.settle()
     await lane.press("up")
@@ -169,7 +169,7 @@ async def test_the_wheel(lane):
     assert lane.widget.following
 
 
-async def test_what_fits_does_not_scroll(lane):
+async def test_a_short_text_does_not_scroll(lane):
     lane.widget.add("answer", "short")
     await lane.settle()
     await lane.press("up", "pageup", "home", "down", "end")
@@ -179,7 +179,7 @@ async def test_what_fits_does_not_scroll(lane):
 
 
 @pytest.mark.parametrize("markdown", [True, False])
-async def test_the_place_is_kept_through_resizes(lane, markdown):
+async def test_the_position_is_kept_when_resized(lane, markdown):
     lane.widget.markdown = markdown
     for part in range(4):
         lane.widget.add("prompt", f"Prompt {part}")
@@ -191,13 +191,13 @@ async def test_the_place_is_kept_through_resizes(lane, markdown):
     for size in [(40, 20), (120, 15), (60, 40), (300, 100), (61, 15), (30, 12), (60, HEIGHT)]:
         await lane.resize(*size)
         if size[1] < 100:
-            # The paragraph at the top is still there, or the end of it.
+            # The paragraph at the top, or its end, is still visible.
             assert place - 1 <= lane.numbers[0] <= place + 1, size
             assert not lane.widget.following
 
 
-async def test_the_row_that_was_read_is_found_again_where_lengths_differ(lane):
-    """Where short lines stand above long ones, a share of the height is another place."""
+async def test_the_position_is_kept_with_lines_of_different_lengths(lane):
+    """With short lines above long ones, keeping the fraction of the height would move to another paragraph."""
     lane.widget.markdown = False
     lane.widget.add("answer", "short\n" * 100 + paragraphs(50))
     await lane.settle()
@@ -213,8 +213,8 @@ async def test_the_row_that_was_read_is_found_again_where_lengths_differ(lane):
         assert lane.numbers[0] == place
 
 
-async def test_the_row_that_was_read_is_found_again_when_it_is_typeset(lane):
-    """Markdown drops letters: what languages code is in."""
+async def test_the_position_is_kept_when_text_is_typeset(lane):
+    """Typesetting removes characters, for example the language of code."""
     lane.widget.markdown = False
     lane.widget.add("answer", "```python\npass\n```\n" * 40 + paragraphs(50))
     await lane.settle()
@@ -228,7 +228,7 @@ async def test_the_row_that_was_read_is_found_again_when_it_is_typeset(lane):
 
 
 async def test_a_resize_does_not_flicker(lane):
-    """Typeset answers are not painted plain in between."""
+    """Typeset answers are not painted as plain text in between."""
     lane.widget.add("answer", "**bold** " * 40)
     await lane.settle()
     lane.pilot.app.terminal.written.clear()
@@ -241,7 +241,7 @@ async def test_a_resize_does_not_flicker(lane):
 
 
 async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
-    """The rows of another width are thrown away."""
+    """Rows that were typeset for the old width are discarded."""
     begun, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(typesetter, "_AT_ONCE", 0)
     typeset = typesetter._typeset
@@ -263,7 +263,7 @@ async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
     assert all(len(row) < 30 for row in rows)
 
 
-async def test_the_end_is_kept_through_resizes(lane):
+async def test_the_end_is_kept_when_resized(lane):
     lane.widget.add("answer", paragraphs(50))
     await lane.settle()
     for size in [(40, 20), (120, 15), (300, 100), (60, 15), (20, 50)]:
@@ -287,7 +287,7 @@ async def test_sizes(lane, size):
 
 
 async def test_resized_while_text_streams_in(lane):
-    """Between the resize and the painting, beats may fall."""
+    """Updates may happen between the resize and the painting."""
     lane.widget.add("prompt", "Count.")
     for number, size in enumerate([(60, 20), (60, 15), (80, 15), (40, 30), (60, 15)]):
         lane.widget.write(paragraphs(2, 2 * number))
@@ -299,7 +299,7 @@ async def test_resized_while_text_streams_in(lane):
         assert f"Number {2 * number + 1}:" in lane.shown
 
 
-async def test_typesetting_above_keeps_the_readers_place(lane):
+async def test_typesetting_above_keeps_the_position(lane):
     lane.widget.markdown = False
     lane.widget.add("answer", "- *item*\n" * 40 + "\n" * 5 + "> quote\n" * 10)
     lane.widget.add("prompt", "here")
@@ -313,7 +313,7 @@ async def test_typesetting_above_keeps_the_readers_place(lane):
     assert abs(lane.numbers[0] - place) <= 1
 
 
-async def test_folding_above_keeps_the_readers_place(lane):
+async def test_folding_above_keeps_the_position(lane):
     lane.widget.add("thinking", paragraphs(20, 100))
     lane.widget.add("answer", paragraphs(20))
     await lane.settle()
@@ -326,7 +326,7 @@ async def test_folding_above_keeps_the_readers_place(lane):
         assert lane.numbers[0] == first
 
 
-async def test_a_finished_answer_stays_where_it_was_read(lane):
+async def test_a_finished_answer_keeps_the_position(lane):
     lane.widget.add("prompt", "Count.")
     lane.widget.write(paragraphs(12) + "**The end.**")
     await lane.settle()
@@ -336,7 +336,7 @@ async def test_a_finished_answer_stays_where_it_was_read(lane):
     assert lane.shown.splitlines()[row] == "  The end."
 
 
-async def test_a_theme_keeps_the_place(lane):
+async def test_a_new_theme_keeps_the_position(lane):
     lane.widget.add("answer", "# Head\n\n- *item*\n\n" + paragraphs(40))
     await lane.settle()
     lane.widget.scroll_rows(-40)
@@ -352,7 +352,7 @@ async def test_a_theme_keeps_the_place(lane):
         }
 
 
-async def test_rows_of_a_wide_screen_are_of_readable_length(lane):
+async def test_rows_on_a_wide_screen_have_a_readable_length(lane):
     await lane.resize(300, 20)
     lane.widget.add("answer", "word " * 200)
     await lane.settle()

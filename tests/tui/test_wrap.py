@@ -38,22 +38,22 @@ def rows(text, width):
         ("", 5, []),
     ],
 )
-def test_broken_between_words_or_beside_wide_characters(text, width, wanted):
+def test_rows_end_between_words_or_beside_wide_characters(text, width, wanted):
     assert rows(text, width) == wanted
 
 
 @given(texts, widths)
-def test_nothing_is_lost_and_nothing_is_too_wide(text, width):
+def test_no_text_is_lost_and_no_row_is_too_wide(text, width):
     wrapped = Wrapped(width, text)
     assert "".join(wrapped.rows) == text
-    # What a joiner at the beginning of a row joins is nonsense, which rich measures in two ways.
+    # Skip rows that begin with a joiner, which is invalid; rich measures their width inconsistently.
     assert all(cell_len(row.rstrip()) <= width for row in wrapped.rows if not row.startswith("\u200d"))
     assert all(row.endswith("\n") or not row.count("\n") for row in wrapped.rows)
 
 
 @given(st.lists(texts, max_size=12), widths)
 @example(["今", "\u0301", "天"], 2)
-def test_growing_at_the_end_is_wrapping_the_whole(pieces, width):
+def test_appending_gives_the_same_rows_as_wrapping_the_whole(pieces, width):
     grown = Wrapped(width)
     before: list[str] = []
     for piece in pieces:
@@ -64,9 +64,9 @@ def test_growing_at_the_end_is_wrapping_the_whole(pieces, width):
 
 
 @given(st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=30), st.integers(9, 30))
-def test_rows_are_as_full_as_can_be(words, width):
+def test_rows_are_as_full_as_possible(words, width):
     text = " ".join(words)
     broken = rows(text, width)
-    assert " ".join(broken) == text  # no word is cut that fits
+    assert " ".join(broken) == text  # no word that fits in a row is split
     for row, following in pairwise(broken):
         assert len(row) + 1 + len(following.split()[0]) > width

@@ -1,6 +1,6 @@
-"""Test doubles: the polite backend with one flaw each, to see that the conformance suite finds it.
+"""Test doubles: variants of the polite backend with one flaw each, to test that the conformance suite finds it.
 
-A flaw stands in for a mistake that an author of a backend makes. `FLAWS` says which tests find it.
+Each flaw is a mistake that the author of a backend might make. `FLAWS` says which tests find it.
 """
 
 from flawed_backends import (

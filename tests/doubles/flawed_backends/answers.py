@@ -184,7 +184,7 @@ class BlocksTheLoop(PoliteEngine):
 
 
 def run_to_the_next(step):
-    """Have a coroutine done on the spot, as blocking code would."""
+    """Run a coroutine to its next item without returning to the event loop, like blocking code."""
     try:
         while True:
             step.send(None)

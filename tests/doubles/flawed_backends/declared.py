@@ -1,4 +1,4 @@
-"""Flaws in what a backend says of itself."""
+"""Flaws in what a backend declares."""
 
 from dataclasses import dataclass, replace
 

@@ -7,16 +7,16 @@ from polite_backend import PoliteBackend, PoliteEngine
 
 class Found(NamedTuple):
     tests: set[str]
-    """The tests of the suite that are about the flaw."""
+    """The tests of the suite that check for the flaw."""
     elsewhere: bool
-    """Whether others stumble over it as well."""
+    """Whether other tests may fail as well."""
 
 
 FLAWS: dict[type[PoliteBackend], Found] = {}
 
 
 def found_by(*tests: str, elsewhere: bool = False):
-    """Note which tests find the flaw of a backend, or of a backend with this flawed engine."""
+    """A decorator that registers a flawed backend or engine, with the tests that find its flaw."""
 
     def note(flawed):
         if issubclass(flawed, PoliteEngine):

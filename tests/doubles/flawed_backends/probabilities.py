@@ -14,7 +14,7 @@ AGREE = "a score agrees with the run"
 
 
 def noisy(before, batch):
-    """A number that depends on the tokens and on how many are computed at once, from -0.5 to 0.5."""
+    """A number from -0.5 to 0.5 that depends on the tokens and on the batch size."""
     return math.sin(sum(before) * 12.9898 + len(before) * 78.233 + batch * 37.719) / 2
 
 
@@ -67,7 +67,7 @@ class ScoresWithAWrongMask(PoliteEngine):
 
 @found_by(AGREE, elsewhere=True)
 class ScoresWithAWrongCache(PoliteEngine):
-    """What it takes from the cache begins with another token than the prompt."""
+    """The cached part begins with another token than the prompt."""
 
     def score_row(self, before):
         return super().score_row([before[0] + 1, *before[1:]] if self.cache else before)
@@ -75,7 +75,7 @@ class ScoresWithAWrongCache(PoliteEngine):
 
 @found_by(AGREE, "distributions agree with the score")
 class ScoresWithShiftedLogitsInTheNoise(ScoresWithShiftedLogits):
-    """The engine does not agree with itself to begin with, as on a processor without a good kernel."""
+    """The results of the engine are noisy, as on a CPU without a good kernel."""
 
     def logits(self, before, batch=0):
         logits = super().logits(before, batch)

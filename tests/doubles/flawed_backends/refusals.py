@@ -1,4 +1,4 @@
-"""Flaws in refusing what cannot be."""
+"""Flaws in refusing invalid requests."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace

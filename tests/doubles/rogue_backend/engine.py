@@ -127,9 +127,9 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             return ESCAPES + " "
         if self.model == "wide":
             return f"語{number}😀 "
-        if self.model == "threads":  # how many it may use
+        if self.model == "threads":  # the number of threads that it may use
             return f"{self.threads} "
-        if self.model == "seeing":  # the images that it was given
+        if self.model == "seeing":  # the images in the request
             return f"{' '.join(self.images)} "
         return f"word{number} "
 
@@ -159,7 +159,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
                 os.write(self.pipe(), b"this is not JSON\n")
                 time.sleep(60)
             case "orphan":
-                if os.fork() == 0:  # a child that keeps the pipe open for a while
+                if os.fork() == 0:  # a child process that keeps the pipe open for a while
                     time.sleep(5)
                     os._exit(0)
                 os._exit(4)
@@ -189,7 +189,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         yield Finish(reason=reason, time=time.monotonic())
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        """Logits that say where they stand: 1,000 times the position, and the column."""
+        """Logits that encode their place: 1,000 times the position, plus the column."""
         self.check_scores()
         width = self.options.vocab_size
         room = array("f", bytes(4 * width * self.options.rows))

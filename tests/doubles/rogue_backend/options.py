@@ -9,11 +9,11 @@ from paragone import Options, option
 class RogueLoad(Options):
     load_s: float = option(0.0, "Seconds that loading takes.", minimum=0)
     context: int = option(4096, "Context window, in tokens.", minimum=1)
-    scores: bool = option(False, "Whether it makes up scores and distributions.")
+    scores: bool = option(False, "Whether it returns made-up scores and distributions.")
     vocab_size: int = option(16, "Tokens of the vocabulary.", minimum=1)
-    free: int | None = option(None, "Bytes that are free where it computes, as its estimate tells.")
+    free: int | None = option(None, "Free memory in bytes that its estimate reports.")
     rows: int = option(4, "Rows of a block of distributions.", minimum=1)
-    trace: str | None = option(None, "File that gets a byte for every block of distributions.")
+    trace: str | None = option(None, "File to which a byte is appended for each block of distributions.")
     fails_at: int | None = option(
         None, "Token before which scores and distributions fail, as the model does."
     )
@@ -24,4 +24,4 @@ class RogueSampling(Options):
     max_tokens: int = option(20, "Words to answer with.", minimum=0)
     rate: float = option(1000.0, "Words per second.", minimum=0.001)
     prefill_s: float = option(0.0, "Seconds that reading the prompt takes.", minimum=0)
-    at: int = option(5, "Word before which the failure strikes.", minimum=0)
+    at: int = option(5, "Word before which it fails.", minimum=0)

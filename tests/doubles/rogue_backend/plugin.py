@@ -1,4 +1,4 @@
-"""The rogue backend as the application sees it."""
+"""The plugin of the rogue backend."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
