@@ -1,4 +1,4 @@
-"""The history's file, as another program sees and locks it."""
+"""Access to the history's file as by another program."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from paragone_workbench.paths import history_file
 
 
 def rows(sql: str) -> list[tuple]:
-    """Ask the file itself, as another program would."""
+    """Query the file with a separate connection."""
     with contextlib.closing(sqlite3.connect(history_file())) as connection:
         return connection.execute(sql).fetchall()
 
 
 @contextlib.contextmanager
 def locked():
-    """Hold the file locked, as another program might."""
+    """Keep the file locked, as another program might do."""
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield

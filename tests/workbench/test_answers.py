@@ -1,4 +1,4 @@
-"""The JSON of a comparison: documented, so its shape is exact."""
+"""The JSON of a comparison has exactly the documented form."""
 
 import json
 
@@ -8,7 +8,7 @@ from paragone_workbench.workbench import Workbench
 
 
 async def compared(*definitions):
-    """Return what programs read of one prompt to these engines."""
+    """Return the JSON of one prompt to these engines."""
     async with Workbench() as workbench:
         engines = [workbench.add(definition) for definition in definitions]
         await workbench.open_all()
@@ -23,7 +23,7 @@ def positive(value: object) -> bool:
     return isinstance(value, float) and value > 0
 
 
-async def test_the_shape_is_exact(rogue):
+async def test_the_keys_are_exactly_these(rogue):
     found = await compared(rogue("cautious", name="mine", max_tokens=20, rate=200))
     assert list(found) == ["prompt", "images", "lanes"]
     assert (found["prompt"], found["images"]) == ("how are you", [])
@@ -49,7 +49,7 @@ async def test_the_shape_is_exact(rogue):
     assert all(positive(value) for value in itl.values()), itl
 
 
-async def test_lanes_that_failed_say_so(rogue):
+async def test_failed_lanes_have_an_error(rogue):
     found = await compared(
         rogue("killed", rate=40), rogue("nonsense"), rogue("raises", at=0), rogue(max_tokens=0)
     )
@@ -86,7 +86,7 @@ async def test_lanes_that_failed_say_so(rogue):
     assert shapes[1:] == shapes[:-1], "all lanes have the same keys"
 
 
-async def test_text_that_no_terminal_should_see_is_told_as_it_is(rogue):
+async def test_control_characters_are_kept_in_json(rogue):
     found = await compared(rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
     assert found["lanes"][0]["text"].startswith("\x1b]0;owned\x07\x1b[2J")
     assert found["lanes"][1]["text"] == "語0😀 語1😀 "

@@ -1,4 +1,4 @@
-"""What the engine picker lists: defined engines, models of backends and servers, the demo, and why something is not."""
+"""The catalog: defined engines, models of backends and servers, the demo, and why an entry is unusable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Load(Options):
 
 
 class Served(Backend):
-    """A test double: a backend with servers. One of them is there."""
+    """A test double of a backend with servers, one of which is reachable."""
 
     name = "served"
     title = "Served"
@@ -95,7 +95,7 @@ class Shelf(Backend):
 
 
 class Backends(Registry):
-    """Stands in for the registry: it has these backends alone."""
+    """A test double of the registry that has only these backends."""
 
     def __init__(self, *backends: Backend) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def engine(name, url):
     return EngineDefinition(name=name, backend="served", model="small", options=options)
 
 
-async def test_a_server_s_other_models_are_offered_with_the_key_of_its_engine():
+async def test_other_models_of_a_server_are_offered_with_the_key_of_its_engine():
     mine = engine("mine", "http://box:1")
     found = await listed(config(mine, engine("off", "http://gone:1")), Served())
     assert [it.name for it in found] == ["mine", "off", "large:70b", "Served"]
@@ -139,7 +139,7 @@ async def test_a_server_s_other_models_are_offered_with_the_key_of_its_engine():
     )
 
 
-async def test_a_plugin_s_mistake_costs_its_own_models():
+async def test_an_error_in_a_plugin_affects_only_its_own_models():
     found = await listed(config(), Served(), Shelf())
     assert [it.name for it in found if it.group is Group.FOUND] == ["tall", "Wide"]
     (faulty,) = (it for it in found if it.name == "Served")

@@ -126,7 +126,7 @@ stop = 1
 """
 
 
-def test_every_problem_is_found_where_it_is(write):
+def test_every_problem_is_reported_with_its_place(write):
     text = WRONG.replace("[engines]\nd = 1\n", "")
     problems = check(write(text))
     assert [(problem.line, problem.key) for problem in problems] == [
@@ -149,7 +149,7 @@ def test_every_problem_is_found_where_it_is(write):
         assert words in sentence
 
 
-def test_loading_tells_the_first_problem_and_how_many_there_are(write):
+def test_loading_reports_the_first_problem_and_their_number(write):
     with pytest.raises(ConfigError) as caught:
         load(write("[chat]\nsytem = 'x'\n[ui]\nthem = 'y'\n[lanes]\nmod = 'z'"))
     assert re.search(r"my\.toml:2: .*'sytem'", caught.value.sentence)
@@ -171,12 +171,12 @@ def test_loading_tells_the_first_problem_and_how_many_there_are(write):
         "ui = 1",
     ],
 )
-def test_a_section_of_the_wrong_shape(write, text):
+def test_a_section_of_the_wrong_type(write, text):
     (problem,) = check(write(text))
     assert "not a table" in problem.sentence
 
 
-def test_a_file_that_is_no_toml_is_one_problem(write):
+def test_invalid_toml_is_one_problem(write):
     (problem,) = check(write("[chat]\nsystem = Be brief."))
     assert problem.line == 2
     assert str(problem).startswith(f"{problem.file}:2: The file is not valid TOML")
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_toml_is_one_problem(write):
         load(problem.file)
 
 
-def test_options_are_checked_where_the_backend_is_known(write, paper):
+def test_options_are_checked_if_the_backend_is_known(write, paper):
     path = write(
         "[engines.a]\nbackend = 'paper'\nmodel = 'x'\nn_ctx = -1\ntemprature = 1\ntemperature = 0.5\n"
         "[engines.b]\nbackend = 'papre'\nmodel = 'x'\nanything = 1\n"
@@ -199,7 +199,7 @@ def test_options_are_checked_where_the_backend_is_known(write, paper):
     assert problems[1].hint == "Did you mean 'temperature'?"
 
 
-def test_what_the_program_remembers_goes_over_the_file(write):
+def test_remembered_settings_override_the_file(write):
     state = State(state_file())
     state.save_engine(EngineDefinition(name="new", backend="paper", model="n"))
     state.save_engine(EngineDefinition(name="smol", backend="paper", model="changed"))
@@ -210,11 +210,11 @@ def test_what_the_program_remembers_goes_over_the_file(write):
     assert settings_.engines["smol"].model != "changed", "what config.toml defines is not replaced"
     assert settings_.added == {"new"}
     assert settings_.ui.theme == "gruvbox"
-    assert settings_.lanes.start == ("smol", "paper:other"), "what the user wrote is meant"
+    assert settings_.lanes.start == ("smol", "paper:other"), "the user's value takes precedence"
     assert load().lanes.start == ("new", "paper:spot")
 
 
-def test_a_remembered_lane_whose_engine_is_gone_stops_nothing():
+def test_a_remembered_lane_with_a_missing_engine_does_no_harm():
     State(state_file()).remember_lanes(["gone", "paper:x"])
     settings_ = load()
     assert settings_.lanes.start == ("paper:x",)
@@ -256,19 +256,19 @@ def test_the_users_file_is_never_written(write):
 UNCOMMENTED = re.sub(r"(?m)^#(?=[\[\w])", "", sample())
 
 
-def test_the_sample_at_the_root_is_the_one_that_ships():
+def test_the_sample_at_the_root_is_the_one_in_the_package():
     assert (ROOT / "config.toml").read_text() == sample()
-    assert not (ROOT / "config.toml").is_symlink()  # archives hold the text there
+    assert not (ROOT / "config.toml").is_symlink()  # in archives, the link is a copy
 
 
-def test_all_that_the_sample_shows_is_valid_once_uncommented(write):
+def test_the_sample_is_valid_when_uncommented(write):
     assert check(write(UNCOMMENTED)) == []
     settings_ = load(write(UNCOMMENTED))
     assert len(settings_.engines) == 2
     assert len(settings_.engines["small, careful"].options) > 3
 
 
-def test_the_samples_options_are_the_backends_own(write):
+def test_options_in_the_sample_exist(write):
     plugin = pytest.importorskip("paragone_llama_cpp.plugin")
     (backend,) = plugin.paragone_backends()
     assert check(write(UNCOMMENTED), backend={backend.name: backend}.get) == []

@@ -40,13 +40,13 @@ ENGINES = {"smol": SMOL, "large": EngineDefinition(name="large", backend="paper"
         ("llama_cpp:/m/a@b.gguf", "a@b", "llama_cpp", "/m/a@b.gguf", None),
     ],
 )
-def test_an_engine_written_on_the_spot(spec, name, backend, model, address):
+def test_an_engine_named_on_the_spot(spec, name, backend, model, address):
     expected = EngineDefinition(name=name, backend=backend, model=model, address=address)
     assert from_spec(spec) == expected
 
 
 @pytest.mark.parametrize("text", ["smol", "", ":x", "llama_cpp:", "3x:y", "two words:x", "openai:@http://h"])
-def test_what_is_no_engine_on_the_spot(text):
+def test_names_that_are_not_engines_on_the_spot(text):
     assert from_spec(text) is None
 
 
@@ -56,13 +56,13 @@ def test_a_path_from_the_home_folder(home):
     assert from_spec("ollama:~/odd@http://h").model == "~/odd"
 
 
-def test_a_defined_name_goes_first():
+def test_a_configured_name_takes_precedence():
     named = EngineDefinition(name="llama_cpp:x", backend="paper", model="y")
     assert resolve("llama_cpp:x", {"llama_cpp:x": named}) is named
     assert resolve("smol", ENGINES) is SMOL
 
 
-def test_an_unknown_name_gets_the_nearest():
+def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(InputError) as caught:
         resolve("smoll", ENGINES)
     assert "'smoll'" in caught.value.sentence
@@ -73,13 +73,13 @@ def test_an_unknown_name_gets_the_nearest():
         resolve("smol", {})
 
 
-def test_every_chosen_engine_has_a_name_of_its_own():
+def test_every_chosen_engine_has_a_unique_name():
     engines = {**ENGINES, "smol-2": EngineDefinition(name="smol-2", backend="paper", model="z")}
     names = [d.name for d in resolve_all(["smol", "smol", "smol-2", "llama_cpp:smol.gguf"], engines)]
     assert names == ["smol", "smol-3", "smol-2", "smol-4"]
 
 
-def test_settings_are_laid_over_the_options(paper):
+def test_settings_override_the_options(paper):
     changed = apply_settings(SMOL, paper, ["n_ctx=1024", "temperature = 0", "stop=a,b", "cache=q8_0"])
     assert changed.options == {"n_ctx": 1024, "temperature": 0, "stop": ["a", "b"], "cache": "q8_0"}
     assert SMOL.options == {"n_ctx": 512}
@@ -97,7 +97,7 @@ def test_settings_are_laid_over_the_options(paper):
         ("=1", "Write key=value"),
     ],
 )
-def test_a_wrong_setting_is_told(paper, setting, said):
+def test_a_wrong_setting_is_reported(paper, setting, said):
     with pytest.raises(InputError) as caught:
         apply_settings(SMOL, paper, [setting])
     assert said in str(caught.value)
@@ -128,12 +128,12 @@ def test_an_unknown_option_names_the_engine(paper):
         ("openai:m@[::1]:8000", "openai:m@http://[::1]:8000"),
     ],
 )
-def test_a_server_without_its_scheme_is_not_taken_for_a_model(spec, meant):
+def test_an_address_without_scheme_is_not_mistaken_for_a_model(spec, meant):
     with pytest.raises(InputError) as caught:
         resolve(spec, {})
     assert caught.value.hint == f"Write {meant}"
 
 
 @pytest.mark.parametrize("spec", ["openai:claude@20250101", "llama_cpp:/m/a@b:1.gguf", "openai:a@b:c"])
-def test_an_at_sign_may_be_part_of_a_model_s_name(spec):
+def test_the_name_of_a_model_may_contain_an_at_sign(spec):
     assert resolve(spec, {}).model == spec.partition(":")[2]

@@ -1,4 +1,4 @@
-"""What a machine can run: real probes in workers, a stand-in for nvidia-smi, plugins that are broken."""
+"""The report of `paragone doctor`: real probes in workers, a double of nvidia-smi, broken plugins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_the_machine():
     assert 0 < machine.memory_free <= machine.memory <= psutil.virtual_memory().total
 
 
-async def test_backends_are_asked():
+async def test_backends_are_probed():
     backends = (await examined()).backends
     title, found = backends["rogue"]
     assert (title, found.usable, found.reason) == ("Rogue", True, "")
@@ -55,7 +55,7 @@ async def test_a_plugin_that_cannot_be_imported(tmp_path, monkeypatch):
     assert diagnosis.backends["rogue"][1].usable
 
 
-async def test_a_config_with_mistakes_stands_in_nobodys_way():
+async def test_a_config_with_errors_does_not_prevent_the_report():
     path = config_file()
     path.parent.mkdir(parents=True)
     path.write_text("[lanes]\nmode = 'sideways'\n")
@@ -69,40 +69,40 @@ async def test_a_config_with_mistakes_stands_in_nobodys_way():
 
 
 class Mistaken(RogueBackend):
-    """Stands in for a backend whose author made a mistake."""
+    """A test double of a backend with a programming error."""
 
     async def probe(self, python: str | None = None) -> Probe:
         raise ZeroDivisionError("division by zero")
 
 
 class Silent(RogueBackend):
-    """Stands in for a backend whose probe hangs."""
+    """A test double of a backend whose probe hangs."""
 
     async def probe(self, python: str | None = None) -> Probe:
         await asyncio.Event().wait()
         raise AssertionError
 
 
-async def test_a_mistake_in_a_plugin():
+async def test_an_error_in_a_plugin():
     found = await probe(Mistaken())
     assert not found.usable
     assert "ZeroDivisionError: division by zero" in found.reason
 
 
-async def test_a_backend_that_gives_no_answer(monkeypatch):
+async def test_a_backend_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(doctor, "PROBE_TIMEOUT", 0.05)
     found = await probe(Silent())
     assert (found.usable, found.reason) == (False, "It gave no answer within 0.05 seconds.")
 
 
-async def test_an_interpreter_that_is_not_there():
+async def test_an_interpreter_that_does_not_exist():
     found = await probe(RogueBackend(), "/nowhere/python")
     assert not found.usable
     assert "/nowhere/python cannot be started" in found.reason
 
 
-async def test_a_backend_that_an_engines_interpreter_makes_usable(monkeypatch):
-    """The answers are made up: no second interpreter that has what this one lacks is at hand."""
+async def test_a_backend_that_is_usable_in_the_interpreter_of_an_engine(monkeypatch):
+    """The results of the probes are synthetic, because there is no second interpreter with other packages."""
 
     async def answer(self, python=None):
         found = python == "/opt/it/bin/python"
@@ -149,7 +149,7 @@ async def test_engines_share_a_probe(monkeypatch):
 
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """Puts a stand-in for NVIDIA's program on the path: it prints what the real one would."""
+    """A function that puts a double of nvidia-smi with the given output on the path."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))

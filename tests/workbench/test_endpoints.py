@@ -1,4 +1,4 @@
-"""Asking the servers that engines are configured to reach; the servers are doubles, their clients are real."""
+"""Requests to the configured servers; the servers are doubles, the clients are real."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from paragone_workbench.inventory.endpoints import normalize_url, query_endpoint
 
 @pytest.fixture
 async def serve():
-    """Return a function that starts a double of a server; they are stopped at the end of the test."""
+    """A function that starts a double of a server; all are stopped at the end of the test."""
     servers = []
 
     async def start(protocol):
@@ -55,7 +55,7 @@ async def test_engines_share_a_server(serve):
     ]
     assert found[0].report.probe.facts["loaded"].startswith("m:latest (2.0 GiB")
     assert [[model.model for model in it.report.models] for it in found] == [["m:latest"], ["m"]]
-    # load options may tell servers apart; sampling options cannot
+    # engines may use different servers because of load options, not because of sampling options
     assert [request.path for request in one.requests].count("/api/version") == 2
 
 
@@ -67,16 +67,16 @@ async def test_engines_share_a_server(serve):
         " http://LOCALHOST:11434// ",
     ],
 )
-def test_one_server_however_it_is_written(url):
+def test_spellings_of_the_same_server(url):
     assert normalize_url(url) == normalize_url("http://127.0.0.1:11434")
 
 
-def test_the_port_of_a_scheme_need_not_be_written():
+def test_the_default_port_of_a_scheme_can_be_omitted():
     assert normalize_url("http://box") == normalize_url("http://box:80/")
     assert normalize_url("https://Box/v1/") == normalize_url("https://box:443/v1")
 
 
-def test_what_is_another_server():
+def test_addresses_of_different_servers():
     urls = [
         "http://box",
         "https://box",
@@ -105,7 +105,7 @@ async def test_an_address_in_two_spellings_is_one_endpoint(serve):
     assert [(it.engines, it.report.probe.usable) for it in found] == [(("a", "b"), True), (("c", "d"), False)]
 
 
-async def test_the_place_where_a_backend_goes_by_itself(serve):
+async def test_the_default_address_of_a_backend(serve):
     server = await serve(OLLAMA)
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ async def test_the_place_where_a_backend_goes_by_itself(serve):
         url: str | None = option(server.url, "Where the server is.")
 
     class Here(OllamaBackend):
-        """Stands in for one whose usual port is free on the machine that tests this."""
+        """A variant of the backend whose default port is unused on the test machine."""
 
         load_options = Options
 
@@ -123,12 +123,14 @@ async def test_the_place_where_a_backend_goes_by_itself(serve):
     assert [(it.engines, it.url) for it in found] == [(("a",), server.url)]
 
 
-async def test_ollama_goes_by_itself_where_its_option_says():
+async def test_the_default_address_of_ollama():
     (default,) = [info.default for info in describe(OllamaLoadOptions) if info.name == "url"]
-    assert (await OllamaBackend().endpoint({})).address == default  # whether or not a server is there
+    assert (
+        await OllamaBackend().endpoint({})
+    ).address == default  # the result does not depend on whether a server is running
 
 
-async def test_a_server_that_is_not_there_and_one_that_is(serve):
+async def test_an_unreachable_and_a_reachable_server(serve):
     there, gone = await serve(OLLAMA), await serve(OLLAMA)
     await gone.stop()
     found = await query_endpoints([engine("a", url=gone.url), engine("b", url=there.url)], Registry().find)
@@ -136,12 +138,12 @@ async def test_a_server_that_is_not_there_and_one_that_is(serve):
     assert found[0].report.probe.reason == f"Nothing answers at {gone.url}: the connection was refused."
 
 
-async def test_engines_that_are_at_fault_are_left_to_the_check():
+async def test_engines_with_wrong_options_are_skipped():
     definitions = [engine("a", "olama"), engine("b", nmu_ctx=1), engine("c", num_ctx="many")]
     assert await query_endpoints(definitions, Registry().find) == ()
 
 
-async def test_servers_that_give_no_answer_are_asked_at_once(serve, monkeypatch):
+async def test_servers_are_asked_concurrently(serve, monkeypatch):
     monkeypatch.setattr(endpoints, "TIMEOUT", 0.5)
     asked = set()
     servers = [await serve(OLLAMA), await serve(OLLAMA)]
@@ -161,9 +163,9 @@ async def test_servers_that_give_no_answer_are_asked_at_once(serve, monkeypatch)
     assert {it.report.probe.reason for it in found} == {"It gave no answer within 0.5 seconds."}
 
 
-async def test_a_mistake_in_a_plugin():
+async def test_an_error_in_a_plugin():
     class Mistaken(RogueBackend):
-        """Stands in for a backend whose author made a mistake."""
+        """A test double of a backend with a programming error."""
 
         async def endpoint(self, options):
             raise ZeroDivisionError("division by zero")

@@ -1,4 +1,4 @@
-"""Environments are really made: a wheel from a folder, installed by uv and by pip, without a network."""
+"""Creates real environments: a wheel from a folder is installed by uv and by pip, without a network."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ def build(*requirements, cuda="13", driver=580, disk=1000):
 
 
 class Tiny(NativeBackend):
-    """Stands in for a backend whose library is one module without an engine in it."""
+    """A test double of a backend whose library is a single module."""
 
     name = "tiny"
     title = "Tiny"
@@ -55,7 +55,7 @@ class Plain(Tiny):
 
 @pytest.fixture
 def uv(monkeypatch, tmp_path):
-    """Skip where there is no uv, by which environments are made soonest."""
+    """Skip the test without uv, which creates environments faster than pip."""
     if UV is None:
         pytest.skip("uv is not installed here")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
@@ -63,7 +63,7 @@ def uv(monkeypatch, tmp_path):
 
 @pytest.fixture(params=["uv", "pip"])
 def installer(request, monkeypatch):
-    """Have uv on the path, or keep it off."""
+    """Run the test with uv on the path, and without."""
     if request.param == "pip":
         folders = os.environ["PATH"].split(os.pathsep)
         kept = [folder for folder in folders if not Path(folder, "uv").exists()]
@@ -75,7 +75,7 @@ def installer(request, monkeypatch):
 
 @pytest.fixture
 def wheels(tmp_path):
-    """A folder of wheels: tinyengine 1.0, which is fine, and 0.9, which cannot be imported."""
+    """A folder with wheels of tinyengine: 1.0 works, 0.9 cannot be imported."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for version, source in (
@@ -91,7 +91,7 @@ async def made(backend, wheels, **options):
     return plan, [step async for step in environments.create(plan)]
 
 
-async def test_an_environment_is_made_used_listed_and_removed(installer, wheels):
+async def test_an_environment_is_created_used_listed_and_removed(installer, wheels):
     backend = Tiny()
     assert environments.interpreter(backend, None) is None
     plan, steps = await made(backend, wheels, cuda="13")
@@ -118,7 +118,7 @@ async def test_an_environment_is_made_used_listed_and_removed(installer, wheels)
     assert environments.interpreter(backend, None) is None
 
 
-async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(uv, wheels):
+async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment_is_kept(uv, wheels):
     with pytest.raises(EngineError) as caught:
         await made(Tiny(), wheels, cuda="12")
     assert caught.value.sentence == (
@@ -131,7 +131,7 @@ async def test_what_cannot_be_imported_is_an_error_and_the_environment_stays(uv,
         _ = [step async for step in environments.check(Tiny())]
 
 
-async def test_the_backend_says_why_its_library_cannot_be_imported(uv, wheels):
+async def test_the_backend_reports_why_its_library_cannot_be_imported(uv, wheels):
     backend = Tiny()
     backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
     with pytest.raises(EngineError) as caught:
@@ -139,7 +139,7 @@ async def test_the_backend_says_why_its_library_cannot_be_imported(uv, wheels):
     assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
 
-async def test_what_cannot_be_installed_is_an_error_and_leaves_nothing(installer, wheels):
+async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match=r"could not be created: .*tinyengine") as caught:
         await made(Tiny(), wheels, cuda="13")
@@ -150,7 +150,7 @@ async def test_what_cannot_be_installed_is_an_error_and_leaves_nothing(installer
         _ = [step async for step in environments.check(Tiny())]
 
 
-async def test_making_it_again_replaces_it(uv, wheels):
+async def test_creating_it_again_replaces_it(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     stray = data_folder() / "environments" / "tiny" / "stray"
     stray.touch()
@@ -159,7 +159,7 @@ async def test_making_it_again_replaces_it(uv, wheels):
     assert not stray.exists()
 
 
-async def test_one_that_works_stays_where_a_new_one_cannot_be_made(uv, wheels):
+async def test_if_a_new_environment_fails_the_old_one_is_kept(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be created"):
@@ -170,7 +170,7 @@ async def test_one_that_works_stays_where_a_new_one_cannot_be_made(uv, wheels):
     assert left() == ["tiny"]
 
 
-async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(uv, wheels):
+async def test_an_old_environment_is_restored_after_a_kill(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     folder = data_folder() / "environments" / "tiny"
     folder.rename(folder.with_name(".tiny.old"))
@@ -182,7 +182,7 @@ async def test_one_that_was_put_aside_by_a_program_that_was_killed_comes_back(uv
     assert left() == ["tiny"]
 
 
-async def test_without_its_interpreter_it_is_not_whole(uv, wheels):
+async def test_an_environment_without_its_interpreter_is_incomplete(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
     assert environments.interpreter(Tiny(), None) is None
@@ -193,12 +193,12 @@ async def test_without_its_interpreter_it_is_not_whole(uv, wheels):
 
 
 def left():
-    """Return what stands among the environments, locks left out."""
+    """Return the names of all files among the environments, without locks."""
     folder = data_folder() / "environments"
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-async def test_an_environment_of_older_requirements_is_called_outdated(uv, wheels):
+async def test_an_environment_with_older_requirements_is_outdated(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
 
     class Newer(Tiny):
@@ -208,8 +208,8 @@ async def test_an_environment_of_older_requirements_is_called_outdated(uv, wheel
     assert found.outdated
 
 
-async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheels, tmp_path):
-    # An interpreter that makes no environment, but waits: it says where its child is.
+async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path):
+    # A fake interpreter that creates no environment, but waits, and writes the process id of its child to a file.
     child = tmp_path / "child"
     slow = tmp_path / "slow"
     slow.write_text(
@@ -223,7 +223,7 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
         while not (child.exists() and child.read_text().strip()):
             await anext(steps)
     pid = int(child.read_text())
-    # While it is being made, nobody else may make it.
+    # While it is being created, it cannot be created or removed by others.
     with pytest.raises(InputError, match="is already being created or removed"):
         await anext(environments.create(plan))
     plan.folder.mkdir()
@@ -237,7 +237,7 @@ async def test_giving_up_ends_the_programs_and_leaves_nothing_that_is_used(wheel
     assert left() == []
 
 
-async def test_giving_up_while_a_program_starts_ends_it_too(wheels, tmp_path, monkeypatch):
+async def test_cancelling_while_a_process_starts_ends_it_too(wheels, tmp_path, monkeypatch):
     child = tmp_path / "child"
     slow = tmp_path / "slow"
     slow.write_text(
@@ -272,7 +272,7 @@ async def test_giving_up_while_a_program_starts_ends_it_too(wheels, tmp_path, mo
     assert left() == []
 
 
-async def test_programs_at_work_tidy_up_and_use_the_disk_that_was_looked_at(wheels, tmp_path):
+async def test_processes_can_clean_up_and_use_the_disk_whose_space_was_checked(wheels, tmp_path):
     told = tmp_path / "told"
     slow = tmp_path / "slow"
     slow.write_text(
@@ -299,7 +299,7 @@ def _alive(pid):
         return False
 
 
-async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_path):
+async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     async def refused(backend=None, **options):
         with pytest.raises(InputError) as caught:
             await environments.plan(backend or Tiny(), **options)
@@ -329,7 +329,7 @@ async def test_a_plan_says_what_is_wrong_with_what_was_asked_for(wheels, tmp_pat
 
 @pytest.fixture
 def driver(monkeypatch, tmp_path):
-    """Say what the NVIDIA driver's version is; without that there is none."""
+    """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""
     file = tmp_path / "version"
     monkeypatch.setattr("paragone_workbench.engines.environments.planning._DRIVER", file)
     monkeypatch.setenv("PATH", os.defpath)
@@ -358,7 +358,7 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
     assert plan.warnings == ((said[version],) if version in said else ())
 
 
-async def test_a_cuda_that_is_too_new_for_the_driver_is_warned_of(driver):
+async def test_a_cuda_too_new_for_the_driver_gets_a_warning(driver):
     driver("535.161.08")
     plan = await environments.plan(Tiny(), cuda="13")
     assert plan.warnings == ("CUDA 13 needs NVIDIA driver 580 or newer; this machine has 535.",)
@@ -388,7 +388,9 @@ class Compiling(Tiny):
         (None, None, "13", "There is no CUDA compiler (nvcc) on this machine."),
     ],
 )
-async def test_the_compiler_that_is_here_decides(driver, tmp_path, monkeypatch, release, asked, cuda, said):
+async def test_the_installed_compiler_selects_the_cuda_version(
+    driver, tmp_path, monkeypatch, release, asked, cuda, said
+):
     driver("580.65.06")
     (tmp_path / "cuda" / "bin").mkdir(parents=True)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
@@ -404,7 +406,7 @@ async def test_the_compiler_that_is_here_decides(driver, tmp_path, monkeypatch, 
 
 
 class Bringing(Tiny):
-    """Its build for CUDA 13 brings a compiler, that for 12 does not."""
+    """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
 
     environment = dataclasses.replace(
         Tiny.environment,
@@ -427,7 +429,7 @@ class Bringing(Tiny):
         (None, None, "12", "12", "install the toolkit of CUDA 12"),
     ],
 )
-async def test_a_compiler_that_it_brings_will_do_unless_the_user_has_chosen_one(
+async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     driver, tmp_path, monkeypatch, on_path, chosen, asked, cuda, said
 ):
     driver("580.65.06")
@@ -449,11 +451,11 @@ async def test_a_compiler_that_it_brings_will_do_unless_the_user_has_chosen_one(
     assert all(said in warning for warning in plan.warnings)
 
 
-async def test_what_else_compiling_takes_is_said(driver, tmp_path, monkeypatch):
+async def test_other_requirements_of_compiling_are_reported(driver, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
-    _, architectures = (await environments.plan(Bringing())).warnings  # after that there is no driver
+    _, architectures = (await environments.plan(Bringing())).warnings  # from here on there is no driver
     assert "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs" in architectures
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6+PTX")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -465,9 +467,7 @@ async def test_what_else_compiling_takes_is_said(driver, tmp_path, monkeypatch):
     assert len((await environments.plan(Tiny())).warnings) == 1
 
 
-async def test_what_runs_in_an_environment_compiles_with_the_toolkit_that_it_brings(
-    installer, wheels, monkeypatch
-):
+async def test_programs_in_an_environment_compile_with_its_own_toolkit(installer, wheels, monkeypatch):
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:

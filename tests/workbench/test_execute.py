@@ -1,4 +1,4 @@
-"""Runs, without any lane: one request to one engine, and everything that came of it."""
+"""Runs without a lane: one request to one engine, and its record."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ HELLO = RunSpec.of_prompt("hello")
 
 
 class Heard(RunObserver):
-    """Keeps what a run tells, in order."""
+    """Records the events of a run, in order."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -27,7 +27,7 @@ class Heard(RunObserver):
 
     def text_came(self, run, channel, text):
         self.text += text
-        assert run.text == self.text, "the record has it already"
+        assert run.text == self.text, "the record already contains the text"
 
     def cautioned(self, run, caution):
         self.said.append(caution.code)
@@ -64,7 +64,7 @@ async def test_the_text_streams(workbench):
     assert "".join(pieces) == "".join(f"word{number} " for number in range(50))
 
 
-async def test_what_was_in_force_is_in_the_record(workbench):
+async def test_settings_in_force_are_in_the_record(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
     run = await workbench.ask(engine, "hello", rate=500).record()
     assert run.settings is not None
@@ -78,7 +78,7 @@ async def test_the_next_run_has_other_sampling_options_without_a_reload(workbenc
     assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
     assert engine.configure(rogue("steady", max_tokens=2))
     assert (await workbench.ask(engine, "hello").record()).text == "word0 word1 "
-    assert not engine.configure(rogue("steady", max_tokens=2, context=512)), "that takes a reload"
+    assert not engine.configure(rogue("steady", max_tokens=2, context=512)), "a load option needs a reload"
     assert [it.pid for it in workers()] == [process.pid]
 
 
@@ -92,7 +92,7 @@ async def test_an_engine_has_one_run_at_a_time(workbench):
     assert one.meter._times[-1] <= two.meter._times[0]
 
 
-async def test_errors_end_in_the_record_and_are_raised_to_who_asks(workbench):
+async def test_errors_are_in_the_record_and_are_raised_on_request(workbench):
     engine = await workbench.open("rogue:steady")
     execution = workbench.ask(engine, "hello", rate=-1)
     with pytest.raises(InputError, match="rate"):
@@ -103,13 +103,13 @@ async def test_errors_end_in_the_record_and_are_raised_to_who_asks(workbench):
     assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
 
 
-async def test_an_engine_that_cannot_be_opened_is_told_of(workbench):
+async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
     with pytest.raises(InputError, match="There is no model 'nonsense'"):
         await workbench.open("rogue:nonsense")
     assert workbench.engines == []
 
 
-async def test_tokens_are_kept_when_they_are_asked_for(workbench):
+async def test_tokens_are_recorded_on_request(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
     without = await workbench.run(engine, HELLO).record()
     assert without.tokens == []
@@ -118,7 +118,7 @@ async def test_tokens_are_kept_when_they_are_asked_for(workbench):
     assert [token.text for token in run.tokens] == ["word0 ", "word1 ", "word2 "]
 
 
-async def test_closing_stops_what_runs_and_what_waits(workbench):
+async def test_closing_stops_running_and_waiting_runs(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=10**6, rate=100)
     heard = Heard()
     running = workbench.run(engine, HELLO, heard)
@@ -131,7 +131,7 @@ async def test_closing_stops_what_runs_and_what_waits(workbench):
     assert (waiting.run.text, waiting.run.manifest) == ("", {})
 
 
-async def test_an_observer_that_fails_costs_neither_the_run_nor_the_others(workbench, check_nothing_left):
+async def test_a_failing_observer_affects_neither_the_run_nor_other_observers(workbench, check_nothing_left):
     class Broken(RunObserver):
         def text_came(self, run, channel, text):
             raise RuntimeError("no")
@@ -162,7 +162,7 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
     assert run.manifest["request"]["messages"] == 1
 
 
-async def test_runs_that_begin_after_the_stop_never_run(workbench):
+async def test_runs_after_the_stop_are_not_executed(workbench):
     engine = await workbench.open("rogue:steady")
     await workbench.stop()
     execution = workbench.run(engine, HELLO)

@@ -1,4 +1,4 @@
-"""Images in prompts: read from disk, seen by the models that can, kept with the conversation."""
+"""Images in prompts: reading, sending to vision models, saving with the conversation."""
 
 import base64
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.pictures import PNG, picture
-from tests.workbench.talk import opened
+from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
 from paragone_workbench.conversation import images
@@ -24,14 +24,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_is_known_by_its_first_bytes(tmp_path, kind):
+def test_the_type_of_an_image_is_found_by_its_first_bytes(tmp_path, kind):
     image = read_image(picture(tmp_path / "image.dat", KINDS[kind]))
     assert (image.media_type, image.name) == (kind, "image.dat")
     assert base64.b64decode(image.data) == KINDS[kind]
     assert image_size(image) == len(KINDS[kind])
 
 
-def test_a_path_may_begin_at_home(home):
+def test_a_path_may_begin_with_a_tilde(home):
     picture(home / "cat.png")
     assert read_image(Path("~/cat.png")).name == "cat.png"
 
@@ -49,7 +49,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("name", "content", "said"), REFUSED, ids=[name.replace("\0", "") for name, *_ in REFUSED]
 )
-def test_what_is_no_image_is_refused(tmp_path, name, content, said):
+def test_files_that_are_not_images_are_refused(tmp_path, name, content, said):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -60,8 +60,8 @@ def test_what_is_no_image_is_refused(tmp_path, name, content, said):
     assert caught.value.sentence.endswith(said)
 
 
-def test_what_would_be_waited_for_is_not(tmp_path):
-    """A pipe without a writer, one that has a part of an image so far, and a terminal at which nobody types."""
+def test_reading_never_blocks(tmp_path):
+    """A pipe without a writer, a pipe with a part of an image, and a terminal without input."""
     os.mkfifo(tmp_path / "pipe.png")
     reading, writing = os.pipe()
     os.write(writing, PNG[:-4])
@@ -84,7 +84,7 @@ def test_a_folder_is_no_image(tmp_path):
         read_image(tmp_path)
 
 
-def test_a_large_image_is_refused_without_being_read_whole(tmp_path):
+def test_a_large_image_is_refused_without_reading_all_of_it(tmp_path):
     path = picture(tmp_path / "large.png")
     os.truncate(path, images.MAX_BYTES + 1)
     with pytest.raises(InputError, match="larger than 20 MiB") as caught:
@@ -105,19 +105,19 @@ async def ask(session: Session, text: str, *shown: Image) -> list[str]:
     return [lane.answer(session.prompts[-1]).text for lane in session.lanes]
 
 
-async def test_models_that_see_are_shown_it_and_others_say_so(session, rogue, cat):
+async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, cat):
     _, blind = await opened(session, rogue("seeing", max_tokens=1), rogue(max_tokens=1))
     assert await ask(session, "What is this?", cat) == ["cat.png ", ""]
     error = blind.answer(session.prompts[0]).error
     assert isinstance(error, InputError)
     assert error.sentence == "steady does not accept images."
     assert blind.engine.is_open
-    # Later prompts show it again to the one that saw it, and the other goes on.
+    # Later prompts include the image for the model that got it; the other model goes on without.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
     assert blind.answer(session.prompts[1]).cautions == []
 
 
-async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogue, cat):
+async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
     (lane,) = await opened(session, rogue("seeing", max_tokens=1))
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))
@@ -127,7 +127,7 @@ async def test_a_model_that_takes_over_and_sees_nothing_is_told_of(session, rogu
     assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
 
 
-async def test_they_come_back_with_the_conversation(check_nothing_left, rogue, cat):
+async def test_they_are_loaded_with_the_conversation(check_nothing_left, rogue, cat):
     history = await History.open()
     session = Session(Registry())
     session.record(history)

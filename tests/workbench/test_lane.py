@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.workbench.talk import LONG, ask, words
+from tests.workbench.lane_helpers import LONG, ask, words
 
 from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -11,10 +11,10 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.scheduling.scheduler import Scheduler
 
-# ── From the beginning to the end ──────────────────────────────────────────────────────────────
+# ── Normal runs ────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_lane_tells_all_that_happens_in_it(make_lane, record_events):
+async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_events):
     lane = make_lane("cautious", max_tokens=3)
     events = record_events(lane)
     lane.open()
@@ -31,7 +31,7 @@ async def test_a_lane_tells_all_that_happens_in_it(make_lane, record_events):
     assert "".join(events.texts) == run.text == words(3)
     assert (run.state, run.finish, run.error, run.definition.name) == ("done", "length", None, "cautious")
     assert lane.path == (run,)
-    assert lane.engine.load_s is None, "the run has been given it"
+    assert lane.engine.load_s is None, "the load time belongs to the first run only"
 
 
 async def test_a_prompt_waits_until_the_engine_is_open(make_lane, record_events):
@@ -45,7 +45,7 @@ async def test_a_prompt_waits_until_the_engine_is_open(make_lane, record_events)
     assert events.states == ["loading", "waiting", "reading", "writing", "done"]
 
 
-async def test_a_run_says_what_it_took(make_lane):
+async def test_a_run_has_metrics(make_lane):
     lane = make_lane(max_tokens=30, rate=40, prefill_s=0.2, load_s=0.2)
     lane.open()
     run = ask(lane, "how long is this")
@@ -57,7 +57,7 @@ async def test_a_run_says_what_it_took(make_lane):
     assert metrics.load_s >= 0.2
     assert metrics.ttft_s >= 0.2
     assert metrics.prefill_tps <= 5 / 0.2
-    # The engine sleeps for a fortieth of a second after each word: a busy machine makes it slower, nothing faster.
+    # The engine sleeps for 1/40 s after each word. A busy machine can only make it slower.
     assert metrics.itl_ms.p50 >= 25
     assert metrics.itl_ms.p50 <= metrics.itl_ms.p95 <= metrics.itl_ms.p99
     assert metrics.decode_tps <= 40
@@ -65,7 +65,7 @@ async def test_a_run_says_what_it_took(make_lane):
     assert metrics.decode_tps == pytest.approx(29 / (times[-1] - times[0]), rel=0.1)
 
 
-async def test_the_second_run_did_not_have_to_load(make_lane):
+async def test_only_the_first_run_has_a_load_time(make_lane):
     lane = make_lane(max_tokens=1)
     lane.open()
     first = ask(lane)
@@ -149,7 +149,7 @@ async def test_stop_before_the_first_step(make_lane, record_events):
     await lane.answered()
     assert (run.state, run.finish, lane.state) == ("stopped", "cancelled", "stopped")
     assert events.others == ["prompted hello", "ended stopped"]
-    run = ask(lane)  # and it answers again
+    run = ask(lane)  # afterwards, it answers again
     await asyncio.wait_for(stop_when(lane, "writing"), 20)
     assert run.text
 
@@ -169,7 +169,7 @@ async def test_stop_while_loading(make_lane):
     await lane.stop()
     await lane.answered()
     assert (run.state, run.text, run.metrics) == ("stopped", "", None)
-    assert lane.state == "loading", "the engine is wanted all the same"
+    assert lane.state == "loading", "the engine is still loading"
     assert await lane.engine.opened()
     assert lane.state == "ready"
     run = ask(lane)
@@ -197,7 +197,7 @@ async def test_stop_while_waiting_for_a_turn(make_lane, until):
     await until(lambda: again.text)
 
 
-async def test_stop_ends_what_waits_as_well_and_tells_of_it_in_order(make_lane, until, record_events):
+async def test_stop_also_ends_waiting_prompts_in_order(make_lane, until, record_events):
     lane = make_lane(**LONG)
     events = record_events(lane)
     lane.open()
@@ -231,7 +231,7 @@ async def test_prompts_are_answered_one_after_the_other(make_lane, record_events
     assert [message.text for message in second.spec.messages] == ["one", words(2), "two"]
 
 
-async def test_stop_while_reading(make_lane):
+async def test_stop_during_prefill(make_lane):
     lane = make_lane(prefill_s=60)
     lane.open()
     run = ask(lane)
@@ -241,7 +241,7 @@ async def test_stop_while_reading(make_lane):
     assert run.metrics.prompt_tokens == 2
 
 
-async def test_stop_while_writing_keeps_what_came(make_lane):
+async def test_stop_while_writing_keeps_the_text(make_lane):
     lane = make_lane(**LONG)
     lane.open()
     run = ask(lane)
@@ -249,7 +249,7 @@ async def test_stop_while_writing_keeps_what_came(make_lane):
     assert (run.state, run.finish, lane.state) == ("stopped", "cancelled", "stopped")
     count = run.metrics.completion_tokens
     assert count >= 1
-    assert run.text == words(count), "not a word is lost that the engine had written"
+    assert run.text == words(count), "no word of the engine is lost"
 
 
 async def test_stopping_twice_and_without_a_run(make_lane, until):
@@ -268,7 +268,7 @@ async def test_stopping_twice_and_without_a_run(make_lane, until):
     assert lane.state == "stopped"
 
 
-async def test_an_engine_that_is_deaf_to_a_stop_is_ended_and_told_of(make_lane, record_events, until):
+async def test_an_engine_that_ignores_a_stop_is_ended_with_a_caution(make_lane, record_events, until):
     lane = make_lane("deaf")
     events = record_events(lane)
     lane.open()

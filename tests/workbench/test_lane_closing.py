@@ -1,9 +1,9 @@
-"""Closing, swapping and restarting a lane's engine at any moment, over a real worker."""
+"""Closing, replacing and restarting a lane's engine at any time, with a real worker."""
 
 import asyncio
 
 import pytest
-from tests.workbench.talk import LONG, ask, words
+from tests.workbench.lane_helpers import LONG, ask, words
 
 
 async def test_close_while_loading_leaves_no_process(make_lane, record_events, until, workers):
@@ -22,7 +22,7 @@ async def test_close_while_loading_leaves_no_process(make_lane, record_events, u
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
 async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
-    """The steps are those of the event loop: starting the process, the pipe, the handshake."""
+    """`steps` of the event loop pass before: starting the process, the pipe, the handshake."""
     lane = make_lane()
     lane.open()
     for _ in range(steps):
@@ -32,7 +32,7 @@ async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
     assert workers() == []
 
 
-async def test_close_in_mid_answer_keeps_what_came(make_lane, record_events, until, workers):
+async def test_close_during_an_answer_keeps_the_text(make_lane, record_events, until, workers):
     lane = make_lane(**LONG)
     events = record_events(lane)
     lane.open()
@@ -45,7 +45,7 @@ async def test_close_in_mid_answer_keeps_what_came(make_lane, record_events, unt
     assert workers() == []
 
 
-async def test_close_in_mid_answer_of_an_engine_that_is_deaf(make_lane, until, workers):
+async def test_close_during_an_answer_of_an_engine_that_ignores_stops(make_lane, until, workers):
     lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
@@ -81,7 +81,7 @@ async def test_open_again_while_it_is_being_closed(make_lane, until):
     assert lane.state == "ready"
 
 
-async def test_swap_in_mid_answer(make_lane, rogue, record_events, until, workers):
+async def test_swap_during_an_answer(make_lane, rogue, record_events, until, workers):
     lane = make_lane(**LONG)
     events = record_events(lane)
     lane.open()
@@ -102,7 +102,7 @@ async def test_swap_in_mid_answer(make_lane, rogue, record_events, until, worker
     ]
 
 
-async def test_a_prompt_is_taken_while_the_engine_before_is_being_freed(make_lane, rogue, until):
+async def test_a_prompt_is_accepted_while_the_old_engine_is_closing(make_lane, rogue, until):
     lane = make_lane("deaf")
     lane.open()
     first = ask(lane)
@@ -130,7 +130,7 @@ async def test_swapping_twice_quickly_ends_with_the_second(make_lane, rogue, unt
     assert len(workers()) == 1
 
 
-async def test_a_swap_whose_caller_is_cancelled_goes_on(make_lane, rogue, until, workers):
+async def test_a_swap_continues_if_its_caller_is_cancelled(make_lane, rogue, until, workers):
     lane = make_lane("deaf")
     lane.open()
     run = ask(lane)
@@ -155,7 +155,7 @@ async def test_close_during_a_swap(make_lane, rogue, until, workers):
     assert workers() == []
 
 
-async def test_restart_gives_the_engine_another_process(make_lane, workers):
+async def test_restart_starts_a_new_process(make_lane, workers):
     lane = make_lane(max_tokens=1)
     lane.open()
     await lane.engine.opened()

@@ -1,7 +1,7 @@
-"""Lanes are called by their engines, and told apart by as little as it takes."""
+"""Lanes have the names of their engines, with the shortest addition that makes them unique."""
 
 import pytest
-from tests.workbench.talk import opened
+from tests.workbench.lane_helpers import opened
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry

@@ -1,9 +1,9 @@
-"""The settings of a lane: values, where they come from, and changes from typed text."""
+"""The settings of a lane: values, their origin, and changes from typed text."""
 
 import dataclasses
 
 import pytest
-from tests.workbench.talk import answers, opened
+from tests.workbench.lane_helpers import answers, opened
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -45,17 +45,17 @@ def test_where_a_value_comes_from():
     assert settings(now, first=first, first_origin="conversation")["top_k"].origin == "conversation"
 
 
-def test_another_engine_is_no_source():
+def test_another_engine_is_not_an_origin():
     first = dataclasses.replace(with_options(seed=1), name="other")
     assert settings(with_options(seed=1), first=first)["seed"].origin == "here"
 
 
-def test_what_the_engine_reported_is_beside_the_default():
+def test_values_in_force_are_shown_beside_the_default():
     assert settings(PLAIN, in_force={"temperature": 0.8})["temperature"].in_force == 0.8
     assert settings(PLAIN)["temperature"].in_force is None
 
 
-def test_typed_text_becomes_an_option_and_no_text_the_default():
+def test_typed_text_sets_an_option_and_empty_text_resets_it():
     changed = edited(with_options(temperature=0.5, seed=3), BACKEND, {"temperature": "0.25", "seed": ""})
     assert changed.options == {"temperature": 0.25}
     assert edited(PLAIN, BACKEND, {"no_such_option": "1"}) == PLAIN
@@ -67,7 +67,7 @@ def test_a_wrong_value_is_refused(text):
         edited(PLAIN, BACKEND, {"temperature": text})
 
 
-def test_the_summary_has_what_was_set_but_no_secret_and_no_address():
+def test_the_summary_has_the_set_options_without_secrets_and_addresses():
     remote = Registry().get("openai")
     definition = EngineDefinition(
         name="there",

@@ -1,4 +1,4 @@
-"""What a lane does with other people's mistakes: listeners, backends and programs that break the rules."""
+"""Lanes with faulty observers, with backends that break the contract, and in programs that do not close them."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
-from tests.workbench.talk import ask, words
+from tests.workbench.lane_helpers import ask, words
 
 from paragone import (
     Backend,
@@ -26,11 +26,11 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 
-# ── Listeners that fail ────────────────────────────────────────────────────────────────────────
+# ── Observers that fail ────────────────────────────────────────────────────────────────────────
 
 
-class Clumsy(LaneObserver):
-    """Stands in for a view with a mistake in it."""
+class FailingObserver(LaneObserver):
+    """A test double of an observer that raises."""
 
     def text_came(self, lane, run, channel, text):
         raise ZeroDivisionError(text)
@@ -40,9 +40,9 @@ class Clumsy(LaneObserver):
         raise ZeroDivisionError("at the end")
 
 
-async def test_a_listener_that_fails_costs_nobody_else_anything(make_lane, record_events, check_nothing_left):
+async def test_a_failing_observer_does_not_affect_others(make_lane, record_events, check_nothing_left):
     lane = make_lane(max_tokens=3)
-    lane.observers.append(Clumsy())
+    lane.observers.append(FailingObserver())
     events = record_events(lane)
     lane.open()
     run = ask(lane)
@@ -62,10 +62,10 @@ async def test_a_listener_that_fails_costs_nobody_else_anything(make_lane, recor
 # ── Backends that break the contract ───────────────────────────────────────────────────────────
 
 
-class Careless(Backend):
-    """Stands in for a stranger's backend, without a process, that breaks the contract as its model says."""
+class FaultyBackend(Backend):
+    """A test double of a backend that breaks the contract; the model's name selects how. It has no process."""
 
-    name = "careless"
+    name = "faulty"
 
     async def probe(self, python: str | None = None) -> Probe:
         raise NotImplementedError
@@ -85,10 +85,10 @@ class Careless(Backend):
                 await asyncio.sleep(60)
             finally:
                 raise ValueError("not now")
-        return CarelessEngine(request.model)
+        return FaultyEngine(request.model)
 
 
-class CarelessEngine(OpenEngine):
+class FaultyEngine(OpenEngine):
     closed = 0
 
     def __init__(self, model: str) -> None:
@@ -110,37 +110,37 @@ class CarelessEngine(OpenEngine):
             raise OSError("nobody there")
 
     async def close(self) -> None:
-        CarelessEngine.closed += 1
+        FaultyEngine.closed += 1
         if self.model == "close":
             raise OSError("nobody there")
 
 
 @pytest.fixture
-async def careless(check_nothing_left):
+async def faulty(check_nothing_left):
     def make(model: str) -> Lane:
         registry = Registry()
-        registry._found["careless"] = Careless()
-        return Lane(EngineDefinition(name="it", backend="careless", model=model), registry)
+        registry._found["faulty"] = FaultyBackend()
+        return Lane(EngineDefinition(name="it", backend="faulty", model=model), registry)
 
-    CarelessEngine.closed = 0
+    FaultyEngine.closed = 0
     return make
 
 
-async def test_a_backend_that_fails_to_open(careless):
-    lane = careless("open")
+async def test_a_backend_that_fails_to_open(faulty):
+    lane = faulty("open")
     lane.open()
     assert not await lane.engine.opened()
     assert lane.state == "failed"
     assert str(lane.error) == (
-        "The backend careless raised an unexpected error (KeyError: 'config.json'). "
+        "The backend faulty raised an unexpected error (KeyError: 'config.json'). "
         "Report it to the backend's author; other engines are not affected."
     )
     await lane.close()
 
 
 @pytest.mark.parametrize("model", ["stubborn", "sulky"])
-async def test_a_backend_that_will_not_give_up_opening(careless, record_events, model):
-    lane = careless(model)
+async def test_a_backend_that_ignores_cancelling_while_opening(faulty, record_events, model):
+    lane = faulty(model)
     events = record_events(lane)
     lane.open()
     await asyncio.sleep(0.01)
@@ -148,21 +148,21 @@ async def test_a_backend_that_will_not_give_up_opening(careless, record_events, 
     assert (lane.state, lane.engine.is_open, lane.error) == ("empty", False, None)
     assert events.states == ["loading", "empty"]
     assert events.others == []
-    assert CarelessEngine.closed == (model == "stubborn"), "what it opened is freed"
+    assert FaultyEngine.closed == (model == "stubborn"), "the engine that it opened is closed"
 
 
-async def test_a_backend_that_fails_in_mid_answer(careless):
-    lane = careless("run")
+async def test_a_backend_that_fails_during_an_answer(faulty):
+    lane = faulty("run")
     lane.open()
     run = ask(lane)
     await lane.answered()
     assert (run.state, run.text, lane.state, lane.engine.is_open) == ("failed", "word0 ", "failed", True)
-    assert run.error.sentence == "The backend careless raised an unexpected error (KeyError: 'choices')."
+    assert run.error.sentence == "The backend faulty raised an unexpected error (KeyError: 'choices')."
     await lane.close()
 
 
-async def test_a_backend_that_does_not_say_how_it_ended(careless):
-    lane = careless("silent")
+async def test_a_backend_that_sends_no_finish(faulty):
+    lane = faulty("silent")
     lane.open()
     run = ask(lane)
     await lane.answered()
@@ -171,8 +171,8 @@ async def test_a_backend_that_does_not_say_how_it_ended(careless):
     await lane.close()
 
 
-async def test_a_backend_that_fails_to_stop(careless, until, check_nothing_left):
-    lane = careless("stop")
+async def test_a_backend_that_fails_to_stop(faulty, until, check_nothing_left):
+    lane = faulty("stop")
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
@@ -184,9 +184,9 @@ async def test_a_backend_that_fails_to_stop(careless, until, check_nothing_left)
     await lane.close()
 
 
-async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, until, monkeypatch):
+async def test_a_backend_that_ignores_a_stop_can_be_closed(faulty, until, monkeypatch):
     monkeypatch.setattr("paragone_workbench.engines.slot.CANCEL_TIMEOUT", 0.1)
-    lane = careless("hanging")
+    lane = faulty("hanging")
     lane.open()
     run = ask(lane)
     await until(lambda: run.text)
@@ -194,8 +194,8 @@ async def test_a_backend_that_takes_no_notice_of_a_stop_can_be_closed(careless, 
     assert (run.state, run.text, lane.state) == ("stopped", "word0 ", "empty")
 
 
-async def test_a_backend_that_fails_to_close(careless, check_nothing_left):
-    lane = careless("close")
+async def test_a_backend_that_fails_to_close(faulty, check_nothing_left):
+    lane = faulty("close")
     lane.open()
     await lane.engine.opened()
     await lane.close()
@@ -208,7 +208,7 @@ async def test_a_backend_that_fails_to_close(careless, check_nothing_left):
 
 
 @pytest.mark.parametrize("moment", ["loading", "writing"])
-async def test_a_program_that_just_ends(moment):
+async def test_a_program_that_ends_without_closing(moment):
     program = f"""
 import asyncio
 from paragone_workbench.engines.definitions import EngineDefinition

@@ -1,4 +1,4 @@
-"""Files for what engines print: one for each process, private, and not without end."""
+"""Log files of engines: one for each process, private, and limited in number."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from paragone_workbench.engines.logs import crash_report, engine_log
 from paragone_workbench.paths import log_folder
 
 
-def test_each_has_its_own_which_nobody_else_may_read():
+def test_each_engine_has_its_own_private_file():
     paths = {engine_log("smol") for _ in range(3)}
     assert len(paths) == 3
     for path in paths:
@@ -21,20 +21,20 @@ def test_each_has_its_own_which_nobody_else_may_read():
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a b/c\nd", "", ".", "語" * 300, "𝔞" * 300])
-def test_whatever_an_engine_is_called(name):
+def test_any_name_of_an_engine_is_a_valid_file_name(name):
     path = engine_log(name)
     assert path.parent == log_folder()
     assert path.is_file()
 
 
-def test_a_process_id_that_comes_again_does_not_bring_back_an_old_log(monkeypatch):
+def test_a_reused_process_id_does_not_reuse_an_old_log(monkeypatch):
     old = engine_log("smol")
     monkeypatch.setattr("paragone_workbench.engines.logs._numbers", iter([int(old.stem.rpartition("-")[2])]))
     monkeypatch.setattr("time.strftime", lambda _: "tomorrow")
     assert engine_log("smol") != old
 
 
-def test_the_oldest_go_and_one_that_cannot_does_no_harm(monkeypatch):
+def test_the_oldest_are_deleted_if_possible(monkeypatch):
     paths = [engine_log("smol") for _ in range(50)]
     now = time.time()
     for age, path in enumerate(reversed(paths)):
@@ -46,12 +46,12 @@ def test_the_oldest_go_and_one_that_cannot_does_no_harm(monkeypatch):
     assert engine_log("smol").exists()
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_of(monkeypatch):
+def test_a_read_only_folder_is_reported(monkeypatch):
     def refuse(path, mode=0):
         raise PermissionError(13, "Permission denied")
 
     engine_log("smol")
-    monkeypatch.setattr(Path, "touch", refuse)  # root may write anywhere
+    monkeypatch.setattr(Path, "touch", refuse)  # permissions do not apply to root
     with pytest.raises(
         ParagoneError, match=r"The log /.*smol.* cannot be written: Permission denied\. Check"
     ):

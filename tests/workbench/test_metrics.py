@@ -16,7 +16,7 @@ def meter(times, *, sent=0.0, text="x"):
     return meter
 
 
-def test_nothing_came():
+def test_no_tokens():
     assert meter([]).metrics() == RunMetrics(load_s=2.5)
 
 
@@ -41,7 +41,7 @@ def test_steady_tokens():
     assert metrics.completion_tokens == 101
 
 
-def test_first_text_counts_thought_or_answered_and_a_piece_without_text_does_not():
+def test_ttft_is_the_time_of_the_first_text_in_any_channel():
     meter = Meter(sent=1.0)
     meter.feed(Caution(code="x", sentence="y"))
     meter.feed(Token(text="", time=2.0))
@@ -53,7 +53,7 @@ def test_first_text_counts_thought_or_answered_and_a_piece_without_text_does_not
     assert meter.metrics().decode_tps == 1.0
 
 
-def test_what_the_engine_measured_goes_first():
+def test_measurements_of_the_engine_take_precedence():
     counted = meter([1.0, 2.0])
     usage = Usage(prompt_tokens=100, cached_tokens=60, completion_tokens=21)
     counted.feed(Finish(reason="stop", usage=usage, timings=Timings(prefill_s=0.5, decode_s=4.0), time=5.0))
@@ -64,13 +64,13 @@ def test_what_the_engine_measured_goes_first():
 
 
 def test_counts_of_the_engine_with_the_times_of_the_tokens():
-    counted = meter([1.0, 3.0])  # two pieces that stand for eleven tokens
+    counted = meter([1.0, 3.0])  # two pieces with eleven tokens together
     counted.feed(Finish(reason="stop", usage=Usage(prompt_tokens=4, completion_tokens=11), time=5.0))
     assert counted.metrics().decode_tps == 5.0
     assert counted.metrics().prefill_tps == 4.0
 
 
-def test_a_run_that_never_finished_has_the_prompt_as_far_as_it_was_told():
+def test_an_unfinished_run_has_the_reported_part_of_the_prompt():
     stopped = Meter(sent=0.0)
     stopped.feed(PromptProgress(done=10, total=50, cached=10, time=0.1))
     stopped.feed(PromptProgress(done=50, total=50, cached=10, time=0.4))
@@ -80,7 +80,7 @@ def test_a_run_that_never_finished_has_the_prompt_as_far_as_it_was_told():
     assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.prefill_tps) == (50, 10, 80.0)
 
 
-def test_nothing_is_divided_by_nothing():
+def test_there_is_no_division_by_zero():
     odd = meter([1.0, 1.0, 1.0], sent=1.0)
     odd.feed(
         Finish(
@@ -102,7 +102,7 @@ def test_the_live_rate():
     assert live.rate(1.0) is None
     for n in range(1, 21):
         live.feed(Token(text="x", time=1 + n / 10))
-    assert live.rate(1.5) == pytest.approx(10)  # what is later than `now` has not come yet
+    assert live.rate(1.5) == pytest.approx(10)  # tokens after `now` are not counted
     assert live.rate(3.0) == pytest.approx(10)
     assert live.rate(3.5) == pytest.approx(5)
     assert live.rate(9.0) == 0
@@ -117,7 +117,7 @@ def test_metrics_survive_json():
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=200))
-def test_percentiles_are_those_of_the_statistics_module(values):
+def test_percentiles_agree_with_the_statistics_module(values):
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     ordered = sorted(values)
     for percent in (50, 95, 99):
@@ -126,7 +126,7 @@ def test_percentiles_are_those_of_the_statistics_module(values):
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1e4), max_size=50), st.floats(0, 2e4))
-def test_any_times_give_figures_that_make_sense(times, now):
+def test_any_times_give_valid_figures(times, now):
     counted = meter(sorted(times))
     metrics = counted.metrics()
     itl = metrics.itl_ms

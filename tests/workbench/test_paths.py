@@ -10,7 +10,7 @@ from paragone_workbench import paths
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="XDG is Linux's")
 
 
-def test_every_place_follows_its_xdg_variable(home):
+def test_every_folder_follows_its_xdg_variable(home):
     assert paths.config_file() == home / "config/paragone/config.toml"
     assert paths.state_file() == home / "state/paragone/state.toml"
     assert paths.history_file() == home / "data/paragone/history.db"
@@ -18,14 +18,14 @@ def test_every_place_follows_its_xdg_variable(home):
     assert home / "state/paragone" in paths.log_folder().parents
 
 
-def test_without_the_variables_the_places_are_the_usual_ones(home, monkeypatch):
+def test_without_the_variables_the_folders_have_their_defaults(home, monkeypatch):
     for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.delenv(f"XDG_{kind}_HOME")
     assert paths.config_file() == home / ".config/paragone/config.toml"
     assert paths.data_folder() == home / ".local/share/paragone"
 
 
-def test_a_private_folder_lets_nobody_else_in(tmp_path):
+def test_a_private_folder_is_readable_by_its_owner_only(tmp_path):
     folder = paths.private_folder(tmp_path / "a/b/c")
     for made in (folder, folder.parent, folder.parent.parent):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
@@ -39,13 +39,13 @@ def test_a_folder_that_exists_keeps_its_mode(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["file", "file/folder"])
-def test_a_file_in_the_way_is_told(tmp_path, below):
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path, below):
     (tmp_path / "file").write_text("")
     with pytest.raises(ParagoneError, match="cannot be created"):
         paths.private_folder(tmp_path / below)
 
 
-def test_importing_the_rooms_loads_nothing_heavy():
+def test_importing_the_packages_loads_nothing_heavy():
     modules = ("paths", "engines.definitions", "config.read", "runs.metrics", "store")
     code = (
         "import sys; "

@@ -1,4 +1,4 @@
-"""A config file that others can read and should not."""
+"""Warnings about config files with keys that other users can read."""
 
 import stat
 
@@ -25,7 +25,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 @pytest.mark.parametrize("text", ["headers = ['X-Team: red']\n", "key_command = 'pass show x'\n"])
-def test_it_is_warned_of(write, text, mode):
+def test_files_with_a_warning(write, text, mode):
     path = write(text, mode)
     warning = permission_warning(read_toml(path), Registry().find)
     assert warning.startswith(
@@ -40,10 +40,10 @@ def test_it_is_warned_of(write, text, mode):
     ("text", "mode"),
     [("headers = ['X-Team: red']\n", 0o600), ("key_env = 'KEY'\n", 0o644), ("headers = []\n", 0o644)],
 )
-def test_it_is_not(write, text, mode):
+def test_files_without_a_warning(write, text, mode):
     assert permission_warning(read_toml(write(text, mode)), Registry().find) == ""
 
 
-def test_a_first_file_is_the_users_alone(tmp_path):
+def test_a_new_file_is_private(tmp_path):
     path = init(tmp_path / "config" / "config.toml")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

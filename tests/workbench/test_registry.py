@@ -1,4 +1,4 @@
-"""Backends looked up by name: strangers' plugins among them, some of them broken."""
+"""Lookup of backends by name, with third-party and broken plugins."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def paragone_backends():
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch):
-    """Return a function that installs a distribution with one plugin, as pip would."""
+    """A function that installs a distribution with one plugin, as pip would."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def install(plugin: str, code: str) -> None:
@@ -46,7 +46,7 @@ def test_a_backend_is_found_and_remembered():
     assert registry.get("rogue") is rogue
 
 
-def test_looking_one_up_imports_no_other():
+def test_looking_up_a_backend_imports_no_others():
     code = (
         "import sys; from paragone_workbench.engines.registry import Registry; Registry().get('rogue');"
         "print([name for name in sys.modules if name.startswith('paragone_') and 'workbench' not in name])"
@@ -54,7 +54,7 @@ def test_looking_one_up_imports_no_other():
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
-def test_a_registry_costs_nothing_until_it_is_asked():
+def test_a_registry_imports_nothing_before_it_is_used():
     code = (
         "import sys; from paragone_workbench.engines.registry import Registry; Registry();"
         "print('pluggy' in sys.modules, 'importlib.metadata' in sys.modules)"
@@ -62,7 +62,7 @@ def test_a_registry_costs_nothing_until_it_is_asked():
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False False\n"
 
 
-def test_a_name_that_nobody_has():
+def test_an_unknown_name():
     registry = Registry()
     assert registry.find("rouge") is None
     with pytest.raises(InputError, match=r"There is no backend 'rouge'\. Did you mean 'rogue'\?"):
@@ -71,12 +71,12 @@ def test_a_name_that_nobody_has():
         registry.get("zzz")
 
 
-def test_a_backend_need_not_be_called_as_its_plugin(install):
+def test_a_backend_can_have_another_name_than_its_plugin(install):
     install("bundle", BRINGS.format(backend="hidden"))
     assert Registry().get("hidden").name == "hidden"
 
 
-def test_a_broken_plugin_is_told_of_by_name_and_stops_nothing(install):
+def test_a_broken_plugin_is_reported_by_name_and_does_no_harm(install):
     install("broken", "import surely_not_installed")
     install("fine", BRINGS.format(backend="fine"))
     registry = Registry()
@@ -92,7 +92,7 @@ def test_a_broken_plugin_is_told_of_by_name_and_stops_nothing(install):
     assert [problem.plugin for problem in registry.problems if problem.plugin == "broken"] == ["broken"]
 
 
-def test_a_reason_that_is_a_sentence_keeps_its_one_full_stop(install):
+def test_a_reason_that_ends_with_a_full_stop_gets_no_second_one(install):
     install("broken", "raise RuntimeError('This needs a GPU.')")
     with pytest.raises(InputError, match=r"RuntimeError: This needs a GPU\. Repair"):
         Registry().get("broken")

@@ -1,4 +1,4 @@
-"""The schedules: who answers when, with how many cores, and what is in memory meanwhile."""
+"""The schedules: the order of runs, their cores, and the engines in memory."""
 
 import asyncio
 import itertools
@@ -51,19 +51,19 @@ async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, worke
     async with Workbench(mode="swap") as workbench:
         engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
         await workbench.open_all()
-        assert workers() == [], "nothing is opened before its turn"
+        assert workers() == [], "no engine is opened before its turn"
         runs = await answered(workbench, *engines)
         assert [run.state for run in runs] == ["done"] * 3
         assert [engine.is_open for engine in engines] == [False, False, True]
         again = await answered(workbench, engines[2])
-        assert again[0].metrics.load_s is None, "it was still open"
+        assert again[0].metrics.load_s is None, "the engine was still open"
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert most == 1
 
 
-async def test_swap_says_so_where_memory_does_not_come_back(check_nothing_left, monkeypatch):
-    """The figures are made up: memory that a closed engine keeps cannot be had on purpose."""
+async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeypatch):
+    """The amounts of memory are synthetic, because a closed engine cannot be made to keep memory."""
     free = iter([8 << 30, *[5 << 30] * 10_000])
 
     async def free_memory():
@@ -80,7 +80,7 @@ async def test_swap_says_so_where_memory_does_not_come_back(check_nothing_left, 
     assert caution.sentence == "3.2 GB of main memory was not freed within 0 seconds of closing big."
 
 
-async def test_lanes_open_their_engines_as_they_are_asked_in_swap(check_nothing_left, workers, until):
+async def test_with_swap_lanes_open_their_engines_when_prompted(check_nothing_left, workers, until):
     session = Session(Registry(), mode="swap")
     for name in ("a", "b"):
         session.add_lane(rogue("steady", name, max_tokens=2))
@@ -103,7 +103,7 @@ async def test_lanes_open_their_engines_as_they_are_asked_in_swap(check_nothing_
         (1 << 30, "swap", "Together the engines need "),
     ],
 )
-async def test_auto_decides_by_the_memory_that_is_needed(check_nothing_left, free, order, why):
+async def test_auto_decides_by_the_needed_memory(check_nothing_left, free, order, why):
     async with Workbench(mode="auto") as workbench:
         for name in ("a", "b"):
             workbench.add(rogue("steady", name, free=free))
@@ -113,7 +113,7 @@ async def test_auto_decides_by_the_memory_that_is_needed(check_nothing_left, fre
         assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
 
 
-async def test_auto_goes_parallel_where_the_need_is_unknown(check_nothing_left):
+async def test_auto_is_parallel_if_the_needed_memory_is_unknown(check_nothing_left):
     async with Workbench(mode="auto") as workbench:
         for model in ("steady", "nonsense"):
             workbench.add(rogue(model))
@@ -124,7 +124,7 @@ async def test_auto_goes_parallel_where_the_need_is_unknown(check_nothing_left):
 
 
 async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch, until):
-    """The engines say that they reach a server; what is counted is who has a turn."""
+    """The engines only pretend to reach a server; the test counts their turns."""
     monkeypatch.setattr(EngineHandle, "addresses", property(lambda engine: ("http://127.0.0.1:1",)))
     scheduler = Scheduler(requests_per_server=2)
     workbench = Workbench()
@@ -152,7 +152,7 @@ async def test_the_mode_can_change_between_runs(check_nothing_left):
     assert {run.manifest["schedule"] for run in second} == {"sequential"}
 
 
-async def test_swap_closes_what_was_still_loading(check_nothing_left, workers, until):
+async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until):
     async with Workbench(mode="swap") as workbench:
         slow = workbench.add(rogue("steady", "slow", load_s=30))
         quick = workbench.add(rogue("steady", "quick", max_tokens=1))
@@ -165,7 +165,7 @@ async def test_swap_closes_what_was_still_loading(check_nothing_left, workers, u
         assert len(workers()) == 1
 
 
-async def test_swap_waits_for_runs_of_the_schedule_before(check_nothing_left, workers, until):
+async def test_swap_waits_for_runs_of_the_previous_schedule(check_nothing_left, workers, until):
     async with Workbench() as workbench:
         first, second, idle = (workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b", "c"))
         await workbench.open_all()
@@ -173,7 +173,7 @@ async def test_swap_waits_for_runs_of_the_schedule_before(check_nothing_left, wo
         await until(lambda: running.run.phase == "decode")
         workbench.scheduler.mode = "swap"
         (run,) = await answered(workbench, second)
-        assert (running.run.state, run.state) == ("done", "done"), "the run before was let finish"
+        assert (running.run.state, run.state) == ("done", "done"), "the earlier run was not interrupted"
         assert times(running.run)[-1] <= times(run)[0]
         assert (first.is_open, second.is_open, idle.is_open) == (False, True, False)
 
@@ -190,7 +190,7 @@ async def test_a_prompt_while_auto_decides_is_answered(check_nothing_left):
     await session.close()
 
 
-async def test_auto_counts_what_is_not_open_yet(check_nothing_left):
+async def test_auto_counts_engines_that_are_not_open_yet(check_nothing_left):
     """Two engines of 1.2 MB are open; the third one has to fit in what is left."""
     room = (1 << 30) + (3 << 20)
     async with Workbench(mode="auto") as workbench:
@@ -205,7 +205,7 @@ async def test_auto_counts_what_is_not_open_yet(check_nothing_left):
         assert workbench.scheduler.order == "parallel"
 
 
-async def test_engines_of_a_library_obey_its_schedule(check_nothing_left, workers):
+async def test_engines_of_a_workbench_follow_its_schedule(check_nothing_left, workers):
     async with Workbench(mode="swap") as workbench:
         first = await workbench.open("rogue:steady", max_tokens=1)
         second = await workbench.open("rogue:wide", max_tokens=1)

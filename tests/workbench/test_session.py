@@ -1,10 +1,10 @@
-"""Lanes side by side over real workers: one prompt to all, and whatever happens in one stays there."""
+"""Lanes side by side with real workers: one prompt to all, and failures that affect only one lane."""
 
 import asyncio
 import itertools
 
 import pytest
-from tests.workbench.talk import answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -53,7 +53,7 @@ async def test_there_is_no_limit_of_lanes(session, rogue):
     assert await answers(session, "hello") == [words(2)] * 9
 
 
-async def test_engines_that_failed_are_not_opened_again_unasked(session, rogue, record_events):
+async def test_engines_that_failed_are_not_reopened_automatically(session, rogue, record_events):
     (lane,) = await opened(session, rogue("nonsense"))
     events = record_events(lane)
     other = session.add_lane(rogue())
@@ -85,11 +85,13 @@ FAILURES = {
 
 @pytest.mark.parametrize("mode", ["parallel", "sequential"])
 @pytest.mark.parametrize("model", FAILURES)
-async def test_a_failure_stays_in_its_lane(session, rogue, record_events, model, mode):
+async def test_a_failure_affects_only_its_lane(session, rogue, record_events, model, mode):
     session.scheduler.mode = mode
     bad, good = await opened(session, rogue(model, rate=40), rogue(max_tokens=30, rate=60))
     events = record_events(bad)
-    assert await answers(session, "hello") == [words(5), words(30)], "all of one, what had come of the other"
+    assert await answers(session, "hello") == [words(5), words(30)], (
+        "the complete answer of one lane, the partial answer of the other"
+    )
     (prompt,) = session.prompts
     run, other = bad.answer(prompt), good.answer(prompt)
     assert (run.state, run.finish) == ("failed", None)
@@ -104,17 +106,19 @@ async def test_a_failure_stays_in_its_lane(session, rogue, record_events, model,
     assert events.others == ["prompted hello", "started hello", "ended failed"]
     assert events.states[-1] == bad.state
     if crashed:
-        assert await answers(session, "anybody there?") == ["", words(30)], "nobody there to be asked"
+        assert await answers(session, "anybody there?") == ["", words(30)], "a crashed engine is not asked"
         assert bad.state == "crashed"
     await session.restart(bad)
     assert await bad.engine.opened()
     assert bad.error is None
     session.regenerate(bad)
     await session.answered()
-    assert bad.answer(session.prompts[-1]).text == words(5), "it is there, and fails again on cue"
+    assert bad.answer(session.prompts[-1]).text == words(5), (
+        "the restarted engine fails again at the same word"
+    )
 
 
-async def test_a_deaf_engine_leaves_the_others_alone(session, rogue, until):
+async def test_an_engine_that_ignores_stops_does_not_affect_others(session, rogue, until):
     deaf, good = await opened(session, rogue("deaf"), rogue(max_tokens=100, rate=40))
     session.send("hello")
     (prompt,) = session.prompts
@@ -126,7 +130,7 @@ async def test_a_deaf_engine_leaves_the_others_alone(session, rogue, until):
     assert good.answer(prompt).text == words(100)
 
 
-async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rogue, record_events):
+async def test_a_lane_without_an_engine_is_reported_and_not_asked(session, rogue, record_events):
     gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
     events = record_events(gone)
     session.open_engines()
@@ -142,7 +146,7 @@ async def test_a_lane_without_an_engine_is_told_of_and_is_not_asked(session, rog
 # ── Stopping ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_stopping_one_lane_leaves_the_others_alone(session, rogue, until):
+async def test_stopping_one_lane_does_not_affect_others(session, rogue, until):
     one, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
@@ -154,7 +158,7 @@ async def test_stopping_one_lane_leaves_the_others_alone(session, rogue, until):
     assert other.answer(prompt).text == words(40)
 
 
-async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
+async def test_stopping_all_lanes_in_any_state(session, rogue, until):
     loading = session.add_lane(rogue(load_s=60))
     reading = session.add_lane(rogue(prefill_s=60))
     writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
@@ -172,7 +176,7 @@ async def test_stopping_all_lanes_whatever_they_do(session, rogue, until):
     assert writing.answer(prompt).text
 
 
-async def test_stopping_all_at_once_after_sending(session, rogue):
+async def test_stopping_all_immediately_after_sending(session, rogue):
     await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(2)))
     session.send("hello")
     await session.stop()
@@ -181,7 +185,7 @@ async def test_stopping_all_at_once_after_sending(session, rogue):
     assert not session.is_busy
 
 
-async def test_stopping_a_sequence_starts_nobody_else(session, rogue, record_events, until):
+async def test_stopping_a_sequence_starts_no_other_lane(session, rogue, record_events, until):
     session.scheduler.mode = "sequential"
     lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
     events = [record_events(lane) for lane in lanes]
@@ -205,7 +209,7 @@ async def test_a_sequence_never_overlaps(session, rogue):
         assert before[-1] < after[0]
 
 
-async def test_a_sequence_goes_on_past_a_failure_and_a_stop(session, rogue, until):
+async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, until):
     session.scheduler.mode = "sequential"
     lanes = await opened(session, rogue("killed"), rogue(max_tokens=10**6, rate=50), rogue(max_tokens=2))
     session.send("hello")
@@ -231,10 +235,10 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
     session.scheduler.mode = "parallel"
     session.regenerate(first)
     await session.answered()
-    assert first.answer(session.prompts[-1]).text == "8 ", "the others rest"
+    assert first.answer(session.prompts[-1]).text == "8 ", "the other engines are idle"
 
 
-async def test_an_engine_elsewhere_needs_no_core_of_ours(session, rogue, monkeypatch):
+async def test_an_engine_on_a_server_needs_no_local_core(session, rogue, monkeypatch):
     monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
     lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     monkeypatch.setattr(
@@ -252,7 +256,7 @@ async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkey
 # ── The end ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_close_leaves_no_worker_whatever_the_lanes_do(session, rogue, until, workers):
+async def test_close_leaves_no_worker_in_any_state_of_the_lanes(session, rogue, until, workers):
     loading = session.add_lane(rogue(load_s=60))
     reading = session.add_lane(rogue(prefill_s=60))
     writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
@@ -273,7 +277,7 @@ async def test_close_leaves_no_worker_whatever_the_lanes_do(session, rogue, unti
     assert crashed.answer(prompt).state == "failed"
 
 
-async def test_close_waits_for_lanes_that_are_just_leaving(session, rogue, until, workers):
+async def test_close_waits_for_lanes_that_are_being_removed(session, rogue, until, workers):
     deaf, _ = await opened(session, rogue("deaf"), rogue())
     session.send("hello")
     await until(lambda: deaf.answer(session.prompts[0]).text == words(5))
@@ -309,7 +313,7 @@ async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
     await session.answered()
     last = session.prompts[-1]
     assert [lane.answer(last).state for lane in session.lanes] == ["done", "done"]
-    assert short.answer(last).metrics.cached_tokens > 0, "its cache knows the beginning"
-    assert long.answer(last).metrics.cached_tokens == 0, "this one was opened anew"
-    assert long.answer(last).metrics.prompt_tokens > 10, "but has been told of it"
+    assert short.answer(last).metrics.cached_tokens > 0, "the beginning of the prompt is in its cache"
+    assert long.answer(last).metrics.cached_tokens == 0, "this engine was reopened, so its cache is empty"
+    assert long.answer(last).metrics.prompt_tokens > 10, "but the earlier conversation is in its prompt"
     assert len(workers()) == 2

@@ -1,8 +1,8 @@
-"""The conversation that the lanes share, as each lane's engine is told of it."""
+"""The shared conversation, and the part of it that the engine of each lane gets."""
 
 from typing import Any
 
-from tests.workbench.talk import answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import Message
 
@@ -20,7 +20,7 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     system, first, second = ("system", "Be brief."), ("user", "a b"), ("user", "c")
     assert said(one.answer(last).spec.messages) == [system, first, ("assistant", "word0 "), second]
     assert said(other.answer(last).spec.messages) == [system, first, ("assistant", "語0😀 "), second]
-    # and that is what the engines were given: a word each, and one more for each message
+    # the engines got these messages: the prompt has one token per word, and one more per message
     assert [lane.answer(last).metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
@@ -42,7 +42,7 @@ async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
     assert said(killed.answer(last).spec.messages) == [("user", "last")]
 
 
-async def test_what_came_before_a_failure_is_part_of_the_conversation(session, rogue):
+async def test_text_before_a_failure_is_part_of_the_conversation(session, rogue):
     (lane,) = await opened(session, rogue("raises"))
     await answers(session, "a")
     await answers(session, "b")
@@ -53,7 +53,7 @@ async def test_what_came_before_a_failure_is_part_of_the_conversation(session, r
 async def test_regenerate_asks_the_last_prompt_again(session, rogue, record_events):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
     events = record_events(other)
-    assert session.regenerate(lane) is None, "nothing was asked yet"
+    assert session.regenerate(lane) is None, "there is no prompt yet"
     await answers(session, "a")
     await answers(session, "b")
     first, last = session.prompts
@@ -65,10 +65,10 @@ async def test_regenerate_asks_the_last_prompt_again(session, rogue, record_even
     assert run is not before
     assert (before.text, run.text) == (words(2), words(2))
     assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
-        "its own earlier answer is not part of it"
+        "the earlier answer is not part of the prompt"
     )
     assert [run.prompt for run in lane.path] == [first, last]
-    assert events.others == [], "the other lane was not asked"
+    assert events.others == [], "the other lane did not run"
 
 
 async def test_a_lane_added_later(session, rogue):
@@ -78,7 +78,7 @@ async def test_a_lane_added_later(session, rogue):
     assert late.path == ()
     session.regenerate(late)
     await session.answered()
-    assert [late.answer(session.prompts[0]).text] == [words(1)], "it can answer the last prompt, too"
+    assert [late.answer(session.prompts[0]).text] == [words(1)], "the new lane can answer the last prompt"
     (later,) = await opened(session, rogue(max_tokens=1))
     assert await answers(session, "later") == [words(1)] * 3
     prompt = session.prompts[-1]
@@ -87,7 +87,7 @@ async def test_a_lane_added_later(session, rogue):
     assert [lane.answer(prompt).metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
-async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
+async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
     await answers(session, "a b c")
     await session.swap(lane, rogue("wide", name="new", max_tokens=1))
@@ -107,7 +107,7 @@ async def test_swap_in_mid_conversation_keeps_the_messages(session, rogue):
     assert manifest["request"]["messages"] == 3
 
 
-async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until):
+async def test_swap_during_an_answer_does_not_affect_others(session, rogue, until):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
@@ -124,7 +124,7 @@ async def test_swap_in_mid_answer_leaves_the_others_alone(session, rogue, until)
     assert said(lane.answer(session.prompts[-1]).spec.messages)[1] == ("assistant", kept)
 
 
-async def test_close_lane_in_mid_answer(session, rogue, until, workers):
+async def test_close_lane_during_an_answer(session, rogue, until, workers):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
     session.send("hello")
     (prompt,) = session.prompts
@@ -138,7 +138,7 @@ async def test_close_lane_in_mid_answer(session, rogue, until, workers):
     assert other.answer(prompt).text == words(40)
 
 
-async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
+async def test_a_new_conversation_keeps_the_lanes(session, rogue, workers):
     session.set_system("Be brief.")
     (lane,) = await opened(session, rogue(max_tokens=1))
     pids = {worker.pid for worker in workers()}
@@ -150,7 +150,7 @@ async def test_a_new_conversation_in_the_same_lanes(session, rogue, workers):
     assert {worker.pid for worker in workers()} == pids
 
 
-async def test_answering_again_answers_what_the_lane_was_asked(session, rogue):
+async def test_answering_again_uses_the_last_prompt_of_the_lane(session, rogue):
     one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
     await answers(session, "both")
     session.send("one alone", lanes=[one])
@@ -162,4 +162,4 @@ async def test_answering_again_answers_what_the_lane_was_asked(session, rogue):
     session.select(one, first)
     again = session.regenerate(one)
     await session.answered()
-    assert again.prompt.text == "both", "the prompt at the end of its path"
+    assert again.prompt.text == "both", "it answers the prompt at the end of the lane's path"

@@ -1,4 +1,4 @@
-"""A session's conversation in the history: saved while it happens, and what comes back of it."""
+"""A session's conversation in the history: saved during runs, and loaded again."""
 
 import contextlib
 import sqlite3
@@ -8,7 +8,7 @@ import pytest
 from rogue_backend.options import RogueLoad
 from rogue_backend.plugin import RogueBackend
 from tests.workbench.history_file import rows
-from tests.workbench.talk import answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import InputError, option
 from paragone_workbench.engines.registry import Registry
@@ -29,7 +29,7 @@ RUNS = "SELECT engine, state, text FROM run ORDER BY id"
 
 
 async def saved(session, history):
-    """Return the conversation as it is in the history now."""
+    """Return the current state of the conversation in the history."""
     assert await session._recorder.saved()
     return await history.load(session.conversation.id)
 
@@ -86,7 +86,7 @@ async def test_how_runs_end_is_saved(session, rogue, history, until):
     assert str(runs[4].error).startswith("There is no model 'nonsense'.")
 
 
-async def test_an_answer_again_stands_beside_the_first(session, rogue, history):
+async def test_a_second_answer_is_a_variant_of_the_first(session, rogue, history):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "hello")
     await session.swap(lane, rogue("wide", max_tokens=1))
@@ -96,12 +96,12 @@ async def test_an_answer_again_stands_beside_the_first(session, rogue, history):
     assert [run.text for run in lane.record.runs] == ["word0 ", "語0😀 "]
     (kept,) = (await saved(session, history)).lanes
     assert rows(RUNS) == [("steady", "done", "word0 "), ("wide", "done", "語0😀 ")]
-    assert [run.text for run in path_of(kept)] == ["語0😀 "], "the selected one"
+    assert [run.text for run in path_of(kept)] == ["語0😀 "], "the selected variant"
     assert [run.text for run in kept.runs] == ["word0 ", "語0😀 "]
     assert kept.definition == lane.engine.definition
 
 
-async def test_a_selected_path_comes_back(session, rogue, history):
+async def test_a_selected_path_is_restored(session, rogue, history):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "hello")
     first = lane.record.head
@@ -117,7 +117,7 @@ async def test_a_selected_path_comes_back(session, rogue, history):
     assert len(kept.runs) == 3
 
 
-async def test_a_prompt_for_one_lane_is_on_its_path_alone(session, rogue, history):
+async def test_a_prompt_for_one_lane_is_only_on_its_path(session, rogue, history):
     one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
     await answers(session, "both")
     session.send("one", lanes=[one])
@@ -133,7 +133,7 @@ async def test_a_prompt_for_one_lane_is_on_its_path_alone(session, rogue, histor
     ]
 
 
-async def test_a_lane_that_is_closed_in_mid_answer(session, rogue, history, until):
+async def test_a_lane_that_is_closed_during_an_answer(session, rogue, history, until):
     lane, _ = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=1))
     session.send("hello")
     run = lane.answer(session.prompts[0])
@@ -159,7 +159,7 @@ async def test_lanes_keep_their_order(session, rogue, history):
     assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d", "e"]
 
 
-async def test_an_end_in_mid_answer_is_saved_as_a_stop(session, rogue, until):
+async def test_closing_the_session_during_an_answer_is_saved_as_a_stop(session, rogue, until):
     await opened(session, rogue(max_tokens=10**6, rate=50))
     session.send("hello")
     run = session.lanes[0].answer(session.prompts[0])
@@ -168,7 +168,7 @@ async def test_an_end_in_mid_answer_is_saved_as_a_stop(session, rogue, until):
     assert rows(RUNS) == [("steady", "stopped", run.text)]
 
 
-async def test_a_locked_history_costs_nothing_and_the_lanes_say_so(
+async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
     session, rogue, history, problems, until, record_events
 ):
     (lane,) = await opened(session, rogue(max_tokens=200, rate=200))
@@ -179,7 +179,7 @@ async def test_a_locked_history_costs_nothing_and_the_lanes_say_so(
         other.execute("BEGIN EXCLUSIVE")
         session.send("locked")
         await until(lambda: session.history_problem is not None)
-        assert events.states, "the lane is shown again"
+        assert events.states, "observers are called to show the lane again"
         await session.answered()
         other.execute("ROLLBACK")
     assert await saved_in_the_end(session, until)
@@ -221,7 +221,7 @@ async def test_a_new_conversation_is_another_one(session, rogue, history):
     assert titles == {old: "old", session.conversation.id: "new"}
 
 
-async def test_reopening_brings_all_back_and_keeps_equal_engines(
+async def test_reopening_restores_everything_and_keeps_equal_engines(
     session, rogue, history, workers, record_events
 ):
     same, swapped = await opened(session, rogue(max_tokens=2), rogue("killed", rate=40))
@@ -251,7 +251,7 @@ async def test_reopening_brings_all_back_and_keeps_equal_engines(
     assert [lane.state for lane in session.lanes] == ["ready", "empty"]
     assert swapped.state == "empty"
     assert len(pids & {worker.pid for worker in workers()}) == len(workers()) == 1, (
-        "the other engine is closed"
+        "the engine that is no longer needed is closed"
     )
 
     session.open_engines()
@@ -283,7 +283,7 @@ async def test_reopening_in_another_program(session, rogue, history):
     await again.close()
 
 
-async def test_a_run_that_another_program_still_has(session, rogue, until):
+async def test_a_run_that_another_program_is_executing(session, rogue, until):
     await opened(session, rogue(max_tokens=10**6, rate=50))
     session.send("hello")
     (run,) = session.lanes[0].path
@@ -300,7 +300,7 @@ async def test_a_run_that_another_program_still_has(session, rogue, until):
     assert run.text.startswith(seen.text)
 
 
-async def test_a_conversation_that_is_gone_changes_nothing(session, rogue):
+async def test_opening_a_deleted_conversation_changes_nothing(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "hello")
     with pytest.raises(InputError, match="no longer there"):
@@ -318,17 +318,19 @@ class KeyedLoad(RogueLoad):
 
 
 class Keyed(RogueBackend):
-    """The rogue backend, whose engines have a secret."""
+    """The rogue backend with a secret option."""
 
     load_options = KeyedLoad
 
 
-async def test_secrets_are_not_saved_and_come_back_from_the_config(
+async def test_secrets_are_not_saved_and_are_restored_from_the_config(
     check_nothing_left, rogue, history, monkeypatch
 ):
     registry = Registry()
     monkeypatch.setitem(registry._found, "rogue", Keyed())
-    configured = rogue("steady", "mine", key="s3cret")  # the worker knows no such option: it fails to open
+    configured = rogue(
+        "steady", "mine", key="s3cret"
+    )  # the worker does not know this option, so it fails to open
     session = Session(registry, engines={"mine": configured})
     session.record(history)
     session.add_lane(configured)

@@ -1,10 +1,10 @@
-"""Sessions whose history is locked, opened late, or left with something unsaved."""
+"""Sessions whose history is locked or opened late, or that close with unsaved data."""
 
 import asyncio
 
 import pytest
 from tests.workbench.history_file import locked
-from tests.workbench.talk import answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import InputError
 from paragone_workbench.engines.registry import Registry
@@ -27,7 +27,7 @@ async def session(unrecorded, history):
 
 
 async def in_history(history: History) -> dict[str, list[str]]:
-    """Return the answers in the history by the titles of their conversations."""
+    """Return the answers in the history, by the title of their conversation."""
     found = {}
     for summary in await history.conversations():
         saved = await history.load(summary.id)
@@ -39,7 +39,7 @@ async def in_history(history: History) -> dict[str, list[str]]:
 # ── Before the history is open ─────────────────────────────────────────────────────────────────
 
 
-async def test_what_ends_before_the_history_is_open_is_saved(unrecorded, rogue, history, until):
+async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, rogue, history, until):
     session = unrecorded
     _, other = await opened(session, rogue(max_tokens=2), rogue("wide", max_tokens=1))
     await answers(session, "first")
@@ -48,7 +48,7 @@ async def test_what_ends_before_the_history_is_open_is_saved(unrecorded, rogue, 
     await session.close_lane(other)
     await session.close_lane(other)
     session.new_conversation()
-    session.new_conversation()  # an empty one leaves no trace
+    session.new_conversation()  # an empty conversation is not saved
     await answers(session, "third")
     assert session.awaits_history
     session.record(history)
@@ -75,7 +75,7 @@ async def test_a_lane_closed_before_the_history_is_open_keeps_its_answer(unrecor
     assert [run.text for run in saved.runs] == [words(2), "語0😀 "]
 
 
-async def test_a_run_under_way_when_the_history_opens_is_saved_whole(unrecorded, rogue, history, until):
+async def test_a_run_during_which_the_history_opens_is_saved_completely(unrecorded, rogue, history, until):
     (lane,) = await opened(unrecorded, rogue(max_tokens=40, rate=100))
     unrecorded.send("hello")
     await until(lambda: lane.present is not None and lane.present.text)
@@ -92,7 +92,7 @@ async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rog
     problem = StoreError("It is locked.", can_pass=True)
     unrecorded.history_not_open(problem)
     assert unrecorded.history_problem is problem
-    assert events.states, "the lane is shown again"
+    assert events.states, "observers are called to show the lane again"
     await answers(unrecorded, "hello")
     events.states.clear()
     unrecorded.record(history)
@@ -102,7 +102,7 @@ async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rog
     assert await in_history(history) == {"hello": [words(1)]}
 
 
-async def test_leaving_while_the_history_is_not_open_tells_what_is_lost(unrecorded, rogue, problems):
+async def test_closing_while_the_history_is_not_open_reports_what_is_lost(unrecorded, rogue, problems):
     await opened(unrecorded, rogue(max_tokens=1))
     await answers(unrecorded, "first")
     unrecorded.history_not_open(StoreError("It is locked.", hint="Unlock it.", can_pass=True))
@@ -126,13 +126,13 @@ async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue)
     assert not unrecorded.awaits_history
 
 
-# ── Conversations that were left with something unsaved ────────────────────────────────────────
+# ── Conversations left with unsaved data ───────────────────────────────────────────────────────
 
 
 async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     session, rogue, history, problems, until, monkeypatch
 ):
-    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)  # the time for which the end of a session waits
+    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)  # how long closing a session waits
     monkeypatch.setattr(_saver, "LAST_TRY_S", 0.1)
     monkeypatch.setattr(_saver, "PAUSE_S", 0.05)
     await opened(session, rogue(max_tokens=2))
@@ -140,18 +140,18 @@ async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
         await answers(session, "first")
         session.new_conversation()
         await until(lambda: session.history_problem is not None)
-        await asyncio.sleep(2.0)  # several tries, each of which waits a second
+        await asyncio.sleep(2.0)  # time for several attempts of a second each
         assert session.history_problem is not None
         await answers(session, "second")
         session.new_conversation()
-        assert session.history_problem is not None, "of a conversation that is no longer shown"
+        assert session.history_problem is not None, "answers of a conversation that is no longer shown"
     await until(lambda: session.history_problem is None)
     await until(lambda: not session._recording._finishing)
     assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
-    assert len(problems) == 1, "one lock is one problem, however many conversations wait"
+    assert len(problems) == 1, "a lock is reported once, even if several conversations wait"
 
 
-async def test_all_that_waits_is_saved_by_the_end_of_the_session(session, rogue, history, problems, until):
+async def test_all_unsaved_data_is_saved_before_the_session_ends(session, rogue, history, problems, until):
     await opened(session, rogue(max_tokens=2))
     with locked():
         for title in ("first", "second", "third"):
@@ -166,7 +166,7 @@ async def test_all_that_waits_is_saved_by_the_end_of_the_session(session, rogue,
     assert len(problems) == 1
 
 
-async def test_what_cannot_be_saved_by_the_end_is_told_of_each_conversation(
+async def test_unsaved_data_at_the_end_is_reported_for_each_conversation(
     session, rogue, problems, monkeypatch, until
 ):
     monkeypatch.setattr(_saver, "CLOSE_S", 0.5)
@@ -185,7 +185,7 @@ async def test_what_cannot_be_saved_by_the_end_is_told_of_each_conversation(
 async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_left(
     session, rogue, history, until
 ):
-    """A deaf engine is ended only after a while; the others' lanes go on to a new conversation meanwhile."""
+    """Ending an engine that ignores stops takes a while; meanwhile the session begins a new conversation."""
     await opened(session, rogue(max_tokens=1), rogue("deaf"))
     session.send("hello")
     lane, deaf = session.lanes
@@ -206,7 +206,7 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
 # ── Reopening ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_reopening_the_present_conversation_has_the_last_answer(session, rogue, history, monkeypatch):
+async def test_reopening_the_current_conversation_has_the_last_answer(session, rogue, history, monkeypatch):
     monkeypatch.setattr(_saver, "EVERY_S", 3600.0)
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
@@ -216,7 +216,7 @@ async def test_reopening_the_present_conversation_has_the_last_answer(session, r
     assert [[run.text for run in lane.path] for lane in session.lanes] == [[words(2)] * 2]
 
 
-async def test_reopening_what_cannot_be_saved_at_present_changes_nothing(session, rogue, history, until):
+async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(session, rogue, history, until):
     (lane,) = await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
@@ -251,7 +251,7 @@ async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, ro
     assert [run.text for run in session.lanes[0].path] == [words(2)] * 2
 
 
-async def test_a_prompt_sent_while_a_conversation_is_reopened_refuses_it(session, rogue, history):
+async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, rogue, history):
     (lane,) = await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
@@ -272,7 +272,7 @@ async def test_a_prompt_sent_while_a_conversation_is_reopened_refuses_it(session
 async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(
     session, rogue, history, until
 ):
-    """What was read before is old, though no recorder of it is left."""
+    """The data that was read before is outdated, even if its recorder has finished."""
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
@@ -297,8 +297,8 @@ async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
 
 
-async def test_a_prompt_answered_while_its_conversation_is_reopened_is_there(session, rogue, history):
-    """What was read before the answer came is read again."""
+async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(session, rogue, history):
+    """The conversation is read again if an answer came after reading it."""
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
     assert await session._recorder.saved()
@@ -333,4 +333,4 @@ async def test_prompts_for_one_lane_go_with_their_conversation(session, rogue, h
     other = session.lanes[1]
     run = session.regenerate(other)
     await session.answered()
-    assert run.prompt.text == "both", "the other prompt was not for it"
+    assert run.prompt.text == "both", "the lane did not get the other prompt"

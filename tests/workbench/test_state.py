@@ -16,7 +16,7 @@ SMOL = EngineDefinition(
 )
 
 
-def test_what_was_saved_is_there_again(tmp_path):
+def test_saved_state_is_loaded_again(tmp_path):
     state = State(tmp_path / "folder/state.toml")
     state.save_engine(SMOL)
     state.remember_lanes(["smol", "smol-2"])
@@ -27,8 +27,8 @@ def test_what_was_saved_is_there_again(tmp_path):
     assert (again.lanes, again.theme, again.warning) == (("smol", "smol-2"), "nord", "")
 
 
-def test_a_password_in_a_url_is_not_kept(tmp_path):
-    """An engine is added before it is known that its backend wants none there."""
+def test_a_password_in_a_url_is_not_saved(tmp_path):
+    """An engine is saved before its backend has checked the URL."""
     state = State(tmp_path / "state.toml")
     box = EngineDefinition(
         name="box", backend="paper", model="m", options={"url": "http://me:s3cret@box:80/v1"}
@@ -41,7 +41,7 @@ def test_a_password_in_a_url_is_not_kept(tmp_path):
     assert again.lanes == ("paper:m@http://box:80/v1", "paper:a@b")
 
 
-def test_the_file_is_the_users_alone_and_nothing_else_is_left(tmp_path):
+def test_the_file_is_private_and_no_other_file_is_left(tmp_path):
     state = State(tmp_path / "folder/state.toml")
     state.set_theme("nord")
     assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
@@ -49,7 +49,7 @@ def test_the_file_is_the_users_alone_and_nothing_else_is_left(tmp_path):
     assert list(state.path.parent.iterdir()) == [state.path]
 
 
-def test_two_copies_keep_each_others_changes(tmp_path):
+def test_two_instances_keep_each_others_changes(tmp_path):
     one, two = State(tmp_path / "state.toml"), State(tmp_path / "state.toml")
     one.save_engine(SMOL)
     two.set_theme("nord")
@@ -70,7 +70,7 @@ def test_two_copies_keep_each_others_changes(tmp_path):
         "lanes = 3",
     ],
 )
-def test_a_damaged_file_is_set_aside_and_told(tmp_path, text):
+def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
     path = tmp_path / "state.toml"
     path.write_text(text)
     state = State(path)
@@ -81,19 +81,19 @@ def test_a_damaged_file_is_set_aside_and_told(tmp_path, text):
     assert tomllib.loads(path.read_text()) == {"ui": {"theme": "nord"}}
 
 
-def test_a_file_from_a_newer_version_is_read_as_far_as_it_is_known(tmp_path):
+def test_known_parts_of_a_file_from_a_newer_version_are_read(tmp_path):
     (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
     state = State(tmp_path / "state.toml")
     assert (state.theme, state.warning) == ("nord", "")
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path):
+def test_a_read_only_file_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ParagoneError, match="cannot be"):
         State(tmp_path / "file/state.toml").set_theme("nord")
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file_and_no_temporary_files(tmp_path, monkeypatch):
     state = State(tmp_path / "state.toml")
     state.set_theme("nord")
 
@@ -125,7 +125,7 @@ ENGINES = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(ENGINES, max_size=3), st.lists(TEXT))
-def test_any_engine_comes_back_as_it_was(tmp_path_factory, engines, lanes):
+def test_any_engine_is_loaded_unchanged(tmp_path_factory, engines, lanes):
     path = tmp_path_factory.mktemp("state") / "state.toml"
     state = State(path)
     for engine in engines:
@@ -136,8 +136,8 @@ def test_any_engine_comes_back_as_it_was(tmp_path_factory, engines, lanes):
     assert again.lanes == tuple(lanes)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_said(tmp_path):
-    # too long a name is what root, too, may not look for
+def test_an_unreadable_folder_is_reported(tmp_path):
+    # a name that is too long fails for root, too
     path = tmp_path / ("x" * 300) / "state.toml"
     state = State(path)
     assert state.warning == f"The program's saved state in {path} cannot be accessed: File name too long."

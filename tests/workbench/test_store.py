@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workbench.conftest import Paper
-from tests.workbench.written import LARGE, SMOL, Written, facts
+from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, facts
 
 from paragone import (
     Alternative,
@@ -37,19 +37,19 @@ def store():
     store.close()
 
 
-def test_a_password_in_a_url_is_not_kept(store):
-    """The lane is there, though its engine may not open with such a URL."""
+def test_a_password_in_a_url_is_not_saved(store):
+    """The lane is saved, even though its engine might not open with such a URL."""
     box = EngineDefinition(
         name="box", backend="paper", model="m", options={"url": "https://me:s3cret@box/v1"}
     )
-    written = Written(store, "Hello")
-    lane = written.lane(box)
-    written.change(written.lane(SMOL), definition=box)
+    writer = ConversationWriter(store, "Hello")
+    lane = writer.lane(box)
+    writer.change(writer.lane(SMOL), definition=box)
     known = manifest(box, Paper(), LoadedModel(name="m"), RunRequest(messages=()))
-    run = written.start(written.conversation.prompts[0], lane, manifest=known)
+    run = writer.start(writer.conversation.prompts[0], lane, manifest=known)
     error = ParagoneError("https://me:s3cret@box/v1 is not there.", hint="Try http://me:s3cret@box/v1.")
-    written.end(run, lane, "failed", error=error)
-    saved = written.load()
+    writer.end(run, lane, "failed", error=error)
+    saved = writer.load()
     assert [kept.definition.options for kept in saved.lanes] == [{"url": "https://box/v1"}] * 2
     assert saved.runs[0].definition.options == {"url": "https://box/v1"}
     assert str(saved.runs[0].error) == "https://box/v1 is not there. Try http://box/v1."
@@ -59,14 +59,14 @@ def test_a_password_in_a_url_is_not_kept(store):
     ]
 
 
-def test_a_conversation_comes_back_whole(store):
+def test_a_conversation_is_loaded_completely(store):
     image = Image(data="AAEC", media_type="image/png", name="cat.png")
-    written = Written(store)
-    first = written.prompt("Hello\nthere", system="Be brief.", sampling={"seed": 1}, images=(image, image))
-    left, right = written.lane(SMOL), written.lane(LARGE)
-    one = written.start(first, left, manifest=MANIFEST)
-    written.add(one, "Hi.", "A greeting.")
-    written.end(
+    writer = ConversationWriter(store)
+    first = writer.prompt("Hello\nthere", system="Be brief.", sampling={"seed": 1}, images=(image, image))
+    left, right = writer.lane(SMOL), writer.lane(LARGE)
+    one = writer.start(first, left, manifest=MANIFEST)
+    writer.add(one, "Hi.", "A greeting.")
+    writer.end(
         one,
         left,
         finish="stop",
@@ -74,19 +74,19 @@ def test_a_conversation_comes_back_whole(store):
         settings=RunSettings(seed=7, sampling={"top_k": 40}, prompt="<s>Hello", threads=2),
         cautions=[Caution(code="no-chat-template", sentence="It has none.")],
     )
-    other = written.start(first, right)
-    written.add(other, "He")
-    written.end(other, right, "failed", error=ParagoneError("It broke.", hint="Mend it."))
-    second = written.prompt("And?", first, system="")
-    written.answer(second, left, "Nothing.")
+    other = writer.start(first, right)
+    writer.add(other, "He")
+    writer.end(other, right, "failed", error=ParagoneError("It broke.", hint="Mend it."))
+    second = writer.prompt("And?", first, system="")
+    writer.answer(second, left, "Nothing.")
 
-    saved = written.load()
+    saved = writer.load()
     assert saved.title == "Hello"
-    assert saved.conversation.id == written.id
-    assert saved.conversation.created == written.conversation.created <= saved.updated
+    assert saved.conversation.id == writer.id
+    assert saved.conversation.created == writer.conversation.created <= saved.updated
     prompts = saved.conversation.prompts
     assert [(it.id, it.text, it.created) for it in prompts] == [
-        (it.id, it.text, it.created) for it in written.conversation.prompts
+        (it.id, it.text, it.created) for it in writer.conversation.prompts
     ]
     assert [it.images for it in prompts] == [(image, image), ()]
     assert [it.parent for it in prompts] == [None, prompts[0]]
@@ -107,29 +107,29 @@ def test_a_conversation_comes_back_whole(store):
     assert saved.runs[0].loaded == LoadedModel(name="Smol", context=8)
 
 
-def test_what_a_save_gives_ids_to_is_new(store):
-    written = Written(store)
-    prompt = written.conversation.add(Prompt(text="x"))
-    written.save(prompts=(prompt,))
-    conversation_id, prompt_id = written.id, prompt.id
-    written.save(prompts=(prompt,))
-    assert (written.id, prompt.id) == (conversation_id, prompt_id)
-    assert len(written.load().conversation.prompts) == 1
+def test_a_save_returns_the_ids_of_new_records(store):
+    writer = ConversationWriter(store)
+    prompt = writer.conversation.add(Prompt(text="x"))
+    writer.save(prompts=(prompt,))
+    conversation_id, prompt_id = writer.id, prompt.id
+    writer.save(prompts=(prompt,))
+    assert (writer.id, prompt.id) == (conversation_id, prompt_id)
+    assert len(writer.load().conversation.prompts) == 1
 
 
-def test_a_batch_is_saved_as_a_whole_or_not_at_all(store):
-    written = Written(store, "x")
-    lane = written.lane()
-    good = written.conversation.add(Prompt(text="good"))
+def test_a_batch_is_saved_completely_or_not_at_all(store):
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    good = writer.conversation.add(Prompt(text="good"))
     bad = Prompt(text="its image is none", images=(Image(data="A", media_type="image/png"),))
     with pytest.raises(ValueError, match="base64"):
-        written.save(prompts=(good, bad))
+        writer.save(prompts=(good, bad))
     assert good.id is None
-    assert [it.text for it in written.load().conversation.prompts] == ["x"]
-    written.answer(written.prompt("y"), lane, "works")
+    assert [it.text for it in writer.load().conversation.prompts] == ["x"]
+    writer.answer(writer.prompt("y"), lane, "works")
 
 
-def test_tokens_come_back_as_they_were(store):
+def test_tokens_are_loaded_unchanged(store):
     tokens = [
         Token(text="a\ud83d", channel="thinking", id=5, logprob=-0.1, time=1.25),
         Token(text="", time=1.5),
@@ -143,84 +143,84 @@ def test_tokens_come_back_as_they_were(store):
         ),
         *(Token(text=f"{number}\n", time=3.0 + number) for number in range(1000)),
     ]
-    written = Written(store, "x")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
-    written.end(run, lane, tokens=tokens, settings=RunSettings(prompt="<s>x", prompt_ids=(1, 2)))
-    (saved,) = written.load().runs
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
+    writer.end(run, lane, tokens=tokens, settings=RunSettings(prompt="<s>x", prompt_ids=(1, 2)))
+    (saved,) = writer.load().runs
     assert saved.tokens == tokens
     assert saved.settings == RunSettings(prompt="<s>x")
     ((data,),) = store._database.rows("SELECT data FROM token")
     assert isinstance(data, bytes)
-    written.answer(written.conversation.prompts[0], lane, "without")
+    writer.answer(writer.conversation.prompts[0], lane, "without")
     assert store._database.rows("SELECT count(*) FROM token") == [(1,)]
 
 
-def test_it_is_there_after_closing(store):
-    written = Written(store, "Kept")
+def test_it_can_be_loaded_after_reopening(store):
+    writer = ConversationWriter(store, "Kept")
     store.close()
     again = Store.open()
-    assert again.load(written.id).title == "Kept"
+    assert again.load(writer.id).title == "Kept"
     assert again.warning == ""
     again.close()
 
 
-def test_files_are_the_users_alone(store):
-    Written(store, "x")
+def test_files_are_private(store):
+    ConversationWriter(store, "x")
     files = [path for path in history_file().parent.rglob("*") if path.is_file()]
-    assert len(files) >= 4  # the database, its two companions, and locks
+    assert len(files) >= 4  # the database, its two extra files, and locks
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(history_file().parent.stat().st_mode) == 0o700
 
 
-def test_a_running_run_shows_what_it_has_written(store):
-    written = Written(store, "x")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
+def test_a_running_run_has_its_text_so_far(store):
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
     for piece in ("one ", "two ", "three"):
-        written.add(run, piece, piece.upper())
-    written.write(run, lane)  # a caution came, say
-    (saved,) = written.load().runs
+        writer.add(run, piece, piece.upper())
+    writer.write(run, lane)  # for example, because of a caution
+    (saved,) = writer.load().runs
     assert (saved.text, saved.thinking, saved.state) == ("one two three", "ONE TWO THREE", "interrupted")
     assert (saved.phase, saved.ended) == ("ended", None)
     assert store._database.rows("SELECT state FROM run") == [("running",)]
-    written.end(run, lane, "stopped", finish="cancelled")
-    (saved,) = written.load().runs
+    writer.end(run, lane, "stopped", finish="cancelled")
+    (saved,) = writer.load().runs
     assert facts(saved) == facts(run)
     assert store._database.rows("SELECT * FROM piece") == []
 
 
-def test_a_run_that_was_taken_for_dead_ends_whole(store):
-    """Another copy of the program marks it if this one's lock file is deleted."""
-    written = Written(store, "x")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
-    written.add(run, "one ")
+def test_a_run_marked_as_interrupted_by_mistake_is_saved_completely(store):
+    """If the lock file of this instance is deleted, another instance marks its runs as interrupted."""
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
+    writer.add(run, "one ")
     for path in history_file().with_name("history.db.owners").iterdir():
         path.unlink()
     Store.open().close()
     assert store._database.rows("SELECT state, text FROM run") == [("interrupted", "one ")]
-    written.add(run, "two ")
-    written.write(run, lane)
-    written.add(run, "three")
-    assert written.load().runs[0].text.startswith("one ")
-    written.end(run, lane)
-    assert facts(written.load().runs[0]) == facts(run)
+    writer.add(run, "two ")
+    writer.write(run, lane)
+    writer.add(run, "three")
+    assert writer.load().runs[0].text.startswith("one ")
+    writer.end(run, lane)
+    assert facts(writer.load().runs[0]) == facts(run)
 
 
 def test_variants_are_kept_and_the_selected_path_is_stored(store):
-    written = Written(store)
-    first = written.prompt("1")
-    lane, other = written.lane(), written.lane(LARGE)
-    early = written.answer(first, lane, "early bird")
-    beside = written.answer(first, other, "beside")
-    late = written.answer(first, lane, "late bird", continues=None)
-    edited = written.prompt("1 again")
-    again = written.answer(edited, lane, "other branch", continues=None)
-    forked = written.answer(written.prompt("2", first), lane, "of the other lane's", continues=beside)
+    writer = ConversationWriter(store)
+    first = writer.prompt("1")
+    lane, other = writer.lane(), writer.lane(LARGE)
+    early = writer.answer(first, lane, "early bird")
+    beside = writer.answer(first, other, "beside")
+    late = writer.answer(first, lane, "late bird", continues=None)
+    edited = writer.prompt("1 again")
+    again = writer.answer(edited, lane, "other branch", continues=None)
+    forked = writer.answer(writer.prompt("2", first), lane, "of the other lane's", continues=beside)
     for head in (early, late, again, forked, None):
-        written.change(lane, head=head)
-        saved = written.load()
+        writer.change(lane, head=head)
+        saved = writer.load()
         assert facts(saved.lanes[0].head) == facts(head)
     assert list(map(facts, saved.lanes[0].runs)) == list(map(facts, [early, late, again, forked]))
     assert saved.runs[4].continues is saved.lanes[1].head
@@ -229,12 +229,12 @@ def test_variants_are_kept_and_the_selected_path_is_stored(store):
     assert {hit.snippet for hit in store.search("bird")} == {"early bird", "late bird"}
 
 
-def test_lanes_keep_their_order_and_closed_ones_say_so(store):
-    written = Written(store, "x")
-    right = written.lane(LARGE, position=1)
-    written.lane(SMOL, position=0)
-    written.change(right, closed=True)
-    assert [(lane.definition.name, lane.closed) for lane in written.load().lanes] == [
+def test_lanes_keep_their_order_and_closed_ones_are_marked(store):
+    writer = ConversationWriter(store, "x")
+    right = writer.lane(LARGE, position=1)
+    writer.lane(SMOL, position=0)
+    writer.change(right, closed=True)
+    assert [(lane.definition.name, lane.closed) for lane in writer.load().lanes] == [
         ("smol", False),
         ("large", True),
     ]
@@ -242,13 +242,13 @@ def test_lanes_keep_their_order_and_closed_ones_say_so(store):
 
 
 def test_the_list_of_conversations(store):
-    all_written = []
+    writers = []
     for n in range(5):
-        written = Written(store, f"Number {n}")
-        written.answer(written.conversation.prompts[0], written.lane(), "x")
-        all_written.append(written)
-    first, *others = all_written
-    Written(store).save()  # nothing was ever asked in it
+        writer = ConversationWriter(store, f"Number {n}")
+        writer.answer(writer.conversation.prompts[0], writer.lane(), "x")
+        writers.append(writer)
+    first, *others = writers
+    ConversationWriter(store).save()  # has no prompts
     first.prompt("more")
     listed = store.conversations()
     assert [summary.id for summary in listed] == [it.id for it in (first, *reversed(others))]
@@ -269,32 +269,32 @@ def test_the_list_of_conversations(store):
         ("  \n", ""),
     ],
 )
-def test_the_title_is_the_first_line_that_says_something(store, prompt, title):
-    written = Written(store, prompt)
-    assert written.load().title == title
-    written.prompt("Later")
-    assert written.load().title == (title or "Later")
+def test_the_title_is_the_first_line_with_text(store, prompt, title):
+    writer = ConversationWriter(store, prompt)
+    assert writer.load().title == title
+    writer.prompt("Later")
+    assert writer.load().title == (title or "Later")
 
 
-def test_a_deleted_conversation_is_gone_with_all_that_was_in_it(store):
-    written = Written(store, "findable question")
-    (prompt,) = written.conversation.prompts
-    lane = written.lane()
-    run = written.answer(prompt, lane, "findable answer")
-    written.end(run, lane, tokens=[Token(text="x", time=1.0)])
-    running = written.start(prompt, lane, continues=run)
-    written.add(running, "more")
-    old = written.id
+def test_deleting_a_conversation_deletes_everything_in_it(store):
+    writer = ConversationWriter(store, "findable question")
+    (prompt,) = writer.conversation.prompts
+    lane = writer.lane()
+    run = writer.answer(prompt, lane, "findable answer")
+    writer.end(run, lane, tokens=[Token(text="x", time=1.0)])
+    running = writer.start(prompt, lane, continues=run)
+    writer.add(running, "more")
+    old = writer.id
     store.delete_conversation(old)
     assert store.search("findable") == ()
     assert store.conversations() == ()
     with pytest.raises(InputError, match="deleted"):
-        written.load()
+        writer.load()
     with pytest.raises(ConversationDeleted, match="was deleted"):
-        written.add(running, "late")
+        writer.add(running, "late")
     with pytest.raises(ConversationDeleted, match="was deleted"):
-        written.prompt("x")
-    assert Written(store, "x").id != old
+        writer.prompt("x")
+    assert ConversationWriter(store, "x").id != old
     with sqlite3.connect(history_file()) as raw:
         for table in ("lane", "run", "piece", "token"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
@@ -302,37 +302,37 @@ def test_a_deleted_conversation_is_gone_with_all_that_was_in_it(store):
     raw.close()
 
 
-def test_saving_a_piece_costs_its_own_length(store):
-    written = Written(store, "x")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
-    written.add(run, "x" * 3_000_000)
+def test_the_cost_of_saving_a_piece_depends_on_its_length_only(store):
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
+    writer.add(run, "x" * 3_000_000)
     wal = history_file().with_name("history.db-wal")
     with sqlite3.connect(history_file()) as raw:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw.close()
     for _ in range(10):
-        written.add(run, "y" * 100)
+        writer.add(run, "y" * 100)
     assert wal.stat().st_size < 500_000
-    written.end(run, lane)
-    assert len(written.load().runs[0].text) == 3_001_000
+    writer.end(run, lane)
+    assert len(writer.load().runs[0].text) == 3_001_000
 
 
-def test_a_full_disk_is_told_and_passes(store):
-    written = Written(store, "x")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
-    written.add(run, "before ")
+def test_a_full_disk_is_reported_and_saving_resumes(store):
+    writer = ConversationWriter(store, "x")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
+    writer.add(run, "before ")
     database = store._database
     pages = database.rows("PRAGMA page_count")[0][0]
-    database.run(f"PRAGMA max_page_count = {pages}")  # as if the disk ended here
+    database.run(f"PRAGMA max_page_count = {pages}")  # simulates a full disk
     with pytest.raises(StoreError, match="the disk is full") as full:
-        written.prompt("x" * 100_000)
+        writer.prompt("x" * 100_000)
     assert full.value.can_pass
     database.run("PRAGMA max_page_count = 1000000")
-    written.add(run, "after")
-    written.end(run, lane)
-    assert written.load().runs[0].text == "before after"
+    writer.add(run, "after")
+    writer.end(run, lane)
+    assert writer.load().runs[0].text == "before after"
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -342,18 +342,18 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 @given(
     TEXT, st.lists(st.tuples(TEXT, TEXT), max_size=5), st.dictionaries(TEXT, TEXT | st.integers(), max_size=3)
 )
-def test_any_text_comes_back_as_it_was(tmp_path_factory, prompt_text, pieces, manifest):
+def test_any_text_is_loaded_unchanged(tmp_path_factory, prompt_text, pieces, manifest):
     store = Store.open(tmp_path_factory.getbasetemp() / "any/history.db")
     try:
-        written = Written(store, prompt_text, system=prompt_text, sampling=manifest)
-        lane = written.lane()
-        run = written.start(written.conversation.prompts[0], lane, manifest=manifest)
+        writer = ConversationWriter(store, prompt_text, system=prompt_text, sampling=manifest)
+        lane = writer.lane()
+        run = writer.start(writer.conversation.prompts[0], lane, manifest=manifest)
         for text, thinking in pieces:
-            written.add(run, text, thinking)
+            writer.add(run, text, thinking)
         for ended in (False, True):
             if ended:
-                written.end(run, lane, error=ParagoneError(prompt_text))
-            saved = written.load()
+                writer.end(run, lane, error=ParagoneError(prompt_text))
+            saved = writer.load()
             (prompt,) = saved.conversation.prompts
             assert (prompt.system, prompt.text, prompt.sampling) == (prompt_text, prompt_text, manifest)
             assert (saved.runs[0].text, saved.runs[0].thinking) == (run.text, run.thinking)
@@ -362,17 +362,17 @@ def test_any_text_comes_back_as_it_was(tmp_path_factory, prompt_text, pieces, ma
         store.close()
 
 
-def test_half_a_surrogate_pair_stops_nothing(store):
-    written = Written(store, "a\ud83d")
-    lane = written.lane()
-    run = written.start(written.conversation.prompts[0], lane)
-    written.add(run, "b\ude00 \ud83d")
-    written.add(run, "\ude00")
-    saved = written.load()
+def test_half_a_surrogate_pair_does_no_harm(store):
+    writer = ConversationWriter(store, "a\ud83d")
+    lane = writer.lane()
+    run = writer.start(writer.conversation.prompts[0], lane)
+    writer.add(run, "b\ude00 \ud83d")
+    writer.add(run, "\ude00")
+    saved = writer.load()
     assert saved.conversation.prompts[0].text == "a�"
     assert saved.runs[0].text == "b� ��"
-    written.end(run, lane)
-    assert written.load().runs[0].text == "b� 😀", "two halves that came one after the other are a whole"
+    writer.end(run, lane)
+    assert writer.load().runs[0].text == "b� 😀", "two consecutive halves make a character"
     assert store.search("\ud83d") == store.search("�")
 
 
@@ -396,20 +396,20 @@ def test_large_histories_are_read_by_index(store):
     for table, column in (("run", "continues_id"), ("lane", "head_id"), ("piece", "run_id")):
         assert not [
             line for line in plan(f"SELECT 1 FROM {table} WHERE {column} = ?", 1) if line.startswith("SCAN")
-        ], "deleting a run looks for what refers to it"
+        ], "deleting a run searches for references to it"
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("content", [b"This is a letter, not a database. " * 100, b"\0" * 5000])
-def test_a_file_that_is_no_database_is_set_aside_and_told(content):
+def test_a_file_that_is_not_a_database_is_renamed_and_reported(content):
     history_file().parent.mkdir(parents=True)
     history_file().write_bytes(content)
     store = Store.open()
     assert "history.db.bad" in store.warning
     assert history_file().with_name("history.db.bad").read_bytes() == content
-    Written(store, "x")
+    ConversationWriter(store, "x")
     store.close()
     history_file().write_bytes(content)
     store = Store.open()
@@ -417,9 +417,9 @@ def test_a_file_that_is_no_database_is_set_aside_and_told(content):
     store.close()
 
 
-def test_a_file_cut_short_is_set_aside(store):
+def test_a_truncated_file_is_renamed(store):
     for n in range(20):
-        Written(store, f"{n} " * 5000)
+        ConversationWriter(store, f"{n} " * 5000)
     store.close()
     whole = history_file().read_bytes()
     history_file().write_bytes(whole[: len(whole) // 2])
@@ -429,9 +429,9 @@ def test_a_file_cut_short_is_set_aside(store):
     again.close()
 
 
-def test_damage_found_later_is_told(store):
+def test_damage_found_later_is_reported(store):
     for n in range(20):
-        Written(store, f"{n} " * 5000)
+        ConversationWriter(store, f"{n} " * 5000)
     store.close()
     whole = bytearray(history_file().read_bytes())
     middle = len(whole) // 2
@@ -447,7 +447,7 @@ def test_damage_found_later_is_told(store):
             again.close()
 
 
-def test_a_place_that_cannot_be_used_is_told(tmp_path):
+def test_an_unusable_folder_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ParagoneError, match="cannot be created"):
         Store.open(tmp_path / "file/history.db")
@@ -456,10 +456,10 @@ def test_a_place_that_cannot_be_used_is_told(tmp_path):
         Store.open(tmp_path / "folder.db")
 
 
-def test_a_read_only_file_is_told(store, monkeypatch):
+def test_a_read_only_file_is_reported(store, monkeypatch):
     store.close()
     connect = sqlite3.connect
-    # the tests may run as root, whom no mode stops: SQLite itself is told to keep off
+    # permissions do not apply to root, so SQLite itself is set to read-only
     monkeypatch.setattr(
         sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options)
     )
@@ -467,7 +467,7 @@ def test_a_read_only_file_is_told(store, monkeypatch):
         Store.open()
 
 
-def test_a_newer_schema_is_refused_and_left_alone(store):
+def test_a_newer_schema_is_refused_and_not_changed(store):
     store.close()
     with sqlite3.connect(history_file()) as raw:
         raw.execute("PRAGMA user_version = 99")

@@ -1,4 +1,4 @@
-"""Which of SQLite's errors may pass, so that saving is tried again."""
+"""Which of SQLite's errors are temporary, so that saving is tried again."""
 
 import sqlite3
 from pathlib import Path
@@ -14,12 +14,12 @@ NAMES = sorted(
     and isinstance(value, int)
     and not name.startswith(("SQLITE_LIMIT_", "SQLITE_DBCONFIG_"))
 )
-"""All that this interpreter knows, and some that are no errors."""
+"""All result codes that this interpreter knows; some of them are not errors."""
 PERMANENT = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_TOOBIG", "SQLITE_CONSTRAINT")
 
 
 @pytest.mark.parametrize("name", [*NAMES, "SQLITE_OF_A_LATER_VERSION"])
-def test_only_what_is_known_to_be_permanent_ends_the_saving(name):
+def test_only_errors_known_to_be_permanent_end_saving(name):
     error = sqlite3.OperationalError("went wrong")
     error.sqlite_errorname = name
     told = store_error(Path("/h/history.db"), error)
@@ -27,13 +27,13 @@ def test_only_what_is_known_to_be_permanent_ends_the_saving(name):
     assert "/h/history.db" in told.sentence
 
 
-def test_an_error_without_a_name_may_pass():
+def test_an_error_without_a_name_is_temporary():
     told = store_error(Path("/h/history.db"), sqlite3.OperationalError("went wrong"))
     assert told.can_pass
     assert "went wrong" in told.sentence
 
 
-def test_what_the_system_refuses_may_pass():
+def test_errors_of_the_operating_system_are_temporary():
     told = store_error(Path("/h/history.db"), OSError(28, "No space left on device"))
     assert told.can_pass
     assert "No space left" in told.sentence

@@ -1,4 +1,4 @@
-"""The store in its thread, as the event loop has it."""
+"""The store in its thread, used from the event loop."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ async def opened(check_nothing_left):
     await opened.close()
 
 
-async def test_what_is_saved_is_read_back(opened):
+async def test_saved_data_is_loaded(opened):
     conversation = Conversation()
     prompt = conversation.add(Prompt(text="Where is the zebra?"))
     ids = await opened.save(Batch(conversation=conversation, prompts=(prompt,)))
     assert ids.keys() == {conversation, prompt}
-    assert (conversation.id, prompt.id) == (None, None), "records change on the event loop alone"
+    assert (conversation.id, prompt.id) == (None, None), "records are changed only on the event loop"
     (summary,) = await opened.conversations()
     assert summary.id == ids[conversation]
     assert await opened.conversations(before=summary) == ()
@@ -40,7 +40,7 @@ async def test_what_is_saved_is_read_back(opened):
     assert opened.warning == ""
 
 
-async def test_the_store_lives_in_one_thread(opened):
+async def test_the_store_uses_one_thread(opened):
     threads = [await opened._call(lambda _: threading.current_thread()) for _ in range(3)]
     assert threads[0] is not threading.current_thread()
     assert set(threads) == {threads[0]}
@@ -53,7 +53,7 @@ async def test_the_store_lives_in_one_thread(opened):
         await opened.conversations()
 
 
-async def test_a_damaged_file_is_told(check_nothing_left):
+async def test_a_damaged_file_is_reported(check_nothing_left):
     history_file().parent.mkdir(parents=True)
     history_file().write_bytes(b"no database " * 100)
     opened = await History.open()
@@ -61,7 +61,7 @@ async def test_a_damaged_file_is_told(check_nothing_left):
     await opened.close()
 
 
-async def test_waiting_for_another_copy_blocks_nothing(check_nothing_left, monkeypatch):
+async def test_waiting_for_another_instance_does_not_block(check_nothing_left, monkeypatch):
     monkeypatch.setattr(_owners, "OPENING_S", 1.0)
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
@@ -78,7 +78,7 @@ async def test_waiting_for_another_copy_blocks_nothing(check_nothing_left, monke
     await opened.close()
 
 
-async def test_a_history_whose_opening_is_given_up_is_closed(check_nothing_left, until):
+async def test_a_history_is_closed_if_opening_is_cancelled(check_nothing_left, until):
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -91,7 +91,7 @@ async def test_a_history_whose_opening_is_given_up_is_closed(check_nothing_left,
     await until(lambda: "history" not in [thread.name for thread in threading.enumerate()])
 
 
-async def test_a_call_that_is_given_up_is_not_made(opened):
+async def test_a_cancelled_call_is_not_executed(opened):
     made = []
     async with asyncio.timeout(5):
         blocking = asyncio.ensure_future(opened._call(lambda _: time.sleep(0.3)))
@@ -103,7 +103,7 @@ async def test_a_call_that_is_given_up_is_not_made(opened):
     assert made == []
 
 
-async def test_a_disk_that_hangs_keeps_nobody_from_closing(opened, monkeypatch):
+async def test_a_hanging_disk_does_not_prevent_closing(opened, monkeypatch):
     monkeypatch.setattr(history, "CLOSE_S", 0.2)
     hang = threading.Event()
     call = asyncio.ensure_future(opened._call(lambda _: hang.wait(20)))
@@ -115,13 +115,13 @@ async def test_a_disk_that_hangs_keeps_nobody_from_closing(opened, monkeypatch):
     assert await call
 
 
-async def test_a_lock_is_waited_for_briefly(opened):
+async def test_waiting_for_a_lock_has_a_timeout(opened):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="keeps it locked") as told:
             await opened.save(Batch(conversation=Conversation(), prompts=(Prompt(text="x"),)))
         assert told.value.can_pass
-        assert await opened.conversations() == (), "reading goes on"
+        assert await opened.conversations() == (), "reading still works"
         assert await opened._call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
 
 

@@ -5,7 +5,7 @@ import sqlite3
 import stat
 
 import pytest
-from tests.workbench.written import SMOL, Written, facts
+from tests.workbench.conversation_writer import SMOL, ConversationWriter, facts
 
 from paragone import Image, ParagoneError
 from paragone.wire import to_json
@@ -16,7 +16,7 @@ from paragone_workbench.store._database import MIGRATIONS, Database
 
 @pytest.fixture
 def migrations(tmp_path):
-    """The first alone, for more to be added."""
+    """A folder with only the first migration, for tests to add more."""
     (tmp_path / "migrations").mkdir()
     shutil.copy(MIGRATIONS / "0001_first.sql", tmp_path / "migrations")
     return tmp_path / "migrations"
@@ -24,7 +24,7 @@ def migrations(tmp_path):
 
 @pytest.fixture
 def old(tmp_path, migrations):
-    """A history that an older version of the program left."""
+    """A history from an older version of the program."""
     path = tmp_path / "history.db"
     database = Database(path, migrations)
     database.run("INSERT INTO conversation (title, created, updated) VALUES ('old', 1, 1)")
@@ -39,19 +39,19 @@ def version(path):
     return number
 
 
-def test_numbers_begin_at_one_and_leave_none_out():
+def test_numbers_begin_at_one_without_gaps():
     names = sorted(path.name for path in MIGRATIONS.iterdir())
     assert [name[:5] for name in names] == [f"{number:04}_" for number in range(1, len(names) + 1)]
 
 
-def test_a_new_file_gets_them_all(tmp_path, migrations):
+def test_a_new_file_gets_all_migrations(tmp_path, migrations):
     (migrations / "0002_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
     Database(tmp_path / "history.db", migrations).close()
     assert version(tmp_path / "history.db") == 2
     assert not list(tmp_path.glob("*.bak"))
 
 
-def test_an_older_file_is_copied_and_brought_up_to_date(old, migrations):
+def test_an_older_file_is_copied_and_migrated(old, migrations):
     (migrations / "0002_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
     (migrations / "0003_trigger.sql").write_text(
         "CREATE TRIGGER t AFTER INSERT ON lane BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
@@ -80,14 +80,14 @@ def test_a_migration_that_fails_changes_nothing(old, migrations):
     database.close()
 
 
-def test_a_history_without_images_gets_room_for_them(old):
+def test_a_history_without_images_gets_a_table_for_them(old):
     with contextlib.closing(sqlite3.connect(old)) as raw, raw:
         raw.execute("INSERT INTO prompt (conversation_id, text, created) VALUES (1, 'hello', 1)")
     store = Store.open(old)
     image = Image(data="AAEC", media_type="image/png", name="cat.png")
-    written = Written(store)
-    written.conversation = store.load(1).conversation
-    prompt = written.prompt("and this?", written.conversation.prompts[0], images=(image, image))
+    writer = ConversationWriter(store)
+    writer.conversation = store.load(1).conversation
+    prompt = writer.prompt("and this?", writer.conversation.prompts[0], images=(image, image))
     assert [(it.text, it.images) for it in store.load(1).conversation.prompts] == [
         ("hello", ()),
         ("and this?", (image, image)),
@@ -101,7 +101,7 @@ def test_a_history_without_images_gets_room_for_them(old):
 
 # ── From the second version, whose conversations were a line of prompts ──────────────────────────
 
-# What that version showed: the prompts up to the newest, and the latest run of each in every lane.
+# That version showed all prompts, and in each lane the latest run of each prompt.
 OLD_PATH = """
     WITH RECURSIVE branch (id, parent_id) AS (
       SELECT id, parent_id FROM prompt WHERE id = (SELECT max(id) FROM prompt WHERE conversation_id = :id)
@@ -114,7 +114,7 @@ OLD_PATH = """
 
 
 class Old:
-    """A history that the second version left."""
+    """A history from the second version."""
 
     def __init__(self, path, migrations) -> None:
         shutil.copy(MIGRATIONS / "0002_images.sql", migrations)
@@ -179,7 +179,7 @@ def paths(saved: SavedConversation) -> dict[int, list[tuple[int, int]]]:
     return steps
 
 
-def test_nothing_of_the_second_version_is_lost_and_every_lane_shows_what_it_showed(second):
+def test_a_migration_from_the_second_version_keeps_everything_and_the_lanes_paths(second):
     chat = second.conversation(system="Be brief.")
     left, right = second.lane(chat, "left"), second.lane(chat, "right")
     gone, silent = second.lane(chat, "gone", closed=True), second.lane(chat, "silent")
@@ -256,7 +256,7 @@ def test_nothing_of_the_second_version_is_lost_and_every_lane_shows_what_it_show
             assert {column: rows[row_id].get(column) for column in kept} == kept
 
 
-def test_a_run_continues_none_that_came_after_it(second):
+def test_a_run_continues_only_earlier_runs(second):
     chat = second.conversation()
     lane = second.lane(chat, "left")
     one = second.prompt(chat, "one")
@@ -274,7 +274,7 @@ def test_a_run_continues_none_that_came_after_it(second):
     store.close()
 
 
-def test_a_lane_that_answered_on_another_branch_alone_shows_that(second):
+def test_a_lane_that_answered_only_on_another_branch_shows_it(second):
     chat = second.conversation()
     lane = second.lane(chat, "left")
     root = second.prompt(chat, "root")
@@ -287,18 +287,18 @@ def test_a_lane_that_answered_on_another_branch_alone_shows_that(second):
     store.close()
 
 
-def test_a_migrated_conversation_goes_on(second):
+def test_a_migrated_conversation_can_be_continued(second):
     chat = second.conversation()
     lane_id = second.lane(chat, "left")
     second.run(second.prompt(chat, "one"), lane_id, "yes")
     second.database.close()
     store = Store.open(second.path)
     saved = store.load(chat)
-    written = Written(store)
-    written.conversation = saved.conversation
+    writer = ConversationWriter(store)
+    writer.conversation = saved.conversation
     (lane,) = saved.lanes
-    prompt = written.prompt("two", saved.conversation.prompts[0])
-    run = written.answer(prompt, lane, "again", error=ParagoneError("It broke."))
+    prompt = writer.prompt("two", saved.conversation.prompts[0])
+    run = writer.answer(prompt, lane, "again", error=ParagoneError("It broke."))
     again = store.load(chat)
     assert facts(again.lanes[0].head) == facts(run)
     assert facts(again.lanes[0].head.continues) == facts(saved.runs[0])
@@ -306,7 +306,7 @@ def test_a_migrated_conversation_goes_on(second):
 
 
 def test_a_long_conversation_is_migrated_in_linear_time(second):
-    """Each run finds the one before it at once: the walk up ends there."""
+    """The search for the previous run ends at the first prompt above."""
     chat = second.conversation()
     lane_id = second.lane(chat, "left")
     last = None

@@ -1,4 +1,4 @@
-"""Programs that are killed while their lanes answer, and others that are not."""
+"""Runs of killed programs are marked as interrupted; those of living programs are not."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.workbench.written import Written
+from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
@@ -16,19 +16,19 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
-from tests.workbench.written import Written
+from tests.workbench.conversation_writer import ConversationWriter
 from paragone_workbench.store import Store
 
 store = Store.open()
-written = Written(store, "Go on")
-lanes = [written.lane() for _ in range(2)]
-runs = [written.start(written.conversation.prompts[0], lane) for lane in lanes]
+writer = ConversationWriter(store, "Go on")
+lanes = [writer.lane() for _ in range(2)]
+runs = [writer.start(writer.conversation.prompts[0], lane) for lane in lanes]
 for n in range(3):
     for run in runs:
-        written.add(run, f"striped {n} ", "hm ")
-print(written.id, flush=True)
+        writer.add(run, f"striped {n} ", "hm ")
+print(writer.id, flush=True)
 if sys.stdin.readline() == "end\\n":
-    written.end(runs[0], lanes[0])
+    writer.end(runs[0], lanes[0])
     store.close()
 """
 
@@ -55,14 +55,14 @@ def start():
 
 
 def states(store, conversation):
-    """Return what the file says of the runs."""
+    """Return the states of the runs in the file."""
     sql = (
         "SELECT state FROM run JOIN prompt ON prompt.id = prompt_id WHERE conversation_id = ? ORDER BY run.id"
     )
     return [state for (state,) in store._database.rows(sql, conversation)]
 
 
-def test_a_killed_program_leaves_what_it_had_saved(start):
+def test_a_killed_program_leaves_its_saved_text(start):
     program, conversation = start()
     program.send_signal(signal.SIGKILL)
     program.wait()
@@ -77,7 +77,7 @@ def test_a_killed_program_leaves_what_it_had_saved(start):
     store.close()
 
 
-def test_a_living_programs_runs_are_left_alone(start):
+def test_runs_of_a_living_program_are_not_changed(start):
     living, theirs = start()
     dead, lost = start()
     dead.send_signal(signal.SIGKILL)
@@ -87,15 +87,15 @@ def test_a_living_programs_runs_are_left_alone(start):
     assert states(store, lost) == ["interrupted", "interrupted"]
     assert store.load(theirs).runs[0].text == "striped 0 striped 1 striped 2 "
     living.communicate("end\n")
-    assert states(store, theirs) == ["done", "interrupted"], "it closed in order, with one run under way"
+    assert states(store, theirs) == ["done", "interrupted"], "it closed normally during one run"
     store.close()
 
 
 def test_two_stores_of_one_program_are_two_owners():
     one = Store.open()
-    written = Written(one, "x")
-    written.start(written.conversation.prompts[0], written.lane())
-    conversation = written.id
+    writer = ConversationWriter(one, "x")
+    writer.start(writer.conversation.prompts[0], writer.lane())
+    conversation = writer.id
     two = Store.open()
     assert states(two, conversation) == ["running"]
     two.close()
@@ -143,7 +143,7 @@ def test_a_child_of_the_program_does_not_keep_it_alive():
 
 @pytest.fixture
 def opening():
-    """Another copy of the program that does not finish opening the history."""
+    """Another instance of paragone that does not finish opening the history."""
     history_file().parent.mkdir(parents=True)
     code = (
         "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "
@@ -161,7 +161,7 @@ def opening():
     program.stdout.close()
 
 
-def test_another_copy_that_hangs_while_it_opens_the_history_is_told(opening, monkeypatch):
+def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypatch):
     from paragone_workbench.store import _owners
 
     monkeypatch.setattr(_owners, "OPENING_S", 0.3)
@@ -175,7 +175,7 @@ def test_another_copy_that_hangs_while_it_opens_the_history_is_told(opening, mon
     Store.open().close()
 
 
-def test_another_copy_that_opens_the_history_is_waited_for(opening):
+def test_another_instance_that_is_opening_the_history_is_waited_for(opening):
     threading.Timer(0.3, opening.stdin.close).start()
     Store.open().close()
     opening.wait()

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.workbench.written import Written
+from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.store import Store
 
@@ -22,7 +22,7 @@ TEXTS = [
 def store():
     store = Store.open()
     for text in TEXTS:
-        Written(store, text)
+        ConversationWriter(store, text)
     yield store
     store.close()
 
@@ -56,18 +56,18 @@ def store():
         ("🚀", 8),
     ],
 )
-def test_any_script_and_any_sign(store, query, found):
+def test_any_script_and_any_symbol(store, query, found):
     assert [hit.title for hit in store.search(query)] == [TEXTS[found]]
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\0", "borrow 公园", "nowhere", "axb", "_b_", "zz", '""""'])
-def test_what_is_not_there_is_not_found(store, query):
+def test_missing_text_is_not_found(store, query):
     assert store.search(query) == ()
 
 
 @given(st.text(min_size=1))
 @settings(max_examples=150, deadline=None)
-def test_whatever_is_typed_is_no_syntax(tmp_path_factory, query):
+def test_search_terms_have_no_syntax(tmp_path_factory, query):
     store = Store.open(tmp_path_factory.getbasetemp() / "search/history.db")
     try:
         for hit in store.search(query):
@@ -76,31 +76,31 @@ def test_whatever_is_typed_is_no_syntax(tmp_path_factory, query):
         store.close()
 
 
-def test_answers_are_found_with_who_gave_them_newest_first(store):
-    written = Written(store, "a zebra?")
-    (prompt,) = written.conversation.prompts
-    lane = written.lane()
-    run = written.start(prompt, lane)
-    written.add(run, "The ze")
-    written.add(run, "bra is striped", "zebra, horse")
+def test_answers_are_found_with_their_engine_newest_first(store):
+    writer = ConversationWriter(store, "a zebra?")
+    (prompt,) = writer.conversation.prompts
+    lane = writer.lane()
+    run = writer.start(prompt, lane)
+    writer.add(run, "The ze")
+    writer.add(run, "bra is striped", "zebra, horse")
     assert [hit.run_id for hit in store.search("zebra")] == [None]
-    written.end(run, lane)
+    writer.end(run, lane)
     answer, question = store.search("zebra")
     assert (answer.run_id, answer.engine, answer.prompt_id) == (run.id, "smol", prompt.id)
-    assert (question.run_id, question.engine, question.conversation_id) == (None, "", written.id)
+    assert (question.run_id, question.engine, question.conversation_id) == (None, "", writer.id)
     assert store.search("horse") == ()
     assert len(store.search("zebra", limit=1)) == 1
 
 
-def test_the_snippet_is_the_place_on_one_line(store):
-    Written(store, "before " * 100 + "\nthe  Needle\nin\tthe needle-stack " + "after " * 100)
+def test_the_snippet_is_one_line_around_the_match(store):
+    ConversationWriter(store, "before " * 100 + "\nthe  Needle\nin\tthe needle-stack " + "after " * 100)
     (hit,) = store.search("needle stack")
     assert "the Needle in the needle-stack" in hit.snippet
     assert len(hit.snippet) <= 100
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Needle", "needle", "stack"]
 
 
-def test_the_index_is_true_to_the_texts_after_changes(store):
+def test_the_index_is_updated_with_the_texts(store):
     for summary in store.conversations()[::2]:
         store.delete_conversation(summary.id)
     for table in ("prompt_search", "run_search"):

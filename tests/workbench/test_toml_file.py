@@ -83,7 +83,7 @@ def test_every_kind_of_key_is_found():
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "  # x", "\n\n[a]"])
-def test_any_end_of_file(end):
+def test_any_end_of_the_file(end):
     assert key_lines(f"x = 1\r\ny = [1,\r\n 2]{end}")[("y", 1)] == 3
 
 
@@ -119,7 +119,7 @@ def paths(value, at=()):
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=4), st.booleans())
-def test_whatever_is_written_every_key_has_its_line(data, multiline):
+def test_in_any_file_every_key_has_its_line(data, multiline):
     text = tomli_w.dumps(data, multiline_strings=multiline)
     lines = key_lines(text)
     assert set(lines) == set(paths(tomllib.loads(text)))
@@ -129,7 +129,7 @@ def test_whatever_is_written_every_key_has_its_line(data, multiline):
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(string.ascii_letters, min_size=1), st.text(), min_size=1))
-def test_the_line_is_the_one_where_the_key_stands(data):
+def test_the_line_contains_the_key(data):
     text = tomli_w.dumps({"a": data}, multiline_strings=True)
     for (*_, name), line in key_lines(text).items():
         assert isinstance(name, str)
@@ -140,7 +140,7 @@ def test_the_line_is_the_one_where_the_key_stands(data):
     ("text", "line"),
     [("a = 1\nb = \n", 2), ("a = 1\n[b\n", 2), ("x = 1\n\ny = [1,\n", 3), ("a = 1\na = 2", 2), ('a = "', 1)],
 )
-def test_what_is_no_toml_is_told_with_its_line(tmp_path, text, line):
+def test_invalid_toml_is_reported_with_its_line(tmp_path, text, line):
     with pytest.raises(TomlError) as caught:
         parse_toml(tmp_path / "c.toml", text)
     assert caught.value.line == line
@@ -148,7 +148,7 @@ def test_what_is_no_toml_is_told_with_its_line(tmp_path, text, line):
     assert "(at" not in str(caught.value)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     for path in (tmp_path, tmp_path / "none.toml"):
         with pytest.raises(InputError, match="cannot be read"):
             read_toml(path)
@@ -163,14 +163,14 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["x=" + "[" * 100_000, "x=" + "1" * 10_000], ids=["deep", "long"])
-def test_what_python_cannot_read_is_told_as_such(tmp_path, text):
+def test_values_that_python_cannot_read_are_reported(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(TomlError, match="too deeply"):
         read_toml(path)
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_is_refused(tmp_path):
     path = tmp_path / "config.toml"
     os.mkfifo(path)
     with pytest.raises(InputError, match="is not a regular file"):

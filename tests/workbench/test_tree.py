@@ -1,6 +1,6 @@
 """The conversation as a tree: branches, and what applies along a path."""
 
-from tests.workbench.talk import answers, opened
+from tests.workbench.lane_helpers import answers, opened
 
 from paragone import Message
 from paragone_workbench.conversation.tree import Conversation, Prompt
@@ -37,7 +37,7 @@ def test_system_prompt_and_sampling_apply_from_their_prompt_on():
     assert Prompt(text="alone").sampling_in_force == {}
 
 
-def test_an_engine_is_told_of_the_runs_that_a_run_continues():
+def test_the_messages_of_a_run_include_the_runs_that_it_continues():
     first = Prompt(text="1", system="Be brief.")
     second = Prompt(text="2", parent=first)
     one, again = run(first, "one"), run(first, "uno")
@@ -50,7 +50,7 @@ def test_an_engine_is_told_of_the_runs_that_a_run_continues():
         Message(role="assistant", text="one"),
         Message(role="user", text="3"),
     )
-    assert messages_for(second, again)[2].text == "uno", "the other variant has its own way"
+    assert messages_for(second, again)[2].text == "uno", "the other variant has its own path"
 
 
 async def test_sampling_along_the_path_reaches_the_engine(session, rogue):
@@ -62,6 +62,6 @@ async def test_sampling_along_the_path_reaches_the_engine(session, rogue):
     run = lane.ask(prompt)
     await lane.answered()
     assert run.text == "word0 "
-    assert await answers(session, "third") == ["word0 "], "and what follows it"
+    assert await answers(session, "third") == ["word0 "], "and to the runs that follow"
     assert session.prompts[-1].parent is prompt
     assert lane.path[0].text == "word0 word1 word2 "

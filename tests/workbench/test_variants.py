@@ -1,6 +1,6 @@
 """Variants: several answers to a prompt, and prompts that were edited, all kept."""
 
-from tests.workbench.talk import answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 
 def texts(lane):
@@ -9,7 +9,7 @@ def texts(lane):
 
 async def test_stepping_between_answers(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
-    assert not session.step(lane, 1), "there is nothing to step to"
+    assert not session.step(lane, 1), "there are no variants yet"
     await answers(session, "hello")
     assert not session.step(lane, 1), "one answer has no variants"
     await session.swap(lane, rogue("wide", max_tokens=1))
@@ -19,7 +19,7 @@ async def test_stepping_between_answers(session, rogue):
     assert texts(lane) == [("hello", "語0😀 ")]
     assert session.step(lane, -1)
     assert texts(lane) == [("hello", "word0 ")]
-    assert session.step(lane, -1), "it goes round"
+    assert session.step(lane, -1), "after the last variant comes the first"
     assert texts(lane) == [("hello", "語0😀 ")]
 
 

@@ -1,4 +1,4 @@
-"""Conversations that tests write into a store step by step, without lanes and engines."""
+"""Conversations that tests write to a store step by step, without lanes and engines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")
 
 
-class Written:
-    """A conversation of which every step is saved at once."""
+class ConversationWriter:
+    """A conversation in which every change is saved immediately."""
 
     def __init__(self, store: Store, text: str | None = None, **fields) -> None:
         self.store = store
@@ -30,7 +30,7 @@ class Written:
         return self.conversation.id
 
     def save(self, **parts) -> None:
-        """Save a batch and give the new records their ids."""
+        """Save a batch and assign ids to the new records."""
         for record, new_id in self.store.save(Batch(conversation=self.conversation, **parts)).items():
             record.id = new_id
 
@@ -54,7 +54,7 @@ class Written:
         self.save(lanes=(LaneRow.of(lane),))
 
     def start(self, prompt: Prompt, lane: LaneRecord, **fields) -> RunRecord:
-        """Begin a run that continues what the lane shows, and have the lane show it."""
+        """Begin a run that continues the lane's path, and make it the lane's head."""
         fields.setdefault("continues", lane.head)
         fields.setdefault("manifest", {"engine": to_json(lane.definition)})
         run = RunRecord(definition=lane.definition, prompt=prompt, phase="decode", **fields)
@@ -68,7 +68,7 @@ class Written:
         self.save(runs=(RunRow.of(run, lane, continues=run.continues),))
 
     def add(self, run: RunRecord, text: str = "", thinking: str = "") -> None:
-        """Have a run write more."""
+        """Add text to a run."""
         run.add("answer", text)
         run.add("thinking", thinking)
         self.save(texts=(NewText(run=run, text=text, thinking=thinking),))
@@ -80,7 +80,7 @@ class Written:
         self.write(run, lane)
 
     def answer(self, prompt: Prompt, lane: LaneRecord, text: str, state="done", **fields) -> RunRecord:
-        """Write a whole run."""
+        """Write a complete run."""
         run = self.start(prompt, lane, **fields)
         self.add(run, text)
         self.end(run, lane, state)
@@ -88,7 +88,7 @@ class Written:
 
 
 def facts(run: RunRecord | None) -> dict[str, object] | None:
-    """Return what the history keeps of a run, to compare one with another."""
+    """Return the saved fields of a run, for comparisons."""
     if run is None:
         return None
     names = ("id", "definition", "state", "finish", "cautions", "settings", "metrics", "manifest", "tokens")

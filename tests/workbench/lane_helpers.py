@@ -1,4 +1,4 @@
-"""What tests say to lanes, and what the rogue backend answers."""
+"""Helpers that open lanes, send prompts and give the expected answers of the rogue backend."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.record import RunRecord
 
 LONG: dict[str, Json] = {"max_tokens": 10**6, "rate": 100}
-"""Options of an answer that does not end by itself."""
+"""Options for an answer that does not end by itself."""
 
 
 def words(count: int) -> str:
-    """Return what the steady model answers."""
+    """Return the first words of the answer of the model `steady`."""
     return "".join(f"word{number} " for number in range(count))
 
 
 def ask(lane: Lane, text: str = "hello") -> RunRecord:
-    """Ask a lane that is in no session."""
+    """Send a prompt to a lane without a session."""
     return lane.ask(Prompt(text=text))
 
 
 async def opened(session: Session, *definitions: EngineDefinition) -> list[Lane]:
-    """Put lanes into a session and open their engines."""
+    """Add lanes to a session and open their engines."""
     lanes = [session.add_lane(definition) for definition in definitions]
     session.open_engines()
     await asyncio.gather(*(lane.engine.opened() for lane in lanes))
@@ -34,7 +34,7 @@ async def opened(session: Session, *definitions: EngineDefinition) -> list[Lane]
 
 
 async def answers(session: Session, text: str) -> list[str]:
-    """Send a prompt and return what each lane answered; nothing where it was not asked."""
+    """Send a prompt and return the answer of each lane; an empty text for lanes that did not get it."""
     session.send(text)
     await session.answered()
     runs = (lane.answer(session.prompts[-1]) for lane in session.lanes)
