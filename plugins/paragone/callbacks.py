@@ -76,7 +76,7 @@ def stream(
         thread.join()
         stopped = items.stopped
         if stopped and isinstance(failure, Exception):
-            _log.warning("A call ended with an error after it was told to stop.", exc_info=failure)
+            _log.warning("A call ended with an error after the request to stop.", exc_info=failure)
             failure = None
     if failure is not None:
         raise failure

@@ -82,7 +82,7 @@ class ChatTemplate:
             ) from error
         except Exception as error:  # an untrusted template can fail in any way
             raise InputError(
-                f"The chat template of {owner} cannot be parsed: {_said(error)}.", hint=_HINT
+                f"The chat template of {owner} cannot be parsed: {_message(error)}.", hint=_HINT
             ) from error
 
     def render(self, messages: Sequence[Message], *, generate: bool, thinking: bool | None) -> str:
@@ -103,7 +103,7 @@ class ChatTemplate:
                 )
         except _Refused as error:
             raise InputError(
-                f"The chat template of {self._owner} refuses these messages: {_said(error)}."
+                f"The chat template of {self._owner} refuses these messages: {_message(error)}."
             ) from error
         except GuardError as error:
             raise InputError(
@@ -111,14 +111,14 @@ class ChatTemplate:
             ) from error
         except Exception as error:  # an untrusted template can fail in any way
             raise InputError(
-                f"The chat template of {self._owner} cannot be rendered: {_said(error)}.", hint=_HINT
+                f"The chat template of {self._owner} cannot be rendered: {_message(error)}.", hint=_HINT
             ) from error
 
 
 _HINT = "Set another one with the option chat_template."
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, jinja2.TemplateSyntaxError):
         text = f"{text.rstrip('.')} (line {error.lineno})"

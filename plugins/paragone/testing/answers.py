@@ -41,8 +41,10 @@ class AnswerChecks(ConformanceFixtures):
         started = time.monotonic()
         events = await self.answer(engine, asked("Say hello.", sampling))
         times = [event.time for event in events if not isinstance(event, Caution | RunSettings)]
-        assert started <= times[0], "times are of time.monotonic(), taken when the event happens"
-        assert times[-1] <= time.monotonic(), "times are of time.monotonic(), taken when the event happens"
+        assert started <= times[0], "event times must be values of time.monotonic() when the event happens"
+        assert times[-1] <= time.monotonic(), (
+            "event times must be values of time.monotonic() when the event happens"
+        )
 
     async def test_usage_agrees_with_the_events(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
@@ -51,22 +53,26 @@ class AnswerChecks(ConformanceFixtures):
         events = await self.answer(engine, asked("Say hello to everyone.", sampling))
         usage = finish_of(events).usage
         prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-        assert prompt is None or prompt > 0, f"no prompt has {prompt} tokens"
-        assert cached is None or 0 <= cached <= (prompt or cached), f"{cached} tokens of {prompt} cached"
+        assert prompt is None or prompt > 0, f"{prompt} prompt tokens"
+        assert cached is None or 0 <= cached <= (prompt or cached), (
+            f"{cached} cached tokens, but {prompt} prompt tokens"
+        )
         for event in events:
             if isinstance(event, PromptProgress) and prompt is not None:
                 assert event.total == prompt, (
-                    f"the progress is of {event.total} tokens, the usage of {prompt}"
+                    f"prompt progress counts {event.total} tokens, usage counts {prompt}"
                 )
         if completion is not None:
             tokens = tokens_of(events)
             whole = [token for token in tokens if token.id is not None]
             if whole:  # some engines count the token that ends the answer
                 assert completion - len(whole) in (0, 1), (
-                    f"{len(whole)} tokens came, the usage is {completion}"
+                    f"{len(whole)} tokens were sent, usage counts {completion}"
                 )
             pieces = [token for token in tokens if token.text]
-            assert whole or completion >= len(pieces), f"{len(pieces)} pieces of {completion} tokens"
+            assert whole or completion >= len(pieces), (
+                f"{len(pieces)} pieces were sent, usage counts {completion} tokens"
+            )
 
     async def test_timings_fit_in_the_run(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
         """The durations that the engine reports are in seconds and not longer than the run."""
@@ -75,14 +81,14 @@ class AnswerChecks(ConformanceFixtures):
         took = time.monotonic() - started
         told = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
         assert all(seconds >= 0 for seconds in told), f"a negative duration: {timings}"
-        assert sum(told) <= 1.1 * took + 0.1, f"{timings} of a run that took {took:.3f} s"
+        assert sum(told) <= 1.1 * took + 0.1, f"{timings}, but the run took {took:.3f} s"
 
     async def test_an_answer_can_be_limited(
         self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
         """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
         if not has_option(backend, "max_tokens"):
-            pytest.skip("it has no sampling option max_tokens")
+            pytest.skip("the backend has no sampling option max_tokens")
         cut = False
         full = 0
         for limit in LIMITS:
@@ -92,16 +98,16 @@ class AnswerChecks(ConformanceFixtures):
             finish = finish_of(events)
             pieces = len([token for token in tokens_of(events) if token.text])
             counted = finish.usage.completion_tokens
-            assert pieces <= limit, f"{pieces} pieces came of at most {limit} tokens"
+            assert pieces <= limit, f"{pieces} pieces were sent, max_tokens is {limit}"
             if finish.reason == "length":
                 cut = True
-                assert counted in (None, limit), f"cut after {limit} tokens, the usage is {counted}"
+                assert counted in (None, limit), f"max_tokens is {limit}, usage counts {counted} tokens"
             elif max(pieces, counted or 0) >= limit:
                 full += 1
         # A model may end an answer on its own, but not every time exactly at the limit.
-        assert full < len(LIMITS), "answers that are cut by max_tokens end with 'stop'"
+        assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
         if not cut:
-            pytest.skip("the model ends its answers by itself before they can be cut")
+            pytest.skip("the model ends its answers before max_tokens is reached")
 
     async def test_every_kind_of_message_is_taken(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
@@ -149,7 +155,7 @@ class AnswerChecks(ConformanceFixtures):
     ) -> None:
         """With the capability `seed`, two cold runs with the same seed give the same answer."""
         if not able.seed or not has_option(backend, "seed"):
-            pytest.skip("it does not claim `seed`")
+            pytest.skip("the backend does not declare `seed`")
         request = asked("Tell me of the sea.", {**sampling, "seed": 7}, cold=True)
         first = await self.answer(engine, request)
         await self.answer(engine, asked("And now of the sky.", {**sampling, "seed": 8}))
@@ -161,7 +167,7 @@ class AnswerChecks(ConformanceFixtures):
     ) -> None:
         """A cold run of a local engine processes its whole prompt."""
         if not able.local:
-            pytest.skip("it does not compute here")
+            pytest.skip("the backend is not local")
         await self.answer(engine, asked("Say hello.", sampling))
         events = await self.answer(engine, asked("Say hello.", sampling, cold=True))
         assert finish_of(events).usage.cached_tokens in (None, 0)
@@ -189,7 +195,7 @@ class AnswerChecks(ConformanceFixtures):
             taken = await within(self.patience, "an answer", turns_while_it_answers())
         finally:
             task.cancel()
-        assert taken, "nothing else could run until the answer was there: it blocks the event loop"
+        assert taken, "the backend blocks the event loop during the answer"
 
     async def answer(self, engine: OpenEngine, request: RunRequest) -> list[Event]:
         """Return the events of a run that must succeed."""
@@ -205,29 +211,31 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
     A score also reports progress between its tokens.
     """
     finish = finish_of(list(events))
-    assert finish.reason in ("stop", "length"), f"nobody stopped it, but it ends with {finish.reason!r}"
+    assert finish.reason in ("stop", "length"), f"the run was not stopped, but ends with {finish.reason!r}"
     before: float = 0
     done = -1
     answering = reported = False
     for event in events:
         assert isinstance(event, RunSettings | PromptProgress | Token | Caution | Finish), (
-            f"{event!r} is no event"
+            f"{event!r} is not an event"
         )
         check_plain(event)
         if isinstance(event, Caution):
-            assert event.code, f"a program cannot tell {event!r} from others"
-            assert event.sentence.strip(), f"a user does not learn what {event!r} means"
+            assert event.code, f"{event!r} has no code"
+            assert event.sentence.strip(), f"{event!r} has no sentence for the user"
             continue
         if isinstance(event, RunSettings):
-            assert not reported, "a run reports its settings once"
+            assert not reported, "RunSettings was sent twice"
             reported = True
             continue
         assert event.time >= before, f"time went back by {before - event.time:.6f} s with {event!r}"
         before = event.time
         if isinstance(event, PromptProgress):
-            assert scoring or not answering, "prompt progress came after a token"
+            assert scoring or not answering, "PromptProgress was sent after a token"
             assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
-            assert 0 <= event.cached <= event.done <= event.total, f"{event!r} does not add up"
+            assert 0 <= event.cached <= event.done <= event.total, (
+                f"{event!r}: expected 0 <= cached <= done <= total"
+            )
             done = event.done
         elif isinstance(event, Token):
             answering = True

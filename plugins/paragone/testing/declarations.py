@@ -26,8 +26,8 @@ class DeclarationChecks(ConformanceFixtures):
 
     async def test_it_has_names(self, backend: Backend) -> None:
         """A backend has a name that is an identifier, and a title."""
-        assert backend.name.isidentifier(), f"{backend.name!r} is no identifier"
-        assert backend.title.strip(), "there is no title"
+        assert backend.name.isidentifier(), f"{backend.name!r} is not an identifier"
+        assert backend.title.strip(), "the title is empty"
         assert isinstance(backend.capabilities, Capabilities)
 
     @pytest.mark.parametrize("when", ["load_options", "sampling"])
@@ -40,12 +40,12 @@ class DeclarationChecks(ConformanceFixtures):
         for info in describe(options):
             assert info.doc.strip(), f"the option {info.name!r} has no doc"
             built = build(options, {info.name: info.default})
-            assert built == options(), f"the default of {info.name!r} is another once it was checked"
+            assert built == options(), f"the default of {info.name!r} changes when it is checked"
 
     async def test_it_is_written_for_this_interface(self, backend: Backend) -> None:
         """A backend declares the current version of the plugin interface."""
         assert backend.api_version == API_VERSION, (
-            f"it was written for version {backend.api_version}, and this is {API_VERSION}: set `api_version`"
+            f"api_version is {backend.api_version}, but this interface has version {API_VERSION}"
         )
 
     async def test_it_tells_what_it_reaches(self, backend: Backend, opening: OpenRequest) -> None:
@@ -59,20 +59,20 @@ class DeclarationChecks(ConformanceFixtures):
             plain = backend.reaches(opening.model, {})
             assert plain == (), f"a local engine without options contacts {plain!r}"
         else:
-            assert addresses, "it does not compute here, and yet it contacts nothing"
+            assert addresses, "the backend is not local, but reaches() returns no address"
 
     async def test_no_option_is_declared_twice(self, backend: Backend) -> None:
         """An option is either a load option or a sampling option, not both."""
         both = {info.name for info in describe(backend.load_options)} & {
             info.name for info in describe(backend.sampling)
         }
-        assert not both, f"in load_options and in sampling: {', '.join(sorted(both))}"
+        assert not both, f"options in both load_options and sampling: {', '.join(sorted(both))}"
 
     async def test_the_probe_tells_what_it_found(self, backend: Backend, opening: OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy."""
         probe = await within(self.patience, "the probe", backend.probe(opening.python))
         check_probe(probe)
-        assert probe.usable, f"the suite needs a backend that is usable here: {probe.reason} {probe.remedy}"
+        assert probe.usable, f"the suite needs a usable backend: {probe.reason} {probe.remedy}"
 
     async def test_the_probe_never_raises(self, backend: Backend) -> None:
         """A probe with an interpreter that does not exist returns a result too."""
@@ -88,8 +88,8 @@ class DeclarationChecks(ConformanceFixtures):
         models = await within(self.patience, "listing models", backend.models(folders))
         for info in models:
             check_plain(info)
-            assert info.model, f"there is no way to open {info!r}"
-            assert info.name, f"there is no name for {info!r}"
+            assert info.model, f"{info!r} has no model to open"
+            assert info.name, f"{info!r} has no name"
         if on_disk:
             found = [Path(info.model) for info in models]
             assert any(path.exists() and path.samefile(model) for path in found), f"{model} was not found"
@@ -107,9 +107,9 @@ def check_probe(probe: Probe) -> None:
     """Check that a probe gives the user enough information to act on."""
     check_plain(probe)
     if probe.usable:
-        assert probe.facts, "a usable backend has facts to show: its version at least"
+        assert probe.facts, "the probe of a usable backend must have facts, at least its version"
     else:
-        assert probe.reason.strip(), "a probe says why the backend is not usable"
-        assert probe.remedy.strip(), "a probe says what to do about it"
+        assert probe.reason.strip(), "the probe has no reason why the backend is not usable"
+        assert probe.remedy.strip(), "the probe has no remedy"
     for name, fact in probe.facts.items():
-        assert isinstance(fact, str), f"the fact {name!r} is {fact!r} and not a string"
+        assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"

@@ -37,24 +37,24 @@ class DistributionChecks(StoppingBase):
         ids = await self.ids_of(engine, able, TEXT)
         size = (await within(self.patience, "the vocabulary", engine.vocabulary())).size
         whole = await within(self.patience, "distributions", rows_of(engine, DistributionsRequest(ids=ids)))
-        assert len(whole) == len(ids), f"{len(whole)} rows came for {len(ids)} tokens"
+        assert len(whole) == len(ids), f"{len(whole)} rows for {len(ids)} tokens"
         for row in whole:
-            assert len(row) == size, f"a row of {len(row)} numbers for {size} tokens"
-            assert all(map(math.isfinite, row)), "a row has numbers that are not finite"
+            assert len(row) == size, f"a row of {len(row)} numbers for a vocabulary of {size} tokens"
+            assert all(map(math.isfinite, row)), "a row contains numbers that are not finite"
         request = DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
         assert len(await within(self.patience, "distributions", rows_of(engine, request))) == 2
 
     async def test_distributions_agree_with_the_score(self, engine: OpenEngine, able: Capabilities) -> None:
         """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
         if not (able.distributions and able.score):
-            pytest.skip("it cannot do both")
+            pytest.skip("the backend has no distributions or no scores")
         ids = await self.ids_of(engine, able, TEXT)
         events = await within(self.patience, "scoring", events_of(engine.score(ScoreRequest(text=TEXT))))
         scored = tokens_of(events)
         start = len(ids) - len(scored)
         told = tuple(token.id for token in scored)
-        assert start > 0, f"{len(scored)} tokens were scored of {len(ids)}"
-        assert told == ids[start:], "the tokens that are scored are not those of the text"
+        assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
+        assert told == ids[start:], "the scored tokens are not the tokens of the text"
         noise = await within(self.patience, "distributions", noise_of(engine, ids))
         found = await within(self.patience, "distributions", log_probabilities(engine, ids, start=start - 1))
         check_agreement(found, [token.logprob or 0.0 for token in scored], noise, "distributions and score")
@@ -65,14 +65,14 @@ class DistributionChecks(StoppingBase):
     ) -> None:
         """They can be stopped like a run, without an error, and the engine is free for the next run."""
         if not able.distributions:
-            pytest.skip("it has no distributions")
+            pytest.skip("the backend has no distributions")
         text = words(min(500, (engine.loaded.context or 3000) // 3))
         ids = await self.ids_of(engine, able, text)
         request = DistributionsRequest(ids=ids, batch=1)
         came = await within(
             self.patience, "ending distributions", ended(engine, request, stop=how == "stopped")
         )
-        assert came < len(ids), "all rows came, though it was asked to stop after the first"
+        assert came < len(ids), "all rows were sent, although the stop came after the first"
         await self.next_run_works(engine, sampling)
 
     async def test_a_sequence_that_cannot_be_is_refused(
@@ -80,7 +80,7 @@ class DistributionChecks(StoppingBase):
     ) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
         if not able.distributions:
-            pytest.skip("it has no distributions")
+            pytest.skip("the backend has no distributions")
         ids = await self.ids_of(engine, able, TEXT)
         size = (await within(self.patience, "the vocabulary", engine.vocabulary())).size
         wrong = [(*ids[:3], size), (*ids[:3], -1)]
@@ -98,18 +98,20 @@ class DistributionChecks(StoppingBase):
         try:
             vocabulary = await within(self.patience, "the vocabulary", engine.vocabulary())
         except ParagoneError as error:
-            assert not able.distributions, "who has distributions tells the vocabulary they are over"
+            assert not able.distributions, "a backend with distributions must return its vocabulary"
             check_error(error)
             return
         check_plain(vocabulary)
         assert vocabulary.size > 0, f"a vocabulary of {vocabulary.size} tokens"
-        assert len(vocabulary.fingerprint) == 64, f"{vocabulary.fingerprint!r} is not of paragone.fingerprint"
+        assert len(vocabulary.fingerprint) == 64, (
+            f"{vocabulary.fingerprint!r} was not made by paragone.fingerprint"
+        )
         again = await within(self.patience, "the vocabulary", engine.vocabulary())
-        assert again == vocabulary, "the vocabulary is another when it is asked for again"
+        assert again == vocabulary, "a second request returns another vocabulary"
 
     async def ids_of(self, engine: OpenEngine, able: Capabilities, text: str) -> tuple[int, ...]:
         """Return the tokens of a text."""
-        assert able.tokenize, "who has distributions can tokenize: nobody knows what to ask for otherwise"
+        assert able.tokenize, "a backend with distributions must be able to tokenize"
         tokenized = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=text)))
         return tokenized.ids
 
@@ -120,9 +122,11 @@ async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Seq
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:
             expected = request.start + len(rows)
-            assert block.start == expected, f"a block follows token {block.start}, expected was {expected}"
+            assert block.start == expected, f"a block starts at token {block.start} instead of {expected}"
             numbers = array("f", block.data.tobytes())
-            assert len(numbers) == block.rows * block.vocab_size, "a block is not as large as it says"
+            assert len(numbers) == block.rows * block.vocab_size, (
+                "the data of a block does not have rows * vocab_size numbers"
+            )
             width = block.vocab_size
             rows += [numbers[at * width : (at + 1) * width] for at in range(block.rows)]
     return rows

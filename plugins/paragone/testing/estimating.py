@@ -28,7 +28,7 @@ class EstimateChecks(ConformanceFixtures):
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         check_plain(estimate)
         assert estimate.context > 0, f"a context of {estimate.context} tokens"
-        assert estimate.devices, "there is no device"
+        assert estimate.devices, "the estimate has no devices"
         for device in estimate.devices:
             parts = (device.weights, device.kv_cache, device.compute)
             assert min(parts) >= 0, f"negative memory: {device!r}"
@@ -41,7 +41,7 @@ class EstimateChecks(ConformanceFixtures):
     async def test_an_estimate_is_refused_as_opening_is(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for a missing model or an unknown option contains its name."""
         if not backend.capabilities.estimate:
-            pytest.skip("it does not estimate")
+            pytest.skip("the backend does not estimate")
         wrong = dataclasses.replace(opening, model="no-such-model")
         with pytest.raises(InputError) as caught:
             await within(self.patience, "refusing to estimate", backend.estimate(wrong))

@@ -69,8 +69,8 @@ def check_agreement(one: Sequence[float], other: Sequence[float], noise: Noise, 
     found = noise_between(one, other)
     limit = Noise(FACTOR * noise.mean + FLOOR, FACTOR * noise.largest + FLOOR)
     assert found.mean <= limit.mean, (
-        f"{what} differ by {found.mean:.4f} nats a token, the noise allows {limit}"
+        f"{what} differ by {found.mean:.4f} nats per token; the noise allows {limit}"
     )
     assert found.largest <= limit.largest, (
-        f"{what} differ by {found.largest:.4f} nats, the noise allows {limit}"
+        f"{what} differ by {found.largest:.4f} nats; the noise allows {limit}"
     )

@@ -27,7 +27,9 @@ class OpeningChecks(ConformanceFixtures):
     async def test_loading_tells_how_far_it_is(self, engine: OpenEngine, opened: Opened) -> None:
         """Load progress, if there is any, never decreases and ends at 1."""
         fractions = [progress.fraction for progress in opened.progress]
-        assert all(0 <= fraction <= 1 for fraction in fractions), f"not from 0 to 1: {fractions}"
+        assert all(0 <= fraction <= 1 for fraction in fractions), (
+            f"load progress not from 0 to 1: {fractions}"
+        )
         assert fractions == sorted(fractions), f"load progress fell: {fractions}"
         assert not fractions or fractions[-1] == 1, f"load progress ended at {fractions[-1]}"
 
@@ -39,10 +41,10 @@ class OpeningChecks(ConformanceFixtures):
         assert loaded.context is None or loaded.context > 0
         assert loaded.size is None or loaded.size > 0
         for caution in loaded.cautions:
-            assert caution.code, f"a program cannot tell {caution!r} from others"
-            assert caution.sentence.strip(), f"a user does not learn what {caution!r} means"
+            assert caution.code, f"{caution!r} has no code"
+            assert caution.sentence.strip(), f"{caution!r} has no sentence for the user"
         for name, fact in loaded.facts.items():
-            assert isinstance(fact, str), f"the fact {name!r} is {fact!r} and not a string"
+            assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"
 
     async def test_two_engines_are_open_side_by_side(
         self, backend: Backend, opening: OpenRequest, engine: OpenEngine, sampling: Mapping[str, Json]
@@ -67,7 +69,7 @@ class OpeningChecks(ConformanceFixtures):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await within(self.grace, "giving up", task)
-        assert task.cancelled(), "the cancelling was swallowed"
+        assert task.cancelled(), "open() did not pass on CancelledError"
         engine = await within(self.patience, "opening", backend.open(opening, ignore))
         try:
             check_events(await within(self.patience, "an answer", collect(engine, asked("Hello?", sampling))))

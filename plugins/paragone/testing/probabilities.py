@@ -50,29 +50,29 @@ class ProbabilityChecks(ConformanceFixtures):
             return
         tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))
         check_plain(tokenized)
-        assert tokenized.ids, "a prompt has no tokens"
+        assert tokenized.ids, "the prompt has no tokens"
         turns = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
         longer = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(messages=turns)))
-        assert len(longer.ids) > len(tokenized.ids), "a longer conversation has no more tokens"
+        assert len(longer.ids) > len(tokenized.ids), "a longer conversation does not have more tokens"
         usage = finish_of(await within(self.patience, "an answer", collect(engine, request))).usage
         assert usage.prompt_tokens in (None, len(tokenized.ids)), (
-            f"{len(tokenized.ids)} tokens, {usage.prompt_tokens} in the run"
+            f"{len(tokenized.ids)} tokens when tokenized, {usage.prompt_tokens} in the run"
         )
 
     async def test_a_text_is_tokenized(self, engine: OpenEngine, able: Capabilities) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
         if not able.tokenize:
-            pytest.skip("it does not tokenize")
+            pytest.skip("the backend does not tokenize")
         text = "The sea is deep."
         found = [
             await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=part)))
             for part in (text, text, f"{text} {text}")
         ]
-        assert found[0] == found[1], "the same text has other tokens when it is tokenized again"
+        assert found[0] == found[1], "tokenizing the same text twice gives different tokens"
         assert 0 < len(found[0].ids) < len(found[2].ids)
-        assert min(found[0].ids) >= 0, f"no ids of tokens: {found[0].ids}"
+        assert min(found[0].ids) >= 0, f"invalid token ids: {found[0].ids}"
         if found[0].text is not None:
-            assert text in found[0].text, f"the text that was tokenized is {found[0].text!r}"
+            assert text in found[0].text, f"the tokenized text is {found[0].text!r}"
 
     @pytest.mark.parametrize("top", [0, 3])
     async def test_log_probabilities_come_when_asked_for(
@@ -87,8 +87,10 @@ class ProbabilityChecks(ConformanceFixtures):
                 check_error(error)
                 return
             for token in tokens_of(events):
-                assert token.logprob is None, f"a log-probability from a backend that has none: {token!r}"
-                assert not token.top, f"alternatives from a backend that has none: {token!r}"
+                assert token.logprob is None, (
+                    f"the backend does not declare log-probabilities, but sent {token!r}"
+                )
+                assert not token.top, f"the backend does not declare alternatives, but sent {token!r}"
             return
         events = await within(self.patience, "an answer", collect(engine, request))
         check_events(events)
@@ -116,14 +118,14 @@ class ProbabilityChecks(ConformanceFixtures):
         engine's own noise.
         """
         if not (able.logprobs and able.score):
-            pytest.skip("it cannot do both")
+            pytest.skip("the backend has no log-probabilities or no scores")
         fixed = {"max_tokens": 32, "seed": 7}
         sampling = {**sampling, **{name: fixed[name] for name in fixed if has_option(backend, name)}}
         request = asked("Name three colours.", sampling, cold=True, logprobs=0)
         events = await within(self.patience, "an answer", collect(engine, request))
         written = [token for token in tokens_of(events) if token.channel == "answer"]
         if not written or len(written) < len(tokens_of(events)):
-            pytest.skip("the model thought first: its answer does not follow the prompt")
+            pytest.skip("the model thought first, so its answer does not directly follow the prompt")
         text = "".join(token.text for token in written)
         wanted = ScoreRequest(text=text, messages=request.messages)
         scored = tokens_of(await within(self.patience, "scoring", events_of(engine.score(wanted))))
@@ -135,7 +137,7 @@ class ProbabilityChecks(ConformanceFixtures):
             )
         )
         if not pairs:
-            pytest.skip("the answer is read in other tokens than it was written in")
+            pytest.skip("tokenizing the answer gives other tokens than those generated")
         noise = await self.noise(engine, able, request, written, wanted)
         known = [(one.logprob, other.logprob) for one, other in pairs]
         ones = [one for one, _ in known if one is not None]
@@ -171,15 +173,21 @@ def check_probabilities(tokens: Sequence[Token], top: int) -> None:
     """Check that log-probabilities and alternatives are consistent."""
     for token in tokens:
         assert token.logprob is not None
-        assert token.logprob <= SLACK, f"a probability above 1: {token!r}"
-        assert len(token.top) <= top, f"{top} alternatives wanted, {len(token.top)} came"
+        assert token.logprob <= SLACK, f"probability above 1: {token!r}"
+        assert len(token.top) <= top, f"{len(token.top)} alternatives, requested were {top}"
         likely = [alternative.logprob for alternative in token.top]
-        assert likely == sorted(likely, reverse=True), f"the likeliest is not first: {token.top!r}"
+        assert likely == sorted(likely, reverse=True), (
+            f"alternatives are not sorted by probability: {token.top!r}"
+        )
         assert sum(map(math.exp, likely)) <= 1 + SLACK, f"probabilities add up to more than 1: {token.top!r}"
         if likely:
-            assert token.logprob <= likely[0] + SLACK, f"likelier than the likeliest: {token!r}"
+            assert token.logprob <= likely[0] + SLACK, (
+                f"the token is more likely than all alternatives: {token!r}"
+            )
         for alternative in token.top:
             if token.id is not None and alternative.id == token.id:
-                assert abs(alternative.logprob - token.logprob) <= SLACK, f"two probabilities: {token!r}"
+                assert abs(alternative.logprob - token.logprob) <= SLACK, (
+                    f"the token has another probability among the alternatives: {token!r}"
+                )
     if top:
         assert any(token.top for token in tokens), "no token has alternatives"

@@ -66,13 +66,15 @@ class RefusalChecks(ConformanceFixtures):
         """A local engine does not cut a prompt that is too long. The error says how long it is."""
         context = engine.loaded.context
         if not able.local or context is None:
-            pytest.skip("it does not compute here, or does not know its context")
+            pytest.skip("the backend is not local, or its context is unknown")
         request = asked(words(context + 1), sampling)
         with pytest.raises(ContextOverflow) as caught:
             await within(self.patience, "refusing the prompt", collect(engine, request))
         check_error(caught.value)
         assert caught.value.context == context
-        assert caught.value.tokens >= context, f"a prompt of {caught.value.tokens} tokens fits in {context}"
+        assert caught.value.tokens >= context, (
+            f"ContextOverflow for {caught.value.tokens} tokens, which fit in {context}"
+        )
         if able.tokenize:
             wanted = TokenizeRequest(messages=request.messages, sampling=sampling)
             tokenized = await within(self.patience, "tokenizing", engine.tokenize(wanted))

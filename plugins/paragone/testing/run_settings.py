@@ -28,33 +28,41 @@ class ReportChecks(AnswerChecks):
     ) -> None:
         """A run reports values for options of the backend, and the requested values are among them."""
         settings = await self.settings_of(engine, sampling)
-        assert not able.seed or settings.seed is not None, "it claims `seed` and reports none"
-        assert settings.prompt_ids is None, "nobody asked for the prompt's ids"
+        assert not able.seed or settings.seed is not None, "the backend declares `seed`, but reports none"
+        assert settings.prompt_ids is None, "prompt_ids were not requested"
         assert settings.threads is None or settings.threads > 0, f"{settings.threads} threads"
         told = settings.sampling or {}
         names = {info.name for info in describe(backend.sampling)}
-        assert told.keys() <= names, f"no options of the backend: {sorted(told.keys() - names)}"
+        assert told.keys() <= names, f"unknown options: {sorted(told.keys() - names)}"
         values = build(backend.sampling, told)
         wanted = build(backend.sampling, sampling)
         for name in sampling.keys() & told.keys():
-            assert getattr(values, name) == getattr(wanted, name), f"{name!r} was asked for otherwise"
+            assert getattr(values, name) == getattr(wanted, name), (
+                f"{name!r} was requested with another value"
+            )
         if "seed" in told and settings.seed is not None:
-            assert told["seed"] == settings.seed, f"two seeds: {told['seed']} and {settings.seed}"
+            assert told["seed"] == settings.seed, (
+                f"different seeds: {told['seed']} in sampling, {settings.seed} in seed"
+            )
 
     async def test_the_reported_seed_reproduces_the_answer(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """A cold run with the reported seed gives the same answer."""
         if not able.seed:
-            pytest.skip("it does not claim `seed`")
-        assert has_option(backend, "seed"), "who claims `seed` has a sampling option of that name"
+            pytest.skip("the backend does not declare `seed`")
+        assert has_option(backend, "seed"), (
+            "a backend that declares `seed` needs a sampling option of that name"
+        )
         free = {name: value for name, value in sampling.items() if name != "seed"}
         request = asked("Tell me of the sea.", free, cold=True)
         first = await self.answer(engine, request)
         (settings,) = (event for event in first if isinstance(event, RunSettings))
-        assert settings.seed is not None, "it claims `seed` and reports none"
+        assert settings.seed is not None, "the backend declares `seed`, but reports none"
         again = dataclasses.replace(request, sampling={**free, "seed": settings.seed})
-        assert text_of(await self.answer(engine, again)) == text_of(first), f"the seed {settings.seed}"
+        assert text_of(await self.answer(engine, again)) == text_of(first), (
+            f"the seed {settings.seed} does not reproduce the answer"
+        )
 
     async def test_prompt_ids_come_when_asked_for(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]

@@ -90,9 +90,9 @@ def text_of(events: list[Event]) -> str:
 def finish_of(events: list[Event]) -> Finish:
     """Return the Finish event. There must be exactly one, at the end."""
     kinds = [type(event).__name__ for event in events]
-    assert kinds.count("Finish") == 1, f"a run yields one Finish, this one {kinds.count('Finish')}: {kinds}"
+    assert kinds.count("Finish") == 1, f"{kinds.count('Finish')} Finish events instead of one: {kinds}"
     last = events[-1]
-    assert isinstance(last, Finish), f"Finish is the last event, here {kinds[-1]} came after it"
+    assert isinstance(last, Finish), f"Finish must be the last event, but {kinds[-1]} was sent after it"
     return last
 
 
@@ -126,7 +126,7 @@ class Run:
         if self.task.done():
             self.task.result()
             return False
-        assert self._begun.is_set(), f"nothing came within {seconds:g} seconds"
+        assert self._begun.is_set(), f"no event within {seconds:g} seconds"
         return True
 
     async def _consume(self, stream: AsyncGenerator[Event, None]) -> None:
@@ -139,12 +139,12 @@ class Run:
 
 def check_error(error: ParagoneError, *names: str) -> None:
     """Check that an error is readable: a sentence without Python exceptions that contains `names`."""
-    assert error.sentence.strip(), "an error has a sentence for the user"
+    assert error.sentence.strip(), "the error has no sentence for the user"
     assert not re.search(r"Traceback|\b[A-Z]\w+(Error|Exception)\b", error.sentence), (
-        f"an error's sentence is for people, not {error.sentence!r}"
+        f"the sentence of an error must not contain Python details: {error.sentence!r}"
     )
     for name in names:
-        assert name in str(error), f"an error names what is at fault: {name!r} is not in {str(error)!r}"
+        assert name in str(error), f"the error does not name {name!r}: {str(error)!r}"
 
 
 def check_plain(value: Value) -> None:
@@ -153,4 +153,4 @@ def check_plain(value: Value) -> None:
         again = from_json(type(value), json.loads(json.dumps(to_json(value))))
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{value!r} has a field of the wrong type: {error}") from error
-    assert again == value, f"{value!r} is another once it was JSON: {again!r}"
+    assert again == value, f"{value!r} becomes {again!r} when converted to JSON and back"

@@ -39,7 +39,7 @@ class ScoreChecks(StoppingBase):
         events = await within(self.patience, "scoring", events_of(engine.score(request)))
         check_events(events, scoring=True)
         tokens = tokens_of(events)
-        assert tokens, "no token came"
+        assert tokens, "the score has no tokens"
         for token in tokens:
             assert token.logprob is not None, f"no log-probability: {token!r}"
             assert token.n_bytes is not None, f"no bytes: {token!r}"
@@ -48,12 +48,14 @@ class ScoreChecks(StoppingBase):
         text = "".join(token.text for token in tokens)
         scored = text.strip()
         if answering:  # the first token may also contain the end of the prompt
-            assert scored.endswith(TEXT), f"scored was {scored!r}"
+            assert scored.endswith(TEXT), f"the scored text is {scored!r}"
         else:
-            assert len(scored) > len(TEXT) / 2, f"scored was {scored!r}"
-            assert TEXT.endswith(scored), f"scored was {scored!r}"
+            assert len(scored) > len(TEXT) / 2, f"the scored text is {scored!r}"
+            assert TEXT.endswith(scored), f"the scored text is {scored!r}"
         n_bytes = sum(token.n_bytes or 0 for token in tokens)
-        assert n_bytes == len(text.encode()), f"{n_bytes} bytes of a text of {len(text.encode())}"
+        assert n_bytes == len(text.encode()), (
+            f"n_bytes add up to {n_bytes}, but the text has {len(text.encode())} bytes"
+        )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_a_score_can_be_ended(
@@ -61,7 +63,7 @@ class ScoreChecks(StoppingBase):
     ) -> None:
         """A score can be stopped like a run, and the engine is free for the next one."""
         if not able.score:
-            pytest.skip("it does not score")
+            pytest.skip("the backend does not score")
         request = ScoreRequest(text=words(min(3000, (engine.loaded.context or 3000) // 3)))
         if how == "left":
             await within(self.patience, "leaving a score", left(engine, request))
@@ -81,9 +83,9 @@ def check_progress(events: Sequence[Event]) -> None:
     """Check that the progress of a score has a constant total and reaches it."""
     finish_of(list(events))
     progress = [event for event in events if isinstance(event, PromptProgress)]
-    assert progress, "no progress was told"
+    assert progress, "no PromptProgress was sent"
     totals = {event.total for event in progress}
-    assert len(totals) == 1, f"the progress is of {sorted(totals)} tokens"
+    assert len(totals) == 1, f"the totals of the progress differ: {sorted(totals)}"
     assert progress[-1].done == progress[-1].total, f"the progress ended at {progress[-1]!r}"
     scored = sum(isinstance(event, Token) for event in events)
-    assert scored <= progress[-1].total, f"{scored} tokens were scored, and the progress is of {totals}"
+    assert scored <= progress[-1].total, f"{scored} tokens were scored, but the progress counts {totals}"

@@ -23,7 +23,7 @@ __all__ = ["StoppingBase", "StoppingChecks"]
 ATTEMPTS = 3
 """Number of attempts with a model that ends its answers too early."""
 
-TOO_SHORT = "it ended before it could be stopped: have `long_sampling` make answers longer"
+TOO_SHORT = "the answer ended before it could be stopped: set `long_sampling` so that answers are longer"
 
 
 class StoppingBase(ConformanceFixtures):
@@ -119,7 +119,7 @@ class StoppingChecks(StoppingBase):
                 run.task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await within(self.grace, "ending a cancelled run", run.task)
-                assert run.task.cancelled(), "the cancelling was swallowed"
+                assert run.task.cancelled(), "run() did not pass on CancelledError"
                 break
         else:
             pytest.fail(TOO_SHORT)
