@@ -47,9 +47,9 @@ from paragone_exllama.library import Library
 from paragone_exllama.loading import (
     Request,
     check_request,
-    failures_told,
     is_out_of_memory,
     prepare_process,
+    translate_failures,
 )
 from paragone_exllama.options import (
     ExLlamaLoadOptions,
@@ -73,7 +73,7 @@ L = TypeVar("L", bound=ExLlamaLoadOptions)
 BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
 
-_BEYOND_REPAIR = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
+_FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """After one of these errors, every later CUDA call in the same process fails."""
 
 
@@ -106,7 +106,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         if files.template is not None:
             template = ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
         prepare_process()
-        with failures_told(self.title, wanted):
+        with translate_failures(self.title, wanted):
             self._library = library = self.open(wanted, options, report, cancelled)
             self._vocab = Vocab(library, files, folder.name)
         report(1.0)
@@ -207,15 +207,15 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         except ParagoneError:
             raise
         except Exception as error:
-            raise self._repaired(error) from error
+            raise self._recover(error) from error
 
-    def _repaired(self, error: Exception) -> EngineError:
+    def _recover(self, error: Exception) -> EngineError:
         """Create a new generator, or end this process if that fails. Returns the error for the user."""
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
         said = lines[0][:300].rstrip(".") if lines else "no reason given"
         full = is_out_of_memory(error)
-        if full or not any(sign in str(error) for sign in _BEYOND_REPAIR):
+        if full or not any(sign in str(error) for sign in _FATAL_ERRORS):
             try:
                 self._library.rebuild()
             except Exception:  # noqa: BLE001 (whatever the error is, this process is no longer usable)

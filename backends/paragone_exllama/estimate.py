@@ -15,7 +15,7 @@ from paragone_exllama.buffers import v2_buffers, v3_buffers
 from paragone_exllama.folders import ModelFolder
 from paragone_exllama.loading import Request
 from paragone_exllama.memory import cache_bytes
-from paragone_exllama.nvidia import NoDriver, look, visible
+from paragone_exllama.nvidia import NoDriver, query_driver, visible
 from paragone_exllama.options import CacheType, ExLlamaV2LoadOptions
 
 __all__ = ["estimate"]
@@ -127,7 +127,7 @@ def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator
 def _gpus(split: Sequence[float]) -> list[_Device]:
     """Return the GPUs that may be used, or one with unknown properties."""
     try:
-        gpus = visible(look().gpus)
+        gpus = visible(query_driver().gpus)
     except NoDriver:
         gpus = ()
     found = []

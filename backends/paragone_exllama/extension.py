@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["extension_folder", "release_lock"]
 
-_PATIENCE = 0.2
+_CHECK_INTERVAL = 0.2
 """Seconds between two checks for running compilers."""
 
 
@@ -36,19 +36,19 @@ def release_lock(folder: Path) -> None:
     lock = folder / "lock"
     if not lock.exists() or _is_open(lock):
         return
-    while _is_worked_in(folder):
-        time.sleep(_PATIENCE)
+    while _is_working_folder(folder):
+        time.sleep(_CHECK_INTERVAL)
     lock.unlink(missing_ok=True)
 
 
 def _is_open(path: Path) -> bool:
     """Whether a visible process has this file open."""
-    return any(_leads_to(link, path) for process in _processes() for link in _entries(process / "fd"))
+    return any(_points_to(link, path) for process in _processes() for link in _entries(process / "fd"))
 
 
-def _is_worked_in(folder: Path) -> bool:
+def _is_working_folder(folder: Path) -> bool:
     """Whether a visible process has this working folder."""
-    return any(_leads_to(process / "cwd", folder) for process in _processes())
+    return any(_points_to(process / "cwd", folder) for process in _processes())
 
 
 def _processes() -> list[Path]:
@@ -62,7 +62,7 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _leads_to(link: Path, path: Path) -> bool:
+def _points_to(link: Path, path: Path) -> bool:
     try:
         return link.readlink() == path
     except OSError:

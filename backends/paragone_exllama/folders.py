@@ -165,7 +165,7 @@ def _info(path: Path, formats: Collection[Format]) -> ModelInfo | None:
         problem = _problem(folder)
     except _FolderError as error:
         problem = str(error)
-        folder = ModelFolder(path, config, how_stored(config, {}))
+        folder = ModelFolder(path, config, storage_format(config, {}))
     except OSError:
         return None
     if not problem and folder.stored.format not in formats:
@@ -201,7 +201,7 @@ def _read(path: Path) -> ModelFolder:
             tensors |= read_header(file)
         except SafetensorsError as error:
             raise _FolderError(f"cannot be loaded: {file.name} {error}") from error
-    return ModelFolder(path, config, how_stored(config, tensors), tensors)
+    return ModelFolder(path, config, storage_format(config, tensors), tensors)
 
 
 def _problem(folder: ModelFolder) -> str:

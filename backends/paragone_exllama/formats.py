@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from paragone_exllama.safetensors import Tensor
 
-__all__ = ["Format", "Stored", "how_stored"]
+__all__ = ["Format", "Stored", "storage_format"]
 
 Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
 
@@ -24,7 +24,7 @@ class Stored(NamedTuple):
     """Bits per weight of the linear layers without the head; None if they are not quantized."""
 
 
-def how_stored(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
+def storage_format(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
     """Return the format of these tensors. `config` is the model's config.json."""
     quantization = config.get("quantization_config")
     stated: Mapping[str, Any] = quantization if isinstance(quantization, dict) else {}

@@ -18,7 +18,7 @@ from paragone_exllama.options import ExLlamaLoadOptions
 __all__ = [
     "Request",
     "check_request",
-    "failures_told",
+    "translate_failures",
     "is_out_of_memory",
     "prepare_process",
     "stages",
@@ -111,7 +111,7 @@ def stages(request: Request, report: Report, cancelled: Cancelled) -> tuple[Call
 
 
 @contextmanager
-def failures_told(title: str, request: Request) -> Iterator[None]:
+def translate_failures(title: str, request: Request) -> Iterator[None]:
     """Convert exceptions of a library during loading to errors for the user."""
     name = request.model.name
     free = free_vram(request.options.gpu_split)
@@ -127,9 +127,9 @@ def failures_told(title: str, request: Request) -> Iterator[None]:
         if is_out_of_memory(error):
             raise out_of_vram(request.model, request.draft, request.options, request.context, free) from error
         if isinstance(error, RuntimeError):
-            raise EngineError(f"{title} could not load {name}: {_said(error)}.") from error
+            raise EngineError(f"{title} could not load {name}: {_message(error)}.") from error
         # Assertions, missing keys and similar errors: the files are not in the expected format.
-        raise InputError(f"{title} cannot load {name}: {_said(error)}.") from error
+        raise InputError(f"{title} cannot load {name}: {_message(error)}.") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -144,7 +144,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     lines = str(error).strip(" #!\n").splitlines()
     said = lines[0][:300].rstrip(". ") if lines else ""
     if isinstance(error, KeyError):

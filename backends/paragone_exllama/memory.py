@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from paragone import EngineError
 from paragone_exllama.folders import ModelFolder
 from paragone_exllama.library import PAGE
-from paragone_exllama.nvidia import NoDriver, look, visible
+from paragone_exllama.nvidia import NoDriver, query_driver, visible
 from paragone_exllama.options import CacheType, ExLlamaLoadOptions
 
 __all__ = ["cache_bytes", "choose_context", "free_vram", "out_of_vram"]
@@ -15,7 +15,7 @@ __all__ = ["cache_bytes", "choose_context", "free_vram", "out_of_vram"]
 _BITS: dict[CacheType, float] = {"fp16": 16, "q8": 8.5, "q6": 6.5, "q4": 4.5}
 """Bits per number in the cache. The quantized types have a 16-bit scale for each 32 numbers."""
 
-_BESIDE = 1 << 30
+_RESERVED = 1 << 30
 """Bytes of a GPU reserved for the CUDA context and for computation."""
 
 _SHORTEST = 2048
@@ -31,7 +31,7 @@ def cache_bytes(folder: ModelFolder, cache_type: CacheType, tokens: int) -> int:
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
     """Return the free bytes of each GPU that may be used; empty if the driver does not report them."""
     try:
-        gpus = visible(look().gpus)
+        gpus = visible(query_driver().gpus)
     except NoDriver:
         return ()
     if not all(gpu.total for gpu in gpus):
@@ -46,14 +46,14 @@ def choose_context(model: ModelFolder, draft: ModelFolder | None, options: ExLla
     """Return the size of the cache in tokens, a multiple of PAGE."""
     trained = model.context or _UNKNOWN
     if options.max_seq_len is not None:
-        return _up(options.max_seq_len)
+        return _round_up(options.max_seq_len)
     free = free_vram(options.gpu_split)
     each = cache_bytes(model, options.cache_type, 1) + (cache_bytes(draft, "fp16", 1) if draft else 0)
     if not free or not each:
-        return _up(min(trained, _UNKNOWN))
-    left = sum(free) - _BESIDE * len(free) - model.size - (draft.size if draft else 0)
+        return _round_up(min(trained, _UNKNOWN))
+    left = sum(free) - _RESERVED * len(free) - model.size - (draft.size if draft else 0)
     fitting = left // each // PAGE * PAGE
-    return min(_up(trained), max(fitting, _up(min(trained, _SHORTEST))))
+    return min(_round_up(trained), max(fitting, _round_up(min(trained, _SHORTEST))))
 
 
 def out_of_vram(
@@ -69,7 +69,7 @@ def out_of_vram(
     parts = [f"{_gib(model.size)} for its weights", f"{_gib(cache)} for a KV cache of {context:,} tokens"]
     if drafts:
         parts.append(f"{_gib(drafts)} for the draft model")
-    needed = model.size + cache + drafts + _BESIDE
+    needed = model.size + cache + drafts + _RESERVED
     there = " and ".join(_gib(bytes_) for bytes_ in free)
     found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
     return EngineError(
@@ -79,7 +79,7 @@ def out_of_vram(
     )
 
 
-def _up(tokens: int) -> int:
+def _round_up(tokens: int) -> int:
     return -(-tokens // PAGE) * PAGE
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "look", "visible"]
+__all__ = ["AMPERE", "Driver", "Gpu", "NoDriver", "query_driver", "visible"]
 
 AMPERE = (8, 0)
 """The compute capability of the oldest GPUs that flash-attn runs on."""
@@ -67,7 +67,7 @@ def _nvml() -> Iterator[ctypes.CDLL]:
         nvml.nvmlShutdown()
 
 
-def look() -> Driver:
+def query_driver() -> Driver:
     """Query the driver. Raises NoDriver."""
     with _nvml() as nvml:
         cuda = ctypes.c_int()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from paragone import Probe
 from paragone.worker import Build
 from paragone_exllama.extension import extension_folder
-from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, look, visible
+from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 __all__ = ["probe"]
@@ -112,7 +112,7 @@ def _library(library: str, title: str, remedy: str) -> str:
 def _driver(cuda: str, library: str, title: str) -> Driver:
     elsewhere = f"{title} computes on NVIDIA GPUs only; open the model on a machine that has one."
     try:
-        driver = look()
+        driver = query_driver()
     except NoDriver as error:
         raise _Unusable(f"{title} finds no GPU: {error}.", elsewhere) from error
     if not driver.gpus:

@@ -13,7 +13,7 @@ from exllamav2.attn_params import Params
 
 from paragone import InputError
 from paragone_exllama.library import PAGE
-from paragone_exllama.nvidia import AMPERE, NoDriver, look, visible
+from paragone_exllama.nvidia import AMPERE, NoDriver, query_driver, visible
 from paragone_exllama.options import ExLlamaV2LoadOptions
 
 __all__ = ["choose_attention"]
@@ -46,7 +46,7 @@ def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> 
 def _modern() -> bool:
     """Whether flash-attn supports every GPU that the model may be loaded on."""
     try:
-        gpus = visible(look().gpus)
+        gpus = visible(query_driver().gpus)
     except NoDriver:
         return True  # an AMD GPU, whose properties are unknown
     return all(gpu.capability >= AMPERE for gpu in gpus)

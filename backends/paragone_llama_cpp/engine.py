@@ -86,9 +86,9 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             owner=owner,
         )
         self._distributions = Distributions(
-            self._make_another,
+            self._make_distributions_context,
             context=self._context.size,
-            shortest=self._shortest_alike(),
+            shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
@@ -184,7 +184,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 apply_lora(self._lora, pointer, model.options)
                 return Context(pointer, self._vocab.size), flash_attn
 
-    def _make_another(self, n_ctx: int, batch: int, outputs: int) -> Context:
+    def _make_distributions_context(self, n_ctx: int, batch: int, outputs: int) -> Context:
         """Return another context with the settings of the engine's own, for distributions."""
         model: OpenModel = self._model
         pointer, _ = make_context(
@@ -198,7 +198,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         apply_lora(self._lora, pointer, model.options)
         return Context(pointer, self._vocab.size)
 
-    def _shortest_alike(self) -> int:
+    def _shortest_equivalent_context(self) -> int:
         """Return the size of the shortest context with the same results as the engine's own.
 
         LongRoPE uses different factors for contexts beyond the model's original one.

@@ -37,12 +37,12 @@ _BLOCK = re.compile(r"blk\.(\d+)\.")
 def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
     """Return the memory that opening a model takes. Raises the same errors as opening it."""
     model = open_model(request, options, lambda fraction: None, False, weights=False)
-    assigned = library.said()
+    assigned = library.log_lines()
     pointer, _ = make_context(
         model.pointer, model.options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
     )
     devices = [device.name for device in library.devices()]
-    plan = Plan(library.said(), devices)
+    plan = Plan(library.log_lines(), devices)
     weights = _weights(model, assigned)
     weights[_CPU] += check_lora(options)
     layers = lib.llama_model_n_layer(model.pointer)

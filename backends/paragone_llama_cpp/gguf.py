@@ -108,7 +108,7 @@ def read_header(path: str, *, whole: bool = False) -> Header:
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
             if named and "general.file_type" not in values:
                 values["quantization"] = named[1].upper()
-            if _suffices(values):
+            if _is_complete(values):
                 return _header(values)
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
             try:
@@ -150,7 +150,7 @@ def _check(start: bytes) -> None:
         raise GgufError(f"is a GGUF file of version {version}; only versions 2 and 3 are supported")
 
 
-def _suffices(values: dict[str, str | int]) -> bool:
+def _is_complete(values: dict[str, str | int]) -> bool:
     architecture = values.get("general.architecture")
     if architecture is None:
         return False

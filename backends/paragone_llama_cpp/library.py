@@ -17,14 +17,24 @@ import llama_cpp
 from llama_cpp import llama_cpp as lib
 from llama_cpp._ggml import libggml
 
-__all__ = ["Device", "Log", "libggml", "devices", "facts", "has_nvidia_gpu", "offloads", "printed", "said"]
+__all__ = [
+    "Device",
+    "Log",
+    "libggml",
+    "devices",
+    "facts",
+    "has_nvidia_gpu",
+    "offloads",
+    "captured_stderr",
+    "log_lines",
+]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 """Otherwise ggml starts a debugger when it aborts, which prints a long stack trace after the error."""
 
-_SPEAKER = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
+_LOG_PREFIX = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
 """Prefix of an error message: the names of the functions that it passed through."""
 
 _lines: deque[tuple[int, str]] = deque(maxlen=10_000)
@@ -50,20 +60,20 @@ class Log:
     def error(self) -> str:
         """Return the first error, which is the cause of the later ones."""
         errors = (line for level, line in _lines if level == _ERROR and line)
-        return _SPEAKER.sub("", next(errors, "no reason given")).rstrip(".")
+        return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the first match of the pattern in a line, ignoring case."""
         return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
 
 
-def said() -> list[str]:
+def log_lines() -> list[str]:
     """Return the library's log lines since the last `Log` was created, at most 10,000."""
     return [line for _, line in _lines]
 
 
 @contextmanager
-def printed() -> Iterator[list[str]]:
+def captured_stderr() -> Iterator[list[str]]:
     """Collect the lines that the library prints to stderr instead of its log. They are still printed."""
     lines: list[str] = []
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from paragone import Cancelled, EngineError, InputError, Report
 from paragone_llama_cpp import library
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
-__all__ = ["load_model", "make_context", "settled"]
+__all__ = ["load_model", "make_context", "with_defaults"]
 
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": lib.GGML_TYPE_F32,
@@ -39,7 +39,7 @@ for all 512 positions of a batch.
 """
 
 
-def settled(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
+def with_defaults(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
     """Return the options with the device-dependent defaults filled in."""
     flash_attn = options.flash_attn
     if flash_attn == "auto" and not on_gpu and options.type_v in _FLOATS:
@@ -86,7 +86,7 @@ def make_context(
 ) -> tuple[int, str]:
     """Return a pointer to a context of the model, and whether it uses flash attention.
 
-    The options must be settled. `outputs` is the largest number of positions whose logits one computation
+    The defaults of the options must be filled in. `outputs` is the largest number of positions whose logits one computation
     returns. Raises InputError and EngineError.
     """
     n_batch = options.n_batch or 0

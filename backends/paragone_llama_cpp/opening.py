@@ -14,7 +14,7 @@ from paragone.cores import physical_cores
 from paragone_llama_cpp import library
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
-from paragone_llama_cpp.loading import load_model, settled
+from paragone_llama_cpp.loading import load_model, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available, longest_context
 from paragone_llama_cpp.models import check_model
@@ -55,7 +55,7 @@ def open_model(
     header = check_model(path)
     add_rpc_servers(options.rpc_servers)
     check_lora(options)
-    options = settled(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
+    options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
     if lib.llama_model_has_encoder(pointer):

@@ -82,7 +82,7 @@ class GrammarSampler(Sampler):
     """Selects tokens that a grammar allows. The grammar does not apply to thinking."""
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
-        with library.printed() as lines:
+        with library.captured_stderr() as lines:
             self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
         if not self._grammar:
             reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(

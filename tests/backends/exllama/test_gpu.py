@@ -22,13 +22,13 @@ from exllama_model_folder import REAL
 from paragone import EngineCrashed, Finish, Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.nvidia import NoDriver, look
+from paragone_exllama.nvidia import NoDriver, query_driver
 from paragone_workbench.paths import data_folder
 
 pytestmark = pytest.mark.gpu
 
 try:
-    look()
+    query_driver()
 except NoDriver as error:
     pytest.skip(f"these tests need an NVIDIA GPU, and {error}", allow_module_level=True)
 
@@ -60,7 +60,7 @@ def usable(library):
 
 def used():
     """Return the bytes of VRAM in use on all GPUs."""
-    return sum(gpu.total - gpu.free for gpu in look().gpus)
+    return sum(gpu.total - gpu.free for gpu in query_driver().gpus)
 
 
 async def wait_until_free(before):
