@@ -1,4 +1,4 @@
-"""The program as people start it: a process with arguments, pipes and terminals."""
+"""Fixtures that run the program as a process with arguments, pipes and terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that ask the servers of config.toml. The servers are doubles, on a thread of their own."""
+"""Commands that query the servers of config.toml. The servers are doubles that run in a thread."""
 
 from __future__ import annotations
 

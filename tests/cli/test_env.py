@@ -1,4 +1,4 @@
-"""`paragone env`, with a backend whose library is one module in a wheel, which is really installed."""
+"""`paragone env`, with a backend whose library is a single module; its wheel is really installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`paragone pull`, with a backend that only tells of downloads: a double, in place of a server's."""
+"""`paragone pull`, with a test double of a backend that only reports progress of downloads."""
 
 from __future__ import annotations
 

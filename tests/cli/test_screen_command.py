@@ -1,4 +1,4 @@
-"""What the command line gives to the screen; the screen itself is tested elsewhere."""
+"""The arguments that the command line passes to the screen; the screen itself is not opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole screen under Textual's pilot, with engines of the rogue double in real workers."""
+"""Fixtures that run the whole screen under Textual's pilot, with rogue engines in real workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One prompt, typed once, streams into every lane."""
+"""A prompt is answered in every lane."""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""A config file with secrets in it that others can read."""
+"""A warning about a config file with secrets that other users can read."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Engines that fail: the lane says why, the other goes on, and one key starts the engine again."""
+"""Failing engines: the lane shows why, other lanes continue, and a key restarts the engine."""
 
 import asyncio
 
@@ -139,7 +139,7 @@ async def test_a_mistake_in_a_worker_of_the_screen_is_told(start, home):
 async def test_a_mistake_that_ends_nothing_is_told(start, home):
     async with start(rogue("steady")) as screen:
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
-        await screen.until(lambda: "A mistake in the program" in screen.told)
+        await screen.until(lambda: "An internal error" in screen.told)
         (report,) = (home / "state").rglob("paragone-crash*")
         assert "ZeroDivisionError" in report.read_text()
         await screen.ask("go")

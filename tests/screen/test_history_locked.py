@@ -1,4 +1,4 @@
-"""A history that another program keeps locked while this one starts: what was asked is saved all the same."""
+"""Another program keeps the history locked at the start: prompts and answers are saved later."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def in_history() -> dict[str, list[str]]:
 
 async def test_it_is_opened_once_the_lock_is_gone(start, opening, briefly):
     async with start(rogue("steady"), with_history=False) as screen:
-        await screen.until(lambda: "another copy of the program" in screen.told, "the problem is told")
+        await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
         await screen.ask("remember me")
         await screen.answered()
         assert "not saved" in screen.text
@@ -52,11 +52,11 @@ async def test_it_is_opened_once_the_lock_is_gone(start, opening, briefly):
         await screen.until(lambda: screen.app.history is not None, "the history opens")
         await screen.until(lambda: "not saved" not in screen.text, "the lanes say so")
         assert "The history is open now" in screen.told
-        assert screen.told.count("another copy of the program has been opening it") <= 2, (
+        assert screen.told.count("another instance of paragone has been opening it") <= 2, (
             "told once, and asked for once"
         )
     assert in_history() == {"remember me": [WORDS]}
-    assert screen.app.last_words == []
+    assert screen.app.exit_messages == []
 
 
 async def test_leaving_waits_for_the_lock(start, opening):
@@ -67,7 +67,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
         await screen.answered()
         asyncio.get_running_loop().call_later(1.0, opening.close)
     assert in_history() == {"remember me": [WORDS]}
-    assert screen.app.last_words == []
+    assert screen.app.exit_messages == []
 
 
 async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
@@ -75,9 +75,9 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.ask("lost")
         await screen.answered()
-    (words,) = screen.app.last_words
+    (words,) = screen.app.exit_messages
     assert words.startswith("1 prompt and its answers could not be saved.")
-    assert "another copy of the program has been opening it" in words
+    assert "another instance of paragone has been opening it" in words
     opening.close()
     assert in_history() == {}
 
@@ -86,4 +86,4 @@ async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening,
     monkeypatch.setattr(program, "LEAVING_S", 3600)
     async with start(rogue("steady"), with_history=False) as screen:
         assert screen.app.history is None
-    assert screen.app.last_words == []
+    assert screen.app.exit_messages == []

@@ -1,4 +1,4 @@
-"""Images beside the prompt, picked on the screen."""
+"""Images with a prompt, chosen on the screen."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Lanes come, go, change their engines and find their place."""
+"""Adding, closing and moving lanes, and changing their engines."""
 
 import pytest
 from rogue_backend.definitions import rogue

@@ -1,4 +1,4 @@
-"""The settings form: what it shows, and what a change does."""
+"""The settings form: the values that it shows, and the effect of changes."""
 
 from rogue_backend.definitions import rogue
 

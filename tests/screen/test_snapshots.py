@@ -1,7 +1,7 @@
-"""The main states as pictures: what changes in them is seen in review.
+"""Screenshots of the main states, so that changes are visible in review.
 
-The engines are the rogue double's and the figures in the status lines are set, so that the pictures
-are the same on every machine. `pytest --snapshot-update` takes them anew.
+The engines are rogue doubles and the figures in the status lines are fixed, so that the pictures are the same
+on every machine. `pytest --snapshot-update` updates them.
 """
 
 from __future__ import annotations

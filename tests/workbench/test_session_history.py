@@ -303,7 +303,7 @@ async def test_a_run_that_another_program_is_executing(session, rogue, until):
 async def test_opening_a_deleted_conversation_changes_nothing(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "hello")
-    with pytest.raises(InputError, match="no longer there"):
+    with pytest.raises(InputError, match="no longer exists"):
         await session.reopen(10**6)
     assert session.lanes == [lane]
     assert [prompt.text for prompt in session.prompts] == ["hello"]

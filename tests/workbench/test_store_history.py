@@ -35,7 +35,7 @@ async def test_saved_data_is_loaded(opened):
     assert hit.prompt_id == ids[prompt]
     saved = await opened.load(summary.id)
     assert saved.conversation.prompts[0].text == prompt.text
-    with pytest.raises(InputError, match="no longer there"):
+    with pytest.raises(InputError, match="no longer exists"):
         await opened.load(10**6)
     assert opened.warning == ""
 
@@ -72,7 +72,7 @@ async def test_waiting_for_another_instance_does_not_block(check_nothing_left, m
             await asyncio.sleep(0.01)
             ticks += 1
         assert ticks > 20
-        with pytest.raises(StoreError, match="another copy of the program has been opening it"):
+        with pytest.raises(StoreError, match="another instance of paragone has been opening it"):
             opening.result()
     opened = await History.open()
     await opened.close()

@@ -165,10 +165,10 @@ def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypa
     from paragone_workbench.store import _owners
 
     monkeypatch.setattr(_owners, "OPENING_S", 0.3)
-    with pytest.raises(StoreError, match="another copy of the program has been opening it") as told:
+    with pytest.raises(StoreError, match="another instance of paragone has been opening it") as caught:
         Store.open()
-    assert told.value.can_pass
-    assert f"{history_file()}.opening" in told.value.hint
+    assert caught.value.can_pass
+    assert f"{history_file()}.opening" in caught.value.hint
     assert not history_file().exists()
     opening.stdin.close()
     opening.wait()

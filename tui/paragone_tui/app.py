@@ -66,7 +66,7 @@ def run_screen(
     )
     end_with_terminal(0)
     app.run()
-    for sentence in app.last_words:
+    for sentence in app.exit_messages:
         sys.stderr.write(f"paragone: {sentence}\n")
     return app.return_code or 0
 
@@ -103,7 +103,7 @@ class ParagoneApp(App[None]):
         self.keys = keys_in_force(self.user_keys)
         self.registry = registry
         self.history: History | None = None
-        self.last_words: list[str] = []
+        self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
         self._opening_history: asyncio.Task[None] | None = None
         self._is_leaving = False
@@ -141,7 +141,7 @@ class ParagoneApp(App[None]):
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._report_mistake)
+        loop.set_exception_handler(self._report_internal_error)
         for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
@@ -206,7 +206,7 @@ class ParagoneApp(App[None]):
             self.say(self.history.warning, warning=True)
         self._session.record(self.history)
         if failed:
-            self.say("The history is open now; what was asked until now is saved, too.")
+            self.say("The history is open now; earlier prompts and answers are saved, too.")
 
     def action_command_palette(self) -> None:
         """Show the command palette, unless it is open."""
@@ -226,7 +226,7 @@ class ParagoneApp(App[None]):
     def action_help_quit(self) -> None:
         """Ctrl+C: stop all answers, as elsewhere, and show which key quits the program."""
         self.lanes.action_stop()
-        self.say(f"{readable(self.keys['quit'][:1])} leaves.")
+        self.say(f"{readable(self.keys['quit'][:1])} quits.")
 
     # Services for the screens
 
@@ -324,7 +324,7 @@ class ParagoneApp(App[None]):
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
         if self._is_leaving:
-            self.last_words.append(str(error))
+            self.exit_messages.append(str(error))
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)
 
@@ -398,7 +398,7 @@ class ParagoneApp(App[None]):
 
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
-        self.say(f"A mistake in the program; it goes on, and {crash_report(text)}", warning=True)
+        self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def _handle_exception(self, error: Exception) -> None:
         """Report what a Textual worker raises, as what a task raises; Textual would end the program."""
@@ -413,8 +413,8 @@ class ParagoneApp(App[None]):
 
         from paragone_workbench.engines.logs import crash_report
 
-        kept = crash_report(traceback.format_exc())
+        report = crash_report(traceback.format_exc())
         self._exit_renderables.append(
-            Text(f"paragone: A mistake in the program ended it. Conversations are kept; {kept}")
+            Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")
         )
         self._close_messages_no_wait()

@@ -114,7 +114,7 @@ class Session:
         if definition.name != lane.record.definition.name:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
-        lane.record.definition = self._kept(definition)
+        lane.record.definition = self._without_secrets(definition)
         if self._recorder is not None:
             self._recorder.lane_changed(lane.record)
 
@@ -124,7 +124,7 @@ class Session:
             self.lanes.remove(lane)
         lane.record.closed = True
         self._recording.lane_closed(lane.record)
-        await self._let_go([lane])
+        await self._close_removed([lane])
 
     async def close(self) -> None:
         """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
@@ -141,19 +141,24 @@ class Session:
             self._positions += 1
         name = unique_name(definition, others, self.registry)
         lane = Lane(
-            definition, self.registry, name=name, turns=self.scheduler, record=record, kept=self._kept
+            definition,
+            self.registry,
+            name=name,
+            turns=self.scheduler,
+            record=record,
+            kept=self._without_secrets,
         )
         self.scheduler.add(lane.engine)
         return lane
 
-    def _kept(self, definition: EngineDefinition) -> EngineDefinition:
+    def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
         """Return the definition without its secrets, as it may be saved."""
         return without_secrets(definition, self.registry.find(definition.backend))
 
-    def _whole(self, kept: EngineDefinition) -> EngineDefinition:
+    def _with_secrets(self, kept: EngineDefinition) -> EngineDefinition:
         """Return a saved definition, with its secrets if config.toml defines the same engine."""
         configured = self._engines.get(kept.name)
-        return configured if configured is not None and self._kept(configured) == kept else kept
+        return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
     async def _decide_and_open(self) -> None:
         await self.scheduler.decide_order()
@@ -168,7 +173,7 @@ class Session:
     def _threads(self) -> int:
         return cores_for_each(lane.engine for lane in self.lanes)
 
-    async def _let_go(self, lanes: Sequence[Lane]) -> None:
+    async def _close_removed(self, lanes: Sequence[Lane]) -> None:
         """Close the engines of lanes that were removed from the session."""
         self._leaving.update(lanes)
         await asyncio.gather(*(lane.close() for lane in lanes))
@@ -217,7 +222,7 @@ class Session:
             )
         )
         for lane in self.lanes:
-            lane.record.definition = self._kept(lane.engine.definition)
+            lane.record.definition = self._without_secrets(lane.engine.definition)
         if self._recorder is not None:
             self._recorder.prompt_added(prompt)
         for lane in asked:
@@ -365,9 +370,11 @@ class Session:
         for record in saved.lanes:
             if record.closed:
                 continue
-            lane = next((it for it in spare if self._kept(it.engine.definition) == record.definition), None)
+            lane = next(
+                (it for it in spare if self._without_secrets(it.engine.definition) == record.definition), None
+            )
             if lane is None:
-                lane = self._lane(self._whole(record.definition), [*lanes, *spare], record)
+                lane = self._lane(self._with_secrets(record.definition), [*lanes, *spare], record)
             else:
                 spare.remove(lane)
                 lane.resume(record)
@@ -378,7 +385,7 @@ class Session:
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self._recording.begin(self.conversation, self._records)
-        await self._let_go(spare)
+        await self._close_removed(spare)
         return len(saved.lanes) - len(lanes)
 
     def _follow(self, lane: Lane, run: RunRecord) -> None:

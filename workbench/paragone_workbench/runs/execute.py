@@ -145,18 +145,18 @@ class Execution:
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
-        arrivals = _Arrivals(self.run.text)
-        self.run.subscribe(arrivals)
+        queue = _TextQueue(self.run.text)
+        self.run.subscribe(queue)
         try:
             while True:
-                if new := arrivals.take():
+                if new := queue.take():
                     yield new
                 elif self.run.phase == "ended":
                     break
                 else:
-                    await arrivals.wait()
+                    await queue.wait()
         finally:
-            self.run.unsubscribe(arrivals)
+            self.run.unsubscribe(queue)
         await self.record()
 
     async def record(self) -> RunRecord:
@@ -288,25 +288,25 @@ class Execution:
         run.notify(lambda it: it.run_ended(run))
 
 
-class _Arrivals(RunObserver):
+class _TextQueue(RunObserver):
     """Collects the text of an answer, and lets a coroutine wait for more or for the end of the run."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._came = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def take(self) -> str:
         text, self._text = self._text, ""
         return text
 
     async def wait(self) -> None:
-        await self._came.wait()
-        self._came.clear()
+        await self._changed.wait()
+        self._changed.clear()
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
         if channel == "answer":
             self._text += text
-            self._came.set()
+            self._changed.set()
 
     def run_ended(self, run: RunRecord) -> None:
-        self._came.set()
+        self._changed.set()

@@ -49,7 +49,7 @@ class Database:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                     raise
                 aside = _set_aside(path)
-                self.warning = f"The history was damaged and is now in {aside}; a new one was begun."
+                self.warning = f"The history was damaged. It was moved to {aside}, and a new one was created."
                 path.touch(mode=0o600)
                 self._connection = _connect(path, migrations)
 
@@ -112,9 +112,9 @@ def _connect(path: Path, migrations: Path) -> sqlite3.Connection:
         newest = max(scripts)
         if version > newest:
             raise InputError(
-                f"The history in {path} was written by a newer version of the program (its schema is "
+                f"The history in {path} was written by a newer version of paragone (its schema is "
                 f"{version}, this version knows {newest}). Nothing was changed.",
-                hint="Update the program, or move the file away.",
+                hint="Update paragone, or move the file away.",
             )
         connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, a power cut may lose the last transactions but does not damage the file.

@@ -45,7 +45,7 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
     """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
     found = database.rows("SELECT title, created, updated FROM conversation WHERE id = ?", conversation_id)
     if not found:
-        raise InputError("This conversation is no longer there: it was deleted.")
+        raise InputError("This conversation no longer exists: it was deleted.")
     title, created, updated = found[0]
     prompts = _prompts(database, conversation_id)
     lanes: dict[int, LaneRecord] = {}

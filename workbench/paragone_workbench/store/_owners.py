@@ -64,7 +64,7 @@ def exclusive(path: Path) -> Iterator[None]:
         while not _locked(handle):
             if time.monotonic() >= end:
                 raise StoreError(
-                    f"The history in {path} cannot be opened: another copy of the program has been "
+                    f"The history in {path} cannot be opened: another instance of paragone has been "
                     f"opening it for {OPENING_S:.0f} s.",
                     hint=f"It may hang: end the process that has {lock} open.",
                     can_pass=True,

@@ -106,7 +106,7 @@ class Saver:
         loss = self._unsaved.loss()
         if loss:
             why = self.problem or StoreError("The history did not answer in time.")
-            self._tell_problem(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
+            self._report_problem(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
 
     async def _save(self) -> None:
         """Save one batch after the other until no change is left."""
@@ -157,7 +157,7 @@ class Saver:
         self._gave_up = not error.can_pass
         self._moved.set()
         if is_new:
-            self._tell_problem(error)
+            self._report_problem(error)
 
     def _ended(self, saving: asyncio.Task[None]) -> None:
         """Handle the end of the saving task. Starts another one if there are new changes."""
@@ -179,7 +179,7 @@ class Saver:
                 future.set_result(saved)
         del self._waiting[:count]
 
-    def _tell_problem(self, error: StoreError) -> None:
+    def _report_problem(self, error: StoreError) -> None:
         _call(lambda: self._on_problem(error))
 
 
@@ -195,4 +195,4 @@ def _call(callback: Callable[[], None]) -> None:
     try:
         callback()
     except Exception as error:  # noqa: BLE001 (it is reported)
-        report("A listener of the recorder failed.", error)
+        report("A callback of the recorder failed.", error)

@@ -24,7 +24,7 @@ class ConversationDeleted(StoreError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This conversation was deleted by another copy of the program: it is no longer saved.",
+            "This conversation was deleted by another instance of paragone; it is no longer saved.",
             hint="Begin a new conversation.",
         )
 
@@ -35,7 +35,7 @@ class _Reason(NamedTuple):
     can_pass: bool
 
 
-_LOCKED = _Reason("another program keeps it locked", "Close what has it open.", True)
+_LOCKED = _Reason("another program keeps it locked", "Close the program that has it open.", True)
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
 # Keys are the names of SQLite's primary error codes; names of extended codes start with them.
@@ -46,24 +46,23 @@ _REASONS = {
     "SQLITE_CANTOPEN": _Reason("it cannot be opened", _PERMISSIONS, True),
     "SQLITE_CORRUPT": _Reason(
         "the file is damaged",
-        "Move it away and start again: a new one is made, and the old one may be mended with "
-        "`sqlite3 FILE .recover`.",
+        "Move the file away and restart: a new history is created. `sqlite3 FILE .recover` may repair the old one.",
         False,
     ),
     "SQLITE_NOTADB": _Reason(
-        "the file is no database", "Move it away and start again: a new one is made.", False
+        "the file is not a database", "Move the file away and restart: a new history is created.", False
     ),
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "SQLITE_IOERR": _Reason("reading or writing failed", "Check the disk and the space on it.", True),
     "SQLITE_TOOBIG": _Reason(
-        "a text is larger than SQLite can hold",
+        "a text exceeds SQLite's size limit",
         "Begin a new conversation: this one is no longer saved.",
         False,
     ),
     "SQLITE_CONSTRAINT": _Reason(
-        "what this belongs to is gone",
-        "It was deleted by another copy of the program; begin a new conversation.",
+        "the conversation no longer exists",
+        "Another instance of paragone deleted it; begin a new conversation.",
         False,
     ),
 }

@@ -1,6 +1,6 @@
 -- Conversations, their lanes, prompts as a tree, and what each lane answered.
 -- Times are seconds since 1970. AUTOINCREMENT: an id that was deleted never means another row,
--- which matters when two copies of the program have the file open.
+-- which matters if two instances of paragone have the file open.
 
 CREATE TABLE conversation (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -30,7 +30,7 @@ CREATE TABLE prompt (
 CREATE INDEX prompt_conversation ON prompt (conversation_id);
 CREATE INDEX prompt_parent ON prompt (parent_id);
 
--- A copy of the program that has the file open. It is alive as long as it holds its lock file.
+-- An instance of paragone that has the file open. It is alive as long as it holds its lock file.
 CREATE TABLE owner (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   lock TEXT NOT NULL UNIQUE
