@@ -144,7 +144,7 @@ class AnswerChecks(ConformanceFixtures):
         ],
         ids=["languages", "clusters", "markup"],
     )
-    async def test_any_text_can_be_asked(
+    async def test_any_text_is_accepted(
         self, engine: OpenEngine, sampling: Mapping[str, Json], text: str
     ) -> None:
         """A prompt can contain any script, and text that looks like markup or control tokens."""
@@ -173,7 +173,7 @@ class AnswerChecks(ConformanceFixtures):
         assert finish_of(events).usage.cached_tokens in (None, 0)
         assert all(event.cached == 0 for event in events if isinstance(event, PromptProgress))
 
-    async def test_others_go_on_while_it_answers(
+    async def test_the_event_loop_is_not_blocked(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
         """A run does not block the event loop while it waits for the model."""

@@ -42,13 +42,13 @@ class DeclarationChecks(ConformanceFixtures):
             built = build(options, {info.name: info.default})
             assert built == options(), f"the default of {info.name!r} changes when it is checked"
 
-    async def test_it_is_written_for_this_interface(self, backend: Backend) -> None:
+    async def test_the_interface_version_is_supported(self, backend: Backend) -> None:
         """A backend declares the current version of the plugin interface."""
         assert backend.api_version == API_VERSION, (
             f"api_version is {backend.api_version}, but this interface has version {API_VERSION}"
         )
 
-    async def test_it_tells_what_it_reaches(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_reached_addresses_are_valid(self, backend: Backend, opening: OpenRequest) -> None:
         """`reaches` returns valid addresses, and none for a local engine without options."""
         addresses = backend.reaches(opening.model, opening.options)
         assert isinstance(addresses, tuple), f"{addresses!r} is not a tuple"
@@ -68,7 +68,7 @@ class DeclarationChecks(ConformanceFixtures):
         }
         assert not both, f"options in both load_options and sampling: {', '.join(sorted(both))}"
 
-    async def test_the_probe_tells_what_it_found(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_the_probe_is_complete(self, backend: Backend, opening: OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy."""
         probe = await within(self.patience, "the probe", backend.probe(opening.python))
         check_probe(probe)

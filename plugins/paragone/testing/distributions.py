@@ -26,7 +26,7 @@ TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies be
 class DistributionChecks(StoppingBase):
     """`distributions` and `vocabulary`."""
 
-    async def test_distributions_are_whole(self, engine: OpenEngine, able: Capabilities) -> None:
+    async def test_distributions_are_complete(self, engine: OpenEngine, able: Capabilities) -> None:
         """There is one row per token, as wide as the vocabulary. Other backends raise an error."""
         if not able.distributions:
             request = DistributionsRequest(ids=(0, 1))
@@ -60,7 +60,7 @@ class DistributionChecks(StoppingBase):
         check_agreement(found, [token.logprob or 0.0 for token in scored], noise, "distributions and score")
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_distributions_can_be_ended(
+    async def test_distributions_can_be_stopped(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
     ) -> None:
         """They can be stopped like a run, without an error, and the engine is free for the next run."""
@@ -75,7 +75,7 @@ class DistributionChecks(StoppingBase):
         assert came < len(ids), "all rows were sent, although the stop came after the first"
         await self.next_run_works(engine, sampling)
 
-    async def test_a_sequence_that_cannot_be_is_refused(
+    async def test_invalid_sequences_are_refused(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""

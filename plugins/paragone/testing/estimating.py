@@ -38,7 +38,7 @@ class EstimateChecks(ConformanceFixtures):
         if estimate.layers is not None and estimate.gpu_layers is not None:
             assert 0 <= estimate.gpu_layers <= estimate.layers + 1, f"{estimate!r}"
 
-    async def test_an_estimate_is_refused_as_opening_is(self, backend: Backend, opening: OpenRequest) -> None:
+    async def test_an_estimate_fails_like_opening(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for a missing model or an unknown option contains its name."""
         if not backend.capabilities.estimate:
             pytest.skip("the backend does not estimate")

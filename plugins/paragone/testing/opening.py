@@ -24,7 +24,7 @@ __all__ = ["OpeningChecks"]
 class OpeningChecks(ConformanceFixtures):
     """`open` and `close`."""
 
-    async def test_loading_tells_how_far_it_is(self, engine: OpenEngine, opened: Opened) -> None:
+    async def test_loading_reports_progress(self, engine: OpenEngine, opened: Opened) -> None:
         """Load progress, if there is any, never decreases and ends at 1."""
         fractions = [progress.fraction for progress in opened.progress]
         assert all(0 <= fraction <= 1 for fraction in fractions), (
@@ -60,7 +60,7 @@ class OpeningChecks(ConformanceFixtures):
             await within(self.patience, "closing", other.close())
         check_events(await within(self.patience, "an answer", collect(engine, request)))
 
-    async def test_opening_can_be_given_up(
+    async def test_opening_can_be_cancelled(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
         """A task that opens a model can be cancelled and ends soon. The next one can open the model."""
@@ -76,7 +76,7 @@ class OpeningChecks(ConformanceFixtures):
         finally:
             await within(self.patience, "closing", engine.close())
 
-    async def test_closing_is_for_good(
+    async def test_a_closed_engine_cannot_be_used(
         self, backend: Backend, opening: OpenRequest, sampling: Mapping[str, Json]
     ) -> None:
         """An engine can be closed twice, and raises errors after that."""

@@ -75,7 +75,7 @@ class ProbabilityChecks(ConformanceFixtures):
             assert text in found[0].text, f"the tokenized text is {found[0].text!r}"
 
     @pytest.mark.parametrize("top", [0, 3])
-    async def test_log_probabilities_come_when_asked_for(
+    async def test_log_probabilities_come_on_request(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], top: int
     ) -> None:
         """Tokens of a run have log-probabilities and alternatives on request. Other backends report none."""
@@ -100,7 +100,7 @@ class ProbabilityChecks(ConformanceFixtures):
             assert token.logprob is not None or token.id is None, f"no log-probability: {token!r}"
         check_probabilities(known, top)
 
-    async def test_no_log_probabilities_unless_asked_for(
+    async def test_no_log_probabilities_unless_requested(
         self, engine: OpenEngine, sampling: Mapping[str, Json]
     ) -> None:
         """A run without such a request has no log-probabilities."""

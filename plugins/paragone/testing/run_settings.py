@@ -23,7 +23,7 @@ __all__ = ["ReportChecks"]
 class ReportChecks(AnswerChecks):
     """The RunSettings event, for engines that report it."""
 
-    async def test_a_run_reports_what_was_in_force(
+    async def test_a_run_reports_its_settings(
         self, backend: Backend, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """A run reports values for options of the backend, and the requested values are among them."""
@@ -64,7 +64,7 @@ class ReportChecks(AnswerChecks):
             f"the seed {settings.seed} does not reproduce the answer"
         )
 
-    async def test_prompt_ids_come_when_asked_for(
+    async def test_prompt_ids_come_on_request(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json]
     ) -> None:
         """The reported text and ids of the prompt, if any, equal those of `tokenize`."""

@@ -58,7 +58,7 @@ class ScoreChecks(StoppingBase):
         )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
-    async def test_a_score_can_be_ended(
+    async def test_a_score_can_be_stopped(
         self, engine: OpenEngine, able: Capabilities, sampling: Mapping[str, Json], how: str
     ) -> None:
         """A score can be stopped like a run, and the engine is free for the next one."""

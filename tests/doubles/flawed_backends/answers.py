@@ -18,7 +18,7 @@ from paragone import (
 
 ORDER = "events come in order"
 USAGE = "usage agrees with the events"
-REPORT = "a run reports what was in force"
+REPORT = "a run reports its settings"
 SEED = "the reported seed reproduces the answer"
 LIMIT = "an answer can be limited"
 TOKENS = "tokens agree with the run"
@@ -160,7 +160,7 @@ class ReportsIdsUnasked(PoliteEngine):
         return super().settings(sampling, words, self.ids(words))
 
 
-@found_by("prompt ids come when asked for")
+@found_by("prompt ids come on request")
 class ReportsAnotherPrompt(PoliteEngine):
     def settings(self, sampling, words, ids):
         return super().settings(sampling, words[1:], ids and ids[1:])
@@ -172,7 +172,7 @@ class NeverCold(PoliteEngine):
         return super().keep(prompt, cold=False)
 
 
-@found_by("others go on while it answers", elsewhere=True)
+@found_by("the event loop is not blocked", elsewhere=True)
 class BlocksTheLoop(PoliteEngine):
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         stream = super().run(request)
@@ -206,7 +206,7 @@ class NoContinuing(PoliteEngine):
         return super().words(messages)
 
 
-@found_by("any text can be asked")
+@found_by("any text is accepted")
 class Ascii(PoliteEngine):
     def words(self, messages):
         for message in messages:

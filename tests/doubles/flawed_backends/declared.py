@@ -10,7 +10,7 @@ from paragone import (
     option,
 )
 
-REACHES = "it tells what it reaches"
+REACHES = "reached addresses are valid"
 OPTIONS = "every option has a doc and a good default"
 
 
@@ -52,13 +52,13 @@ class NameWithBlanks(PoliteBackend):
     name = "not quite"
 
 
-@found_by("the probe tells what it found", "the probe never raises")
+@found_by("the probe is complete", "the probe never raises")
 class ProbeWithoutFacts(PoliteBackend):
     async def probe(self, python: str | None = None) -> Probe:
         return Probe(usable=True)
 
 
-@found_by("the probe tells what it found", "the probe never raises")
+@found_by("the probe is complete", "the probe never raises")
 class ProbeWithoutRemedy(PoliteBackend):
     async def probe(self, python: str | None = None) -> Probe:
         return Probe(usable=False, reason="It is broken.")
@@ -86,7 +86,7 @@ class ServerCannotBeDescribed(PoliteBackend):
         raise ConnectionRefusedError
 
 
-@found_by("it is written for this interface")
+@found_by("the interface version is supported")
 class WrittenForTheFirstVersion(PoliteBackend):
     api_version = 1
 

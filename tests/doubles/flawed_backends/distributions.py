@@ -10,11 +10,11 @@ from polite_backend import PoliteBackend, PoliteEngine
 from flawed_backends.found import found_by
 from paragone import OpenEngine, Vocabulary
 
-WHOLE = "distributions are whole"
+WHOLE = "distributions are complete"
 AGREE = "distributions agree with the score"
 SCORE = "a score agrees with the run"
-ENDED = "distributions can be ended"
-REFUSED = "a sequence that cannot be is refused"
+ENDED = "distributions can be stopped"
+REFUSED = "invalid sequences are refused"
 VOCABULARY = "the vocabulary stays the same"
 
 

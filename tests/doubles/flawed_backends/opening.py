@@ -11,7 +11,7 @@ from polite_backend import PoliteBackend, PoliteEngine
 from flawed_backends.found import found_by
 
 MEMORY = "memory is estimated"
-LOADING = "loading tells how far it is"
+LOADING = "loading reports progress"
 
 
 @found_by(LOADING)
@@ -60,20 +60,20 @@ class OneEngineForAll(PoliteBackend):
         return self.only
 
 
-@found_by("closing is for good")
+@found_by("a closed engine cannot be used")
 class WorksWhenClosed(PoliteEngine):
     async def close(self) -> None:
         pass
 
 
-@found_by("closing is for good")
+@found_by("a closed engine cannot be used")
 class ClosesOnce(PoliteEngine):
     async def close(self) -> None:
         self.check_open()
         await super().close()
 
 
-@found_by("opening can be given up")
+@found_by("opening can be cancelled")
 class CannotBeGivenUp(PoliteBackend):
     async def open(self, request, on_progress):
         with contextlib.suppress(asyncio.CancelledError):
@@ -106,7 +106,7 @@ class CannotEstimateAndDoes(PoliteBackend):
     capabilities = replace(PoliteBackend.capabilities, estimate=False)
 
 
-@found_by("an estimate is refused as opening is")
+@found_by("an estimate fails like opening")
 class EstimatesAnything(PoliteBackend):
     async def estimate(self, request):
         return await super().estimate(replace(request, model="words", options={}))

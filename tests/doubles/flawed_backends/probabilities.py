@@ -9,7 +9,7 @@ from flawed_backends.found import found_by
 from paragone import EngineError, Token
 
 TOKENS = "tokens agree with the run"
-LOGPROBS = "log probabilities come when asked for"
+LOGPROBS = "log probabilities come on request"
 AGREE = "a score agrees with the run"
 
 
@@ -47,7 +47,7 @@ class MakesThemUp(PoliteBackend):
     capabilities = replace(PoliteBackend.capabilities, logprobs=False)
 
 
-@found_by("no log probabilities unless asked for")
+@found_by("no log probabilities unless requested")
 class UnaskedLogprobs(PoliteEngine):
     def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
         return super().token(word, top or 0, at, row)

@@ -8,7 +8,7 @@ from flawed_backends.found import found_by
 from paragone import EngineError, Finish, PromptProgress, Token
 
 SCORED = "a text is scored"
-ENDED = "a score can be ended"
+ENDED = "a score can be stopped"
 
 
 @found_by(SCORED, elsewhere=True)

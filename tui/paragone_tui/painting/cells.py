@@ -28,7 +28,7 @@ _MARKED = 0b1_1111_0111_1000
 
 # Control characters and characters that reorder text; they occupy no cell. Text from models is cleaned
 # where it enters the program, but an input field has whatever was pasted, or the name of a folder.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
 """Surrogates, which cannot be encoded for a terminal."""
 
@@ -55,7 +55,7 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
         if control or not text:
             continue
         if not text.isprintable():
-            text = _HALVES.sub("\N{REPLACEMENT CHARACTER}", _STEERING.sub("", text))
+            text = _HALVES.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub("", text))
         look = _look(style, colors) if style else _PLAIN
         blank = (BLANK, look if look[0] & _MARKED else (0, "", look[2]))
         if text.isascii():

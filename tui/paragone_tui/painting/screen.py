@@ -23,7 +23,7 @@ from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 
 __all__ = ["ThriftyScreen"]
 
-_LEAP = 4
+_MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
 
 _UNKNOWN: Cell = ("", (-1, "", ""))
@@ -154,9 +154,9 @@ def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]
     """Yield the first column, and the column after the last, of each stretch that must be written."""
     changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     start = None
-    for x, following in pairwise([*changed, len(after) + _LEAP]):
+    for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
         start = x if start is None else start
-        if following - x > _LEAP:
+        if following - x > _MAX_GAP:
             if any(is_doubtful(text) for text, _ in after[start : x + 1]):
                 # The terminal may draw it wider than expected: rewrite everything to its right.
                 yield start, len(after)

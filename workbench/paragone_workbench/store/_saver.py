@@ -50,7 +50,7 @@ class Saver:
         self._urgent = asyncio.Event()
         self._waiting: list[asyncio.Future[bool]] = []
         """One future for each caller of `saved` that waits."""
-        self._moved = asyncio.Event()
+        self._recheck = asyncio.Event()
         """Set when `finished` must check again whether changes are left."""
         self._closing = asyncio.Event()
         self._last_try = 0.0
@@ -69,7 +69,7 @@ class Saver:
         self._begin()
 
     def _begin(self) -> None:
-        self._moved.set()
+        self._recheck.set()
         if self._gave_up or self.is_closing:
             return
         if (self._saving is None or self._saving.done()) and self._unsaved:
@@ -88,8 +88,8 @@ class Saver:
     async def finished(self) -> None:
         """Wait until all is saved and no run is in progress, or until the saver was closed or gave up."""
         while (self._unsaved or self._unsaved.runs) and not (self._gave_up or self.is_closing):
-            self._moved.clear()
-            await self._moved.wait()
+            self._recheck.clear()
+            await self._recheck.wait()
 
     async def close(self) -> None:
         """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
@@ -97,7 +97,7 @@ class Saver:
             return
         self._closing.set()
         self._urgent.set()
-        self._moved.set()
+        self._recheck.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
         saving = self._saving
         if saving is not None:
@@ -155,7 +155,7 @@ class Saver:
         is_new = self.problem is None or not error.can_pass
         self.problem = error
         self._gave_up = not error.can_pass
-        self._moved.set()
+        self._recheck.set()
         if is_new:
             self._report_problem(error)
 
