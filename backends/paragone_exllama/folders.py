@@ -11,7 +11,7 @@ from typing import Any
 
 from paragone import InputError, ModelInfo
 from paragone.hub import repository_of, stored_file
-from paragone_exllama.formats import Format, Stored, how_stored
+from paragone_exllama.formats import Format, Stored, storage_format
 from paragone_exllama.safetensors import SafetensorsError, Tensor, read_header
 
 __all__ = ["ModelFolder", "check_folder", "find_models", "read_json"]

@@ -114,7 +114,7 @@ async def test_a_mistake_in_an_action_is_told(start, home, monkeypatch):
     async with start(rogue("steady")) as screen:
         monkeypatch.setattr(screen.app.lanes, "action_next_lane", lambda: 1 / 0)
         await screen.press("tab")
-        await screen.until(lambda: "A mistake in the program" in screen.told)
+        await screen.until(lambda: "An internal error" in screen.told)
         (report,) = (home / "state").rglob("paragone-crash*")
         assert "ZeroDivisionError" in report.read_text()
         await screen.ask("go")
@@ -128,7 +128,7 @@ async def test_a_mistake_in_a_worker_of_the_screen_is_told(start, home):
 
     async with start(rogue("steady")) as screen:
         screen.app.lanes.run_worker(mistaken())
-        await screen.until(lambda: "A mistake in the program" in screen.told)
+        await screen.until(lambda: "An internal error" in screen.told)
         (report,) = (home / "state").rglob("paragone-crash*")
         assert "ZeroDivisionError" in report.read_text()
         await screen.ask("go")

@@ -17,7 +17,7 @@ WORDS = "".join(f"word{number} " for number in range(20))
 
 @pytest.fixture
 def opening():
-    """Another copy of the program that is opening the history, until `opening.close()`."""
+    """Another instance of paragone that is opening the history, until `opening.close()`."""
     history_file().parent.mkdir(parents=True)
     with contextlib.closing(history_file().with_name("history.db.opening").open("w")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

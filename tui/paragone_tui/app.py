@@ -389,10 +389,10 @@ class ParagoneApp(App[None]):
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
-            self._report_mistake(asyncio.get_running_loop(), {"exception": error})
+            self._report_internal_error(asyncio.get_running_loop(), {"exception": error})
             return True
 
-    def _report_mistake(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _report_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report an unhandled exception of an observer or a background task. The program continues."""
         from paragone_workbench.engines.logs import crash_report
 
@@ -403,7 +403,7 @@ class ParagoneApp(App[None]):
     def _handle_exception(self, error: Exception) -> None:
         """Report what a Textual worker raises, as what a task raises; Textual would end the program."""
         if isinstance(error, WorkerFailed):
-            self._report_mistake(asyncio.get_running_loop(), {"exception": error.error})
+            self._report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
         else:
             super()._handle_exception(error)
 
