@@ -44,7 +44,7 @@ async def main() -> None:
             await pilot.pause(0.05)
         await pilot.pause(0.2)
         _save(app, "lanes")
-        await pilot.press("escape")
+        await pilot.press("ctrl+c")
         while session.is_busy:
             await pilot.pause(0.05)
         await pilot.press("f1")

@@ -68,7 +68,7 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
 
 def test_check_knows_the_screen_s_settings(settings):
     path = settings(
-        "[keys]\nstop = 'escape, f1'\nsent = 'f12'\n\n[ui]\ntheme = 'nord-'\n\n[lanes]\nmode = 'paralel'\n"
+        "[keys]\nstop = 'ctrl+c, f1'\nsent = 'f12'\n\n[ui]\ntheme = 'nord-'\n\n[lanes]\nmode = 'paralel'\n"
     )
     done = paragone("config", "check")
     assert done.returncode == 2

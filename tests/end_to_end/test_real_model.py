@@ -17,7 +17,7 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program.until(lambda text: text.count("Name three colours.") == 2, "the prompt stands in both lanes")
     program.until(lambda text: len(re.findall("writing|done", text)) == 2, "both lanes answer")
     program.until(lambda text: len(re.findall(r"\b[1-9]\d*/8[.,]", text)) == 2, "both lanes count tokens")
-    program.type("\x1b")
+    program.type("\x03")
     program.until(lambda text: len(re.findall("stopped|done", text)) == 2, "both lanes stop")
     program.type("And why?\r")
     program.until(lambda text: text.count("And why?") == 2, "a second prompt")

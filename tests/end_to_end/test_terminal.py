@@ -103,6 +103,36 @@ def test_the_terminal_can_be_resized_during_an_answer(start):
     assert program.leave() == 0
 
 
+def test_everything_goes_without_function_keys(start):
+    program = start("rogue:steady", "rogue:steady", *SLOW, columns=80, rows=24)
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("?")
+    program.sees("Help", "lane-mode")
+    program.type("q")
+    program.until(lambda text: "Help" not in text, "a letter closes the help")
+    program.type("why?\r")
+    program.until(lambda text: text.count("why?") == 2, "in a prompt it is text")
+    program.sees("word20")
+    program.type("\x06lz")  # at once: ctrl+f, and two letters for the lane
+    program.sees("LANE", "2/2")
+    program.type("s")
+    program.sees("stopped")
+    program.type("zh")
+    program.until(lambda text: text.count("writing") == 1, "the other lane goes on")
+    program.type("\x03")
+    program.until(lambda text: text.count("stopped") == 2, "ctrl+c stops all lanes")
+    program.sees("^q quits")
+    program.type("ihello")
+    program.until(lambda text: "hello" in text and "LANE" not in text, "back in the prompt")
+    program.type("\x1bp")
+    program.until(lambda text: text.splitlines()[-2].strip() == "why?", "the prompt is recalled")
+    program.type("\x1b")
+    program.sees("LANE")
+    program.type("/")
+    program.sees("Earlier conversations")
+    assert program.leave() == 0
+
+
 def test_sigterm_restores_the_terminal(start):
     program = start("rogue:steady", *SLOW)
     program.sees("ready")

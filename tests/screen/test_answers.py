@@ -80,7 +80,7 @@ async def test_a_prompt_for_the_current_lane_alone(start):
 
 
 @pytest.mark.parametrize(
-    ("key", "states"), [("escape", ["stopped", "stopped"]), ("f8", ["stopped", "writing"])]
+    ("key", "states"), [("ctrl+c", ["stopped", "stopped"]), ("f8", ["stopped", "writing"])]
 )
 async def test_stopping_keeps_what_came(start, key, states):
     slow = {"rate": 20, "max_tokens": 2000}
@@ -207,7 +207,7 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
         assert composer.text == ""
         await screen.press("alt+left")
         await screen.until(lambda: "second" in screen.columns[0].transcript.text, "the old branch, whole")
-        await screen.press("ctrl+e", "escape")
+        await screen.press("ctrl+e", "ctrl+c")
         assert (composer.text, composer.edited) == ("", None), "an edit is given up"
 
 

@@ -161,6 +161,24 @@ def test_earlier_conversations(photograph):
     assert photograph(rogue("steady", "only"), step=step)
 
 
+def test_lane_mode(photograph):
+    async def step(app, pilot):
+        await ask(app, pilot)
+        await pilot.press("escape", "l")
+
+    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step, size=(80, 24))
+
+
+def test_the_palette(photograph):
+    async def step(app, pilot):
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: type(app.screen).__name__ == "Palette")
+        await pilot.press(*"lane")
+        await asyncio.sleep(0.5)  # its list comes in batches
+
+    assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
+
+
 def test_escape_sequences_are_text(photograph):
     async def step(app, pilot):
         await ask(app, pilot)

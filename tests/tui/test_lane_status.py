@@ -30,7 +30,11 @@ async def show(line, **info):
         ({"engine": "smol", "state": "loading"}, " smol  loading"),
         ({"engine": "smol", "state": "loading", "loaded": 0.5}, " smol  loading   50%  ██████░░░░░░"),
         ({"engine": "smol", "state": "loading", "loaded": 0.01}, " smol  loading    1%  ▏░░░░░░░░░░░"),
-        ({"engine": "smol", "state": "ready", "context_size": 8192}, " smol  ready  context 0/8,192"),
+        ({"engine": "smol", "state": "ready", "context_size": 8192}, " smol  ready"),
+        (
+            {"engine": "smol", "state": "ready", "context_used": 0, "context_size": 8192},
+            " smol  ready  context 0/8,192",
+        ),
         ({"engine": "smol", "state": "waiting"}, " smol  waiting"),
         (
             {"engine": "smol", "state": "reading", "prompt_done": 1024, "prompt_total": 4096},

@@ -43,8 +43,20 @@ class Lane:
         await settle(self.pilot)
         self.pilot.app.assert_painted_as_by_textual()
 
-    async def press(self, *keys):
-        await self.pilot.press(*keys)
+    async def scroll(self, *movements):
+        """Scroll by rows or pages, or to an end, as the commands of the screen do."""
+        for movement in movements:
+            match movement:
+                case "home":
+                    self.widget.to_start()
+                case "end":
+                    self.widget.to_end()
+                case "up" | "down":
+                    self.widget.scroll_rows(1 if movement == "down" else -1)
+                case "pageup" | "pagedown":
+                    self.widget.scroll_pages(1 if movement == "pagedown" else -1)
+                case "half-up" | "half-down":
+                    self.widget.scroll_pages(0.5 if movement == "half-down" else -0.5)
         await self.settle()
 
     async def wheel(self, kind, notches=1):
@@ -63,7 +75,6 @@ async def lane():
     app = Watched(widget)
     async with app.run_test(size=(60, HEIGHT)) as pilot:
         await settle(pilot)
-        widget.focus()
         yield Lane(pilot, widget)
 
 
@@ -84,7 +95,7 @@ async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
     lane.widget.add("prompt", "First.")
     lane.widget.add("answer", paragraphs(10))
     await lane.settle()
-    await lane.press("home")
+    await lane.scroll("home")
     lane.widget.add("prompt", "Second.")
     await lane.settle()
     assert lane.shown.startswith("▎ Second.")
@@ -96,7 +107,7 @@ async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
 async def test_scrolling_up_stops_following_the_end(lane):
     lane.widget.write(paragraphs(20))
     await lane.settle()
-    await lane.press("pageup")
+    await lane.scroll("pageup")
     assert not lane.widget.following
     before = lane.shown
     assert "↓ more" in before
@@ -105,7 +116,7 @@ async def test_scrolling_up_stops_following_the_end(lane):
     await lane.settle()
     assert lane.shown == before
     assert len(lane.pilot.app.terminal.written) == written
-    await lane.press("end")
+    await lane.scroll("end")
     assert lane.widget.following
     assert "Number 39:" in lane.shown
     assert "↓ more" not in lane.shown
@@ -114,44 +125,43 @@ async def test_scrolling_up_stops_following_the_end(lane):
 async def test_scrolling_down_to_the_end_resumes_following(lane):
     lane.widget.write(paragraphs(20))
     await lane.settle()
-    await lane.press("up")
+    await lane.scroll("up")
     assert not lane.widget.following
-    await lane.press("pagedown")
+    await lane.scroll("pagedown")
     assert lane.widget.following
 
 
-async def test_keys(lane):
+async def test_movements(lane):
     lane.widget.add("answer", paragraphs(30))
     await lane.settle()
-    await lane.press("home")
+    await lane.scroll("home")
     assert lane.widget._top == 0
     for keys, rows in [
         (["down"], 1),
-        (["j", "k"], 0),
         (["up"], -1),
         (["pagedown"], HEIGHT - 2),
-        (["space"], HEIGHT - 2),
-        (["ctrl+f", "ctrl+b"], 0),
+        (["half-down"], (HEIGHT - 2) // 2),
+        (["half-up"], -((HEIGHT - 2) // 2)),
         (["pageup"], 2 - HEIGHT),
     ]:
         top = lane.widget._top
-        await lane.press(*keys)
+        await lane.scroll(*keys)
         assert lane.widget._top - top == rows, keys
-    await lane.press("G")
+    await lane.scroll("end")
     assert lane.numbers[-1] == 29
-    await lane.press("g")
+    await lane.scroll("home")
     assert lane.numbers[0] == 0
-    await lane.press("up", "pageup")
+    await lane.scroll("up", "pageup")
     assert lane.widget._top == 0
 
 
 async def test_every_row_can_be_reached_by_pages(lane):
     lane.widget.add("answer", paragraphs(30))
     await lane.settle()
-    await lane.press("home")
+    await lane.scroll("home")
     seen = set(lane.numbers)
     while not lane.widget.following:
-        await lane.press("pagedown")
+        await lane.scroll("pagedown")
         seen.update(lane.numbers)
     assert seen == set(range(30))
 
@@ -172,7 +182,7 @@ async def test_the_wheel(lane):
 async def test_a_short_text_does_not_scroll(lane):
     lane.widget.add("answer", "short")
     await lane.settle()
-    await lane.press("up", "pageup", "home", "down", "end")
+    await lane.scroll("up", "pageup", "home", "down", "end")
     await lane.wheel(events.MouseScrollUp)
     assert lane.widget._top == 0
     assert lane.widget.following
@@ -280,7 +290,7 @@ async def test_sizes(lane, size):
     )
     lane.widget.add("error", "Killed.", log=["line"], hint="Press r.")
     await lane.resize(*size)
-    await lane.press("home", "pagedown", "end")
+    await lane.scroll("home", "pagedown", "end")
     lane.widget.write("more 今天")
     await lane.settle()
     assert lane.widget.following
@@ -317,7 +327,7 @@ async def test_folding_above_keeps_the_position(lane):
     lane.widget.add("thinking", paragraphs(20, 100))
     lane.widget.add("answer", paragraphs(20))
     await lane.settle()
-    await lane.press("pageup", "pageup")
+    await lane.scroll("pageup", "pageup")
     first = lane.numbers[0]
     assert first < 100
     for fold in (True, False):

@@ -13,6 +13,7 @@ from tests.workbench.lane_helpers import answers, opened, words
 from paragone import InputError, option
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.variants import find_run
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History
 
@@ -347,3 +348,33 @@ async def test_secrets_are_not_saved_and_are_restored_from_the_config(
     await again.reopen(session.conversation.id)
     assert again.lanes[0].engine.definition == configured
     await again.close()
+
+
+async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(session, rogue, history):
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "Forget me.")
+    await saved(session, history)
+    earlier = session.conversation.id
+    with pytest.raises(InputError, match="is open"):
+        await session.delete_conversation(earlier)
+    await answers(session, "And this.")
+    session.new_conversation()
+    await session.delete_conversation(earlier)
+    assert await history.conversations() == ()
+    with pytest.raises(InputError, match="was deleted"):
+        await session.reopen(earlier)
+
+
+async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, history):
+    await opened(session, rogue(max_tokens=1), rogue("wide", name="other", max_tokens=1))
+    await answers(session, "Go")
+    first, second = session.lanes
+    variant = first.path[0]
+    assert session.regenerate(first) is not None
+    await session.answered()
+    await saved(session, history)
+    newest, prompt_id = first.path[0], variant.prompt.id
+    assert find_run(session.lanes, prompt_id, second.path[0].id) == (second, second.path[0])
+    assert find_run(session.lanes, prompt_id) == (first, newest), "one on a path is preferred"
+    assert find_run(session.lanes, prompt_id, variant.id) == (first, variant)
+    assert find_run(session.lanes, 10**6) is None

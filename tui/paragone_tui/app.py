@@ -7,19 +7,20 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.actions import ActionParseResult
-from textual.app import App, SystemCommand
+from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from paragone import Backend, Image, ParagoneError
-from paragone_tui.commands import COMMANDS, keys_in_force, readable
 from paragone_tui.garbage import begin_collecting
+from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
@@ -36,7 +37,9 @@ from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     from paragone_tui.screens.engines.picker import Picked
+    from paragone_tui.screens.history.picker import Found
     from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import Hit
 
 __all__ = ["ParagoneApp", "run_screen"]
 
@@ -81,7 +84,10 @@ class ParagoneApp(App[None]):
     """Owns the session, the history and the screens. Reports errors that belong to no lane."""
 
     TITLE = "paragone"
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # ours has the keys of `COMMANDS`
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True)
+    ]
     # Messages are at the top, where they cover neither the composer nor the text that streams in.
     CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
@@ -99,8 +105,7 @@ class ParagoneApp(App[None]):
         super().__init__(driver_class=TerminalDriver)
         self.config = config
         self.state = state
-        self.user_keys = known_keys(config)
-        self.keys = keys_in_force(self.user_keys)
+        self.keys = keys_in_force(known_keys(config))
         self.registry = registry
         self.history: History | None = None
         self.exit_messages: list[str] = []
@@ -122,7 +127,7 @@ class ParagoneApp(App[None]):
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(definitions):
             self._session.add_lane(definition)
-        self.set_keymap(self.user_keys)
+        self.set_keymap(key_map(self.keys))
 
     def _first(self, definitions: Sequence[EngineDefinition] | None) -> Sequence[EngineDefinition]:
         if definitions is not None or self._demo:
@@ -208,25 +213,33 @@ class ParagoneApp(App[None]):
         if failed:
             self.say("The history is open now; earlier prompts and answers are saved, too.")
 
-    def action_command_palette(self) -> None:
+    def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
-        from paragone_tui.widgets.modal import Palette
+        from paragone_tui.widgets.palette import Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette())
+
+    def action_help(self) -> None:
+        """Show the help, or close it."""
+        from paragone_tui.screens.help.screen import HelpScreen
+
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
+            self.push_screen(HelpScreen(self.keys))
 
     def search_themes(self) -> None:
         """Show the palette of themes."""
         from textual.theme import ThemeProvider
 
-        from paragone_tui.widgets.modal import Palette
+        from paragone_tui.widgets.palette import Palette
 
-        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes …"))
+        self.push_screen(Palette(ThemeProvider, "Find a theme …"))
 
     def action_help_quit(self) -> None:
-        """Ctrl+C: stop all answers, as elsewhere, and show which key quits the program."""
-        self.lanes.action_stop()
-        self.say(f"{readable(self.keys['quit'][:1])} quits.")
+        """Show which key quits the program: Ctrl+C where it has no other meaning."""
+        self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
 
     # Services for the screens
 
@@ -250,10 +263,10 @@ class ParagoneApp(App[None]):
 
         self.push_screen(ImagePicker(images), lambda picked: then(picked) if picked is not None else None)
 
-    def pick_conversation(self, then: Callable[[int | None], None]) -> None:
+    def pick_conversation(self, then: Callable[[int, Hit | None], None]) -> None:
         """Show the picker of earlier conversations, or a message if the history is not open.
 
-        `then` is called with the conversation's id, or None if the user picked none.
+        `then` is called with the conversation's id, and what a search found in it, if the user picks one.
         """
         if self.history is None:
             problem = self._session.history_problem
@@ -266,7 +279,11 @@ class ParagoneApp(App[None]):
             return
         from paragone_tui.screens.history.picker import ConversationPicker
 
-        self.push_screen(ConversationPicker(self.history), then)
+        def picked(found: Found | None) -> None:
+            if found is not None:
+                then(*found)
+
+        self.push_screen(ConversationPicker(self.history, self._session), picked)
 
     def remember_lanes(self) -> None:
         """Save the current engines for the next start, except in a demo."""
@@ -334,16 +351,6 @@ class ParagoneApp(App[None]):
 
         super().copy_to_clipboard(text)
         self.run_worker(give_to_tmux(text), group="clipboard")
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yield the palette's entries: the choice of theme, and on the main screen its commands."""
-        yield SystemCommand("Theme", "Change the colours.", self.action_change_theme)
-        if screen is not self.lanes:
-            return
-        for command in COMMANDS:
-            if command.id not in ("palette", "send", "newline"):
-                action = getattr(self.lanes, f"action_{command.action}")
-                yield SystemCommand(command.title, command.help, action)
 
     async def on_unmount(self) -> None:
         """Close the engines and the history, for whatever reason the program ends."""

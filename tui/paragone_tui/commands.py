@@ -1,131 +1,118 @@
-"""The commands of the main screen. Key bindings, command palette and help all use this list."""
+"""The commands of the screens. Key bindings, command palette and help all use this list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from textual.binding import Binding
+__all__ = ["COMMANDS", "GROUPS", "Command"]
 
-__all__ = ["AT_THE_FOOT", "COMMANDS", "Command", "bindings", "keys_in_force", "readable"]
-
-Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program"]
+Group: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
+GROUPS: tuple[Group, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode")
+"""The groups in the order of the help. Commands of `Lane mode` have keys in that mode only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command with its keys. `id` is its name under `[keys]` in config.toml."""
+    """A command with its keys. `id` is its name under `[keys]` in config.toml.
+
+    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on; a command
+    whose only other key is a function key or is missing in some terminals has a key in lane mode, too.
+    """
 
     id: str
-    keys: str
-    """Default keys, separated by commas; only keys that plain terminals and tmux pass on."""
+    keys: str = ""
+    """Keys in both modes: while the user writes a prompt, and in lane mode."""
+    lane_keys: str = ""
+    """Keys in lane mode only. They take precedence over the `keys` of other commands."""
     title: str
     help: str
     group: Group
-    hint: str = ""
-    """Label in the line of key hints at the bottom; empty if the command is not listed there."""
 
     @property
     def action(self) -> str:
-        """Name of the screen's action, without `action_`."""
-        return self.id.replace("-", "_")
+        """The Textual action: of the application for the group `Program`, else of the screen of the lanes."""
+        owner = "app" if self.group == "Program" else "screen"
+        return f"{owner}.{self.id.replace('-', '_')}"
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command(id="send", keys="enter", title="Send", group="Prompt", hint="send",
-            help="Give the prompt to every lane; one that is busy answers it afterwards."),
+    Command(id="send", keys="enter", title="Send", group="Prompt",
+            help="Send the prompt to all lanes. A busy lane queues it."),
     Command(id="send-to-lane", keys="ctrl+s", title="Send to this lane", group="Prompt",
-            help="Give the prompt to the current lane alone."),
-    Command(id="newline", keys="ctrl+j,shift+enter", title="New line", group="Prompt", hint="new line",
-            help="Begin another line in the prompt."),
+            help="Send the prompt to the current lane only."),
+    Command(id="newline", keys="ctrl+j,shift+enter", title="New line", group="Prompt",
+            help="Insert a line break into the prompt."),
     Command(id="attach-image", keys="ctrl+g", title="Attach an image", group="Prompt",
-            help="Show the lanes an image with the prompt, or take it back."),
-    Command(id="recall-earlier", keys="ctrl+up", title="Earlier prompt", group="Prompt",
-            help="Bring back an earlier prompt of this conversation."),
-    Command(id="recall-later", keys="ctrl+down", title="Later prompt", group="Prompt",
-            help="Go on to a later prompt."),
+            help="Attach an image to the prompt, or remove one."),
+    Command(id="recall-earlier", keys="ctrl+up,alt+p", title="Earlier prompt", group="Prompt",
+            help="Recall the previous prompt of this conversation."),
+    Command(id="recall-later", keys="ctrl+down,alt+n", title="Later prompt", group="Prompt",
+            help="Recall the next prompt of this conversation."),
     Command(id="edit-prompt", keys="ctrl+e", title="Edit an earlier prompt", group="Prompt",
-            help="Bring back the last prompt of the current lane to change it, then the one before; both stay."),
-    Command(id="stop", keys="escape", title="Stop all lanes", group="Lanes", hint="stop",
-            help="End every answer; what has come stays."),
-    Command(id="stop-lane", keys="f8", title="Stop this lane", group="Lane",
-            help="End the answer of the current lane alone."),
-    Command(id="regenerate", keys="f5", title="Answer again", group="Lane",
-            help="Have the current lane answer the last prompt anew; the history keeps both."),
-    Command(id="previous-variant", keys="alt+left", title="Previous variant", group="Lane",
-            help="Show the variant before: another answer to the prompt, or the prompt before it was edited."),
-    Command(id="next-variant", keys="alt+right", title="Next variant", group="Lane",
-            help="Show the next variant of the answer, or of the prompt."),
-    Command(id="swap-engine", keys="f4", title="Change engine", group="Lane", hint="engine",
-            help="Go on in the current lane with another engine."),
-    Command(id="restart-engine", keys="f7", title="Restart engine", group="Lane",
-            help="Start an engine that crashed or could not be opened, else the current lane's, anew."),
-    Command(id="copy-answer", keys="ctrl+y", title="Copy answer", group="Lane",
-            help="Copy the current lane's last answer to the clipboard, through SSH and tmux as well."),
-    Command(id="toggle-thinking", keys="f6", title="Fold or show thinking", group="Lanes",
-            help="Show what models think before they answer in full, or as one line."),
+            help="Edit the last prompt of the current lane, or the one before. The old prompt is kept."),
+    Command(id="lane-mode", keys="escape,ctrl+f", title="Lane mode", group="Prompt",
+            help="Go to the current lane, where single letters are commands."),
+    Command(id="stop-lane", keys="f8", lane_keys="s", title="Stop this lane", group="Lane",
+            help="Stop the answers of the current lane. Their text is kept."),
+    Command(id="regenerate", keys="f5", lane_keys="r", title="Regenerate", group="Lane",
+            help="Answer the last prompt again in the current lane. All answers are kept as variants."),
+    Command(id="previous-variant", keys="alt+left", lane_keys="[", title="Previous variant", group="Lane",
+            help="Show the previous variant of the answer or of the edited prompt."),
+    Command(id="next-variant", keys="alt+right", lane_keys="]", title="Next variant", group="Lane",
+            help="Show the next variant of the answer or of the edited prompt."),
+    Command(id="swap-engine", keys="f4", lane_keys="e", title="Change engine", group="Lane",
+            help="Continue in the current lane with another engine."),
+    Command(id="restart-engine", keys="f7", lane_keys="R", title="Restart engine", group="Lane",
+            help="Restart an engine that failed or crashed; if there is none, the current lane's."),
+    Command(id="copy-answer", keys="ctrl+y", lane_keys="y", title="Copy answer", group="Lane",
+            help="Copy the last answer of the current lane to the clipboard, also over SSH and in tmux."),
     Command(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
-            help="Show what the current lane's engine is, and how it was really opened."),
-    Command(id="settings", keys="alt+s", title="Settings", group="Lane",
-            help="Change sampling, load options and the system prompt, in this lane or in all."),
-    Command(id="zoom", keys="f2", title="Zoom", group="Lane",
-            help="Show the current lane alone, or all again."),
-    Command(id="add-lane", keys="f3", title="Add lane", group="Lanes", hint="add lane",
-            help="Put another engine beside the others; there is room for six."),
-    Command(id="close-lane", keys="f9", title="Close lane", group="Lane",
-            help="Close the current lane and free its engine."),
-    Command(id="next-lane", keys="tab", title="Next lane", group="Lanes", hint="next lane",
-            help="Make the lane to the right the current one."),
-    Command(id="previous-lane", keys="shift+tab", title="Previous lane", group="Lanes",
-            help="Make the lane to the left the current one."),
+            help="Show the current lane's engine, and how its model was opened."),
+    Command(id="settings", keys="alt+s", lane_keys="o", title="Settings", group="Lane",
+            help="Change sampling options, load options and the system prompt, in this lane or in all."),
+    Command(id="zoom", keys="f2", lane_keys="z", title="Zoom", group="Lane",
+            help="Show the current lane only, or all lanes again."),
+    Command(id="close-lane", keys="f9", lane_keys="X", title="Close lane", group="Lane",
+            help="Close the current lane and free the memory of its engine."),
     Command(id="page-up", keys="pageup", title="Page up", group="Lane",
-            help="Scroll the current lane up by a screenful."),
-    Command(id="page-down", keys="pagedown", title="Page down", group="Lane",
-            help="Scroll the current lane down by a screenful."),
-    Command(id="to-start", keys="ctrl+home", title="To the start", group="Lane",
-            help="Go to the beginning of the current lane."),
-    Command(id="to-end", keys="ctrl+end", title="To the end", group="Lane",
-            help="Go to the end of the current lane, and follow it."),
-    Command(id="toggle-mode", keys="ctrl+t", title="In parallel or in turn", group="Lanes",
-            help="Have the lanes answer all at once, or one after the other for fair timing."),
+            help="Scroll the current lane up by a page."),
+    Command(id="page-down", keys="pagedown", lane_keys="space", title="Page down", group="Lane",
+            help="Scroll the current lane down by a page."),
+    Command(id="to-start", keys="ctrl+home", lane_keys="g,home", title="To the start", group="Lane",
+            help="Scroll the current lane to the start."),
+    Command(id="to-end", keys="ctrl+end", lane_keys="G,end", title="To the end", group="Lane",
+            help="Scroll the current lane to the end, and follow new text."),
+    Command(id="stop", keys="ctrl+c", title="Stop all lanes", group="Lanes",
+            help="Stop all answers. Their text is kept. If there are none, cancel editing a prompt."),
+    Command(id="next-lane", keys="tab", lane_keys="l,right", title="Next lane", group="Lanes",
+            help="Select the lane to the right."),
+    Command(id="previous-lane", keys="shift+tab", lane_keys="h,left", title="Previous lane", group="Lanes",
+            help="Select the lane to the left."),
+    Command(id="add-lane", keys="f3", lane_keys="a", title="Add lane", group="Lanes",
+            help="Add a lane with another engine. There can be up to six."),
+    Command(id="toggle-thinking", keys="f6", lane_keys="t", title="Show or fold thinking", group="Lanes",
+            help="Show the models' thinking in full, or as one line."),
+    Command(id="toggle-mode", keys="ctrl+t", title="Parallel or in turn", group="Lanes",
+            help="Let the lanes answer all at once, or one after the other for fair timing."),
     Command(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",
-            help="Begin anew in the same lanes."),
-    Command(id="reopen", keys="ctrl+o", title="Earlier conversations", group="Conversation",
-            help="Search and reopen an earlier conversation."),
-    Command(id="palette", keys="ctrl+p", title="Commands", group="Program", hint="commands",
-            help="Find any command by its name."),
-    Command(id="help", keys="f1", title="Help", group="Program", hint="help",
-            help="Show the keys in force."),
+            help="Start a new conversation in the same lanes."),
+    Command(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",
+            help="Search the history; open or delete an earlier conversation."),
+    Command(id="palette", keys="ctrl+p", lane_keys=":", title="Commands", group="Program",
+            help="Find a command by its name."),
+    Command(id="help", keys="f1", lane_keys="?", title="Help", group="Program",
+            help="Show the keys in force. In an empty prompt, ? does so, too."),
     Command(id="quit", keys="ctrl+q", title="Quit", group="Program",
-            help="Leave; conversations are kept."),
+            help="Quit paragone. Conversations are kept."),
+    Command(id="write", lane_keys="i,enter,escape,ctrl+f", title="Write a prompt", group="Lane mode",
+            help="Return to the prompt."),
+    Command(id="scroll-down", lane_keys="j,down", title="Row down", group="Lane mode",
+            help="Scroll the current lane down by a row."),
+    Command(id="scroll-up", lane_keys="k,up", title="Row up", group="Lane mode",
+            help="Scroll the current lane up by a row."),
+    Command(id="half-page-down", lane_keys="d,ctrl+d", title="Half a page down", group="Lane mode",
+            help="Scroll the current lane down by half a page."),
+    Command(id="half-page-up", lane_keys="u,ctrl+u", title="Half a page up", group="Lane mode",
+            help="Scroll the current lane up by half a page."),
 )  # fmt: skip
-
-
-_FIRST = ("send", "newline", "stop", "help", "palette", "add-lane", "swap-engine", "next-lane")
-AT_THE_FOOT = tuple(sorted((it for it in COMMANDS if it.hint), key=lambda it: _FIRST.index(it.id)))
-"""The commands in the line of key hints at the bottom, most important first."""
-
-
-def bindings() -> list[Binding]:
-    """Return the screen's key bindings. While the composer has the focus, it handles these keys first."""
-    from textual.binding import Binding  # `config check` uses this module without Textual
-
-    return [
-        Binding(command.keys, command.action, command.title, id=command.id, show=False)
-        for command in COMMANDS
-    ]
-
-
-def keys_in_force(keymap: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the keys of each command by its id; those in `keymap` replace the defaults."""
-    return {command.id: tuple(keymap.get(command.id, command.keys).split(",")) for command in COMMANDS}
-
-
-def readable(keys: Iterable[str]) -> str:
-    """Return keys in short notation, separated by spaces: `ctrl+j` as `^j`, `escape` as `esc`."""
-    names = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
-    return " ".join(
-        "+".join(names.get(part, part) for part in key.split("+")).replace("ctrl+", "^") for key in keys
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paragone_tui.commands import COMMANDS, keys_in_force
+from paragone_tui.commands import COMMANDS
+from paragone_tui.keys import keys_in_force
 from paragone_workbench.config.settings import Config, Problem
 from paragone_workbench.engines.definitions import suggest
 
@@ -27,10 +28,13 @@ def problems(config: Config) -> Iterator[Problem]:
             )
     own = known_keys(config)
     owners: dict[str, list[str]] = {}
+    in_lane_mode: dict[str, list[str]] = {}
     for command, keys in keys_in_force(own).items():
-        for key in keys:
-            owners.setdefault(key.strip(), []).append(command)
-    for key, commands in owners.items():
+        for key in keys.both:
+            owners.setdefault(key, []).append(command)
+        for key in keys.lane:
+            in_lane_mode.setdefault(key, []).append(command)
+    for key, commands in (*owners.items(), *in_lane_mode.items()):
         if len(commands) > 1:
             where = next(command for command in commands if command in own)
             sentence = f"The key {key} is set for {' and '.join(commands)}; one will not work."

@@ -126,6 +126,15 @@ class Page:
         ends = accumulate(map(len, rows))
         return block.start + next((row for row, end in enumerate(ends) if end > letters), height - 1)
 
+    def row_of(self, block: Block, text: str) -> int:
+        """Return the row where a text begins in a block; case is ignored. If it is missing, the first row."""
+        rows = [_letters(row).casefold() for row in block.texts]
+        at = "".join(rows).find(_letters(text).casefold())
+        if at < 0:
+            return block.start
+        ends = accumulate(map(len, rows))
+        return block.start + next((row for row, end in enumerate(ends) if end > at), 0)
+
     def _index(self, row: int) -> int:
         return max(0, bisect_right(self.blocks, row, key=_start) - 1)
 

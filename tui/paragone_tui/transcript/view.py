@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -29,7 +28,7 @@ _MORE = " ↓ more "
 _NOWHERE = Size(0, 0)
 
 
-class Transcript(Widget, can_focus=True):
+class Transcript(Widget):
     """Shows the prompts, answers and notes of a lane while they arrive.
 
     While the end is visible, the view follows new text, several rows at a time; scrolling up stops
@@ -40,16 +39,6 @@ class Transcript(Widget, can_focus=True):
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
     DEFAULT_CSS = CSS
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "scroll_rows(-1)", "Up", show=False, id="transcript.up"),
-        Binding("down,j", "scroll_rows(1)", "Down", show=False, id="transcript.down"),
-        Binding("pageup,ctrl+b", "scroll_pages(-1)", "Page up", show=False, id="transcript.page-up"),
-        Binding(
-            "pagedown,ctrl+f,space", "scroll_pages(1)", "Page down", show=False, id="transcript.page-down"
-        ),
-        Binding("home,g", "to_start", "To the start", show=False, id="transcript.start"),
-        Binding("end,G", "to_end", "To the end", show=False, id="transcript.end"),
-    ]
 
     def __init__(
         self,
@@ -70,6 +59,8 @@ class Transcript(Widget, can_focus=True):
         self._laid_out = _NOWHERE
         self._palette: Palette = {}
         self._changed: Block | None = None
+        self._sought: tuple[Block, str] | None = None
+        """What to scroll to at the first layout."""
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(lambda: self.call_later(self._flush))
 
@@ -127,7 +118,7 @@ class Transcript(Widget, can_focus=True):
 
     def clear(self) -> None:
         """Remove all blocks."""
-        self._open = self._changed = None
+        self._open = self._changed = self._sought = None
         self._page = Page()
         self._top = 0
         self._following = True
@@ -210,9 +201,26 @@ class Transcript(Widget, can_focus=True):
         """Scroll to the beginning."""
         self.scroll_rows(-self._page.height)
 
-    def scroll_pages(self, pages: int) -> None:
+    def scroll_pages(self, pages: float) -> None:
         """Scroll down by a number of screenfuls; up if it is negative."""
-        self.scroll_rows(pages * max(1, self.size.height - 2))
+        self.scroll_rows(round(pages * max(1, self.size.height - 2)))
+
+    def reveal(self, block: Block, text: str) -> None:
+        """Scroll to the place in a block where a text begins; to the start of the block if it is not there."""
+        self._sought = block, text
+        if self._laid_out:
+            self._flush()
+            self._show(self._seek())
+        else:
+            self._following = False  # `_lay_out` scrolls
+
+    def _seek(self) -> int:
+        """Return a top row that shows what `reveal` looks for, with some rows above it."""
+        assert self._sought is not None
+        (block, text), self._sought = self._sought, None
+        top = max(0, self._page.row_of(block, text) - self.size.height // 3)
+        self._following = top >= self._end
+        return min(top, self._end)
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll down by a number of rows; up if it is negative.
@@ -223,22 +231,6 @@ class Transcript(Widget, can_focus=True):
         top = max(0, min(self._top + rows, max(self._end, self._top)))
         self._following = top >= self._end and top >= self._top
         self._show(top)
-
-    def action_to_end(self) -> None:
-        """Scroll to the end and follow new text."""
-        self.to_end()
-
-    def action_to_start(self) -> None:
-        """Scroll to the beginning."""
-        self.to_start()
-
-    def action_scroll_pages(self, pages: int) -> None:
-        """Scroll down by a number of screenfuls; up if it is negative."""
-        self.scroll_pages(pages)
-
-    def action_scroll_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows; up if it is negative."""
-        self.scroll_rows(rows)
 
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
@@ -313,7 +305,10 @@ class Transcript(Widget, can_focus=True):
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
         self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
-        top = self._end if place is None else self._page.find(place)
+        if self._sought is not None:
+            top = self._seek()
+        else:
+            top = self._end if place is None else self._page.find(place)
         self._top = max(0, min(top, self._end))
         self._painted = self._rows()
         self._typeset()

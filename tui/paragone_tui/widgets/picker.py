@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
 from textual.screen import ScreenResultType
@@ -16,20 +16,25 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import Modal
 
 __all__ = ["Picker", "one_line"]
+
+
+class _Field(Input):
+    """An input field whose keys for the next and the previous line move the highlight of the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,ctrl+j", "screen.move(1)", "Down", show=False),
+        Binding("up,ctrl+k", "screen.move(-1)", "Up", show=False),
+    ]
 
 
 class Picker(Modal[ScreenResultType]):
     """A dialog to pick an option. Up and down move the highlight, Enter picks; the field keeps the focus."""
 
     AUTO_FOCUS = "Input"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "dismiss", "Close"),
-        ("up", "move(-1)", "Up"),
-        ("down", "move(1)", "Down"),
-    ]
     SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
     CSS = """
     Picker {
@@ -45,6 +50,8 @@ class Picker(Modal[ScreenResultType]):
     """
     heading: ClassVar[str]
     placeholder: ClassVar[str]
+    key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "pick"), ("^j ^k", "move"), ("esc", "close")]
+    """The keys of the dialog, each with a word for what it does; shown at its lower edge."""
 
     words = query_one(Input)
     options = query_one(OptionList)
@@ -67,7 +74,8 @@ class Picker(Modal[ScreenResultType]):
         """Create the input field, the list, and a line for remarks."""
         with Vertical(id="picker") as box:
             box.border_title = self.heading
-            field = Input(placeholder=self.placeholder, select_on_focus=False)
+            box.border_subtitle = hints(self.key_hints)
+            field = _Field(placeholder=self.placeholder, select_on_focus=False)
             field.cursor_blink = False
             yield field
             yield OptionList(markup=False)

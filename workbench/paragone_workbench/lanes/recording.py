@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
@@ -113,16 +113,30 @@ class Recording:
         """
         assert self._history is not None  # without a history there is nothing to load
         ended, recorders = self._ended, self._of(conversation_id)
+        await self._saved(recorders, "reopened", "Reopen")
+        saved = await self._history.load(conversation_id)
+        return saved if (self._ended, self._of(conversation_id)) == (ended, recorders) else None
+
+    async def delete(self, conversation_id: int) -> None:
+        """Delete an earlier conversation from the history, after this session's changes of it are saved.
+
+        Raises StoreError if that fails or its last changes cannot be saved at present.
+        """
+        assert self._history is not None  # without a history there is nothing to delete
+        await self._saved(self._of(conversation_id), "deleted", "Delete")
+        await self._history.delete_conversation(conversation_id)
+
+    @staticmethod
+    async def _saved(recorders: Iterable[Recorder], done: str, do: str) -> None:
+        """Wait until the changes of a conversation are saved. Raises StoreError if they cannot be."""
         for recorder in recorders:
             if not await recorder.saved() and not isinstance(recorder.problem, ConversationDeleted):
                 why = "" if recorder.problem is None else f" {recorder.problem.sentence}"
                 raise StoreError(
-                    f"This conversation cannot be reopened: its last changes are not saved yet.{why}",
-                    hint="Reopen it once the history works again.",
+                    f"This conversation cannot be {done}: its last changes are not saved yet.{why}",
+                    hint=f"{do} it once the history works again.",
                     can_pass=True,
                 )
-        saved = await self._history.load(conversation_id)
-        return saved if (self._ended, self._of(conversation_id)) == (ended, recorders) else None
 
     async def close(self, conversation: Conversation) -> None:
         """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""

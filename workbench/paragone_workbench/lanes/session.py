@@ -198,13 +198,7 @@ class Session:
         deciding = self._opening is not None and not self._opening.done() and engine.state == "closed"
         return engine.is_open or engine.is_opening or on_demand or deciding
 
-    def send(
-        self,
-        text: str,
-        images: Sequence[Image] = (),
-        *,
-        lanes: Sequence[Lane] | None = None,
-    ) -> Prompt:
+    def send(self, text: str, images: Sequence[Image] = (), *, lanes: Sequence[Lane] | None = None) -> Prompt:
         """Send a prompt to these lanes, by default to all, and return it.
 
         A busy lane answers it after its earlier prompts. Lanes that cannot answer (see `can_answer`) are
@@ -387,6 +381,12 @@ class Session:
         self._recording.begin(self.conversation, self._records)
         await self._close_removed(spare)
         return len(saved.lanes) - len(lanes)
+
+    async def delete_conversation(self, conversation_id: int) -> None:
+        """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
+        if conversation_id == self.conversation.id:
+            raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
+        await self._recording.delete(conversation_id)
 
     def _follow(self, lane: Lane, run: RunRecord) -> None:
         if self._recorder is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs.record import RunRecord
 
-__all__ = ["neighbour", "prompt_to_answer_again"]
+__all__ = ["find_run", "neighbour", "newest_after", "prompt_to_answer_again"]
 
 
 def neighbour(lane: Lane, by: int) -> RunRecord | None:
@@ -21,10 +21,7 @@ def neighbour(lane: Lane, by: int) -> RunRecord | None:
     if place is None:
         return None
     variants = lane.variants(place)
-    tip = variants[(variants.index(place) + by) % len(variants)]
-    while later := [run for run in lane.record.runs if run.continues is tip]:
-        tip = later[-1]
-    return tip
+    return newest_after(lane, variants[(variants.index(place) + by) % len(variants)])
 
 
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
@@ -41,3 +38,28 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
         if prompt.for_all and prompt not in asked and (head is None or head in prompt.with_ancestors())
     ]
     return later[-1] if later else head
+
+
+def newest_after(lane: Lane, run: RunRecord) -> RunRecord:
+    """Return the end of the path that leads through a run and the newest runs that continue it."""
+    while later := [it for it in lane.record.runs if it.continues is run]:
+        run = later[-1]
+    return run
+
+
+def find_run(
+    lanes: Sequence[Lane], prompt_id: int, run_id: int | None = None
+) -> tuple[Lane, RunRecord] | None:
+    """Return a lane with a saved run, or with a run of a saved prompt, and the run.
+
+    A run on the path of a lane is preferred, then the newest one.
+    """
+
+    def wanted(run: RunRecord) -> bool:
+        prompt = run.prompt
+        return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
+
+    found = [
+        (lane, run) for lane in lanes for run in (*lane.path, *reversed(lane.record.runs)) if wanted(run)
+    ]
+    return next((it for it in found if it[1] in it[0].path), found[0] if found else None)

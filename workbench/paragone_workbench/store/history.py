@@ -90,6 +90,10 @@ class History:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
         return await self._call(lambda store: store.load(conversation_id))
 
+    async def delete_conversation(self, conversation_id: int) -> None:
+        """Delete a conversation with its lanes, prompts and runs."""
+        await self._call(lambda store: store.delete_conversation(conversation_id))
+
     async def save(self, batch: Batch) -> dict[Record, int]:
         """Write a batch atomically, and return the ids of the new records.
 

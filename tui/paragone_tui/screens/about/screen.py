@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from paragone_tui.keys import closing_binding
 from paragone_tui.widgets.picker import one_line
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.inventory.catalog import size_text
@@ -22,7 +23,7 @@ __all__ = ["AboutLane"]
 class AboutLane(Sheet):
     """Shows the details of a lane's engine as a table."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+l", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [closing_binding("about-lane")]
 
     def __init__(self, lane: Lane) -> None:
         super().__init__()

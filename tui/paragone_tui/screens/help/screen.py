@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import groupby
-from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from paragone_tui.commands import COMMANDS, Command, readable
+from paragone_tui.commands import COMMANDS, GROUPS
+from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
 __all__ = ["HelpScreen"]
+
+_ELSEWHERE = (
+    ("Dialogs", "", ""),
+    ("enter", "", "Pick the highlighted line."),
+    ("^j ^k down up", "", "Move the highlight."),
+    ("esc ^c", "", "Close the dialog."),
+    ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
+    ("Mouse", "", ""),
+    ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."),
+)
 
 
 class HelpScreen(Sheet):
     """Lists the commands with their keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("f1", "dismiss", "Close")]
-
-    def __init__(self, keys: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, keys: Mapping[str, Keys]) -> None:
         super().__init__()
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """Create the list, and a note on how to set keys."""
-        with VerticalScroll(id="sheet"):
+        """Create the list, and notes on lane mode and on how to set keys."""
+        mode, write = (readable(self._keys[it].all[:1]) for it in ("lane-mode", "write"))
+        with VerticalScroll(id="sheet") as box:
+            box.border_title = "Help"
+            yield Static(
+                f"{mode} leads from the prompt to lane mode, {write} leads back. In lane mode, letters and signs "
+                "are commands; in the prompt, they are text. The last line of the screen shows the mode.\n",
+                markup=False,
+            )
             yield Static(self._table())
             yield Static(
-                '\nThe words in the middle are ids: in config.toml, [keys] stop = "escape,f10" sets keys.',
+                "\nThe names in the middle set keys in config.toml. Letters and signs are for lane mode:\n"
+                '[keys]\nzoom = "f10,v"',
                 markup=False,
             )
 
@@ -42,17 +56,11 @@ class HelpScreen(Sheet):
         table.add_column(no_wrap=True, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
-        for group, commands in groupby(sorted(COMMANDS, key=_place), key=lambda command: command.group):
+        for group in GROUPS:
             table.add_row(Text(group, style="bold italic"))
-            for command in commands:
-                table.add_row(readable(self._keys[command.id]), command.id, command.help)
-        table.add_row(Text("Mouse", style="bold italic"))
-        table.add_row(
-            "wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."
-        )
+            for command in COMMANDS:
+                if command.group == group:
+                    table.add_row(readable(self._keys[command.id].all), command.id, command.help)
+        for keys, name, text in _ELSEWHERE:
+            table.add_row(keys if text else Text(keys, style="bold italic"), name, text)
         return table
-
-
-def _place(command: Command) -> int:
-    groups = ["Prompt", "Lane", "Lanes", "Conversation", "Program"]
-    return groups.index(command.group)

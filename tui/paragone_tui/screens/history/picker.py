@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import ClassVar, TypeAlias
 
+from textual import on
+from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from paragone import ParagoneError
 from paragone_tui.widgets.picker import Picker, one_line
+from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.history import History
+from paragone_workbench.store.records import Hit
 
-__all__ = ["ConversationPicker"]
+__all__ = ["ConversationPicker", "Found"]
+
+Found: TypeAlias = tuple[int, Hit | None]
+"""The id of a conversation, and what a search found in it; None if it was picked from the list."""
 
 _SHOWN = 200
 
 
-class ConversationPicker(Picker[int | None]):
-    """Its result is the id of the picked conversation, or None."""
+class ConversationPicker(Picker[Found | None]):
+    """Opens or deletes a conversation. Its result is the one to open, or None."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "delete", "Delete the conversation", priority=True)
+    ]
     heading = "Earlier conversations"
-    placeholder = "Search in everything that was said"
+    placeholder = "Search prompts and answers"
+    key_hints = (("enter", "open"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, session: Session) -> None:
         super().__init__()
         self._history = history
+        self._session = session
+        self._hits: dict[str, Hit] = {}
+        """The newest hit of each conversation by the id of its option."""
+        self._to_delete: str | None = None
+        """The option that a second press of the key deletes."""
         self._options: Sequence[Option] = ()
         self._searched: str | None = None
         """The search text of the current options, or of the search in progress."""
@@ -38,6 +57,7 @@ class ConversationPicker(Picker[int | None]):
         """Return the last search's results. For a new text, start a search that updates the list."""
         if text != self._searched:
             self._searched = text
+            self._to_delete = None
             self.run_worker(self._search(text), group="search", exclusive=True)
         return self._options
 
@@ -48,14 +68,45 @@ class ConversationPicker(Picker[int | None]):
             self._options = ()
             self.say(str(error))
         else:
-            self.say("" if self._options else "Nothing found.")
+            nothing = "Nothing found." if text else "There are no earlier conversations."
+            self.say("" if self._options else nothing)
         self.show()
 
     def pick(self, option_id: str) -> None:
         """Close the picker with the conversation."""
-        self.dismiss(int(option_id))
+        self.dismiss((int(option_id), self._hits.get(option_id)))
+
+    def action_delete(self) -> None:
+        """Ask for a second press of the key; at the second press, delete the highlighted conversation."""
+        option = self.options.highlighted_option
+        if option is None or option.id is None:
+            return
+        if int(option.id) == self._session.conversation.id:
+            self.say("This conversation is open. To delete it, start a new one first.")
+        elif option.id == self._to_delete:
+            self._to_delete = None
+            self.run_worker(self._delete(int(option.id)), group="delete")
+        else:
+            self._to_delete = option.id
+            self.say("Press ^x again to delete this conversation. It cannot be restored.")
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if self._to_delete not in (None, event.option_id):
+            self._to_delete = None
+            self.say("")
+
+    async def _delete(self, conversation_id: int) -> None:
+        try:
+            await self._session.delete_conversation(conversation_id)
+        except ParagoneError as error:
+            self.say(str(error))
+        else:
+            self._searched = None
+            self.show()
 
     async def _latest(self) -> Sequence[Option]:
+        self._hits = {}
         return [
             _option(
                 it.id,
@@ -67,13 +118,11 @@ class ConversationPicker(Picker[int | None]):
         ]
 
     async def _found(self, text: str) -> Sequence[Option]:
-        options: dict[int, Option] = {}
+        hits: dict[str, Hit] = {}
         for hit in await self._history.search(text, _SHOWN):
-            if hit.conversation_id not in options:
-                options[hit.conversation_id] = _option(
-                    hit.conversation_id, hit.title, _when(hit.time), hit.snippet
-                )
-        return list(options.values())
+            hits.setdefault(str(hit.conversation_id), hit)
+        self._hits = hits
+        return [_option(it.conversation_id, it.title, _when(it.time), it.snippet) for it in hits.values()]
 
 
 def _option(conversation_id: int, title: str, detail: str, snippet: str = "") -> Option:

@@ -20,6 +20,7 @@ from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.settings import changes
 from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store.records import Hit
 
 __all__ = ["LaneColumn"]
 
@@ -59,7 +60,6 @@ class LaneColumn(Vertical, LaneObserver):
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
-        self.transcript.can_focus = False  # the composer keeps the focus; the screen scrolls the current lane
         self._label = lane.name
         self._restart_key = restart_key
         self._last: Prompt | None = None
@@ -110,6 +110,19 @@ class LaneColumn(Vertical, LaneObserver):
             if run.phase == "ended":
                 self._show_end(run)
         self._show_status()
+
+    def reveal(self, run: RunRecord, hit: Hit) -> None:
+        """Scroll to what a search found in a run of the lane's path."""
+        path = [it for it in self.lane.path if it.prompt is not None]
+        blocks = self.transcript.blocks
+        prompts = [number for number, block in enumerate(blocks) if block.kind == "prompt"]
+        if run not in path or path.index(run) >= len(prompts):
+            return
+        start = prompts[path.index(run)]
+        answer = next((it for it in blocks[start + 1 :] if it.kind in ("answer", "prompt")), blocks[start])
+        block = answer if hit.run_id is not None and answer.kind == "answer" else blocks[start]
+        first = next(iter(hit.marks), (0, 0))
+        self.transcript.reveal(block, hit.snippet[first[0] :])
 
     def show_swap(self, engine: str, backend: str) -> None:
         """Add a note that another engine continues from here."""
@@ -220,7 +233,7 @@ class LaneColumn(Vertical, LaneObserver):
                 tokens=meter.tokens if meter else 0,
                 tokens_per_s=rate,
                 ttft_s=meter.ttft_s if meter else None,
-                context_used=_context_used(run) if meter is not None else 0,
+                context_used=_context_used(lane),
                 context_size=(loaded.context or 0) if loaded else 0,
             )
         )
@@ -231,9 +244,15 @@ def _is_same_engine(run: RunRecord, other: RunRecord) -> bool:
     return (mine.name, mine.backend) == (its.name, its.backend)
 
 
-def _context_used(run: RunRecord | None) -> int:
-    if run is None or run.meter is None:
+def _context_used(lane: Lane) -> int | None:
+    """Return the tokens of the last run on the lane's path: 0 if it has none, None if they are not known."""
+    run = lane.last or lane.record.head
+    if run is None:
         return 0
-    metrics = run.metrics if run.phase == "ended" else None
-    prompt = metrics.prompt_tokens if metrics else run.progress.done if run.progress else None
-    return (prompt or 0) + run.meter.tokens
+    if run.definition.name != lane.engine.definition.name:
+        return None  # another engine counted them
+    if run.phase == "ended":
+        metrics = run.metrics
+        known = metrics is not None and metrics.prompt_tokens is not None
+        return (metrics.prompt_tokens or 0) + metrics.completion_tokens if metrics and known else None
+    return (run.progress.done if run.progress else 0) + (run.meter.tokens if run.meter else 0)

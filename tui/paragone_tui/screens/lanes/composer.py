@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from textual import events
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import TextArea
 
 from paragone import Image
+from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
 from paragone_workbench.conversation.tree import Prompt
 
@@ -18,6 +21,7 @@ __all__ = ["Composer"]
 class Composer(TextArea):
     """A text field that grows with its text, has attachments, and recalls earlier prompts."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
     DEFAULT_CSS = """
     Composer {
         height: auto;
@@ -29,15 +33,20 @@ class Composer(TextArea):
         padding: 0 1;
         background: $background;
         scrollbar-size-vertical: 1;
-        &:focus { border: none; border-top: solid $surface-lighten-2; }
+        &:focus { border: none; border-top: solid $primary; }
         & .text-area--cursor-line { background: $background; }
     }
     """
 
-    def __init__(self, actions: Mapping[str, str]) -> None:
-        """Create an empty composer. `actions` maps keys to actions of the screen."""
-        super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask every lane …")
+    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str]) -> None:
+        """Create an empty composer.
+
+        `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
+        long as there is no text.
+        """
+        super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask all lanes …")
         self._actions = actions
+        self._when_empty = when_empty
         self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
         self._recalled: int | None = None
         self._draft = ""
@@ -69,19 +78,25 @@ class Composer(TextArea):
         self.border_title = Content(title) if title else None
 
     async def _on_key(self, event: events.Key) -> None:
-        """Run the screen's action for a key, in order with the typed characters.
+        """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
-        action = next(
-            (self._actions[key] for key in (event.key, *event.aliases) if key in self._actions), None
-        )
+        action = self._action(event)
         if action is None:
             await super()._on_key(event)
             return
         event.stop()
         event.prevent_default()
-        await self.run_action(f"screen.{action}")
+        await self.run_action(action)
+
+    def _action(self, event: events.Key) -> str | None:
+        if event.key == "ctrl+c" and self.selected_text:
+            return None  # it copies the selection
+        if not self.text and event.character and event.character in self._when_empty:
+            return self._when_empty[event.character]
+        names = (event.key, *event.aliases)
+        return next((self._actions[name] for name in names if name in self._actions), None)
 
     def take(self) -> tuple[str, tuple[Image, ...]]:
         """Return the text and the images, and clear the composer."""

@@ -68,6 +68,26 @@ class LaneActions(LanesLayout):
         self.zoomed = not self.zoomed
         self.lay_out_lanes()
 
+    def action_scroll_down(self) -> None:
+        """Scroll the current lane down by a row."""
+        if self.current:
+            self.current.transcript.scroll_rows(1)
+
+    def action_scroll_up(self) -> None:
+        """Scroll the current lane up by a row."""
+        if self.current:
+            self.current.transcript.scroll_rows(-1)
+
+    def action_half_page_down(self) -> None:
+        """Scroll the current lane down by half a page."""
+        if self.current:
+            self.current.transcript.scroll_pages(0.5)
+
+    def action_half_page_up(self) -> None:
+        """Scroll the current lane up by half a page."""
+        if self.current:
+            self.current.transcript.scroll_pages(-0.5)
+
     def action_page_up(self) -> None:
         """Scroll the current lane up by a screenful."""
         if self.current:

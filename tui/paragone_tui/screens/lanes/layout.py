@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Static
 
 from paragone import ParagoneError
-from paragone_tui.commands import AT_THE_FOOT, COMMANDS, readable
+from paragone_tui.commands import COMMANDS
+from paragone_tui.keys import lane_bindings, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -26,10 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LanesLayout"]
 
-_ORDERS = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
-
 NARROWEST = 24
 """Minimum width of a lane in cells; if there is less room, only some lanes are shown."""
+
+
+class Lanes(Horizontal, can_focus=True):
+    """The columns of the lanes, or what to do without any. While it has the focus, the screen is in lane mode."""
+
+    FOCUS_ON_CLICK = False  # a click must not turn the text that is typed next into commands
+    BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]
 
 
 class LanesLayout(ThriftyScreen[None]):
@@ -38,12 +46,12 @@ class LanesLayout(ThriftyScreen[None]):
     app: ParagoneApp
     AUTO_FOCUS = "Composer"
     DEFAULT_CSS = """
-    #lanes { height: 1fr; }
+    Lanes { height: 1fr; }
     #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
     #keys { height: 1; padding: 0 1; color: $text-muted; }
     """
 
-    lanes = query_one("#lanes", Horizontal)
+    lanes = query_one(Lanes)
     welcome = query_one("#welcome", Static)
     keys = query_one("#keys", Static)
     composer = query_one(Composer)
@@ -60,11 +68,13 @@ class LanesLayout(ThriftyScreen[None]):
     def compose(self) -> ComposeResult:
         """Create the columns, the composer and the line of key hints."""
         self.columns = [self._column(lane) for lane in self.session.lanes]
-        yield Static(id="welcome", markup=False)
-        with Horizontal(id="lanes"):
+        with Lanes():
+            yield Static(id="welcome", markup=False)
             yield from self.columns
+        keys, actions = self.app.keys, {command.id: command.action for command in COMMANDS}
         yield Composer(
-            {key.strip(): command.action for command in COMMANDS for key in self.app.keys[command.id]}
+            {key: action for command, action in actions.items() for key in keys[command].both},
+            when_empty=dict.fromkeys(keys["help"].lane, actions["help"]),
         )
         yield Static(id="keys", markup=False)
 
@@ -92,18 +102,17 @@ class LanesLayout(ThriftyScreen[None]):
             label = visible(column.lane.name)
             if count < len(columns):
                 label = f"{number + 1}/{len(columns)} {label}"
-            if number == self.position and len(columns) > 1:
+            if number == self.position and (len(columns) > 1 or self.in_lane_mode):
                 label = f"▸ {label}"
             column.show_label(label)
         self._show_settings()
         self.welcome.display = not columns
-        self.lanes.display = bool(columns)
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
                 f"{self.key_of('add-lane')} lists what can answer here: engines, models, and a demo.\n"
-                f"{self.key_of('reopen')} reopens an earlier conversation, "
-                f"{self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
+                f"{self.key_of('reopen')} opens an earlier conversation, "
+                f"{self.key_of('palette')} finds a command, {self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
             )
 
     def _show_settings(self) -> None:
@@ -115,14 +124,26 @@ class LanesLayout(ThriftyScreen[None]):
             column.show_settings((text or "defaults") if any(texts) else "")
 
     def show_keys(self, width: int) -> None:
-        """Show the order of the lanes and as many key hints as fit into `width` cells."""
-        shown = _ORDERS.get(self.session.scheduler.mode, "")
-        for command in AT_THE_FOOT:
-            more = f"{shown}  {self.key_of(command.id)} {command.hint}".lstrip()
-            if len(more) > width - 2:
-                break
-            shown = more
-        self.keys.update(shown)
+        """Show the schedule and as many key hints as fit into `width` cells."""
+        self.keys.update(
+            foot_line(self.session.scheduler.mode, self.in_lane_mode, self.key_of, width=width - 2)
+        )
+
+    # Modes
+
+    @property
+    def in_lane_mode(self) -> bool:
+        """Whether single letters are commands for the current lane; otherwise the user writes a prompt."""
+        return isinstance(self.focused, Lanes)
+
+    def write(self) -> None:
+        """Leave lane mode: give the focus to the composer."""
+        self.set_focus(self.composer)
+
+    def on_descendant_focus(self) -> None:
+        """Show the mode: in the label of the current lane and in the line of key hints."""
+        self.lay_out_lanes()
+        self.show_keys(self.size.width)
 
     @property
     def current(self) -> LaneColumn | None:
@@ -163,8 +184,9 @@ class LanesLayout(ThriftyScreen[None]):
         )
 
     def key_of(self, command: str) -> str:
-        """Return the first key of a command, in short notation."""
-        return readable(self.app.keys[command][:1])
+        """Return the first key that a command has in the present mode, in short notation."""
+        keys = self.app.keys[command]
+        return readable((keys.lane + keys.both if self.in_lane_mode else keys.all)[:1])
 
     def current_or_say(self) -> LaneColumn | None:
         """Return the current lane's column. If there is none, show a message and return None."""
@@ -176,7 +198,7 @@ class LanesLayout(ThriftyScreen[None]):
         """Return whether one of these lanes is busy; show a message if so."""
         busy = any(lane.is_busy for lane in lanes)
         if busy:
-            self.app.say(f"An answer is still being written; {self.key_of('stop')} stops it.")
+            self.app.say(f"An answer is still being generated; {self.key_of('stop')} stops it.")
         return busy
 
     def lane_is_answering(self, lane: Lane) -> bool:

@@ -58,6 +58,7 @@ class PromptActions(LanesLayout):
         if not prompts:
             self.app.say("There is no prompt yet.")
             return
+        self.write()
         edited = self.composer.edited
         at = prompts.index(edited) - 1 if edited in prompts else len(prompts) - 1
         self.composer.edit_prompt(prompts[max(at, 0)])
@@ -82,18 +83,30 @@ class PromptActions(LanesLayout):
                 f"{self.key_of('edit-prompt')} edits a prompt."
             )
 
+    def action_lane_mode(self) -> None:
+        """Go to the current lane, where single letters are commands."""
+        self.set_focus(self.lanes)
+
+    def action_write(self) -> None:
+        """Return to the prompt."""
+        self.write()
+
     def action_newline(self) -> None:
         """Insert a line break into the prompt."""
+        self.write()
         self.composer.insert("\n")
 
     def action_attach_image(self) -> None:
         """Let the user attach an image to the prompt, or remove one."""
+        self.write()
         self.app.pick_images(self.composer.images, self.composer.attach)
 
     def action_recall_earlier(self) -> None:
         """Recall an earlier prompt into the composer."""
+        self.write()
         self.composer.recall([prompt.text for prompt in self.session.prompts], -1)
 
     def action_recall_later(self) -> None:
         """Recall a later prompt into the composer."""
+        self.write()
         self.composer.recall([prompt.text for prompt in self.session.prompts], 1)

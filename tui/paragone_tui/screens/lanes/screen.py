@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual.binding import BindingType
-
-from paragone_tui.commands import bindings
+from paragone_tui.keys import readable
 from paragone_tui.screens.lanes.lane_actions import LaneActions
 from paragone_tui.screens.lanes.prompt_actions import PromptActions
 from paragone_tui.screens.lanes.settings_actions import SettingsActions
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.variants import find_run, newest_after
+from paragone_workbench.store.records import Hit
 
 if TYPE_CHECKING:
     from paragone_tui.screens.engines.picker import Picked
@@ -33,8 +33,6 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 class LanesScreen(PromptActions, LaneActions, SettingsActions):
     """The main screen: lanes, composer, and a line of key hints."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
-
     def __init__(self, session: Session, *, markdown: bool) -> None:
         super().__init__(session, markdown=markdown)
         self._other_mode: Mode = "parallel" if session.scheduler.mode == "sequential" else "sequential"
@@ -43,10 +41,15 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
     # All lanes
 
     def action_stop(self) -> None:
-        """Stop all answers. If none is in progress, discard the edit of an earlier prompt."""
-        if self.composer.edited is not None and not self.session.is_busy:
+        """Stop all answers; if there are none, cancel editing a prompt. Say how to quit."""
+        quits = f"{readable(self.app.keys['quit'].both[:1])} quits."
+        if self.session.is_busy:
+            self.do(self.session.stop)
+            self.app.say(f"All lanes stop. {quits}")
+        elif self.composer.edited is not None:
             self.composer.take()
-        self.do(self.session.stop)
+        else:
+            self.app.say(quits)
 
     def action_next_lane(self) -> None:
         """Make the lane to the right current; after the last comes the first."""
@@ -126,31 +129,23 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
         if not self.is_answering(self.session.lanes):
             self.app.pick_conversation(self._reopen)
 
-    def _reopen(self, conversation_id: int | None) -> None:
-        if conversation_id is not None:
-            self.do(lambda: self._show_conversation(conversation_id))
+    def _reopen(self, conversation_id: int, hit: Hit | None) -> None:
+        self.do(lambda: self._show_conversation(conversation_id, hit))
 
-    async def _show_conversation(self, conversation_id: int) -> None:
+    async def _show_conversation(self, conversation_id: int, hit: Hit | None) -> None:
         closed = await self.session.reopen(conversation_id)
         await self.rebuild()
         if closed:
-            self.app.say(f"{closed} closed lanes of this conversation are not shown; their answers are kept.")
+            lanes = "1 closed lane" if closed == 1 else f"{closed} closed lanes"
+            self.app.say(f"Not shown: {lanes} of this conversation. The answers there are kept.")
+        found = find_run(self.session.lanes, hit.prompt_id, hit.run_id) if hit is not None else None
+        if found is not None and found[1] not in found[0].path:
+            self.session.select(found[0], newest_after(*found))
         for column in self.columns:
             column.show_history()
+        if hit is not None and found is not None:
+            lane, run = found
+            self.position = self.session.lanes.index(lane)
+            self.lay_out_lanes()
+            self.columns[self.position].reveal(run, hit)
         self.session.open_engines()
-
-    # The program
-
-    def action_palette(self) -> None:
-        """Show the command palette."""
-        self.app.action_command_palette()
-
-    def action_help(self) -> None:
-        """Show the help."""
-        from paragone_tui.screens.help.screen import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.app.keys))
-
-    def action_quit(self) -> None:
-        """Quit the program."""
-        self.app.exit()

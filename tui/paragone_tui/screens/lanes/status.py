@@ -52,8 +52,8 @@ class LaneStatusInfo:
     tokens_per_s: float | None = None
     ttft_s: float | None = None
     """Seconds until the first token."""
-    context_used: int = 0
-    """Tokens used in the context window, of `context_size`."""
+    context_used: int | None = None
+    """Tokens used in the context window, of `context_size`; None if unknown."""
     context_size: int = 0
 
 
@@ -173,7 +173,7 @@ class LaneStatus(Widget):
         elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
             if info.tokens_per_s:
                 yield [Segment(_rate(info.tokens_per_s), style)]
-            if info.context_size:
+            if info.context_size and info.context_used is not None:
                 used, size = info.context_used, info.context_size
                 context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
                 yield [Segment(context, style)]

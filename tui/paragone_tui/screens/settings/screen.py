@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantFocus
 from textual.getters import query_one
@@ -48,11 +48,11 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     AUTO_FOCUS = "SettingField Input"
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "dismiss", "Cancel"),
+        ("escape,ctrl+c", "cancel", "Cancel"),
         ("enter", "apply", "Apply"),
         ("ctrl+t", "toggle_target", "This lane or all lanes"),
-        ("up", "app.focus_previous", "Up"),
-        ("down", "app.focus_next", "Down"),
+        Binding("up", "app.focus_previous", "Up", show=False),
+        Binding("down", "app.focus_next", "Down", show=False),
     ]
     DEFAULT_CSS = """
     SettingsForm {

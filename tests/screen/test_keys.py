@@ -1,0 +1,263 @@
+"""Lane mode, and the keys, help and palette that work on every screen."""
+
+import pytest
+from rogue_backend.definitions import rogue
+from textual import events
+from textual.widgets import OptionList
+
+from paragone_tui.commands import COMMANDS
+from paragone_tui.keys import keys_in_force
+from paragone_tui.screens.lanes.column import LaneColumn
+from paragone_tui.widgets.palette import entries
+
+OPENED_BY = {
+    "EnginePicker": "f3",
+    "ConversationPicker": "ctrl+o",
+    "ImagePicker": "ctrl+g",
+    "AboutLane": "ctrl+l",
+    "HelpScreen": "f1",
+    "SettingsForm": "alt+s",
+}
+
+
+def shown(screen) -> str:
+    return type(screen.app.screen).__name__
+
+
+async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        lanes = screen.app.lanes
+        await screen.type("lz")
+        assert (lanes.composer.text, lanes.position, lanes.zoomed) == ("lz", 0, False)
+        await screen.press("escape")
+        assert "LANE" in screen.text.splitlines()[-1]
+        await screen.press("l", "z")
+        assert (lanes.composer.text, lanes.position, lanes.zoomed) == ("lz", 1, True)
+        await screen.press("i", "h", "i")
+        assert lanes.composer.text == "lzhi"
+        assert "LANE" not in screen.text
+
+
+@pytest.mark.parametrize(("there", "back"), [("escape", "escape"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])
+async def test_keys_that_change_the_mode(start, there, back):
+    async with start(rogue("steady")) as screen:
+        await screen.press(there)
+        assert screen.app.lanes.in_lane_mode
+        await screen.press(back)
+        assert screen.app.screen.focused is screen.app.lanes.composer
+
+
+async def test_keys_typed_at_once_meet_the_mode_that_they_were_typed_for(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        for key in ("h", "i", "ctrl+f", "l", "i", "j"):
+            screen.app.post_message(events.Key(key, key if len(key) == 1 else "\x06"))
+        await screen.until(lambda: "j" in screen.app.lanes.composer.text)
+        assert screen.app.lanes.composer.text == "hij"
+        assert screen.app.lanes.position == 1
+
+
+async def test_lane_mode_scrolls(start):
+    async with start(rogue("steady", max_tokens=2000, rate=100000), size=(60, 17)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        transcript = screen.columns[0].transcript
+        await screen.press("escape", "g")
+        assert transcript._top == 0
+        half = round((transcript.size.height - 2) / 2)
+        moves = {
+            "j": 1,
+            "k": -1,
+            "down": 1,
+            "d": half,
+            "ctrl+d": half,
+            "u": -half,
+            "ctrl+u": -half,
+            "space": transcript.size.height - 2,
+        }
+        for key, rows in moves.items():
+            top = transcript._top
+            await screen.press(key)
+            assert transcript._top - top == rows, key
+        await screen.press("G")
+        assert transcript.following
+
+
+async def test_escape_stops_nothing(start):
+    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.press("ctrl+o", "escape", "escape", "escape", "escape")
+        assert screen.lanes[0].state == "writing"
+        await screen.press("escape", "s")
+        await screen.until(lambda: screen.lanes[0].state == "stopped")
+
+
+async def test_lane_mode_goes_on_without_lanes(start):
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        await screen.press("escape", "X")
+        await screen.until(lambda: "a lists what can answer here" in screen.text)
+        await screen.press("a")
+        await screen.until(lambda: shown(screen) == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 1)
+        assert screen.app.lanes.in_lane_mode
+
+
+async def test_a_click_on_a_lane_does_not_begin_lane_mode(start):
+    async with start(rogue("steady")) as screen:
+        await screen.pilot.click(LaneColumn)
+        await screen.type("hello")
+        assert screen.app.lanes.composer.text == "hello"
+
+
+async def test_a_dialog_gives_back_the_mode(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("escape", "slash")
+        await screen.until(lambda: shown(screen) == "ConversationPicker")
+        await screen.press("escape")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        assert screen.app.lanes.in_lane_mode
+
+
+async def test_commands_of_the_prompt_lead_back_to_it(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("first")
+        await screen.answered()
+        await screen.press("escape", "alt+p")
+        assert screen.app.lanes.composer.text == "first"
+        assert not screen.app.lanes.in_lane_mode
+
+
+async def test_a_question_mark_opens_help_only_in_an_empty_prompt(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("question_mark")
+        assert shown(screen) == "HelpScreen"
+        await screen.press("question_mark")
+        assert shown(screen) == "LanesScreen"
+        await screen.press("a", "question_mark")
+        assert screen.app.lanes.composer.text == "a?"
+
+
+async def test_ctrl_c_copies_what_is_selected_and_stops_nothing_then(start):
+    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.type("copy")
+        screen.app.lanes.composer.select_all()
+        await screen.press("ctrl+c")
+        assert screen.app.clipboard == "copy"
+        assert screen.lanes[0].state == "writing"
+
+
+@pytest.mark.parametrize("name", OPENED_BY)
+async def test_help_palette_and_quit_work_on_every_screen(start, name):
+    async with start(rogue("steady")) as screen:
+        await screen.press(OPENED_BY[name])
+        await screen.until(lambda: shown(screen) == name)
+        if name != "HelpScreen":
+            await screen.press("f1")
+            assert shown(screen) == "HelpScreen"
+            await screen.press("f1")
+            assert shown(screen) == name
+        await screen.press("ctrl+p")
+        await screen.until(lambda: shown(screen) == "Palette")
+        titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2])}
+        closes = "Cancel" if name == "SettingsForm" else "Close"
+        assert {closes, "Help", "Quit", "Theme"} <= titles
+        assert "Zoom" not in titles
+        await screen.type(closes.casefold())
+        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
+        await screen.press("enter")
+        await screen.until(lambda: shown(screen) == "LanesScreen", "the palette's command closes the dialog")
+        await screen.press(OPENED_BY[name])
+        await screen.press("ctrl+c")
+        assert shown(screen) == "LanesScreen"
+        await screen.press(OPENED_BY[name], "ctrl+q")
+        await screen.until(lambda: not screen.app.is_running)
+
+
+async def test_the_palette_shows_the_keys_in_force(start):
+    async with start(rogue("steady"), settings='[keys]\nzoom = "f10"\n', size=(80, 24)) as screen:
+        found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes)}
+        assert found["Zoom"] == "f10 z"
+        await screen.press("ctrl+p")
+        await screen.until(lambda: shown(screen) == "Palette")
+        await screen.type("zoom")
+        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
+        assert "f10 z" in screen.text
+
+
+async def test_the_palette_finds_words_of_the_help(start):
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        await screen.press("ctrl+p")
+        await screen.until(lambda: shown(screen) == "Palette")
+        await screen.type("memory")
+        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
+        assert "Close lane" in screen.text
+
+
+async def test_keys_of_lane_mode_can_be_set(start):
+    settings = '[keys]\nzoom = "v"\nscroll-down = "ctrl+r"\nquit = "f12"\n'
+    async with start(rogue("steady", "a"), rogue("steady", "b"), settings=settings) as screen:
+        await screen.press("escape", "z")
+        assert not screen.app.lanes.zoomed
+        await screen.press("v")
+        assert screen.app.lanes.zoomed
+        await screen.press("f2")
+        assert not screen.app.lanes.zoomed, "keys of the other kind stay"
+        await screen.press("ctrl+q")
+        assert screen.app.is_running
+        await screen.press("f12")
+        await screen.until(lambda: not screen.app.is_running)
+
+
+async def test_letters_that_clash_are_told_of(start):
+    async with start(rogue("steady"), settings='[keys]\nzoom = "s"\n') as screen:
+        await screen.until(lambda: "The key s is set for" in screen.told)
+
+
+def test_every_command_has_a_key_that_plain_terminals_pass_on():
+    missing = (
+        "f",
+        "ctrl+up",
+        "ctrl+down",
+        "ctrl+home",
+        "ctrl+end",
+        "ctrl+shift",
+        "shift+",
+        "alt+left",
+        "alt+right",
+    )
+    for command, keys in keys_in_force({}).items():
+        sure = [key for key in keys.all if len(key) == 1 or not key.startswith(missing)]
+        assert [key for key in sure if key not in ("escape", "ctrl+b")], command
+    assert "ctrl+b" not in " ".join(f"{command.keys},{command.lane_keys}" for command in COMMANDS)
+
+
+async def test_sheets_scroll_by_letters(start):
+    async with start(rogue("steady"), size=(80, 24)) as screen:
+        await screen.press("f1")
+        await screen.until(lambda: shown(screen) == "HelpScreen" and screen.app.screen.scroll.max_scroll_y)
+        scroll = screen.app.screen.scroll
+        for key, row in (("j", 1), ("d", 11), ("u", 1), ("k", 0), ("G", scroll.max_scroll_y), ("g", 0)):
+            await screen.press(key)
+            await screen.until(lambda row=row: scroll.scroll_offset.y == row, key)
+        await screen.press("q")
+        assert shown(screen) == "LanesScreen"
+
+
+async def test_lists_are_moved_through_by_control_keys(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        for text in ("one", "two"):
+            await screen.ask(text)
+            await screen.answered()
+            await screen.press("ctrl+n")
+        await screen.press("ctrl+o")
+        await screen.until(lambda: "two" in screen.text)
+        options = screen.app.screen.options
+        await screen.until(lambda: options.option_count == 2)
+        await screen.press("ctrl+j")
+        assert options.highlighted == 1
+        await screen.press("ctrl+k")
+        assert options.highlighted == 0

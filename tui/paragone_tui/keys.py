@@ -1,0 +1,131 @@
+"""The keys in force, and the key bindings that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone_tui.commands import COMMANDS, Command
+
+if TYPE_CHECKING:
+    from textual.binding import Binding
+
+__all__ = [
+    "Keys",
+    "closing_binding",
+    "composer_binding",
+    "key_map",
+    "keys_in_force",
+    "lane_bindings",
+    "program_bindings",
+    "readable",
+]
+
+_BY_ID = {command.id: command for command in COMMANDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a command."""
+
+    both: tuple[str, ...]
+    """Keys in both modes."""
+    lane: tuple[str, ...]
+    """Keys in lane mode only."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All keys, those that work in both modes first."""
+        return self.both + self.lane
+
+
+def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
+    """Return the keys of each command by its id.
+
+    Keys in `settings` replace the defaults of their kind: characters, which are text while the user
+    writes, are keys in lane mode; other keys are keys in both modes, unless the command belongs to the
+    group `Lane mode`.
+    """
+    return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
+
+
+def _keys(command: Command, setting: str) -> Keys:
+    keys = _split(setting)
+    lane = tuple(key for key in keys if command.group == "Lane mode" or _is_character(key))
+    both = tuple(key for key in keys if key not in lane)
+    return Keys(both or _split(command.keys), lane or _split(command.lane_keys))
+
+
+def _split(keys: str) -> tuple[str, ...]:
+    return tuple(key.strip() for key in keys.split(",") if key.strip())
+
+
+def _is_character(key: str) -> bool:
+    return len(key) == 1 or key == "space"
+
+
+_FROM_COMPOSER = "composer.lane-mode"
+"""The id of the binding that leads from the composer to lane mode."""
+
+
+def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
+    """Return the keys of each binding by its id, separated by commas.
+
+    The bindings are those of lane mode and of dialogs, and the composer's. In lane mode, a command loses
+    the keys that another one has in that mode only; it is left out if it has no others.
+    """
+    owners = {key: command for command, its in keys.items() for key in its.lane}
+    in_lane = {
+        command: [key for key in its.all if owners.get(key, command) == command]
+        for command, its in keys.items()
+    }
+    in_lane[_FROM_COMPOSER] = list(keys["lane-mode"].both)
+    return {binding: ",".join(its) for binding, its in in_lane.items() if its}
+
+
+def composer_binding() -> Binding:
+    """Return the composer's binding of lane mode: it is in force before the next key, like its counterpart."""
+    from textual.binding import Binding  # `config check` uses this module without Textual
+
+    command = _BY_ID["lane-mode"]
+    return Binding(command.keys, command.action, command.title, id=_FROM_COMPOSER, show=False, priority=True)
+
+
+def closing_binding(command_id: str) -> Binding:
+    """Return the binding by which the keys of a command that shows a sheet close it, too."""
+    from textual.binding import Binding
+
+    return Binding(_BY_ID[command_id].keys, "dismiss", "Close", id=command_id)
+
+
+def lane_bindings() -> list[Binding]:
+    """Return the key bindings of lane mode.
+
+    They have priority, so that a change of the mode or of the lane is in force before the next key.
+    """
+    return _bindings(COMMANDS, priority=True)
+
+
+def program_bindings() -> list[Binding]:
+    """Return the bindings of the program's commands, which work on every screen."""
+    return _bindings([it for it in COMMANDS if it.group == "Program"], priority=False)
+
+
+def _bindings(commands: Iterable[Command], *, priority: bool) -> list[Binding]:
+    from textual.binding import Binding  # `config check` uses this module without Textual
+
+    keys = key_map(keys_in_force({}))
+    return [
+        Binding(keys[it.id], it.action, it.title, id=it.id, show=False, priority=priority)
+        for it in commands
+        if it.id in keys
+    ]
+
+
+def readable(keys: Iterable[str]) -> str:
+    """Return keys in short notation, separated by spaces: `ctrl+j` as `^j`, `escape` as `esc`."""
+    names = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
+    return " ".join(
+        "+".join(names.get(part, part) for part in key.split("+")).replace("ctrl+", "^") for key in keys
+    )

@@ -1,0 +1,67 @@
+"""The line of key hints at the foot of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from textual.content import Content
+
+from paragone_tui.widgets.hints import hint
+from paragone_workbench.config.settings import Mode
+
+__all__ = ["foot_line"]
+
+_ORDERS: dict[Mode, str] = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
+
+_WRITING = (
+    ("send", "send"),
+    ("newline", "new line"),
+    ("lane-mode", "lane mode"),
+    ("palette", "commands"),
+    ("help", "help"),
+    ("stop", "stop"),
+    ("next-lane", "next lane"),
+    ("add-lane", "add lane"),
+    ("swap-engine", "engine"),
+    ("reopen", "history"),
+)
+"""Commands with their labels, most important first. Lane mode has pairs of commands, too."""
+_IN_LANE = (
+    ("write", "write"),
+    ("help", "help"),
+    ("scroll-down scroll-up", "scroll"),
+    ("previous-lane next-lane", "lane"),
+    ("stop-lane", "stop"),
+    ("regenerate", "regenerate"),
+    ("copy-answer", "copy"),
+    ("zoom", "zoom"),
+    ("swap-engine", "engine"),
+    ("add-lane", "add"),
+    ("half-page-down half-page-up", "half page"),
+    ("to-start to-end", "start, end"),
+    ("previous-variant next-variant", "variant"),
+    ("reopen", "history"),
+    ("palette", "commands"),
+    ("close-lane", "close"),
+)
+
+
+def foot_line(order: Mode, in_lane_mode: bool, key_of: Callable[[str], str], width: int) -> Content:
+    """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
+
+    `key_of` returns the key of a command in the present mode.
+    """
+    mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
+    shown = Content(_ORDERS.get(order, ""))
+    for following in _hints(in_lane_mode, key_of):
+        more = Content("  ").join(part for part in (shown, following) if part)
+        if mode.cell_length + 2 + more.cell_length > width:
+            break
+        shown = more
+    return Content("  ").join((mode, shown)) if mode else shown
+
+
+def _hints(in_lane_mode: bool, key_of: Callable[[str], str]) -> Iterator[Content]:
+    for commands, label in _IN_LANE if in_lane_mode else _WRITING:
+        keys = " ".join(key_of(command) for command in commands.split())
+        yield hint(keys, label)
