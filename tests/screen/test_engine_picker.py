@@ -147,7 +147,7 @@ async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offe
         await screen.press("f3")
         await looked(screen)
         assert rows(screen)[:2] == ["Added here", "steady  rogue · steady"]
-        assert "^r removes steady from this list." in screen.text
+        assert "^x removes steady from this list." in screen.text
         await screen.press("escape", "ctrl+q")
     assert config.load().engines == {"steady": ADDED}
     assert State(state_file()).lanes == ("rogue:wide", "steady")
@@ -182,10 +182,10 @@ async def test_an_added_engine_is_removed_with_a_key(start, offers):
         await screen.press("f3")
         await looked(screen)
         assert highlighted(screen) == "steady"
-        await screen.press("ctrl+r")
+        await screen.press("ctrl+x")
         await looked(screen)
         assert rows(screen) == ["Models found", "other  Rogue · other"]
-        await screen.press("ctrl+r")  # a model that was found is none
+        await screen.press("ctrl+x")  # a model that was found is none
         await looked(screen)
         assert rows(screen) == ["Models found", "other  Rogue · other"]
     assert config.load().engines == {}
@@ -206,7 +206,7 @@ async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
         assert screen.lanes[1].engine.is_open
         await screen.press("f3")
         await looked(screen)
-        await screen.press("ctrl+r")
+        await screen.press("ctrl+x")
         assert "steady  rogue · steady" in rows(screen)
 
 
@@ -217,8 +217,8 @@ async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start
         await screen.press("f3")
         await looked(screen)
         await screen.press("down")
-        assert "^r removes steady from this list." in screen.text
-        await screen.press("ctrl+r")
+        assert "^x removes steady from this list." in screen.text
+        await screen.press("ctrl+x")
         assert config.load().engines == {}
 
 

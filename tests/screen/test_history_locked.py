@@ -7,7 +7,7 @@ import fcntl
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_tui import app as program
+from paragone_tui import history_opening
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, _owners
 
@@ -28,7 +28,7 @@ def opening():
 def briefly(monkeypatch):
     """Have each try to open the history take a moment only."""
     monkeypatch.setattr(_owners, "OPENING_S", 0.3)
-    monkeypatch.setattr(program, "RETRY_S", 0.1)
+    monkeypatch.setattr(history_opening, "RETRY_S", 0.1)
 
 
 def in_history() -> dict[str, list[str]]:
@@ -71,7 +71,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
 
 
 async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
-    monkeypatch.setattr(program, "LEAVING_S", 0.5)
+    monkeypatch.setattr(history_opening, "LEAVING_S", 0.5)
     async with start(rogue("steady"), with_history=False) as screen:
         await screen.ask("lost")
         await screen.answered()
@@ -83,7 +83,7 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
 
 
 async def test_leaving_waits_for_nothing_where_nothing_was_asked(start, opening, monkeypatch):
-    monkeypatch.setattr(program, "LEAVING_S", 3600)
+    monkeypatch.setattr(history_opening, "LEAVING_S", 3600)
     async with start(rogue("steady"), with_history=False) as screen:
         assert screen.app.history is None
     assert screen.app.exit_messages == []

@@ -109,7 +109,7 @@ async def test_the_system_prompt_holds_from_the_next_prompt_on(start):
 
 
 async def test_a_reload_waits_until_the_lane_has_answered(start):
-    async with start(rogue("steady", "first", rate=5)) as screen:
+    async with start(rogue("steady", "first", rate=5, max_tokens=1000)) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
         shown = await form(screen)

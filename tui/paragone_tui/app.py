@@ -20,6 +20,7 @@ from textual.worker import WorkerFailed
 
 from paragone import Backend, Image, ParagoneError
 from paragone_tui.garbage import begin_collecting
+from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screen_settings import known_keys, problems
@@ -33,7 +34,6 @@ from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
     from paragone_tui.screens.engines.picker import Picked
@@ -74,12 +74,6 @@ def run_screen(
     return app.return_code or 0
 
 
-RETRY_S = 2.0
-"""Seconds between a failed attempt to open the history and the next one."""
-LEAVING_S = 6.0
-"""Seconds to wait at exit for a history that is still being opened; longer than one attempt takes."""
-
-
 class ParagoneApp(App[None]):
     """Owns the session, the history and the screens. Reports errors that belong to no lane."""
 
@@ -107,10 +101,8 @@ class ParagoneApp(App[None]):
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self.registry = registry
-        self.history: History | None = None
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
-        self._opening_history: asyncio.Task[None] | None = None
         self._is_leaving = False
         self._early: list[events.Event] | None = []
         """What was typed before the composer could take it; None once it can."""
@@ -123,6 +115,11 @@ class ParagoneApp(App[None]):
             engines=config.engines,
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
+        )
+        self._history = HistoryOpening(
+            self._session,
+            say=lambda sentence, warning: self.say(sentence, warning=warning),
+            complain=self.complain,
         )
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(definitions):
@@ -137,6 +134,11 @@ class ParagoneApp(App[None]):
         except ParagoneError as error:
             self._problems.append(str(error))
             return ()
+
+    @property
+    def history(self) -> History | None:
+        """The history, once it is open."""
+        return self._history.history
 
     def get_default_screen(self) -> Screen[None]:
         """Create and return the screen of the lanes."""
@@ -181,8 +183,7 @@ class ParagoneApp(App[None]):
         exposed = permission_warning(self.config.document, self.registry.find)
         if exposed:
             self.say(exposed, warning=True)
-        # Not a Textual worker: workers are cancelled before `on_unmount`, which may still wait for it.
-        self._opening_history = asyncio.create_task(self._open_history())
+        self._history.begin()
         if self._demo and not self._session.lanes:
             self.lanes.do(self.lanes.add_demo)
         elif self._session.lanes:
@@ -191,27 +192,6 @@ class ParagoneApp(App[None]):
         await self._take_early()
         if not self._demo and not self._session.lanes:
             self.lanes.action_add_lane()
-
-    async def _open_history(self) -> None:
-        from paragone_workbench.store.history import History  # the first paint does not need it
-
-        failed = False
-        while self.history is None:
-            try:
-                self.history = await History.open()
-            except ParagoneError as error:
-                self._session.history_not_open(error)
-                if not failed:
-                    self.complain(error)
-                failed = True
-                if not (isinstance(error, StoreError) and error.can_pass):
-                    return
-                await asyncio.sleep(RETRY_S)
-        if self.history.warning:
-            self.say(self.history.warning, warning=True)
-        self._session.record(self.history)
-        if failed:
-            self.say("The history is open now; earlier prompts and answers are saved, too.")
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
@@ -269,13 +249,7 @@ class ParagoneApp(App[None]):
         `then` is called with the conversation's id, and what a search found in it, if the user picks one.
         """
         if self.history is None:
-            problem = self._session.history_problem
-            if self._opening_history is not None and self._opening_history.done():
-                self.say("The history could not be opened: there is nothing to reopen.")
-            elif problem is None:
-                self.say("The history is still being opened. Try again in a moment.")
-            else:
-                self.say(f"The history is not open yet; the program keeps trying. {problem}", warning=True)
+            self.say(self._history.problem, warning=True)
             return
         from paragone_tui.screens.history.picker import ConversationPicker
 
@@ -356,23 +330,10 @@ class ParagoneApp(App[None]):
         """Close the engines and the history, for whatever reason the program ends."""
         self._is_leaving = True
         self.remember_lanes()
-        await self._end_opening_history()
+        await self._history.end()
         await self._session.close()
         if self.history is not None:
             await self.history.close()
-
-    async def _end_opening_history(self) -> None:
-        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening."""
-        opening = self._opening_history
-        if opening is None or opening.done():
-            return
-        if self._session.awaits_history:
-            await asyncio.wait([opening], timeout=LEAVING_S)
-        if not opening.done():
-            if self._session.history_problem is None:
-                self._session.history_not_open(StoreError("The history did not open in time."))
-            opening.cancel()
-            await asyncio.wait([opening])
 
     # Themes and keys
 

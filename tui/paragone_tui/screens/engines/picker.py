@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -46,7 +46,7 @@ class EnginePicker(Picker[Picked | None]):
 
     heading = "Engine"
     placeholder = "Type to filter, or write an engine: BACKEND:MODEL"
-    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+r", "remove", "Remove")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+x", "remove", "Remove", priority=True)]
     DEFAULT_CSS = "EnginePicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(
@@ -153,7 +153,7 @@ class EnginePicker(Picker[Picked | None]):
                 named = "" if entry.problem.startswith(entry.name) else f"{name}: "
                 remarks.append(f"{named}{one_line(entry.problem)} {one_line(entry.remedy)}".rstrip())
             if entry.is_added:
-                remarks.append(f"^r removes {name} from this list.")
+                remarks.append(f"^x removes {name} from this list.")
         else:
             remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
         self.say("\n".join(filter(None, remarks)))

@@ -1,0 +1,93 @@
+"""Opens the history in the background, and retries while another program locks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone import ParagoneError
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.history import History
+
+__all__ = ["HistoryOpening"]
+
+RETRY_S = 2.0
+"""Seconds between a failed attempt and the next one."""
+LEAVING_S = 6.0
+"""Seconds that `end` waits at most; longer than one attempt takes."""
+
+
+class HistoryOpening:
+    """Opens the history and has the session record in it.
+
+    `say` shows a message, as a warning if its second argument is true. `complain` shows an error.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        say: Callable[[str, bool], None],
+        complain: Callable[[ParagoneError], None],
+    ) -> None:
+        self.history: History | None = None
+        """The history, once it is open."""
+        self._session = session
+        self._say = say
+        self._complain = complain
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Start to open the history."""
+        # Not a Textual worker: workers are cancelled before the application unmounts, which may still wait.
+        self._task = asyncio.create_task(self._open())
+
+    @property
+    def problem(self) -> str:
+        """Why the history is not open; empty if it is."""
+        if self.history is not None:
+            return ""
+        if self._task is not None and self._task.done():
+            return "The history could not be opened: there is nothing to reopen."
+        problem = self._session.history_problem
+        if problem is None:
+            return "The history is still being opened. Try again in a moment."
+        return f"The history is not open yet; the program keeps trying. {problem}"
+
+    async def end(self) -> None:
+        """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening."""
+        task = self._task
+        if task is None or task.done():
+            return
+        if self._session.awaits_history:
+            await asyncio.wait([task], timeout=LEAVING_S)
+        if not task.done():
+            if self._session.history_problem is None:
+                self._session.history_not_open(StoreError("The history did not open in time."))
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _open(self) -> None:
+        from paragone_workbench.store.history import History  # the first paint does not need it
+
+        failed = False
+        while self.history is None:
+            try:
+                self.history = await History.open()
+            except ParagoneError as error:
+                self._session.history_not_open(error)
+                if not failed:
+                    self._complain(error)
+                failed = True
+                if not (isinstance(error, StoreError) and error.can_pass):
+                    return
+                await asyncio.sleep(RETRY_S)
+        if self.history.warning:
+            self._say(self.history.warning, True)
+        self._session.record(self.history)
+        if failed:
+            self._say("The history is open now; earlier prompts and answers are saved, too.", False)
