@@ -40,6 +40,7 @@ from paragone.messages import (
     RunRequest,
     ScoreRequest,
     TokenizeRequest,
+    TopTokensRequest,
 )
 from paragone.models import Capabilities, LoadedModel, ModelInfo
 from paragone.options import Options, option
@@ -90,6 +91,7 @@ __all__ = [
     "Token",
     "TokenizeRequest",
     "TokenizedText",
+    "TopTokensRequest",
     "Usage",
     "Vocabulary",
     "fingerprint",

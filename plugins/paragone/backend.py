@@ -9,9 +9,16 @@ from typing import ClassVar, TypeAlias
 
 from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, InputError
-from paragone.events import Event, LoadProgress
+from paragone.events import Alternative, Event, LoadProgress
 from paragone.memory import MemoryEstimate
-from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.messages import (
+    DistributionsRequest,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+    TopTokensRequest,
+)
 from paragone.models import Capabilities, LoadedModel, ModelInfo
 from paragone.options import Options
 from paragone.tokens import TokenizedText, Vocabulary
@@ -130,6 +137,14 @@ class OpenEngine(ABC):
         token that is not in the vocabulary, and EngineError if the engine cannot compute distributions.
         """
         raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
+
+    def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+        """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
+
+        For engines that have no distributions. It can be stopped like a run; then it ends early. Raises
+        InputError if the sequence exceeds the context, and EngineError if the engine cannot report them.
+        """
+        raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""

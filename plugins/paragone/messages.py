@@ -17,6 +17,7 @@ __all__ = [
     "RunRequest",
     "ScoreRequest",
     "TokenizeRequest",
+    "TopTokensRequest",
 ]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -146,3 +147,18 @@ class DistributionsRequest:
     ids: tuple[int, ...]
     start: int = 0
     batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopTokensRequest:
+    """A sequence of tokens after which the likeliest next tokens are requested.
+
+    Attributes:
+        ids: The tokens. Nothing is added to them. At most as many as the context holds.
+        start: Index in `ids` of the first token after which they are requested; all later tokens follow.
+        top: Number of tokens to report at each position.
+    """
+
+    ids: tuple[int, ...]
+    start: int = 0
+    top: int = 10

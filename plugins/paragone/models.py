@@ -19,6 +19,7 @@ class Capabilities:
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
+        top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         local: It computes on this machine, so engines that run at the same time share the cores.
@@ -28,6 +29,7 @@ class Capabilities:
     tokenize: bool = False
     score: bool = False
     distributions: bool = False
+    top_tokens: bool = False
     estimate: bool = False
     seed: bool = False
     local: bool = False

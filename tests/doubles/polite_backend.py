@@ -48,6 +48,7 @@ from paragone import (
     Token,
     TokenizedText,
     TokenizeRequest,
+    TopTokensRequest,
     Usage,
     Vocabulary,
     fingerprint,
@@ -259,6 +260,21 @@ class PoliteEngine(OpenEngine):
             yield LogitsBlock(start=self.place(at), rows=len(rows), vocab_size=SIZE, data=memoryview(data))
             data[:] = array("f", [math.nan] * len(data))  # a block is valid until the next one is asked for
 
+    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+        self.check_open()
+        self.stopping = False
+        for end in range(request.start + 1, len(request.ids) + 1):
+            if await self.pause():
+                return
+            yield self.ranked(self.likelihoods(self.seen(request.ids, end), 1))[: request.top]
+
+    def seen(self, ids: Sequence[int], end: int) -> Sequence[int]:
+        return ids[:end]
+
+    def ranked(self, row: Sequence[float]) -> tuple[Alternative, ...]:
+        order = sorted(range(len(row)), key=lambda token: -row[token])
+        return tuple(Alternative(text=self.text_of(n), id=n, logprob=row[n]) for n in order)
+
     def row(self, before: Sequence[int], batch: int) -> list[float]:
         return [logit + 3 for logit in self.logits(before, batch)]  # logits are not normalized
 
@@ -287,7 +303,14 @@ class PoliteBackend(Backend):
     load_options = PoliteLoad
     sampling = PoliteSampling
     capabilities = Capabilities(
-        logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
+        logprobs=True,
+        tokenize=True,
+        score=True,
+        distributions=True,
+        top_tokens=True,
+        estimate=True,
+        seed=True,
+        local=True,
     )
     engine: ClassVar[type[PoliteEngine]] = PoliteEngine
 

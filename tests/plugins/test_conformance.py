@@ -40,6 +40,7 @@ class Modest(PoliteBackend):
         tokenize = OpenEngine.tokenize
         score = OpenEngine.score
         distributions = OpenEngine.distributions
+        top_tokens = OpenEngine.top_tokens
         vocabulary = OpenEngine.vocabulary
 
 

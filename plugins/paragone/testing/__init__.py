@@ -30,7 +30,7 @@ _MODULES = (
     "run_settings",
     "probabilities",
 )
-for _module in (*_MODULES, "scoring", "distributions", "refusals", "stopping"):
+for _module in (*_MODULES, "scoring", "distributions", "top_tokens", "refusals", "stopping"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from paragone.testing.conformance import BackendConformance  # noqa: E402

@@ -13,6 +13,7 @@ from paragone.testing.refusals import RefusalChecks
 from paragone.testing.run_settings import ReportChecks
 from paragone.testing.scoring import ScoreChecks
 from paragone.testing.stopping import StoppingChecks
+from paragone.testing.top_tokens import TopTokensChecks
 
 __all__ = ["BackendConformance"]
 
@@ -26,6 +27,7 @@ class BackendConformance(
     ProbabilityChecks,
     ScoreChecks,
     DistributionChecks,
+    TopTokensChecks,
     RefusalChecks,
     StoppingChecks,
 ):

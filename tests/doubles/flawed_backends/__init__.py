@@ -12,6 +12,7 @@ from flawed_backends import (
     refusals,
     scoring,
     stopping,
+    top_tokens,
 )
 from flawed_backends.found import FLAWS
 
@@ -25,4 +26,5 @@ __all__ = [
     "refusals",
     "scoring",
     "stopping",
+    "top_tokens",
 ]

@@ -23,7 +23,7 @@ class CannotAndDoes(PoliteBackend):
     capabilities = replace(PoliteBackend.capabilities, distributions=False)
 
 
-@found_by(WHOLE, AGREE, SCORE, ENDED, REFUSED, VOCABULARY)
+@found_by(WHOLE, AGREE, SCORE, ENDED, REFUSED, VOCABULARY, elsewhere=True)
 class PromisesDistributions(PoliteBackend):
     class engine(PoliteEngine):
         distributions = OpenEngine.distributions

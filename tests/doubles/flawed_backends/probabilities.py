@@ -6,7 +6,7 @@ from dataclasses import replace
 from polite_backend import PoliteBackend, PoliteEngine
 
 from flawed_backends.found import found_by
-from paragone import EngineError, Token
+from paragone import EngineError, OpenEngine, Token
 
 TOKENS = "tokens agree with the run"
 LOGPROBS = "log probabilities come on request"
@@ -90,8 +90,10 @@ class RunsWithAWrongMask(PoliteEngine):
 
 @found_by(TOKENS)
 class CannotTokenizeAndDoes(PoliteBackend):
-    capabilities = replace(PoliteBackend.capabilities, tokenize=False, distributions=False)
+    capabilities = replace(PoliteBackend.capabilities, tokenize=False, distributions=False, top_tokens=False)
 
     class engine(PoliteEngine):
+        top_tokens = OpenEngine.top_tokens
+
         def distributions(self, request):
             raise EngineError("This engine has no distributions.")
