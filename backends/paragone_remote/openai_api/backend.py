@@ -32,7 +32,7 @@ class OpenAIBackend(Backend):
     api_version = 2
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
-    capabilities = Capabilities(logprobs=True, tokenize=True, seed=True)
+    capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find out whether the client is installed. `endpoint` describes a server."""

@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 import httpx
 
 from paragone import (
+    Alternative,
     Caution,
+    EngineError,
     Event,
     Finish,
     FinishReason,
@@ -20,12 +22,13 @@ from paragone import (
     RunSettings,
     TokenizedText,
     TokenizeRequest,
+    TopTokensRequest,
     Vocabulary,
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
-from paragone_remote.faults import IncompleteAnswer
+from paragone_remote.faults import FAULTS, IncompleteAnswer, explain
 from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.effective_settings import settings_of, with_seed
@@ -35,8 +38,10 @@ from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
 from paragone_remote.openai_api.server import Server
 from paragone_remote.openai_api.stream_parts import Answer, read_chat, read_completion
+from paragone_remote.openai_api.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.run_settings import AskPrompt, Prompt
 from paragone_remote.single_requests import await_reply
+from paragone_remote.timeouts import Stopped, Wait
 from paragone_remote.token_events import tokens_of
 from paragone_remote.transport import Refusal
 from paragone_remote.truncation import TruncationAlarm
@@ -125,6 +130,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             self._body(RunRequest(messages=request.messages), sampling)
         )
         return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
+
+    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+        """Report the likeliest next tokens after tokens of a sequence: one request for each position."""
+        self._see_open()
+        where = self._endpoint.origin
+        if not reports_top_tokens(self._server):
+            raise EngineError(
+                f"The server at {where} does not report the likeliest tokens after given tokens."
+            )
+        wait = self._wait = Wait()
+        try:
+            for end in range(request.start + 1, len(request.ids) + 1):
+                asked = top_tokens_after(
+                    self._http, self._endpoint, self._model, request.ids[:end], request.top
+                )
+                yield await wait.within(self._endpoint.options.idle_timeout, asked)
+        except Stopped:
+            return
+        except FAULTS as error:
+            raise explain(error, self._endpoint, model=self._model).error from error
+        finally:
+            self._wait = None
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary. llama-server reports it token by token."""

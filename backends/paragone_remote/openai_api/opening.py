@@ -29,6 +29,7 @@ from paragone_remote.openai_api.options import OpenAILoadOptions
 from paragone_remote.openai_api.prompts import tokenizes
 from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.server import Server, find_models, identify, of_model
+from paragone_remote.openai_api.top_tokens import reports_top_tokens
 from paragone_remote.server_text import lines, plain
 from paragone_remote.single_requests import connected
 
@@ -86,6 +87,7 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
         # no server reports this in advance: the run requests them and warns if none come
         logprobs=not refused_fields.has_refused("logprobs"),
         tokenize=tokenizes(server, raw=raw),
+        top_tokens=reports_top_tokens(server),
         seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
     )
 

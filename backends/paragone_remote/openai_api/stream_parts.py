@@ -9,7 +9,7 @@ from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
 from paragone_remote.token_events import Scored
 
-__all__ = ["Answer", "Part", "read_chat", "read_completion"]
+__all__ = ["Answer", "Part", "read_chat", "read_completion", "scored_tokens"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def read_chat(chunk: Data, now: float) -> Part:
         read.thinking = text(delta, "reasoning_content") or text(delta, "reasoning")
         read.reason = text(choice, "finish_reason")
         if "logprobs" in choice:
-            read.scored = tuple(_scored(part(choice, "logprobs")))
+            read.scored = tuple(scored_tokens(part(choice, "logprobs")))
         break
     return read
 
@@ -71,7 +71,7 @@ def read_completion(chunk: Data, now: float) -> Part:
         if "logprobs" in choice:
             logprobs = part(choice, "logprobs")
             # llama-server uses the format of the chat here too
-            scored = _scored if "content" in logprobs else _scored_in_columns
+            scored = scored_tokens if "content" in logprobs else _scored_in_columns
             read.scored = tuple(scored(logprobs))
         break
     return read
@@ -102,7 +102,8 @@ def _read(chunk: Data, now: float) -> Part:
     return read
 
 
-def _scored(logprobs: Data) -> Iterator[Scored]:
+def scored_tokens(logprobs: Data) -> Iterator[Scored]:
+    """Parse tokens with their log-probabilities in the format of a chat."""
     for entry in items(logprobs, "content"):
         logprob = number(entry, "logprob")
         if logprob is None:
