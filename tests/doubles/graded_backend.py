@@ -1,0 +1,117 @@
+"""A test double: two backends with the same vocabulary, whose engines differ from each other on cue.
+
+They stand in for engines of two backends that run quantizations of one model, and for servers that report
+less. The model's name chooses what the engine does; the distributions are the polite backend's.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
+
+from polite_backend import PoliteBackend, PoliteEngine
+
+from paragone import (
+    Alternative,
+    Backend,
+    Capabilities,
+    DistributionsRequest,
+    EngineCrashed,
+    EngineError,
+    InputError,
+    LoadedModel,
+    LogitsBlock,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    TokenizedText,
+    TokenizeRequest,
+    TopTokensRequest,
+)
+from paragone.hooks import hookimpl
+
+MODELS = {
+    "exact": "the reference; computes the same in each batch size",
+    "jittery": "differs a little in each batch size",
+    "rough": "differs",
+    "beginning": "adds a BOS token",
+    "foreign": "has another vocabulary",
+    "crashing": "crashes in its third window",
+    "endless": "does not finish its third window",
+    "tops": "reports its likeliest tokens only",
+    "faltering": "does so too, and fails in its second window",
+    "mute": "reports nothing",
+}
+FULL = Capabilities(tokenize=True, distributions=True, local=True)
+TOPS = Capabilities(tokenize=True, top_tokens=True)
+BOS = 9
+
+
+class GradedEngine(PoliteEngine):
+    def __init__(self, backend: PoliteBackend, loaded: LoadedModel, model: str) -> None:
+        super().__init__(backend, loaded)
+        self.model = model
+        self.windows = 0
+        self.requests: list[DistributionsRequest] = []
+
+    def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
+        logits = super().logits(before, batch)
+        if self.model == "rough":
+            chooser = random.Random(sum(before))
+            return [logit + chooser.gauss(0, 0.5) for logit in logits]
+        if self.model == "jittery":
+            chooser = random.Random(sum(before) * 100 + batch)
+            return [logit + chooser.gauss(0, 0.02) for logit in logits]
+        return logits
+
+    def text_of(self, token: int) -> str:
+        return ("other" if self.model == "foreign" else "") + super().text_of(token)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+        tokenized = await super().tokenize(request)
+        return replace(tokenized, ids=(BOS, *tokenized.ids)) if self.model == "beginning" else tokenized
+
+    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+        self.windows += 1
+        self.requests.append(request)
+        async for block in super().distributions(request):
+            yield block
+            if self.model == "crashing" and self.windows == 3:
+                raise EngineCrashed(
+                    "The engine's process crashed (SIGSEGV).", log_tail=("ggml: out of luck",)
+                )
+            while self.model == "endless" and self.windows == 3 and not self.stopping:
+                await asyncio.sleep(0.01)
+
+    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+        self.windows += 1
+        async for top in super().top_tokens(request):
+            yield top
+            if self.model == "faltering" and self.windows == 2:
+                raise EngineError("The server at http://double returned no log-probabilities.")
+
+
+class GradedBackend(PoliteBackend):
+    name = "graded"
+    title = "Graded"
+    capabilities = FULL
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        model = request.model
+        if model not in MODELS:
+            raise InputError(f"There is no model {model!r}.")
+        able = TOPS if model in ("tops", "faltering") else Capabilities() if model == "mute" else FULL
+        loaded = LoadedModel(name=model, context=1024, size=10**6 * (1 + len(model)), capabilities=able)
+        return GradedEngine(self, loaded, model)
+
+
+class TwinBackend(GradedBackend):
+    """The second backend: another adapter of the same models."""
+
+    name = "twin"
+    title = "Twin"
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    return [GradedBackend(), TwinBackend()]

@@ -1,0 +1,341 @@
+"""Fidelity measurements, over doubles of two backends and over the real SmolLM2."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
+
+from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
+from paragone.worker.native import WorkerEngine
+from paragone_workbench.compare.fidelity import WINDOW, Fidelity, sample_text
+from paragone_workbench.compare.fidelity_report import fidelity_json, figures_of, number, verdict
+from paragone_workbench.compare.statistics import Estimate, mean
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+
+TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
+"""100 tokens: 6 windows of 16."""
+
+
+class Doubles(Registry):
+    """A registry of the test's backends."""
+
+    def find(self, name):
+        return {"graded": GradedBackend(), "twin": TwinBackend()}.get(name)
+
+
+def handle(model, backend="graded"):
+    return EngineHandle(EngineDefinition(name=f"{model}-{backend}", backend=backend, model=model), Doubles())
+
+
+async def measured(reference, *candidates, text=TEXT, window=16, on_step=lambda step: None):
+    fidelity = Fidelity(handle(reference), candidates, text, window=window)
+    try:
+        await fidelity.measure(on_step)
+    finally:
+        await fidelity.close()
+    return fidelity
+
+
+def printed(fidelity):
+    return json.loads(json.dumps(fidelity_json(fidelity)))
+
+
+async def test_the_same_model_differs_by_nothing():
+    fidelity = await measured("exact", handle("exact", "twin"))
+    (candidate,) = fidelity.candidates
+    assert (fidelity.windows, candidate.windows, fidelity.reference.windows) == (6, 6, 6)
+    figures = figures_of(candidate.difference)
+    assert figures.kld == Estimate(0.0, 0.0)
+    assert figures.same_top.value == 1
+    assert candidate.perplexity == fidelity.reference.perplexity
+    assert fidelity.noise.kld.sum() == 0
+    assert "exact-graded does not differ from itself" in verdict(candidate, fidelity)
+    assert not fidelity.partial
+
+
+async def test_another_backend_with_the_same_vocabulary_is_measured():
+    fidelity = await measured("exact", handle("rough", "twin"), handle("jittery"))
+    rough, jittery = fidelity.candidates
+    assert mean(rough.difference.kld).value > 10 * mean(jittery.difference.kld).value > 0
+    assert len(rough.difference.kld) == 6 * 7
+    assert rough.reason == ""
+
+
+async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
+    fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
+    await fidelity.measure()
+    engine = fidelity.reference.engine.engine
+    assert isinstance(engine, GradedEngine)
+    requests = engine.requests
+    await fidelity.close()
+    assert [request.batch for request in requests] == [None, 1, None, None, None, None, None]
+    assert {(len(request.ids), request.start) for request in requests} == {(15, 8)}
+    assert {request.ids[0] for request in requests} == {BOS}
+    assert fidelity.reference.tokens == 100  # BOS is not of the text
+
+
+async def test_the_noise_floor_stands_beside_the_result():
+    fidelity = await measured("jittery", handle("jittery", "twin"), handle("rough"))
+    noise = mean(fidelity.noise.kld)
+    assert noise.value > 0
+    alike, rough = fidelity.candidates
+    # The twin computes exactly what the reference does in the same batch size.
+    assert "within the noise floor of jittery-graded" in verdict(alike, fidelity)
+    times = mean(rough.difference.kld).value / noise.value
+    assert f"{times:.0f} × above the noise floor of jittery-graded; picks another" in verdict(rough, fidelity)
+
+
+async def test_a_different_vocabulary_has_bits_per_byte_and_no_divergence():
+    fidelity = await measured("exact", handle("foreign"), handle("rough"))
+    foreign, rough = fidelity.candidates
+    assert foreign.reason.startswith("foreign-graded and exact-graded have different vocabularies, so there")
+    assert foreign.difference.windows == 0
+    assert foreign.bits_per_byte(fidelity.text_bytes).value > 0
+    assert "bits per byte, exact-graded" in verdict(foreign, fidelity)
+    assert rough.difference.windows == 6
+    found = printed(fidelity)["candidates"][0]
+    assert (found["mean_kld"], found["log_ppl_ratio"], found["error"]) == (None, None, None)
+    assert found["bits_per_byte"] > 0
+
+
+async def test_engines_with_top_tokens_only_agree_over_these():
+    fidelity = await measured("exact", handle("tops", "twin"))
+    (tops,) = fidelity.candidates
+    assert "neither a perplexity nor a KL divergence" in tops.reason
+    found = printed(fidelity)["candidates"][0]
+    assert (found["mean_kld"], found["ppl"], found["top1_agreement"]) == (None, None, None)
+    top = found["top_k"]
+    assert (top["k"], top["top1_agreement"], top["top1_se"]) == (10, 1.0, 0.0)
+    assert 0.79 < top["common"] <= 1  # its eight words, and two of its rare tokens, which are equally likely
+
+
+# What ends early
+
+
+async def test_a_candidate_that_crashes_keeps_what_was_measured():
+    fidelity = await measured("exact", handle("crashing"), handle("rough"))
+    crashing, rough = fidelity.candidates
+    assert isinstance(crashing.error, EngineCrashed)
+    assert (crashing.windows, rough.windows, fidelity.reference.windows) == (2, 6, 6)
+    assert len(crashing.difference.kld) == 14
+    assert crashing.engine.state == "closed"
+    found = printed(fidelity)
+    assert found["partial"] is True
+    assert "crashed (SIGSEGV)" in found["candidates"][0]["error"]
+    assert found["candidates"][0]["log_ppl_ratio"] == 0
+
+
+async def test_a_reference_that_crashes_ends_it():
+    # one of its three windows is for the noise
+    fidelity = await measured("crashing", handle("rough"))
+    assert isinstance(fidelity.reference.error, EngineCrashed)
+    assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (1, 1)
+    assert fidelity.partial
+
+
+async def test_a_server_that_stops_telling_keeps_what_was_measured():
+    fidelity = await measured("exact", handle("faltering"))
+    (faltering,) = fidelity.candidates
+    assert isinstance(faltering.error, EngineError)
+    assert faltering.top.windows == 1
+    assert verdict(faltering, fidelity).startswith(
+        "faltering-graded: picks the top token of exact-graded at 100"
+    )
+
+
+async def test_stop_ends_it_between_windows():
+    steps = []
+    fidelity = Fidelity(handle("exact"), [handle("endless")], TEXT, window=16)
+
+    def on_step(step):
+        steps.append(step)
+        if len(steps) == 7:  # the candidate's third window
+            asyncio.get_running_loop().call_later(
+                0.1, lambda: tasks.append(asyncio.ensure_future(fidelity.stop()))
+            )
+
+    tasks: list = []
+    await fidelity.measure(on_step)
+    await tasks[0]
+    await fidelity.close()
+    assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (3, 2)
+    assert fidelity.partial
+    assert steps[-1] == (6, 13, 3, 6)
+
+
+# What cannot be measured
+
+
+async def test_a_reference_needs_whole_distributions():
+    with pytest.raises(InputError, match="reports the likeliest tokens only"):
+        await measured("tops", handle("exact"))
+    with pytest.raises(InputError, match="its fidelity cannot be measured"):
+        await measured("mute", handle("exact"))
+
+
+async def test_a_text_that_is_too_short():
+    with pytest.raises(InputError, match="The text is too short: it has 3 tokens for exact-graded"):
+        await measured("exact", handle("rough"), text="one two three")
+
+
+async def test_a_candidate_that_cannot_be_opened_leaves_the_others_alone():
+    fidelity = await measured("exact", handle("nothing"), handle("mute"), handle("rough"))
+    nothing, mute, rough = fidelity.candidates
+    assert "no model 'nothing'" in str(nothing.error)
+    assert "cannot be measured" in str(mute.error)
+    assert (rough.error, rough.windows) == (None, 6)
+
+
+async def test_nothing_is_computed_if_no_candidate_can():
+    fidelity = await measured("exact", handle("nothing"))
+    assert fidelity.reference.windows == 0
+
+
+# Memory
+
+MEMORY = """
+import asyncio, resource, sys
+from array import array
+from paragone import Capabilities, LoadedModel, LogitsBlock, OpenEngine, TokenizedText, Vocabulary
+from paragone_workbench.compare.fidelity import Fidelity
+
+WIDTH, WINDOW = 20_000, 128
+
+class Scripted(OpenEngine):
+    "A test double: its rows are the same everywhere, and as many as are asked for."
+    loaded = LoadedModel(name="scripted", capabilities=Capabilities(distributions=True))
+    rows = memoryview(array("f", [n % 100 / 10 for n in range(WIDTH)] * 21)).cast("B").cast("f", (21, WIDTH))
+
+    async def run(self, request):
+        yield
+
+    async def stop(self): ...
+
+    async def close(self): ...
+
+    async def tokenize(self, request):
+        return TokenizedText(text=None, ids=(5,) * len(request.text))
+
+    async def vocabulary(self):
+        return Vocabulary(size=WIDTH, fingerprint="f" * 64)
+
+    async def distributions(self, request):
+        for start in range(request.start, len(request.ids), 21):
+            rows = min(21, len(request.ids) - start)
+            yield LogitsBlock(start=start, rows=rows, vocab_size=WIDTH, data=self.rows[:rows])
+
+class Handle:
+    "A test double of an open engine's handle."
+    error, is_opening = None, False
+
+    def __init__(self):
+        self.engine, self.loaded, self.turn = Scripted(), Scripted.loaded, asyncio.Lock()
+        self.definition = type("", (), {"name": "scripted", "backend": "scripted"})
+
+    def open(self, threads): ...
+
+    async def opened(self):
+        return True
+
+fidelity = Fidelity(Handle(), [Handle(), Handle()], "x" * (WINDOW * int(sys.argv[1])), window=WINDOW)
+asyncio.run(fidelity.measure())
+assert fidelity.candidates[1].windows == int(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_text():
+    def peak(windows):
+        command = [sys.executable, "-c", MEMORY, str(windows)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    one_window = 63 * 20_000 * 4
+    # Fifty times the text takes less than two windows more, which is the play of the allocator.
+    assert peak(100) - peak(2) < 2 * one_window
+
+
+# The real model
+
+
+def real(smollm2, **options):
+    definition = EngineDefinition(
+        name="smol",
+        backend="llama_cpp",
+        model=str(smollm2),
+        options={"n_threads": 1, "n_ctx": 512, **options},
+    )
+    return EngineHandle(definition, Registry())
+
+
+@pytest.mark.model
+async def test_the_real_model_against_itself(smollm2):
+    text = sample_text()[:1500]
+    fidelity = Fidelity(real(smollm2), [real(smollm2)], text, window=64)
+    try:
+        await fidelity.measure()
+    finally:
+        await fidelity.close()
+    (candidate,) = fidelity.candidates
+    assert candidate.windows == fidelity.windows > 3
+    # The same file in the same batch size; whatever this machine's kernels differ by is in the noise.
+    assert mean(candidate.difference.kld).value <= mean(fidelity.noise.kld).value + 1e-9
+    assert 5 < fidelity.reference.perplexity.value < 500
+    assert 0.5 < fidelity.reference.bits_per_byte(fidelity.text_bytes).value < 3
+
+
+@pytest.mark.model
+async def test_a_real_engine_that_is_killed_in_the_middle(smollm2):
+    text = sample_text()[:1500]
+    before = set(psutil.Process().children())
+    fidelity = Fidelity(real(smollm2), [real(smollm2)], text, window=64)
+
+    def on_step(step):
+        engine = fidelity.candidates[0].engine.engine
+        if step.done == 5:  # the reference's third window, after one for the noise
+            assert isinstance(engine, WorkerEngine)
+            os.kill(engine.worker.pid, signal.SIGKILL)
+
+    try:
+        await fidelity.measure(on_step)
+    finally:
+        await fidelity.close()
+    (candidate,) = fidelity.candidates
+    assert isinstance(candidate.error, EngineCrashed)
+    assert candidate.windows == 2
+    assert set(psutil.Process().children()) <= before
+
+
+# The text that comes with the program
+
+
+@pytest.mark.model
+async def test_the_sample_has_at_least_four_windows(smollm2):
+    handle = real(smollm2)
+    handle.open(1)
+    assert await handle.opened()
+    tokens = (await handle.engine.tokenize(TokenizeRequest(text=sample_text()))).ids
+    await handle.close()
+    assert len(tokens) >= 4 * WINDOW
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown"),
+    [
+        (Estimate(0.31234, 0.0123), "0.312 ± 0.012"),
+        (Estimate(28.876, 2.2), "28.9 ± 2.2"),
+        (Estimate(1234.5, 250), "1234 ± 250"),
+        (Estimate(0.00012345, 0.0), "0.000123"),
+    ],
+)
+def test_a_value_has_as_many_digits_as_its_uncertainty(estimate, shown):
+    assert number(estimate) == shown

@@ -1,0 +1,174 @@
+"""The statistics of a measurement: held against the standard library, by hand, and against identities."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paragone import EngineError, LogitsBlock
+from paragone_workbench.compare import statistics as ours
+from paragone_workbench.compare.histogram import DECADES, shares
+from paragone_workbench.compare.log_probabilities import compared, joined, log_probabilities, losses
+from paragone_workbench.compare.statistics import Estimate
+
+numbers = st.lists(st.floats(-50, 50, width=32), min_size=11, max_size=60)
+
+
+def block(rows):
+    data = array("f", [number for row in rows for number in row])
+    return LogitsBlock(start=0, rows=len(rows), vocab_size=len(rows[0]), data=memoryview(data))
+
+
+def by_hand(rows):
+    """The log-softmax, in double precision, by the definition."""
+    found = []
+    for row in rows:
+        norm = math.log(math.fsum(math.exp(logit - max(row)) for logit in row)) + max(row)
+        found.append([logit - norm for logit in row])
+    return found
+
+
+# Means and their uncertainty
+
+
+@given(numbers)
+def test_a_mean_and_its_standard_error(values):
+    found = ours.mean(np.array(values))
+    assert found.value == pytest.approx(statistics.fmean(values), abs=1e-9)
+    # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
+    assert found.error == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
+
+
+def test_few_values_have_no_uncertainty():
+    assert ours.mean(np.arange(10.0)) == Estimate(4.5, 0.0)
+    assert ours.mean(np.arange(11.0)).error == pytest.approx(math.sqrt(10 / 10))
+    assert ours.mean(np.empty(0)) is None
+
+
+def test_perplexity_by_hand():
+    # losses ln 2 and ln 8, equally often: the mean is ln 4
+    found = ours.perplexity(np.log(np.array([2.0, 8.0] * 8)))
+    assert found.value == pytest.approx(4)
+    assert found.error == pytest.approx(4 * math.log(2) / math.sqrt(15))
+
+
+@given(numbers, st.floats(-3, 3, width=32))
+def test_the_same_losses_plus_a_constant_have_a_certain_ratio(values, constant):
+    reference = np.array(values)
+    found = ours.log_perplexity_ratio(reference + constant, reference)
+    assert found.value == pytest.approx(constant, abs=1e-6)
+    assert found.error == pytest.approx(0, abs=1e-5)
+
+
+def test_a_ratio_is_the_mean_of_the_paired_differences():
+    chooser = np.random.default_rng(1)
+    reference = chooser.gamma(2, 1, 500)
+    candidate = reference + chooser.normal(0.1, 0.2, 500)
+    found = ours.log_perplexity_ratio(candidate, reference)
+    paired = ours.mean(candidate - reference)
+    assert found == pytest.approx(paired)
+
+
+def test_a_root_mean_square_by_hand():
+    values = np.array([0.3, -0.4] * 10)
+    found = ours.root_mean_square(values)
+    assert found.value == pytest.approx(math.sqrt(0.125))
+    spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
+    assert found.error == pytest.approx(spread / (2 * math.sqrt(0.125)))
+    assert ours.root_mean_square(np.zeros(20)) == Estimate(0.0, 0.0)
+
+
+def test_a_share_by_hand():
+    found = ours.share(np.array([True] * 90 + [False] * 10))
+    assert found == pytest.approx(Estimate(0.9, math.sqrt(0.09 / 99)))
+    assert ours.share(np.empty(0, bool)) is None
+
+
+@given(st.lists(st.floats(0, 10), min_size=100, max_size=300), st.floats(0, 1))
+def test_percentiles_are_interpolated_at_f_times_n_minus_1(values, fraction):
+    place = fraction * (len(values) - 1)
+    ordered = sorted(values)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    expected = low + (high - low) * (place - math.floor(place))
+    assert ours.percentile(np.array(values), fraction) == pytest.approx(expected, abs=1e-9)
+
+
+def test_there_are_no_percentiles_of_few_values():
+    assert ours.percentile(np.arange(99.0), 0.5) is None
+    assert ours.percentile(np.arange(100.0), 0.5) == 49.5
+
+
+# Distributions
+
+WIDTH = 5
+rows = st.lists(
+    st.lists(st.floats(-30, 30, width=32), min_size=WIDTH, max_size=WIDTH), min_size=3, max_size=3
+)
+
+
+@given(rows)
+def test_log_probabilities_add_up_to_one(logits):
+    found = log_probabilities(block(logits))
+    assert found == pytest.approx(np.array(by_hand(logits)), abs=1e-4)
+    assert np.exp(found.astype(np.float64)).sum(axis=1) == pytest.approx(np.ones(len(logits)), abs=1e-5)
+
+
+@given(rows, rows)
+def test_a_divergence_is_never_negative_and_zero_of_the_same(logits, other):
+    p, q = log_probabilities(block(logits)), log_probabilities(block(other))
+    targets = np.zeros(len(logits), np.int64)
+    scores = compared(p, q, targets)
+    assert (scores.kld >= 0).all()
+    expected = [
+        math.fsum(math.exp(a) * (a - b) for a, b in zip(one, two, strict=True))
+        for one, two in zip(by_hand(logits), by_hand(other), strict=True)
+    ]
+    assert scores.kld == pytest.approx(np.array(expected), abs=1e-3, rel=1e-3)
+    same = compared(p, p, targets)
+    assert not same.kld.any()
+    assert not same.delta_p.any()
+    assert same.same_top.all()
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_are_an_error(odd):
+    with pytest.raises(EngineError, match="not finite"):
+        log_probabilities(block([[1.0, 2.0], [odd, 1.0]]))
+
+
+def test_two_distributions_by_hand():
+    p = log_probabilities(block([[math.log(0.5), math.log(0.25), math.log(0.25)]]))
+    q = log_probabilities(block([[math.log(0.25), math.log(0.5), math.log(0.25)]]))
+    scores = compared(p, q, np.array([1]))
+    assert scores.loss == pytest.approx([math.log(2)])
+    assert scores.kld == pytest.approx([0.25 * math.log(2)])
+    assert scores.delta_p == pytest.approx([0.25])
+    assert scores.same_top.tolist() == [False]
+    assert losses(p, np.array([0])) == pytest.approx([math.log(2)])
+
+
+@given(st.integers(1, 7))
+def test_blocks_joined_are_the_whole(size):
+    chooser = np.random.default_rng(size)
+    logits = chooser.normal(0, 3, (2, 8, 20)).tolist()
+    targets = chooser.integers(0, 20, 8)
+    p, q = (log_probabilities(block(it)) for it in logits)
+    whole = compared(p, q, targets)
+    cuts = [slice(at, at + size) for at in range(0, 8, size)]
+    parts = joined([compared(p[cut], q[cut], targets[cut]) for cut in cuts])
+    for one, other in zip(parts, whole, strict=True):
+        assert one == pytest.approx(other, abs=1e-12)
+
+
+def test_a_histogram_counts_each_position_once():
+    found = shares(np.array([0.0, 1e-9, 2e-4, 0.5, 3.0, 900.0]))
+    assert len(found) == 6 * (len(DECADES) - 1)
+    assert sum(found) == pytest.approx(1)
+    assert found[0] == pytest.approx(2 / 6)
+    assert found[-1] == pytest.approx(1 / 6)

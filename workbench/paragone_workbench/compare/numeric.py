@@ -1,0 +1,17 @@
+"""numpy, or an error that says how to install it. Only what measures distributions needs it."""
+
+from __future__ import annotations
+
+from paragone import InputError
+
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    if error.name != "numpy":
+        raise
+    raise InputError(
+        "Measuring fidelity needs the package numpy, which is not installed.",
+        hint="Install it with: pip install 'paragone[fidelity]'.",
+    ) from error
+
+__all__ = ["np"]
