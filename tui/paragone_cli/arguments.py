@@ -29,6 +29,8 @@ class Arguments(argparse.Namespace):
     engine: str
     prompt: str | None
     schedule: Mode | None
+    text: Path | None
+    window: int
     logprobs: int | None
     backend: str | None
     action: str
@@ -140,11 +142,12 @@ def _first_argument(argv: Sequence[str]) -> int | None:
     return None
 
 
-def _common(command: Command, *, runs: bool = False, prints: bool = False) -> Command:
-    """Add the options that several commands share: those for running engines, and for printing data."""
+def _common(command: Command, *, runs: bool = False, opens: bool = False, prints: bool = False) -> Command:
+    """Add the options that several commands share: those for running or opening engines, and for printing data."""
     add = command.options.add_argument
     if runs:
         add("--system", metavar="TEXT", help="system prompt, instead of the one in config.toml")
+    if runs or opens:
         add(
             "--set",
             dest="settings",
@@ -196,6 +199,31 @@ def _compare() -> Command:
         "memory at a time; auto: parallel if all fit in memory, else swap",
     )
     return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
+
+
+def _fidelity() -> Command:
+    command = Command("fidelity", "Measure how far engines' distributions are from those of a reference.")
+    command.words.add_argument(
+        "engine", metavar="REFERENCE", help=f"the engine to measure against: {_ENGINE}"
+    )
+    command.words.add_argument(
+        "engines", metavar="CANDIDATE", nargs="+", help="an engine to measure, named in the same way"
+    )
+    add = command.options.add_argument
+    add(
+        "--text",
+        metavar="FILE",
+        type=Path,
+        help="the text to measure on, in UTF-8; by default a short one that comes with paragone",
+    )
+    add(
+        "--window",
+        metavar="N",
+        type=int,
+        default=512,
+        help="size of the windows of the text in tokens, of which the second half is scored; by default 512",
+    )
+    return _common(command, opens=True, prints=True)
 
 
 def _with_logprobs(command: Command) -> Command:
@@ -294,6 +322,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "demo": _demo,
     "ask": _ask,
     "compare": _compare,
+    "fidelity": _fidelity,
     "engines": _engines,
     "models": _models,
     "pull": _pull,

@@ -6,25 +6,34 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-
-from paragone_workbench.workbench import Workbench
+from typing import Protocol
 
 __all__ = ["InterruptHandler"]
 
 
-class InterruptHandler:
-    """Stops the engines at the first Ctrl+C, so that partial answers can be printed; a second one ends the program."""
+class Work(Protocol):
+    """What engines do for a command."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    async def stop(self) -> None:
+        """End it early, so that partial results can be printed."""
+
+    async def close(self) -> None:
+        """Close the engines."""
+
+
+class InterruptHandler:
+    """Stops the engines at the first Ctrl+C, so that partial results can be printed; a second one ends the program."""
+
+    def __init__(self, work: Work) -> None:
         self.interrupted = False
         """Whether Ctrl+C was pressed."""
-        self._workbench = workbench
+        self._work = work
         self._stopping: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Stop the engines."""
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._workbench.stop())
+            self._stopping = asyncio.create_task(self._work.stop())
 
     @contextlib.asynccontextmanager
     async def installed(self) -> AsyncIterator[None]:
@@ -38,7 +47,7 @@ class InterruptHandler:
         finally:
             if self._stopping is not None:
                 await self._stopping
-            await self._workbench.close()
+            await self._work.close()
             if before is not signal.SIG_IGN:
                 loop.remove_signal_handler(signal.SIGINT)
                 signal.signal(signal.SIGINT, before)

@@ -75,6 +75,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.compare import compare
 
             return compare(args)
+        case "fidelity":
+            from paragone_cli.fidelity import fidelity
+
+            return fidelity(args)
         case "engines":
             from paragone_cli.engines import engines
 

@@ -1,0 +1,229 @@
+"""`paragone fidelity`: over doubles of two backends, and over the real SmolLM2."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paragone_workbench.compare.fidelity import sample_text
+
+from .conftest import data, paragone, running, said, until
+
+TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
+
+
+@pytest.fixture(autouse=True)
+def graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the doubles of `graded_backend` for the program."""
+    info = tmp_path / "plugin" / "graded-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: graded\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[paragone]\ngraded = graded_backend\ntwin = graded_backend\n")
+    monkeypatch.setenv("PYTHONPATH", str(info.parent), prepend=":")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def fidelity(text: Path, *argv: str) -> subprocess.CompletedProcess[bytes]:
+    return paragone("fidelity", *argv, "--text", str(text), "--window", "16")
+
+
+def test_json_has_what_was_measured(text):
+    done = fidelity(text, "graded:jittery", "twin:rough", "graded:foreign", "graded:tops", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("fidelity", done)
+    assert (found["window"], found["windows"], found["tokens_scored"], found["partial"]) == (16, 6, 42, False)
+    assert found["reference"]["engine"] == "jittery"
+    assert found["reference"]["ppl"] > 1
+    assert (found["noise"]["batch"], found["noise"]["windows"]) == (1, 1)
+    rough, foreign, tops = found["candidates"]
+    assert rough["mean_kld"] > 10 * found["noise"]["mean_kld"] > 0
+    assert 0 < rough["top1_agreement"] <= 1
+    assert rough["median_kld"] is None  # there are fewer than 100 positions
+    assert (foreign["mean_kld"], tops["mean_kld"], tops["ppl"]) == (None, None, None)
+    assert "different vocabularies" in foreign["reason"]
+    assert tops["top_k"]["k"] == 10
+
+
+def test_the_text_has_a_table_pictures_and_a_verdict(text):
+    done = fidelity(text, "graded:exact", "twin:rough", "graded:tops")
+    assert (done.returncode, said(done)) == (0, "")
+    printed = done.stdout.decode()
+    assert printed.startswith("Reference exact: 42 tokens scored in 6 of 6 windows of 16 tokens\n")
+    assert printed.splitlines()[2].split() == ["exact", "noise", "floor", "rough", "tops"]
+    (row,) = (line for line in printed.splitlines() if line.startswith("mean KLD  "))
+    assert (
+        len(row.split(" ± ")) == 2
+    )  # of the rough one; the noise is exactly 0, and of the third there is none
+    assert "\nMean KLD by size\n" in printed
+    assert "█" in printed
+    verdict, reason, agreement = printed.splitlines()[-3:]
+    assert verdict.startswith("rough: mean KLD ")
+    assert "and exact does not differ from itself; picks another top token at" in verdict
+    assert reason.endswith("Compared are the top 10.")
+    assert agreement.startswith("tops: picks the top token of exact at 100.0% of the positions")
+
+
+def test_without_a_text_a_short_one_is_used():
+    done = paragone("fidelity", "graded:exact", "twin:rough", "--json", "--window", "700")
+    assert done.returncode == 0
+    assert said(done).startswith(
+        "paragone: The text is a short one that comes with paragone, so the uncertai"
+    )
+    assert data("fidelity", done)["windows"] == 2
+
+
+# What cannot be measured
+
+
+def test_different_vocabularies_are_said(text):
+    done = fidelity(text, "graded:exact", "graded:foreign")
+    assert (done.returncode, said(done)) == (0, "")
+    printed = done.stdout.decode()
+    assert (
+        "foreign and exact have different vocabularies, so there is no KL divergence between them." in printed
+    )
+    assert "foreign: " in printed
+    assert " bits per byte, exact " in printed
+    assert "Mean KLD by size" not in printed
+
+
+def test_a_text_that_is_too_short(text):
+    text.write_text("too short")
+    done = fidelity(text, "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "The text is too short: it has 2 tokens for exact, and two windows of 16 need 32." in said(done)
+
+
+def test_a_text_that_is_not_utf8(text):
+    text.write_bytes(b"caf\xe9 " * 100)
+    done = fidelity(text, "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "is not text in UTF-8: byte 4 does not belong there.\nConvert it" in said(done)
+
+
+def test_a_text_that_is_not_there(tmp_path):
+    done = fidelity(tmp_path / "none.txt", "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "cannot be read: No such file" in said(done)
+
+
+def test_a_window_that_is_too_small(text):
+    done = paragone("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "4")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "A window of 4 tokens is too small." in said(done)
+
+
+def test_a_window_beyond_the_context(text):
+    text.write_text("word " * 4000)
+    done = paragone("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "2000")
+    assert done.returncode == 2
+    assert "The sequence exceeds the context." in said(done)
+
+
+def test_a_reference_without_distributions(text):
+    done = fidelity(text, "graded:mute", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "mute reports neither distributions over its vocabulary nor the likeliest tokens" in said(done)
+
+
+def test_a_candidate_that_cannot_be_measured(text):
+    done = fidelity(text, "graded:exact", "graded:mute")
+    assert done.returncode == 2
+    assert done.stdout == b"Nothing was measured.\n"
+    assert "mute reports neither" in said(done)
+
+
+def test_numpy_is_missing(text):
+    program = f"""
+import sys
+sys.modules["numpy"] = None
+from paragone_cli.main import main
+sys.exit(main(["fidelity", "graded:exact", "graded:rough", "--text", {str(text)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said(done).endswith("not installed.\nInstall it with: pip install 'paragone[fidelity]'.\n")
+
+
+# What ends early
+
+
+def test_an_engine_that_crashes_in_the_middle(text):
+    done = fidelity(text, "graded:exact", "graded:crashing", "twin:rough", "--json")
+    assert done.returncode == 1
+    assert said(done) == "paragone: The engine's process crashed (SIGSEGV).\n  | ggml: out of luck\n"
+    found = data("fidelity", done)
+    crashing, rough = found["candidates"]
+    assert (crashing["windows"], rough["windows"], found["partial"]) == (2, 6, True)
+    assert crashing["mean_kld"] == 0
+    plain = fidelity(text, "graded:exact", "graded:crashing")
+    assert plain.returncode == 1
+    assert plain.stdout.startswith(
+        b"Reference exact: 21 tokens scored in 3 of 6 windows of 16 tokens, partial\n"
+    )
+    assert b"\ncrashing: mean KLD 0" in plain.stdout
+
+
+def test_a_reference_that_crashes_in_the_middle(text):
+    done = fidelity(text, "graded:crashing", "graded:rough")
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        b"Reference crashing: 7 tokens scored in 1 of 6 windows of 16 tokens, partial\n"
+    )
+    assert "crashed (SIGSEGV)" in said(done)
+
+
+def test_a_server_that_stops_telling_log_probabilities(text):
+    done = fidelity(text, "graded:exact", "twin:faltering")
+    assert done.returncode == 1
+    assert said(done) == "paragone: The server at http://double returned no log-probabilities.\n"
+    assert b"faltering: picks the top token of exact at 100.0% of the positions" in done.stdout
+
+
+def test_ctrl_c_prints_what_was_measured(text, terminal):
+    argv = ("fidelity", "graded:exact", "graded:endless", "--text", str(text), "--window", "16")
+    with running(*argv, "--json", stderr=terminal.theirs) as process:
+        until(lambda: terminal.take() and b"window 3 of 6" in terminal.written, "the third window never came")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = data("fidelity", subprocess.CompletedProcess((), 130, output))
+    assert (found["partial"], found["candidates"][0]["windows"]) == (True, 2)
+    assert found["windows"] in (2, 3)
+
+
+# The progress
+
+
+def test_a_terminal_sees_the_progress_and_the_time_left(text, terminal):
+    argv = ("fidelity", "graded:exact", "graded:rough", "--text", str(text), "--window", "16")
+    with running(*argv, stderr=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert "window 1 of 6" in written
+    assert written.endswith("\r\x1b[K")
+
+
+# The real model
+
+
+@pytest.mark.model
+def test_the_real_model(smol, text):
+    engine, *settings = smol
+    text.write_text(sample_text()[:1200])
+    done = paragone("fidelity", engine, engine, "--text", str(text), "--window", "64", "--json", *settings)
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("fidelity", done)
+    (candidate,) = found["candidates"]
+    assert candidate["windows"] == found["windows"] >= 3
+    assert candidate["mean_kld"] <= found["noise"]["mean_kld"]
+    assert 5 < candidate["ppl"] < 500
