@@ -26,7 +26,7 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 # tests/conftest.py decides which tests share a process, and which run alone.
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check quick ollama llama-server llama-bench bench screens lint formatted linted typed format lock upgrade clean
+.PHONY: help demo test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ llama-server: ## build the real llama-server that tests run against, once, outsi
 
 llama-bench: ## build the llama-bench that `make bench` compares decoding with, once, outside this folder
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-bench
+
+llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is tested against, once, outside this folder
+	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-perplexity
 
 bench: .venv/dev ## measure the figures in the README, each beside its baseline
 	$(BIN)/python -m bench

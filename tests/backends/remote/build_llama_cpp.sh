@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds llama-server (for the tests) or llama-bench (for the benchmarks), as named by $1, once, outside the repository.
-# `make llama-server` and `make llama-bench` call this script.
+# Builds llama-server, llama-perplexity (for the tests) or llama-bench (for the benchmarks), as named by $1, once, outside
+# the repository. The make targets of these names call this script.
 # The source is the llama.cpp that llama-cpp-python contains, the build flags are the same: Release, for this machine's CPU.
 set -eu
 program=$1

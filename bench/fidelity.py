@@ -1,0 +1,83 @@
+"""What measuring fidelity takes: `paragone fidelity` beside the two passes of llama.cpp's llama-perplexity."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from bench.programs import environment, paragone, smollm2
+from bench.row import Row
+from paragone.cores import physical_cores
+from paragone_workbench.compare.fidelity import WINDOW, sample_text
+
+__all__ = ["fidelity"]
+
+PAIRS = 3
+MOST = 1.2
+TIMES = 3
+"""How often the sample text is repeated, for about 15 windows."""
+
+
+def fidelity() -> Row:
+    """Compare the seconds on all cores, runs alternating. Ours include the noise floor.
+
+    The model is compared with itself: that takes as long as two models of its size.
+    """
+    figure = "`fidelity` of two models, noise floor included"
+    budget = f"≤ {MOST} ×"
+    program = _program()
+    if not program.exists():
+        return Row(
+            figure=figure,
+            measured="not measured",
+            baseline="llama-perplexity is not built: run `make llama-perplexity`",
+            budget=budget,
+            holds=None,
+        )
+    with tempfile.TemporaryDirectory() as home:
+        text = Path(home) / "text.txt"
+        text.write_text(sample_text() * TIMES)
+        base: list[float] = []
+        ours: list[float] = []
+        for _ in range(PAIRS):
+            base.append(_two_passes(program, text))
+            ours.append(_measured(text))
+    # of each pair: a machine that others use as well is not as fast in one run as in the next
+    ratio = statistics.median(mine / its for mine, its in zip(ours, base, strict=True))
+    return Row(
+        figure=figure,
+        measured=f"{ratio:.2f} × ({statistics.median(ours):.0f} s)",
+        baseline=f"both passes of llama-perplexity: {statistics.median(base):.0f} s, median of {PAIRS} pairs",
+        budget=budget,
+        holds=ratio <= MOST,
+    )
+
+
+def _program() -> Path:
+    """Return where `make llama-perplexity` puts it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "paragone-llama-perplexity" / "llama-perplexity"
+
+
+def _two_passes(program: Path, text: Path) -> float:
+    """Return the seconds that the pass over the reference and that over the candidate take together."""
+    command = [str(program), "-m", str(smollm2()), "-f", str(text), "-c", str(WINDOW)]
+    command += ["-t", str(physical_cores()), "-fa", "off"]
+    command += ["--kl-divergence-base", str(text.with_name("logits"))]
+    return _seconds(command, text) + _seconds([*command, "--kl-divergence"], text)
+
+
+def _measured(text: Path) -> float:
+    engine = f"llama_cpp:{smollm2()}"
+    options = ["--set", "n_ctx=1024", "--set", "flash_attn=off"]
+    return _seconds(paragone("fidelity", engine, engine, "--text", str(text), "--json", *options), text)
+
+
+def _seconds(command: list[str], text: Path) -> float:
+    started = time.monotonic()
+    subprocess.run(command, env=environment(str(text.parent)), check=True, capture_output=True)
+    return time.monotonic() - started
