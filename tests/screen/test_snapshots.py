@@ -60,7 +60,9 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
                 column.status.show(LaneStatusInfo())  # a new state is shown at once
                 column.status.show(
                     LaneStatusInfo(
-                        engine=column._label,
+                        mark=column._mark,
+                        engine=column.lane.name,
+                        others=column._others,
                         state=column.lane.state,
                         tokens=20,
                         tokens_per_s=57.3,

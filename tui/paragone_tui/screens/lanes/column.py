@@ -60,7 +60,8 @@ class LaneColumn(Vertical, LaneObserver):
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
-        self._label = lane.name
+        self._mark = ""
+        self._others: tuple[str, ...] = ()
         self._restart_key = restart_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
@@ -81,9 +82,9 @@ class LaneColumn(Vertical, LaneObserver):
         if self in self.lane.observers:
             self.lane.observers.remove(self)
 
-    def show_label(self, label: str) -> None:
-        """Set the lane's label in the status line."""
-        self._label = label
+    def show_name(self, mark: str, others: tuple[str, ...]) -> None:
+        """Set what the status line shows before the lane's name, and the names to distinguish it from."""
+        self._mark, self._others = mark, others
         self._show_status()
 
     def show_settings(self, text: str) -> None:
@@ -223,7 +224,9 @@ class LaneColumn(Vertical, LaneObserver):
         self._shown_state = lane.state
         self.status.show(
             LaneStatusInfo(
-                engine=self._label,
+                mark=self._mark,
+                engine=lane.name,
+                others=self._others,
                 state=lane.state,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),

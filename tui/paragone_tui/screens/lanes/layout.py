@@ -19,7 +19,6 @@ from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
-from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
@@ -99,12 +98,11 @@ class LanesLayout(ThriftyScreen[None]):
         for number, column in enumerate(columns):
             column.display = first <= number < first + count
             column.set_class(number == first, "-first")
-            label = visible(column.lane.name)
-            if count < len(columns):
-                label = f"{number + 1}/{len(columns)} {label}"
+            mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
             if number == self.position and (len(columns) > 1 or self.in_lane_mode):
-                label = f"▸ {label}"
-            column.show_label(label)
+                mark = f"▸ {mark}"
+            others = tuple(other.lane.name for other in columns if other is not column)
+            column.show_name(mark, others)
         self._show_settings()
         self.welcome.display = not columns
         if not columns:
