@@ -93,6 +93,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Add a lane with another engine. There can be up to six."),
     Command(id="toggle-thinking", keys="f6", lane_keys="t", title="Show or fold thinking", group="Lanes",
             help="Show the models' thinking in full, or as one line."),
+    Command(id="toggle-link", keys="alt+l", lane_keys="L", title="Link or unlink lanes", group="Lanes",
+            help="Align the turns of the lanes and scroll them together, or let each lane scroll alone."),
     Command(id="toggle-mode", keys="ctrl+t", title="Parallel or in turn", group="Lanes",
             help="Let the lanes answer all at once, or one after the other for fair timing."),
     Command(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",

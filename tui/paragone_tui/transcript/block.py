@@ -90,14 +90,18 @@ class Block:
     `hint` are shown below the text.
     """
 
-    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = (), turn: object = None) -> None:
         self.kind: Kind = kind
+        self.turn = turn
+        """What identifies the turn that begins here, in all lanes; None if none begins."""
         self.finished = False
         """Whether the text is complete."""
         self.folded = False
         """Whether only one line with the number of words is shown."""
         self.start = 0
         """Index of the block's first row in the transcript."""
+        self.lead = 0
+        """Number of blank rows above that align the turn with those of other lanes."""
         self._typeset: tuple[Strip, ...] | None = None
         self._untypesettable = False
         self._raw: list[str] = []

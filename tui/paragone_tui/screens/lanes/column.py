@@ -185,7 +185,7 @@ class LaneColumn(Vertical, LaneObserver):
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
         images = [f"[{image.name}]" for image in prompt.images]
-        self.transcript.add("prompt", "\n".join((prompt.text, *images)))
+        self.transcript.add("prompt", "\n".join((prompt.text, *images)), turn=prompt)
 
     def _show_end(self, run: RunRecord) -> None:
         self.transcript.end()

@@ -19,6 +19,7 @@ from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
+from paragone_tui.transcript.link import Link
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
@@ -62,6 +63,9 @@ class LanesLayout(ThriftyScreen[None]):
         self._markdown = markdown
         self.position = 0
         self.zoomed = False
+        self.linked = True
+        """Whether the lanes' turns are aligned, and the lanes scroll together."""
+        self._link = Link()
         self.fold_thinking = False
 
     def compose(self) -> ComposeResult:
@@ -104,6 +108,8 @@ class LanesLayout(ThriftyScreen[None]):
             others = tuple(other.lane.name for other in columns if other is not column)
             column.show_name(mark, others)
         self._show_settings()
+        shown = [column.transcript for column in columns if column.display]
+        self._link.join(shown if self.linked and count > 1 else [])
         self.welcome.display = not columns
         if not columns:
             self.welcome.update(
@@ -124,7 +130,13 @@ class LanesLayout(ThriftyScreen[None]):
     def show_keys(self, width: int) -> None:
         """Show the schedule and as many key hints as fit into `width` cells."""
         self.keys.update(
-            foot_line(self.session.scheduler.mode, self.in_lane_mode, self.key_of, width=width - 2)
+            foot_line(
+                self.session.scheduler.mode,
+                self.in_lane_mode,
+                self.key_of,
+                is_linked=self.linked,
+                width=width - 2,
+            )
         )
 
     # Modes

@@ -114,6 +114,17 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
         self.show_keys(self.size.width)
         self.app.say(_ORDER_SENTENCES[scheduler.mode])
 
+    def action_toggle_link(self) -> None:
+        """Link the lanes, or let each scroll alone."""
+        self.linked = not self.linked
+        self.lay_out_lanes()
+        self.show_keys(self.size.width)
+        self.app.say(
+            "The lanes' turns are aligned, and the lanes scroll together."
+            if self.linked
+            else f"Each lane scrolls alone; {self.key_of('toggle-link')} links them again."
+        )
+
     # The conversation
 
     def action_new_conversation(self) -> None:
