@@ -19,8 +19,8 @@ def test_shared_turns_start_at_one_row(lanes, data):
     ordered = [sorted(lane, key=NAMES.index) for lane in lanes]
     starts = []
     for lane in ordered:
-        rows = data.draw(st.lists(st.integers(1, 30), min_size=len(lane), max_size=len(lane)))
-        starts.append(dict(zip(lane, (sum(rows[:at]) for at in range(len(lane))), strict=True)))
+        heights = data.draw(st.lists(st.integers(1, 30), min_size=len(lane), max_size=len(lane)))
+        starts.append({turn: sum(heights[:at]) for at, turn in enumerate(lane)})
     added = leads(starts)
     rows_of: dict[str, set[int]] = {}
     for lane, extra in zip(starts, added, strict=True):
