@@ -23,9 +23,9 @@ def test_shared_turns_start_at_one_row(lanes, data):
         starts.append({turn: sum(heights[:at]) for at, turn in enumerate(lane)})
     added = leads(starts)
     rows_of: dict[str, set[int]] = {}
-    for lane, extra in zip(starts, added, strict=True):
+    for its, extra in zip(starts, added, strict=True):
         moved = 0
-        for turn, start in lane.items():
+        for turn, start in its.items():
             assert extra[turn] >= 0
             moved += extra[turn]
             rows_of.setdefault(turn, set()).add(start + moved)
