@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import attrgetter
@@ -97,6 +97,12 @@ class Page:
         for block in self.blocks:
             block.lead = leads.get(block.turn, 0)
         self.arrange()
+
+    def blocks_of(self, turn: object) -> Sequence[Block]:
+        """Return the blocks of a turn, from its prompt to the next one."""
+        start = next((at for at, block in enumerate(self.blocks) if block.turn is turn), len(self.blocks))
+        following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
+        return self.blocks[start : next(following, len(self.blocks))]
 
     @property
     def last_prompt(self) -> Block | None:

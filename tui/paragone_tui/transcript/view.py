@@ -12,6 +12,7 @@ from textual.strip import Strip
 from paragone import Channel
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.block import GUTTER, Block, Kind
+from paragone_tui.transcript.marks import Layers, clipped
 from paragone_tui.transcript.page import Page, Place
 from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
@@ -124,6 +125,19 @@ class Transcript(ScrolledText):
         self._laid_out = NOWHERE
         self._is_placed = False
         self.refresh()
+
+    def mark(self, turn: object, channel: Channel, layers: Layers) -> None:
+        """Mark parts of the text that came in a channel in a turn, instead of those marked before.
+
+        Positions are counted in the turn's original text of that channel.
+        """
+        start = 0
+        for block in self._page.blocks_of(turn):
+            if block.kind == channel:
+                end = start + len(block.text)
+                if block.mark(clipped(layers, start, end)):
+                    self._touch(block)
+                start = end
 
     @property
     def text(self) -> str:
