@@ -79,7 +79,7 @@ class EngineHandle:
         self._sampling: dict[str, Json] = {}
         self._began = 0.0
         self._use: EngineUse | None = None
-        self._vocabulary: tuple[OpenEngine, Vocabulary | None] | None = None
+        self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
 
     @property
     def engine(self) -> OpenEngine | None:
@@ -210,13 +210,19 @@ class EngineHandle:
 
     async def vocabulary(self) -> Vocabulary | None:
         """Return the vocabulary of the open engine, once no run uses it; None if the engine cannot tell."""
-        engine = self.engine
-        if engine is None or not self.capabilities.distributions:
-            return None
         async with self.turn:
-            if self._vocabulary is None or self._vocabulary[0] is not engine:
-                self._vocabulary = engine, await self._ask_vocabulary(engine)
-            return self._vocabulary[1]
+            engine = self.engine
+            known = self._vocabulary is not None and self._vocabulary[0] == self.definition
+            if not known and engine is not None and self.capabilities.distributions:
+                self._vocabulary = self.definition, await self._ask_vocabulary(engine)
+        return self.known_vocabulary
+
+    @property
+    def known_vocabulary(self) -> Vocabulary | None:
+        """The vocabulary, if `vocabulary` has been told it."""
+        if self._vocabulary is None or self._vocabulary[0] != self.definition:
+            return None
+        return self._vocabulary[1]
 
     async def _ask_vocabulary(self, engine: OpenEngine) -> Vocabulary | None:
         try:

@@ -52,9 +52,15 @@ class LaneColumn(Vertical, LaneObserver):
         fold_thinking: bool,
         restart_key: str,
         is_unsaved: Callable[[], bool],
+        on_history: Callable[[], None],
     ) -> None:
-        """Create the column of a lane. `is_unsaved` returns whether the history cannot be written now."""
+        """Create the column of a lane.
+
+        `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
+        answers are shown anew.
+        """
         super().__init__()
+        self._on_history = on_history
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
@@ -111,6 +117,7 @@ class LaneColumn(Vertical, LaneObserver):
             if run.phase == "ended":
                 self._show_end(run)
         self._show_status()
+        self._on_history()
 
     def reveal(self, run: RunRecord, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""

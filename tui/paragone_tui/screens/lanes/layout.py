@@ -18,6 +18,7 @@ from paragone_tui.keys import lane_bindings, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.screens.lanes.foot import foot_line
 from paragone_tui.transcript.link import Link
 from paragone_workbench.lanes.lane import Lane
@@ -66,6 +67,7 @@ class LanesLayout(ThriftyScreen[None]):
         self.linked = True
         """Whether the lanes' turns are aligned, and the lanes scroll together."""
         self._link = Link()
+        self.differences = Differences(self.do)
         self.fold_thinking = False
 
     def compose(self) -> ComposeResult:
@@ -99,10 +101,13 @@ class LanesLayout(ThriftyScreen[None]):
         room = max(1, (width or self.size.width) // NARROWEST)
         count = 1 if self.zoomed else min(len(columns), room)
         first = max(0, min(self.position - count // 2, len(columns) - count))
+        self.differences.watch(columns)
         for number, column in enumerate(columns):
             column.display = first <= number < first + count
             column.set_class(number == first, "-first")
             mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
+            if column.lane is self.differences.reference and self.differences.shown and len(columns) > 1:
+                mark = f"◆ {mark}"
             if number == self.position and (len(columns) > 1 or self.in_lane_mode):
                 mark = f"▸ {mark}"
             others = tuple(other.lane.name for other in columns if other is not column)
@@ -181,6 +186,7 @@ class LanesLayout(ThriftyScreen[None]):
             fold_thinking=self.fold_thinking,
             restart_key=self.key_of("restart-engine"),
             is_unsaved=lambda: self.session.history_problem is not None,
+            on_history=self.differences.mark_all,
         )
 
     # Helpers for the actions

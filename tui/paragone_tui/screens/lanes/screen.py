@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paragone_tui.keys import readable
+from paragone_tui.screens.lanes.compare_actions import CompareActions
 from paragone_tui.screens.lanes.lane_actions import LaneActions
 from paragone_tui.screens.lanes.prompt_actions import PromptActions
 from paragone_tui.screens.lanes.settings_actions import SettingsActions
@@ -30,7 +31,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 }
 
 
-class LanesScreen(PromptActions, LaneActions, SettingsActions):
+class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
     """The main screen: lanes, composer, and a line of key hints."""
 
     def __init__(self, session: Session, *, markdown: bool) -> None:
