@@ -107,11 +107,11 @@ def streaming() -> list[Row]:
 
 
 def differences() -> Row:
-    """Bytes and CPU a token while two different answers stream, and their differences are marked."""
+    """Measure bytes and CPU time per token while two different answers stream, and their differences are marked."""
     equal, equal_cpu = _stream("paced:one", "paced:two")
     sent, spent = _stream("paced:one", "paced:other")
     return Row(
-        figure=f"bytes a token with differences marked, {TOKENS} tokens each",
+        figure=f"bytes per token with differences marked, {TOKENS} tokens each",
         measured=f"{sent:.0f} ({spent:.2f} ms of CPU)",
         baseline=f"two equal answers: {equal:.0f} ({equal_cpu:.2f} ms of CPU)",
         budget="≤ 100",
@@ -120,7 +120,7 @@ def differences() -> Row:
 
 
 def _stream(*engines: str) -> tuple[float, float]:
-    """Return the bytes and the milliseconds of CPU a token while two lanes stream an answer."""
+    """Return the bytes and the milliseconds of CPU time per token while two lanes stream an answer."""
     settings = ("--set", f"rate={RATE}", "--set", f"max_tokens={TOKENS}")
     with started(paragone(*engines, *settings)) as terminal:
         _ready(terminal)

@@ -10,7 +10,6 @@ from paragone import Channel, Token
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.transcript.marks import Mark
-from paragone_workbench.compare.diff import Comparison
 from paragone_workbench.compare.divergence import Divergence, divergence, place_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
@@ -163,6 +162,8 @@ class _Compared:
     """The words of a run that differ from those of its reference."""
 
     def __init__(self, reference: RunRecord) -> None:
+        from paragone_workbench.compare.diff import Comparison  # the start does not need it
+
         self.reference = reference
         self._comparison = Comparison()
         self._marks: _Marks = ()
@@ -172,7 +173,7 @@ class _Compared:
         spans = self._comparison.update(
             self.reference.text,
             run.text,
-            reference_grows=self.reference.phase != "ended",
+            reference_grows=self.reference.finish != "stop",  # or was cut: its rest is unknown
             text_grows=run.phase != "ended",
         )
         if spans is not None:
