@@ -45,13 +45,11 @@ class Lane(EngineObserver, RunObserver):
         turns: Turns | None = None,
         record: LaneRecord | None = None,
         kept: Callable[[EngineDefinition], EngineDefinition] = without_passwords,
-        logprobs: Callable[[EngineHandle], int | None] = lambda _: None,
     ) -> None:
         """Create a lane whose engine is not open yet.
 
         `turns` schedules its runs. `record` is a saved lane to continue. `kept` returns a definition
-        without what must not be saved. `logprobs` returns the number of alternatives that a run asks for
-        with each token, or None.
+        without what must not be saved.
         """
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
@@ -71,7 +69,8 @@ class Lane(EngineObserver, RunObserver):
         self._was_open = False
         self._turns = turns
         self._kept = kept
-        self._logprobs = logprobs
+        self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
+        """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self._executions: list[Execution] = []
         self._cancelled: list[RunRecord] = []
         """Runs that were cancelled while waiting; observers are notified once the current run has ended."""
@@ -191,7 +190,7 @@ class Lane(EngineObserver, RunObserver):
             return RunSpec(
                 messages=messages_for(prompt, continues),
                 sampling=prompt.sampling_in_force,
-                logprobs=self._logprobs(self.engine),
+                logprobs=self.logprobs(self.engine),
             )
 
         run.subscribe(self)

@@ -10,8 +10,8 @@ from paragone import Image, InputError, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
-from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from paragone_workbench.store.recorder import Recorder
 
 __all__ = ["Session"]
-
-
-ALTERNATIVES = 5
-"""Number of alternatives that are kept with each token."""
 
 
 class Session:
@@ -61,9 +57,7 @@ class Session:
         self.conversation = Conversation()
         self._system = system
         self._changed_system: str | None = None
-        self.keeps_tokens = False
-        """Whether all lanes keep the tokens of their answers, with their probabilities. If not, only engines
-        on this machine do, beside another lane: it costs them 0.1 ms a token, but a server more."""
+        self.tokens = KeptTokens(self.lanes)
         self._recording = Recording(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -155,15 +149,10 @@ class Session:
             turns=self.scheduler,
             record=record,
             kept=self._without_secrets,
-            logprobs=self._logprobs,
         )
+        lane.logprobs = self.tokens.asked_of
         self.scheduler.add(lane.engine)
         return lane
-
-    def _logprobs(self, engine: EngineHandle) -> int | None:
-        """Return the number of alternatives that a run of an engine asks for; None to keep no tokens."""
-        wanted = self.keeps_tokens or (engine.is_local and len(self.lanes) > 1)
-        return ALTERNATIVES if wanted and engine.capabilities.logprobs else None
 
     def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
         """Return the definition without its secrets, as it may be saved."""
