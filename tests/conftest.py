@@ -136,4 +136,4 @@ def smaller_smollm2(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from paragone_workbench.engines.registry import Registry
 
     made = asyncio.run(Registry().get("llama_cpp").demo(str(tmp_path_factory.mktemp("models"))))
-    return next(Path(model.model) for model in made if Path(model.model) != smollm2)
+    return next(Path(model.model) for model in made if model.quantization == "Q3_K_M")

@@ -127,16 +127,15 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         await screen.answered()
         if reference:
             await screen.press("tab", "alt+r")
-        await screen.until(lambda: marked(screen, 0, "diverges") and marked(screen, 1, "diverges"))
+        await screen.until(lambda: all(lane.engine.known_vocabulary for lane in screen.lanes))
         runs = [lane.path[-1] for lane in screen.lanes]
         at = next(
             number
             for number, (one, other) in enumerate(zip(*(run.tokens for run in runs), strict=False))
             if one.id != other.id
         )
-        assert [marked(screen, 0, "diverges"), marked(screen, 1, "diverges")] == [
-            [run.tokens[at].text] for run in runs
-        ]
+        wanted = [[run.tokens[at].text] for run in runs]
+        await screen.until(lambda: [marked(screen, lane, "diverges") for lane in (0, 1)] == wanted)
         before = "".join(token.text for token in runs[0].tokens[:at])
         assert all(run.text.startswith(before) for run in runs)
         assert runs[0].text[: len(before) + 2] != runs[1].text[: len(before) + 2]

@@ -181,7 +181,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 60)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 90)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:
@@ -283,7 +283,7 @@ async def test_lanes_of_one_name_keep_their_own_names(start):
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].name == "two-2")
         first, second = screen.text.splitlines()[0].split("▏")
-        assert "▸ two-2" in first
+        assert "▸ ◆ two-2" in first
         assert second.split()[0] == "two"
 
 

@@ -138,6 +138,27 @@ async def test_the_end_of_each_is_followed(pair):
         assert f"right {row}" in pair.pilot.app.terminal.text
 
 
+async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(pair):
+    left, right = pair.lanes
+    pair.turn(1, 0, 0)
+    for row in range(12):
+        left.write(f"left {row}\n\n")
+        if row < 8:
+            right.write(f"right {row}\n\n")
+        await pair.settle()
+    assert left._top == right._top > 0
+    assert "right 7" in pair.pilot.app.terminal.text
+    for lane in pair.lanes:
+        lane.end()  # typesetting changes the heights
+    await pair.settle()
+    assert left._top == right._top
+    for row in range(40):
+        left.write(f"more {row}\n\n")
+        await pair.settle()
+    assert "right 7" in pair.pilot.app.terminal.text
+    assert "more 39" in pair.pilot.app.terminal.text
+
+
 async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair):
     left, right = pair.lanes
     for lane in pair.lanes:

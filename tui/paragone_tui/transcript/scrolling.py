@@ -138,9 +138,28 @@ class ScrolledText(Widget):
 
         If all lanes choose among the same rows, those with ends near each other show the same rows.
         """
+        return max((top for top in tops if self._is_end(top)), default=self._end)
+
+    def _is_end(self, top: int) -> bool:
+        """Return whether the end can be followed from a top row, and enough of the text is in view."""
         prompt = self._page.last_prompt
         last = max(prompt.start if prompt else 0, self._page.height - self.size.height // 3)
-        return max((top for top in tops if self._end <= top <= last), default=self._end)
+        return self._end <= top <= last
+
+    @property
+    def _followers(self) -> Iterable[ScrolledText]:
+        """The other linked transcripts that follow their ends."""
+        return (lane for lane in self._linked if lane is not self and lane._following)
+
+    def _in_line(self, top: int) -> int:
+        """Return the top row of another linked transcript if the end can be followed from there, else `top`."""
+        return next((lane._top for lane in self._followers if self._is_end(lane._top)), top)
+
+    def _pull(self) -> None:
+        """Have the other linked transcripts show the same rows, if they can follow their ends from there."""
+        for lane in self._followers:
+            if lane._top != self._top and lane._is_end(self._top):
+                lane._show(self._top)
 
     def _show(self, top: int) -> None:
         self._top = top

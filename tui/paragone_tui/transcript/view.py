@@ -211,6 +211,7 @@ class Transcript(ScrolledText):
             self.link.align_if_stale()
         if self._following and not self._page.height - self.size.height <= self._top < self._page.height:
             self._top = self._stride()
+            self._pull()
         self._repaint()
 
     def _repaint(self) -> None:
@@ -313,7 +314,11 @@ class Transcript(ScrolledText):
             top = page.height - below  # the reader reads the end, unless the whole changed block is visible
         else:
             top = page.find(place) if place else 0
-        top = max(top, self._end) if self._following else min(top, max(lane._end for lane in self._linked))
+        top = (
+            self._in_line(max(top, self._end))
+            if self._following
+            else min(top, max(lane._end for lane in self._linked))
+        )
         self._show(max(0, top))
 
     def notify_style_update(self) -> None:

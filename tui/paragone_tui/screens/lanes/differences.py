@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import exp
 from typing import TypeAlias
@@ -20,6 +21,8 @@ __all__ = ["Differences"]
 
 _Marks: TypeAlias = tuple[Mark, ...]
 
+_AT_ONCE = 0.01
+"""Seconds of work at a beat. A conversation that is reopened may have many answers."""
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
 """The lowest probability of each band of the heat, and its look."""
 
@@ -36,7 +39,8 @@ class Differences(LaneObserver):
         self._heated: set[Lane] = set()
         self._columns: Sequence[LaneColumn] = ()
         self._do = do
-        self._touched: set[Prompt] = set()
+        self._touched: dict[Prompt, None] = {}
+        """Prompts whose answers have to be compared, the newest last."""
         self._compared: dict[RunRecord, _Compared] = {}
         self._cadence = Cadence(self._mark)
 
@@ -51,6 +55,7 @@ class Differences(LaneObserver):
         for lane in lanes:
             if lane not in before:
                 lane.observers.append(self)
+        self._heated.intersection_update(lanes)
         if self.reference not in lanes:
             self.reference = lanes[0] if lanes else None
         if before != lanes:
@@ -77,17 +82,20 @@ class Differences(LaneObserver):
         """Mark all answers anew."""
         runs = {run for column in self._columns for run in column.lane.path}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
-        self._touch(run.prompt for run in runs)
+        self._touch(run.prompt for column in self._columns for run in column.lane.path)
 
     def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
-        """Return where a lane's answer parts from that of the reference lane, None before both have ended."""
+        """Return where a lane's answer parts from that of the reference lane; None before both have ended.
+
+        The token is None unless both engines are known to have the same vocabulary.
+        """
         if self.reference is None:
             return None
         run, reference = lane.answer(prompt), self.reference.answer(prompt)
         if run is None or reference is None or not run.phase == reference.phase == "ended":
             return None
         known = [_vocabulary(self.reference, reference), _vocabulary(lane, run)]
-        return divergence(reference, run, same_vocabulary=known[0] is not None and known[0] == known[1])
+        return self._comparison(reference, run).parting(run, known[0] is not None and known[0] == known[1])
 
     # Events of the lanes
 
@@ -111,34 +119,40 @@ class Differences(LaneObserver):
         self._touch([prompt])
 
     def _touch(self, prompts: Iterable[Prompt | None]) -> None:
-        self._touched.update(prompt for prompt in prompts if prompt is not None)
+        self._touched |= {prompt: None for prompt in prompts if prompt is not None}
         if self._touched:
             self._cadence.ask()
 
     # Marks
 
     def _mark(self) -> None:
-        touched, self._touched = self._touched, set()
-        for prompt in touched:
-            answers = [(column, run) for column in self._columns if (run := column.lane.answer(prompt))]
-            reference = next((run for column, run in answers if column.lane is self.reference), None)
-            partings = {run: self._parting_mark(prompt, column, run) for column, run in answers}
-            for column, run in answers:
-                heated = column.lane in self._heated
-                differs: _Marks = ()
-                if self.shown and reference is not None and run is not reference:
-                    differs = self._differing(reference, run)
-                for channel in ("answer", "thinking"):
-                    heat = _heat(run.tokens, channel) if heated else ()
-                    ours = differs if channel == "answer" else ()
-                    diverges = tuple(mark for its, mark in partings[run] if its == channel)
-                    column.transcript.mark(prompt, channel, (ours, heat, diverges))
+        until = time.monotonic() + _AT_ONCE
+        while self._touched and time.monotonic() < until:
+            prompt, _ = self._touched.popitem()
+            self._mark_answers(prompt)
+        if self._touched:
+            self._cadence.ask()
 
-    def _differing(self, reference: RunRecord, run: RunRecord) -> _Marks:
+    def _mark_answers(self, prompt: Prompt) -> None:
+        answers = [(column, run) for column in self._columns if (run := column.lane.answer(prompt))]
+        reference = next((run for column, run in answers if column.lane is self.reference), None)
+        for column, run in answers:
+            heated = column.lane in self._heated
+            parting = self._parting_mark(prompt, column, run)
+            differs: _Marks = ()
+            if self.shown and reference is not None and run is not reference:
+                differs = self._comparison(reference, run).marks(run)
+            for channel in ("answer", "thinking"):
+                heat = _heat(run.tokens, channel) if heated else ()
+                ours = differs if channel == "answer" else ()
+                diverges = tuple(mark for its, mark in parting if its == channel)
+                column.transcript.mark(prompt, channel, (ours, heat, diverges))
+
+    def _comparison(self, reference: RunRecord, run: RunRecord) -> _Compared:
         compared = self._compared.get(run)
         if compared is None or compared.reference is not reference:
             compared = self._compared[run] = _Compared(reference)
-        return compared.marks(run)
+        return compared
 
     def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: RunRecord) -> list[tuple[str, Mark]]:
         """Return the mark where an answer parts, as a list of none or one with its channel.
@@ -159,7 +173,7 @@ class Differences(LaneObserver):
 
 
 class _Compared:
-    """The words of a run that differ from those of its reference."""
+    """What differs between a run and its reference, as far as it was computed."""
 
     def __init__(self, reference: RunRecord) -> None:
         from paragone_workbench.compare.diff import Comparison  # the start does not need it
@@ -167,6 +181,14 @@ class _Compared:
         self.reference = reference
         self._comparison = Comparison()
         self._marks: _Marks = ()
+        self._partings: dict[bool, Divergence] = {}
+
+    def parting(self, run: RunRecord, same_vocabulary: bool) -> Divergence:
+        """Return where a run that has ended parts from its reference, which has ended, too."""
+        if same_vocabulary not in self._partings:
+            found = divergence(self.reference, run, same_vocabulary=same_vocabulary)
+            self._partings[same_vocabulary] = found if same_vocabulary else Divergence(char=found.char)
+        return self._partings[same_vocabulary]
 
     def marks(self, run: RunRecord) -> _Marks:
         """Return the marks. While the answers grow, those of the last words may be missing."""

@@ -87,6 +87,10 @@ class LanesLayout(ThriftyScreen[None]):
         """Lay out the lanes for the first time."""
         self.lay_out_lanes()
 
+    def on_unmount(self) -> None:
+        """Stop observing the lanes."""
+        self.differences.watch([])
+
     def on_resize(self, event: events.Resize) -> None:
         """Adapt the lanes and the key hints to the new width."""
         self.lay_out_lanes(event.size.width)
