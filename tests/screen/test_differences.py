@@ -23,7 +23,7 @@ async def test_words_that_differ_are_marked_while_they_stream(start):
         await screen.until(lambda: marked(screen, 1), "the second lane has marks")
         assert [lane.state for lane in screen.lanes] == ["writing", "writing"]
         assert marked(screen, 0) == []
-        await screen.press("escape")
+        await screen.press("ctrl+c")
         await screen.answered()
 
 
