@@ -14,6 +14,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "start": screen.start,
     "idle": screen.idle,
     "streaming": screen.streaming,
+    "differences": screen.differences,
     "decode": decode.decode,
     "history": history.history,
     "llama-bench": llama_bench.llama_bench,

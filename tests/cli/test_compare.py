@@ -42,6 +42,53 @@ def test_answers_stand_below_their_engines():
     assert "\x1b[31mred" in second  # to a pipe, exactly
 
 
+def test_where_answers_part_from_the_first_one():
+    argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", "--set", "max_tokens=2")
+    done = paragone("compare", *argv, "--json", "--logprobs", "0")
+    assert data("compare", done)["divergence"] == [
+        {"reference": "steady", "candidate": "steady-2", "token": None, "char": None},
+        {"reference": "steady", "candidate": "wide", "token": 0, "char": 0},
+    ]
+    assert "divergence" not in data("compare", paragone("compare", *argv, "--json"))
+    told = paragone("compare", *argv).stdout.decode()
+    assert "steady-2 gives the same text as steady.\n" in told
+    assert "wide parts from steady at character 0: it has “語0😀 語1😀 ” instead of “word0 word1 ”.\n" in told
+
+
+def test_one_engine_has_no_divergence():
+    done = paragone("compare", "rogue:steady", "--prompt", "hi", "--json", "--logprobs", "0")
+    assert data("compare", done)["divergence"] == []
+
+
+def test_engines_that_are_closed_by_then_are_compared_by_the_texts_of_their_tokens():
+    argv = ("rogue:steady", "rogue:steady", "--prompt", "hi", "--set", "max_tokens=2", "--json")
+    done = paragone("compare", *argv, "--logprobs", "0", "--schedule", "swap")
+    (found,) = data("compare", done)["divergence"]
+    assert (found["token"], found["char"]) == (None, None)
+
+
+def test_a_failed_answer_parts_where_it_differs_only():
+    argv = ("rogue:steady", "rogue:abort", "--prompt", "hi", "--set", "rate=50", "--json", "--logprobs", "0")
+    (found,) = data("compare", paragone("compare", *argv))["divergence"]
+    assert (found["token"], found["char"]) == (None, None), "as far as it came, it was the same"
+
+
+@pytest.mark.model
+def test_two_quantizations_part_at_the_token_where_their_texts_do(smol, smaller_smollm2):
+    argv = (smol[0], f"llama_cpp:{smaller_smollm2}", *smol[1:], "--prompt", "Why is the sky blue?")
+    found = data("compare", paragone("compare", *argv, "--json", "--logprobs", "2"))
+    first, second = found["lanes"]
+    (parting,) = found["divergence"]
+    token, char = parting["token"], parting["char"]
+    assert first["text"][:char] == second["text"][:char]
+    assert first["text"][char] != second["text"][char]
+    pieces = [[it["text"] for it in lane["tokens"]] for lane in (first, second)]
+    before = "".join(pieces[0][:token])
+    assert before == "".join(pieces[1][:token])
+    assert len(before) <= char < len(before + max(pieces[0][token], pieces[1][token], key=len))
+    assert first["tokens"][token]["id"] != second["tokens"][token]["id"]
+
+
 def test_a_terminal_gets_them_cleaned(terminal):
     argv = ("compare", "rogue:escapes", "--prompt", "hi", "--set", "max_tokens=1")
     with running(*argv, stdout=terminal.theirs) as process:

@@ -181,7 +181,7 @@ async def test_scrolling_reaches_both_ends(start):
 
 
 async def test_help_lists_the_keys_in_force(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 60)) as screen:
+    async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 90)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
         for command in COMMANDS:
@@ -283,7 +283,7 @@ async def test_lanes_of_one_name_keep_their_own_names(start):
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].name == "two-2")
         first, second = screen.text.splitlines()[0].split("▏")
-        assert "▸ two-2" in first
+        assert "▸ ◆ two-2" in first
         assert second.split()[0] == "two"
 
 
@@ -305,3 +305,30 @@ async def test_no_terminal_is_too_narrow(start):
             await screen.press("ctrl+g", "a", "escape")
         await screen.pilot.resize_terminal(100, 30)
         await screen.until(lambda: "word0 word1" in screen.text)
+
+
+def prompt_rows(screen, number):
+    """The rows of a lane's prompts in its transcript."""
+    blocks = screen.columns[number].transcript.blocks
+    return [block.start for block in blocks if block.kind == "prompt"]
+
+
+async def test_turns_are_aligned_until_lanes_are_unlinked(start):
+    async with start(rogue("steady", "a", max_tokens=2), rogue("steady", "b", max_tokens=400)) as screen:
+        for text in ("first", "second"):
+            await screen.ask(text)
+            await screen.answered()
+        await screen.until(lambda: prompt_rows(screen, 0) == prompt_rows(screen, 1))
+        filled = prompt_rows(screen, 0)
+        await screen.press("ctrl+home")
+        assert [column.transcript._top for column in screen.columns] == [0, 0]
+        await screen.press("f2")
+        assert prompt_rows(screen, 0)[1] < filled[1], "alone, a lane has no filler"
+        await screen.press("f2")
+        await screen.until(lambda: prompt_rows(screen, 0) == filled)
+        await screen.press("alt+l")
+        assert prompt_rows(screen, 0)[1] < filled[1]
+        assert "unlinked" in screen.text
+        await screen.press("alt+l")
+        await screen.until(lambda: prompt_rows(screen, 0) == filled)
+        assert "unlinked" not in screen.text.splitlines()[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from math import log
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,20 @@ from rogue_backend.definitions import rogue
 from rogue_backend.plugin import RogueBackend
 from textual.pilot import Pilot
 
-from paragone import ModelInfo, Probe
+from paragone import Alternative, ModelInfo, Probe, Token
 from paragone_tui.app import ParagoneApp
+from paragone_tui.screens.divergence.screen import DivergenceSheet, Side
 from paragone_tui.screens.lanes.status import LaneStatusInfo
+from paragone_tui.transcript.marks import Mark
+from paragone_workbench.compare.diff import differing
+from paragone_workbench.compare.divergence import Divergence
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 
@@ -60,7 +67,9 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
                 column.status.show(LaneStatusInfo())  # a new state is shown at once
                 column.status.show(
                     LaneStatusInfo(
-                        engine=column._label,
+                        mark=column._mark,
+                        engine=column.lane.name,
+                        others=column._others,
                         state=column.lane.state,
                         tokens=20,
                         tokens_per_s=57.3,
@@ -89,6 +98,10 @@ async def ask(app: ParagoneApp, pilot: Pilot[None], text: str = "What is a parag
     app.lanes.composer.insert(text)
     await pilot.press("enter")
     await until(pilot, lambda: not app.lanes.session.is_busy)
+    await settle(app, pilot)
+
+
+async def settle(app: ParagoneApp, pilot: Pilot[None]) -> None:
     await asyncio.sleep(0.3)  # the answer is typeset in a thread
     await until(
         pilot,
@@ -107,6 +120,51 @@ def test_no_lane(photograph):
 
 def test_two_answers(photograph):
     assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=ask)
+
+
+def test_words_that_differ(photograph):
+    """Answers of models, put into the lanes of the double."""
+    texts = (
+        "The sky looks **blue** because air scatters short waves more:\n\n- red is 650 nm\n- blue is 450 nm",
+        "The sky is **blue** because molecules scatter short waves more:\n\n- red has 700 nm\n- blue is 450 nm",
+    )
+
+    async def step(app, pilot):
+        turn = object()
+        for column, text in zip(app.lanes.columns, texts, strict=True):
+            column.transcript.add("prompt", "Why is the sky blue?", turn=turn)
+            column.transcript.write(text)
+            column.transcript.end()
+        parting = (Mark(8, 10, "diverges"),)
+        differs = tuple(Mark(*span, "differs") for span in differing(*texts))
+        app.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
+        await settle(app, pilot)
+
+    assert photograph(rogue("steady", "left"), rogue("steady", "right"), step=step)
+
+
+def test_where_answers_part(photograph):
+    async def step(app, pilot):
+        await ask(app, pilot)
+        sides: list[Side] = []
+        for name, chosen in (("left", " blue"), ("right", " dark")):
+            run = RunRecord(
+                definition=rogue("steady", name), phase="ended", spec=RunSpec(messages=(), logprobs=3)
+            )
+            shares = (
+                {" blue": 0.55, " dark": 0.31, "\n": 0.08}
+                if name == "left"
+                else {" dark": 0.44, " blue": 0.4, " sea": 0.01}
+            )
+            top = tuple(Alternative(text=text, logprob=log(share)) for text, share in shares.items())
+            for text in ("The sky looks", chosen):
+                run.tokens.append(Token(text=text, logprob=log(shares.get(text, 1.0)), top=top, time=0.0))
+                run.add("answer", text)
+            sides.append(Side(name=name, run=run, parting=Divergence(token=1, char=14) if sides else None))
+        app.push_screen(DivergenceSheet(sides[0], sides[1], []))
+        await pilot.pause()
+
+    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step)
 
 
 def test_a_crash_beside_an_answer(photograph):

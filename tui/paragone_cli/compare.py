@@ -14,6 +14,7 @@ from paragone_cli.output import flush, for_output, note, one_line, put, put_json
 from paragone_cli.progress import Progress
 from paragone_cli.prompt import read_prompt
 from paragone_workbench.compare.answers import comparison_json, warnings_of
+from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
@@ -62,10 +63,14 @@ async def _compare(
                 await execution.ended()
                 if not as_json:
                     progress.clear()
-                    _print(execution.run, first=number == 0)
+                    _print(execution.run, None if number == 0 else executions[0].run)
         runs = [execution.run for execution in executions]
         if as_json:
-            put_json(comparison_json(prompt, images, runs))
+            parting = None
+            if spec.logprobs is not None:
+                vocabularies = [await engine.vocabulary() for engine in engines]
+                parting = divergence_json(runs, [it.fingerprint if it else None for it in vocabularies])
+            put_json(comparison_json(prompt, images, runs, divergence=parting))
     if interrupts.interrupted:
         return 130
     errors = [it.error for it in runs if it.error is not None]
@@ -74,9 +79,9 @@ async def _compare(
     return int(bool(errors))
 
 
-def _print(answer: RunRecord, *, first: bool) -> None:
+def _print(answer: RunRecord, reference: RunRecord | None) -> None:
     title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
-    put(("" if first else "\n") + title.ljust(_WIDTH, "─"))
+    put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
     if answer.text:
         put(for_output(answer.text).removesuffix("\n"))
     put()
@@ -90,6 +95,8 @@ def _print(answer: RunRecord, *, first: bool) -> None:
         put("cut at the length limit")
     if answer.metrics is not None:
         put(figures(answer.metrics))
+    if reference is not None and reference.text and answer.text:
+        put(one_line(divergence_sentence(reference, answer)))
     flush()
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from paced_backend.options import PacedSampling
-from paced_backend.text import TOKENS
+from paced_backend.text import OTHER_TOKENS, TOKENS
 from paragone import (
     Cancelled,
     Engine,
@@ -34,6 +34,7 @@ class PacedEngine(Engine[Options, PacedSampling]):
     def load(
         self, request: OpenRequest, options: Options, report: Report, cancelled: Cancelled
     ) -> LoadedModel:
+        self.tokens = OTHER_TOKENS if request.model == "other" else TOKENS
         return LoadedModel(name=request.model, context=8192)
 
     def generate(self, request: RunRequest, sampling: PacedSampling, cancelled: Cancelled) -> Iterator[Event]:
@@ -42,7 +43,7 @@ class PacedEngine(Engine[Options, PacedSampling]):
         done = 0
         while done < sampling.max_tokens and not cancelled:
             time.sleep(max(0.0, start + (done + 1) / sampling.rate - time.monotonic()))
-            yield Token(text=TOKENS[done % len(TOKENS)], id=done, time=time.monotonic())
+            yield Token(text=self.tokens[done % len(self.tokens)], id=done, time=time.monotonic())
             done += 1
         now = time.monotonic()
         yield Finish(

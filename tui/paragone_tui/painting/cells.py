@@ -23,6 +23,8 @@ Cell: TypeAlias = tuple[str, Look]
 BLANK = " "
 _PLAIN: Look = (0, "", "")
 _ATTRIBUTES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53")
+_OFF = {2: "23", 3: "24", 6: "27"}
+"""The codes that end italics, underline and reverse, by the attribute's bit; they leave the colours."""
 _MARKED = 0b1_1111_0111_1000
 """Attributes that are visible on a blank: underline, blink, reverse, strike, frame, overline."""
 
@@ -108,6 +110,18 @@ def is_doubtful(grapheme: str) -> bool:
     )
 
 
+def _set(look: Look, before: Look) -> list[str]:
+    """Return the codes that lead to a look from one with no other attributes than these."""
+    (attributes, fore, back), (old_attributes, old_fore, old_back) = look, before
+    added = attributes & ~old_attributes
+    codes = [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
+    if fore != old_fore:
+        codes.append(fore or "39")
+    if back != old_back:
+        codes.append(back or "49")
+    return codes
+
+
 class Pen:
     """Tracks the colours and attributes that the terminal writes with, at first its defaults."""
 
@@ -122,20 +136,17 @@ class Pen:
         if look == self._look:
             return ""
         old_attributes, old_fore, old_back = self._look
-        attributes, fore, back = look
+        attributes, _, back = look
         if text == BLANK and back == old_back and not (attributes | old_attributes) & _MARKED:
             return ""
         self._look = look
-        codes = []
-        if old_attributes & ~attributes:
-            codes.append("")  # an empty code is a reset, and one byte shorter than 0
-            old_attributes, old_fore, old_back = 0, "", ""
-        added = attributes & ~old_attributes
-        codes += [code for bit, code in enumerate(_ATTRIBUTES) if added & 1 << bit]
-        if fore != old_fore:
-            codes.append(fore or "39")
-        if back != old_back:
-            codes.append(back or "49")
+        # An empty code is a reset, and one byte shorter than 0.
+        codes = [""] if (removed := old_attributes & ~attributes) else []
+        codes += _set(look, _PLAIN if removed else (old_attributes, old_fore, old_back))
+        bits = [bit for bit in range(len(_ATTRIBUTES)) if removed & 1 << bit]
+        if removed and all(bit in _OFF for bit in bits):
+            ends = [_OFF[bit] for bit in bits] + _set(look, (old_attributes & ~removed, old_fore, old_back))
+            codes = min(codes, ends, key=lambda these: len(";".join(these)))
         return f"\x1b[{';'.join(codes)}m"
 
     def lift(self) -> str:

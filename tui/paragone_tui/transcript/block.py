@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from typing import Literal, TypeAlias
 
 from rich.segment import Segment
 from textual.strip import Strip
 
 from paragone_tui.terminal.text import visible
+from paragone_tui.transcript.marks import Layers, Mark, carried, marks_between, moved, restyled
 from paragone_tui.transcript.palette import Palette, Tone
 from paragone_tui.transcript.wrap import Wrapped
 
@@ -21,7 +22,7 @@ Kind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "er
 GUTTER = 2
 """Width in cells of the left margin of every row: a mark for the tone, and a space."""
 
-_MARKS: Mapping[Tone, str] = {
+_SIGNS: Mapping[Tone, str] = {
     "prompt": "▎ ",
     "thinking": "┊ ",
     "note": "· ",
@@ -30,7 +31,7 @@ _MARKS: Mapping[Tone, str] = {
     "log": "│ ",
     "hint": "→ ",
 }
-_MARKED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "thinking", "log"})
+_SIGNED_ALL_DOWN: frozenset[Tone] = frozenset({"prompt", "thinking", "log"})
 _WORD = re.compile(r"\S+")
 
 
@@ -42,7 +43,14 @@ class _Part:
         self._pieces = [text] if text else []
         self._wrapped = Wrapped(80)
         self._stale = bool(text)
-        self._strips: dict[int, Strip] = {}
+        self._strips: dict[int, tuple[tuple[Mark, ...], Strip]] = {}
+        self._starts = [0]
+        """Index of the first character of each row, as far as it was needed."""
+        self.layers: Layers = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -52,14 +60,17 @@ class _Part:
         if self._stale:
             return
         rows = len(self._wrapped.rows)
-        for row in range(self._wrapped.append(text), rows):
+        first = self._wrapped.append(text)
+        for row in range(first, rows):
             self._strips.pop(row, None)
+        del self._starts[first + 1 :]
 
     def lay_out(self, width: int) -> None:
         if self._stale or self._wrapped.width != width:
             self._wrapped = Wrapped(width, "".join(self._pieces))
             self._stale = False
             self._strips.clear()
+            self._starts = [0]
 
     def repaint(self) -> None:
         self._strips.clear()
@@ -74,13 +85,20 @@ class _Part:
         return len(rows) - (not rows[-1]) if rows else 0
 
     def strip(self, row: int, palette: Palette) -> Strip:
-        strip = self._strips.get(row)
-        if strip is None:
+        marks = self._marks(row) if self.layers else ()
+        known, strip = self._strips.get(row, (None, None))
+        if strip is None or known != marks:
             text = self._wrapped.rows[row].rstrip()
-            marked = row == 0 or self._tone in _MARKED_ALL_DOWN
-            strip = _strip(_MARKS.get(self._tone) if marked else None, text, self._tone, palette)
-            self._strips[row] = strip
+            signed = row == 0 or self._tone in _SIGNED_ALL_DOWN
+            strip = _strip(_SIGNS.get(self._tone) if signed else None, text, self._tone, palette, marks)
+            self._strips[row] = marks, strip
         return strip
+
+    def _marks(self, row: int) -> tuple[Mark, ...]:
+        rows, starts = self._wrapped.rows, self._starts
+        if len(starts) <= row:
+            starts += islice(accumulate(map(len, rows[len(starts) - 1 : row]), initial=starts[-1]), 1, None)
+        return marks_between(self.layers, starts[row], starts[row] + len(rows[row].rstrip()))
 
 
 class Block:
@@ -90,18 +108,29 @@ class Block:
     `hint` are shown below the text.
     """
 
-    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, *, hint: str = "", log: Sequence[str] = (), turn: object = None) -> None:
         self.kind: Kind = kind
+        self.turn = turn
+        """What identifies the turn that begins here, in all lanes; None if none begins."""
         self.finished = False
         """Whether the text is complete."""
         self.folded = False
         """Whether only one line with the number of words is shown."""
         self.start = 0
         """Index of the block's first row in the transcript."""
+        self.lead = 0
+        """Number of blank rows above that align the turn with those of other lanes."""
         self._typeset: tuple[Strip, ...] | None = None
+        self._marked: tuple[Strip, ...] | None = None
+        """The typeset rows with the marks; None while they are not needed."""
+        self._layers: Layers = ()
         self._untypesettable = False
         self._raw: list[str] = []
         self._held = ""
+        self._dropped = 0
+        """Number of empty lines at the beginning, which are not shown."""
+        self._is_exact = True
+        """Whether the rest is shown character by character."""
         self._words = 0
         self._in_word = False
         self._width = 0
@@ -126,7 +155,10 @@ class Block:
         text = self._held + text
         # A CR LF may be split between two chunks.
         self._held = "\r" if text.endswith("\r") else ""
-        self._take(visible(text.removesuffix(self._held)))
+        text = text.removesuffix(self._held)
+        shown = visible(text)
+        self._is_exact = self._is_exact and shown == text
+        self._take(shown)
 
     def finish(self) -> None:
         """Mark the text as complete."""
@@ -136,7 +168,9 @@ class Block:
 
     def _take(self, text: str) -> None:
         if not self._body:
-            text = text.lstrip("\n")  # models often start with empty lines
+            shown = text.lstrip("\n")  # models often start with empty lines
+            self._dropped += len(text) - len(shown)
+            text = shown
         if not text:
             return
         if self.kind == "thinking":
@@ -145,18 +179,38 @@ class Block:
             self._in_word = not text[-1].isspace()
         self._body.append(text)
 
+    def mark(self, layers: Layers) -> bool:
+        """Mark parts of the original text, instead of those marked before. Returns whether that differs."""
+        if layers == self._layers:
+            return False
+        self._layers = layers
+        self._body.layers = moved(layers, self._shown)
+        self._marked = None
+        return True
+
+    def _shown(self, positions: Sequence[int]) -> Mapping[int, int]:
+        """Return where characters of the original text are in the text as it is shown."""
+        if self._is_exact:
+            return {at: max(0, at - self._dropped) for at in positions}
+        shown: dict[int, int] = {}
+        text, before, length = self.text, 0, -self._dropped
+        for at in positions:
+            length += len(visible(text[before:at]))
+            shown[at], before = max(0, length), at
+        return shown
+
     def lay_out(self, width: int) -> None:
         """Wrap the text to `width` cells, gutter included; typeset rows of another width are discarded."""
         if width != self._width:
             self._width = width
-            self._typeset = None
+            self._typeset = self._marked = None
             for part in self._parts:
                 part.lay_out(max(width - GUTTER, 2))
 
     def repaint(self) -> None:
         """Discard the styled rows, and the typeset ones."""
         self._head = None
-        self._typeset = None
+        self._typeset = self._marked = None
         for part in self._parts:
             part.repaint()
 
@@ -171,7 +225,7 @@ class Block:
 
         With None, the block stays plain text.
         """
-        self._typeset = rows
+        self._typeset, self._marked = rows, None
         self._untypesettable = not rows
 
     @property
@@ -200,7 +254,12 @@ class Block:
         if self.folded:
             return self._folded_strip(palette)
         if self._typeset is not None:
-            return self._typeset[row]
+            if not any(self._layers):
+                return self._typeset[row]
+            if self._marked is None:
+                layers, text = self._body.layers, self._body.text
+                self._marked = carried(layers, text, self._typeset, GUTTER, palette)
+            return self._marked[row]
         for part in self._parts:
             if row < part.height:
                 return part.strip(row, palette)
@@ -214,7 +273,10 @@ class Block:
         return self._head[1]
 
 
-def _strip(mark: str | None, text: str, tone: Tone, palette: Palette) -> Strip:
-    if mark is None:
+def _strip(sign: str | None, text: str, tone: Tone, palette: Palette, marks: Sequence[Mark] = ()) -> Strip:
+    if marks:
+        margin = Segment(sign or " " * GUTTER, palette[f"{tone}-mark" if sign else tone])
+        return Strip([margin, *restyled([Segment(text, palette[tone])], marks, palette)])
+    if sign is None:
         return Strip([Segment(" " * GUTTER + text, palette[tone])])
-    return Strip([Segment(mark, palette[f"{tone}-mark"]), Segment(text, palette[tone])])
+    return Strip([Segment(sign, palette[f"{tone}-mark"]), Segment(text, palette[tone])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from operator import attrgetter
@@ -71,10 +72,42 @@ class Page:
         for block in self.blocks[index:]:
             bottom = above.start + above.height if above else 0
             close = above is None or (above.kind in _REMARKS and block.kind in _REMARKS)
-            block.start = bottom if close or not block.height else bottom + 1
+            block.start = (bottom if close or not block.height else bottom + 1) + block.lead
             if block.height:
                 above = block
         self.height = above.start + above.height if above else 0
+
+    @property
+    def turns(self) -> Mapping[object, int]:
+        """The turns, and the rows where they would start without the blank rows that align them."""
+        turns: dict[object, int] = {}
+        led = 0
+        for block in self.blocks:
+            led += block.lead
+            if block.turn is not None:
+                turns[block.turn] = block.start - led
+        return turns
+
+    def leads_differ(self, leads: Mapping[object, int]) -> bool:
+        """Return whether `lead` would change anything."""
+        return any(block.lead != leads.get(block.turn, 0) for block in self.blocks)
+
+    def lead(self, leads: Mapping[object, int]) -> None:
+        """Set the number of blank rows above each turn; 0 where there is none."""
+        for block in self.blocks:
+            block.lead = leads.get(block.turn, 0)
+        self.arrange()
+
+    def blocks_of(self, turn: object) -> Sequence[Block]:
+        """Return the blocks of a turn, from its prompt to the next one."""
+        start = next((at for at, block in enumerate(self.blocks) if block.turn is turn), len(self.blocks))
+        following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
+        return self.blocks[start : next(following, len(self.blocks))]
+
+    @property
+    def last_prompt(self) -> Block | None:
+        """The last prompt; None if there is none."""
+        return next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
 
     def _last_shown(self, before: int) -> Block | None:
         return next((block for block in reversed(self.blocks[:before]) if block.height), None)

@@ -12,7 +12,8 @@ __all__ = ["COMPONENTS", "CSS", "Palette", "Tone", "palette_of"]
 
 Tone: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error", "log", "hint"]
 Palette: TypeAlias = Mapping[str, Style]
-"""Styles by name: each tone, the mark beside it (`prompt-mark`), `accent`, `code` and `more`."""
+"""Styles by name: each tone, the mark beside it (`prompt-mark`), `accent`, `code` and `more`; and what
+marks in the text add to its style: `differs`, `diverges`, and the bands of probability (`heat-likely` …)."""
 
 _STYLED = (
     "prompt",
@@ -33,7 +34,8 @@ _STYLED = (
     "accent",
     "more",
 )
-COMPONENTS: frozenset[str] = frozenset(f"transcript--{name}" for name in _STYLED)
+_LOOKS = ("differs", "diverges", "heat-likely", "heat-unsure", "heat-unlikely")
+COMPONENTS: frozenset[str] = frozenset(f"transcript--{name}" for name in (*_STYLED, *_LOOKS))
 CSS = """
 Transcript {
     width: 1fr;
@@ -50,6 +52,11 @@ Transcript {
     & > .transcript--log-mark { color: $text-error; }
     & > .transcript--hint-mark { color: $primary; }
     & > .transcript--code { color: $text-secondary; }
+    & > .transcript--differs { text-style: underline; color: $text-warning; }
+    & > .transcript--diverges { text-style: reverse bold; }
+    & > .transcript--heat-likely { text-style: italic; color: $text-success; }
+    & > .transcript--heat-unsure { text-style: bold; color: $text-warning; }
+    & > .transcript--heat-unlikely { text-style: reverse; color: $text-error; }
 }
 Transcript:ansi {
     & > .transcript--prompt-mark, & > .transcript--accent, & > .transcript--more { color: ansi_blue; }
@@ -61,6 +68,10 @@ Transcript:ansi {
     & > .transcript--log-mark { color: ansi_red; }
     & > .transcript--hint-mark { color: ansi_blue; }
     & > .transcript--code { color: ansi_cyan; }
+    & > .transcript--differs { color: ansi_yellow; }
+    & > .transcript--heat-likely { color: ansi_green; }
+    & > .transcript--heat-unsure { color: ansi_yellow; }
+    & > .transcript--heat-unlikely { color: ansi_red; }
 }
 """
 
@@ -68,4 +79,7 @@ Transcript:ansi {
 def palette_of(transcript: Widget) -> Palette:
     """Return the styles of a transcript in the current theme."""
     styles = {name: transcript.get_component_rich_style(f"transcript--{name}") for name in _STYLED}
-    return {"answer": transcript.rich_style, **styles}
+    looks = {
+        name: transcript.get_component_rich_style(f"transcript--{name}", partial=True) for name in _LOOKS
+    }
+    return {"answer": transcript.rich_style, **styles, **looks}

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from paragone import Channel
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.transcript.block import GUTTER, Block, Kind
-from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.marks import Layers, clipped
+from paragone_tui.transcript.page import Page, Place
 from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of
+from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
 
 __all__ = ["Transcript"]
 
 _MEASURE = 100
 """Maximum width of a row of text in cells; longer rows are hard to read."""
-_WHEEL = 3
-"""Rows to scroll per notch of the mouse wheel."""
 _MORE = " ↓ more "
-_NOWHERE = Size(0, 0)
 
 
-class Transcript(Widget):
+class Transcript(ScrolledText):
     """Shows the prompts, answers and notes of a lane while they arrive.
 
     While the end is visible, the view follows new text, several rows at a time; scrolling up stops
@@ -50,17 +47,14 @@ class Transcript(Widget):
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self._following = True
         self._fold_thinking = fold_thinking
-        self._page = Page()
+        self._place: Place | None = None
         self._open: Block | None = None
-        self._top = 0
         self._painted: list[Strip] = []
-        self._laid_out = _NOWHERE
+        self._is_placed = False
+        """Whether the text is wrapped to the current size, and shown."""
         self._palette: Palette = {}
         self._changed: Block | None = None
-        self._sought: tuple[Block, str] | None = None
-        """What to scroll to at the first layout."""
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(lambda: self.call_later(self._flush))
 
@@ -71,13 +65,18 @@ class Transcript(Widget):
         """The blocks, oldest first."""
         return self._page.blocks
 
-    def add(self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = ()) -> Block:
+    def add(
+        self, kind: Kind, text: str = "", *, hint: str = "", log: Sequence[str] = (), turn: object = None
+    ) -> Block:
         """Append a complete block and return it.
 
         The `log` lines and the `hint`, which says what to do, are shown below the text, such as for
-        a crash. If the block is a prompt, the view scrolls to the end.
+        a crash. If the block is a prompt, the view scrolls to the end. `turn` identifies the turn that
+        it begins; linked transcripts align equal ones.
         """
-        block = Block(kind, hint=hint, log=log)
+        block = Block(kind, hint=hint, log=log, turn=turn)
+        if turn is not None:
+            self._disturb()
         block.append(text)
         self._append(block)
         self._finish(block)
@@ -109,7 +108,7 @@ class Transcript(Widget):
     def rewind(self) -> None:
         """Remove everything after the last prompt, to make room for another answer."""
         self.end()
-        prompt = next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
+        prompt = self._page.last_prompt
         self._page.cut(prompt)
         self._changed = None
         self._following = True
@@ -120,10 +119,25 @@ class Transcript(Widget):
         """Remove all blocks."""
         self._open = self._changed = self._sought = None
         self._page = Page()
+        self._disturb()
         self._top = 0
         self._following = True
-        self._laid_out = _NOWHERE
+        self._laid_out = NOWHERE
+        self._is_placed = False
         self.refresh()
+
+    def mark(self, turn: object, channel: Channel, layers: Layers) -> None:
+        """Mark parts of the text that came in a channel in a turn, instead of those marked before.
+
+        Positions are counted in the turn's original text of that channel.
+        """
+        start = 0
+        for block in self._page.blocks_of(turn):
+            if block.kind == channel:
+                end = start + len(block.text)
+                if block.mark(clipped(layers, start, end)):
+                    self._touch(block)
+                start = end
 
     @property
     def text(self) -> str:
@@ -179,71 +193,6 @@ class Transcript(Widget):
         if self._laid_out:
             self._typesetter.start(self._page, self._palette, self._rearrange)
 
-    # Scrolling
-
-    @property
-    def following(self) -> bool:
-        """Whether the view scrolls with new text."""
-        return self._following
-
-    @property
-    def _end(self) -> int:
-        """Index of the top row when the last row is at the bottom of the view."""
-        return max(0, self._page.height - self.size.height)
-
-    def to_end(self) -> None:
-        """Scroll to the end and follow new text."""
-        self._flush()
-        self._following = True
-        self._show(max(self._top, self._end))
-
-    def to_start(self) -> None:
-        """Scroll to the beginning."""
-        self.scroll_rows(-self._page.height)
-
-    def scroll_pages(self, pages: float) -> None:
-        """Scroll down by a number of screenfuls; up if it is negative."""
-        self.scroll_rows(round(pages * max(1, self.size.height - 2)))
-
-    def reveal(self, block: Block, text: str) -> None:
-        """Scroll to the place in a block where a text begins; to the start of the block if it is not there."""
-        self._sought = block, text
-        if self._laid_out:
-            self._flush()
-            self._show(self._seek())
-        else:
-            self._following = False  # `_lay_out` scrolls
-
-    def _seek(self) -> int:
-        """Return a top row that shows what `reveal` looks for, with some rows above it."""
-        assert self._sought is not None
-        (block, text), self._sought = self._sought, None
-        top = max(0, self._page.row_of(block, text) - self.size.height // 3)
-        self._following = top >= self._end
-        return min(top, self._end)
-
-    def scroll_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows; up if it is negative.
-
-        Scrolling up stops following new text, reaching the end resumes it.
-        """
-        self._flush()
-        top = max(0, min(self._top + rows, max(self._end, self._top)))
-        self._following = top >= self._end and top >= self._top
-        self._show(top)
-
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
-        self.scroll_rows(-_WHEEL)
-
-    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        event.stop()
-        self.scroll_rows(_WHEEL)
-
-    def _show(self, top: int) -> None:
-        self._top = top
-        self._repaint()
-
     # Painting
 
     def _touch(self, block: Block) -> None:
@@ -258,18 +207,16 @@ class Transcript(Widget):
         if changed is None or not self._laid_out:
             return
         self._page.arrange(changed)
-        if self._following and self._page.height > self._top + self.size.height:
+        if self.link is not None:
+            self.link.align_if_stale()
+        if self._following and not self._page.height - self.size.height <= self._top < self._page.height:
             self._top = self._stride()
+            self._pull()
         self._repaint()
-
-    def _stride(self) -> int:
-        """Return a top row that leaves room for new text; keeps the last prompt visible if possible."""
-        prompt = next((block.start for block in reversed(self.blocks) if block.kind == "prompt"), 0)
-        return prompt if prompt > self._end else self._end + max(1, self.size.height // 3)
 
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
-        if not self._laid_out or self._laid_out != self.size:
+        if not self._is_placed or self.is_resized:
             return  # a full repaint is due
         before, self._painted = self._painted, self._rows()
         width = self.size.width
@@ -292,34 +239,73 @@ class Transcript(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Return a row of the view by its index, counted from the top."""
-        if self._laid_out != self.size:
-            self._lay_out()
+        if self.is_resized:
+            if self.link is not None:
+                self.link.lay_out()
+            else:
+                self.wrap()
+                self.place()
         return self._painted[y] if y < len(self._painted) else Strip([], 0)
 
-    def _lay_out(self) -> None:
-        """Wrap everything to the current size, and keep the text at the top of the view in place."""
+    @property
+    def is_resized(self) -> bool:
+        """Whether the text has to be wrapped to a new size."""
+        return self._laid_out != self.size
+
+    def wrap(self) -> None:
+        """Wrap everything to the current size; `place` shows it."""
         if not self._palette:
             self._palette = palette_of(self)
-        place = None if self._following else self._page.place(self._top)
+        self._place = None if self._following else self._page.place(self._top)
         self._laid_out = self.size
+        self._is_placed = False
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
         self._typesetter.set_at_once(self._page, self._palette)
         self._changed = None
+
+    def place(self) -> None:
+        """Show the wrapped text; what was at the top of the view before is there again."""
+        ends = [lane._end for lane in self._linked]
         if self._sought is not None:
-            top = self._seek()
+            self._seek()
+        elif self._place is None:
+            self._top = self._nearest_end(ends)
         else:
-            top = self._end if place is None else self._page.find(place)
-        self._top = max(0, min(top, self._end))
+            self._top = max(0, min(self._page.find(self._place), max(ends)))
         self._painted = self._rows()
+        self._is_placed = True
         self._typeset()
+
+    @property
+    def turns(self) -> Mapping[object, int]:
+        """The turns, and the rows where they would start if they were not aligned."""
+        return self._page.turns
+
+    def lead(self, leads: Mapping[object, int]) -> None:
+        """Set the number of blank rows above each turn, and keep the visible text in place."""
+        if not self._page.leads_differ(leads):
+            return
+        if self._is_placed:
+            self._keep_place(lambda: self._page.lead(leads))
+        else:
+            self._page.lead(leads)
+
+    def _disturb(self) -> None:
+        if self.link is not None:
+            self.link.disturb()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
         """Apply a change to the rows of existing blocks, and keep the visible text in place."""
         self._flush()
-        page = self._page
         if not self._laid_out:
             change()
             return
+        self._keep_place(change)
+        if self.link is not None:
+            self.link.align()
+
+    def _keep_place(self, change: Callable[[], object]) -> None:
+        page = self._page
         place = page.place(self._top)
         below = page.height - self._top
         change()
@@ -328,7 +314,11 @@ class Transcript(Widget):
             top = page.height - below  # the reader reads the end, unless the whole changed block is visible
         else:
             top = page.find(place) if place else 0
-        top = max(top, self._end) if self._following else min(top, self._end)
+        top = (
+            self._in_line(max(top, self._end))
+            if self._following
+            else min(top, max(lane._end for lane in self._linked))
+        )
         self._show(max(0, top))
 
     def notify_style_update(self) -> None:

@@ -12,16 +12,25 @@ from paragone_workbench.runs.record import RunRecord
 __all__ = ["answer_json", "comparison_json", "warnings_of"]
 
 
-def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunRecord]) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt. Unknown values are null.
+def comparison_json(
+    prompt: str,
+    images: Sequence[Image],
+    runs: Sequence[RunRecord],
+    *,
+    divergence: Sequence[Json] | None = None,
+) -> dict[str, Json]:
+    """Return the answers of several engines to one prompt, and where they part. Unknown values are null.
 
     docs/command-line.schema.json has the schema.
     """
-    return {
+    comparison: dict[str, Json] = {
         "prompt": prompt,
         "images": [image.name for image in images],
         "lanes": [answer_json(run) for run in runs],
     }
+    if divergence is not None:
+        comparison["divergence"] = list(divergence)
+    return comparison
 
 
 def answer_json(run: RunRecord) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from paragone import (
     Backend,
+    Capabilities,
     EngineCrashed,
     Json,
     LoadedModel,
@@ -16,9 +17,10 @@ from paragone import (
     OpenEngine,
     OpenRequest,
     ParagoneError,
+    Vocabulary,
 )
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
-from paragone_workbench.engines.error_boundary import as_paragone_error, notify_observers
+from paragone_workbench.engines.error_boundary import as_paragone_error, notify_observers, report
 from paragone_workbench.engines.logs import engine_log
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.slot import Slot
@@ -77,6 +79,7 @@ class EngineHandle:
         self._sampling: dict[str, Json] = {}
         self._began = 0.0
         self._use: EngineUse | None = None
+        self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
 
     @property
     def engine(self) -> OpenEngine | None:
@@ -102,6 +105,12 @@ class EngineHandle:
     def backend(self) -> Backend | None:
         """The engine's backend; None if it is not installed."""
         return self._registry.find(self.definition.backend)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do; if it is not open, what its backend's engines can do."""
+        own = self.loaded.capabilities if self.loaded is not None else None
+        return own or (self.backend.capabilities if self.backend is not None else Capabilities())
 
     @property
     def is_local(self) -> bool:
@@ -198,6 +207,30 @@ class EngineHandle:
         """Return the seconds that opening took, on the first call after it; None on later calls."""
         seconds, self.load_s = self.load_s, None
         return seconds
+
+    async def vocabulary(self) -> Vocabulary | None:
+        """Return the vocabulary of the open engine, once no run uses it; None if the engine cannot tell."""
+        async with self.turn:
+            engine = self.engine
+            known = self._vocabulary is not None and self._vocabulary[0] == self.definition
+            if not known and engine is not None and self.capabilities.distributions:
+                self._vocabulary = self.definition, await self._ask_vocabulary(engine)
+        return self.known_vocabulary
+
+    @property
+    def known_vocabulary(self) -> Vocabulary | None:
+        """The vocabulary, if `vocabulary` has been told it."""
+        if self._vocabulary is None or self._vocabulary[0] != self.definition:
+            return None
+        return self._vocabulary[1]
+
+    async def _ask_vocabulary(self, engine: OpenEngine) -> Vocabulary | None:
+        try:
+            return await engine.vocabulary()
+        except Exception as error:  # noqa: BLE001 (a plugin's error; runs do not depend on it)
+            if not isinstance(error, ParagoneError):
+                report("A backend failed to describe its vocabulary.", error)
+            return None
 
     def _same_model(self, definition: EngineDefinition) -> bool:
         mine = self.definition

@@ -69,6 +69,8 @@ class Lane(EngineObserver, RunObserver):
         self._was_open = False
         self._turns = turns
         self._kept = kept
+        self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
+        """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self._executions: list[Execution] = []
         self._cancelled: list[RunRecord] = []
         """Runs that were cancelled while waiting; observers are notified once the current run has ended."""
@@ -185,7 +187,11 @@ class Lane(EngineObserver, RunObserver):
         self.record.runs.append(run)
 
         def spec() -> RunSpec:
-            return RunSpec(messages=messages_for(prompt, continues), sampling=prompt.sampling_in_force)
+            return RunSpec(
+                messages=messages_for(prompt, continues),
+                sampling=prompt.sampling_in_force,
+                logprobs=self.logprobs(self.engine),
+            )
 
         run.subscribe(self)
         self._idle.clear()

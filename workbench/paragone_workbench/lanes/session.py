@@ -11,6 +11,7 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
@@ -56,6 +57,7 @@ class Session:
         self.conversation = Conversation()
         self._system = system
         self._changed_system: str | None = None
+        self.tokens = KeptTokens(self.lanes)
         self._recording = Recording(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
@@ -148,6 +150,7 @@ class Session:
             record=record,
             kept=self._without_secrets,
         )
+        lane.logprobs = self.tokens.asked_of
         self.scheduler.add(lane.engine)
         return lane
 

@@ -52,15 +52,22 @@ class LaneColumn(Vertical, LaneObserver):
         fold_thinking: bool,
         restart_key: str,
         is_unsaved: Callable[[], bool],
+        on_history: Callable[[], None],
     ) -> None:
-        """Create the column of a lane. `is_unsaved` returns whether the history cannot be written now."""
+        """Create the column of a lane.
+
+        `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
+        answers are shown anew.
+        """
         super().__init__()
+        self._on_history = on_history
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
-        self._label = lane.name
+        self._mark = ""
+        self._others: tuple[str, ...] = ()
         self._restart_key = restart_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
@@ -81,9 +88,9 @@ class LaneColumn(Vertical, LaneObserver):
         if self in self.lane.observers:
             self.lane.observers.remove(self)
 
-    def show_label(self, label: str) -> None:
-        """Set the lane's label in the status line."""
-        self._label = label
+    def show_name(self, mark: str, others: tuple[str, ...]) -> None:
+        """Set what the status line shows before the lane's name, and the names to distinguish it from."""
+        self._mark, self._others = mark, others
         self._show_status()
 
     def show_settings(self, text: str) -> None:
@@ -110,6 +117,7 @@ class LaneColumn(Vertical, LaneObserver):
             if run.phase == "ended":
                 self._show_end(run)
         self._show_status()
+        self._on_history()
 
     def reveal(self, run: RunRecord, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""
@@ -184,7 +192,7 @@ class LaneColumn(Vertical, LaneObserver):
                 "note", f"{since}: {shorten(prompt.system, _SYSTEM_SHOWN, placeholder=' …') or 'none'}"
             )
         images = [f"[{image.name}]" for image in prompt.images]
-        self.transcript.add("prompt", "\n".join((prompt.text, *images)))
+        self.transcript.add("prompt", "\n".join((prompt.text, *images)), turn=prompt)
 
     def _show_end(self, run: RunRecord) -> None:
         self.transcript.end()
@@ -223,7 +231,9 @@ class LaneColumn(Vertical, LaneObserver):
         self._shown_state = lane.state
         self.status.show(
             LaneStatusInfo(
-                engine=self._label,
+                mark=self._mark,
+                engine=lane.name,
+                others=self._others,
                 state=lane.state,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),

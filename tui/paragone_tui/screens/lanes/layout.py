@@ -18,8 +18,9 @@ from paragone_tui.keys import lane_bindings, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.screens.lanes.foot import foot_line
-from paragone_tui.terminal.text import visible
+from paragone_tui.transcript.link import Link
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
@@ -63,6 +64,10 @@ class LanesLayout(ThriftyScreen[None]):
         self._markdown = markdown
         self.position = 0
         self.zoomed = False
+        self.linked = True
+        """Whether the lanes' turns are aligned, and the lanes scroll together."""
+        self._link = Link()
+        self.differences = Differences(self.do)
         self.fold_thinking = False
 
     def compose(self) -> ComposeResult:
@@ -82,6 +87,10 @@ class LanesLayout(ThriftyScreen[None]):
         """Lay out the lanes for the first time."""
         self.lay_out_lanes()
 
+    def on_unmount(self) -> None:
+        """Stop observing the lanes."""
+        self.differences.watch([])
+
     def on_resize(self, event: events.Resize) -> None:
         """Adapt the lanes and the key hints to the new width."""
         self.lay_out_lanes(event.size.width)
@@ -96,16 +105,20 @@ class LanesLayout(ThriftyScreen[None]):
         room = max(1, (width or self.size.width) // NARROWEST)
         count = 1 if self.zoomed else min(len(columns), room)
         first = max(0, min(self.position - count // 2, len(columns) - count))
+        self.differences.watch(columns)
         for number, column in enumerate(columns):
             column.display = first <= number < first + count
             column.set_class(number == first, "-first")
-            label = visible(column.lane.name)
-            if count < len(columns):
-                label = f"{number + 1}/{len(columns)} {label}"
+            mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
+            if column.lane is self.differences.reference and self.differences.shown and len(columns) > 1:
+                mark = f"◆ {mark}"
             if number == self.position and (len(columns) > 1 or self.in_lane_mode):
-                label = f"▸ {label}"
-            column.show_label(label)
+                mark = f"▸ {mark}"
+            others = tuple(other.lane.name for other in columns if other is not column)
+            column.show_name(mark, others)
         self._show_settings()
+        shown = [column.transcript for column in columns if column.display]
+        self._link.join(shown if self.linked and count > 1 else [])
         self.welcome.display = not columns
         if not columns:
             self.welcome.update(
@@ -126,7 +139,13 @@ class LanesLayout(ThriftyScreen[None]):
     def show_keys(self, width: int) -> None:
         """Show the schedule and as many key hints as fit into `width` cells."""
         self.keys.update(
-            foot_line(self.session.scheduler.mode, self.in_lane_mode, self.key_of, width=width - 2)
+            foot_line(
+                self.session.scheduler.mode,
+                self.in_lane_mode,
+                self.key_of,
+                is_linked=self.linked,
+                width=width - 2,
+            )
         )
 
     # Modes
@@ -171,6 +190,7 @@ class LanesLayout(ThriftyScreen[None]):
             fold_thinking=self.fold_thinking,
             restart_key=self.key_of("restart-engine"),
             is_unsaved=lambda: self.session.history_problem is not None,
+            on_history=self.differences.mark_all,
         )
 
     # Helpers for the actions

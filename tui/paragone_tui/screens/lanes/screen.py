@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paragone_tui.keys import readable
+from paragone_tui.screens.lanes.compare_actions import CompareActions
 from paragone_tui.screens.lanes.lane_actions import LaneActions
 from paragone_tui.screens.lanes.prompt_actions import PromptActions
 from paragone_tui.screens.lanes.settings_actions import SettingsActions
@@ -30,7 +31,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 }
 
 
-class LanesScreen(PromptActions, LaneActions, SettingsActions):
+class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
     """The main screen: lanes, composer, and a line of key hints."""
 
     def __init__(self, session: Session, *, markdown: bool) -> None:
@@ -113,6 +114,17 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
         self.session.open_engines()
         self.show_keys(self.size.width)
         self.app.say(_ORDER_SENTENCES[scheduler.mode])
+
+    def action_toggle_link(self) -> None:
+        """Link the lanes, or let each scroll alone."""
+        self.linked = not self.linked
+        self.lay_out_lanes()
+        self.show_keys(self.size.width)
+        self.app.say(
+            "The lanes' turns are aligned, and the lanes scroll together."
+            if self.linked
+            else f"Each lane scrolls alone; {self.key_of('toggle-link')} links them again."
+        )
 
     # The conversation
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.screens.lanes.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
 
 __all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
@@ -26,8 +27,8 @@ _EVERY = 0.5
 _WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
 _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
-_SHORTEST_NAME = 12
-"""Cells of the engine's name that no figure may take away."""
+_FIGURE = 10
+"""Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
 _TONES = ("engine", "busy", "bad", "figure")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -36,7 +37,11 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 class LaneStatusInfo:
     """The content of a lane's status line. Figures that are None or 0 are mostly left out."""
 
+    mark: str = ""
+    """What is shown before the name, such as that the lane is the current one."""
     engine: str = ""
+    others: tuple[str, ...] = ()
+    """Names of the other lanes. A name that is shortened keeps what distinguishes it from them."""
     state: LaneState = "empty"
     queued: int = 0
     """Number of prompts that wait for the current answer to end."""
@@ -129,7 +134,6 @@ class LaneStatus(Widget):
         style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
-        engine = visible(info.engine).replace("\n", " ")
         # The parts, the most important first; those that do not fit are left out.
         word = _WORDS.get(info.state, info.state)
         state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
@@ -138,31 +142,19 @@ class LaneStatus(Widget):
         if info.unsaved:
             state.append(Segment("  not saved", self._styles["bad"]))
         room = width - 2 - _cells(state)
-        brief = list(self._figures(info, style, state_style, short=True))
-        # A long name is shortened in favour of the first two figures, but not below a readable length.
-        named = max(room - 3 - sum(_cells(part) + 2 for part in brief[:2]), _SHORTEST_NAME)
-        shown = _ellipsis(engine, max(min(room - 3, named), 0)) if engine else ""
+        long, short = (list(self._figures(info, style, state_style, short=it)) for it in (False, True))
+        fits = sum(_cells(part) + 2 for part in long[:3]) + cell_len(info.mark + info.engine) + 2 <= room
+        name, figures = _fitting(info, long if fits else short, room)
         left = [Segment(" ", style)]
-        if shown:
-            left += [
-                Segment(shown, self._styles["engine"]),
-                Segment("  ", style),
-            ]
-            room -= cell_len(shown) + 2
+        if name:
+            left += [Segment(name, self._styles["engine"]), Segment("  ", style)]
         left += state
-        right: list[Segment] = []
-        parts = list(self._figures(info, style, state_style))
-        if sum(_cells(part) + 2 for part in parts[:3]) > room:
-            parts = brief
-        for part in parts:
-            if _cells(part) + 2 <= room:
-                right += [Segment("  ", style), *part]
-                room -= _cells(part) + 2
+        right = [segment for part in figures for segment in (Segment("  ", style), *part)]
         blank = max(0, width - 1 - _cells(left) - _cells(right))
         return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
 
     def _figures(
-        self, info: LaneStatusInfo, style: Style, busy: Style, short: bool = False
+        self, info: LaneStatusInfo, style: Style, busy: Style, *, short: bool
     ) -> Iterator[list[Segment]]:
         if info.state == "loading" and info.loaded is not None:
             yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
@@ -183,9 +175,30 @@ class LaneStatus(Widget):
                 yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
 
 
-def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
+def _fitting(
+    info: LaneStatusInfo, figures: list[list[Segment]], room: int
+) -> tuple[str, list[list[Segment]]]:
+    """Return the name and the figures that fit into `room` cells, each with two blanks beside it."""
+    engine, *others = (visible(name).replace("\n", " ") for name in (info.engine, *info.others))
+    mark = info.mark if cell_len(info.mark) <= room - 6 else ""
+    most = room - 3 - cell_len(mark)
+    if not engine:
+        mark, most = "", room - 1
+    least = min(shortest(engine, others), most)
+    fitting: list[list[Segment]] = []
+    left = most + 1 - least
+    for part in figures:
+        if _cells(part) + 2 <= left:
+            fitting.append(part)
+            left -= _cells(part) + 2
+    reserved = sum(max(_cells(part), _FIGURE) + 2 for part in fitting)
+    name = shortened(engine, others, max(least, most + 1 - reserved, 0))
+    return (mark + name if name else ""), fitting
+
+
+def _words(info: LaneStatusInfo) -> tuple[object, ...]:
     """Return the parts that are painted at once when they change."""
-    return info.state, info.engine, info.queued, info.unsaved
+    return info.state, info.mark, info.engine, info.others, info.queued, info.unsaved
 
 
 def _cells(segments: list[Segment]) -> int:
@@ -205,12 +218,6 @@ def _short(tokens: int) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def _ellipsis(text: str, cells: int) -> str:
-    if cell_len(text) <= cells:
-        return text
-    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 1 else ""
 
 
 def _bar(fraction: float, style: Style, cells: int = 12) -> list[Segment]:

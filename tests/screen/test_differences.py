@@ -1,0 +1,169 @@
+"""What differs between lanes is marked, and the place where answers part can be looked at."""
+
+from __future__ import annotations
+
+import pytest
+from rogue_backend.definitions import rogue
+
+from paragone_workbench.engines.definitions import EngineDefinition
+
+
+def marked(screen, number, look="differs"):
+    """The parts of a lane's last answer that have a mark."""
+    block = next(it for it in reversed(screen.columns[number].transcript.blocks) if it.kind == "answer")
+    return [
+        block.text[mark.start : mark.end] for layer in block._layers for mark in layer if mark.look == look
+    ]
+
+
+async def test_words_that_differ_are_marked_while_they_stream(start):
+    slow = {"rate": 20, "max_tokens": 1000}
+    async with start(rogue("steady", "a", **slow), rogue("escapes", "b", **slow)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: marked(screen, 1), "the second lane has marks")
+        assert [lane.state for lane in screen.lanes] == ["writing", "writing"]
+        assert marked(screen, 0) == []
+        await screen.press("ctrl+c")
+        await screen.answered()
+
+
+async def test_an_answer_that_was_cut_does_not_mark_what_goes_on_beyond_it(start):
+    async with start(rogue("steady", "a", max_tokens=3), rogue("steady", "b", max_tokens=9)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("alt+v")
+        await screen.until(lambda: "do not differ" in screen.told)
+        assert marked(screen, 1) == []
+
+
+async def test_equal_answers_have_no_marks(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert [marked(screen, 0), marked(screen, 1)] == [[], []]
+        await screen.press("alt+v")
+        await screen.until(lambda: "do not differ" in screen.told)
+
+
+async def test_another_lane_is_the_reference(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: marked(screen, 1) == ["語0😀 語1😀"])
+        assert "▸ ◆ a" in screen.text
+        await screen.press("tab", "alt+r")
+        await screen.until(lambda: marked(screen, 0) == ["word0 word1 word2 word3 word4"])
+        assert marked(screen, 1) == []
+        assert "▸ ◆ b" in screen.text
+        await screen.press("f9")
+        await screen.until(lambda: len(screen.columns) == 1)
+        assert screen.app.lanes.differences.reference is screen.lanes[0]
+        await screen.until(lambda: marked(screen, 0) == [])
+
+
+async def test_marks_are_switched_off_and_on(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: marked(screen, 1))
+        await screen.press("alt+d")
+        await screen.until(lambda: not marked(screen, 1))
+        assert "◆" not in screen.text
+        await screen.press("alt+d")
+        await screen.until(lambda: marked(screen, 1))
+
+
+async def test_a_variant_is_compared_anew(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("tab", "f5")
+        await screen.answered()
+        await screen.until(lambda: marked(screen, 1) == ["語0😀 語1😀"])
+        await screen.press("alt+left")
+        await screen.until(lambda: "1/2" in screen.text and marked(screen, 1))
+        await screen.press("ctrl+n")
+        await screen.ask("again")
+        await screen.answered()
+        await screen.until(lambda: marked(screen, 1) == ["語0😀 語1😀"])
+
+
+async def test_one_lane_has_nothing_to_compare_with(start):
+    async with start(rogue("steady", "a")) as screen:
+        await screen.press("alt+v")
+        await screen.until(lambda: "nothing to compare with" in screen.told)
+        await screen.press("alt+h")
+        await screen.until(lambda: "does not report the probabilities" in screen.told)
+
+
+async def test_lanes_that_have_not_answered_yet(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await screen.press("alt+v")
+        await screen.until(lambda: "not answered the same prompt" in screen.told)
+
+
+async def test_without_tokens_the_first_character_is_shown(start):
+    async with start(rogue("steady", "a"), rogue("wide", "b"), size=(100, 40)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("alt+v")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
+        await screen.until(lambda: "first character that differs" in screen.text)
+        assert "Where b parts from a" in screen.text
+        await screen.press("alt+v")
+        assert screen.app.screen is screen.app.lanes
+
+
+def smol(path, name):
+    options = {"n_threads": 1, "n_ctx": 1024, "temperature": 0.0, "seed": 1, "max_tokens": 24}
+    return EngineDefinition(name=name, backend="llama_cpp", model=str(path), options=options)
+
+
+@pytest.mark.parametrize("reference", [0, 1])
+async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smaller_smollm2, reference):
+    engines = smol(smollm2, "Q4_1"), smol(smaller_smollm2, "Q3_K_M")
+    async with start(*engines, size=(120, 40)) as screen:
+        await screen.ask("Why is the sky blue?")
+        await screen.answered()
+        if reference:
+            await screen.press("tab", "alt+r")
+        await screen.until(lambda: all(lane.engine.known_vocabulary for lane in screen.lanes))
+        runs = [lane.path[-1] for lane in screen.lanes]
+        at = next(
+            number
+            for number, (one, other) in enumerate(zip(*(run.tokens for run in runs), strict=False))
+            if one.id != other.id
+        )
+        wanted = [[run.tokens[at].text] for run in runs]
+        await screen.until(lambda: [marked(screen, lane, "diverges") for lane in (0, 1)] == wanted)
+        before = "".join(token.text for token in runs[0].tokens[:at])
+        assert all(run.text.startswith(before) for run in runs)
+        assert runs[0].text[: len(before) + 2] != runs[1].text[: len(before) + 2]
+        for lane, run in enumerate(runs):
+            spans = [
+                mark for layer in transcript_layers(screen, lane) for mark in layer if mark.look == "diverges"
+            ]
+            assert [(mark.start, mark.end) for mark in spans] == [
+                (len(before), len(before) + len(run.tokens[at].text))
+            ]
+        await screen.press("alt+v")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
+        for run in runs:
+            assert len(run.tokens[at].top) == 5
+            assert f"→ “{run.tokens[at].text}”" in screen.text
+        assert screen.text.count("It was ") == 2
+        await screen.press("escape", "alt+h")
+        current = reference
+        await screen.until(lambda: any(look.startswith("heat") for look in looks(screen, current)))
+        await screen.press("alt+h")
+        await screen.until(lambda: not any(look.startswith("heat") for look in looks(screen, current)))
+
+
+def transcript_layers(screen, number):
+    return next(
+        it for it in reversed(screen.columns[number].transcript.blocks) if it.kind == "answer"
+    )._layers
+
+
+def looks(screen, number):
+    return {mark.look for layer in transcript_layers(screen, number) for mark in layer}

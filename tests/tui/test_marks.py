@@ -1,0 +1,158 @@
+"""Marks on parts of a transcript's text: while it streams, after typesetting, at any width."""
+
+import random
+
+import pytest
+from emulator import Watched, settle
+
+from paragone_tui.transcript import Transcript
+from paragone_tui.transcript.marks import Mark
+
+TURN = object()
+
+
+def underlined(app):
+    """The underlined text, one string for each row that has some."""
+    rows = []
+    for y in range(app.terminal.screen.lines):
+        cells = app.terminal.screen.buffer[y]
+        row = "".join(
+            cells[x].data if cells[x].underscore else " " for x in range(app.terminal.screen.columns)
+        )
+        if row.strip():
+            rows.append(" ".join(row.split()))
+    return rows
+
+
+@pytest.fixture
+async def lane():
+    widget = Transcript()
+    app = Watched(widget)
+    async with app.run_test(size=(40, 12)) as pilot:
+        await settle(pilot)
+        widget.add("prompt", "Q", turn=TURN)
+        yield pilot, widget
+
+
+async def show(lane, text, *parts, ended=False):
+    """Mark these parts of a text that came as an answer, and return what is underlined."""
+    pilot, widget = lane
+    marks: list[Mark] = []
+    for part in parts:
+        start = text.index(part, marks[-1].end if marks else 0)
+        marks.append(Mark(start, start + len(part), "differs"))
+    widget.mark(TURN, "answer", (tuple(marks),))
+    if ended:
+        widget.end()
+    await settle(pilot)
+    pilot.app.assert_painted_as_by_textual()
+    return underlined(pilot.app)
+
+
+async def test_marks_follow_the_text_as_it_grows(lane):
+    _, widget = lane
+    text = "The sea is wide and blue, and the sky above the sea is wide and blue as well."
+    for at in range(0, len(text), 7):
+        widget.write(text[at : at + 7])
+        await show(lane, text, "wide and blue")
+    assert await show(lane, text, "wide and", "sky above the sea") == ["wide and sky", "above the sea"]
+    assert await show(lane, text) == []
+
+
+async def test_marks_survive_typesetting_and_resizes(lane):
+    pilot, widget = lane
+    text = "# A head\n\n- **bold** words in a *list*\n- `code` and [a link](http://x.y/z)\n\n| a | b |\n| - | - |\n| cell | two |\n"
+    widget.write(text)
+    parts = ("head", "words in", "code", "cell")
+    assert await show(lane, text, *parts) == list(parts)
+    found = await show(lane, text, *parts, ended=True)
+    for part in parts:
+        assert any(part in row for row in found)
+    assert not any("bold" in row or "two" in row for row in found)
+    for size in [(20, 30), (60, 20), (40, 20)]:
+        await pilot.resize_terminal(*size)
+        await settle(pilot)
+        pilot.app.assert_painted_as_by_textual()
+        assert any("cell" in row for row in underlined(pilot.app))
+    widget.mark(TURN, "answer", ())
+    await settle(pilot)
+    assert not any("words" in row for row in underlined(pilot.app))
+
+
+async def test_a_theme_keeps_the_marks(lane):
+    pilot, widget = lane
+    widget.write("one two three")
+    await show(lane, "one two three", "two", ended=True)
+    for theme in ("nord", "ansi-dark", "textual-light"):
+        pilot.app.theme = theme
+        await settle(pilot)
+        pilot.app.assert_painted_as_by_textual()
+        assert underlined(pilot.app) == ["two"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\n\n\nafter lines", "a\ttab and\x1bescape", "line\r\nbreak then", "今天 天气 很好"]
+)
+async def test_positions_are_those_of_the_original_text(lane, text):
+    _, widget = lane
+    for character in text:
+        widget.write(character)
+    last = text.split()[-1]
+    assert await show(lane, text, last) == [last.replace("\x1b", "␛")]
+
+
+async def test_thinking_in_between_counts_apart(lane):
+    pilot, widget = lane
+    widget.write("one two ")
+    widget.write("hm", "thinking")
+    widget.write("three four")
+    assert await show(lane, "one two three four", "two three") == ["two", "three"]
+    widget.mark(TURN, "thinking", ((Mark(0, 2, "differs"),),))
+    await settle(pilot)
+    assert underlined(pilot.app) == ["two", "hm", "three"]
+
+
+async def test_only_the_turn_is_marked(lane):
+    pilot, widget = lane
+    widget.write("same words")
+    widget.end()
+    other = object()
+    widget.add("prompt", "Q2", turn=other)
+    widget.write("same words")
+    widget.mark(other, "answer", ((Mark(5, 10, "differs"),),))
+    await settle(pilot)
+    assert underlined(pilot.app) == ["words"]
+
+
+async def test_layers_lie_upon_each_other(lane):
+    pilot, widget = lane
+    widget.write("one two three")
+    widget.mark(TURN, "answer", ((Mark(0, 7, "differs"),), (Mark(4, 13, "diverges"),)))
+    await settle(pilot)
+    pilot.app.assert_painted_as_by_textual()
+    row = pilot.app.terminal.screen.buffer[2]
+    looks = [(row[x].underscore, row[x].reverse) for x in (2, 6, 10)]
+    assert looks == [(True, False), (True, True), (False, True)]
+
+
+async def test_random_marks_on_random_text(lane):
+    pilot, widget = lane
+    draw = random.Random(5)
+    text = ""
+    for _ in range(60):
+        part = draw.choice(
+            ["word ", "今天", "a-long-word-that-is-split-over-rows-of-forty-cells ", "\n", "**b** ", "x\t"]
+        )
+        widget.write(part)
+        text += part
+        edges = sorted(draw.sample(range(len(text) + 1), min(len(text) + 1, 6)))
+        marks = [
+            Mark(a, b, draw.choice(["differs", "diverges", "heat-likely"]))
+            for a, b in zip(edges[::2], edges[1::2], strict=False)
+        ]
+        widget.mark(TURN, "answer", (tuple(marks),))
+        await settle(pilot)
+        pilot.app.assert_painted_as_by_textual()
+    widget.end()
+    await settle(pilot)
+    pilot.app.assert_painted_as_by_textual()

@@ -1,0 +1,138 @@
+"""Word differences: what is marked is what differs."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paragone_workbench.compare import diff
+from paragone_workbench.compare.diff import Comparison, common_words, differing, words
+
+texts = st.lists(
+    st.sampled_from(["the", "sea", "is", "blue", ",", "  ", "\n", "今天", "don't", "é"]), max_size=14
+).map(" ".join)
+
+
+def marked(reference, text):
+    """The text with its differing spans in brackets."""
+    for start, end in reversed(differing(reference, text)):
+        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+    return text
+
+
+def longest(first, second):
+    """Length of the longest common subsequence, by the usual table."""
+    row = [0] * (len(second) + 1)
+    for one in first:
+        before, row = row, [0]
+        for at, other in enumerate(second):
+            row.append(before[at] + 1 if one == other else max(before[at + 1], row[at]))
+    return row[-1]
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "wanted"),
+    [
+        ("The sky is blue.", "The sky is blue.", "The sky is blue."),
+        ("The sky is blue.", "The sky looks blue.", "The sky [looks] blue."),
+        ("The sky is blue.", "The sky is dark and grey.", "The sky is [dark and grey]."),
+        ("a b c", "a c", "a c"),
+        ("a c", "a b c", "a [b] c"),
+        ("red, green", "red. green", "red[.] green"),
+        ("one two", "one\n\n   two", "one\n\n   two"),
+        ("天气很好", "天气不好", "天气[不]好"),
+        ("", "all new", "[all new]"),
+        ("gone", "", ""),
+        ("**bold** x", "bold x", "bold x"),
+    ],
+)
+def test_what_differs_is_marked(reference, text, wanted):
+    assert marked(reference, text) == wanted
+
+
+@given(texts, texts)
+def test_the_rest_is_a_longest_common_subsequence(reference, text):
+    spans = differing(reference, text)
+    theirs = [word.text for word in words(reference)]
+    rest = [word.text for word in words(text) if not any(a <= word.start < b for a, b in spans)]
+    assert len(rest) == longest(theirs, [word.text for word in words(text)])
+    found = iter(theirs)
+    assert all(word in found for word in rest)
+
+
+@given(texts)
+def test_equal_texts_have_no_difference(text):
+    assert differing(text, text) == ()
+
+
+@given(texts, texts)
+def test_spans_are_ordered_and_end_at_words(reference, text):
+    spans = differing(reference, text)
+    for start, end in spans:
+        assert 0 <= start < end <= len(text)
+        assert not text[start].isspace()
+        assert not text[end - 1].isspace()
+    assert all(
+        one.end < other.start or text[one.end : other.start] == "" for one, other in itertools.pairwise(spans)
+    )
+
+
+@given(st.text())
+def test_no_character_is_lost(text):
+    found = words(text)
+    assert "".join(word.text for word in found) == re.sub(r"\s", "", text)
+    assert all(text[word.start : word.end] == word.text for word in found)
+
+
+@given(texts, texts, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
+def test_growing_texts_end_with_the_same_spans(reference, text, steps):
+    comparison = Comparison()
+    for one, other in sorted(steps):
+        comparison.update(reference[:one], text[:other], reference_grows=True, text_grows=True)
+    seen = comparison.update(reference, text)
+    assert seen in (differing(reference, text), None)
+    if text or reference:
+        assert seen is not None
+
+
+@given(texts, st.integers(0, 60), st.integers(0, 60))
+def test_what_has_not_come_yet_is_not_marked(text, one, other):
+    """Two answers that will be equal, at different places in them."""
+    spans = Comparison().update(text[:one], text[:other], reference_grows=True, text_grows=True)
+    assert not spans
+
+
+def test_words_that_both_have_come_to_are_marked_at_once():
+    spans = Comparison().update(
+        "the sea is wide and", "the sea was deep an", reference_grows=True, text_grows=True
+    )
+    assert spans == ((8, 16),)
+
+
+def test_a_reference_that_ended_marks_what_goes_on():
+    spans = Comparison().update("red", "red and blue and", text_grows=True)
+    assert spans == ((4, 12),)
+
+
+def test_long_texts_are_not_compared_again_for_every_word():
+    comparison = Comparison()
+    text = "word " * 1000
+    assert comparison.update(text, text, text_grows=True) == ()
+    assert comparison.update(text, text + "more ", text_grows=True) is None
+    assert comparison.update(text, text + "more " * 50, text_grows=True) is not None
+    assert comparison.update(text, text + "more " * 50) is not None
+
+
+def test_the_work_is_bounded(monkeypatch):
+    monkeypatch.setattr(diff, "LIMIT", 3)
+    assert marked("a b 1 2 3 4", "a b 5 6 7 8") == "a b [5 6 7] 8"
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_pairs_ascend(first, second):
+    pairs = common_words(first, second)
+    assert len(pairs) == longest(first, second)
+    assert all(first[one] == second[other] for one, other in pairs)
+    assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))

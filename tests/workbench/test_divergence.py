@@ -1,0 +1,148 @@
+"""Where two answers part."""
+
+import pytest
+
+from paragone import Token
+from paragone_workbench.compare.divergence import (
+    Divergence,
+    divergence,
+    divergence_json,
+    divergence_sentence,
+    place_of,
+    token_at,
+)
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+
+IDS = {" ": 0}
+
+
+def tokens(*texts, channel="answer", ids=True):
+    return [
+        Token(text=text, channel=channel, id=IDS.setdefault(text, len(IDS)) if ids else None, time=0.0)
+        for text in texts
+    ]
+
+
+def run(*parts, name="a", finish="stop", kept=True):
+    """A run that ended, whose tokens have these texts."""
+    record = RunRecord(definition=EngineDefinition(name=name, backend="x", model="m"), phase="ended")
+    record.spec = RunSpec(messages=(), logprobs=3 if kept else None)
+    record.finish = finish
+    for token in parts:
+        for it in [token] if isinstance(token, Token) else tokens(token):
+            if kept:
+                record.tokens.append(it)
+            if it.text:
+                record.add(it.channel, it.text)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "token", "char"),
+    [
+        (run("The", " sea", "."), run("The", " sea", "."), None, None),
+        (run("The", " sea"), run("The", " sky"), 1, 5),
+        (run("Red", " a"), run("Blue", " a"), 0, 0),
+        # one is the beginning of the other
+        (run("The", " sea"), run("The", " sea", " is"), 2, 7),
+        (run("The", " sea", finish="length"), run("The", " sea", " is"), None, None),
+        (run("The", " sea"), run("The", " sea", " is", finish="length"), 2, 7),
+        (run("The", " sea", finish="cancelled"), run("The", " sea", " is"), None, None),
+        (run("The", " sea", finish=None), run("The", " sea", " is"), None, None),
+        (run(), run("The"), 0, 0),
+        (run(), run(), None, None),
+        # a token that only ends the answer is none of it
+        (run("The", ""), run("The"), None, None),
+        # one text in different tokens
+        (run("sea", "side"), run("seaside"), 0, None),
+        (run("The", kept=False), run("A", kept=False), None, 0),
+        (run("The"), run("A", kept=False), None, 0),
+    ],
+)
+def test_the_first_token_and_character_that_differ(first, second, token, char):
+    for same in (True, False):
+        assert divergence(first, second, same_vocabulary=same) == Divergence(token=token, char=char)
+        assert divergence(second, first, same_vocabulary=same) == Divergence(token=token, char=char)
+
+
+def test_equal_texts_with_other_ids_differ_only_in_one_vocabulary():
+    first = run(Token(text="a", id=1, time=0), Token(text="b", id=2, time=0))
+    second = run(Token(text="a", id=1, time=0), Token(text="b", id=9, time=0))
+    assert divergence(first, second, same_vocabulary=True) == Divergence(token=1)
+    assert divergence(first, second, same_vocabulary=False) == Divergence()
+    unknown = run(Token(text="a", time=0), Token(text="b", time=0))
+    assert divergence(first, unknown, same_vocabulary=True) == Divergence(), "without ids, texts count"
+
+
+def test_thinking_counts_as_tokens_but_not_as_text():
+    first = run(*tokens("hm", channel="thinking"), "The", " sea")
+    second = run(*tokens("hm", channel="thinking"), "The", " sky")
+    found = divergence(first, second, same_vocabulary=True)
+    assert found == Divergence(token=2, char=5)
+    place = place_of(second.tokens, found.token)
+    assert (place.channel, second.text[place.start : place.end]) == ("answer", " sky")
+    place = place_of(second.tokens, 0)
+    assert (place.channel, place.start, place.end) == ("thinking", 0, 2)
+
+
+def test_the_place_of_a_token_without_text_is_that_of_the_next_one():
+    halves = [*tokens("a"), Token(text="", time=0), Token(text="語", time=0)]
+    place = place_of(halves, 1)
+    assert (place.start, place.end) == (1, 2)
+    assert place_of([*tokens("a"), Token(text="", time=0)], 1) is None
+    assert place_of(tokens("a"), 1) is None
+
+
+def test_the_token_with_a_character():
+    parts = [*tokens("hm", channel="thinking"), *tokens("The", " sea", ".")]
+    assert [token_at(parts, char) for char in (0, 2, 3, 6, 7, 8)] == [1, 1, 2, 2, 3, 4]
+
+
+def test_one_entry_for_each_candidate():
+    runs = [run("The", " sea"), run("The", " sky", name="b"), run("The", " sea", name="c")]
+    assert divergence_json(runs, ["same", "same", None]) == [
+        {"reference": "a", "candidate": "b", "token": 1, "char": 5},
+        {"reference": "a", "candidate": "c", "token": None, "char": None},
+    ]
+    assert divergence_json(runs[:1], [None]) == []
+
+
+LONG = "word " * 20
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ("The sea.", "The sea.", "b gives the same text as a."),
+        (
+            "The sea is wide.",
+            "The sea is deep.",
+            "b parts from a at character 11: after “The sea is”, it has “deep.” instead of “wide.”.",
+        ),
+        (
+            "The seaside",
+            "The seaweed",
+            "b parts from a at character 7: after “The”, it has “seaweed” instead of “seaside”.",
+        ),
+        ("Red", "Blue", "b parts from a at character 0: it has “Blue” instead of “Red”."),
+        (
+            "Red.",
+            "Red. Blue.",
+            "b parts from a at character 4: after “Red.”, b goes on with “Blue.”, and a ends.",
+        ),
+        (
+            f"{LONG}x {LONG}",
+            f"{LONG}y {LONG}",
+            "b parts from a at character 100: after “… word word word word word”, it has “y word word word word word …” instead of “x word word word word word …”.",
+        ),
+    ],
+)
+def test_the_sentence(first, second, sentence):
+    assert divergence_sentence(run(first), run(second, name="b")) == sentence
+
+
+def test_the_sentence_for_an_answer_that_was_cut():
+    sentence = divergence_sentence(run("The sea"), run("The", name="b", finish="length"))
+    assert sentence == "b gives the same text as a for 3 characters; b has no more."

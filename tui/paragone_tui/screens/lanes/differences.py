@@ -1,0 +1,222 @@
+"""Marks in the lanes how answers differ from those of a reference lane, and how likely their tokens were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from math import exp
+from typing import TypeAlias
+
+from paragone import Channel, Token
+from paragone_tui.painting.cadence import Cadence
+from paragone_tui.screens.lanes.column import LaneColumn
+from paragone_tui.transcript.marks import Mark
+from paragone_workbench.compare.divergence import Divergence, divergence, place_of
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["Differences"]
+
+_Marks: TypeAlias = tuple[Mark, ...]
+
+_AT_ONCE = 0.01
+"""Seconds of work at a beat. A conversation that is reopened may have many answers."""
+_BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
+"""The lowest probability of each band of the heat, and its look."""
+
+
+class Differences(LaneObserver):
+    """Compares the answers to each prompt with that of the reference lane, in step with the painting."""
+
+    def __init__(self, do: Callable[[Callable[[], Coroutine[None, None, None]]], None]) -> None:
+        """Create the marks of no lanes. `do` runs a coroutine function in the background."""
+        self.shown = True
+        """Whether differences are marked."""
+        self.reference: Lane | None = None
+        """The lane that the others are compared with."""
+        self._heated: set[Lane] = set()
+        self._columns: Sequence[LaneColumn] = ()
+        self._do = do
+        self._touched: dict[Prompt, None] = {}
+        """Prompts whose answers have to be compared, the newest last."""
+        self._compared: dict[RunRecord, _Compared] = {}
+        self._cadence = Cadence(self._mark)
+
+    def watch(self, columns: Sequence[LaneColumn]) -> None:
+        """Compare the lanes of these columns, and no others."""
+        before = [column.lane for column in self._columns]
+        self._columns = list(columns)
+        lanes = [column.lane for column in columns]
+        for lane in before:
+            if lane not in lanes:
+                lane.observers.remove(self)
+        for lane in lanes:
+            if lane not in before:
+                lane.observers.append(self)
+        self._heated.intersection_update(lanes)
+        if self.reference not in lanes:
+            self.reference = lanes[0] if lanes else None
+        if before != lanes:
+            self.mark_all()
+
+    def compare_with(self, lane: Lane) -> None:
+        """Make a lane the reference."""
+        self.reference = lane
+        self.mark_all()
+
+    def toggle(self) -> bool:
+        """Mark differences, or do no longer. Returns whether they are marked now."""
+        self.shown = not self.shown
+        self.mark_all()
+        return self.shown
+
+    def toggle_heat(self, lane: Lane) -> bool:
+        """Show how likely a lane's tokens were, or do no longer. Returns whether it is shown now."""
+        self._heated ^= {lane}
+        self.mark_all()
+        return lane in self._heated
+
+    def mark_all(self) -> None:
+        """Mark all answers anew."""
+        runs = {run for column in self._columns for run in column.lane.path}
+        self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
+        self._touch(run.prompt for column in self._columns for run in column.lane.path)
+
+    def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
+        """Return where a lane's answer parts from that of the reference lane; None before both have ended.
+
+        The token is None unless both engines are known to have the same vocabulary.
+        """
+        if self.reference is None:
+            return None
+        run, reference = lane.answer(prompt), self.reference.answer(prompt)
+        if run is None or reference is None or not run.phase == reference.phase == "ended":
+            return None
+        known = [_vocabulary(self.reference, reference), _vocabulary(lane, run)]
+        return self._comparison(reference, run).parting(run, known[0] is not None and known[0] == known[1])
+
+    # Events of the lanes
+
+    def prompted(self, lane: Lane, run: RunRecord) -> None:
+        """Compare with the new answer."""
+        self._touch([run.prompt])
+
+    def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
+        """Compare the longer answer."""
+        if len(self._columns) > 1 or lane in self._heated:
+            self._touch([run.prompt])
+
+    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+        """Compare the complete answer, and find out whether the engines have the same vocabulary."""
+        self._touch([run.prompt])
+        if len(self._columns) > 1:
+            self._do(lambda: self._ask_vocabulary(lane, run.prompt))
+
+    async def _ask_vocabulary(self, lane: Lane, prompt: Prompt | None) -> None:
+        await lane.engine.vocabulary()
+        self._touch([prompt])
+
+    def _touch(self, prompts: Iterable[Prompt | None]) -> None:
+        self._touched |= {prompt: None for prompt in prompts if prompt is not None}
+        if self._touched:
+            self._cadence.ask()
+
+    # Marks
+
+    def _mark(self) -> None:
+        until = time.monotonic() + _AT_ONCE
+        while self._touched and time.monotonic() < until:
+            prompt, _ = self._touched.popitem()
+            self._mark_answers(prompt)
+        if self._touched:
+            self._cadence.ask()
+
+    def _mark_answers(self, prompt: Prompt) -> None:
+        answers = [(column, run) for column in self._columns if (run := column.lane.answer(prompt))]
+        reference = next((run for column, run in answers if column.lane is self.reference), None)
+        for column, run in answers:
+            heated = column.lane in self._heated
+            parting = self._parting_mark(prompt, column, run)
+            differs: _Marks = ()
+            if self.shown and reference is not None and run is not reference:
+                differs = self._comparison(reference, run).marks(run)
+            for channel in ("answer", "thinking"):
+                heat = _heat(run.tokens, channel) if heated else ()
+                ours = differs if channel == "answer" else ()
+                diverges = tuple(mark for its, mark in parting if its == channel)
+                column.transcript.mark(prompt, channel, (ours, heat, diverges))
+
+    def _comparison(self, reference: RunRecord, run: RunRecord) -> _Compared:
+        compared = self._compared.get(run)
+        if compared is None or compared.reference is not reference:
+            compared = self._compared[run] = _Compared(reference)
+        return compared
+
+    def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: RunRecord) -> list[tuple[str, Mark]]:
+        """Return the mark where an answer parts, as a list of none or one with its channel.
+
+        The reference lane's mark is where the first other lane parts from it.
+        """
+        if not self.shown or self.reference is None:
+            return []
+        others = self._columns if column.lane is self.reference else [column]
+        partings = [self.parting(prompt, it.lane) for it in others if it.lane is not self.reference]
+        tokens = [it.token for it in partings if it is not None and it.token is not None]
+        if tokens and (place := place_of(run.tokens, min(tokens))):
+            return [(place.channel, Mark(place.start, place.end, "diverges"))]
+        chars = [it.char for it in partings if it is not None and it.char is not None and it.token is None]
+        if chars and min(chars) < len(run.text):
+            return [("answer", Mark(min(chars), min(chars) + 1, "diverges"))]
+        return []
+
+
+class _Compared:
+    """What differs between a run and its reference, as far as it was computed."""
+
+    def __init__(self, reference: RunRecord) -> None:
+        from paragone_workbench.compare.diff import Comparison  # the start does not need it
+
+        self.reference = reference
+        self._comparison = Comparison()
+        self._marks: _Marks = ()
+        self._partings: dict[bool, Divergence] = {}
+
+    def parting(self, run: RunRecord, same_vocabulary: bool) -> Divergence:
+        """Return where a run that has ended parts from its reference, which has ended, too."""
+        if same_vocabulary not in self._partings:
+            found = divergence(self.reference, run, same_vocabulary=same_vocabulary)
+            self._partings[same_vocabulary] = found if same_vocabulary else Divergence(char=found.char)
+        return self._partings[same_vocabulary]
+
+    def marks(self, run: RunRecord) -> _Marks:
+        """Return the marks. While the answers grow, those of the last words may be missing."""
+        spans = self._comparison.update(
+            self.reference.text,
+            run.text,
+            reference_grows=self.reference.finish != "stop",  # or was cut: its rest is unknown
+            text_grows=run.phase != "ended",
+        )
+        if spans is not None:
+            self._marks = tuple(Mark(start, end, "differs") for start, end in spans)
+        return self._marks
+
+
+def _vocabulary(lane: Lane, run: RunRecord) -> str | None:
+    """Return the fingerprint of the vocabulary of the engine that executed a run, if it is known."""
+    known = lane.engine.known_vocabulary if run.definition == lane.engine.definition else None
+    return known.fingerprint if known is not None else None
+
+
+def _heat(tokens: Sequence[Token], channel: str) -> _Marks:
+    marks: list[Mark] = []
+    end = 0
+    for token in tokens:
+        if token.channel == channel and token.text:
+            start, end = end, end + len(token.text)
+            if token.logprob is not None:
+                look = next(look for least, look in _BANDS if exp(token.logprob) >= least)
+                if look:
+                    marks.append(Mark(start, end, look))
+    return tuple(marks)

@@ -1,0 +1,74 @@
+"""Shortens the names of lanes so that what distinguishes them stays visible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rich.cells import cell_len, set_cell_size
+
+__all__ = ["shortened", "shortest"]
+
+_SEPARATORS = " .-:/@"
+_WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARATORS)}]")
+_READABLE = 12
+"""Cells of a name that are enough to recognize it, if what distinguishes it is shorter."""
+_LONGEST = 20
+"""Cells of a name that are worth more than a figure beside it."""
+
+
+def shortest(name: str, others: Iterable[str]) -> int:
+    """Return the least number of cells in which `shortened` is readable."""
+    _, core, _ = _parts(name, others)
+    needed = _READABLE if core == name else max(_READABLE, cell_len(core) + 2)
+    return min(cell_len(name), needed, _LONGEST)
+
+
+def shortened(name: str, others: Iterable[str], cells: int) -> str:
+    """Return `name` in at most `cells` cells.
+
+    What the name has in common with the other names is left out first: of `SmolLM2-135M.Q4_1` beside
+    `SmolLM2-135M.Q3_K_M`, `SmolLM2…Q4_1` remains.
+    """
+    if cell_len(name) <= cells:
+        return name
+    head, core, tail = _parts(name, others)
+    if not head:
+        return _cut(name, cells)
+    room = cells - cell_len(core)
+    ending = tail if room >= cell_len(tail) + 4 else "…" if tail else ""
+    room -= cell_len(ending)
+    if room < 1:
+        return _cut(core, cells)
+    beginning = head if cell_len(head) <= room else _cut(head, room, _SEPARATORS)
+    return f"{beginning}{core}{ending}"
+
+
+def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
+    """Return the part that another name begins with, too, what distinguishes the name, and a common end.
+
+    The parts are cut between words. If nothing is distinguishing, the whole name is.
+    """
+    distinct = [other for other in others if other != name]
+    if not distinct:
+        return "", name, ""
+    starts = [0, *(match.start() for match in _WORD_START.finditer(name))]
+    common = max(_shared(name, other) for other in distinct)
+    start = max(at for at in starts if at <= common)
+    shared_end = max(_shared(name[:start:-1], other[::-1]) for other in distinct)
+    ends = [at - 1 for at in starts if start < at - 1 and at - 1 >= len(name) - shared_end]
+    end = min(ends, default=len(name))
+    return name[:start], name[start:end], name[end:]
+
+
+def _shared(one: str, other: str) -> int:
+    """Return the number of characters that both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (mine, its) in pairs if mine != its), min(len(one), len(other)))
+
+
+def _cut(text: str, cells: int, loose: str = " ") -> str:
+    """Return the beginning of a text with an ellipsis, in at most `cells` cells; without `loose` before it."""
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1).rstrip(loose) + "…" if cells > 1 else ""

@@ -1,0 +1,94 @@
+"""Links transcripts side by side: their turns are aligned, and they scroll together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paragone_tui.transcript.view import Transcript
+
+__all__ = ["Link", "leads"]
+
+
+class Link:
+    """The transcripts that are linked; none, or at least two.
+
+    A prompt that several of them show starts at the same row in all of these: blank rows fill the
+    shorter turns before it.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Transcript] = []
+        self._stale = False
+
+    def join(self, transcripts: Iterable[Transcript]) -> None:
+        """Link these transcripts, and no others."""
+        before, self.members = self.members, list(transcripts)
+        for transcript in before:
+            if transcript not in self.members:
+                transcript.link = None
+                transcript.lead({})
+        for transcript in self.members:
+            transcript.link = self
+        if before != self.members:
+            self.align()
+
+    def disturb(self) -> None:
+        """Note that the turns of a member have changed; `align_if_stale` aligns them."""
+        self._stale = True
+
+    def align_if_stale(self) -> None:
+        """Align the turns, if they have changed since they were aligned."""
+        if self._stale:
+            self.align()
+
+    def align(self) -> None:
+        """Align the turns. If the size of a member has changed, `lay_out` aligns them."""
+        self._stale = any(member.is_resized for member in self.members)
+        if not self._stale:
+            self._align()
+
+    def lay_out(self) -> None:
+        """Wrap the text of the members whose size has changed, and align all turns."""
+        resized = [member for member in self.members if member.is_resized]
+        for member in resized:
+            member.wrap()
+        self._stale = False
+        self._align()
+        for member in sorted(resized, key=lambda it: it.is_seeking):  # what is sought moves the others
+            member.place()
+
+    def _align(self) -> None:
+        for member, lead in zip(self.members, leads([it.turns for it in self.members]), strict=True):
+            member.lead(lead)
+
+
+def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
+    """Return the blank rows before each turn of each lane that align the turns.
+
+    `lanes` has the turns of each lane, in order, with the rows at which they start without blank rows.
+    """
+    turns = [list(lane) for lane in lanes]
+    places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
+    at = [0] * len(lanes)
+    moved = [0] * len(lanes)
+    result: list[dict[object, int]] = [{} for _ in lanes]
+    while heads := {lane: it[at[lane]] for lane, it in enumerate(turns) if at[lane] < len(it)}:
+        # A turn comes once all lanes that have it have come to it. If lanes have the same turns in
+        # different orders, some turns cannot be aligned.
+        coming = (
+            turn
+            for turn in heads.values()
+            if all(
+                heads.get(lane) is turn or place.get(turn, -1) < at[lane] for lane, place in enumerate(places)
+            )
+        )
+        turn = next(coming, next(iter(heads.values())))
+        here = [lane for lane, head in heads.items() if head is turn]
+        row = max(lanes[lane][turn] + moved[lane] for lane in here)
+        for lane in here:
+            result[lane][turn] = row - lanes[lane][turn] - moved[lane]
+            moved[lane] += result[lane][turn]
+            at[lane] += 1
+    return result

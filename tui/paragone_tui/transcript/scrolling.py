@@ -1,0 +1,178 @@
+"""Scrolling of a transcript: by hand, with the end, and together with linked transcripts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+from textual import events
+from textual.geometry import Size
+from textual.widget import Widget
+
+from paragone_tui.transcript.block import Block
+from paragone_tui.transcript.link import Link
+from paragone_tui.transcript.page import Page
+
+__all__ = ["NOWHERE", "ScrolledText"]
+
+NOWHERE = Size(0, 0)
+
+_WHEEL = 3
+"""Rows to scroll per notch of the mouse wheel."""
+
+
+class ScrolledText(Widget):
+    """A view of a page that scrolls by rows, follows the end, and scrolls together with others."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - Textual's name for it
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.link: Link | None = None
+        """The transcripts that this one is linked with, itself included."""
+        self._page = Page()
+        self._top = 0
+        self._following = True
+        self._laid_out = NOWHERE
+        """The size to which the text is wrapped; `NOWHERE` if it is not."""
+        self._sought: tuple[Block, str] | None = None
+        """What to scroll to at the first layout."""
+
+    @abstractmethod
+    def _flush(self) -> None:
+        """Arrange and repaint what changed since the last frame."""
+
+    @abstractmethod
+    def _repaint(self) -> None:
+        """Repaint the rows that changed."""
+
+    @property
+    def following(self) -> bool:
+        """Whether the view scrolls with new text."""
+        return self._following
+
+    @property
+    def _end(self) -> int:
+        """Index of the top row when the last row is at the bottom of the view."""
+        return max(0, self._page.height - self.size.height)
+
+    def to_end(self) -> None:
+        """Scroll to the end and follow new text; each linked transcript follows its own end."""
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        tops = [*(lane._top for lane in lanes), *(lane._end for lane in lanes)]
+        for lane in lanes:
+            lane._following = True
+            lane._show(lane._nearest_end(tops))
+
+    def to_start(self) -> None:
+        """Scroll to the beginning."""
+        self.scroll_rows(-self._page.height)
+
+    def scroll_pages(self, pages: float) -> None:
+        """Scroll down by a number of screenfuls; up if it is negative."""
+        self.scroll_rows(round(pages * max(1, self.size.height - 2)))
+
+    def reveal(self, block: Block, text: str) -> None:
+        """Scroll to the place in a block where a text begins; to the start of the block if it is not there.
+
+        If nothing is laid out yet, the first layout scrolls. Linked transcripts come along.
+        """
+        self._sought = block, text
+        if self._laid_out:
+            self._flush()
+            self._seek()
+        else:
+            self._following = False
+
+    @property
+    def is_seeking(self) -> bool:
+        """Whether the first layout scrolls to what `reveal` looks for."""
+        return self._sought is not None
+
+    def _seek(self) -> None:
+        """Show what `reveal` looks for, with some rows above it."""
+        assert self._sought is not None
+        (block, text), self._sought = self._sought, None
+        end = max(lane._end for lane in self._linked)
+        top = max(0, self._page.row_of(block, text) - self.size.height // 3)
+        for lane in self._linked:
+            lane._following = top >= end
+            lane._show(min(top, end))
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll down by a number of rows; up if it is negative. Linked transcripts come along.
+
+        Scrolling up stops following new text, reaching the end resumes it.
+        """
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        end = max(lane._end for lane in lanes)
+        top = max(0, min(self._top + rows, max(end, self._top)))
+        following = top >= end and top >= self._top
+        for lane in lanes:
+            lane._following = following
+            lane._show(top)
+
+    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_rows(-_WHEEL)
+
+    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_rows(_WHEEL)
+
+    @property
+    def _linked(self) -> Sequence[ScrolledText]:
+        """The transcripts that scroll together with this one, itself included."""
+        return self.link.members if self.link is not None else [self]
+
+    def _nearest_end(self, tops: Iterable[int]) -> int:
+        """Return the last of these top rows from which the end can be followed, else where the end begins.
+
+        If all lanes choose among the same rows, those with ends near each other show the same rows.
+        """
+        return max((top for top in tops if self._is_end(top)), default=self._end)
+
+    def _is_end(self, top: int) -> bool:
+        """Return whether the end can be followed from a top row, and enough of the text is in view."""
+        prompt = self._page.last_prompt
+        last = max(prompt.start if prompt else 0, self._page.height - self.size.height // 3)
+        return self._end <= top <= last
+
+    @property
+    def _followers(self) -> Iterable[ScrolledText]:
+        """The other linked transcripts that follow their ends."""
+        return (lane for lane in self._linked if lane is not self and lane._following)
+
+    def _in_line(self, top: int) -> int:
+        """Return the top row of another linked transcript if the end can be followed from there, else `top`."""
+        return next((lane._top for lane in self._followers if self._is_end(lane._top)), top)
+
+    def _pull(self) -> None:
+        """Have the other linked transcripts show the same rows, if they can follow their ends from there."""
+        for lane in self._followers:
+            if lane._top != self._top and lane._is_end(self._top):
+                lane._show(self._top)
+
+    def _show(self, top: int) -> None:
+        self._top = top
+        self._repaint()
+
+    def _stride(self) -> int:
+        """Return a top row that leaves room for new text; keeps the last prompt visible if possible.
+
+        If a linked transcript is a little ahead, both show the same rows.
+        """
+        prompt = self._page.last_prompt
+        if prompt is not None and prompt.start > self._end:
+            return prompt.start
+        furthest = self._end + max(1, self.size.height // 3)
+        ahead = (lane._top for lane in self._linked if self._end < lane._top <= furthest)
+        return max(ahead, default=furthest)

@@ -1,0 +1,159 @@
+"""Word differences between two texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["LIMIT", "Comparison", "Span", "Word", "common_words", "differing", "words"]
+
+LIMIT = 5_000
+"""Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
+_SHARE = 50
+"""Growing texts are compared again when they have grown by one part in `_SHARE`, so that each word costs
+the same, however long the texts are."""
+
+# Scripts without blanks between words: each character is compared alone.
+_ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_MARKS = "\u0300-\u036f\u200c\u200d\ufe0f"
+_WORD = re.compile(
+    rf"[{_ALONE}]|(?:(?![{_ALONE}])[\w{_MARKS}])+|[!-/:-@\[-`{{-~]|(?:(?![\w\s])[^\x00-\x7f])+|\S"
+)
+
+
+class Span(NamedTuple):
+    """A part of a text, from character `start` up to `end`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, a punctuation mark, or another sign in a text."""
+
+    text: str
+    start: int
+    """Its first character's index in the text."""
+
+    @property
+    def end(self) -> int:
+        """The index after its last character."""
+        return self.start + len(self.text)
+
+
+def words(text: str, start: int = 0) -> list[Word]:
+    """Return the words and signs of a text from `start` on. White space separates them."""
+    return [Word(match[0], match.start()) for match in _WORD.finditer(text, start)]
+
+
+def differing(reference: str, text: str) -> tuple[Span, ...]:
+    """Return the spans of `text` that differ from `reference`, word by word.
+
+    The words outside of the spans are a longest common subsequence of both; white space is not
+    compared. Adjacent words that differ are one span, with the white space between them.
+    """
+    return Comparison().update(reference, text) or ()
+
+
+class Comparison:
+    """Compares a text with a reference again and again, while both grow at their ends."""
+
+    def __init__(self) -> None:
+        self._reference: list[Word] = []
+        self._text: list[Word] = []
+        self._seen = (0, 0, False, False)
+        self._compared = 0
+
+    def update(
+        self, reference: str, text: str, *, reference_grows: bool = False, text_grows: bool = False
+    ) -> tuple[Span, ...] | None:
+        """Return the spans of `text` that differ from `reference`, or None if they have hardly grown.
+
+        Both begin with what they were before. Words that may still grow are not part of a span, nor are
+        words at the end of `text` that may have a counterpart in what is still to come of `reference`.
+        """
+        seen = len(reference), len(text), reference_grows, text_grows
+        if seen == self._seen:
+            return None
+        _grow(self._reference, reference)
+        _grow(self._text, text)
+        count = len(self._reference) + len(self._text)
+        if seen[2:] == self._seen[2:] and count < self._compared * (1 + 1 / _SHARE):
+            return None
+        self._seen, self._compared = seen, count
+        return self._spans(reference_grows, text_grows)
+
+    def _spans(self, reference_grows: bool, text_grows: bool) -> tuple[Span, ...]:
+        theirs, ours = self._reference, self._text
+        common = common_words([word.text for word in theirs], [word.text for word in ours])
+        same = {at for _, at in common}
+        beginning = next((at for at, pair in enumerate(common) if pair != (at, at)), len(common))
+        end = min(len(ours) - text_grows, beginning + LIMIT)
+        if reference_grows:
+            their_last, our_last = common[-1] if common else (-1, -1)
+            end = min(end, our_last + 1 + max(0, len(theirs) - 2 - their_last))
+        spans: list[Span] = []
+        for at in range(end):
+            word = ours[at]
+            if at in same:
+                continue
+            if spans and at - 1 not in same:
+                spans[-1] = Span(spans[-1].start, word.end)
+            else:
+                spans.append(Span(word.start, word.end))
+        return tuple(spans)
+
+
+def _grow(found: list[Word], text: str) -> None:
+    """Add the words of a text that begins with the text of those found; the last one may have grown."""
+    found += words(text, found.pop().start if found else 0)
+
+
+def common_words(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the index pairs of a longest common subsequence, in ascending order.
+
+    Words after the first `LIMIT` that follow a common beginning, are not compared.
+    """
+    start = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        start += 1
+    beginning = [(at, at) for at in range(start)]
+    rest = _subsequence(first[start : start + LIMIT], second[start : start + LIMIT])
+    return beginning + [(start + one, start + other) for one, other in rest]
+
+
+def _subsequence(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the index pairs of a longest common subsequence.
+
+    The bit-vector algorithm of Crochemore, Iliopoulos, Pinzon and Reid (2001), which computes a row of
+    the usual table with a few operations on an integer of `len(first)` bits: bit i of a row is 0 where
+    the length of the common subsequence with the first i + 1 words is greater than with the first i.
+    """
+    places: dict[str, int] = {}
+    for at, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << at
+    full = (1 << len(first)) - 1
+    row = full
+    rows = [row]
+    for word in second:
+        here = places.get(word, 0)
+        if here:
+            both = row & here
+            row = (row + both | row - both) & full
+        rows.append(row)
+    pairs: list[tuple[int, int]] = []
+    one, other = len(first) - 1, len(second) - 1
+    while one >= 0 and other >= 0:
+        if rows[other + 1] >> one & 1:
+            one -= 1
+        elif not rows[other] >> one & 1:
+            other -= 1
+        else:
+            pairs.append((one, other))
+            one, other = one - 1, other - 1
+    return pairs[::-1]

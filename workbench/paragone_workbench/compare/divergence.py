@@ -1,0 +1,164 @@
+"""Where the answers of two engines part: the first token, and the first character, that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import Json, Token
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = [
+    "Divergence",
+    "Place",
+    "divergence",
+    "divergence_json",
+    "divergence_sentence",
+    "place_of",
+    "token_at",
+]
+
+_CONTEXT = 30
+"""Characters that a sentence quotes from each side of a divergence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """Where two answers part; None where they do not, or where it is unknown."""
+
+    token: int | None = None
+    """Index of the first token that differs, among all tokens of a run, its thinking included."""
+    char: int | None = None
+    """Index of the first character that differs, in the text of the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the text of a token is: characters of the answer or of the thinking."""
+
+    channel: str
+    start: int
+    end: int
+
+
+def divergence(reference: RunRecord, candidate: RunRecord, *, same_vocabulary: bool) -> Divergence:
+    """Return where two runs part.
+
+    Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
+    their texts. They are unknown if one of the runs has not kept its tokens. An answer that is the
+    beginning of the other one parts from it at its end, but only if the model or a stop sequence ended
+    it: if it was cut, stopped or failed, the rest is not known.
+    """
+    runs = reference, candidate
+    ended = [run.finish == "stop" for run in runs]
+    token = None
+    if all(run.spec is not None and run.spec.logprobs is not None for run in runs):
+        by_id = same_vocabulary and all(token.id is not None for run in runs for token in run.tokens)
+        first, second = (
+            [token.id if by_id else token.text for token in _without_end(run.tokens, end)]
+            for run, end in zip(runs, ended, strict=True)
+        )
+        token = _parting(first, second, ended)
+    return Divergence(token=token, char=_parting(reference.text, candidate.text, ended))
+
+
+def divergence_json(runs: Sequence[RunRecord], vocabularies: Sequence[str | None]) -> list[Json]:
+    """Return where each run parts from the first one. Unknown values, and those that do not exist, are null.
+
+    `vocabularies` are the fingerprints of the engines' vocabularies, None if unknown.
+    """
+    found: list[Json] = []
+    reference, *candidates = runs
+    for candidate, vocabulary in zip(candidates, vocabularies[1:], strict=True):
+        same = vocabulary is not None and vocabulary == vocabularies[0]
+        parting = divergence(reference, candidate, same_vocabulary=same)
+        found.append(
+            {
+                "reference": reference.definition.name,
+                "candidate": candidate.definition.name,
+                "token": parting.token,
+                "char": parting.char,
+            }
+        )
+    return found
+
+
+def divergence_sentence(reference: RunRecord, candidate: RunRecord) -> str:
+    """Return where the text of a run parts from that of the reference, as a sentence."""
+    first, second = reference.definition.name, candidate.definition.name
+    at = divergence(reference, candidate, same_vocabulary=False).char
+    if at is None and reference.text == candidate.text:
+        return f"{second} gives the same text as {first}."
+    shorter, longer = sorted((reference, candidate), key=lambda run: len(run.text))
+    if at is None:
+        ending = f"{shorter.definition.name} has no more"
+        return f"{second} gives the same text as {first} for {len(shorter.text):,} characters; {ending}."
+    word = at if at == len(shorter.text) else _word_start(reference.text, at)
+    before = f"after {_ending(reference.text[:word])}, " if word else ""
+    parts = f"{second} parts from {first} at character {at:,}: {before}"
+    if at == len(shorter.text):
+        name = shorter.definition.name
+        goes_on = _beginning(longer.text[word:].lstrip())
+        return f"{parts}{longer.definition.name} goes on with {goes_on}, and {name} ends."
+    ours, theirs = _beginning(candidate.text[word:]), _beginning(reference.text[word:])
+    return f"{parts}it has {ours} instead of {theirs}."
+
+
+def place_of(tokens: Sequence[Token], index: int) -> Place | None:
+    """Return where the text of a token is, or that of the next one of its channel that has some.
+
+    None if there is none.
+    """
+    following = (token for token in tokens[index:] if token.text)
+    shown = next((token for token in following if token.channel == tokens[index].channel), None)
+    if shown is None:
+        return None
+    start = sum(len(token.text) for token in tokens[:index] if token.channel == shown.channel)
+    return Place(channel=shown.channel, start=start, end=start + len(shown.text))
+
+
+def token_at(tokens: Sequence[Token], char: int) -> int:
+    """Return the index of the token with this character of the answer; the number of tokens if there is none."""
+    end = 0
+    for index, token in enumerate(tokens):
+        if token.channel == "answer":
+            end += len(token.text)
+            if end > char:
+                return index
+    return len(tokens)
+
+
+def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
+    """Return the first index where two sequences differ; the end of the shorter one if it `ended` there."""
+    for at, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return at
+    if len(first) == len(second):
+        return None
+    return min(len(first), len(second)) if ended[len(first) > len(second)] else None
+
+
+def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
+    """Return the tokens without those that only end the answer, which some engines report."""
+    count = len(tokens)
+    while ended and count and not tokens[count - 1].text:
+        count -= 1
+    return tokens[:count]
+
+
+def _word_start(text: str, char: int) -> int:
+    """Return the start of the word with this character, so that it can be quoted whole."""
+    before = text[max(0, char - _CONTEXT) : char]
+    return char - len(before) + max((before.rfind(blank) + 1 for blank in " \n"), default=0)
+
+
+def _beginning(text: str) -> str:
+    """Quote the first words of a text."""
+    part = text[:_CONTEXT]
+    return f"“{part.rsplit(' ', 1)[0]} …”" if part != text else f"“{text}”"
+
+
+def _ending(text: str) -> str:
+    """Quote the last words of a text."""
+    part = text[-_CONTEXT:]
+    return f"“… {part.split(' ', 1)[-1].rstrip()}”" if part != text else f"“{text.rstrip()}”"
