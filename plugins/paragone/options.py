@@ -45,6 +45,7 @@ def option(
     metavar: str = "",
     address: bool = False,
     secret: bool = False,
+    fact: str = "",
 ) -> T:
     """Declare an option.
 
@@ -57,6 +58,9 @@ def option(
         address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
             exported or logged.
+        fact: The standard name under which engines of different backends are compared: the fact of the
+            open model that a load option sets (see `paragone.facts`), or a sampling option's name in
+            other backends, if that differs.
     """
     metadata = {
         "doc": doc,
@@ -65,6 +69,7 @@ def option(
         "metavar": metavar,
         "address": address,
         "secret": secret,
+        "fact": fact,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -85,6 +90,7 @@ class OptionInfo:
         many: Whether it takes a list.
         address: Whether it is the server's URL.
         secret: Whether it holds a secret, or a command that prints one.
+        fact: The standard name under which engines of different backends are compared; empty if there is none.
     """
 
     name: str
@@ -97,6 +103,7 @@ class OptionInfo:
     many: bool = False
     address: bool = False
     secret: bool = False
+    fact: str = ""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
@@ -118,6 +125,7 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
                 many=many,
                 address=field.metadata["address"],
                 secret=field.metadata["secret"],
+                fact=field.metadata["fact"],
             )
         )
     return tuple(infos)
