@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from paragone import Image
@@ -14,6 +15,8 @@ from paragone_cli.output import flush, for_output, note, one_line, put, put_json
 from paragone_cli.progress import Progress
 from paragone_cli.prompt import read_prompt
 from paragone_workbench.compare.answers import comparison_json, warnings_of
+from paragone_workbench.compare.parity.check import parity_of_runs
+from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
@@ -35,6 +38,7 @@ def compare(args: Arguments) -> int:
     images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
     spec = RunSpec.of_prompt(prompt, images=images, system=context.system(args), logprobs=logprobs)
+    spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens
     workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
     return run(_compare(workbench, definitions, prompt, images, spec, as_json=args.json))
 
@@ -64,8 +68,11 @@ async def _compare(
                     progress.clear()
                     _print(execution.run, first=number == 0)
         runs = [execution.run for execution in executions]
+        parity = parity_of_runs(runs, workbench.registry.find)
         if as_json:
-            put_json(comparison_json(prompt, images, runs))
+            put_json(comparison_json(prompt, images, runs, parity))
+        elif len(runs) > 1:
+            _print_parity(parity)
     if interrupts.interrupted:
         return 130
     errors = [it.error for it in runs if it.error is not None]
@@ -90,6 +97,16 @@ def _print(answer: RunRecord, *, first: bool) -> None:
         put("cut at the length limit")
     if answer.metrics is not None:
         put(figures(answer.metrics))
+    flush()
+
+
+def _print_parity(parity: Parity) -> None:
+    put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
+    put(parity.verdict)
+    for finding in parity.findings:
+        put(one_line(f"≠ {finding.sentence} {finding.advice}".rstrip()))
+    for unknown in parity.unknown:
+        put(one_line(f"? {unknown.sentence} {unknown.advice}".rstrip()))
     flush()
 
 

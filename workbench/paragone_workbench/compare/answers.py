@@ -6,14 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 
 from paragone import Caution, Image, Json
+from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["answer_json", "comparison_json", "warnings_of"]
 
 
-def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunRecord]) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt. Unknown values are null.
+def comparison_json(
+    prompt: str, images: Sequence[Image], runs: Sequence[RunRecord], parity: Parity
+) -> dict[str, Json]:
+    """Return the answers of several engines to one prompt, and their parity. Unknown values are null.
 
     docs/command-line.schema.json has the schema.
     """
@@ -21,6 +24,15 @@ def comparison_json(prompt: str, images: Sequence[Image], runs: Sequence[RunReco
         "prompt": prompt,
         "images": [image.name for image in images],
         "lanes": [answer_json(run) for run in runs],
+        "parity": [
+            {
+                "what": finding.what,
+                "lanes": dict(finding.values),
+                "sentence": f"{finding.sentence} {finding.advice}".rstrip(),
+            }
+            for finding in parity.findings
+        ],
+        "parity_unknown": {it.engine: list(it.names) for it in parity.unknown},
     }
 
 

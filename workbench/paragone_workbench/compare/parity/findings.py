@@ -1,0 +1,133 @@
+"""The result of a parity check."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paragone import Json
+
+__all__ = ["Finding", "Levelling", "Parity", "Setting", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An option to set in one engine."""
+
+    engine: str
+    """Name of the side."""
+    option: str
+    value: Json
+    reloads: bool
+    """Whether the option takes effect only when the model is loaded again."""
+
+    @property
+    def assignment(self) -> str:
+        """The option and its value as `--set` takes them."""
+        return f"{self.option}={as_argument(self.value)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levelling:
+    """The options that make one value the same in all engines. Empty if nothing can be set."""
+
+    settings: tuple[Setting, ...] = ()
+    everywhere: bool = False
+    """Whether all engines have the option under one name, so that it can be set in all at once."""
+
+    def __bool__(self) -> bool:
+        return bool(self.settings)
+
+    @property
+    def reloads(self) -> tuple[str, ...]:
+        """Names of the engines that have to be loaded again."""
+        return tuple(dict.fromkeys(it.engine for it in self.settings if it.reloads))
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of the command line that set the options."""
+        if self.everywhere:
+            texts = dict.fromkeys(it.assignment for it in self.settings)
+        else:
+            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.settings)
+        return tuple(f"--set {shlex.quote(text)}" for text in texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not the same in all engines."""
+
+    what: str
+    """The option's name, if it is one."""
+    values: Mapping[str, Json]
+    """The value of each engine by its name; None where the engine does not tell."""
+    sentence: str
+    """What differs and what that does, without advice."""
+    levelling: Levelling = Levelling()
+    system: str = ""
+    """The system prompt that makes the prompts the same, if it is one that a chat template added."""
+
+    @property
+    def advice(self) -> str:
+        """How to level it on the command line, as a sentence; empty if no option can."""
+        if self.system:
+            return (
+                f"To level it, give all of them the same system prompt: --system {shlex.quote(self.system)}"
+            )
+        if not self.levelling:
+            return ""
+        return f"To level it: {' '.join(self.levelling.arguments)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What one engine does not tell, although it can differ."""
+
+    engine: str
+    names: tuple[str, ...]
+    levelling: Levelling = Levelling()
+    """Options that make unknown values known, by setting what the other engines have."""
+
+    @property
+    def sentence(self) -> str:
+        """What is unknown, without advice."""
+        return f"{self.engine} does not tell: {', '.join(self.names)}."
+
+    @property
+    def advice(self) -> str:
+        """How to set what is unknown, on the command line; empty if no option can."""
+        return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Whether the engines answered under the same conditions, as far as they tell."""
+
+    findings: tuple[Finding, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        if self.findings:
+            count = len(self.findings)
+            return f"{count} condition{' was' if count == 1 else 's were'} not the same:"
+        if self.unknown:
+            return "The comparison was fair as far as the engines tell: nothing that they report differs."
+        return "The comparison was fair: the conditions were the same."
+
+
+def as_argument(value: Json) -> str:
+    """Return a value as `--set` takes it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.12g}"
+        case str():
+            return value
+        case list() | tuple():
+            return ",".join(as_argument(item) for item in value)
+        case _:
+            return str(value)
