@@ -16,7 +16,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from paragone.errors import InputError
 from paragone.wire import Json
 
-__all__ = ["OptionInfo", "Options", "address_option", "as_values", "build", "describe", "option", "parse"]
+__all__ = [
+    "OptionInfo",
+    "Options",
+    "address_option",
+    "as_values",
+    "build",
+    "describe",
+    "option",
+    "parse",
+    "value_text",
+]
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -193,6 +203,17 @@ def _parse_one(kind: Any, text: str) -> Json:
     except (ValueError, RecursionError):
         return text  # the check that follows reports the expected type
     return value
+
+
+def value_text(value: Json) -> str:
+    """Return an option's value as it is typed: `true`, `0.2`, `a,b`; empty for None. The inverse of `parse`."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(value_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:

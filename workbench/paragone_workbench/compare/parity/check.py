@@ -10,7 +10,7 @@ from paragone_workbench.compare.parity.findings import Finding, Levelling, Parit
 from paragone_workbench.compare.parity.prompts import compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import joined, values_text
+from paragone_workbench.compare.parity.words import enumeration, joined
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["check_parity", "parity_of_runs"]
@@ -72,8 +72,8 @@ def check_parity(sides: Sequence[Side]) -> Parity:
 
 def _known_by(undeclared: Undeclared, name: str) -> Levelling:
     own = undeclared.get(name, {}).values()
-    settings = tuple(setting for levelling in own for setting in levelling.settings)
-    return Levelling(settings=settings, everywhere=all(it.everywhere for it in own))
+    changes = tuple(change for levelling in own for change in levelling.changes)
+    return Levelling(changes=changes, everywhere=all(it.everywhere for it in own))
 
 
 def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
     if len(known) > 1:
         silent = [name for name, value in values.items() if value is None]
         sentence = (
-            f"The prompt tokens taken from the KV cache are {values_text(values, silent=silent)}. "
+            f"The prompt tokens taken from the KV cache are {enumeration(values, silent=silent)}. "
             "Times to first token are not comparable, and rounding can differ."
         )
         yield Finding(what="cached tokens", values=values, sentence=sentence)

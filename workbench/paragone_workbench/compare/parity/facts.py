@@ -8,7 +8,7 @@ from paragone.facts import STANDARD_FACTS, StandardFact
 from paragone_workbench.compare.parity.findings import Finding
 from paragone_workbench.compare.parity.levelling import level
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import values_text
+from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["compare_facts"]
 
@@ -58,7 +58,7 @@ def _finding(
         sentence = "The chat templates differ."
     else:
         named = f"{fact.name} ({names[0]})" if len(names) == 1 else fact.name
-        sentence = f"{named} is {values_text(values, silent=silent)}."
+        sentence = f"{named} is {enumeration(values, silent=silent)}."
     return Finding(
         what=names[0] if len(names) == 1 else fact.name,
         values=values,

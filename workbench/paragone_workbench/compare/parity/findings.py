@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.options import value_text
 
-__all__ = ["Finding", "Levelling", "Parity", "Setting", "Unknown"]
+__all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class OptionChange:
     """An option to set in one engine."""
 
     engine: str
@@ -25,32 +26,32 @@ class Setting:
     @property
     def assignment(self) -> str:
         """The option and its value as `--set` takes them."""
-        return f"{self.option}={as_argument(self.value)}"
+        return f"{self.option}={value_text(self.value)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levelling:
     """The options that make one value the same in all engines. Empty if nothing can be set."""
 
-    settings: tuple[Setting, ...] = ()
+    changes: tuple[OptionChange, ...] = ()
     everywhere: bool = False
     """Whether all engines have the option under one name, so that it can be set in all at once."""
 
     def __bool__(self) -> bool:
-        return bool(self.settings)
+        return bool(self.changes)
 
     @property
     def reloads(self) -> tuple[str, ...]:
         """Names of the engines that have to be loaded again."""
-        return tuple(dict.fromkeys(it.engine for it in self.settings if it.reloads))
+        return tuple(dict.fromkeys(it.engine for it in self.changes if it.reloads))
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments of the command line that set the options."""
         if self.everywhere:
-            texts = dict.fromkeys(it.assignment for it in self.settings)
+            texts = dict.fromkeys(it.assignment for it in self.changes)
         else:
-            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.settings)
+            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.changes)
         return tuple(f"--set {shlex.quote(text)}" for text in texts)
 
 
@@ -116,18 +117,3 @@ class Parity:
         if self.unknown:
             return "The comparison was fair as far as the engines tell: nothing that they report differs."
         return "The comparison was fair: the conditions were the same."
-
-
-def as_argument(value: Json) -> str:
-    """Return a value as `--set` takes it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:.12g}"
-        case str():
-            return value
-        case list() | tuple():
-            return ",".join(as_argument(item) for item in value)
-        case _:
-            return str(value)

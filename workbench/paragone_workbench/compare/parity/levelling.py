@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from paragone import InputError, Json
 from paragone.options import OptionInfo, Options, build, parse
-from paragone_workbench.compare.parity.findings import Levelling, Setting
+from paragone_workbench.compare.parity.findings import Levelling, OptionChange
 from paragone_workbench.compare.parity.side import Side
 
 __all__ = ["level", "same"]
@@ -38,7 +38,7 @@ def level(
     target = _target(values, options)
     if target is None:
         return Levelling()
-    settings: list[Setting] = []
+    changes: list[OptionChange] = []
     for side in sides:
         info, value = options.get(side.name), values.get(side.name)
         if info is None or side.backend is None or (value is not None and same(value, target)):
@@ -46,9 +46,9 @@ def level(
         kind = side.backend.load_options if reloads else side.backend.sampling
         wanted = _accepted(kind, info, target)
         if wanted is not None:
-            settings.append(Setting(engine=side.name, option=info.name, value=wanted, reloads=reloads))
+            changes.append(OptionChange(engine=side.name, option=info.name, value=wanted, reloads=reloads))
     names = {info.name if info is not None else None for info in (options.get(it.name) for it in sides)}
-    return Levelling(settings=tuple(settings), everywhere=len(names) == 1 and None not in names)
+    return Levelling(changes=tuple(changes), everywhere=len(names) == 1 and None not in names)
 
 
 def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]) -> Json | None:

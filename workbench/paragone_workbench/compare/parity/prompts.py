@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone_workbench.compare.parity.findings import Finding
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import joined, quoted, values_text
+from paragone_workbench.compare.parity.words import enumeration, joined, quoted
 
 __all__ = ["Prompts", "compare_prompts"]
 
@@ -75,7 +75,7 @@ def _finding(
     counts: dict[str, Json] = {side.name: side.prompt_tokens for side in sides}
     if len({count for count in counts.values() if count is not None}) > 1:
         tokens = {name: f"{count} tokens" for name, count in counts.items() if count is not None}
-        parts = [f"The prompt is {values_text(tokens, silent=unknown)}."]
+        parts = [f"The prompt is {enumeration(tokens, silent=unknown)}."]
         what, values = "prompt tokens", counts
     else:
         others = joined(side.name for side in different)

@@ -10,7 +10,7 @@ from paragone.options import OptionInfo
 from paragone_workbench.compare.parity.findings import Finding, Levelling
 from paragone_workbench.compare.parity.levelling import level, same
 from paragone_workbench.compare.parity.side import Side
-from paragone_workbench.compare.parity.words import values_text
+from paragone_workbench.compare.parity.words import enumeration
 
 __all__ = ["Undeclared", "compare_sampling"]
 
@@ -51,8 +51,8 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             findings.append(_finding(_name(option, options), values, silent, options, levelling))
         else:
             for name in silent:
-                own = tuple(it for it in levelling.settings if it.engine == name)
-                own_levelling = Levelling(settings=own, everywhere=levelling.everywhere)
+                own = tuple(it for it in levelling.changes if it.engine == name)
+                own_levelling = Levelling(changes=own, everywhere=levelling.everywhere)
                 unknown.setdefault(name, {})[_name(option, {name: options[name]})] = own_levelling
     return findings, unknown
 
@@ -89,7 +89,7 @@ def _finding(
     levelling: Levelling,
 ) -> Finding:
     without = [it for it in silent if options[it] is None]
-    sentence = f"{name} is {values_text(values, silent=[it for it in silent if it not in without])}."
+    sentence = f"{name} is {enumeration(values, silent=[it for it in silent if it not in without])}."
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
     return Finding(what=name, values=values, sentence=sentence, levelling=levelling)

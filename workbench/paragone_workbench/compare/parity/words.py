@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import Json
-from paragone_workbench.compare.parity.findings import as_argument
+from paragone.options import value_text
 
-__all__ = ["joined", "quoted", "values_text"]
+__all__ = ["enumeration", "joined", "quoted"]
 
 _LONGEST_QUOTE = 120
 _LONGEST_VALUE = 60
@@ -28,7 +28,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def values_text(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()) -> str:
+def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()) -> str:
     """Return which engines have which value: `1.1 in a and 1 in b and c; d does not tell`."""
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
@@ -41,5 +41,5 @@ def values_text(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()
 
 
 def _shown(value: Json) -> str:
-    text = as_argument(value) or "none"
+    text = value_text(value) or "none"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
