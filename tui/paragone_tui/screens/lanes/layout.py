@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -19,6 +19,7 @@ from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.foot import foot_line
+from paragone_tui.screens.parity.marks import ParityMarks
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -60,6 +61,7 @@ class LanesLayout(ThriftyScreen[None]):
         super().__init__()
         self.session = session
         self.columns: list[LaneColumn] = []
+        self.marks = ParityMarks(session, self._show_differences)
         self._markdown = markdown
         self.position = 0
         self.zoomed = False
@@ -162,16 +164,23 @@ class LanesLayout(ThriftyScreen[None]):
         for column in self.columns:
             self.lanes.move_child(column, after=-1)
         self.lay_out_lanes()
+        self.marks.check()
         self.app.remember_lanes()
 
+    def _show_differences(self, lanes: Collection[str], count: int) -> None:
+        for column in self.columns:
+            column.show_differences(count if column.lane.name in lanes else 0)
+
     def _column(self, lane: Lane) -> LaneColumn:
-        return LaneColumn(
+        column = LaneColumn(
             lane,
             markdown=self._markdown,
             fold_thinking=self.fold_thinking,
             restart_key=self.key_of("restart-engine"),
             is_unsaved=lambda: self.session.history_problem is not None,
         )
+        lane.observers.append(self.marks)
+        return column
 
     # Helpers for the actions
 

@@ -114,6 +114,12 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
         self.show_keys(self.size.width)
         self.app.say(_ORDER_SENTENCES[scheduler.mode])
 
+    def action_parity(self) -> None:
+        """Show whether the lanes answered under the same conditions."""
+        from paragone_tui.screens.parity.screen import ParitySheet
+
+        self.app.push_screen(ParitySheet(self.session, self.do))
+
     # The conversation
 
     def action_new_conversation(self) -> None:
@@ -123,6 +129,7 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions):
         self.session.new_conversation()
         for column in self.columns:
             column.show_history()
+        self.marks.check()
 
     def action_reopen(self) -> None:
         """Let the user pick an earlier conversation, and reopen it."""

@@ -42,6 +42,8 @@ class LaneStatusInfo:
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
     """Whether the history cannot be written now."""
+    differences: int = 0
+    """Number of conditions that were not the same in other lanes."""
     loaded: float | None = None
     """Fraction of the model that is loaded, from 0 to 1."""
     prompt_done: int = 0
@@ -137,6 +139,8 @@ class LaneStatus(Widget):
             state.append(Segment(f" +{info.queued}", state_style))
         if info.unsaved:
             state.append(Segment("  not saved", self._styles["bad"]))
+        if info.differences:
+            state.append(Segment(f"  ≠ {info.differences}", self._styles["figure"]))
         room = width - 2 - _cells(state)
         brief = list(self._figures(info, style, state_style, short=True))
         # A long name is shortened in favour of the first two figures, but not below a readable length.
@@ -183,9 +187,9 @@ class LaneStatus(Widget):
                 yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
 
 
-def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
+def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool, int]:
     """Return the parts that are painted at once when they change."""
-    return info.state, info.engine, info.queued, info.unsaved
+    return info.state, info.engine, info.queued, info.unsaved, info.differences
 
 
 def _cells(segments: list[Segment]) -> int:
