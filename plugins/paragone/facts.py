@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["STANDARD_FACTS", "StandardFact"]
+__all__ = ["ROUNDING", "STANDARD_FACTS", "StandardFact"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class StandardFact:
     field: bool = False
 
 
-_ROUNDS = "It changes rounding, so answers can differ after some tokens, also at temperature 0."
+ROUNDING = "It changes rounding, so answers can differ after some tokens, also at temperature 0."
+"""The effect of the facts that change only the order of computations."""
 
 STANDARD_FACTS = (
     StandardFact(
@@ -70,15 +71,15 @@ STANDARD_FACTS = (
         effect="A long conversation reaches the end of the smaller one first.",
         field=True,
     ),
-    StandardFact(name="flash attention", doc="`on` or `off`.", effect=_ROUNDS),
+    StandardFact(name="flash attention", doc="`on` or `off`.", effect=ROUNDING),
     StandardFact(
-        name="batch size", doc="Prompt tokens that are computed at once, as digits.", effect=_ROUNDS
+        name="batch size", doc="Prompt tokens that are computed at once, as digits.", effect=ROUNDING
     ),
     StandardFact(
-        name="K cache", doc="Number type of the K half of the KV cache, such as `f16`.", effect=_ROUNDS
+        name="K cache", doc="Number type of the K half of the KV cache, such as `f16`.", effect=ROUNDING
     ),
     StandardFact(
-        name="V cache", doc="Number type of the V half of the KV cache, such as `f16`.", effect=_ROUNDS
+        name="V cache", doc="Number type of the V half of the KV cache, such as `f16`.", effect=ROUNDING
     ),
     StandardFact(
         name="layers on a GPU",

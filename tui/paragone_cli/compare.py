@@ -107,6 +107,8 @@ def _print_parity(parity: Parity) -> None:
         put(one_line(f"≠ {finding.sentence} {finding.advice}".rstrip()))
     for unknown in parity.unknown:
         put(one_line(f"? {unknown.sentence} {unknown.advice}".rstrip()))
+    if parity.remark:
+        put(f"  {parity.remark}")
     flush()
 
 

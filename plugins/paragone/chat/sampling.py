@@ -94,6 +94,6 @@ def without_effect(sampling: Mapping[str, Json]) -> frozenset[str]:
     0 the most likely token is always chosen. Without penalties, their window does not matter.
     """
     idle = _RANDOM if sampling.get("temperature") == 0 else frozenset[str]()
-    if all(sampling.get(name) == off for name, off in _PENALTIES.items()):
+    if all(sampling.get(name, off) == off for name, off in _PENALTIES.items()):
         idle |= {"penalty_last_n"}
     return idle & sampling.keys()

@@ -117,6 +117,8 @@ class ParitySheet(Sheet):
             text.append(f"\n? {visible(unknown.sentence)}\n", style="dim")
             if unknown.levelling:
                 self._append_remedy(text, next(numbers))
+        if self._parity.remark:
+            text.append(f"\n{self._parity.remark}\n", style="dim")
         text.rstrip()
         return text
 

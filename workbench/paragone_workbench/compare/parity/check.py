@@ -42,7 +42,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
         return Parity()
     prompts = compare_prompts(sides)
     sampling, undeclared = compare_sampling(sides)
-    facts, untold = compare_facts(sides, templates=bool(prompts.unknown))
+    facts, untold = compare_facts(sides, without_prompt=prompts.unknown)
     findings = [
         *([prompts.finding] if prompts.finding is not None else []),
         *sampling,
@@ -105,7 +105,7 @@ def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
     if len(known) > 1:
         silent = [name for name, value in values.items() if value is None]
         sentence = (
-            f"The prompt tokens taken from the KV cache are {enumeration(values, silent=silent)}. "
+            f"Prompt tokens taken from the KV cache: {enumeration(values, silent=silent)}. "
             "Times to first token are not comparable, and rounding can differ."
         )
         yield Finding(what="cached tokens", values=values, sentence=sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from paragone.facts import STANDARD_FACTS, StandardFact
 from paragone_workbench.compare.parity.findings import Finding
@@ -16,20 +16,24 @@ _TEMPLATE = "chat template"
 _THREADS = "threads"
 
 
-def compare_facts(sides: Sequence[Side], *, templates: bool) -> tuple[list[Finding], dict[str, list[str]]]:
+def compare_facts(
+    sides: Sequence[Side], *, without_prompt: Collection[str]
+) -> tuple[list[Finding], dict[str, list[str]]]:
     """Return the facts that differ, and by the name of a side those that it does not tell.
 
-    Chat templates are compared only if `templates` is set: they do not matter once the prompts are known.
+    `without_prompt` has the sides whose prompts are unknown: only for these does the chat template matter.
     """
     findings: list[Finding] = []
     unknown: dict[str, list[str]] = {}
     for fact in STANDARD_FACTS:
-        if fact.name == _TEMPLATE and not templates:
-            continue
         values = {side.name: _value(side, fact) for side in sides}
         known = {value for value in values.values() if value is not None}
         silent = [name for name, value in values.items() if value is None]
-        if len(known) > 1:
+        matters = True
+        if fact.name == _TEMPLATE:
+            matters = any(values[name] is not None for name in without_prompt)
+            silent = [name for name in silent if name in without_prompt]
+        if len(known) > 1 and matters:
             findings.append(_finding(sides, fact, values, silent))
         else:
             for name in silent:
@@ -57,8 +61,8 @@ def _finding(
     if fact.name == _TEMPLATE:
         sentence = "The chat templates differ."
     else:
-        named = f"{fact.name} ({names[0]})" if len(names) == 1 else fact.name
-        sentence = f"{named} is {enumeration(values, silent=silent)}."
+        named = f"{fact.name} ({names[0]})" if len(names) == 1 and names[0] != fact.name else fact.name
+        sentence = f"{named}: {enumeration(values, silent=silent)}."
     return Finding(
         what=names[0] if len(names) == 1 else fact.name,
         values=values,

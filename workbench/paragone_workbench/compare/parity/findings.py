@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.facts import ROUNDING, STANDARD_FACTS
 from paragone.options import value_text
+from paragone_workbench.compare.parity.words import joined
 
 __all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown"]
 
@@ -107,6 +109,17 @@ class Parity:
 
     findings: tuple[Finding, ...] = ()
     unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
+        untold = {name for it in self.unknown for name in it.names}
+        rounding = [it.name for it in STANDARD_FACTS if it.effect == ROUNDING and it.name in untold]
+        if not rounding:
+            return ""
+        return (
+            f"Where {' or '.join(rounding)} differs, rounding does, and answers can differ after some tokens."
+        )
 
     @property
     def verdict(self) -> str:

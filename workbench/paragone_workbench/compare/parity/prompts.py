@@ -46,8 +46,11 @@ def compare_prompts(sides: Sequence[Side]) -> Prompts:
             found.unknown.append(side.name)
         elif not alike:
             different.append(side)
-        if alike is not None and side.prompt is None and side.prompt_ids is None:
-            found.counted.append(side.name)
+    found.counted = [
+        side.name
+        for side in sides
+        if side.prompt is None and side.prompt_ids is None and side.name not in found.unknown
+    ]
     if different:
         found.finding = _finding(sides, reference, different, found.unknown)
     return found
@@ -83,6 +86,9 @@ def _finding(
         what, values = "prompt", {side.name: side.prompt for side in sides}
     system = ""
     for side in different[:3]:
+        if not _same_messages(reference, side):
+            parts.append(f"{side.name} continues other messages: its earlier answers are its own.")
+            continue
         if reference.prompt is None or side.prompt is None:
             continue
         mine, theirs = _difference(reference.prompt, side.prompt)
@@ -94,6 +100,12 @@ def _finding(
                 f"{reference.name if mine else side.name}."
             )
     return Finding(what=what, values=values, sentence=" ".join(parts), system=system)
+
+
+def _same_messages(one: Side, other: Side) -> bool:
+    specs = [side.run.spec for side in (one, other) if side.run is not None]
+    messages = [spec.messages for spec in specs if spec is not None]
+    return len(messages) < 2 or messages[0] == messages[1]
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:

@@ -34,12 +34,12 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         in_effect = [
             name
             for name, values in told.items()
-            if values.get(option) is not None and option not in idle[name]
+            if not _is_unset(values.get(option)) and option not in idle[name]
         ]
         if not in_effect:
             continue
         options = {name: declared[name].get(option) for name in told}
-        values = {name: _value(told[name], option, options[name]) for name in told}
+        values = {name: _value(told[name], option) for name in told}
         known = [value for value in values.values() if value is not None]
         differs = any(not same(known[0], value) for value in known)
         if not differs and _is_default(option, options, known[0]):
@@ -57,12 +57,16 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
     return findings, unknown
 
 
-def _value(values: Mapping[str, Json], option: str, info: OptionInfo | None) -> Json | None:
+def _is_unset(value: Json) -> bool:
+    return value is None or value in ([], ())
+
+
+def _value(values: Mapping[str, Json], option: str) -> Json | None:
     """Return the value in force; `none` if it is known that the option is not set, None if nothing is known."""
     if option not in values:
         return None
     value = values[option]
-    return value if value is not None else _UNSET
+    return _UNSET if _is_unset(value) else value
 
 
 def _is_default(option: str, options: Mapping[str, OptionInfo | None], value: Json) -> bool:
