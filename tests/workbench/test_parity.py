@@ -314,7 +314,7 @@ def test_reused_caches():
     finding = only([side("a", cached=0), side("b", cached=34), side("c", cached=None)])
     assert (finding.what, finding.values) == ("cached tokens", {"a": 0, "b": 34, "c": None})
     assert finding.sentence.startswith(
-        "The prompt tokens taken from the KV cache are 0 in a and 34 in b; c does not"
+        "Prompt tokens taken from the KV cache: 0 in a and 34 in b; c does not"
     )
 
 
@@ -331,7 +331,7 @@ def test_before_a_run_the_options_and_defaults_count():
 
 
 async def test_runs_of_real_workers(rogue):
-    async with Workbench() as workbench:
+    async with Workbench(mode="sequential") as workbench:  # each with the same number of threads
         definitions = [
             rogue(name="short", max_tokens=2),
             rogue(name="long", max_tokens=3, context=100),

@@ -118,7 +118,8 @@ class Parity:
         if not rounding:
             return ""
         return (
-            f"Where {' or '.join(rounding)} differs, rounding does, and answers can differ after some tokens."
+            f"Rounding depends on {joined(rounding)}: a difference there can change answers after some "
+            "tokens, also at temperature 0."
         )
 
     @property
