@@ -45,7 +45,9 @@ async def test_why_four_servers_of_one_model_differ_and_how_they_become_the_same
     unknown = found["parity_unknown"]
     for engine in (served, python, ollama):
         assert {"flash attention", "batch size", "K cache", "V cache"} <= set(unknown[engine])
-    assert "prompt" in unknown[python]
+    assert {"prompt", "parameters", "quantization"} <= set(unknown[python])
+    assert not {"parameters", "quantization", "other samplers"} & set(unknown[served])
+    assert not {"parameters", "quantization", "architecture"} & set(unknown[ollama])
     assert {"presence_penalty", "frequency_penalty"} <= set(unknown[ollama])
     assert local not in unknown
 
