@@ -7,6 +7,7 @@ from paragone_workbench.engines.definitions import (
     from_spec,
     resolve,
     resolve_all,
+    settings_of,
     split_options,
 )
 
