@@ -36,6 +36,7 @@ from paragone_llama_cpp.cautions import cautions
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.distributions import Distributions
 from paragone_llama_cpp.estimate import estimate
+from paragone_llama_cpp.facts import facts_of
 from paragone_llama_cpp.loading import make_context
 from paragone_llama_cpp.lora import apply_lora, load_lora
 from paragone_llama_cpp.opening import OpenModel, open_model
@@ -102,14 +103,9 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             quantization=model.header.quantization,
             architecture=model.header.architecture,
             cautions=tuple(cautions(model, self._context.size)),
-            facts={
-                **library.facts(),
-                "layers on a GPU": model.on_gpu,
-                "KV cache": f"K {options.type_k}, V {options.type_v}",
-                "flash attention": flash_attn,
-                "threads": str(self._threads),
-                "prompt slice": f"{self._context.n_batch} tokens",
-            },
+            facts=facts_of(
+                model, flash_attn=flash_attn, n_batch=self._context.n_batch, threads=self._threads
+            ),
         )
 
     def generate(

@@ -26,6 +26,7 @@ class LlamaCppLoadOptions(Options):
         "Context window in tokens, for prompt and answer; by default the model's own, or as much of it "
         "as fits in a quarter of the free memory.",
         minimum=16,
+        fact="context",
     )
     n_gpu_layers: int | None = option(
         None,
@@ -38,6 +39,7 @@ class LlamaCppLoadOptions(Options):
         "run at the same time do not slow each other down.",
         minimum=1,
         maximum=1024,
+        fact="threads",
     )
     n_batch: int | None = option(
         None,
@@ -45,14 +47,20 @@ class LlamaCppLoadOptions(Options):
         "stop. By default 128, or 512 with layers on a GPU.",
         minimum=1,
         maximum=16384,
+        fact="batch size",
     )
     flash_attn: Literal["auto", "on", "off"] = option(
         "auto",
         "Flash attention: takes less memory for long contexts; required for a quantized V cache. By default "
         "on if the GPU supports it, and off on the CPU, which is faster without it.",
+        fact="flash attention",
     )
-    type_k: CacheType = option("f16", "Number type of the K half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
-    type_v: CacheType = option("f16", "Number type of the V half of the KV cache; q8_0 halves its memory.")  # noqa: RUF009 (frozen)
+    type_k: CacheType = option(  # noqa: RUF009 (frozen)
+        "f16", "Number type of the K half of the KV cache; q8_0 halves its memory.", fact="K cache"
+    )
+    type_v: CacheType = option(  # noqa: RUF009 (frozen)
+        "f16", "Number type of the V half of the KV cache; q8_0 halves its memory.", fact="V cache"
+    )
     tensor_split: tuple[float, ...] = option(
         (),
         "Proportions of the model on each GPU, such as 3,1; by default according to their free memory.",

@@ -46,6 +46,7 @@ class ModelInfo:
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         context: Context window that it was trained for, in tokens.
         architecture: Its architecture, such as `llama` or `qwen3`.
+        parameters: Number of its weights.
         capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
         problem: Why it cannot be opened; empty if no reason is known.
         address: URL of the server that has it, if that is not the backend's default one.
@@ -57,6 +58,7 @@ class ModelInfo:
     quantization: str | None = None
     context: int | None = None
     architecture: str | None = None
+    parameters: int | None = None
     capabilities: tuple[str, ...] = ()
     problem: str = ""
     address: str | None = None
@@ -76,7 +78,8 @@ class LoadedModel:
         capabilities: What this engine can do, if that depends on the model or the server; None for
             everything that `Backend.capabilities` lists.
         cautions: What the user should know about this model in every run.
-        facts: For the manifest and the user: library versions, layers on the GPU, cache types, threads.
+        facts: For the manifest and the user: library versions, devices, and what is in force under the
+            standard names of `paragone.facts`.
     """
 
     name: str

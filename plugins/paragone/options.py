@@ -16,7 +16,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from paragone.errors import InputError
 from paragone.wire import Json
 
-__all__ = ["OptionInfo", "Options", "address_option", "as_values", "build", "describe", "option", "parse"]
+__all__ = [
+    "OptionInfo",
+    "Options",
+    "address_option",
+    "as_values",
+    "build",
+    "describe",
+    "option",
+    "parse",
+    "value_text",
+]
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -45,6 +55,7 @@ def option(
     metavar: str = "",
     address: bool = False,
     secret: bool = False,
+    fact: str = "",
 ) -> T:
     """Declare an option.
 
@@ -57,6 +68,9 @@ def option(
         address: Whether it is the server's URL. At most one load option has this set.
         secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
             exported or logged.
+        fact: The standard name under which engines of different backends are compared: the fact of the
+            open model that a load option sets (see `paragone.facts`), or a sampling option's name in
+            other backends, if that differs.
     """
     metadata = {
         "doc": doc,
@@ -65,6 +79,7 @@ def option(
         "metavar": metavar,
         "address": address,
         "secret": secret,
+        "fact": fact,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
@@ -85,6 +100,7 @@ class OptionInfo:
         many: Whether it takes a list.
         address: Whether it is the server's URL.
         secret: Whether it holds a secret, or a command that prints one.
+        fact: The standard name under which engines of different backends are compared; empty if there is none.
     """
 
     name: str
@@ -97,6 +113,7 @@ class OptionInfo:
     many: bool = False
     address: bool = False
     secret: bool = False
+    fact: str = ""
 
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
@@ -118,6 +135,7 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
                 many=many,
                 address=field.metadata["address"],
                 secret=field.metadata["secret"],
+                fact=field.metadata["fact"],
             )
         )
     return tuple(infos)
@@ -185,6 +203,17 @@ def _parse_one(kind: Any, text: str) -> Json:
     except (ValueError, RecursionError):
         return text  # the check that follows reports the expected type
     return value
+
+
+def value_text(value: Json) -> str:
+    """Return an option's value as it is typed: `true`, `0.2`, `a,b`; empty for None. The inverse of `parse`."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(value_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:

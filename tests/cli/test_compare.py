@@ -9,6 +9,9 @@ from paragone.cores import physical_cores
 
 from .conftest import all_gone, data, engines_of, paragone, running, said
 
+TWICE = ("compare", "rogue:steady", "rogue:steady", "--prompt", "hi", "--schedule", "sequential")
+"""One engine twice, each with the same number of threads."""
+
 
 @pytest.mark.model
 def test_two_real_engines_answer_one_prompt(smol):
@@ -33,7 +36,7 @@ def test_two_real_engines_answer_one_prompt(smol):
 def test_answers_stand_below_their_engines():
     done = paragone("compare", "rogue:steady", "rogue:escapes", "--prompt", "hi", "--set", "max_tokens=2")
     assert (done.returncode, said(done)) == (0, "")
-    first, second = done.stdout.decode().split("\n\n── ")
+    first, second, _ = done.stdout.decode().split("\n\n── ")
     assert first.startswith("── steady (rogue) ───")
     assert first.splitlines()[1] == "word0 word1 "
     assert "2 tokens · " in first
@@ -87,6 +90,43 @@ def test_two_quantizations_part_at_the_token_where_their_texts_do(smol, smaller_
     assert before == "".join(pieces[1][:token])
     assert len(before) <= char < len(before + max(pieces[0][token], pieces[1][token], key=len))
     assert first["tokens"][token]["id"] != second["tokens"][token]["id"]
+
+
+def test_what_was_not_the_same_stands_below_the_answers():
+    argv = (*TWICE, "--set", "max_tokens=2", "--set", "steady-2.max_tokens=3")
+    done = paragone(*argv, "--set", "steady-2.context=90")
+    assert (done.returncode, said(done)) == (0, "")
+    *_, fair = done.stdout.decode().split("\n\n── ")
+    title, verdict, sampling, context, *rest = fair.splitlines()
+    assert title.startswith("Was it fair? ───")
+    assert verdict == "2 conditions were not the same:"
+    assert sampling == "≠ max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2"
+    assert context.startswith("≠ Context: 4096 in steady and 90 in steady-2. ")
+    assert context.endswith("To level it: --set context=4096")
+    assert rest[0].startswith("? steady does not tell: ")
+    assert rest[-1].startswith("  Rounding depends on flash attention, batch size, K cache and V cache: ")
+
+
+def test_nothing_that_differs_is_an_empty_list():
+    argv = (*TWICE, "--set", "max_tokens=2", "--json")
+    found = data("compare", paragone(*argv))
+    assert found["parity"] == []
+    assert list(found["parity_unknown"]) == ["steady", "steady-2"]
+    assert "flash attention" in found["parity_unknown"]["steady"]
+    different = data("compare", paragone(*argv, "--set", "steady-2.max_tokens=3"))["parity"]
+    assert different == [
+        {
+            "what": "max_tokens",
+            "lanes": {"steady": 2, "steady-2": 3},
+            "sentence": "max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2",
+        }
+    ]
+
+
+def test_an_option_of_an_engine_that_is_not_there():
+    done = paragone("compare", "rogue:steady", "--prompt", "hi", "--set", "other.max_tokens=2")
+    assert done.returncode == 2
+    assert "has no option 'other.max_tokens'" in said(done)
 
 
 def test_a_terminal_gets_them_cleaned(terminal):

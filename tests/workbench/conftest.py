@@ -35,8 +35,8 @@ class Paper(Backend):
     """A test double of a backend of which only the options are used."""
 
     name = "paper"
-    load_options = Load
-    sampling = Sampling
+    load_options: type[Options] = Load
+    sampling: type[Options] = Sampling
 
     async def probe(self, python=None):
         raise NotImplementedError

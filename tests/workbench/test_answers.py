@@ -3,6 +3,7 @@
 import json
 
 from paragone_workbench.compare.answers import comparison_json
+from paragone_workbench.compare.parity.check import parity_of_runs
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
@@ -16,7 +17,8 @@ async def compared(*definitions):
         for execution in executions:
             await execution.ended()
         runs = [execution.run for execution in executions]
-    return json.loads(json.dumps(comparison_json("how are you", (), runs), allow_nan=False))
+        parity = parity_of_runs(runs, workbench.registry.find)
+    return json.loads(json.dumps(comparison_json("how are you", (), runs, parity), allow_nan=False))
 
 
 def positive(value: object) -> bool:
@@ -25,7 +27,8 @@ def positive(value: object) -> bool:
 
 async def test_the_keys_are_exactly_these(rogue):
     found = await compared(rogue("cautious", name="mine", max_tokens=20, rate=200))
-    assert list(found) == ["prompt", "images", "lanes"]
+    assert list(found) == ["prompt", "images", "lanes", "parity", "parity_unknown"]
+    assert (found["parity"], found["parity_unknown"]) == ([], {})  # one lane is compared with nothing
     assert (found["prompt"], found["images"]) == ("how are you", [])
     (lane,) = found["lanes"]
     timings = lane.pop("timings")

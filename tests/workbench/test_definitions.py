@@ -7,6 +7,7 @@ from paragone_workbench.engines.definitions import (
     from_spec,
     resolve,
     resolve_all,
+    settings_of,
     split_options,
 )
 
@@ -137,3 +138,10 @@ def test_an_address_without_scheme_is_not_mistaken_for_a_model(spec, meant):
 @pytest.mark.parametrize("spec", ["openai:claude@20250101", "llama_cpp:/m/a@b:1.gguf", "openai:a@b:c"])
 def test_the_name_of_a_model_may_contain_an_at_sign(spec):
     assert resolve(spec, {}).model == spec.partition(":")[2]
+
+
+def test_a_setting_of_one_engine_has_its_name():
+    names = ["small.Q4_1", "other"]
+    settings = ["top_k=3", "small.Q4_1.top_p=a.b=c", "other.seed=1", "gone.seed=2"]
+    assert settings_of("small.Q4_1", settings, names) == ["top_k=3", "top_p=a.b=c", "gone.seed=2"]
+    assert settings_of("other", settings, names) == ["top_k=3", "seed=1", "gone.seed=2"]

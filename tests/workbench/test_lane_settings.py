@@ -6,9 +6,10 @@ import pytest
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone import InputError
+from paragone.options import value_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.settings import edited, lane_settings, summary, value_text
+from paragone_workbench.lanes.settings import edited, lane_settings, summary
 
 BACKEND = Registry().get("llama_cpp")
 PLAIN = EngineDefinition(name="small", backend="llama_cpp", model="m.gguf")

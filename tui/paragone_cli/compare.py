@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from paragone import Image
@@ -15,6 +16,8 @@ from paragone_cli.progress import Progress
 from paragone_cli.prompt import read_prompt
 from paragone_workbench.compare.answers import comparison_json, warnings_of
 from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
+from paragone_workbench.compare.parity.check import parity_of_runs
+from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
@@ -36,6 +39,7 @@ def compare(args: Arguments) -> int:
     images = [read_image(path) for path in args.images]
     prompt = read_prompt(args.prompt)
     spec = RunSpec.of_prompt(prompt, images=images, system=context.system(args), logprobs=logprobs)
+    spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens
     workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
     return run(_compare(workbench, definitions, prompt, images, spec, as_json=args.json))
 
@@ -65,12 +69,15 @@ async def _compare(
                     progress.clear()
                     _print(execution.run, None if number == 0 else executions[0].run)
         runs = [execution.run for execution in executions]
+        parity = parity_of_runs(runs, workbench.registry.find)
         if as_json:
             parting = None
             if spec.logprobs is not None:
                 vocabularies = [await engine.vocabulary() for engine in engines]
                 parting = divergence_json(runs, [it.fingerprint if it else None for it in vocabularies])
-            put_json(comparison_json(prompt, images, runs, divergence=parting))
+            put_json(comparison_json(prompt, images, runs, parity, divergence=parting))
+        elif len(runs) > 1:
+            _print_parity(parity)
     if interrupts.interrupted:
         return 130
     errors = [it.error for it in runs if it.error is not None]
@@ -97,6 +104,18 @@ def _print(answer: RunRecord, reference: RunRecord | None) -> None:
         put(figures(answer.metrics))
     if reference is not None and reference.text and answer.text:
         put(one_line(divergence_sentence(reference, answer)))
+    flush()
+
+
+def _print_parity(parity: Parity) -> None:
+    put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
+    put(parity.verdict)
+    for finding in parity.findings:
+        put(one_line(f"≠ {finding.sentence} {finding.advice}".rstrip()))
+    for unknown in parity.unknown:
+        put(one_line(f"? {unknown.sentence} {unknown.advice}".rstrip()))
+    if parity.remark:
+        put(f"  {parity.remark}")
     flush()
 
 

@@ -9,7 +9,13 @@ from paragone_cli.output import warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, apply_settings, check_engine, resolve_all
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    apply_settings,
+    check_engine,
+    resolve_all,
+    settings_of,
+)
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
 
@@ -39,7 +45,9 @@ class CommandContext:
 
     def engines(self, names: Iterable[str], settings: list[str]) -> tuple[EngineDefinition, ...]:
         """Return the named engines with their options overridden by `--set`. Raises InputError."""
-        return tuple(self.with_settings(it, settings) for it in resolve_all(names, self.config.engines))
+        definitions = resolve_all(names, self.config.engines)
+        known = [definition.name for definition in definitions]
+        return tuple(self.with_settings(it, settings_of(it.name, settings, known)) for it in definitions)
 
     def with_settings(self, definition: EngineDefinition, settings: list[str]) -> EngineDefinition:
         """Return the engine with its options overridden by `--set`. Raises InputError."""

@@ -105,6 +105,8 @@ COMMANDS: tuple[Command, ...] = (
             help="Align the turns of the lanes and scroll them together, or let each lane scroll alone."),
     Command(id="toggle-mode", keys="ctrl+t", title="Parallel or in turn", group="Lanes",
             help="Let the lanes answer all at once, or one after the other for fair timing."),
+    Command(id="parity", keys="alt+c", lane_keys="c", title="Was it fair?", group="Lanes",
+            help="Show which conditions differed between the lanes, and level them."),
     Command(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",
             help="Start a new conversation in the same lanes."),
     Command(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",

@@ -7,7 +7,7 @@ import ollama
 from paragone_remote.json_fields import counted
 from paragone_remote.server_text import plain
 
-__all__ = ["architecture", "find_running", "trained_context"]
+__all__ = ["architecture", "find_running", "parameters", "trained_context"]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
@@ -30,3 +30,8 @@ def architecture(details: ollama.ShowResponse) -> str | None:
 def trained_context(details: ollama.ShowResponse) -> int | None:
     """Return the context that the model was trained for, in tokens."""
     return counted((details.modelinfo or {}).get(f"{architecture(details)}.context_length")) or None
+
+
+def parameters(details: ollama.ShowResponse) -> int | None:
+    """Return the number of the model's weights."""
+    return counted((details.modelinfo or {}).get("general.parameter_count")) or None

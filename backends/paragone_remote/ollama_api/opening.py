@@ -23,7 +23,12 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.json_fields import counted
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.model_details import architecture, find_running, trained_context
+from paragone_remote.ollama_api.model_details import (
+    architecture,
+    find_running,
+    parameters,
+    trained_context,
+)
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
@@ -133,6 +138,12 @@ def _loaded(
         facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
     if details.template:
         facts["chat template"] = lines(details.template)
+    if (weights := parameters(details)) is not None:
+        facts["parameters"] = str(weights)
+    if options.num_thread is not None:
+        facts["threads"] = str(options.num_thread)
+    if options.num_batch is not None:
+        facts["batch size"] = str(options.num_batch)
     size = None
     if running is not None:
         size, in_vram = counted(running.size), counted(running.size_vram)

@@ -27,15 +27,22 @@ class OllamaLoadOptions(EndpointOptions):
         f"Context window in tokens, for prompt and answer; by default the model's own, {DEFAULT_CONTEXT} at "
         "most. It is always sent, because the server's default cuts longer prompts without an error.",
         minimum=16,
+        fact="context",
     )
     num_gpu: int | None = option(
         None, "Number of layers on the GPU; by default the server decides.", minimum=0
     )
     num_thread: int | None = option(
-        None, "CPU threads that the server computes with; by default the server decides.", minimum=1
+        None,
+        "CPU threads that the server computes with; by default the server decides.",
+        minimum=1,
+        fact="threads",
     )
     num_batch: int | None = option(
-        None, "Number of prompt tokens processed at once; by default the server decides.", minimum=1
+        None,
+        "Number of prompt tokens processed at once; by default the server decides.",
+        minimum=1,
+        fact="batch size",
     )
     keep_alive: str | None = option(
         None,
@@ -75,7 +82,10 @@ class OllamaSampling(Options):
         None, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
     )
     repeat_last_n: int | None = option(
-        None, "Number of recent tokens that the penalties apply to; -1 for the whole context.", minimum=-1
+        None,
+        "Number of recent tokens that the penalties apply to; -1 for the whole context.",
+        minimum=-1,
+        fact="penalty_last_n",
     )
     presence_penalty: float | None = option(
         None, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100

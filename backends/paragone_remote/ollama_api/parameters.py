@@ -38,16 +38,14 @@ def modelfile_parameters(told: str) -> dict[str, Json]:
 
     Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
-    found: dict[str, Json] = {}
     stops: list[Json] = []
+    found: dict[str, Json] = {"stop": stops}
     for name, value in _lines(told):
         if name == "stop":
             stops.append(value)
         elif name in _NAMES and isinstance(value, int | float):
             option = _NAMES[name]
             found[option] = int(value) if option in _WHOLE else float(value)
-    if stops:
-        found["stop"] = stops
     if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
         found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
     if isinstance(seed := found.get("seed"), int) and seed < 0:

@@ -74,7 +74,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             vision=False if raw else server.vision,
             cautions=cautions,
             capabilities=_capabilities(server, refused_fields, raw=raw),
-            facts=_facts(server, endpoint, raw=raw),
+            facts=_facts(server, endpoint, model, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
         return OpenAIEngine(
@@ -92,8 +92,10 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
     )
 
 
-def _facts(server: Server, endpoint: Endpoint, *, raw: bool) -> dict[str, str]:
-    facts = {"server": endpoint.quote(server.title), "url": endpoint.url}
+def _facts(server: Server, endpoint: Endpoint, model: ModelInfo, *, raw: bool) -> dict[str, str]:
+    facts = {"server": endpoint.quote(server.title), "url": endpoint.url, **server.facts}
+    if model.parameters is not None:
+        facts["parameters"] = str(model.parameters)
     if server.template and not raw:
         facts["chat template"] = lines(server.template)
     return facts

@@ -12,7 +12,13 @@ import httpx
 from paragone import Json, ModelInfo, ParagoneError
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
-from paragone_remote.openai_api.server_defaults import defaults_in_props, defaults_in_schema, seed_in_props
+from paragone_remote.openai_api.server_defaults import (
+    defaults_in_props,
+    defaults_in_schema,
+    facts_in_props,
+    facts_in_schema,
+    seed_in_props,
+)
 from paragone_remote.single_requests import await_reply
 from paragone_remote.transport import InvalidReply
 
@@ -56,6 +62,8 @@ class Server:
     """Default sampling parameters of chat requests, as far as known, by our option names."""
     completion_defaults: Mapping[str, Json] = field(default_factory=dict)
     """Default sampling parameters of completion requests, as far as known, by our option names."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Standard facts (`paragone.facts`) that the server reports about itself."""
 
     @property
     def title(self) -> str:
@@ -87,6 +95,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
             version=word(about, "version"),
             chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
             completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
+            facts=facts_in_schema(described, "CreateChatCompletionRequest"),
         )
     if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
         parameters = part(tabby, "parameters")
@@ -140,11 +149,29 @@ def _info(entry: Data) -> ModelInfo:
         model=name,
         name=name,
         size=count(meta, "size"),
-        quantization=word(entry, "quantization") or word(meta, "ftype") or None,
+        quantization=word(entry, "quantization") or _file_type(word(meta, "ftype")) or None,
         architecture=word(entry, "arch") or None,
+        parameters=count(meta, "n_params") or None,
         context=context,
         problem="" if name == model else "Its name has unprintable characters.",
     )
+
+
+_FILE_TYPES = {"Q2_K - Medium": "Q2_K", "MXFP4 MoE": "MXFP4", "IQ3_S mix - 3.66 bpw": "IQ3_M"}
+
+
+def _file_type(named: str) -> str:
+    """Return the standard name of a quantization, which llama-server names as in `Q4_K - Medium`; empty if unknown.
+
+    The names are those of llama_ftype_name in llama.cpp's llama-model-loader.cpp.
+    """
+    named = named.removeprefix("(guessed) ").removeprefix("all ")
+    name, _, size = named.partition(" - ")
+    if named in _FILE_TYPES:
+        return _FILE_TYPES[named]
+    if size in ("Small", "Medium", "Large"):
+        return f"{name}_{size[0]}"
+    return "" if name.startswith("unknown") else name
 
 
 def _llama_server(props: Data) -> Server:
@@ -162,6 +189,7 @@ def _llama_server(props: Data) -> Server:
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,
+        facts=facts_in_props(props),
     )
 
 

@@ -7,9 +7,20 @@ from collections.abc import Mapping
 from paragone import Json
 from paragone_remote.json_fields import Data, count, number, part
 
-__all__ = ["defaults_in_props", "defaults_in_schema", "seed_in_props"]
+__all__ = ["defaults_in_props", "defaults_in_schema", "facts_in_props", "facts_in_schema", "seed_in_props"]
 
 _NUMBERS = ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
+
+_OTHERS = {
+    "mirostat": 0,
+    "mirostat_mode": 0,
+    "dry_multiplier": 0,
+    "xtc_probability": 0,
+    "typical_p": 1,
+    "top_n_sigma": -1,
+    "dynatemp_range": 0,
+}
+"""Samplers of llama.cpp that have no option here, and the values at which they are off."""
 
 _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new one for each request."""
@@ -22,6 +33,8 @@ def defaults_in_props(props: Data) -> dict[str, Json]:
     top_k = number(params, "top_k")
     if top_k is not None:
         found["top_k"] = max(int(top_k), 0)
+    if params:
+        found["stop"] = []  # a request without them has none
     return found
 
 
@@ -33,13 +46,40 @@ def seed_in_props(props: Data) -> int | None:
 
 def defaults_in_schema(described: Data, request: str) -> dict[str, Json]:
     """Return the defaults of llama-cpp-python's server from the schema of a `request` in `/openapi.json`."""
-    fields = part(part(part(part(described, "components"), "schemas"), request), "properties")
+    fields = _fields(described, request)
     values = {name: part(fields, name).get("default") for name in (*_NUMBERS, "top_k")}
     found = _numbers(values)
     top_k = count(values, "top_k")
     if top_k is not None:
         found["top_k"] = top_k
+    if fields:
+        found["stop"] = []  # a request without them has none
     return found
+
+
+def facts_in_props(props: Data) -> dict[str, str]:
+    """Return the standard facts that llama-server reports in `/props`."""
+    params = part(part(props, "default_generation_settings"), "params")
+    facts = _others(params)
+    if isinstance(lora := params.get("lora"), list):
+        facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
+    return facts
+
+
+def facts_in_schema(described: Data, request: str) -> dict[str, str]:
+    """Return the standard facts that follow from the schema of a `request` in `/openapi.json`."""
+    fields = _fields(described, request)
+    return _others({name: part(fields, name).get("default") for name in fields})
+
+
+def _others(values: Mapping[str, object]) -> dict[str, str]:
+    known = {name: value for name in _OTHERS if (value := number(values, name)) is not None}
+    active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
+    return {"other samplers": ", ".join(active) or "none"} if known else {}
+
+
+def _fields(described: Data, request: str) -> Data:
+    return part(part(part(part(described, "components"), "schemas"), request), "properties")
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, Json]:

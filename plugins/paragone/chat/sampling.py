@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from paragone.options import Options, option
+from paragone.wire import Json
 
-__all__ = ["SamplingOptions", "with_seed"]
+__all__ = ["SamplingOptions", "with_seed", "without_effect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +79,21 @@ def with_seed(sampling: SamplingT) -> SamplingT:
     if sampling.seed is not None:
         return sampling
     return dataclasses.replace(sampling, seed=secrets.randbelow(2**32 - 1))
+
+
+_RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})
+"""Options that affect random choices only."""
+_PENALTIES: Mapping[str, Json] = {"repeat_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""The penalties, and the values at which they are off."""
+
+
+def without_effect(sampling: Mapping[str, Json]) -> frozenset[str]:
+    """Return the names of options in force that have no effect on the answer.
+
+    `sampling` has values by option name, the window of the penalties as `penalty_last_n`. At temperature
+    0 the most likely token is always chosen. Without penalties, their window does not matter.
+    """
+    idle = _RANDOM if sampling.get("temperature") == 0 else frozenset[str]()
+    if all(sampling.get(name, off) == off for name, off in _PENALTIES.items()):
+        idle |= {"penalty_last_n"}
+    return idle & sampling.keys()

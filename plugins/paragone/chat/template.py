@@ -62,6 +62,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, bos: str, eos: str, owner: str) -> None:
         """Parse a template. Error messages name its `owner`. Raises InputError."""
+        self.source = source
         self._bos = bos
         self._eos = eos
         self._owner = owner

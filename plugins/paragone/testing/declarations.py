@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from paragone.backend import API_VERSION, Backend, Probe
+from paragone.facts import STANDARD_FACTS
 from paragone.messages import OpenRequest
 from paragone.models import Capabilities
 from paragone.options import Options, build, describe
@@ -67,6 +68,17 @@ class DeclarationChecks(ConformanceFixtures):
             info.name for info in describe(backend.sampling)
         }
         assert not both, f"options in both load_options and sampling: {', '.join(sorted(both))}"
+
+    async def test_options_name_standard_facts(self, backend: Backend) -> None:
+        """A load option sets a standard fact, and no two options have the same name for comparisons."""
+        standard = {fact.name for fact in STANDARD_FACTS}
+        facts = [info.fact for info in describe(backend.load_options) if info.fact]
+        unknown = set(facts) - standard
+        assert not unknown, f"no standard facts: {', '.join(sorted(unknown))}"
+        sampling = [info.fact or info.name for info in describe(backend.sampling)]
+        for names in (facts, sampling):
+            twice = {name for name in names if names.count(name) > 1}
+            assert not twice, f"several options for {', '.join(sorted(twice))}"
 
     async def test_the_probe_is_complete(self, backend: Backend, opening: OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy."""

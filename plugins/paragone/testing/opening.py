@@ -13,6 +13,7 @@ from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
 from paragone.events import LoadProgress
 from paragone.messages import OpenRequest, TokenizeRequest
+from paragone.options import build, describe, parse
 from paragone.testing.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures, Opened
 from paragone.testing.runs import asked, check_plain, collect, within
@@ -45,6 +46,15 @@ class OpeningChecks(ConformanceFixtures):
             assert caution.sentence.strip(), f"{caution!r} has no sentence for the user"
         for name, fact in loaded.facts.items():
             assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"
+
+    async def test_facts_are_in_the_notation_of_their_options(
+        self, backend: Backend, engine: OpenEngine
+    ) -> None:
+        """The value of a fact that an option sets is a value of this option."""
+        for info in describe(backend.load_options):
+            if info.fact in engine.loaded.facts:
+                value = engine.loaded.facts[info.fact]
+                build(backend.load_options, {info.name: parse(backend.load_options, info.name, value)})
 
     async def test_two_engines_are_open_side_by_side(
         self, backend: Backend, opening: OpenRequest, engine: OpenEngine, sampling: Mapping[str, Json]

@@ -21,7 +21,7 @@ def test_the_loaded_model_describes_how_it_was_opened(chat):
     assert loaded.size > 90_000_000
     assert loaded.cautions == ()
     assert loaded.facts["threads"] == "1"
-    assert loaded.facts["KV cache"] == "K f16, V f16"
+    assert (loaded.facts["K cache"], loaded.facts["V cache"]) == ("f16", "f16")
     assert loaded.facts["layers on a GPU"]
     assert loaded.facts["llama-cpp-python"]
 
@@ -207,8 +207,8 @@ def test_options_reach_the_library(open_chat):
     chat = open_chat(
         n_ctx=256, n_batch=32, n_threads=1, type_k="q8_0", type_v="q8_0", flash_attn="on", rope_freq_base=1e5
     )
-    assert chat.loaded.facts["KV cache"] == "K q8_0, V q8_0"
-    assert chat.loaded.facts["prompt slice"] == "32 tokens"
+    assert (chat.loaded.facts["K cache"], chat.loaded.facts["V cache"]) == ("q8_0", "q8_0")
+    assert chat.loaded.facts["batch size"] == "32"
     text, _ = chat.ask("Name the capital of France in one sentence.", temperature=0, max_tokens=12)
     assert "France" in text
 

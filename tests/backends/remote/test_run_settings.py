@@ -128,12 +128,12 @@ async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_la
     described = {"info": {"title": "llama.cpp Python API"}, "components": {"schemas": schemas}}
     server = await serve(OPENAI, {"/openapi.json": described})
     events, _ = await (await open_lane(server)).ask(seed=1, top_k=2)
-    chat = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 2, "seed": 1}
+    chat = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 2, "seed": 1, "stop": []}
     assert settings_of(events).sampling == chat
     lane = await open_lane(server, raw=True)
     events, _ = await lane.ask(seed=1, thinking=True, effort="low")
     # no limit is sent in so many words, or it would be 16; thinking is of chats
-    assert settings_of(events).sampling == {"temperature": 0.7, "max_tokens": None, "seed": 1}
+    assert settings_of(events).sampling == {"temperature": 0.7, "max_tokens": None, "seed": 1, "stop": []}
 
 
 async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):

@@ -34,9 +34,9 @@ async def broken():
         await server.stop()
 
 
-async def compare(*engines, settings=()):
+async def compare(*engines, settings=(), options=()):
     """Run `paragone compare --json` and return what it printed, with its exit code."""
-    command = [*PROGRAM, "compare", "--json", "--prompt", "What is the sea?", *engines]
+    command = [*PROGRAM, "compare", "--json", "--prompt", "What is the sea?", *options, *engines]
     process = await asyncio.create_subprocess_exec(
         *command,
         *(word for setting in settings for word in ("--set", setting)),

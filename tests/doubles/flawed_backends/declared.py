@@ -42,6 +42,20 @@ class OneOptionTwice(PoliteBackend):
         context: int = option(1024, "Context window, in tokens.", minimum=8)
 
 
+@found_by("options name standard facts", elsewhere=True)
+class NamesNoStandardFact(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class load_options(PoliteLoad):
+        flash: bool = option(True, "Flash attention.", fact="flashiness")
+
+
+@found_by("options name standard facts")
+class TwoOptionsForOneThing(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class sampling(PoliteSampling):
+        most: int = option(100, "Words to answer with.", minimum=1, fact="max_tokens")
+
+
 @found_by("it has names")
 class NoTitle(PoliteBackend):
     title = ""

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from polite_backend import PoliteBackend, PoliteEngine
+from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad
 
 from flawed_backends.found import found_by
+from paragone import option
 
 MEMORY = "memory is estimated"
 LOADING = "loading reports progress"
@@ -38,6 +39,18 @@ class FactsAreNumbers(PoliteBackend):
         engine = await super().open(request, on_progress)
         facts: dict[str, Any] = {"layers": 32}
         engine.loaded = replace(engine.loaded, facts=facts)
+        return engine
+
+
+@found_by("facts are in the notation of their options")
+class FactInOtherWords(PoliteBackend):
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class load_options(PoliteLoad):
+        threads: int = option(1, "Threads.", fact="threads")
+
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        engine.loaded = replace(engine.loaded, facts={"threads": "one thread"})
         return engine
 
 

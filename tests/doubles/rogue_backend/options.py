@@ -8,7 +8,7 @@ from paragone import Options, option
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RogueLoad(Options):
     load_s: float = option(0.0, "Seconds that loading takes.", minimum=0)
-    context: int = option(4096, "Context window, in tokens.", minimum=1)
+    context: int = option(4096, "Context window, in tokens.", minimum=1, fact="context")
     scores: bool = option(False, "Whether it returns made-up scores and distributions.")
     vocab_size: int = option(16, "Tokens of the vocabulary.", minimum=1)
     free: int | None = option(None, "Free memory in bytes that its estimate reports.")

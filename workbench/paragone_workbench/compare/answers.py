@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from paragone import Caution, Image, Json
+from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 
@@ -16,10 +17,11 @@ def comparison_json(
     prompt: str,
     images: Sequence[Image],
     runs: Sequence[RunRecord],
+    parity: Parity,
     *,
     divergence: Sequence[Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt, and where they part. Unknown values are null.
+    """Return the answers of several engines to one prompt, their parity, and where they part. Unknown values are null.
 
     docs/command-line.schema.json has the schema.
     """
@@ -27,6 +29,15 @@ def comparison_json(
         "prompt": prompt,
         "images": [image.name for image in images],
         "lanes": [answer_json(run) for run in runs],
+        "parity": [
+            {
+                "what": finding.what,
+                "lanes": dict(finding.values),
+                "sentence": f"{finding.sentence} {finding.advice}".rstrip(),
+            }
+            for finding in parity.findings
+        ],
+        "parity_unknown": {it.engine: list(it.names) for it in parity.unknown},
     }
     if divergence is not None:
         comparison["divergence"] = list(divergence)

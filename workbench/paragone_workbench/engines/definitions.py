@@ -31,6 +31,7 @@ __all__ = [
     "secret_options",
     "server_of",
     "shorten_home",
+    "settings_of",
     "split_options",
     "without_passwords",
     "with_options",
@@ -205,6 +206,23 @@ def apply_settings(
         if any(info.name == key and info.address for info in describe(kind)):
             address = None
     return dataclasses.replace(definition, options=options, address=address)
+
+
+def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the settings for one of several engines, as `key=value`.
+
+    A setting is `key=value` for all of them, or `NAME.key=value` for the engine of this name.
+    """
+    own: list[str] = []
+    known = set(names)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        engine, _, option = key.strip().rpartition(".")  # a name may contain dots, an option does not
+        if engine not in known:
+            own.append(setting)
+        elif engine == name:
+            own.append(f"{option}{equals}{value}")
+    return own
 
 
 def with_options(

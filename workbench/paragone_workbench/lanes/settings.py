@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from paragone import Backend, Json, Options
-from paragone.options import OptionInfo, describe, parse
+from paragone.options import OptionInfo, describe, parse, value_text
 from paragone_workbench.engines.definitions import EngineDefinition, address_of
 
-__all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary", "value_text"]
+__all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary"]
 
 Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "conversation", "here"]
 """`default`: of the backend or the engine. `saved`: with an engine that was added on the screen. `conversation`: saved with a conversation that was reopened.
@@ -108,17 +108,6 @@ def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend 
     old, new = _shown(before, backend), _shown(after, backend)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(f"{name}={value_text(new.get(name)) or 'default'}" for name in names)
-
-
-def value_text(value: Json) -> str:
-    """Return an option's value as it is typed: `true`, `0.2`, `a,b`; empty for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return ",".join(value_text(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
 def _kinds(backend: Backend) -> tuple[type[Options], type[Options]]:

@@ -68,6 +68,7 @@ class LaneColumn(Vertical, LaneObserver):
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
         self._mark = ""
         self._others: tuple[str, ...] = ()
+        self._differences = 0
         self._restart_key = restart_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
@@ -97,6 +98,12 @@ class LaneColumn(Vertical, LaneObserver):
         """Show which options are set, on a line of its own; hide the line if the text is empty."""
         self.settings.update(one_line(text))
         self.settings.display = bool(text)
+
+    def show_differences(self, count: int) -> None:
+        """Set how many conditions of the last answers were not the same as in other lanes."""
+        if count != self._differences:
+            self._differences = count
+            self._show_status()
 
     def show_history(self) -> None:
         """Clear the transcript, and show the runs on the lane's path."""
@@ -237,6 +244,7 @@ class LaneColumn(Vertical, LaneObserver):
                 state=lane.state,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),
+                differences=self._differences,
                 loaded=lane.engine.load_fraction,
                 prompt_done=progress.done if progress else 0,
                 prompt_total=progress.total if progress else 0,

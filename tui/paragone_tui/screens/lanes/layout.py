@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -20,6 +20,7 @@ from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.screens.lanes.foot import foot_line
+from paragone_tui.screens.parity.marks import ParityMarks
 from paragone_tui.transcript.link import Link
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
@@ -61,6 +62,7 @@ class LanesLayout(ThriftyScreen[None]):
         super().__init__()
         self.session = session
         self.columns: list[LaneColumn] = []
+        self.marks = ParityMarks(session, self._show_differences)
         self._markdown = markdown
         self.position = 0
         self.zoomed = False
@@ -181,10 +183,15 @@ class LanesLayout(ThriftyScreen[None]):
         for column in self.columns:
             self.lanes.move_child(column, after=-1)
         self.lay_out_lanes()
+        self.marks.check()
         self.app.remember_lanes()
 
+    def _show_differences(self, lanes: Collection[str], count: int) -> None:
+        for column in self.columns:
+            column.show_differences(count if column.lane.name in lanes else 0)
+
     def _column(self, lane: Lane) -> LaneColumn:
-        return LaneColumn(
+        column = LaneColumn(
             lane,
             markdown=self._markdown,
             fold_thinking=self.fold_thinking,
@@ -192,6 +199,8 @@ class LanesLayout(ThriftyScreen[None]):
             is_unsaved=lambda: self.session.history_problem is not None,
             on_history=self.differences.mark_all,
         )
+        lane.observers.append(self.marks)
+        return column
 
     # Helpers for the actions
 

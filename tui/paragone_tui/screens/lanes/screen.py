@@ -126,6 +126,12 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
             else f"Each lane scrolls alone; {self.key_of('toggle-link')} links them again."
         )
 
+    def action_parity(self) -> None:
+        """Show whether the lanes answered under the same conditions."""
+        from paragone_tui.screens.parity.screen import ParitySheet
+
+        self.app.push_screen(ParitySheet(self.session, self.do))
+
     # The conversation
 
     def action_new_conversation(self) -> None:
@@ -135,6 +141,7 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
         self.session.new_conversation()
         for column in self.columns:
             column.show_history()
+        self.marks.check()
 
     def action_reopen(self) -> None:
         """Let the user pick an earlier conversation, and reopen it."""

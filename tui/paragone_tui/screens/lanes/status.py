@@ -47,6 +47,8 @@ class LaneStatusInfo:
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
     """Whether the history cannot be written now."""
+    differences: int = 0
+    """Number of conditions that were not the same in other lanes."""
     loaded: float | None = None
     """Fraction of the model that is loaded, from 0 to 1."""
     prompt_done: int = 0
@@ -141,6 +143,8 @@ class LaneStatus(Widget):
             state.append(Segment(f" +{info.queued}", state_style))
         if info.unsaved:
             state.append(Segment("  not saved", self._styles["bad"]))
+        if info.differences:
+            state.append(Segment(f"  ≠ {info.differences}", self._styles["figure"]))
         room = width - 2 - _cells(state)
         long, short = (list(self._figures(info, style, state_style, short=it)) for it in (False, True))
         fits = sum(_cells(part) + 2 for part in long[:3]) + cell_len(info.mark + info.engine) + 2 <= room
@@ -198,7 +202,7 @@ def _fitting(
 
 def _words(info: LaneStatusInfo) -> tuple[object, ...]:
     """Return the parts that are painted at once when they change."""
-    return info.state, info.mark, info.engine, info.others, info.queued, info.unsaved
+    return info.state, info.mark, info.engine, info.others, info.queued, info.unsaved, info.differences
 
 
 def _cells(segments: list[Segment]) -> int:

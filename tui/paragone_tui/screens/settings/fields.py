@@ -10,8 +10,9 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static, TextArea
 
+from paragone.options import value_text
 from paragone_tui.terminal.text import visible
-from paragone_workbench.lanes.settings import Setting, value_text
+from paragone_workbench.lanes.settings import Setting
 
 __all__ = ["NameField", "SettingField", "SystemField"]
 

@@ -1,0 +1,38 @@
+"""The facts of an open model: the library, and the settings in force under their standard names."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from llama_cpp import llama_cpp as lib
+
+from paragone_llama_cpp import library
+from paragone_llama_cpp.opening import OpenModel
+from paragone_llama_cpp.options import LlamaCppLoadOptions
+
+__all__ = ["facts_of"]
+
+
+def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
+    """Return the facts of a model with a context. `flash_attn` says whether the context uses it."""
+    facts = {
+        **library.facts(),
+        "parameters": str(lib.llama_model_n_params(model.pointer)),
+        "LoRA adapter": _adapter(model.options),
+        "other samplers": "none",
+        "layers on a GPU": model.on_gpu,
+        "K cache": model.options.type_k,
+        "V cache": model.options.type_v,
+        "flash attention": flash_attn,
+        "threads": str(threads),
+        "batch size": str(n_batch),
+    }
+    if model.template is not None:
+        facts["chat template"] = model.template.source
+    return facts
+
+
+def _adapter(options: LlamaCppLoadOptions) -> str:
+    return (
+        "none" if options.lora is None else f"{PurePath(options.lora).name}, strength {options.lora_scale:g}"
+    )

@@ -1,0 +1,102 @@
+"""The parity sheet: what it says, what its keys set, and the marks in the lanes."""
+
+from rogue_backend.definitions import rogue
+
+from paragone_tui.screens.parity.screen import ParitySheet
+
+
+async def sheet(screen) -> None:
+    await screen.press("alt+c")
+    await screen.until(lambda: isinstance(screen.app.screen, ParitySheet), "the sheet opens")
+
+
+async def test_a_sampling_option_is_levelled(start):
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
+        await sheet(screen)
+        assert "1 condition was not the same:" in screen.text
+        assert "≠ max_tokens is 2 in first and 3 in second." in screen.text
+        assert "1 sets max_tokens=2 in second" in screen.text
+        assert "? first does not tell: " in screen.text
+        await screen.press("1")
+        assert "✓ set max_tokens=2 in second; it applies to the next prompt" in screen.text
+        await screen.press("9", "1")  # nothing more to set
+        await screen.press("escape")
+        await screen.ask("again")
+        await screen.answered()
+        await sheet(screen)
+        assert "second continues other" in screen.text
+        await screen.press("escape", "ctrl+n")
+        await screen.ask("again")
+        await screen.answered()
+        await screen.until(lambda: "≠" not in screen.text, "the marks are gone")
+        assert [lane.last_answer for lane in screen.lanes] == ["word0 word1 ", "word0 word1 "]
+        await sheet(screen)
+        assert "The comparison was fair as far as the engines tell" in screen.text
+
+
+async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
+    lanes = rogue("steady", "first"), rogue("steady", "second", context=512)
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await sheet(screen)
+        assert "1 sets context=4096 in second, which reloads the model" in screen.text
+        before = screen.lanes[1].engine.engine
+        await screen.press("1")
+        assert "1 again reloads second and stops its answer" in screen.text
+        assert screen.lanes[1].engine.engine is before
+        await screen.press("1")
+        await screen.until(
+            lambda: screen.lanes[1].engine.loaded not in (None, before.loaded), "it is reloaded"
+        )
+        assert screen.lanes[1].engine.loaded.context == 4096
+        await screen.press("escape")
+        await screen.ask("again")
+        await screen.answered()
+        await sheet(screen)
+        assert "≠" not in screen.text
+
+
+async def test_before_the_first_prompt_the_engines_are_compared(start):
+    async with start(rogue("steady", "first"), rogue("steady", "second", context=512)) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes), "engines open")
+        assert "≠" not in screen.text
+        await sheet(screen)
+        assert "Before the first prompt: 1 condition was not the same:" in screen.text
+
+
+async def test_one_lane_has_nothing_to_be_compared_with(start):
+    async with start(rogue("steady")) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        assert "≠" not in screen.text
+        await sheet(screen)
+        assert "There is nothing to compare" in screen.text
+
+
+async def test_a_lane_that_did_not_answer_is_named(start):
+    lanes = rogue("steady", "first"), rogue("steady", "second"), rogue("nonsense", "broken")
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await sheet(screen)
+        assert "Without broken: no answer of the engine to compare." in screen.text
+
+
+async def test_marks_of_earlier_answers_do_not_stay(start):
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: "≠ 1" in screen.text)
+        await screen.press("ctrl+n")
+        await screen.until(lambda: "≠" not in screen.text, "a new conversation has no marks")
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: "≠ 1" in screen.text)
+        await screen.press("f9")
+        await screen.until(lambda: "≠" not in screen.text, "one lane has no marks")

@@ -1,0 +1,352 @@
+"""The parity check, with engines that are only described, and with real workers."""
+
+from dataclasses import dataclass
+
+import pytest
+from tests.workbench.conftest import Paper
+
+from paragone import (
+    Capabilities,
+    Caution,
+    LoadedModel,
+    Message,
+    Options,
+    RunSettings,
+    option,
+)
+from paragone_workbench.compare.parity.check import check_parity, parity_of_runs
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}
+FACTS = {
+    "parameters": "1000",
+    "LoRA adapter": "none",
+    "other samplers": "none",
+    "chat template": "{{ messages }}",
+    "flash attention": "off",
+    "batch size": "128",
+    "K cache": "f16",
+    "V cache": "f16",
+    "layers on a GPU": "none",
+    "threads": "1",
+}
+SYSTEM = "You are a helpful assistant."
+WITH = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+WITHOUT = "<|im_start|>user\nHi<|im_end|>\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load(Options):
+    n_ctx: int = option(512, "Context.", fact="context")
+    n_batch: int = option(128, "Batch.", fact="batch size", maximum=256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling(Options):
+    temperature: float | None = option(None, "Temperature.")
+    top_k: int | None = option(None, "Top k.")
+    repeat_penalty: float | None = option(None, "Penalty.")
+    penalty_last_n: int | None = option(None, "Window.")
+    seed: int | None = option(None, "Seed.")
+    stop: tuple[str, ...] = option((), "Stop.")
+
+
+class Local(Paper):
+    """Stands in for a backend with the options that parity looks at."""
+
+    load_options = Load
+    sampling = Sampling
+    capabilities = Capabilities(seed=True)
+
+
+class Served(Local):
+    """One that calls two options otherwise, and cannot change its batches."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class load_options(Options):
+        num_ctx: int | None = option(None, "Context.", fact="context")
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class sampling(Options):
+        temperature: float | None = option(None, "Temperature.")
+        top_k: int | None = option(None, "Top k.")
+        repeat_penalty: float | None = option(None, "Penalty.")
+        repeat_last_n: int | None = option(None, "Window.", fact="penalty_last_n")
+        stop: tuple[str, ...] = option((), "Stop.")
+
+
+def side(
+    name="a",
+    backend=Local,
+    *,
+    sampling=SAMPLING,
+    prompt=WITH,
+    ids=None,
+    tokens=None,
+    cached=0,
+    cautions=(),
+    system="",
+    options=None,
+    facts=FACTS,
+    capabilities=None,
+    **loaded,
+):
+    definition = EngineDefinition(name=name, backend="paper", model="m", options=options or {})
+    messages = [Message(role="system", text=system)] if system else []
+    run = RunRecord(definition=definition, phase="ended", state="done")
+    run.spec = RunSpec(messages=(*messages, Message(role="user", text="Hi")))
+    run.settings = RunSettings(sampling=sampling, prompt=prompt, prompt_ids=ids)
+    run.metrics = RunMetrics(prompt_tokens=tokens, cached_tokens=cached)
+    run.cautions = [Caution(code=code, sentence="It did.") for code in cautions]
+    described = {"context": 512, "quantization": "Q4_1", "architecture": "llama", **loaded}
+    run.loaded = LoadedModel(name="m", facts=facts, capabilities=capabilities, **described)
+    return Side.of_run(run, backend())
+
+
+def only(sides):
+    (finding,) = check_parity(sides).findings
+    return finding
+
+
+def test_the_same_conditions_are_fair():
+    parity = check_parity([side("a"), side("b")])
+    assert (parity.findings, parity.unknown) == ((), ())
+    assert parity.verdict == "The comparison was fair: the conditions were the same."
+    assert parity.remark == ""
+
+
+def test_one_engine_is_compared_with_nothing():
+    assert check_parity([side()]).findings == ()
+    assert check_parity([]).verdict.startswith("The comparison was fair")
+
+
+# ── Sampling ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_default_of_one_engine_is_named_and_levelled():
+    finding = only([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), side("c")])
+    assert finding.what == "repeat_penalty"
+    assert finding.values == {"a": 1.0, "b": 1.1, "c": 1.0}
+    assert finding.sentence == "repeat_penalty is 1 in a and c and 1.1 in b."
+    assert finding.advice == "To level it: --set repeat_penalty=1"
+    (change,) = finding.levelling.changes
+    assert (change.engine, change.option, change.value, change.reloads) == ("b", "repeat_penalty", 1.0, False)
+
+
+def test_numbers_in_single_precision_are_the_same():
+    assert not check_parity(
+        [side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.00000002})]
+    ).findings
+
+
+def test_what_has_no_effect_at_temperature_0_is_left_out():
+    other = {**SAMPLING, "top_k": 1, "seed": 3, "penalty_last_n": 9}
+    assert not check_parity([side("a"), side("b", sampling=other)]).findings
+    warm = [{**its, "temperature": 0.5} for its in (SAMPLING, other)]
+    parity = check_parity([side("a", sampling=warm[0]), side("b", sampling=warm[1])])
+    assert [finding.what for finding in parity.findings] == ["top_k"]
+    assert [(it.engine, it.names) for it in parity.unknown] == [("a", ("seed",))]
+
+
+def test_options_of_other_names_are_compared_as_one():
+    one = {**SAMPLING, "repeat_penalty": 1.2, "penalty_last_n": 64}
+    other = {"temperature": 0.0, "repeat_penalty": 1.2, "repeat_last_n": 32}
+    finding = only([side("a", sampling=one), side("b", Served, sampling=other), side("c", sampling=one)])
+    assert (finding.what, finding.values) == ("penalty_last_n", {"a": 64, "b": 32, "c": 64})
+    assert finding.advice == "To level it: --set b.repeat_last_n=64"
+
+
+def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
+    parity = check_parity([side("a"), side("b", sampling={"temperature": 0.0})])
+    assert parity.findings == ()
+    (unknown,) = parity.unknown
+    assert (unknown.engine, unknown.names) == ("b", ("repeat_penalty",))
+    assert unknown.sentence == "b does not tell: repeat_penalty."
+    assert unknown.advice == "To set it: --set repeat_penalty=1"
+    assert parity.verdict.startswith("The comparison was fair as far as the engines tell: ")
+
+
+def test_an_engine_that_tells_nothing_beside_two_that_differ():
+    silent = side("c", sampling=None)
+    finding = only([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), silent])
+    assert finding.values == {"a": 1.0, "b": 1.1, "c": None}
+    assert finding.sentence == "repeat_penalty is 1 in a and 1.1 in b; c does not tell."
+    assert [change.engine for change in finding.levelling.changes] == ["b", "c"]
+
+
+def test_an_option_that_another_engine_lacks_counts_once_it_is_set():
+    warm = {**SAMPLING, "temperature": 1.0}
+    unset = check_parity([side("a", sampling={**warm, "seed": None}), side("b", Served, sampling=warm)])
+    assert unset.findings == ()
+    finding = only([side("a", sampling={**warm, "seed": 5}), side("b", Served, sampling=warm)])
+    assert (finding.what, finding.values) == ("seed", {"a": 5, "b": None})
+    assert finding.sentence == "seed is 5 in a. There is no such option in b."
+    assert finding.advice == ""
+
+
+def test_stop_sequences_of_one_engine_are_set_in_the_others():
+    told = [SAMPLING, {**SAMPLING, "stop": ["<a>", "b"]}, {**SAMPLING, "stop": []}]
+    finding = only([side(name, sampling=sampling) for name, sampling in zip("abc", told, strict=True)])
+    assert finding.values == {"a": None, "b": ["<a>", "b"], "c": "none"}
+    assert finding.advice == "To level it: --set 'stop=<a>,b'"
+
+
+def test_random_choices_that_cannot_be_repeated():
+    warm = {**SAMPLING, "temperature": 1.0}
+    sides = [side("a", sampling=warm), side("b", sampling=warm, capabilities=Capabilities())]
+    finding = only(sides)
+    assert (finding.what, finding.values) == ("seed support", {"a": True, "b": False})
+    cold = [side("a"), side("b", capabilities=Capabilities())]
+    assert not check_parity(cold).findings
+
+
+# ── Prompts ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_default_system_prompt_is_named_and_can_be_given_to_all():
+    finding = only(
+        [side("a", tokens=39), side("b", tokens=18, prompt=WITHOUT), side("c", tokens=39, prompt=None)]
+    )
+    assert finding.what == "prompt tokens"
+    assert finding.values == {"a": 39, "b": 18, "c": 39}
+    assert "The prompt is 39 tokens in a and c and 18 tokens in b." in finding.sentence
+    assert f'b leaves out "system\\n{SYSTEM}<|im_end|>\\n<|im_start|>".' in finding.sentence
+    assert finding.sentence.endswith("the default system prompt of the chat template in a.")
+    assert finding.system == SYSTEM
+    assert finding.advice.endswith(f"--system '{SYSTEM}'")
+
+
+def test_a_system_prompt_of_the_user_is_not_offered_again():
+    finding = only([side("a", system=SYSTEM, tokens=9), side("b", system=SYSTEM, tokens=3, prompt=WITHOUT)])
+    assert (finding.system, finding.advice) == ("", "")
+
+
+def test_the_same_text_with_other_tokens():
+    finding = only([side("a", ids=(1, 2, 3)), side("b", ids=(0, 1, 2, 3))])
+    assert finding.values == {"a": 3, "b": 4}
+    assert "its tokens differ from token 1 on" in finding.sentence
+    finding = only([side("a", tokens=3), side("b", tokens=4)])
+    assert "one adds special tokens" in finding.sentence
+
+
+def test_other_words_in_the_same_number_of_tokens():
+    finding = only([side("a", tokens=3, prompt="Yes: Hi"), side("b", tokens=3, prompt="No: Hi")])
+    assert (finding.what, finding.values) == ("prompt", {"a": "Yes: Hi", "b": "No: Hi"})
+    assert 'b has "No" in place of "Yes".' in finding.sentence
+
+
+def test_counts_are_compared_where_nothing_else_is_told():
+    parity = check_parity([side("a", tokens=9), side("b", tokens=9, prompt=None)])
+    assert parity.findings == ()
+    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("text of the prompt",))]
+
+
+def test_an_unknown_prompt_makes_the_templates_count():
+    other = {**FACTS, "chat template": "another"}
+    parity = check_parity([side("a"), side("b", prompt=None, facts=other)])
+    assert [finding.what for finding in parity.findings] == ["chat template"]
+    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("prompt",))]
+    assert not check_parity([side("a"), side("b", facts=other)]).findings
+
+
+# ── Models and machine ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if name not in ("chat template", "batch size")])
+def test_a_fact_that_differs_is_named(name):
+    finding = only([side("a"), side("b", facts={**FACTS, name: "7"}), side("c", facts={})])
+    assert (finding.what, finding.values) == (name, {"a": FACTS[name], "b": "7", "c": None})
+    assert finding.sentence.endswith(".")
+    assert finding.advice == ""
+
+
+def test_a_fact_that_one_engine_does_not_tell_is_unknown():
+    facts = {name: value for name, value in FACTS.items() if name != "flash attention"}
+    parity = check_parity([side("a"), side("b", facts=facts)])
+    assert parity.findings == ()
+    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("flash attention",))]
+    assert parity.remark.startswith(
+        "Rounding depends on flash attention: a difference there can change answers"
+    )
+
+
+def test_a_fact_is_levelled_by_the_option_that_sets_it():
+    finding = only([side("a"), side("b", facts={**FACTS, "batch size": "64"}), side("c")])
+    assert finding.what == "n_batch"
+    assert finding.advice == "To level it: --set n_batch=128"
+    assert finding.levelling.reloads == ("b",)
+    (change,) = finding.levelling.changes
+    assert (change.value, change.reloads) == (128, True)
+
+
+def test_an_engine_that_cannot_be_changed_sets_the_value():
+    large = side("s", Served, facts={**FACTS, "batch size": "200"})
+    finding = only([side("a"), side("b"), large])
+    assert finding.advice == "To level it: --set a.n_batch=200 --set b.n_batch=200"
+    too_large = side("s", Served, facts={**FACTS, "batch size": "2048"})
+    assert only([side("a"), too_large]).advice == ""
+    others = [
+        side(name, Served, facts={**FACTS, "batch size": size}) for name, size in (("s", "32"), ("t", "64"))
+    ]
+    assert only([side("a"), *others]).advice == ""
+
+
+def test_options_of_other_names_that_set_one_fact():
+    finding = only([side("a", context=512), side("b", Served, context=1024), side("c", context=512)])
+    assert (finding.what, finding.values) == ("context", {"a": "512", "b": "1024", "c": "512"})
+    assert finding.advice == "To level it: --set b.num_ctx=512"
+
+
+def test_a_prompt_that_only_one_engine_cut():
+    finding = only([side("a"), side("b", cautions=["truncated", "reloaded"])])
+    assert (finding.what, finding.values) == ("truncated", {"a": False, "b": True})
+    assert finding.sentence == "b cut its prompt; the others did not."
+    both = [side("a", cautions=["truncated"]), side("b", cautions=["truncated"])]
+    assert not check_parity(both).findings
+
+
+def test_reused_caches():
+    finding = only([side("a", cached=0), side("b", cached=34), side("c", cached=None)])
+    assert (finding.what, finding.values) == ("cached tokens", {"a": 0, "b": 34, "c": None})
+    assert finding.sentence.startswith(
+        "Prompt tokens taken from the KV cache: 0 in a and 34 in b; c does not"
+    )
+
+
+def test_before_a_run_the_options_and_defaults_count():
+    def waiting(name, **options):
+        definition = EngineDefinition(name=name, backend="paper", model="m", options=options)
+        return Side(name=name, definition=definition, backend=Local(), loaded=side().loaded)
+
+    finding = only([waiting("a", temperature=0.0), waiting("b", temperature=0.7)])
+    assert (finding.what, finding.values) == ("temperature", {"a": 0.0, "b": 0.7})
+
+
+# ── Real runs ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_runs_of_real_workers(rogue):
+    async with Workbench(mode="sequential") as workbench:  # each with the same number of threads
+        definitions = [
+            rogue(name="short", max_tokens=2),
+            rogue(name="long", max_tokens=3, context=100),
+            rogue("nonsense", name="broken"),
+        ]
+        engines = [workbench.add(definition) for definition in definitions]
+        await workbench.open_all()
+        executions = [workbench.run(engine, RunSpec.of_prompt("how are you")) for engine in engines]
+        for execution in executions:
+            await execution.ended()
+        parity = parity_of_runs([execution.run for execution in executions], workbench.registry.find)
+    assert [finding.what for finding in parity.findings] == ["max_tokens", "context"]
+    assert [finding.values for finding in parity.findings] == [
+        {"short": 2, "long": 3},
+        {"short": "4096", "long": "100"},
+    ]
+    assert parity.findings[1].advice == "To level it: --set context=4096"
+    assert "prompt" not in parity.unknown[0].names, "the number of its tokens is known"

@@ -1,0 +1,1 @@
+"""The parity sheet: whether the lanes answered under the same conditions."""

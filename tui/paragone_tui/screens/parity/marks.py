@@ -1,0 +1,37 @@
+"""Counts what differed between the lanes, each time that their answers have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from paragone_tui.screens.parity.sides import answered_sides
+from paragone_workbench.compare.parity.check import check_parity
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["ParityMarks"]
+
+
+class ParityMarks(LaneObserver):
+    """Observes all lanes of a session."""
+
+    def __init__(self, session: Session, show: Callable[[Collection[str], int], None]) -> None:
+        """Create it. `show` is called with the names of the compared lanes and the number of differences."""
+        self._session = session
+        self._show = show
+
+    def check(self) -> None:
+        """Compare the answers, unless some are still in progress."""
+        if not self._session.is_busy:
+            sides = answered_sides(self._session)
+            self._show({side.name for side in sides}, len(check_parity(sides).findings))
+
+    def prompted(self, lane: Lane, run: RunRecord) -> None:
+        """Remove the marks: they belong to earlier answers."""
+        self._show((), 0)
+
+    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+        """Compare the answers once all have ended."""
+        self.check()

@@ -1,0 +1,147 @@
+"""The parity sheet: what was not the same in the lanes, and keys that level it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.getters import query_one
+from textual.widgets import Static
+
+from paragone_tui.keys import closing_binding
+from paragone_tui.screens.parity.sides import answered_sides, open_sides
+from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.sheet import Sheet
+from paragone_workbench.compare.parity.check import check_parity
+from paragone_workbench.compare.parity.findings import Levelling, Parity
+from paragone_workbench.compare.parity.words import joined
+from paragone_workbench.engines.definitions import with_options
+from paragone_workbench.lanes.session import Session
+
+__all__ = ["ParitySheet"]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Remedy:
+    """What a key can set."""
+
+    levelling: Levelling = field(default_factory=Levelling)
+    system: str = ""
+    state: Literal["offered", "asked", "done"] = "offered"
+    """`asked`: the key was pressed once, and again confirms that models are reloaded."""
+
+    @property
+    def effect(self) -> str:
+        """What it does, as the end of a sentence."""
+        if self.system:
+            return f"the system prompt {self.system!r} in all lanes"
+        changes: dict[str, list[str]] = {}
+        for change in self.levelling.changes:
+            changes.setdefault(change.assignment, []).append(change.engine)
+        return ", ".join(f"{setting} in {joined(lanes)}" for setting, lanes in changes.items())
+
+
+class ParitySheet(Sheet):
+    """Shows the parity of the lanes' last answers; before the first prompt, that of their engines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        closing_binding("parity"),
+        *(Binding(str(number), f"level({number})", "Level", show=False) for number in range(1, 10)),
+    ]
+
+    content = query_one("#parity", Static)
+
+    def __init__(
+        self, session: Session, do: Callable[[Callable[[], Coroutine[None, None, None]]], None]
+    ) -> None:
+        """Create it. `do` runs a coroutine function in the background, and shows its error."""
+        super().__init__()
+        self._session = session
+        self._do = do
+        sides = answered_sides(session)
+        self._before = not sides
+        sides = sides or open_sides(session)
+        compared = [side.name for side in sides]
+        self._left_out = [lane.name for lane in session.lanes if lane.name not in compared]
+        """Lanes that have not answered yet, or whose engine is another one now."""
+        self._several = len(compared) > 1
+        self._parity = check_parity(sides)
+        self._remedies = list(_remedies(self._parity))
+
+    def compose(self) -> ComposeResult:
+        """Create the text."""
+        with VerticalScroll(id="sheet") as box:
+            box.border_title = "Was it fair?"
+            yield Static(self._text(), id="parity")
+
+    def action_level(self, number: int) -> None:
+        """Set the options of a remedy. If it reloads models, the first press only says so."""
+        if number > len(self._remedies):
+            return
+        remedy = self._remedies[number - 1]
+        if remedy.levelling.reloads and remedy.state == "offered":
+            remedy.state = "asked"
+        elif remedy.state != "done":
+            remedy.state = "done"
+            self._do(lambda: self._level(remedy))
+        self.content.update(self._text())
+
+    async def _level(self, remedy: _Remedy) -> None:
+        if remedy.system:
+            self._session.set_system(remedy.system)
+        for lane in self._session.lanes:
+            options = {it.option: it.value for it in remedy.levelling.changes if it.engine == lane.name}
+            if options:
+                definition = with_options(lane.engine.definition, options, lane.engine.backend)
+                await self._session.configure(lane, definition)
+
+    def _text(self) -> Text:
+        text = Text()
+        if not self._several:
+            return text.append("There is nothing to compare: fewer than two lanes are open or have answered.")
+        verdict = "Before the first prompt: " if self._before else ""
+        text.append(f"{verdict}{self._parity.verdict}\n", style="bold")
+        if self._left_out:
+            text.append(f"Without {visible(joined(self._left_out))}: no answer of the engine to compare.\n")
+        numbers = iter(range(1, len(self._remedies) + 1))
+        for finding in self._parity.findings:
+            text.append(f"\n≠ {visible(finding.sentence)}\n")
+            if finding.levelling or finding.system:
+                self._append_remedy(text, next(numbers))
+        for unknown in self._parity.unknown:
+            text.append(f"\n? {visible(unknown.sentence)}\n", style="dim")
+            if unknown.levelling:
+                self._append_remedy(text, next(numbers))
+        if self._parity.remark:
+            text.append(f"\n{self._parity.remark}\n", style="dim")
+        text.rstrip()
+        return text
+
+    def _append_remedy(self, text: Text, number: int) -> None:
+        remedy = self._remedies[number - 1]
+        effect = visible(remedy.effect)
+        reloads = visible(joined(remedy.levelling.reloads))
+        match remedy.state:
+            case "offered":
+                text.append(f"  {number} ", style="bold")
+                text.append(f"sets {effect}{', which reloads the model' if reloads else ''}\n")
+            case "asked":
+                text.append(f"  {number} ", style="bold")
+                text.append(f"again reloads {reloads} and stops its answer\n")
+            case "done":
+                text.append(f"  ✓ set {effect}; it applies to the next prompt\n", style="italic")
+
+
+def _remedies(parity: Parity) -> Iterator[_Remedy]:
+    """Yield what can be set, in the order in which it is shown."""
+    for finding in parity.findings:
+        if finding.levelling or finding.system:
+            yield _Remedy(levelling=finding.levelling, system=finding.system)
+    for unknown in parity.unknown:
+        if unknown.levelling:
+            yield _Remedy(levelling=unknown.levelling)

@@ -1,0 +1,45 @@
+"""The lanes of a session as the sides of a parity check."""
+
+from __future__ import annotations
+
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["answered_sides", "open_sides"]
+
+
+def answered_sides(session: Session) -> list[Side]:
+    """Return the lanes that answered the newest prompt that several lanes have answered.
+
+    Lanes whose engine was replaced by another one since then are left out.
+    """
+    for prompt in reversed(session.prompts):
+        answers = ((lane, lane.answer(prompt)) for lane in session.lanes)
+        sides = [_side(lane, run) for lane, run in answers if run is not None and _is_comparable(lane, run)]
+        if len(sides) > 1:
+            return sides
+    return []
+
+
+def open_sides(session: Session) -> list[Side]:
+    """Return the lanes whose engine is open, without answers."""
+    return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
+
+
+def _is_comparable(lane: Lane, run: RunRecord) -> bool:
+    mine, its = lane.engine.definition, run.definition
+    same = (mine.backend, mine.model) == (its.backend, its.model)
+    return same and run.phase == "ended" and run.settings is not None
+
+
+def _side(lane: Lane, run: RunRecord | None = None) -> Side:
+    loaded = run.loaded if run is not None else lane.engine.loaded
+    return Side(
+        name=lane.name,
+        definition=run.definition if run is not None else lane.engine.definition,
+        backend=lane.engine.backend,
+        loaded=loaded,
+        run=run,
+    )

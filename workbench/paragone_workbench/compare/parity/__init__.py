@@ -1,0 +1,1 @@
+"""The parity check: whether several engines answered under the same conditions."""

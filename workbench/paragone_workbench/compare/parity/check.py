@@ -1,0 +1,111 @@
+"""The parity check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from paragone import Backend
+from paragone_workbench.compare.parity.facts import compare_facts
+from paragone_workbench.compare.parity.findings import Finding, Levelling, Parity, Unknown
+from paragone_workbench.compare.parity.prompts import compare_prompts
+from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.words import enumeration, joined
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["check_parity", "parity_of_runs"]
+
+_CHANGED = {
+    "truncated": "cut its prompt",
+    "context-shifted": "dropped the beginning of the conversation during its answer",
+    "turns-dropped": "left out the oldest messages",
+    "images-left-out": "did not see all images",
+    "option-refused": "refused an option",
+    "may-not-continue": "may have begun a new answer instead of continuing the last one",
+    "filtered": "filtered its answer",
+}
+"""Warnings of a run whose answer is less than what was asked for, by their codes in docs/plugins.md."""
+
+
+def parity_of_runs(runs: Sequence[RunRecord], find: Callable[[str], Backend | None]) -> Parity:
+    """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
+
+    `find` returns the backend of a name.
+    """
+    began = [run for run in runs if run.loaded is not None and run.settings is not None]
+    return check_parity([Side.of_run(run, find(run.definition.backend)) for run in began])
+
+
+def check_parity(sides: Sequence[Side]) -> Parity:
+    """Compare the conditions of all sides: prompts, sampling, warnings, models, and the use of the machine."""
+    if len(sides) < 2:
+        return Parity()
+    prompts = compare_prompts(sides)
+    sampling, undeclared = compare_sampling(sides)
+    facts, untold = compare_facts(sides, without_prompt=prompts.unknown)
+    findings = [
+        *([prompts.finding] if prompts.finding is not None else []),
+        *sampling,
+        *_seeds(sides, sampling),
+        *_changed(sides),
+        *facts,
+        *_cached(sides),
+    ]
+    names: dict[str, list[str]] = {side.name: [] for side in sides}
+    for name in prompts.unknown:
+        names[name].append("prompt")
+    for name in prompts.counted:
+        names[name].append("text of the prompt")
+    for side in sides:
+        names[side.name] += [*undeclared.get(side.name, ()), *untold.get(side.name, ())]
+        if side.run is not None and side.cached_tokens is None:
+            names[side.name].append("cached tokens")
+    return Parity(
+        findings=tuple(findings),
+        unknown=tuple(
+            Unknown(engine=name, names=tuple(its), levelling=_known_by(undeclared, name))
+            for name, its in names.items()
+            if its
+        ),
+    )
+
+
+def _known_by(undeclared: Undeclared, name: str) -> Levelling:
+    own = undeclared.get(name, {}).values()
+    changes = tuple(change for levelling in own for change in levelling.changes)
+    return Levelling(changes=changes, everywhere=all(it.everywhere for it in own))
+
+
+def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield a finding if random choices can be repeated in some engines only."""
+    random = any(side.sampling().get("temperature") != 0 for side in sides)
+    able = {side.name: side.capabilities.seed for side in sides}
+    if random and len(set(able.values())) > 1:
+        without = joined(name for name, seed in able.items() if not seed)
+        sentence = f"A seed has no certain effect in {without}: its random choices cannot be repeated."
+        yield Finding(what="seed support", values=able, sentence=sentence)
+
+
+def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield a finding for each warning that only some of the answers have."""
+    codes = {
+        side.name: {it.code for it in side.run.cautions} if side.run is not None else set() for side in sides
+    }
+    for code, did in _CHANGED.items():
+        values = {name: code in its for name, its in codes.items()}
+        if len(set(values.values())) > 1:
+            who = joined(name for name, it in values.items() if it)
+            yield Finding(what=code, values=values, sentence=f"{who} {did}; the others did not.")
+
+
+def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield a finding if the KV cache was reused to a different extent."""
+    values = {side.name: side.cached_tokens for side in sides}
+    known = {value for value in values.values() if value is not None}
+    if len(known) > 1:
+        silent = [name for name, value in values.items() if value is None]
+        sentence = (
+            f"Prompt tokens taken from the KV cache: {enumeration(values, silent=silent)}. "
+            "Times to first token are not comparable, and rounding can differ."
+        )
+        yield Finding(what="cached tokens", values=values, sentence=sentence)

@@ -1,0 +1,71 @@
+"""Compare the standard facts of the open models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from paragone.facts import STANDARD_FACTS, StandardFact
+from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.levelling import level
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.words import enumeration
+
+__all__ = ["compare_facts"]
+
+_TEMPLATE = "chat template"
+_THREADS = "threads"
+
+
+def compare_facts(
+    sides: Sequence[Side], *, without_prompt: Collection[str]
+) -> tuple[list[Finding], dict[str, list[str]]]:
+    """Return the facts that differ, and by the name of a side those that it does not tell.
+
+    `without_prompt` has the sides whose prompts are unknown: only for these does the chat template matter.
+    """
+    findings: list[Finding] = []
+    unknown: dict[str, list[str]] = {}
+    for fact in STANDARD_FACTS:
+        values = {side.name: _value(side, fact) for side in sides}
+        known = {value for value in values.values() if value is not None}
+        silent = [name for name, value in values.items() if value is None]
+        matters = True
+        if fact.name == _TEMPLATE:
+            matters = any(values[name] is not None for name in without_prompt)
+            silent = [name for name in silent if name in without_prompt]
+        if len(known) > 1 and matters:
+            findings.append(_finding(sides, fact, values, silent))
+        else:
+            for name in silent:
+                unknown.setdefault(name, []).append(fact.name)
+    return findings, unknown
+
+
+def _value(side: Side, fact: StandardFact) -> str | None:
+    if fact.name == _THREADS and side.run is not None and side.run.settings is not None:
+        threads = side.run.settings.threads
+        if threads is not None:
+            return str(threads)
+    if side.loaded is None:
+        return None
+    value: object = getattr(side.loaded, fact.name) if fact.field else side.loaded.facts.get(fact.name)
+    return None if value is None else str(value).strip()
+
+
+def _finding(
+    sides: Sequence[Side], fact: StandardFact, values: dict[str, str | None], silent: Sequence[str]
+) -> Finding:
+    options = {side.name: side.load_options().get(fact.name) for side in sides}
+    levelling = level(sides, values, options, reloads=True)
+    names = list(dict.fromkeys(info.name for info in options.values() if info is not None))
+    if fact.name == _TEMPLATE:
+        sentence = "The chat templates differ."
+    else:
+        named = f"{fact.name} ({names[0]})" if len(names) == 1 and names[0] != fact.name else fact.name
+        sentence = f"{named}: {enumeration(values, silent=silent)}."
+    return Finding(
+        what=names[0] if len(names) == 1 else fact.name,
+        values=values,
+        sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
+        levelling=levelling,
+    )

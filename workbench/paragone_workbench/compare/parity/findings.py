@@ -1,0 +1,133 @@
+"""The result of a parity check."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.facts import ROUNDING, STANDARD_FACTS
+from paragone.options import value_text
+from paragone_workbench.compare.parity.words import joined
+
+__all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionChange:
+    """An option to set in one engine."""
+
+    engine: str
+    """Name of the side."""
+    option: str
+    value: Json
+    reloads: bool
+    """Whether the option takes effect only when the model is loaded again."""
+
+    @property
+    def assignment(self) -> str:
+        """The option and its value as `--set` takes them."""
+        return f"{self.option}={value_text(self.value)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levelling:
+    """The options that make one value the same in all engines. Empty if nothing can be set."""
+
+    changes: tuple[OptionChange, ...] = ()
+    everywhere: bool = False
+    """Whether all engines have the option under one name, so that it can be set in all at once."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def reloads(self) -> tuple[str, ...]:
+        """Names of the engines that have to be loaded again."""
+        return tuple(dict.fromkeys(it.engine for it in self.changes if it.reloads))
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of the command line that set the options."""
+        if self.everywhere:
+            texts = dict.fromkeys(it.assignment for it in self.changes)
+        else:
+            texts = dict.fromkeys(f"{it.engine}.{it.assignment}" for it in self.changes)
+        return tuple(f"--set {shlex.quote(text)}" for text in texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not the same in all engines."""
+
+    what: str
+    """The option's name, if it is one."""
+    values: Mapping[str, Json]
+    """The value of each engine by its name; None where the engine does not tell."""
+    sentence: str
+    """What differs and what that does, without advice."""
+    levelling: Levelling = Levelling()
+    system: str = ""
+    """The system prompt that makes the prompts the same, if it is one that a chat template added."""
+
+    @property
+    def advice(self) -> str:
+        """How to level it on the command line, as a sentence; empty if no option can."""
+        if self.system:
+            return (
+                f"To level it, give all of them the same system prompt: --system {shlex.quote(self.system)}"
+            )
+        if not self.levelling:
+            return ""
+        return f"To level it: {' '.join(self.levelling.arguments)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What one engine does not tell, although it can differ."""
+
+    engine: str
+    names: tuple[str, ...]
+    levelling: Levelling = Levelling()
+    """Options that make unknown values known, by setting what the other engines have."""
+
+    @property
+    def sentence(self) -> str:
+        """What is unknown, without advice."""
+        return f"{self.engine} does not tell: {', '.join(self.names)}."
+
+    @property
+    def advice(self) -> str:
+        """How to set what is unknown, on the command line; empty if no option can."""
+        return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Whether the engines answered under the same conditions, as far as they tell."""
+
+    findings: tuple[Finding, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
+        untold = {name for it in self.unknown for name in it.names}
+        rounding = [it.name for it in STANDARD_FACTS if it.effect == ROUNDING and it.name in untold]
+        if not rounding:
+            return ""
+        return (
+            f"Rounding depends on {joined(rounding)}: a difference there can change answers after some "
+            "tokens, also at temperature 0."
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        if self.findings:
+            count = len(self.findings)
+            return f"{count} condition{' was' if count == 1 else 's were'} not the same:"
+        if self.unknown:
+            return "The comparison was fair as far as the engines tell: nothing that they report differs."
+        return "The comparison was fair: the conditions were the same."

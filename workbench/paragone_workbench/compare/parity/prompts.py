@@ -1,0 +1,153 @@
+"""Compare rendered prompts: by token ids, else by text, else by token counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from paragone import Json
+from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.words import enumeration, joined, quoted
+
+__all__ = ["Prompts", "compare_prompts"]
+
+_CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
+"""Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
+
+_ROLES = {"system", "user", "assistant"}
+
+
+@dataclass(slots=True)
+class Prompts:
+    """The comparison of the prompts of several engines."""
+
+    finding: Finding | None = None
+    unknown: list[str] = field(default_factory=list)
+    """Names of the sides whose prompt could not be compared at all."""
+    counted: list[str] = field(default_factory=list)
+    """Names of the sides of whose prompt only the number of tokens is known."""
+
+
+def compare_prompts(sides: Sequence[Side]) -> Prompts:
+    """Compare the prompts of all sides with that of the side that tells most about its own."""
+    found = Prompts()
+    reference = max(sides, key=_evidence)
+    if _evidence(reference) == 0:
+        found.unknown = [side.name for side in sides]
+        return found
+    different: list[Side] = []
+    for side in sides:
+        if side is reference:
+            continue
+        alike = _alike(reference, side)
+        if alike is None:
+            found.unknown.append(side.name)
+        elif not alike:
+            different.append(side)
+    found.counted = [
+        side.name
+        for side in sides
+        if side.prompt is None and side.prompt_ids is None and side.name not in found.unknown
+    ]
+    if different:
+        found.finding = _finding(sides, reference, different, found.unknown)
+    return found
+
+
+def _evidence(side: Side) -> int:
+    known = (side.prompt_tokens, side.prompt, side.prompt_ids)
+    return sum(bit for bit, it in zip((1, 2, 4), known, strict=True) if it is not None)
+
+
+def _alike(one: Side, other: Side) -> bool | None:
+    """Return whether two prompts are equal; None if unknown."""
+    if one.prompt_ids is not None and other.prompt_ids is not None:
+        return one.prompt_ids == other.prompt_ids
+    counts = one.prompt_tokens, other.prompt_tokens
+    equal_counts = None if None in counts else counts[0] == counts[1]
+    if one.prompt is not None and other.prompt is not None:
+        return one.prompt == other.prompt and equal_counts is not False
+    return equal_counts
+
+
+def _finding(
+    sides: Sequence[Side], reference: Side, different: Sequence[Side], unknown: Sequence[str]
+) -> Finding:
+    counts: dict[str, Json] = {side.name: side.prompt_tokens for side in sides}
+    if len({count for count in counts.values() if count is not None}) > 1:
+        tokens = {name: f"{count} tokens" for name, count in counts.items() if count is not None}
+        parts = [f"The prompt is {enumeration(tokens, silent=unknown)}."]
+        what, values = "prompt tokens", counts
+    else:
+        others = joined(side.name for side in different)
+        parts = [f"The prompt in {others} is not the one in {reference.name}."]
+        what, values = "prompt", {side.name: side.prompt for side in sides}
+    system = ""
+    for side in different[:3]:
+        if not _same_messages(reference, side):
+            parts.append(f"{side.name} continues other messages: its earlier answers are its own.")
+            continue
+        if reference.prompt is None or side.prompt is None:
+            continue
+        mine, theirs = _difference(reference.prompt, side.prompt)
+        parts.append(_described(reference, side, mine, theirs))
+        system = system or _default_system(reference, mine, theirs)
+        if system:
+            parts.append(
+                f"It is the default system prompt of the chat template in "
+                f"{reference.name if mine else side.name}."
+            )
+    return Finding(what=what, values=values, sentence=" ".join(parts), system=system)
+
+
+def _same_messages(one: Side, other: Side) -> bool:
+    specs = [side.run.spec for side in (one, other) if side.run is not None]
+    messages = [spec.messages for spec in specs if spec is not None]
+    return len(messages) < 2 or messages[0] == messages[1]
+
+
+def _difference(one: str, other: str) -> tuple[str, str]:
+    """Return what is left of two texts without their common beginning and end."""
+    start = 0
+    while start < min(len(one), len(other)) and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    return one[start : len(one) - end], other[start : len(other) - end]
+
+
+def _described(reference: Side, side: Side, mine: str, theirs: str) -> str:
+    if not mine and not theirs:
+        return _first_token(reference, side)
+    if not theirs:
+        return f"{side.name} leaves out {quoted(mine)}."
+    if not mine:
+        return f"{side.name} adds {quoted(theirs)}."
+    return f"{side.name} has {quoted(theirs)} in place of {quoted(mine)}."
+
+
+def _first_token(reference: Side, side: Side) -> str:
+    ids, others = reference.prompt_ids, side.prompt_ids
+    if ids is None or others is None:
+        return (
+            f"The text is the same in {side.name}, the number of its tokens is not: one adds special tokens."
+        )
+    at = next(
+        (n for n, (a, b) in enumerate(zip(ids, others, strict=False)) if a != b), min(len(ids), len(others))
+    )
+    return f"The text is the same in {side.name}; its tokens differ from token {at + 1} on."
+
+
+def _default_system(reference: Side, mine: str, theirs: str) -> str:
+    """Return the system prompt that a chat template adds in one of two prompts; empty if there is none."""
+    run = reference.run
+    if run is None or run.spec is None or (mine and theirs):
+        return ""
+    if any(message.role == "system" for message in run.spec.messages):
+        return ""
+    pieces = [piece.strip() for piece in _CONTROL.split(mine or theirs)]
+    words = [piece.removeprefix("system").strip() for piece in pieces if piece and piece not in _ROLES]
+    return words[0] if len(words) == 1 else ""

@@ -1,0 +1,99 @@
+"""Compare the sampling options in force, after each engine's own defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from paragone import Json
+from paragone.chat.sampling import without_effect
+from paragone.options import OptionInfo
+from paragone_workbench.compare.parity.findings import Finding, Levelling
+from paragone_workbench.compare.parity.levelling import level, same
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.words import enumeration
+
+__all__ = ["Undeclared", "compare_sampling"]
+
+Undeclared = dict[str, dict[str, Levelling]]
+"""What is unknown, by the name of the side and of the option, with what makes it known."""
+
+_UNSET = "none"
+
+
+def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
+    """Return the options that differ, and those that some sides do not tell.
+
+    Options without effect in every side that tells them are left out, such as `top_k` at temperature 0.
+    """
+    told = {side.name: side.sampling() for side in sides}
+    idle = {name: without_effect(values) for name, values in told.items()}
+    declared = {side.name: side.sampling_options() for side in sides}
+    findings: list[Finding] = []
+    unknown: Undeclared = {}
+    for option in dict.fromkeys(option for values in told.values() for option in values):
+        in_effect = [
+            name
+            for name, values in told.items()
+            if not _is_unset(values.get(option)) and option not in idle[name]
+        ]
+        if not in_effect:
+            continue
+        options = {name: declared[name].get(option) for name in told}
+        values = {name: _value(told[name], option) for name in told}
+        known = [value for value in values.values() if value is not None]
+        differs = any(not same(known[0], value) for value in known)
+        if not differs and _is_default(option, options, known[0]):
+            # Engines without the option are at the default of those that have it.
+            values = {name: value for name, value in values.items() if options[name] is not None}
+        silent = [name for name, value in values.items() if value is None]
+        levelling = _level(sides, values, options)
+        if differs or any(options[name] is None for name in silent):
+            findings.append(_finding(_name(option, options), values, silent, options, levelling))
+        else:
+            for name in silent:
+                own = tuple(it for it in levelling.changes if it.engine == name)
+                own_levelling = Levelling(changes=own, everywhere=levelling.everywhere)
+                unknown.setdefault(name, {})[_name(option, {name: options[name]})] = own_levelling
+    return findings, unknown
+
+
+def _is_unset(value: Json) -> bool:
+    return value is None or value in ([], ())
+
+
+def _value(values: Mapping[str, Json], option: str) -> Json | None:
+    """Return the value in force; `none` if it is known that the option is not set, None if nothing is known."""
+    if option not in values:
+        return None
+    value = values[option]
+    return _UNSET if _is_unset(value) else value
+
+
+def _is_default(option: str, options: Mapping[str, OptionInfo | None], value: Json) -> bool:
+    return any(info is not None and same(info.default, value) for info in options.values())
+
+
+def _level(
+    sides: Sequence[Side], values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]
+) -> Levelling:
+    if any(value == _UNSET for value in values.values()):
+        values = {name: None if value == _UNSET else value for name, value in values.items()}
+    return level(sides, values, options, reloads=False)
+
+
+def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
+    return next((info.name for info in options.values() if info is not None), option)
+
+
+def _finding(
+    name: str,
+    values: Mapping[str, Json | None],
+    silent: Sequence[str],
+    options: Mapping[str, OptionInfo | None],
+    levelling: Levelling,
+) -> Finding:
+    without = [it for it in silent if options[it] is None]
+    sentence = f"{name} is {enumeration(values, silent=[it for it in silent if it not in without])}."
+    if without:
+        sentence += f" There is no such option in {' and '.join(without)}."
+    return Finding(what=name, values=values, sentence=sentence, levelling=levelling)

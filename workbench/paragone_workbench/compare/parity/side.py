@@ -1,0 +1,104 @@
+"""One engine of a parity check: its model, its run, and the values that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paragone import Backend, Capabilities, Json, LoadedModel
+from paragone.options import OptionInfo, describe
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["Side"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An engine, as far as it is known. Several lanes with one engine have names of their own."""
+
+    name: str
+    definition: EngineDefinition
+    backend: Backend | None
+    loaded: LoadedModel | None
+    """The open model; None if the engine is not open."""
+    run: RunRecord | None = None
+    """Its answer to the prompt that is compared; None if there is none."""
+
+    @classmethod
+    def of_run(cls, run: RunRecord, backend: Backend | None, *, name: str = "") -> Side:
+        """Return the side of a run that has ended."""
+        return cls(
+            name=name or run.definition.name,
+            definition=run.definition,
+            backend=backend,
+            loaded=run.loaded,
+            run=run,
+        )
+
+    @property
+    def prompt(self) -> str | None:
+        """The rendered prompt; None if unknown."""
+        return self.run.settings.prompt if self.run is not None and self.run.settings is not None else None
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...] | None:
+        """The token ids of the rendered prompt; None if unknown."""
+        return (
+            self.run.settings.prompt_ids if self.run is not None and self.run.settings is not None else None
+        )
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Number of tokens of the rendered prompt; None if unknown."""
+        if self.prompt_ids is not None:
+            return len(self.prompt_ids)
+        return (
+            self.run.metrics.prompt_tokens if self.run is not None and self.run.metrics is not None else None
+        )
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Number of prompt tokens that came from the KV cache; None if unknown."""
+        return (
+            self.run.metrics.cached_tokens if self.run is not None and self.run.metrics is not None else None
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do."""
+        if self.loaded is not None and self.loaded.capabilities is not None:
+            return self.loaded.capabilities
+        return self.backend.capabilities if self.backend is not None else Capabilities()
+
+    def sampling(self) -> Mapping[str, Json]:
+        """Return the sampling options that are known to be in force, by their standard names.
+
+        Before a run they are the options of the definition and the declared defaults. None means that the
+        option is not set.
+        """
+        settings = self.run.settings if self.run is not None else None
+        if settings is not None:
+            values = dict(settings.sampling or {})
+        elif self.run is None and self.backend is not None:
+            infos = describe(self.backend.sampling)
+            defaults = {info.name: info.default for info in infos if info.default not in (None, [])}
+            names = {info.name for info in infos if not info.secret}
+            own = {name: value for name, value in self.definition.options.items() if name in names}
+            values = {**defaults, **own}
+        else:
+            values = {}
+        standard = {info.name: name for name, info in self.sampling_options().items()}
+        return {standard.get(name, name): value for name, value in values.items()}
+
+    def sampling_options(self) -> Mapping[str, OptionInfo]:
+        """Return the declared sampling options by their standard names."""
+        if self.backend is None:
+            return {}
+        return {info.fact or info.name: info for info in describe(self.backend.sampling) if not info.secret}
+
+    def load_options(self) -> Mapping[str, OptionInfo]:
+        """Return the load options that set a standard fact, by the fact's name."""
+        if self.backend is None:
+            return {}
+        return {info.fact: info for info in describe(self.backend.load_options) if info.fact}
