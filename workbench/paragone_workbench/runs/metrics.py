@@ -30,7 +30,10 @@ class RunMetrics:
     ttft_s: float | None = None
     """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
     prefill_tps: float | None = None
-    """Prompt tokens processed per second, without those from the KV cache."""
+    """Prompt tokens processed per second of prefill, without those from the KV cache.
+
+    None unless the engine reports both the cached tokens and the duration.
+    """
     decode_tps: float | None = None
     """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
@@ -115,10 +118,11 @@ class Meter:
         )
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
-        # if the engine does not report the duration, the time to first token is an upper bound
-        seconds = self.ttft_s if self._timings.prefill_s is None else self._timings.prefill_s
-        processed = (prompt or 0) - (cached or 0)
-        return processed / seconds if seconds and processed > 0 else None
+        # Not from the time to first token: it includes the time in a server's queue.
+        seconds = self._timings.prefill_s
+        if not seconds or prompt is None or cached is None or prompt <= cached:
+            return None
+        return (prompt - cached) / seconds
 
     def _decode_tps(self) -> float | None:
         seconds = self._timings.decode_s
