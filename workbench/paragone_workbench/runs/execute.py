@@ -40,7 +40,7 @@ from paragone_workbench.runs.spec import RunSpec
 __all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """The resources that a run may use during its turn."""
 
@@ -50,6 +50,8 @@ class Turn:
     """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
     cautions: tuple[Caution, ...] = ()
     """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
 
 
 class Turns(Protocol):
@@ -223,6 +225,7 @@ class Execution:
                     self._take(event)
         finally:
             self._asked = None
+            meter.shared = turn.shared
             run.metrics = meter.metrics()
         if run.finish is None:
             raise EngineError("The engine ended its answer without a finish reason.")

@@ -44,6 +44,11 @@ class RunMetrics:
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
+    shared: bool | None = None
+    """Whether the speeds were measured while another run used the same server or this machine.
+
+    Such speeds are not comparable. None if unknown.
+    """
 
 
 class Meter:
@@ -54,6 +59,8 @@ class Meter:
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
+        self.shared: bool | None = None
+        """Whether another run used the same server or this machine; set at the end of the run."""
         self._sent = sent
         self._load_s = load_s
         self._times = array("d")
@@ -115,6 +122,7 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
+            shared=self.shared,
         )
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:

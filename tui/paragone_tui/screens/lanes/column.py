@@ -232,6 +232,7 @@ class LaneColumn(Vertical, LaneObserver):
                 prompt_total=progress.total if progress else 0,
                 tokens=meter.tokens if meter else 0,
                 tokens_per_s=rate,
+                shared=meter is not None and meter.shared is True,
                 ttft_s=meter.ttft_s if meter else None,
                 context_used=_context_used(lane),
                 context_size=(loaded.context or 0) if loaded else 0,

@@ -50,6 +50,8 @@ class LaneStatusInfo:
     tokens: int = 0
     """Tokens generated."""
     tokens_per_s: float | None = None
+    shared: bool = False
+    """Whether the speed was measured while another run used the same server or this machine."""
     ttft_s: float | None = None
     """Seconds until the first token."""
     context_used: int | None = None
@@ -172,7 +174,7 @@ class LaneStatus(Widget):
             yield _bar(info.prompt_done / info.prompt_total, busy)
         elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
             if info.tokens_per_s:
-                yield [Segment(_rate(info.tokens_per_s), style)]
+                yield [Segment(_rate(info.tokens_per_s) + (" shared" if info.shared else ""), style)]
             if info.context_size and info.context_used is not None:
                 used, size = info.context_used, info.context_size
                 context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
