@@ -19,6 +19,7 @@ from paragone import (
     LoadedModel,
     OpenEngine,
     Options,
+    Queued,
     RunRequest,
     RunSettings,
     Token,
@@ -107,7 +108,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if event is None:
                                 raise IncompleteAnswer
                             begun = begun or isinstance(event, Token)
-                            if not isinstance(event, Caution):
+                            if not isinstance(event, Caution | Queued):
                                 settings = await report.due(wait, last=isinstance(event, Finish))
                                 if settings is not None:
                                     yield settings

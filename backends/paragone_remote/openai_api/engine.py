@@ -31,9 +31,10 @@ from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.prompts import Prompts, has_images
+from paragone_remote.openai_api.queue import SlotsQuery, with_queue
 from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
-from paragone_remote.openai_api.server import Server
+from paragone_remote.openai_api.server import Server, root_of
 from paragone_remote.openai_api.stream_parts import Answer, read_chat, read_completion
 from paragone_remote.run_settings import AskPrompt, Prompt
 from paragone_remote.single_requests import await_reply
@@ -73,6 +74,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._raw = raw
         self._refused_fields = refused_fields
         self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
+        self._slots = SlotsQuery(http, f"{root_of(endpoint)}/slots", offered=server.has_slots)
         self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
@@ -82,7 +84,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         while True:
             body = self._refused_fields.without_refused(wanted)
             try:
-                async with contextlib.aclosing(self._events(body, request)) as events:
+                async with (
+                    contextlib.aclosing(self._events(body, request)) as answer,
+                    contextlib.aclosing(with_queue(answer, self._slots.all_busy)) as events,
+                ):
                     async for event in events:
                         if isinstance(event, Finish):
                             for caution in self._left_out(wanted, request):

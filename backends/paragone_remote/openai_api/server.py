@@ -50,6 +50,8 @@ class Server:
     """Whether its model takes images; None if unknown."""
     template: str = ""
     """The chat template; empty if unknown."""
+    has_slots: bool = False
+    """Whether it reports the state of its slots."""
     seed: int | None = None
     """The seed for requests without one, if the server was started with a seed and reports it."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
@@ -159,6 +161,7 @@ def _llama_server(props: Data) -> Server:
         assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
         vision=flag(part(props, "modalities"), "vision"),
         template=text(props, "chat_template"),
+        has_slots=flag(props, "endpoint_slots") is not False,
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,

@@ -22,6 +22,7 @@ from paragone import (
     OpenEngine,
     ParagoneError,
     PromptProgress,
+    Queued,
     RunRequest,
     RunSettings,
     Token,
@@ -35,6 +36,7 @@ from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.silence import SilenceWatch
 from paragone_workbench.runs.spec import RunSpec
 
 __all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
@@ -218,12 +220,17 @@ class Execution:
         run.notify(lambda it: it.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
+        silence = SilenceWatch(run) if handle.addresses else None  # a native engine shows its progress
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:
+                    if silence is not None:
+                        silence.data_came()
                     meter.feed(event)
                     self._take(event)
         finally:
+            if silence is not None:
+                silence.end()
             self._asked = None
             meter.shared = turn.shared
             run.metrics = meter.metrics()
@@ -241,7 +248,11 @@ class Execution:
                 if event.text:
                     run.add(event.channel, event.text)
                 run.changed()
+            case Queued():
+                run.phase = "queued"
+                run.changed()
             case PromptProgress():
+                run.phase = "prefill"
                 run.progress = event
                 run.changed()
             case RunSettings():

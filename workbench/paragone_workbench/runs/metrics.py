@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import Event, Finish, PromptProgress, Timings, Token, Usage
+from paragone import Event, Finish, PromptProgress, Queued, Timings, Token, Usage
 
 __all__ = ["Meter", "Percentiles", "RunMetrics", "percentile"]
 
@@ -45,9 +45,9 @@ class RunMetrics:
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
     shared: bool | None = None
-    """Whether the speeds were measured while another run used the same server or this machine.
+    """Whether another run used the same server or this machine, or the run waited in its server's queue.
 
-    Such speeds are not comparable. None if unknown.
+    Then the speeds are not comparable. None if unknown.
     """
 
 
@@ -66,6 +66,7 @@ class Meter:
         self._times = array("d")
         self._first_text: float | None = None
         self._progress: PromptProgress | None = None
+        self._queued = False
         self._usage = Usage()
         self._timings = Timings()
 
@@ -78,6 +79,8 @@ class Meter:
                     self._first_text = event.time
             case PromptProgress():
                 self._progress = event
+            case Queued():
+                self._queued = True
             case Finish():
                 self._usage, self._timings = event.usage, event.timings
 
@@ -122,7 +125,7 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
-            shared=self.shared,
+            shared=self._queued or self.shared,
         )
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:

@@ -51,6 +51,7 @@ class LaneColumn(Vertical, LaneObserver):
         markdown: bool,
         fold_thinking: bool,
         restart_key: str,
+        stop_key: str,
         is_unsaved: Callable[[], bool],
     ) -> None:
         """Create the column of a lane. `is_unsaved` returns whether the history cannot be written now."""
@@ -62,10 +63,11 @@ class LaneColumn(Vertical, LaneObserver):
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
         self._label = lane.name
         self._restart_key = restart_key
+        self._stop_key = stop_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
         self._figures = Cadence(self._show_status, _FIGURES)
-        self._shown_state = ""
+        self._shown_state = "", 0
         lane.observers.append(self)
         self.show_history()
 
@@ -132,7 +134,8 @@ class LaneColumn(Vertical, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
-        if lane.state != self._shown_state:
+        silent_s = lane.present.silent_s if lane.present is not None else 0
+        if (lane.state, silent_s) != self._shown_state:
             self._show_status()
         elif self.is_mounted:
             self._figures.ask()
@@ -220,11 +223,14 @@ class LaneColumn(Vertical, LaneObserver):
         if meter is not None:
             rate = meter.rate(time.monotonic()) if lane.present is not None else meter.metrics().decode_tps
         loaded = lane.engine.loaded
-        self._shown_state = lane.state
+        silent_s = lane.present.silent_s if lane.present is not None else 0
+        self._shown_state = lane.state, silent_s
         self.status.show(
             LaneStatusInfo(
                 engine=self._label,
                 state=lane.state,
+                silent_s=silent_s,
+                stop_key=self._stop_key,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),
                 loaded=lane.engine.load_fraction,

@@ -18,13 +18,27 @@ from paragone_tui.terminal.text import visible
 __all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
 
 LaneState: TypeAlias = Literal[
-    "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
+    "empty",
+    "loading",
+    "ready",
+    "waiting",
+    "queued",
+    "reading",
+    "writing",
+    "done",
+    "stopped",
+    "failed",
+    "crashed",
 ]
 
 _EVERY = 0.5
 """Seconds between two updates of the figures; faster changes cannot be read."""
-_WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
-_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
+_WORDS: dict[LaneState, str] = {
+    "empty": "no engine",
+    "queued": "waiting for the server",
+    "reading": "reading the prompt",
+}
+_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "queued", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _SHORTEST_NAME = 12
 """Cells of the engine's name that no figure may take away."""
@@ -38,6 +52,10 @@ class LaneStatusInfo:
 
     engine: str = ""
     state: LaneState = "empty"
+    silent_s: int = 0
+    """Seconds for which the server has sent nothing; 0 while data comes."""
+    stop_key: str = ""
+    """The key that stops a run at a silent server."""
     queued: int = 0
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
@@ -133,8 +151,8 @@ class LaneStatus(Widget):
         state_style = self._styles[tone]
         engine = visible(info.engine).replace("\n", " ")
         # The parts, the most important first; those that do not fit are left out.
-        word = _WORDS.get(info.state, info.state)
-        state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
+        word = next((it for it in _state_words(info, width) if len(it) <= width - 2), info.state)
+        state = [Segment(word, state_style)]
         if info.queued:
             state.append(Segment(f" +{info.queued}", state_style))
         if info.unsaved:
@@ -166,6 +184,8 @@ class LaneStatus(Widget):
     def _figures(
         self, info: LaneStatusInfo, style: Style, busy: Style, short: bool = False
     ) -> Iterator[list[Segment]]:
+        if info.silent_s:
+            yield [Segment(f"{info.stop_key} stops", style)]
         if info.state == "loading" and info.loaded is not None:
             yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
             yield _bar(info.loaded, busy)
@@ -185,9 +205,23 @@ class LaneStatus(Widget):
                 yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
 
 
-def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool]:
+def _words(info: LaneStatusInfo) -> tuple[str, str, int, bool, int]:
     """Return the parts that are painted at once when they change."""
-    return info.state, info.engine, info.queued, info.unsaved
+    return info.state, info.engine, info.queued, info.unsaved, info.silent_s
+
+
+def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
+    """Yield the words for the state, the longest first."""
+    usual = _WORDS.get(info.state, info.state)
+    if info.silent_s:
+        brief = f"no data for {info.silent_s} s"
+        whole = f"no data from the server for {info.silent_s} s"
+        if info.state == "queued":
+            whole = f"{usual}: {brief}"
+        if len(whole) + _SHORTEST_NAME + 5 <= width:
+            yield whole
+        yield brief
+    yield usual
 
 
 def _cells(segments: list[Segment]) -> int:
