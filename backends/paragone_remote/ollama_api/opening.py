@@ -23,7 +23,7 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.json_fields import counted
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.model_details import architecture, find_running, trained_context
+from paragone_remote.ollama_api.model_details import architecture, find_running, identity_of, trained_context
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.parameters import modelfile_parameters
 from paragone_remote.ollama_api.pulling import pull_command
@@ -64,6 +64,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             unload=ours,
             parameters=modelfile_parameters(details.parameters or ""),
             renders=read_version(version) >= RENDERS,
+            identity=identity_of(version, running),
         )
 
 
