@@ -95,6 +95,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
         del request, sampling
         return None
 
+    async def _context(self) -> int | None:
+        """Return the size of the context in use, in tokens; None if unknown. Raises as `_count`."""
+        return self.loaded.context
+
     @abstractmethod
     async def _identify(self) -> Identity:
         """Return what identifies the server and its model now. Raises ParagoneError or those in `FAULTS`."""
@@ -182,6 +186,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         if changed is not None:
             self._alarm = self._new_alarm()  # the counts of another tokenizer are no measure
             return [changed]
+        self._alarm.context = await self._try(self._context())
         messages, read = request.messages, finish.usage.prompt_tokens
         sent_tokens = None
         if read and is_dense(messages, read):

@@ -30,6 +30,7 @@ from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.identity import identity_of
+from paragone_remote.openai_api.ollama_context import FINGERPRINT, context_in_use
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.prompts import Prompts, has_images
 from paragone_remote.openai_api.queue import SlotsQuery, with_queue
@@ -79,6 +80,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._slots = SlotsQuery(http, f"{root_of(endpoint)}/slots", offered=server.has_slots)
         self._answered_as = ""
         """The model that the last answer names."""
+        self._is_ollama = False
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
         for caution in cautions_before(request, self._server.kind, raw=self._raw):
@@ -130,6 +132,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return None
         body = self._refused_fields.without_refused(self._body(request, sampling))
         return len((await self._prompts.of_request(body, ids=True)).ids or ()) or None
+
+    async def _context(self) -> int | None:
+        if self._is_ollama:
+            return await context_in_use(self._http, self._endpoint, self._model)
+        return await super()._context()
 
     async def _identify(self) -> Identity:
         listed = await find_models(self._http, self._endpoint)
@@ -186,7 +193,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
             yield caution
-        self._answered_as = state.model
+        self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 

@@ -18,6 +18,8 @@ class Part:
 
     model: str = ""
     """The model that answers, as the server names it."""
+    fingerprint: str = ""
+    """The `system_fingerprint` of the protocol."""
     answer: str = ""
     thinking: str = ""
     scored: tuple[Scored, ...] = ()
@@ -33,6 +35,7 @@ class Answer:
 
     def __init__(self) -> None:
         self.model = ""
+        self.fingerprint = ""
         self.began = False
         self.scored = False
         self.held: tuple[Scored, ...] = ()
@@ -44,6 +47,7 @@ class Answer:
     def take(self, part: Part) -> None:
         """Update the state from a part."""
         self.model = part.model or self.model
+        self.fingerprint = part.fingerprint or self.fingerprint
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
@@ -86,7 +90,7 @@ def _read(chunk: Data, now: float) -> Part:
 
     `timings` and `prompt_progress` are llama-server's, in milliseconds.
     """
-    read = Part(model=text(chunk, "model"))
+    read = Part(model=text(chunk, "model"), fingerprint=text(chunk, "system_fingerprint"))
     if usage := part(chunk, "usage"):
         read.usage = Usage(
             prompt_tokens=count(usage, "prompt_tokens"),

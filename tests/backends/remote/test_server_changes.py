@@ -145,7 +145,7 @@ def cut(events):
 @pytest.mark.server
 async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2, text):
     """The server is none that this backend knows. Numbers have more tokens than words."""
-    lane = await open_smollm2(small_ollama, model="small")
+    lane = await open_smollm2(small_ollama, model="small:latest")
     numbers = " ".join(str(number) for number in range(10_000, 10_025))
     talk, last = [], 0
     for _ in range(6):
@@ -162,7 +162,7 @@ async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(small_
 @pytest.mark.server
 async def test_a_single_prompt_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2):
     """Numbers of five digits are one word and five tokens or more."""
-    lane = await open_smollm2(small_ollama, model="small")
+    lane = await open_smollm2(small_ollama, model="small:latest")
     fits, _ = await lane.ask("word " * 300, max_tokens=2)
     assert cut(fits) == []
     numbers = " ".join(str(number) for number in range(10_000, 10_200))
