@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from paragone_workbench.runs.execute import Turn
+from paragone_workbench.scheduling import scheduler
 from paragone_workbench.scheduling.sharing import Sharing, resources_of
 
 
@@ -55,3 +56,19 @@ def test_what_ended_before_is_not_shared():
 
 def test_one_server_in_two_spellings_has_one_limit():
     assert resources_of(LOOPBACK) == resources_of(Engine(("http://localhost:8080",)))
+
+
+@pytest.mark.parametrize(
+    ("engines", "cores"),
+    [
+        ([HERE], 8),
+        ([HERE, Engine(is_local=True)], 4),
+        ([HERE, LOOPBACK], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8080",))], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8081",))], 2),
+        ([HERE, BOX], 8),
+    ],
+)
+def test_a_server_on_this_machine_has_a_share_of_the_cores(monkeypatch, engines, cores):
+    monkeypatch.setattr(scheduler, "physical_cores", lambda: 8)
+    assert scheduler.cores_for_each(engines) == cores

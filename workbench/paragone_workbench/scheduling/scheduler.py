@@ -14,7 +14,7 @@ from paragone.cores import physical_cores
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.execute import Turn, Turns
-from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_of
+from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_here, servers_of
 
 if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
     from paragone_workbench.scheduling.decision import Decision
@@ -114,7 +114,10 @@ class Scheduler(Turns):
 def cores_for_each(engines: Iterable[EngineHandle]) -> int:
     """Return the number of CPU threads for each of these engines: an equal share of the cores.
 
-    More threads than cores would slow all engines down, since waiting threads spin.
+    More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
+    share too.
     """
-    local = {id(engine) for engine in engines if engine.is_local}
-    return max(1, physical_cores() // max(1, len(local)))
+    here: set[int | str] = set()
+    for engine in engines:
+        here |= {id(engine)} if engine.is_local else servers_here(engine)
+    return max(1, physical_cores() // max(1, len(here)))

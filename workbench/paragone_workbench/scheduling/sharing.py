@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from paragone_workbench.runs.execute import Turn
 
-__all__ = ["Sharing", "is_on_this_machine", "resources_of", "servers_of"]
+__all__ = ["Sharing", "resources_of", "servers_here", "servers_of"]
 
 _THIS_MACHINE = "this machine"
 
@@ -48,14 +48,14 @@ class Sharing:
 def resources_of(engine: _Place) -> frozenset[str]:
     """Return what a run of an engine uses: its servers, and this machine if it computes here."""
     found = set(servers_of(engine))
-    if is_on_this_machine(engine):
+    if engine.is_local or servers_here(engine):
         found.add(_THIS_MACHINE)
     return frozenset(found)
 
 
-def is_on_this_machine(engine: _Place) -> bool:
-    """Whether an engine computes on this machine: itself, or a server on loopback."""
-    return engine.is_local or any(_is_loopback(address) for address in engine.addresses)
+def servers_here(engine: _Place) -> frozenset[str]:
+    """Return the servers on loopback that an engine contacts. A tunnel to another machine cannot be told from them."""
+    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
 
 
 def servers_of(engine: _Place) -> frozenset[str]:

@@ -218,7 +218,10 @@ def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
         whole = f"no data from the server for {info.silent_s} s"
         if info.state == "queued":
             whole = f"{usual}: {brief}"
-        if len(whole) + _SHORTEST_NAME + 5 <= width:
+        others = (
+            min(cell_len(info.engine), _SHORTEST_NAME) + len(f"{info.stop_key} stops") + 6
+        )  # and the blanks
+        if len(whole) + others <= width:
             yield whole
         yield brief
     yield usual
