@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from typing import Generic, TypeVar
 
 import httpx
@@ -19,6 +19,8 @@ from paragone import (
     LoadedModel,
     OpenEngine,
     Options,
+    ParagoneError,
+    Queued,
     RunRequest,
     RunSettings,
     Token,
@@ -27,15 +29,21 @@ from paragone.options import build
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer, Loading, explain
 from paragone_remote.run_settings import AskPrompt, SettingsReport
+from paragone_remote.server_changes import Identity, caution_about
 from paragone_remote.thinking import InlineThinking
 from paragone_remote.timeouts import Stopped, Wait
 from paragone_remote.transport import Refusal
+from paragone_remote.truncation import TruncationAlarm, is_dense
 
 __all__ = ["RemoteEngine"]
 
 S = TypeVar("S", bound=Options)
+T = TypeVar("T")
 
 _TRIES = 3
+
+_CHECK_PATIENCE = 2.0
+"""Seconds that the end of a run waits for the server's description of itself."""
 
 _UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
@@ -51,12 +59,15 @@ class RemoteEngine(OpenEngine, Generic[S]):
         loaded: LoadedModel,
         *,
         model: str,
+        identity: Identity,
     ) -> None:
         self.loaded = loaded
         self._kind = sampling
         self._endpoint = endpoint
         self._http = http
         self._model = model
+        self._identity = identity
+        self._alarm = self._new_alarm()
         self._wait: Wait | None = None
 
     @abstractmethod
@@ -75,6 +86,22 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Return a function that requests the rendered prompt; None if the server does not provide it."""
         del request, sampling
         return None
+
+    async def _count(self, request: RunRequest, sampling: S) -> int | None:
+        """Return the number of tokens of a prompt; None if the server does not provide it.
+
+        Raises ParagoneError or the exceptions in `FAULTS`.
+        """
+        del request, sampling
+        return None
+
+    async def _context(self) -> int | None:
+        """Return the size of the context in use, in tokens; None if unknown. Raises as `_count`."""
+        return self.loaded.context
+
+    @abstractmethod
+    async def _identify(self) -> Identity:
+        """Return what identifies the server and its model now. Raises ParagoneError or those in `FAULTS`."""
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy or restarting.
@@ -107,11 +134,15 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             if event is None:
                                 raise IncompleteAnswer
                             begun = begun or isinstance(event, Token)
-                            if not isinstance(event, Caution):
+                            if not isinstance(event, Caution | Queued):
                                 settings = await report.due(wait, last=isinstance(event, Finish))
                                 if settings is not None:
                                     yield settings
                             for settled in thinking.take(event):
+                                if isinstance(settled, Finish):
+                                    checks = self._checked(request, sampling, settled, thinking.answer)
+                                    for caution in await checks:
+                                        yield caution
                                 yield settled
                             if isinstance(event, Finish):
                                 return
@@ -141,6 +172,38 @@ class RemoteEngine(OpenEngine, Generic[S]):
             yield Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
+
+    async def _checked(
+        self, request: RunRequest, sampling: S, finish: Finish, answer: str | None
+    ) -> list[Caution]:
+        """Return cautions about a server that changed or that cut the prompt, at the end of an answer.
+
+        Not before: the requests would delay the first token. `answer` is the text of the generated tokens; None
+        if they contain thinking.
+        """
+        now = await self._try(self._identify())
+        changed = caution_about(self._endpoint, self._identity, now or {})
+        if changed is not None:
+            self._alarm = self._new_alarm()  # the counts of another tokenizer are no measure
+            return [changed]
+        self._alarm.context = await self._try(self._context())
+        messages, read = request.messages, finish.usage.prompt_tokens
+        sent_tokens = None
+        if read and is_dense(messages, read):
+            sent_tokens = await self._try(self._count(request, sampling))
+        written = finish.usage.completion_tokens
+        cut = self._alarm.check(messages, read, written, answer=answer, sent_tokens=sent_tokens)
+        return [cut] if cut is not None else []
+
+    async def _try(self, request: Awaitable[T]) -> T | None:
+        """Return the reply to a request at the end of a run, or None if it fails, which does not affect the answer."""
+        assert self._wait is not None
+        with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
+            return await self._wait.within(_CHECK_PATIENCE, request)
+        return None
+
+    def _new_alarm(self) -> TruncationAlarm:
+        return TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
 
     def _see_open(self) -> None:
         if self._http.is_closed:

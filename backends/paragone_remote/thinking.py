@@ -29,9 +29,23 @@ class InlineThinking:
         self._watching = True
         """Whether a closing tag without an opening tag may still come."""
         self._recent = ""
+        self._answered: list[str] = []
+        self._thought = False
+
+    @property
+    def answer(self) -> str | None:
+        """The text of the answer so far; None if there was thinking too."""
+        return None if self._thought else "".join(self._answered)
 
     def take(self, event: Event) -> Iterator[Event]:
         """Add the next event, and yield the settled events in order."""
+        for settled in self._settled(event):
+            if isinstance(settled, Token):
+                self._answered.append(settled.text)
+                self._thought = self._thought or settled.channel == "thinking"
+            yield settled
+
+    def _settled(self, event: Event) -> Iterator[Event]:
         if isinstance(event, Finish):
             yield from self.flush()
         if not isinstance(event, Token):

@@ -101,7 +101,7 @@ class OpenEngine(ABC):
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt.
 
-        Yields RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
+        Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
         Closing the generator, or cancelling the task that awaits it, stops the engine without a
         Finish; after `stop` the run still yields its Finish. Raises InputError, ContextOverflow,
         EngineError or EngineCrashed; events that were yielded before stay valid.

@@ -21,6 +21,7 @@ __all__ = [
     "FinishReason",
     "LoadProgress",
     "PromptProgress",
+    "Queued",
     "RunSettings",
     "Timings",
     "Token",
@@ -40,6 +41,20 @@ class LoadProgress:
     """
 
     fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """The request waits in a server's queue.
+
+    Repeated about once a second while the server confirms it, so that a server that stops answering is
+    noticed. Any other event means that the server has begun.
+
+    Attributes:
+        time: When the server confirmed it, by `time.monotonic()`.
+    """
+
+    time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,4 +200,4 @@ class Finish:
     time: float
 
 
-Event: TypeAlias = RunSettings | PromptProgress | Token | Caution | Finish
+Event: TypeAlias = Queued | RunSettings | PromptProgress | Token | Caution | Finish

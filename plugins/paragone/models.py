@@ -50,6 +50,7 @@ class ModelInfo:
         capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
         problem: Why it cannot be opened; empty if no reason is known.
         address: URL of the server that has it, if that is not the backend's default one.
+        aliases: Other values of `OpenRequest.model` that open it.
     """
 
     model: str
@@ -62,6 +63,7 @@ class ModelInfo:
     capabilities: tuple[str, ...] = ()
     problem: str = ""
     address: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,36 @@ def test_doctor_in_lines(engines, server):
     assert "  ✗ openai at http://127.0.0.1:1, for gone" in part
 
 
+@pytest.fixture
+def lost(engines, server):
+    """One more engine, whose model the server does not have."""
+    text = f"[engines.lost]\nbackend = 'ollama'\nmodel = 'nn'\nurl = '{server.url}'\n"
+    engines.write_text(f"{engines.read_text()}{text}")
+
+
+def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
+    done = paragone("engines", "--json")
+    assert done.returncode == 0
+    usable = {it["engine"]: it["usable"] for it in data("engines", done)["engines"]}
+    assert usable == {"far": True, "wide": True, "gone": False, "lost": False}
+    reasons = {it["engine"]: f"{it['reason']} {it['remedy']}" for it in data("engines", done)["engines"]}
+    assert reasons["lost"] == (
+        f"The server at {server.url} has no model 'nn'. It has: m:latest. "
+        "To download it to the server: paragone pull lost"
+    )
+    assert "the connection was refused" in reasons["gone"]
+
+
+def test_doctor_names_the_engines_whose_model_is_not_on_their_server(lost, server):
+    there = data("doctor", paragone("doctor", "--json"))["endpoints"][0]
+    assert (there["usable"], there["engines"]) == (True, ["far", "lost", "wide"])
+    (problem,) = there["problems"]
+    assert (problem["engine"], problem["usable"]) == ("lost", False)
+    assert (
+        f"      ✗ lost: The server at {server.url} has no model 'nn'." in paragone("doctor").stdout.decode()
+    )
+
+
 def test_doctor_without_endpoints(settings):
     settings("[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\n")
     assert data("doctor", paragone("doctor", "--json"))["endpoints"] == []

@@ -25,6 +25,7 @@ from paragone import (
     ParagoneError,
     Probe,
     PromptProgress,
+    Queued,
     RunRequest,
     RunSettings,
     Token,
@@ -57,7 +58,7 @@ def values_of(kind):
 
 for plain, strategy in ((str, texts), (float, numbers)):
     st.register_type_strategy(plain, strategy)
-EVENTS = [RunSettings, PromptProgress, Token, Caution, Finish]
+EVENTS = [Queued, RunSettings, PromptProgress, Token, Caution, Finish]
 EXPORTED = [getattr(paragone, name) for name in paragone.__all__]
 KINDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind) and kind not in (Options, LogitsBlock)]
 """All value types that are sent as JSON; blocks of logits are passed in shared memory."""

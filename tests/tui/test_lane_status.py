@@ -56,6 +56,19 @@ async def show(line, **info):
             " s  done  241 tok/s  context 90/100  TTFT 2.2 s",
         ),
         ({"engine": "smol", "state": "stopped", "tokens": 1}, " smol  stopped  1 token"),
+        (
+            {"engine": "smol", "state": "done", "tokens_per_s": 54.0, "shared": True, "tokens": 99},
+            " smol  done  54.0 tok/s shared  99 tokens",
+        ),
+        ({"engine": "smol", "state": "queued"}, " smol  waiting for the server"),
+        (
+            {"engine": "smol", "state": "queued", "silent_s": 7, "stop_key": "esc"},
+            " smol  waiting for the server: no data for 7 s  esc stops",
+        ),
+        (
+            {"engine": "smol", "state": "writing", "silent_s": 12, "stop_key": "esc", "tokens": 2},
+            " smol  no data from the server for 12 s  esc stops  2 tokens",
+        ),
         ({"engine": "smol", "state": "crashed"}, " smol  crashed"),
         ({"engine": "smol", "state": "loading", "loaded": 7.0}, " smol  loading  100%  ████████████"),
     ],
@@ -98,6 +111,14 @@ async def test_a_narrow_lane_has_a_shorter_text(line):
     pilot, _ = line
     await pilot.resize_terminal(12, 3)
     assert await show(line, engine="smol", state="reading") == " reading"
+
+
+@pytest.mark.parametrize("state", ["queued", "writing"])
+async def test_a_narrow_lane_shows_how_long_a_server_is_silent_and_the_key_that_stops_the_run(line, state):
+    pilot, _ = line
+    await pilot.resize_terminal(40, 3)
+    silent = {"engine": "smol", "state": state, "silent_s": 120, "stop_key": "esc"}
+    assert " ".join((await show(line, **silent)).split()) == "smol no data for 120 s esc stops"
 
 
 async def test_a_new_state_is_painted_immediately_and_new_figures_later(line):

@@ -46,6 +46,7 @@ async def test_the_keys_are_exactly_these(rogue):
         "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20},
     }
     itl = timings.pop("itl_ms")
+    assert timings.pop("shared") is False
     assert set(timings) == {"load_s", "ttft_s", "prefill_tps", "decode_tps"}
     assert all(positive(value) for value in timings.values()), timings
     assert set(itl) == {"p50", "p95", "p99"}
@@ -73,6 +74,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "prefill_tps": None,
         "decode_tps": None,
         "itl_ms": nowhere,
+        "shared": None,
     }
     assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
     assert raises["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 0}

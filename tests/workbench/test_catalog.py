@@ -131,12 +131,23 @@ def engine(name, url):
 async def test_other_models_of_a_server_are_offered_with_the_key_of_its_engine():
     mine = engine("mine", "http://box:1")
     found = await listed(config(mine, engine("off", "http://gone:1")), Served())
-    assert [it.name for it in found] == ["mine", "off", "large:70b", "Served"]
-    large = found[2]
+    assert [it.name for it in found] == ["mine", "large:70b", "off", "Served"]
+    large = found[1]
     assert large.detail == "4.0 GB · vision · served · http://box:1"
     assert large.definition == EngineDefinition(
         name="large:70b", backend="served", model="large:70b", options=mine.options
     )
+
+
+async def test_engines_that_cannot_be_used_at_their_servers_say_why():
+    lost = EngineDefinition(name="lost", backend="served", model="smal", options={"url": "http://box:1"})
+    found = {it.name: it for it in await listed(config(lost, engine("off", "http://gone:1")), Served())}
+    assert (found["lost"].group, found["lost"].problem, found["lost"].remedy) == (
+        Group.UNUSABLE,
+        "The server at http://box:1 has no model 'smal'.",
+        "Did you mean 'small'?",
+    )
+    assert (found["off"].group, found["off"].problem) == (Group.UNUSABLE, "It is gone.")
 
 
 async def test_an_error_in_a_plugin_affects_only_its_own_models():

@@ -67,17 +67,31 @@ def test_counts_of_the_engine_with_the_times_of_the_tokens():
     counted = meter([1.0, 3.0])  # two pieces with eleven tokens together
     counted.feed(Finish(reason="stop", usage=Usage(prompt_tokens=4, completion_tokens=11), time=5.0))
     assert counted.metrics().decode_tps == 5.0
-    assert counted.metrics().prefill_tps == 4.0
+
+
+@pytest.mark.parametrize(
+    ("cached", "prefill_s", "rate"),
+    [
+        pytest.param(None, 0.01, None, id="a prompt that may have been cached, as Ollama reports it"),
+        pytest.param(110, 0.01, 600.0, id="6 of 116 tokens processed"),
+        pytest.param(0, None, None, id="no duration: the time to first token has the server's queue in it"),
+    ],
+)
+def test_a_prefill_rate_is_of_tokens_that_were_processed(cached, prefill_s, rate):
+    counted = meter([2.0])
+    usage = Usage(prompt_tokens=116, cached_tokens=cached)
+    counted.feed(Finish(reason="stop", usage=usage, timings=Timings(prefill_s=prefill_s), time=2.0))
+    assert counted.metrics().prefill_tps == rate
+    assert counted.metrics().prompt_tokens == 116
 
 
 def test_an_unfinished_run_has_the_reported_part_of_the_prompt():
     stopped = Meter(sent=0.0)
     stopped.feed(PromptProgress(done=10, total=50, cached=10, time=0.1))
     stopped.feed(PromptProgress(done=50, total=50, cached=10, time=0.4))
-    assert stopped.metrics().prefill_tps is None
     stopped.feed(Token(text="x", time=0.5))
     metrics = stopped.metrics()
-    assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.prefill_tps) == (50, 10, 80.0)
+    assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.prefill_tps) == (50, 10, None)
 
 
 def test_there_is_no_division_by_zero():

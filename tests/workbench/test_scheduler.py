@@ -6,6 +6,7 @@ import itertools
 import pytest
 from rogue_backend.definitions import rogue
 
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -211,3 +212,34 @@ async def test_engines_of_a_workbench_follow_its_schedule(check_nothing_left, wo
         second = await workbench.open("rogue:wide", max_tokens=1)
         assert (first.is_open, second.is_open, len(workers())) == (False, True, 1)
         assert [run.text for run in await answered(workbench, first, second)] == ["word0 ", "語0😀 "]
+
+
+@pytest.mark.parametrize(("mode", "shared"), [("parallel", True), ("sequential", False)])
+async def test_speeds_are_marked_where_runs_shared_the_machine(check_nothing_left, mode, shared):
+    async with Workbench(mode=mode) as workbench:
+        engines = [workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b")]
+        await workbench.open_all()
+        assert [run.metrics.shared for run in await answered(workbench, *engines)] == [shared] * 2
+        assert [run.metrics.shared for run in await answered(workbench, engines[0])] == [False]
+
+
+async def test_a_run_is_marked_that_began_before_the_other_one(check_nothing_left, until):
+    async with Workbench() as workbench:
+        first, second = (workbench.add(rogue("steady", name, max_tokens=n, rate=50)) for name, n in _LENGTHS)
+        await workbench.open_all()
+        long = workbench.run(first, HELLO)
+        await until(lambda: long.run.phase == "decode")
+        (short,) = await answered(workbench, second)
+        assert long.run.phase == "decode", "the long run goes on"
+        assert (short.metrics.shared, (await long.record()).metrics.shared) == (True, True)
+
+
+_LENGTHS = (("long", 100), ("short", 1))
+
+
+async def test_runs_without_a_schedule_do_not_know_what_they_shared(make_lane):
+    lane = make_lane(max_tokens=1)
+    lane.open()
+    run = lane.ask(Prompt(text="hello"))
+    await lane.answered()
+    assert run.metrics.shared is None

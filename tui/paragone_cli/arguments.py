@@ -252,9 +252,7 @@ def _with_images(command: Command) -> Command:
 
 
 def _engines() -> Command:
-    return _common(
-        Command("engines", "List the defined engines, and whether they can run on this machine."), prints=True
-    )
+    return _common(Command("engines", "List the defined engines, and whether they can be used."), prints=True)
 
 
 def _models() -> Command:

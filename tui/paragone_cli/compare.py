@@ -123,7 +123,8 @@ def figures(metrics: RunMetrics) -> str:
     """Return the metrics of a run in one line, without those that are unknown."""
     parts = [f"{metrics.completion_tokens} tokens"]
     if metrics.decode_tps is not None:
-        parts.append(f"{metrics.decode_tps:.1f} tokens/s")
+        shared = " (shared)" if metrics.shared else ""
+        parts.append(f"{metrics.decode_tps:.1f} tokens/s{shared}")
     if metrics.ttft_s is not None:
         parts.append(f"first after {metrics.ttft_s:.2f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:

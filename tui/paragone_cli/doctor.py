@@ -75,6 +75,12 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
         "remedy": report.probe.remedy,
         "facts": dict(report.probe.facts),
         "models": [model.model for model in report.models],
+        "problems": [
+            {"engine": name, "usable": False, "reason": probe.reason, "remedy": probe.remedy}
+            for name, probe in endpoint.problems.items()
+        ]
+        if report.probe.usable
+        else [],
     }
 
 
@@ -122,6 +128,8 @@ def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         put(one_line(f"      models: {', '.join(names[:NAMED])}{more}"))
+    for name, problem in endpoint.problems.items() if report.probe.usable else ():
+        put(one_line(f"      ✗ {name}: {problem.reason} {problem.remedy}"))
 
 
 def _print_machine(version: str, machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""`paragone engines`: lists the defined engines, and whether they can run on this machine."""
+"""`paragone engines`: lists the defined engines, and whether they can be used."""
 
 from __future__ import annotations
 

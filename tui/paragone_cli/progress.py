@@ -72,6 +72,10 @@ class Progress(EngineObserver, RunObserver):
 def _activity(engine: EngineHandle, run: RunRecord | None) -> str:
     if run is not None and run.phase == "ended":
         return run.state
+    if run is not None and run.silent_s:
+        return f"no data from the server for {run.silent_s} s, Ctrl+C stops"
+    if run is not None and run.phase == "queued":
+        return "waiting for the server"
     if run is not None and run.phase == "decode" and run.meter is not None:
         thinks = bool(run.thinking) and not run.text
         return f"{'thinking' if thinks else 'writing'}, {run.meter.tokens} tokens"

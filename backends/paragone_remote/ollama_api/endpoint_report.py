@@ -58,6 +58,7 @@ async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, 
 async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResponse.Model) -> ModelInfo:
     model = entry.model or ""
     name = plain(model)
+    aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
     size = counted(entry.size)
     quantization = plain(entry.details.quantization_level or "") or None if entry.details else None
     if name != model:
@@ -66,7 +67,14 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
     try:
         details = await await_reply(endpoint, client.details(model), model=model)
     except ParagoneError as error:
-        return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=error.sentence)
+        return ModelInfo(
+            model=name,
+            name=name,
+            size=size,
+            quantization=quantization,
+            problem=error.sentence,
+            aliases=aliases,
+        )
     able = details.capabilities or []
     problem = "It does not generate text." if able and "completion" not in able else ""
     return ModelInfo(
@@ -78,6 +86,7 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
         architecture=architecture(details),
         capabilities=tuple(plain(word) for word in able),
         problem=problem,
+        aliases=aliases,
     )
 
 

@@ -28,13 +28,13 @@ from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import FAULTS
 from paragone_remote.json_fields import counted, duration
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.model_details import find_running
+from paragone_remote.ollama_api.model_details import find_running, identity_of
 from paragone_remote.ollama_api.options import OllamaSampling
 from paragone_remote.ollama_api.requests import make_body
 from paragone_remote.ollama_api.stream_parts import NANO, read_finish, read_tokens
 from paragone_remote.run_settings import AskPrompt, Prompt, draw_seed
+from paragone_remote.server_changes import Identity
 from paragone_remote.timeouts import Wait
-from paragone_remote.truncation import TruncationAlarm
 
 __all__ = ["OllamaEngine"]
 
@@ -62,6 +62,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         unload: bool,
         parameters: Mapping[str, Json],
         renders: bool,
+        identity: Identity,
     ) -> None:
         """Create an engine.
 
@@ -69,13 +70,12 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         `parameters` are the Modelfile's sampling parameters. `renders` says whether the server returns
         rendered prompts.
         """
-        super().__init__(OllamaSampling, endpoint, http, loaded, model=model)
+        super().__init__(OllamaSampling, endpoint, http, loaded, model=model, identity=identity)
         self._client = OllamaClient(http)
         self._base = base
         self._unload = unload
         self._parameters = parameters
         self._renders = renders
-        self._alarm = TruncationAlarm(f"The Ollama server at {endpoint.origin}", context=loaded.context)
 
     async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
         if request.cold:
@@ -94,7 +94,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 if request.logprobs is not None and part.eval_count and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield Caution(code="no-logprobs", sentence=sentence)
-                for caution in self._cautions(request, part):
+                for caution in self._cautions(part):
                     yield caution
                 yield read_finish(part, now)
                 return
@@ -143,11 +143,11 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         while find_running(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (the server sends no notifications)
             await asyncio.sleep(_LOOK_S)
 
-    def _cautions(self, request: RunRequest, part: ollama.ChatResponse) -> Iterator[Caution]:
-        read, written = counted(part.prompt_eval_count), counted(part.eval_count)
-        caution = self._alarm.check(request.messages, read, written)
-        if caution is not None:
-            yield caution
+    async def _identify(self) -> Identity:
+        running = find_running(await self._client.running(), self._model)
+        return identity_of(await self._client.version(), running)
+
+    def _cautions(self, part: ollama.ChatResponse) -> Iterator[Caution]:
         load = duration(part.load_duration, unit=NANO)
         if load is not None and load > _SLOW_LOAD_S:
             sentence = (

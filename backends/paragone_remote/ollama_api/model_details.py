@@ -7,13 +7,19 @@ import ollama
 from paragone_remote.json_fields import counted
 from paragone_remote.server_text import plain
 
-__all__ = ["architecture", "find_running", "parameters", "trained_context"]
+__all__ = ["architecture", "find_running", "identity_of", "parameters", "trained_context"]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
     """Return a model's entry in the list of loaded models, if it is loaded."""
     wanted = _full(model)
     return next((entry for entry in running.models if _full(entry.model or "") == wanted), None)
+
+
+def identity_of(version: str, running: ollama.ProcessResponse.Model | None) -> dict[str, str]:
+    """Return what identifies a server of this version and its loaded model: Ollama's digest of the model."""
+    digest = running.digest if running is not None else None
+    return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
 
 
 def _full(model: str) -> str:

@@ -26,6 +26,7 @@ from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.model_details import (
     architecture,
     find_running,
+    identity_of,
     parameters,
     trained_context,
 )
@@ -69,6 +70,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             unload=ours,
             parameters=modelfile_parameters(details.parameters or ""),
             renders=read_version(version) >= RENDERS,
+            identity=identity_of(version, running),
         )
 
 

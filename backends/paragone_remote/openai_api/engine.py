@@ -32,19 +32,22 @@ from paragone_remote.faults import FAULTS, IncompleteAnswer, explain
 from paragone_remote.openai_api.cautions import cautions_before
 from paragone_remote.openai_api.client import OpenAIClient
 from paragone_remote.openai_api.effective_settings import settings_of, with_seed
+from paragone_remote.openai_api.identity import identity_of
+from paragone_remote.openai_api.ollama_context import FINGERPRINT, context_in_use
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.prompts import Prompts, has_images
+from paragone_remote.openai_api.queue import SlotsQuery, with_queue
 from paragone_remote.openai_api.refused_fields import RefusedFields
 from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
-from paragone_remote.openai_api.server import Server
+from paragone_remote.openai_api.server import Server, find_models, identify_again, root_of
 from paragone_remote.openai_api.stream_parts import Answer, read_chat, read_completion
 from paragone_remote.openai_api.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.run_settings import AskPrompt, Prompt
+from paragone_remote.server_changes import Identity
 from paragone_remote.single_requests import await_reply
 from paragone_remote.timeouts import Stopped, Wait
 from paragone_remote.token_events import tokens_of
 from paragone_remote.transport import Refusal
-from paragone_remote.truncation import TruncationAlarm
 
 __all__ = ["OpenAIEngine"]
 
@@ -67,18 +70,22 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         server: Server,
         raw: bool,
         refused_fields: RefusedFields,
+        identity: Identity,
     ) -> None:
         """Create an engine.
 
         `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
         """
-        super().__init__(OpenAISampling, endpoint, http, loaded, model=model)
+        super().__init__(OpenAISampling, endpoint, http, loaded, model=model, identity=identity)
         self._client = OpenAIClient(http, endpoint, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
         self._prompts = Prompts(http, endpoint, model=model, server=server, raw=raw)
-        self._alarm = TruncationAlarm(f"The server at {endpoint.origin}", context=loaded.context)
+        self._slots = SlotsQuery(http, f"{root_of(endpoint)}/slots", offered=server.has_slots)
+        self._answered_as = ""
+        """The model that the last answer names."""
+        self._is_ollama = False
 
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
         for caution in cautions_before(request, self._server.kind, raw=self._raw):
@@ -87,7 +94,10 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         while True:
             body = self._refused_fields.without_refused(wanted)
             try:
-                async with contextlib.aclosing(self._events(body, request)) as events:
+                async with (
+                    contextlib.aclosing(self._events(body, request)) as answer,
+                    contextlib.aclosing(with_queue(answer, self._slots.all_busy)) as events,
+                ):
                     async for event in events:
                         if isinstance(event, Finish):
                             for caution in self._left_out(wanted, request):
@@ -121,6 +131,22 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return await self._prompts.of_request(body, ids=ids)
 
         return ask
+
+    async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
+        if not self._prompts.tokenizes or has_images(request.messages):
+            return None
+        body = self._refused_fields.without_refused(self._body(request, sampling))
+        return len((await self._prompts.of_request(body, ids=True)).ids or ()) or None
+
+    async def _context(self) -> int | None:
+        if self._is_ollama:
+            return await context_in_use(self._http, self._endpoint, self._model)
+        return await super()._context()
+
+    async def _identify(self) -> Identity:
+        listed = await find_models(self._http, self._endpoint)
+        server = await identify_again(self._http, self._endpoint, self._server)
+        return identity_of(self._model, listed, server, answered_as=self._answered_as)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
@@ -194,6 +220,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         for caution in self._afterwards(request, state):
             yield caution
+        self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
@@ -211,10 +238,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 yield Caution(code="option-refused", sentence=sentence)
 
     def _afterwards(self, request: RunRequest, state: Answer) -> Iterator[Caution]:
-        usage = state.usage
-        caution = self._alarm.check(request.messages, usage.prompt_tokens, usage.completion_tokens)
-        if caution is not None:
-            yield caution
         if (
             request.logprobs is not None
             and state.began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.faults import Loading
 from paragone_remote.openai_api.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.engine import OpenAIEngine
+from paragone_remote.openai_api.identity import identity_of
 from paragone_remote.openai_api.options import OpenAILoadOptions
 from paragone_remote.openai_api.prompts import tokenizes
 from paragone_remote.openai_api.refused_fields import RefusedFields
@@ -48,10 +50,11 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     endpoint = await make_endpoint(options, path="/v1")
     on_progress(LoadProgress(fraction=0.0))
     async with connected(endpoint) as http:
-        model = _choose(await _models(http, endpoint), request.model, endpoint)
+        listed = await _models(http, endpoint)
+        model = _choose(listed, request.model, endpoint)
         server = await identify(http, endpoint)
         if server.routes:
-            server = await of_model(http, endpoint, request.model)
+            server = dataclasses.replace(await of_model(http, endpoint, request.model), routes=True)
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
@@ -78,7 +81,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         )
         on_progress(LoadProgress(fraction=1.0))
         return OpenAIEngine(
-            endpoint, http, loaded, model=request.model, server=server, raw=raw, refused_fields=refused_fields
+            endpoint,
+            http,
+            loaded,
+            model=request.model,
+            server=server,
+            raw=raw,
+            refused_fields=refused_fields,
+            identity=identity_of(request.model, listed, server),
         )
 
 

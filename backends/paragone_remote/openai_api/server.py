@@ -22,7 +22,7 @@ from paragone_remote.openai_api.server_defaults import (
 from paragone_remote.single_requests import await_reply
 from paragone_remote.transport import InvalidReply
 
-__all__ = ["Kind", "Server", "find_models", "identify", "of_model", "root_of"]
+__all__ = ["Kind", "Server", "find_models", "identify", "identify_again", "of_model", "root_of"]
 
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
@@ -56,6 +56,10 @@ class Server:
     """Whether its model takes images; None if unknown."""
     template: str = ""
     """The chat template; empty if unknown."""
+    model_file: str = ""
+    """Path of the model's file; empty if unknown."""
+    has_slots: bool = False
+    """Whether it reports the state of its slots."""
     seed: int | None = None
     """The seed for requests without one, if the server was started with a seed and reports it."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
@@ -82,7 +86,7 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         _get(http, endpoint, "/api/v0/models"),  # LM Studio
         _get(http, endpoint, "/openapi.json"),
     )
-    if "default_generation_settings" in props or "total_slots" in props:
+    if _is_llama_server(props):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
         return Server(
@@ -109,6 +113,14 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if word(version, "version"):
         return Server(kind="vLLM", version=word(version, "version"))
     return Server()
+
+
+async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Server) -> Server:
+    """Return the server as it is now. Only llama-server describes its model; others are taken to be the same."""
+    if server.kind != "llama-server" or server.routes:
+        return server
+    props = await _get(http, endpoint, "/props")
+    return _llama_server(props) if _is_llama_server(props) else Server()
 
 
 async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
@@ -174,6 +186,10 @@ def _file_type(named: str) -> str:
     return "" if name.startswith("unknown") else name
 
 
+def _is_llama_server(props: Data) -> bool:
+    return "default_generation_settings" in props or "total_slots" in props
+
+
 def _llama_server(props: Data) -> Server:
     settings = part(props, "default_generation_settings")
     defaults = defaults_in_props(props)
@@ -186,6 +202,8 @@ def _llama_server(props: Data) -> Server:
         assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
         vision=flag(part(props, "modalities"), "vision"),
         template=text(props, "chat_template"),
+        model_file=word(props, "model_path"),
+        has_slots=flag(props, "endpoint_slots") is not False,
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,

@@ -16,6 +16,10 @@ __all__ = ["Answer", "Part", "read_chat", "read_completion", "scored_tokens"]
 class Part:
     """The contents of one chunk."""
 
+    model: str = ""
+    """The model that answers, as the server names it."""
+    fingerprint: str = ""
+    """The `system_fingerprint` of the protocol."""
     answer: str = ""
     thinking: str = ""
     scored: tuple[Scored, ...] = ()
@@ -30,6 +34,8 @@ class Answer:
     """The state of an answer, apart from its text."""
 
     def __init__(self) -> None:
+        self.model = ""
+        self.fingerprint = ""
         self.began = False
         self.scored = False
         self.held: tuple[Scored, ...] = ()
@@ -40,6 +46,8 @@ class Answer:
 
     def take(self, part: Part) -> None:
         """Update the state from a part."""
+        self.model = part.model or self.model
+        self.fingerprint = part.fingerprint or self.fingerprint
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
@@ -82,7 +90,7 @@ def _read(chunk: Data, now: float) -> Part:
 
     `timings` and `prompt_progress` are llama-server's, in milliseconds.
     """
-    read = Part()
+    read = Part(model=text(chunk, "model"), fingerprint=text(chunk, "system_fingerprint"))
     if usage := part(chunk, "usage"):
         read.usage = Usage(
             prompt_tokens=count(usage, "prompt_tokens"),

@@ -10,7 +10,7 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import InputError
-from paragone.events import Caution, Event, Finish, PromptProgress, RunSettings, Token
+from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.messages import Message, RunRequest
 from paragone.models import Capabilities
 from paragone.testing.fixtures import ConformanceFixtures, has_option
@@ -216,7 +216,7 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
     done = -1
     answering = reported = False
     for event in events:
-        assert isinstance(event, RunSettings | PromptProgress | Token | Caution | Finish), (
+        assert isinstance(event, Queued | RunSettings | PromptProgress | Token | Caution | Finish), (
             f"{event!r} is not an event"
         )
         check_plain(event)
@@ -230,7 +230,10 @@ def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
             continue
         assert event.time >= before, f"time went back by {before - event.time:.6f} s with {event!r}"
         before = event.time
-        if isinstance(event, PromptProgress):
+        if isinstance(event, Queued):
+            assert done < 0, "Queued was sent after PromptProgress"
+            assert not answering, "Queued was sent after a token"
+        elif isinstance(event, PromptProgress):
             assert scoring or not answering, "PromptProgress was sent after a token"
             assert event.done >= done, f"prompt progress fell from {done} to {event.done}"
             assert 0 <= event.cached <= event.done <= event.total, (

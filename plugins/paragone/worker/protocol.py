@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
-from paragone.events import Caution, Event, Finish, PromptProgress, RunSettings, Token
+from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.wire import Json, from_json, to_json
 
 __all__ = ["VERSION", "dump_error", "dump_event", "load_error", "load_event"]
@@ -33,6 +33,7 @@ VERSION = 2
 """Version of the protocol. Increase it with every incompatible change."""
 
 _EVENTS = {
+    "queued": Queued,
     "settings": RunSettings,
     "prompt": PromptProgress,
     "token": Token,

@@ -185,7 +185,7 @@ async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane)
     assert cautions(events) == {}
     server.on_chat = lambda exchange: exchange.answer("Fine.", read=850)
     events, _ = await lane.ask([first, Message(role="assistant", text="Fine."), first])
-    assert "at least 900 tokens were sent and it read 850" in cautions(events)["truncated"]
+    assert "at least 904 tokens were sent and it read 850" in cautions(events)["truncated"]
 
 
 async def test_no_alarm_for_what_is_only_long(server, open_lane):

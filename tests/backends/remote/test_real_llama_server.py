@@ -168,7 +168,8 @@ async def test_stopping_frees_the_slot(bare, llama_server, open_smollm2):
     events = []
     async for event in lane.run(STORY, max_tokens=800, temperature=0):
         events.append(event)
-        if len(of_kind(events, Token)) == 3:
+        # The settings and the end follow the last token: the slot may be free by then.
+        if isinstance(event, Token) and len(of_kind(events, Token)) == 3:
             assert is_busy(bare)
             await lane.engine.stop()
     assert isinstance(events[-1], Finish)

@@ -80,3 +80,75 @@ def test_thinking_that_a_template_leaves_out_was_not_cut():
 
 def test_a_server_that_counts_nothing():
     assert TruncationAlarm("The server").check([Message(role="user", text="How are you?")], 0, 5) is None
+
+
+def said(*texts):
+    """Return a conversation of these texts, by turns."""
+    return [
+        Message(role="assistant" if number % 2 else "user", text=text) for number, text in enumerate(texts)
+    ]
+
+
+TELL = "Tell me something about this number, please."
+CODE = "x=[(1,2),(3,4)];" * 10
+"""An answer of many more tokens than words."""
+
+
+def test_an_answer_counts_as_many_tokens_as_it_was_generated_with():
+    """The counts are those of Ollama at /v1 with SmolLM2: 22 tokens for each prompt and its control tokens."""
+    alarm = TruncationAlarm("The server")
+    assert alarm.check(said(TELL), 20, 90, answer=CODE) is None
+    assert alarm.check(said(TELL, CODE, TELL), 132, 90, answer=CODE) is None
+    caution = alarm.check(said(TELL, CODE, TELL, CODE, TELL), 152, 90, answer=CODE)
+    assert caution is not None, "132 were read before, then 90 written; 152 is more than 132"
+    assert caution.code == "truncated"
+    assert "read 152" in caution.sentence
+
+
+def test_what_was_cut_once_is_not_the_measure_of_what_follows():
+    alarm = TruncationAlarm("The server")
+    alarm.check(said(TELL), 20, 200, answer=CODE)
+    assert alarm.check(said(TELL, CODE, TELL), 60, 200, answer=CODE).code == "truncated"
+    assert alarm.check(said(TELL, CODE, TELL, CODE, TELL), 120, 9, answer="").code == "truncated"
+
+
+def test_an_edited_prompt_is_held_against_the_turns_before_it():
+    alarm = TruncationAlarm("The server")
+    for turns, read in ((said(TELL), 20), (said(TELL, CODE, TELL), 132)):
+        assert alarm.check(turns, read, 90, answer=CODE) is None
+    assert alarm.check(said(TELL, CODE, "Other?"), 40, 90, answer=CODE).code == "truncated"
+    assert alarm.check(said("Other?"), 12, 90, answer=CODE) is None, "another conversation"
+
+
+def test_thinking_is_not_counted_where_a_template_may_leave_it_out():
+    """The server counts 400 tokens for thinking and answer; only the answer is in the next prompt."""
+    alarm = TruncationAlarm("The server")
+    assert alarm.check(said(TELL), 20, 400, answer=None) is None
+    assert alarm.check(said(TELL, "Red.", TELL), 46, 5, answer="Blue.") is None
+
+
+def test_a_text_that_is_tokenized_anew_may_have_fewer_tokens_than_were_generated():
+    alarm = TruncationAlarm("The server")
+    assert alarm.check(said(TELL), 20, 100, answer=CODE) is None
+    assert alarm.check(said(TELL, CODE, TELL), 20 + 80 + 22, 5, answer="") is None
+
+
+def test_an_answer_that_was_continued_is_no_measure():
+    """A template shows the thinking of the last answer only."""
+    alarm = TruncationAlarm("The server")
+    begun = [*said(TELL), Message(role="assistant", text="R", thinking="Hm. " * 200)]
+    assert alarm.check(begun, 420, 5, answer="ed.") is None
+    assert alarm.check([*begun, Message(role="user", text=TELL)], 50, 5, answer="") is None
+
+
+def test_tokens_of_the_prompt_that_the_server_told_itself():
+    alarm = TruncationAlarm("The server")
+    assert alarm.check(said(TELL), 20, 5, sent_tokens=20) is None
+    caution = alarm.check(said(TELL), 17, 5, sent_tokens=20)
+    assert "20 tokens were sent and it read 17" in caution.sentence
+
+
+def test_spaces_that_a_template_strips_are_not_counted():
+    alarm = TruncationAlarm("The server")
+    assert alarm.check(said(TELL), 20, 500, answer="Red." + "\n" * 490) is None
+    assert alarm.check(said(TELL, "Red." + "\n" * 490, TELL), 52, 5, answer="") is None

@@ -94,5 +94,6 @@ def _figures(known: RunMetrics | None) -> dict[str, Json]:
             "prefill_tps": metrics.prefill_tps,
             "decode_tps": metrics.decode_tps,
             "itl_ms": dataclasses.asdict(metrics.itl_ms),
+            "shared": metrics.shared,
         },
     }

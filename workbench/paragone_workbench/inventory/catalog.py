@@ -101,6 +101,8 @@ class _Catalog:
         """By name; None until the plugins are imported."""
         self._config = config
         self._probes: dict[tuple[str, str | None], Probe] = {}
+        self._at_servers: dict[str, Probe] = {}
+        """Why defined engines cannot be used at their servers, by name."""
         self._found: dict[str, CatalogEntry] = {}
         """Models, demo and backends, by their keys."""
 
@@ -165,8 +167,12 @@ class _Catalog:
                 )
 
     def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
-        """Add the other models of servers that engines are defined for, with the options of the first such engine."""
+        """Add what the servers of defined engines report: why engines cannot be used there, and further models.
+
+        A further model gets the options of the first engine at its server.
+        """
         for endpoint in endpoints:
+            self._at_servers |= endpoint.problems
             if endpoint.url is None or not endpoint.report.probe.usable:
                 continue  # the models of a backend's default server are listed by the backend
             defined = [self._config.engines[name] for name in endpoint.engines]
@@ -189,7 +195,9 @@ class _Catalog:
 
     def _defined(self, definition: EngineDefinition) -> CatalogEntry:
         backend = (self.backends or {}).get(definition.backend)
-        found = self._probes.get((definition.backend, definition.python))
+        found = self._at_servers.get(definition.name) or self._probes.get(
+            (definition.backend, definition.python)
+        )
         added = definition.name in self._config.added
         entry = CatalogEntry(
             key=f"engine {definition.name}",

@@ -132,11 +132,12 @@ async def probe(backend: Backend, python: str | None = None) -> Probe:
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
-    """Return whether each engine could be opened on this machine, without opening it.
+    """Return whether each engine could be opened, without opening it.
 
-    Each backend is probed once for each interpreter, all concurrently.
+    Each backend is probed once for each interpreter, and each server is asked for its models, all concurrently.
     """
     engines = list(definitions)
+    servers = asyncio.create_task(query_endpoints(engines, registry.find))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
     invalid: dict[str, Probe] = {}
     for definition in engines:
@@ -151,10 +152,10 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
         if key not in probes:
             probes[key] = asyncio.create_task(probe(backend, definition.python))
     await asyncio.gather(*probes.values())
-    return [
-        invalid.get(definition.name) or probes[definition.backend, definition.python].result()
-        for definition in engines
-    ]
+    for endpoint in await servers:
+        invalid = {**endpoint.problems, **invalid}
+    found = {it.name: probes[it.backend, it.python].result() for it in engines if it.name not in invalid}
+    return [invalid.get(it.name) or found[it.name] for it in engines]
 
 
 def _check_model(definition: EngineDefinition, backend: Backend) -> None:

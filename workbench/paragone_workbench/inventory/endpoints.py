@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from paragone import Backend, EndpointReport, InputError, Json, Probe
@@ -19,6 +20,9 @@ __all__ = ["ConfiguredEndpoint", "query_endpoints", "normalize_url"]
 TIMEOUT = 20.0
 """Seconds that a server may take to report; this includes the run time of a `key_command`."""
 
+_NAMED = 20
+"""Maximum number of a server's models to name."""
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -31,6 +35,8 @@ class ConfiguredEndpoint:
     url: str | None
     """The URL as the first of these engines has it; None for the backend's default server."""
     report: EndpointReport
+    problems: Mapping[str, Probe] = field(default_factory=dict)
+    """Why engines cannot be used at this server, by name; without those that can."""
 
 
 async def query_endpoints(
@@ -41,7 +47,7 @@ async def query_endpoints(
     Engines without a server are skipped, as are invalid ones: the check of the config file reports them.
     Engines that get the same report from the same server share one endpoint.
     """
-    asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[str]]] = {}
+    asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[EngineDefinition]]] = {}
     for definition in definitions:
         found = backend(definition.backend)
         if found is None:
@@ -51,10 +57,10 @@ async def query_endpoints(
         except InputError:
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))
-        asked.setdefault(key, (found, options, []))[2].append(definition.name)
+        asked.setdefault(key, (found, options, []))[2].append(definition)
     reports = await asyncio.gather(*(_ask(found, load) for found, load, _ in asked.values()))
     merged: dict[object, ConfiguredEndpoint] = {}
-    for (key, (found, load, names)), report in zip(asked.items(), reports, strict=True):
+    for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
             continue
         # the same server may report something else for another key or certificate
@@ -64,9 +70,10 @@ async def query_endpoints(
         first = merged.get(identity)
         merged[identity] = ConfiguredEndpoint(
             backend=key[0],
-            engines=(*(first.engines if first else ()), *names),
+            engines=(*(first.engines if first else ()), *(it.name for it in engines)),
             url=first.url if first else _address(found, load),
             report=first.report if first else report,
+            problems={**(first.problems if first else {}), **_problems(engines, found, report)},
         )
     return tuple(merged.values())
 
@@ -80,6 +87,34 @@ def normalize_url(url: str) -> str:
         return url
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def _problems(
+    engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
+) -> dict[str, Probe]:
+    """Return why these engines cannot be used at the server that gave this report, without those that can."""
+    probes = {it.name: _probe_of(it, backend, report) for it in engines}
+    return {name: probe for name, probe in probes.items() if not probe.usable}
+
+
+def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointReport) -> Probe:
+    if not report.probe.usable:
+        return report.probe
+    wanted = definition.model
+    model = next((it for it in report.models if wanted in (it.model, *it.aliases)), None)
+    if model is not None:
+        return Probe(usable=not model.problem, reason=model.problem)
+    names = [it.name for it in report.models]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    if near:
+        remedy = f"Did you mean {near[0]!r}?"
+    else:
+        remedy = f"It has: {', '.join(names[:_NAMED])}." if names else "It has no models."
+    if type(backend).pull is not Backend.pull:
+        remedy = f"{remedy} To download it to the server: paragone pull {definition.name}"
+    return Probe(
+        usable=False, reason=f"The server at {report.address} has no model {wanted!r}.", remedy=remedy
+    )
 
 
 def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:

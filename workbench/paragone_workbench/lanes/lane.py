@@ -23,10 +23,21 @@ from paragone_workbench.store.records import LaneRecord
 __all__ = ["Lane", "LaneState"]
 
 LaneState: TypeAlias = Literal[
-    "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
+    "empty",
+    "loading",
+    "ready",
+    "waiting",
+    "queued",
+    "reading",
+    "writing",
+    "done",
+    "stopped",
+    "failed",
+    "crashed",
 ]
-"""`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `reading`: the
-prompt is being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
+"""`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: it waits in
+the queue of a server, or the server has sent nothing yet, which may have that reason. `reading`: the prompt is
+being processed. `done`, `stopped`: how the last run ended. `failed`: the last run failed, or the
 engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
 
 
@@ -104,7 +115,7 @@ class Lane(EngineObserver, RunObserver):
         """What the lane is doing, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
-            return "reading" if self.present.phase == "prefill" else "writing"
+            return _progress_of(self.present)
         if engine.state == "opening":
             return "loading"
         if engine.state in ("failed", "crashed"):
@@ -313,3 +324,10 @@ class Lane(EngineObserver, RunObserver):
     def notify(self, call: Callable[[LaneObserver], None]) -> None:
         """Call a method of each observer."""
         notify_observers(self.observers, call, "a lane")
+
+
+def _progress_of(run: RunRecord) -> LaneState:
+    if run.phase == "decode":
+        return "writing"
+    unheard = run.silent_s > 0 and run.progress is None
+    return "queued" if run.phase == "queued" or unheard else "reading"

@@ -22,6 +22,7 @@ from paragone import (
     OpenEngine,
     ParagoneError,
     PromptProgress,
+    Queued,
     RunRequest,
     RunSettings,
     Token,
@@ -35,12 +36,13 @@ from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.silence import SilenceWatch
 from paragone_workbench.runs.spec import RunSpec
 
 __all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """The resources that a run may use during its turn."""
 
@@ -50,6 +52,8 @@ class Turn:
     """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
     cautions: tuple[Caution, ...] = ()
     """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
 
 
 class Turns(Protocol):
@@ -216,13 +220,19 @@ class Execution:
         run.notify(lambda it: it.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
+        silence = SilenceWatch(run) if handle.addresses else None  # a native engine shows its progress
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:
+                    if silence is not None:
+                        silence.data_came()
                     meter.feed(event)
                     self._take(event)
         finally:
+            if silence is not None:
+                silence.end()
             self._asked = None
+            meter.shared = turn.shared
             run.metrics = meter.metrics()
         if run.finish is None:
             raise EngineError("The engine ended its answer without a finish reason.")
@@ -238,7 +248,11 @@ class Execution:
                 if event.text:
                     run.add(event.channel, event.text)
                 run.changed()
+            case Queued():
+                run.phase = "queued"
+                run.changed()
             case PromptProgress():
+                run.phase = "prefill"
                 run.progress = event
                 run.changed()
             case RunSettings():

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import Event, Finish, PromptProgress, Timings, Token, Usage
+from paragone import Event, Finish, PromptProgress, Queued, Timings, Token, Usage
 
 __all__ = ["Meter", "Percentiles", "RunMetrics", "percentile"]
 
@@ -30,7 +30,10 @@ class RunMetrics:
     ttft_s: float | None = None
     """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
     prefill_tps: float | None = None
-    """Prompt tokens processed per second, without those from the KV cache."""
+    """Prompt tokens processed per second of prefill, without those from the KV cache.
+
+    None unless the engine reports both the cached tokens and the duration.
+    """
     decode_tps: float | None = None
     """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
@@ -41,6 +44,11 @@ class RunMetrics:
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
+    shared: bool | None = None
+    """Whether another run used the same server or this machine, or the run waited in its server's queue.
+
+    Then the speeds are not comparable. None if unknown.
+    """
 
 
 class Meter:
@@ -51,11 +59,14 @@ class Meter:
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
+        self.shared: bool | None = None
+        """Whether another run used the same server or this machine; set at the end of the run."""
         self._sent = sent
         self._load_s = load_s
         self._times = array("d")
         self._first_text: float | None = None
         self._progress: PromptProgress | None = None
+        self._queued = False
         self._usage = Usage()
         self._timings = Timings()
 
@@ -68,6 +79,8 @@ class Meter:
                     self._first_text = event.time
             case PromptProgress():
                 self._progress = event
+            case Queued():
+                self._queued = True
             case Finish():
                 self._usage, self._timings = event.usage, event.timings
 
@@ -112,13 +125,15 @@ class Meter:
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
+            shared=self._queued or self.shared,
         )
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
-        # if the engine does not report the duration, the time to first token is an upper bound
-        seconds = self.ttft_s if self._timings.prefill_s is None else self._timings.prefill_s
-        processed = (prompt or 0) - (cached or 0)
-        return processed / seconds if seconds and processed > 0 else None
+        # Not from the time to first token: it includes the time in a server's queue.
+        seconds = self._timings.prefill_s
+        if not seconds or prompt is None or cached is None or prompt <= cached:
+            return None
+        return (prompt - cached) / seconds
 
     def _decode_tps(self) -> float | None:
         seconds = self._timings.decode_s

@@ -27,9 +27,9 @@ from paragone_workbench.runs.spec import RunSpec
 
 __all__ = ["EndState", "RunPhase", "RunRecord", "RunState"]
 
-RunPhase: TypeAlias = Literal["waiting", "prefill", "decode", "ended"]
-"""`waiting`: for its engine, for earlier runs, or for its turn; `prefill`: the prompt is being processed;
-`decode`: the answer is being generated."""
+RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
+"""`waiting`: for its engine, for earlier runs, or for its turn; `queued`: in the queue of a server;
+`prefill`: the prompt is being processed; `decode`: the answer is being generated."""
 
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
 """`interrupted`: the program ended during the run; what had been saved by then is kept."""
@@ -65,6 +65,8 @@ class RunRecord:
     """The model that answered, as it was loaded then."""
     progress: PromptProgress | None = None
     """How much of the prompt has been processed."""
+    silent_s: int = 0
+    """Seconds for which a server has sent nothing; 0 while data comes."""
     meter: Meter | None = None
     """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
     metrics: RunMetrics | None = None

@@ -14,6 +14,7 @@ from paragone.cores import physical_cores
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.execute import Turn, Turns
+from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_here, servers_of
 
 if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
     from paragone_workbench.scheduling.decision import Decision
@@ -37,6 +38,7 @@ class Scheduler(Turns):
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
         )
+        self._sharing = Sharing()
         self._wanting: list[EngineHandle] = []
         self._known: WeakSet[EngineHandle] = WeakSet()
         self._deciding = asyncio.Lock()
@@ -93,10 +95,12 @@ class Scheduler(Turns):
             if order != "parallel":
                 await held.enter_async_context(self._one)
             cautions = await self._bring_in(engine) if order == "swap" else ()
-            for address in sorted(engine.addresses):
+            for address in sorted(servers_of(engine)):
                 await held.enter_async_context(self._servers[address])
-            sharing = self._wanting if order == "parallel" else [engine]
-            yield Turn(threads=cores_for_each(sharing), schedule=order, cautions=cautions)
+            wanting = self._wanting if order == "parallel" else [engine]
+            turn = Turn(threads=cores_for_each(wanting), schedule=order, cautions=cautions)
+            with self._sharing.during(turn, resources_of(engine)):
+                yield turn
 
     async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
         """Open the engine with no other local engine in memory. Returns warnings for the user."""
@@ -110,7 +114,10 @@ class Scheduler(Turns):
 def cores_for_each(engines: Iterable[EngineHandle]) -> int:
     """Return the number of CPU threads for each of these engines: an equal share of the cores.
 
-    More threads than cores would slow all engines down, since waiting threads spin.
+    More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
+    share too.
     """
-    local = {id(engine) for engine in engines if engine.is_local}
-    return max(1, physical_cores() // max(1, len(local)))
+    here: set[int | str] = set()
+    for engine in engines:
+        here |= {id(engine)} if engine.is_local else servers_here(engine)
+    return max(1, physical_cores() // max(1, len(here)))

@@ -51,6 +51,7 @@ class LaneColumn(Vertical, LaneObserver):
         markdown: bool,
         fold_thinking: bool,
         restart_key: str,
+        stop_key: str,
         is_unsaved: Callable[[], bool],
         on_history: Callable[[], None],
     ) -> None:
@@ -70,10 +71,11 @@ class LaneColumn(Vertical, LaneObserver):
         self._others: tuple[str, ...] = ()
         self._differences = 0
         self._restart_key = restart_key
+        self._stop_key = stop_key
         self._last: Prompt | None = None
         self._told: ParagoneError | None = None
         self._figures = Cadence(self._show_status, _FIGURES)
-        self._shown_state = ""
+        self._shown_state = "", 0
         lane.observers.append(self)
         self.show_history()
 
@@ -147,7 +149,8 @@ class LaneColumn(Vertical, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: a new state at once, new figures at most every `_FIGURES` seconds."""
-        if lane.state != self._shown_state:
+        silent_s = lane.present.silent_s if lane.present is not None else 0
+        if (lane.state, silent_s) != self._shown_state:
             self._show_status()
         elif self.is_mounted:
             self._figures.ask()
@@ -235,13 +238,16 @@ class LaneColumn(Vertical, LaneObserver):
         if meter is not None:
             rate = meter.rate(time.monotonic()) if lane.present is not None else meter.metrics().decode_tps
         loaded = lane.engine.loaded
-        self._shown_state = lane.state
+        silent_s = lane.present.silent_s if lane.present is not None else 0
+        self._shown_state = lane.state, silent_s
         self.status.show(
             LaneStatusInfo(
                 mark=self._mark,
                 engine=lane.name,
                 others=self._others,
                 state=lane.state,
+                silent_s=silent_s,
+                stop_key=self._stop_key,
                 queued=lane.queued,
                 unsaved=self._is_unsaved(),
                 differences=self._differences,
@@ -250,6 +256,7 @@ class LaneColumn(Vertical, LaneObserver):
                 prompt_total=progress.total if progress else 0,
                 tokens=meter.tokens if meter else 0,
                 tokens_per_s=rate,
+                shared=meter is not None and meter.shared is True,
                 ttft_s=meter.ttft_s if meter else None,
                 context_used=_context_used(lane),
                 context_size=(loaded.context or 0) if loaded else 0,

@@ -196,6 +196,7 @@ class LanesLayout(ThriftyScreen[None]):
             markdown=self._markdown,
             fold_thinking=self.fold_thinking,
             restart_key=self.key_of("restart-engine"),
+            stop_key=self.key_of("stop"),
             is_unsaved=lambda: self.session.history_problem is not None,
             on_history=self.differences.mark_all,
         )

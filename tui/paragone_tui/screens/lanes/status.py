@@ -19,13 +19,27 @@ from paragone_tui.terminal.text import visible
 __all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
 
 LaneState: TypeAlias = Literal[
-    "empty", "loading", "ready", "waiting", "reading", "writing", "done", "stopped", "failed", "crashed"
+    "empty",
+    "loading",
+    "ready",
+    "waiting",
+    "queued",
+    "reading",
+    "writing",
+    "done",
+    "stopped",
+    "failed",
+    "crashed",
 ]
 
 _EVERY = 0.5
 """Seconds between two updates of the figures; faster changes cannot be read."""
-_WORDS: dict[LaneState, str] = {"empty": "no engine", "reading": "reading the prompt"}
-_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "reading", "writing"})
+_WORDS: dict[LaneState, str] = {
+    "empty": "no engine",
+    "queued": "waiting for the server",
+    "reading": "reading the prompt",
+}
+_BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "queued", "reading", "writing"})
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _FIGURE = 10
 """Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
@@ -43,6 +57,10 @@ class LaneStatusInfo:
     others: tuple[str, ...] = ()
     """Names of the other lanes. A name that is shortened keeps what distinguishes it from them."""
     state: LaneState = "empty"
+    silent_s: int = 0
+    """Seconds for which the server has sent nothing; 0 while data comes."""
+    stop_key: str = ""
+    """The key that stops a run at a silent server."""
     queued: int = 0
     """Number of prompts that wait for the current answer to end."""
     unsaved: bool = False
@@ -57,6 +75,8 @@ class LaneStatusInfo:
     tokens: int = 0
     """Tokens generated."""
     tokens_per_s: float | None = None
+    shared: bool = False
+    """Whether the speed was measured while another run used the same server or this machine."""
     ttft_s: float | None = None
     """Seconds until the first token."""
     context_used: int | None = None
@@ -137,8 +157,8 @@ class LaneStatus(Widget):
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
         # The parts, the most important first; those that do not fit are left out.
-        word = _WORDS.get(info.state, info.state)
-        state = [Segment(word if len(word) <= width - 2 else info.state, state_style)]
+        word = next((it for it in _state_words(info, width) if len(it) <= width - 2), info.state)
+        state = [Segment(word, state_style)]
         if info.queued:
             state.append(Segment(f" +{info.queued}", state_style))
         if info.unsaved:
@@ -160,6 +180,8 @@ class LaneStatus(Widget):
     def _figures(
         self, info: LaneStatusInfo, style: Style, busy: Style, *, short: bool
     ) -> Iterator[list[Segment]]:
+        if info.silent_s:
+            yield [Segment(f"{info.stop_key} stops", style)]
         if info.state == "loading" and info.loaded is not None:
             yield [Segment(f"{min(info.loaded, 1):4.0%}", style)]
             yield _bar(info.loaded, busy)
@@ -168,7 +190,7 @@ class LaneStatus(Widget):
             yield _bar(info.prompt_done / info.prompt_total, busy)
         elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
             if info.tokens_per_s:
-                yield [Segment(_rate(info.tokens_per_s), style)]
+                yield [Segment(_rate(info.tokens_per_s) + (" shared" if info.shared else ""), style)]
             if info.context_size and info.context_used is not None:
                 used, size = info.context_used, info.context_size
                 context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"
@@ -202,7 +224,31 @@ def _fitting(
 
 def _words(info: LaneStatusInfo) -> tuple[object, ...]:
     """Return the parts that are painted at once when they change."""
-    return info.state, info.mark, info.engine, info.others, info.queued, info.unsaved, info.differences
+    return (
+        info.state,
+        info.mark,
+        info.engine,
+        info.others,
+        info.queued,
+        info.unsaved,
+        info.differences,
+        info.silent_s,
+    )
+
+
+def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
+    """Yield the words for the state, the longest first."""
+    usual = _WORDS.get(info.state, info.state)
+    if info.silent_s:
+        brief = f"no data for {info.silent_s} s"
+        whole = f"no data from the server for {info.silent_s} s"
+        if info.state == "queued":
+            whole = f"{usual}: {brief}"
+        others = shortest(info.engine, info.others) + len(f"{info.stop_key} stops") + 6  # and the blanks
+        if len(whole) + others <= width:
+            yield whole
+        yield brief
+    yield usual
 
 
 def _cells(segments: list[Segment]) -> int:

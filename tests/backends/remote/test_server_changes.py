@@ -1,0 +1,172 @@
+"""Servers that are replaced or changed under an open engine, and servers that cut prompts silently.
+
+The doubles change what they say of themselves; the real servers are replaced at their port.
+"""
+
+import subprocess
+
+import pytest
+from hostile_server import OLLAMA, OPENAI
+from tests.backends.remote.conftest import OLLAMA_PROGRAM, free_port, running_ollama
+
+from paragone import Caution, Message
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-aaaa",
+    "model_path": "/models/a.gguf",
+    "default_generation_settings": {"n_ctx": 4096, "params": {}},
+}
+
+
+def changed(events):
+    """Return the caution about a changed server, or None."""
+    found = [event for event in events if isinstance(event, Caution) and event.code == "server-changed"]
+    assert len(found) < 2
+    return found[0].sentence if found else None
+
+
+def models(*names, **meta):
+    return {"object": "list", "data": [{"id": name, "object": "model", "meta": meta} for name in names]}
+
+
+def naming(server, model):
+    """Have the server's answers name a model."""
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.send(exchange.protocol.line({"model": model, "choices": []}))
+        await exchange.say("Hello.")
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+
+
+async def test_a_server_that_stays_the_same_is_not_mentioned(serve, open_lane):
+    for protocol in (OLLAMA, OPENAI):
+        lane = await open_lane(await serve(protocol))
+        for _ in range(2):
+            events, error = await lane.ask()
+            assert (error, changed(events)) == (None, None)
+
+
+async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
+    server = await serve(OPENAI)
+    lane = await open_lane(server)
+    server.replies["/v1/models"] = models("other")
+    events, _ = await lane.ask()
+    assert changed(events) == (
+        f"The server at {server.url} is not the one that this engine was opened with: its model was m and is not "
+        "there any more (it has: other). Open the engine again before you compare this answer."
+    )
+    again, _ = await lane.ask()
+    assert changed(again), "every answer of that server is another one's"
+
+
+async def test_a_model_of_the_same_name_that_is_another_one(serve, open_lane):
+    server = await serve(OPENAI, {"/v1/models": models("m", size=96_000_000, ftype="Q4_1")})
+    lane = await open_lane(server)
+    server.replies["/v1/models"] = models("m", size=88_000_000, ftype="Q3_K_M")
+    assert "its model size was 96,000,000 bytes and is 88,000,000 bytes" in changed((await lane.ask())[0])
+
+
+async def test_answers_that_name_another_model_of_the_server(serve, open_lane):
+    server = await serve(OPENAI, {"/v1/models": models("m", "other")})
+    lane = await open_lane(server)
+    naming(server, "m-2024-08-06")
+    assert changed((await lane.ask())[0]) is None, "a longer name of the same model"
+    naming(server, "other")
+    assert "its model was m and is other" in changed((await lane.ask())[0])
+
+
+async def test_llama_server_that_was_started_with_another_file(serve, open_lane):
+    server = await serve(OPENAI, {"/props": PROPS})
+    lane = await open_lane(server)
+    assert changed((await lane.ask())[0]) is None
+    server.replies["/props"] = {**PROPS, "model_path": "/models/b.gguf", "build_info": "b2-bbbb"}
+    sentence = changed((await lane.ask())[0])
+    assert "its server was llama-server b1-aaaa and is llama-server b2-bbbb" in sentence
+    assert "its model file was /models/a.gguf and is /models/b.gguf" in sentence
+
+
+async def test_ollama_whose_model_was_created_anew(serve, open_lane):
+    server = await serve(OLLAMA)
+    running = {"model": "m:latest", "name": "m:latest", "digest": "a" * 64, "context_length": 4096}
+    server.replies["/api/ps"] = {"models": [running]}
+    lane = await open_lane(server)
+    assert changed((await lane.ask())[0]) is None
+    server.replies["/api/ps"] = {"models": [{**running, "digest": "b" * 64}]}
+    assert f"its model digest was {'a' * 12} and is {'b' * 12}" in changed((await lane.ask())[0])
+
+
+async def test_a_server_that_does_not_describe_itself_any_more_does_not_spoil_the_answer(
+    serve, open_lane, text
+):
+    server = await serve(OPENAI)
+    lane = await open_lane(server)
+    server.replies["/v1/models"] = {"nothing": "of use"}
+    events, error = await lane.ask()
+    assert (text(events), error, changed(events)) == ("Hello.", None, None)
+
+
+async def test_a_real_llama_server_with_another_model_at_the_same_port(
+    run_llama_server, open_smollm2, smollm2, tmp_path
+):
+    port = free_port()
+    other = tmp_path / "other.gguf"
+    other.symlink_to(smollm2)
+    with run_llama_server("-c", "512", "-np", "1", port=port) as url:
+        lane = await open_smollm2(url)
+        assert changed((await lane.ask("Hello?", max_tokens=2))[0]) is None
+    with run_llama_server("-c", "256", "-np", "1", port=port, model=other):
+        events, error = await lane.ask("Hello?", max_tokens=2)
+    assert error is None
+    sentence = changed(events)
+    assert f"its model file was {smollm2} and is {other}" in sentence
+    assert "its context was 512 and is 256" in sentence
+
+
+@pytest.fixture(scope="module")
+def small_ollama(smollm2, tmp_path_factory):
+    """Give the URL of a real Ollama whose model has a context of 512 tokens, which /v1 cannot set."""
+    folder = tmp_path_factory.mktemp("small_ollama")
+    (folder / "Modelfile").write_text(f"FROM {smollm2}\nPARAMETER num_ctx 512\nPARAMETER num_thread 1\n")
+    with running_ollama(folder) as (url, _, env):
+        create = [str(OLLAMA_PROGRAM), "create", "small", "-f", str(folder / "Modelfile")]
+        subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
+        yield url
+
+
+def cut(events):
+    """Return the sentences about cut prompts."""
+    return [event.sentence for event in events if isinstance(event, Caution) and event.code == "truncated"]
+
+
+@pytest.mark.server
+async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2, text):
+    """The server is none that this backend knows. Numbers have more tokens than words."""
+    lane = await open_smollm2(small_ollama, model="small:latest")
+    numbers = " ".join(str(number) for number in range(10_000, 10_025))
+    talk, last = [], 0
+    for _ in range(6):
+        talk.append(Message(role="user", text=f"Repeat: {numbers}"))
+        events, error = await lane.ask(talk, max_tokens=8, temperature=0)
+        assert error is None
+        read = events[-1].usage.prompt_tokens
+        assert bool(cut(events)) == (read < last + 100), f"{read} tokens were read after {last}"
+        last += 160 if cut(events) else read - last
+        talk.append(Message(role="assistant", text=text(events)))
+    assert cut(events), "six prompts do not fit in 512 tokens"
+
+
+@pytest.mark.server
+async def test_a_single_prompt_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2):
+    """Numbers of five digits are one word and five tokens or more."""
+    lane = await open_smollm2(small_ollama, model="small:latest")
+    fits, _ = await lane.ask("word " * 300, max_tokens=2)
+    assert cut(fits) == []
+    numbers = " ".join(str(number) for number in range(10_000, 10_200))
+    events, error = await lane.ask(numbers, max_tokens=2)
+    assert error is None
+    assert events[-1].usage.prompt_tokens <= 512
+    assert cut(events)

@@ -1,0 +1,74 @@
+"""What runs share: servers, in whatever spelling of their address, and this machine."""
+
+import dataclasses
+
+import pytest
+
+from paragone_workbench.runs.execute import Turn
+from paragone_workbench.scheduling import scheduler
+from paragone_workbench.scheduling.sharing import Sharing, resources_of
+
+
+@dataclasses.dataclass
+class Engine:
+    """A test double of an engine that says where it computes."""
+
+    addresses: tuple[str, ...] = ()
+    is_local: bool = False
+
+
+HERE = Engine(is_local=True)
+LOOPBACK = Engine(("http://127.0.0.1:8080",))
+BOX = Engine(("https://gpu-box:8443",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (HERE, HERE, True),
+        (HERE, LOOPBACK, True),
+        (LOOPBACK, Engine(("http://localhost:9000",)), True),
+        (LOOPBACK, Engine(("http://[::1]:9000",)), True),
+        (BOX, Engine(("https://gpu-box:8443",)), True),
+        (BOX, Engine(("https://gpu-box:8444",)), False),
+        (BOX, HERE, False),
+        (BOX, LOOPBACK, False),
+        (Engine(("nonsense",)), HERE, False),
+        (Engine(), Engine(), False),
+    ],
+)
+def test_what_two_runs_share(one, other, shared):
+    sharing = Sharing()
+    first, second = Turn(), Turn()
+    with sharing.during(first, resources_of(one)), sharing.during(second, resources_of(other)):
+        pass
+    assert (first.shared, second.shared) == (shared, shared)
+
+
+def test_what_ended_before_is_not_shared():
+    sharing = Sharing()
+    first, second = Turn(), Turn()
+    for turn in (first, second):
+        with sharing.during(turn, resources_of(HERE)):
+            pass
+    assert (first.shared, second.shared) == (False, False)
+
+
+def test_one_server_in_two_spellings_has_one_limit():
+    assert resources_of(LOOPBACK) == resources_of(Engine(("http://localhost:8080",)))
+
+
+@pytest.mark.parametrize(
+    ("engines", "cores"),
+    [
+        ([HERE], 8),
+        ([HERE, Engine(is_local=True)], 4),
+        ([HERE, LOOPBACK], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8080",))], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8081",))], 2),
+        ([HERE, BOX], 8),
+    ],
+)
+def test_a_server_on_this_machine_has_a_share_of_the_cores(monkeypatch, engines, cores):
+    monkeypatch.setattr(scheduler, "physical_cores", lambda: 8)
+    assert scheduler.cores_for_each(engines) == cores

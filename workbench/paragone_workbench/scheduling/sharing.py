@@ -1,0 +1,79 @@
+"""Records which runs used the same server or this machine at the same time: their speeds are not comparable."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from paragone_workbench.runs.execute import Turn
+
+__all__ = ["Sharing", "resources_of", "servers_here", "servers_of"]
+
+_THIS_MACHINE = "this machine"
+
+
+class _Place(Protocol):
+    """Where an engine computes."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+    @property
+    def is_local(self) -> bool: ...
+
+
+class Sharing:
+    """The turns in progress and what they use."""
+
+    def __init__(self) -> None:
+        self._present: list[tuple[Turn, frozenset[str]]] = []
+
+    @contextlib.contextmanager
+    def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
+        """Set `shared` of this turn, and of those that it overlaps with, if they use the same resource."""
+        others = [other for other, used in self._present if used & resources]
+        turn.shared = bool(others)
+        for other in others:
+            other.shared = True
+        entry = turn, resources
+        self._present.append(entry)
+        try:
+            yield
+        finally:
+            self._present.remove(entry)
+
+
+def resources_of(engine: _Place) -> frozenset[str]:
+    """Return what a run of an engine uses: its servers, and this machine if it computes here."""
+    found = set(servers_of(engine))
+    if engine.is_local or servers_here(engine):
+        found.add(_THIS_MACHINE)
+    return frozenset(found)
+
+
+def servers_here(engine: _Place) -> frozenset[str]:
+    """Return the servers on loopback that an engine contacts. A tunnel to another machine cannot be told from them."""
+    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
+
+
+def servers_of(engine: _Place) -> frozenset[str]:
+    """Return the addresses that an engine contacts, those on loopback in one spelling."""
+    return frozenset(_canonical(address) for address in engine.addresses)
+
+
+def _canonical(address: str) -> str:
+    if not _is_loopback(address):
+        return address
+    parts = urlsplit(address)
+    port = parts.netloc.rpartition(":")[2]
+    return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a host name, or not a URL
+        return False
