@@ -151,15 +151,17 @@ class ScrolledText(Widget):
         """The other linked transcripts that follow their ends."""
         return (lane for lane in self._linked if lane is not self and lane._following)
 
-    def _in_line(self, top: int) -> int:
-        """Return the top row of another linked transcript if the end can be followed from there, else `top`."""
-        return next((lane._top for lane in self._followers if self._is_end(lane._top)), top)
+    def _fall_in(self, top: int) -> int:
+        """Return a top row from which the end can be followed: of a linked transcript further on, else `top`.
 
-    def _pull(self) -> None:
-        """Have the other linked transcripts show the same rows, if they can follow their ends from there."""
+        The other linked transcripts move to it if they can follow their ends from there.
+        """
+        further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
+        top = max(further, default=top)
         for lane in self._followers:
-            if lane._top != self._top and lane._is_end(self._top):
-                lane._show(self._top)
+            if lane._top < top and lane._is_end(top):
+                lane._show(top)
+        return top
 
     def _show(self, top: int) -> None:
         self._top = top

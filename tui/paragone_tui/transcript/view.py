@@ -209,9 +209,9 @@ class Transcript(ScrolledText):
         self._page.arrange(changed)
         if self.link is not None:
             self.link.align_if_stale()
-        if self._following and not self._page.height - self.size.height <= self._top < self._page.height:
-            self._top = self._stride()
-            self._pull()
+        if self._following:
+            is_in_view = self._end <= self._top < max(1, self._page.height)
+            self._top = self._fall_in(self._top if is_in_view else self._stride())
         self._repaint()
 
     def _repaint(self) -> None:
@@ -314,12 +314,10 @@ class Transcript(ScrolledText):
             top = page.height - below  # the reader reads the end, unless the whole changed block is visible
         else:
             top = page.find(place) if place else 0
-        top = (
-            self._in_line(max(top, self._end))
-            if self._following
-            else min(top, max(lane._end for lane in self._linked))
-        )
-        self._show(max(0, top))
+        if self._following:
+            self._show(self._fall_in(max(0, top, self._end)))
+        else:
+            self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 
     def notify_style_update(self) -> None:
         """Apply the colours of the theme."""
