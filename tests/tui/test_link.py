@@ -159,7 +159,7 @@ async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(
     assert "more 39" in pair.pilot.app.terminal.text
 
 
-async def test_a_short_answer_that_ended_first_falls_in(pair):
+async def test_a_short_answer_that_grows_falls_in(pair):
     left, right = pair.lanes
     pair.turn(1, 0, 0)
     for row in range(3):
@@ -171,10 +171,11 @@ async def test_a_short_answer_that_ended_first_falls_in(pair):
         left.write(f"left {row}\n\n")
         await pair.settle()
     assert left._top > 0
-    right.add("note", "one\ntwo\nthree\nfour\nfive\nsix")
+    right.write("\n\n".join(f"more {row}" for row in range(4)))
     await pair.settle()
     assert left._top == right._top
     left.end()
+    right.end()
     await pair.settle()
     assert left._top == right._top
 

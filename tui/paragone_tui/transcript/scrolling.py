@@ -46,6 +46,11 @@ class ScrolledText(Widget):
     def _flush(self) -> None:
         """Arrange and repaint what changed since the last frame."""
 
+    @property
+    @abstractmethod
+    def is_settled(self) -> bool:
+        """Whether nothing streams, and nothing is about to be typeset."""
+
     @abstractmethod
     def _repaint(self) -> None:
         """Repaint the rows that changed."""
@@ -150,6 +155,16 @@ class ScrolledText(Widget):
     def _followers(self) -> Iterable[ScrolledText]:
         """The other linked transcripts that follow their ends."""
         return (lane for lane in self._linked if lane is not self and lane._following)
+
+    def _in_line(self, top: int) -> int:
+        """Return the top row of a linked transcript if the end can be followed from there, else `top`.
+
+        While others still change, `top`: they may come to the same row by themselves.
+        """
+        others = [lane for lane in self._followers if lane.is_settled]
+        if len(others) < len(self._linked) - 1:
+            return top
+        return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _fall_in(self, top: int) -> int:
         """Return a top row from which the end can be followed: of a linked transcript further on, else `top`.

@@ -193,6 +193,12 @@ class Transcript(ScrolledText):
         if self._laid_out:
             self._typesetter.start(self._page, self._palette, self._rearrange)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing streams, and nothing is about to be typeset."""
+        pending = self._typesetter.wanted and any(block.wants_typesetting for block in self.blocks)
+        return self._open is None and not pending
+
     # Painting
 
     def _touch(self, block: Block) -> None:
@@ -209,8 +215,8 @@ class Transcript(ScrolledText):
         self._page.arrange(changed)
         if self.link is not None:
             self.link.align_if_stale()
-        if self._following:
-            is_in_view = self._end <= self._top < max(1, self._page.height)
+        is_in_view = self._end <= self._top < max(1, self._page.height)
+        if self._following and (self._open is not None or not is_in_view):
             self._top = self._fall_in(self._top if is_in_view else self._stride())
         self._repaint()
 
@@ -315,7 +321,7 @@ class Transcript(ScrolledText):
         else:
             top = page.find(place) if place else 0
         if self._following:
-            self._show(self._fall_in(max(0, top, self._end)))
+            self._show(self._in_line(max(0, top, self._end)))
         else:
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 
