@@ -9,7 +9,7 @@ from tests.backends.remote.test_side_by_side import compare
 pytestmark = pytest.mark.model
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-SETTINGS = ["temperature=0", "max_tokens=32"]
+SETTINGS = ["temperature=0", "max_tokens=24"]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ async def compare(*engines, settings=(), options=()):
         stderr=subprocess.PIPE,
         env=dict(os.environ),
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         out, err = await process.communicate()
     assert out, err.decode()
     return json.loads(out), process.returncode
