@@ -197,6 +197,29 @@ async def test_the_palette_finds_words_of_the_help(start):
         assert "Close lane" in screen.text
 
 
+async def test_help_and_palette_are_shown_once(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("f1", "ctrl+p", "f1", "ctrl+p", "f1", "ctrl+p")
+        assert [type(it).__name__ for it in screen.app.screen_stack] == [
+            "LanesScreen",
+            "HelpScreen",
+            "Palette",
+        ]
+        await screen.press("escape", "escape")
+        assert shown(screen) == "LanesScreen"
+
+
+async def test_the_palette_changes_the_theme(start):
+    async with start(rogue("steady")) as screen:
+        await screen.press("ctrl+p")
+        await screen.type("theme")
+        await screen.press("enter")
+        await screen.until(lambda: "nord" in screen.text)
+        await screen.type("nord")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.theme == "nord")
+
+
 async def test_keys_of_lane_mode_can_be_set(start):
     settings = '[keys]\nzoom = "v"\nscroll-down = "ctrl+r"\nquit = "f12"\n'
     async with start(rogue("steady", "a"), rogue("steady", "b"), settings=settings) as screen:

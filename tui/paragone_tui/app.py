@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -38,6 +38,7 @@ from paragone_workbench.lanes.session import Session
 if TYPE_CHECKING:
     from paragone_tui.screens.engines.picker import Picked
     from paragone_tui.screens.history.picker import Found
+    from paragone_tui.widgets.palette import Entry
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import Hit
 
@@ -195,27 +196,34 @@ class ParagoneApp(App[None]):
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
+        from paragone_tui.widgets.palette import entries
+
+        self._show_palette(entries(self, self.screen))
+
+    def action_change_theme(self) -> None:
+        """Show the palette of themes."""
+        from paragone_tui.widgets.palette import themes
+
+        self._show_palette(themes(self))
+
+    def _show_palette(self, entries: Iterable[Entry]) -> None:
         from paragone_tui.widgets.palette import Palette
 
-        if not isinstance(self.screen, Palette):
-            self.push_screen(Palette())
+        def picked(run: Callable[[], object] | None) -> None:
+            if run is not None:
+                self.call_later(run)
+
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(Palette(list(entries)), picked)
 
     def action_help(self) -> None:
-        """Show the help, or close it."""
+        """Show the help, or close it. If other dialogs cover it, it is not shown again."""
         from paragone_tui.screens.help.screen import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
-        else:
+        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
             self.push_screen(HelpScreen(self.keys))
-
-    def search_themes(self) -> None:
-        """Show the palette of themes."""
-        from textual.theme import ThemeProvider
-
-        from paragone_tui.widgets.palette import Palette
-
-        self.push_screen(Palette(ThemeProvider, "Find a theme …"))
 
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""

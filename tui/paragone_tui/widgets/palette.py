@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from textual.await_complete import AwaitComplete
-from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.binding import Binding
 from textual.content import Content
-from textual.message import Message
+from textual.fuzzy import Matcher
 from textual.screen import Screen
-from textual.widgets import Input, OptionList
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import program_bindings, readable
+from paragone_tui.keys import readable
+from paragone_tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
     from paragone_tui.app import ParagoneApp
 
-__all__ = ["Entry", "Palette", "entries"]
+__all__ = ["Entry", "Palette", "entries", "themes"]
 
-_KEYS_FROM = 26
-"""Column of the keys, in cells from the start of the title."""
-
-
+_TITLE_CELLS = 26
+_KEYS_CELLS = 18
 _IN_HELP = 0.001
 """The score of a command whose help contains the query; lower than that of any title that matches."""
 _LEFT_OUT = ("send", "newline", "palette")
@@ -50,10 +49,9 @@ def entries(app: ParagoneApp, screen: Screen[Any]) -> Iterator[Entry]:
         of_program = command.group == "Program"
         if command.id in _LEFT_OUT or command.group == "Lane mode" or not (of_program or on_lanes):
             continue
-        owner, name = app if of_program else app.lanes, command.action.partition(".")[2]
         keys = readable(app.keys[command.id].all)
-        yield Entry(command.title, keys, command.help, getattr(owner, f"action_{name}"))
-    yield Entry("Theme", "", "Change the colours.", app.action_change_theme)
+        yield Entry(command.title, keys, command.help, partial(app.run_action, command.action))
+    yield Entry("Theme", "", "Change the colours.", partial(app.run_action, "app.change_theme"))
 
 
 def _own(screen: Screen[Any]) -> Iterator[Entry]:
@@ -67,57 +65,59 @@ def _own(screen: Screen[Any]) -> Iterator[Entry]:
         yield Entry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
-class _Commands(Provider):
-    """Offers the commands of the screen that the palette covers."""
-
-    def _entries(self) -> Iterator[Entry]:
-        return entries(cast("ParagoneApp", self.app), self.screen)
-
-    async def discover(self) -> Hits:
-        """Yield all commands, in the order of the help."""
-        for title, keys, about, run in self._entries():
-            yield DiscoveryHit(_with_keys(Content(title), keys), run, text=title, help=about)
-
-    async def search(self, query: str) -> Hits:
-        """Yield the commands whose titles match, then those whose help contains the query."""
-        matcher = self.matcher(query)
-        for title, keys, about, run in self._entries():
-            score = matcher.match(title) or (_IN_HELP if query.casefold() in about.casefold() else 0)
-            if score > 0:
-                yield Hit(score, _with_keys(matcher.highlight(title), keys), run, text=title, help=about)
+def themes(app: ParagoneApp) -> Iterator[Entry]:
+    """Yield the themes by name."""
+    for name in sorted(app.available_themes):
+        yield Entry(name, "", "", partial(setattr, app, "theme", name))
 
 
-def _with_keys(title: Content, keys: str) -> Content:
-    gap = " " * max(2, _KEYS_FROM - title.cell_length)
-    return Content.assemble(title, gap, (keys, "not bold"))
+class Palette(Picker[Callable[[], object] | None]):
+    """Lists entries. Its result is the `run` of the picked one, or None."""
 
+    heading = "Commands"
+    placeholder = "Find a command …"
+    key_hints: ClassVar[Sequence[tuple[str, str]]] = [("enter", "run"), ("^j ^k", "move"), ("esc", "close")]
+    DEFAULT_CSS = "Palette OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
-class Palette(CommandPalette):
-    """Textual's command palette, without its crashes on a second quick Enter or click, and while it searches."""
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        super().__init__()
+        self._entries = entries
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "escape", "Close", show=False),
-        Binding("ctrl+j", "cursor_down", "Next command", show=False, priority=True),
-        Binding("ctrl+k", "command_list('cursor_up')", "Previous command", show=False, priority=True),
-        *program_bindings(),
-    ]
+    def on_mount(self) -> None:
+        """List all entries."""
+        self.show()
 
-    leaving = False
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the entries whose titles match, the best first, then those whose help contains the text."""
+        if not text:
+            return [self._option(number, Content(entry.title)) for number, entry in enumerate(self._entries)]
+        matcher = Matcher(text)
+        scores = [
+            matcher.match(entry.title) or (_IN_HELP if text.casefold() in entry.about.casefold() else 0)
+            for entry in self._entries
+        ]
+        found = sorted((number for number, score in enumerate(scores) if score), key=lambda it: -scores[it])
+        return [self._option(number, matcher.highlight(self._entries[number].title)) for number in found]
 
-    def __init__(self, provider: type[Provider] = _Commands, placeholder: str = "Find a command …") -> None:
-        super().__init__(providers=[provider], placeholder=placeholder)
+    def _option(self, number: int, title: Content) -> Option:
+        entry = self._entries[number]
+        gap = " " * max(2, _TITLE_CELLS - title.cell_length)
+        row = Content.assemble(title, gap, entry.keys.ljust(_KEYS_CELLS), "  ", (entry.about, "dim"))
+        return Option(row, id=str(number))
 
-    async def _on_message(self, message: Message) -> None:
-        """Drop what its widgets say once it is being closed: Textual looks for them, and they may be gone."""
-        if not (
-            self.leaving and isinstance(message, (Input.Changed, Input.Submitted, OptionList.OptionMessage))
-        ):
-            await super()._on_message(message)
+    def show(self) -> None:
+        """List the entries that match, or say that there is none."""
+        super().show()
+        self._say_remark()
 
-    def dismiss(self, result: object = None) -> AwaitComplete:
-        """Close the palette and cancel its search, unless it is closed or being closed."""
-        if self.leaving or not self.is_current:
-            return AwaitComplete()
-        self.leaving = True
-        self.workers.cancel_node(self)
-        return super().dismiss(result)  # type: ignore[arg-type]
+    @on(OptionList.OptionHighlighted)
+    def _say_remark(self) -> None:
+        """Show what the highlighted entry does, in full."""
+        if self.leaving:
+            return  # the line may have been removed
+        option = self.options.highlighted_option
+        self.say(self._entries[int(option.id)].about if option and option.id else "Nothing found.")
+
+    def pick(self, option_id: str) -> None:
+        """Close the palette with what the entry runs."""
+        self.dismiss(self._entries[int(option_id)].run)
