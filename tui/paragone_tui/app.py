@@ -165,11 +165,18 @@ class ParagoneApp(App[None]):
                 screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed before the composer has the focus: Textual would drop it."""
-        if self._early is not None and isinstance(event, (events.Key, events.Paste)):
-            self._early.append(event)
-        else:
-            await super().on_event(event)
+        """Give what is typed to the screen's field, and keep what is typed before there is one.
+
+        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
+        the terminal, and while the window is in the background.
+        """
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            if self._early is not None:
+                self._early.append(event)
+                return
+            self.app_focus = True
+            self.screen._update_auto_focus()  # does nothing if a widget has the focus
+        await super().on_event(event)
 
     async def _take_early(self) -> None:
         while self._early:
