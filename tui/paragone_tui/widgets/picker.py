@@ -22,6 +22,10 @@ from paragone_tui.widgets.modal import Modal
 __all__ = ["Picker", "one_line"]
 
 
+LONGEST = 1000
+"""Number of characters that the field takes. Each key costs Textual time in proportion to those before it."""
+
+
 class _Field(Input):
     """An input field whose keys for the next and the previous line move the highlight of the list."""
 
@@ -29,6 +33,10 @@ class _Field(Input):
         Binding("down,ctrl+j", "screen.move(1)", "Down", show=False),
         Binding("up,ctrl+k", "screen.move(-1)", "Up", show=False),
     ]
+
+    def restricted(self) -> None:
+        """Say why what was typed or pasted is not taken."""
+        self.notify(f"This field takes at most {LONGEST:,} characters.", severity="warning")
 
 
 class Picker(Modal[ScreenResultType]):
@@ -75,7 +83,7 @@ class Picker(Modal[ScreenResultType]):
         with Vertical(id="picker") as box:
             box.border_title = self.heading
             box.border_subtitle = hints(self.key_hints)
-            field = _Field(placeholder=self.placeholder, select_on_focus=False)
+            field = _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)
             field.cursor_blink = False
             yield field
             yield OptionList(markup=False)

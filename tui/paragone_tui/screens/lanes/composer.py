@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import BindingType
@@ -15,12 +15,19 @@ from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
 from paragone_workbench.conversation.tree import Prompt
 
+if TYPE_CHECKING:
+    from paragone_tui.app import ParagoneApp
+
 __all__ = ["Composer"]
+
+LONGEST = 1_000_000
+"""Number of characters up to which text can be pasted. Textual wraps all of it, at 2 to 6 seconds a million."""
 
 
 class Composer(TextArea):
     """A text field that grows with its text, has attachments, and recalls earlier prompts."""
 
+    app: ParagoneApp
     BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
     DEFAULT_CSS = """
     Composer {
@@ -89,6 +96,17 @@ class Composer(TextArea):
         event.stop()
         event.prevent_default()
         await self.run_action(action)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Refuse a paste that makes the text longer than `LONGEST`; otherwise, Textual inserts it."""
+        if len(self.text) + len(event.text) > LONGEST:
+            event.stop()
+            event.prevent_default()
+            self.app.say(
+                f"Not pasted: {len(event.text):,} characters. A prompt on the screen has at most {LONGEST:,}; "
+                "`paragone ask` takes longer ones.",
+                warning=True,
+            )
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
