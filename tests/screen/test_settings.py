@@ -154,3 +154,25 @@ async def test_an_engine_is_saved_with_its_options(start):
         assert State(state_file()).lanes == ("brief",)
         await form(screen)
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
+
+
+async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):
+    async with start(rogue("steady", "first", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await form(screen)
+        await fill(screen, "max_tokens", "")
+        await screen.press("backspace")
+        field = next(it for it in screen.app.screen._fields() if it.setting.info.name == "max_tokens")
+        assert field.input.value == ""
+        assert field.input.placeholder == str(field.setting.info.default)
+        assert "In the last run: 2." in field.description
+
+
+async def test_a_value_of_another_engines_run_is_not_shown(start):
+    async with start(rogue("steady", "first", max_tokens=2)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
+        shown = await form(screen)
+        assert not any("In the last run" in it.description for it in shown._fields())

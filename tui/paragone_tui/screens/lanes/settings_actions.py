@@ -36,8 +36,10 @@ class SettingsActions(LanesLayout):
             return
         from paragone_tui.screens.settings.screen import SettingsForm
 
-        reported = next((run.settings for run in reversed(lane.path) if run.settings is not None), None)
         definition = lane.engine.definition
+        engine = (definition.name, definition.backend)
+        runs = (it for it in reversed(lane.path) if (it.definition.name, it.definition.backend) == engine)
+        reported = next((it.settings for it in runs if it.settings is not None), None)
         settings = lane_settings(
             definition,
             backend,

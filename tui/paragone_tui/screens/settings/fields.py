@@ -91,8 +91,7 @@ class SettingField(Horizontal):
         setting = self.setting
         if setting.info.secret and setting.value is not None:
             return "set; not shown"
-        known = setting.in_force if setting.in_force is not None else setting.info.default
-        return visible(value_text(known)).replace("\n", " ") or "not set"
+        return visible(value_text(setting.info.default)).replace("\n", " ") or "not set"
 
 
 class SystemField(TextArea):
