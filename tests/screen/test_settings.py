@@ -176,3 +176,18 @@ async def test_a_value_of_another_engines_run_is_not_shown(start):
         await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
         shown = await form(screen)
         assert not any("In the last run" in it.description for it in shown._fields())
+
+
+async def test_up_and_down_lead_out_of_the_system_prompt(start):
+    async with start(rogue("steady", "first")) as screen:
+        shown = await form(screen)
+        first = shown.focused
+        await screen.press("up")
+        assert shown.system.has_focus
+        await screen.type("Be brief.")
+        await screen.press("ctrl+j", "up", "down")
+        assert shown.system.has_focus
+        await screen.press("down")
+        assert shown.focused is first
+        await screen.press("up", "up", "up")
+        assert shown.save_as.has_focus

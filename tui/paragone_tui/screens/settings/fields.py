@@ -95,7 +95,10 @@ class SettingField(Horizontal):
 
 
 class SystemField(TextArea):
-    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line."""
+    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
+
+    Up in its first row and down in its last lead to other fields.
+    """
 
     DEFAULT_CSS = """
     SystemField {
@@ -121,15 +124,21 @@ class SystemField(TextArea):
         return self.text if self.text != self._before else None
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key not in ("enter", "ctrl+j"):
-            await super()._on_key(event)
-            return
+        place, cursor = self.navigator, self.cursor_location
+        match event.key:
+            case "enter":
+                await self.run_action("screen.apply")
+            case "ctrl+j":
+                self.insert("\n")
+            case "up" if place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor):
+                self.screen.focus_previous()
+            case "down" if place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor):
+                self.screen.focus_next()
+            case _:
+                await super()._on_key(event)
+                return
         event.stop()
         event.prevent_default()
-        if event.key == "enter":
-            await self.run_action("screen.apply")
-        else:
-            self.insert("\n")
 
 
 class NameField(Input):
