@@ -14,6 +14,7 @@ from textual import events
 from textual.actions import ActionParseResult
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import WorkerFailed
@@ -384,7 +385,12 @@ class ParagoneApp(App[None]):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report what a Textual worker raises, as what a task raises; Textual would end the program."""
+        """Report what a Textual worker raises, as what a task raises; Textual would end the program.
+
+        A dialog that opens while the program ends gets no widgets, and what looks for them is no error.
+        """
+        if isinstance(error, NoMatches) and self._exit:
+            return
         if isinstance(error, WorkerFailed):
             self._report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
         else:
