@@ -232,7 +232,6 @@ def test_the_palette(photograph):
         await pilot.press("ctrl+p")
         await until(pilot, lambda: type(app.screen).__name__ == "Palette")
         await pilot.press(*"lane")
-        await asyncio.sleep(0.5)  # its list comes in batches
 
     assert photograph(rogue("steady", "only"), step=step, size=(80, 24))
 

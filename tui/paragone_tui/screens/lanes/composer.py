@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
-from textual.widgets import TextArea
 
 from paragone import Image
 from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LONGEST = 1_000_000
 """Number of characters up to which text can be pasted. Textual wraps all of it, at 2 to 6 seconds a million."""
 
 
-class Composer(TextArea):
+class Composer(TextField):
     """A text field that grows with its text, has attachments, and recalls earlier prompts."""
 
     app: ParagoneApp

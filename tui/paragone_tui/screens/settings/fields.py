@@ -8,10 +8,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, Static
 
 from paragone.options import value_text
 from paragone_tui.terminal.text import visible
+from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.lanes.settings import Setting
 
 __all__ = ["NameField", "SettingField", "SystemField"]
@@ -94,7 +95,7 @@ class SettingField(Horizontal):
         return visible(value_text(setting.info.default)).replace("\n", " ") or "not set"
 
 
-class SystemField(TextArea):
+class SystemField(TextField):
     """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
 
     Up in its first row and down in its last lead to other fields.
