@@ -209,6 +209,21 @@ async def test_help_and_palette_are_shown_once(start):
         assert shown(screen) == "LanesScreen"
 
 
+@pytest.mark.parametrize("name", ["EnginePicker", "ImagePicker", "SettingsForm", "AboutLane"])
+async def test_a_dialog_that_another_one_covers_can_be_closed_later(start, name):
+    async with start(rogue("steady")) as screen:
+        await screen.press(OPENED_BY[name])
+        dialog = screen.app.screen
+        await screen.press("f1")
+        dialog.dismiss()  # as a click or Enter does that is handled only now
+        await screen.pilot.pause()
+        assert shown(screen) == "HelpScreen"
+        await screen.press("escape")
+        assert screen.app.screen is dialog
+        await screen.press("escape")
+        assert shown(screen) == "LanesScreen"
+
+
 async def test_the_palette_changes_the_theme(start):
     async with start(rogue("steady")) as screen:
         await screen.press("ctrl+p")

@@ -38,8 +38,11 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
             self.dismiss()
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the screen with a result and cancel its workers, unless it is closed or being closed."""
-        if self.leaving or not self.is_current:
+        """Close the screen with a result and cancel its workers, unless it is closed or being closed.
+
+        A screen that another one covers is not closed: Textual would close the other one instead.
+        """
+        if self.leaving or not self.is_active:
             return AwaitComplete()
         self.leaving = True
         self.workers.cancel_node(self)
