@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.text_field import LineField
 
 __all__ = ["Picker", "one_line"]
 
@@ -26,7 +27,7 @@ LONGEST = 1000
 """Number of characters that the field takes. Each key costs Textual time in proportion to those before it."""
 
 
-class _Field(Input):
+class _Field(LineField):
     """An input field whose keys for the next and the previous line move the highlight of the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,15 +1,41 @@
-"""The base class of fields with several lines."""
+"""Base classes of input fields."""
 
 from __future__ import annotations
 
+from textual import events
 from textual.geometry import Offset
-from textual.widgets import TextArea
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
 
-__all__ = ["TextField"]
+__all__ = ["LineField", "TextField"]
+
+
+async def _run_binding(field: Widget, event: events.Key) -> None:
+    """Run the action that a field binds to a key, in its turn among the typed characters.
+
+    Textual runs it once the event has bubbled up to the application. Of keys that arrive at once, the
+    characters after a backspace would be inserted before it deletes one.
+    """
+    for key in (event.key, *event.aliases):
+        for binding in field._bindings.key_to_bindings.get(key, ()):
+            if await field.app.run_action(binding.action, field):
+                event.stop()
+                event.prevent_default()
+                return
+
+
+class LineField(Input):
+    """Textual's input field, with its keys in the order in which they were pressed."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await _run_binding(self, event)
 
 
 class TextField(TextArea):
-    """Textual's text area, in which undo and redo can show or hide the scroll bar."""
+    """Textual's text area, with its keys in order, and in which undo can show or hide the scroll bar."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await _run_binding(self, event)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, unless it is outside the text.
