@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -39,7 +39,6 @@ from paragone_workbench.lanes.session import Session
 if TYPE_CHECKING:
     from paragone_tui.screens.engines.picker import Picked
     from paragone_tui.screens.history.picker import Found
-    from paragone_tui.widgets.palette import Entry
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import Hit
 
@@ -204,25 +203,15 @@ class ParagoneApp(App[None]):
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
-        from paragone_tui.widgets.palette import entries
+        from paragone_tui.widgets.palette import entries, show_palette
 
-        self._show_palette(entries(self, self.screen))
+        show_palette(self, entries(self, self.screen))
 
     def action_change_theme(self) -> None:
         """Show the palette of themes."""
-        from paragone_tui.widgets.palette import themes
+        from paragone_tui.widgets.palette import show_palette, themes
 
-        self._show_palette(themes(self))
-
-    def _show_palette(self, entries: Iterable[Entry]) -> None:
-        from paragone_tui.widgets.palette import Palette
-
-        def picked(run: Callable[[], object] | None) -> None:
-            if run is not None:
-                self.call_later(run)
-
-        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
-            self.push_screen(Palette(list(entries)), picked)
+        show_palette(self, themes(self))
 
     def action_help(self) -> None:
         """Show the help, or close it. If other dialogs cover it, it is not shown again."""

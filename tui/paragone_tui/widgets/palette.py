@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -21,7 +21,7 @@ from paragone_tui.widgets.picker import Picker
 if TYPE_CHECKING:
     from paragone_tui.app import ParagoneApp
 
-__all__ = ["Entry", "Palette", "entries", "themes"]
+__all__ = ["Entry", "Palette", "entries", "show_palette", "themes"]
 
 _TITLE_CELLS = 26
 _KEYS_CELLS = 18
@@ -121,3 +121,14 @@ class Palette(Picker[Callable[[], object] | None]):
     def pick(self, option_id: str) -> None:
         """Close the palette with what the entry runs."""
         self.dismiss(self._entries[int(option_id)].run)
+
+
+def show_palette(app: ParagoneApp, entries: Iterable[Entry]) -> None:
+    """Show the palette with these entries, unless there is one already; run what is picked."""
+
+    def picked(run: Callable[[], object] | None) -> None:
+        if run is not None:
+            app.call_later(run)
+
+    if not any(isinstance(screen, Palette) for screen in app.screen_stack):
+        app.push_screen(Palette(list(entries)), picked)
