@@ -22,8 +22,11 @@ CALLED = "open(__file__.replace('stranger_of_a_stranger.py', 'called'), 'w').clo
 def test_a_broken_plugin_is_a_sentence_in_the_picker(start, stranger, code, reason):
     stranger(code)
     program = start()
+    if "cannot be used" not in reason:  # then it is an entry, and the picker explains the highlighted one
+        program.sees("Stranger")
+        program.type("stranger")
     program.until(lambda text: reason in " ".join(text.replace("│", " ").split()), "the sentence")
-    program.type("rogue:steady\r")
+    program.type("\x15rogue:steady\r")
     program.sees("ready")
     assert program.leave() == 0
     assert b"Traceback" not in program.terminal.output

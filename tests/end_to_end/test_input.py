@@ -33,21 +33,21 @@ def test_keys_typed_before_the_first_paint_are_in_the_composer(start):
     program = start("rogue:steady")
     program.type("typed early")
     program.sees("ready", "typed early")
-    assert "Ask every lane" not in program.terminal.text
+    assert "Ask all lanes" not in program.terminal.text
     assert program.leave() == 0
 
 
 def test_a_prompt_sent_before_the_first_paint_is_answered(start):
     program = start("rogue:steady")
     program.type("typed early\r")
-    program.sees("word19", "done", "typed early", "Ask every lane")
+    program.sees("word19", "done", "typed early", "Ask all lanes")
     assert program.leave() == 0
 
 
 def test_keys_typed_before_the_picker_opens_by_itself_are_in_the_composer(start):
     program = start()
     program.type("typed early")
-    program.sees("Filter, or write one")
+    program.sees("Type to filter")
     program.type("\x1b")
     program.sees("typed early")
     assert program.leave() == 0

@@ -48,9 +48,15 @@ async def test_without_a_server_there_are_no_models(monkeypatch):
 async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
     monkeypatch.setattr("paragone_remote.ollama_api.backend._PATIENCE", 0.2)
 
+    ended = []
+
     async def silent(reader, writer):
+        ended.append(asyncio.Event())
+        mine = ended[-1]
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        mine.set()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server:
@@ -58,3 +64,5 @@ async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch)
         monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
         assert await listens(f"http://127.0.0.1:{port}")
         assert await OllamaBackend().models(()) == ()
+        for event in ended:
+            await event.wait()
