@@ -100,20 +100,26 @@ class Picker(Modal[ScreenResultType]):
         self.show()
 
     def show(self) -> None:
-        """List the options that match, and keep the highlighted one if it is still among them."""
+        """List the options that match, and keep the highlighted one if it is still among them.
+
+        Of options that are not offered, the first is highlighted only if the user searches for it.
+        """
         if self.leaving:
             return  # the list may have been removed
-        options = self.fitting(self.words.value.strip())
+        text = self.words.value.strip()
+        options = self.fitting(text)
         kept = self.options.highlighted_option.id if self.options.highlighted_option else None
         self.options.clear_options()
         self.options.add_options(options)
-        offered = [
-            number
+        enabled = {
+            number: option.id
             for number, option in enumerate(options)
-            if not option.disabled and option.id is not None and self.is_offered(option.id)
-        ]
-        again = (number for number in offered if options[number].id == kept)
-        self.options.highlighted = next(again, offered[0] if offered else None)
+            if not option.disabled and option.id is not None
+        }
+        offered = [number for number, option_id in enabled.items() if self.is_offered(option_id)]
+        again = (number for number in offered if enabled[number] == kept)
+        first = next(iter(offered or (enabled if text else ())), None)
+        self.options.highlighted = next(again, first)
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""
