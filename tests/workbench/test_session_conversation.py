@@ -12,7 +12,7 @@ def said(messages: tuple[Message, ...]) -> list[tuple[str, str]]:
 
 
 async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
-    session.set_system("Be brief.")
+    session.system_prompt.change("Be brief.")
     one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
     await answers(session, "a b")
     await answers(session, "c")
@@ -139,7 +139,7 @@ async def test_close_lane_during_an_answer(session, rogue, until, workers):
 
 
 async def test_a_new_conversation_keeps_the_lanes(session, rogue, workers):
-    session.set_system("Be brief.")
+    session.system_prompt.change("Be brief.")
     (lane,) = await opened(session, rogue(max_tokens=1))
     pids = {worker.pid for worker in workers()}
     await answers(session, "old")

@@ -232,7 +232,7 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     await answers(session, "second")
     await session._recorder.saved()
     old, texts = session.conversation.id, [[run.text for run in lane.path] for lane in session.lanes]
-    session.set_system("Something else.")
+    session.system_prompt.change("Something else.")
     session.new_conversation()
     await session.swap(swapped, rogue("escapes", max_tokens=1))
     await swapped.engine.opened()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Image, InputError, ParagoneError
 from paragone_workbench.config.settings import Mode
+from paragone_workbench.conversation.system_prompt import SystemPrompt
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
@@ -55,8 +56,7 @@ class Session:
         self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
-        self._system = system
-        self._changed_system: str | None = None
+        self.system_prompt = SystemPrompt(system)
         self.tokens = KeptTokens(self.lanes)
         self._recording = Recording(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
@@ -214,7 +214,7 @@ class Session:
                 text=text,
                 images=tuple(images),
                 parent=parent,
-                system=self._system_after(parent),
+                system=self.system_prompt.of_new_prompt(parent),
                 for_all=lanes is None,
             )
         )
@@ -252,7 +252,7 @@ class Session:
                 text=text,
                 images=tuple(images),
                 parent=prompt.parent,
-                system=prompt.system if self._changed_system is None else self._system_after(prompt.parent),
+                system=self.system_prompt.of_edited_prompt(prompt),
                 sampling=prompt.sampling,
                 for_all=prompt.for_all,
             )
@@ -293,26 +293,6 @@ class Session:
         heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
-    # The system prompt
-
-    def set_system(self, text: str) -> None:
-        """Set the system prompt from the next prompt on, also of later conversations; empty for none."""
-        self._system = self._changed_system = text
-
-    def system_for(self, lane: Lane | None) -> str:
-        """Return the system prompt that applies to the next prompt of a lane; empty if there is none."""
-        if self._changed_system is not None:
-            return self._changed_system
-        head = lane.record.head if lane is not None else None
-        return head.prompt.system_in_force if head is not None and head.prompt is not None else self._system
-
-    def _system_after(self, parent: Prompt | None) -> str | None:
-        """Return `Prompt.system` of a new prompt; None if it keeps that of its parent."""
-        if parent is None:
-            return self._system or None
-        changed = self._changed_system
-        return changed if changed is not None and changed != parent.system_in_force else None
-
     # The conversation
 
     def record(self, history: History) -> None:
@@ -337,7 +317,7 @@ class Session:
         """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
         self._recording.leave(self.conversation, self._records)
         self.conversation = Conversation()
-        self._changed_system = None
+        self.system_prompt.begin_conversation()
         self._positions = 0
         for lane in self.lanes:
             lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
@@ -378,7 +358,7 @@ class Session:
             lanes.append(lane)
         self._recording.leave(self.conversation, left)
         self.conversation = saved.conversation
-        self._changed_system = None
+        self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
         self._recording.begin(self.conversation, self._records)

@@ -63,10 +63,11 @@ class SettingsActions(LanesLayout):
             if change is not None:
                 self.do(lambda: self._apply(lane, change))
 
+        head = lane.record.head
         form = SettingsForm(
             lane.name,
             settings,
-            self.session.system_for(lane),
+            self.session.system_prompt.after(head.prompt if head is not None else None),
             several_lanes=len(self.session.lanes) > 1,
             check=check,
         )
@@ -74,7 +75,7 @@ class SettingsActions(LanesLayout):
 
     async def _apply(self, lane: Lane, change: SettingsChange) -> None:
         if change.system is not None:
-            self.session.set_system(change.system)
+            self.session.system_prompt.change(change.system)
         if change.edits:
             for target in self._targets(lane, change.all_lanes):
                 definition = self._edited(target, change.edits)

@@ -93,7 +93,7 @@ class ParitySheet(Sheet):
 
     async def _level(self, remedy: _Remedy) -> None:
         if remedy.system:
-            self._session.set_system(remedy.system)
+            self._session.system_prompt.change(remedy.system)
         for lane in self._session.lanes:
             options = {it.option: it.value for it in remedy.levelling.changes if it.engine == lane.name}
             if options:
