@@ -4,6 +4,7 @@ from rogue_backend.definitions import rogue
 
 from paragone_tui.screens.settings.screen import SettingsForm
 from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import state_file
 
 
@@ -191,3 +192,16 @@ async def test_up_and_down_lead_out_of_the_system_prompt(start):
         assert shown.focused is first
         await screen.press("up", "up", "up")
         assert shown.save_as.has_focus
+
+
+async def test_a_secret_is_not_shown(start):
+    options = {"headers": ["Authorization: sk-secret"], "url": "http://127.0.0.1:9/v1"}
+    served = EngineDefinition(name="served", backend="openai", model="m", options=options)
+    async with start(served, size=(100, 60)) as screen:
+        await form(screen)
+        assert "set; not shown" in screen.text
+        assert "sk-secret" not in screen.text
+        await fill(screen, "headers", "another")
+        assert "another" not in screen.text
+        await screen.press("escape")
+        assert screen.lanes[0].engine.definition == served

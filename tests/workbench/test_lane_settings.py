@@ -74,7 +74,7 @@ def test_the_summary_has_the_set_options_without_secrets_and_addresses():
         name="there",
         backend="openai",
         model="m",
-        options={"temperature": 0.1, "api_key": "sk-secret", "url": "http://127.0.0.1:1/v1"},
+        options={"temperature": 0.1, "headers": ["Authorization: sk-secret"], "url": "http://127.0.0.1:1/v1"},
     )
     assert summary(definition, remote) == "temperature=0.1"
     assert summary(definition, None) == ""
