@@ -27,7 +27,7 @@ def start(runs: int = 9) -> Row:
     bare: list[float] = []
     for _ in range(runs):
         bare.append(_time_to_type(BARE, "Type here"))
-        ours.append(_time_to_type(paragone("paced:one", "paced:two"), "Ask every lane"))
+        ours.append(_time_to_type(paragone("paced:one", "paced:two"), "Ask all lanes"))
     mine, base = statistics.median(ours), statistics.median(bare)
     return Row(
         figure="start to a usable screen, two lanes",

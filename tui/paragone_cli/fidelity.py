@@ -71,5 +71,11 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text in UTF-8: byte {error.start + 1:,} does not belong there.",
-            hint="Convert it, for example with: iconv -f LATIN1 -t UTF-8.",
+            hint=f"Convert it: iconv -f {_encoding(path)} -t UTF-8 {path}",
         ) from error
+
+
+def _encoding(path: Path) -> str:
+    """Return the encoding that a text probably has which is not in UTF-8: UTF-16 begins with a byte order mark."""
+    with path.open("rb") as file:
+        return "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"

@@ -21,6 +21,8 @@ from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 __all__ = ["put_fidelity"]
 
 _BAR = 40
+_LONGEST = 17
+"""Characters of a name in a table, so that two engines fit in 80 columns."""
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
@@ -42,6 +44,8 @@ def put_fidelity(fidelity: Fidelity) -> None:
     compared = [(it.name, it.size, it.difference) for it in fidelity.candidates if it.difference.windows]
     if compared:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
+    else:
+        put("\nNo candidate was measured.")
     put()
     for candidate in fidelity.candidates:
         if candidate.reason:
@@ -71,7 +75,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
 
     ratios = [None if it.reason else log_ratio(it, reference) for it in candidates]
     return [
-        ["", reference.name, _NOISE, *(it.name for it in candidates)],
+        ["", _short(reference.name), _NOISE, *(_short(it.name) for it in candidates)],
         of_engines("weights", lambda it: _megabytes(it.size)),
         of_engines("perplexity", lambda it: _shown(it.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
@@ -112,7 +116,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     put_table(
         [
             [
-                name,
+                _short(name),
                 _megabytes(size),
                 f"{'█' * max(1, round(_BAR * it.value / largest)) if largest else ''} {it.value:.3g}",
             ]
@@ -121,7 +125,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     )
     put("\nShare of the positions, by their KLD")
     drawn = [
-        [name, "".join(_columns(shares(difference.kld)))]
+        [_short(name), "".join(_columns(shares(difference.kld)))]
         for name, _, difference in rows
         if difference.windows
     ]
@@ -135,6 +139,11 @@ def _columns(found: Sequence[float]) -> Iterator[str]:
     for part in found:
         level = round(part / most * (len(_HEIGHTS) - 1)) if most else 0
         yield _HEIGHTS[max(level, 1) if part else 0]
+
+
+def _short(name: str) -> str:
+    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 3]}…{name[len(name) + _LONGEST // 3 + 1 - _LONGEST :]}"
 
 
 def _shown(estimate: Estimate | None) -> str:

@@ -190,7 +190,9 @@ class LaneStatus(Widget):
             yield _bar(info.prompt_done / info.prompt_total, busy)
         elif info.state in ("writing", "done", "stopped", "ready", "waiting", "failed", "crashed"):
             if info.tokens_per_s:
-                yield [Segment(_rate(info.tokens_per_s) + (" shared" if info.shared else ""), style)]
+                rate = _rate(info.tokens_per_s)
+                shared = f"({rate})" if short else f"{rate} shared"
+                yield [Segment(shared if info.shared else rate, style)]
             if info.context_size and info.context_used is not None:
                 used, size = info.context_used, info.context_size
                 context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"

@@ -8,11 +8,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from paragone.options import value_text
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import TextField
+from paragone_tui.widgets.text_field import LineField, TextField
 from paragone_workbench.lanes.settings import Setting
 
 __all__ = ["NameField", "SettingField", "SystemField"]
@@ -39,7 +39,7 @@ class SettingField(Horizontal):
         info = setting.info
         choices = info.choices or (("true", "false") if isinstance(info.default, bool) else ())
         self._before = "" if info.secret else value_text(setting.value)
-        self.input = Input(
+        self.input = LineField(
             self._before,
             placeholder=self._default(),
             password=info.secret,
@@ -70,8 +70,8 @@ class SettingField(Horizontal):
         info, setting = self.setting.info, self.setting
         limits = [f"{info.minimum:g} or more"] if info.minimum is not None else []
         limits += [f"{info.maximum:g} or less"] if info.maximum is not None else []
-        takes = "true or false" if isinstance(info.default, bool) else info.kind
-        parts = [f"Takes {', '.join((takes, *limits))}."]
+        kind = "true or false" if isinstance(info.default, bool) else info.kind
+        parts = [f"Type: {', '.join((kind, *limits))}."]
         if default := value_text(info.default):
             parts.append(f"Default: {default}.")
         if setting.in_force is not None:
@@ -142,7 +142,7 @@ class SystemField(TextField):
         event.prevent_default()
 
 
-class NameField(Input):
+class NameField(LineField):
     """The field for a name under which the engine is saved."""
 
     DEFAULT_CSS = """
