@@ -108,7 +108,9 @@ def test_a_text_that_is_not_utf8(text):
     text.write_bytes(b"caf\xe9 " * 100)
     done = fidelity(text, "graded:exact", "graded:rough")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert "is not text in UTF-8: byte 4 does not belong there.\nConvert it" in said(done)
+    assert "is not text in UTF-8: byte 4 does not belong there.\nConvert it: iconv -f LATIN1" in said(done)
+    text.write_bytes("café ".encode("utf-16") * 100)
+    assert "\nConvert it: iconv -f UTF-16" in said(fidelity(text, "graded:exact", "graded:rough"))
 
 
 def test_a_text_that_is_not_there(tmp_path):

@@ -31,6 +31,7 @@ KEYS = (
     [
         ((), KEYS, "hiy!"),
         (("alt+s", "up"), KEYS, "hiy!"),
+        (("alt+s",), KEYS, "hiy!"),
         (("ctrl+g",), [key for key in KEYS if key != "ctrl+k"], "hiyhello!"),  # there it moves the highlight
     ],
 )
