@@ -128,7 +128,9 @@ def figures(metrics: RunMetrics) -> str:
     if metrics.ttft_s is not None:
         parts.append(f"first after {metrics.ttft_s:.2f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:
-        parts.append(f"between tokens {metrics.itl_ms.p50:.1f} ms (median), {metrics.itl_ms.p99:.1f} ms (p99)")
+        parts.append(
+            f"between tokens {metrics.itl_ms.p50:.1f} ms (median), {metrics.itl_ms.p99:.1f} ms (p99)"
+        )
     if metrics.prompt_tokens is not None:
         rate = "" if metrics.prefill_tps is None else f" at {metrics.prefill_tps:.0f} tokens/s"
         parts.append(f"prompt {metrics.prompt_tokens} tokens{rate}")

@@ -143,7 +143,11 @@ def _columns(found: Sequence[float]) -> Iterator[str]:
 
 def _short(name: str) -> str:
     """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 3]}…{name[len(name) + _LONGEST // 3 + 1 - _LONGEST :]}"
+    return (
+        name
+        if len(name) <= _LONGEST
+        else f"{name[: _LONGEST // 3]}…{name[len(name) + _LONGEST // 3 + 1 - _LONGEST :]}"
+    )
 
 
 def _shown(estimate: Estimate | None) -> str:

@@ -184,6 +184,12 @@ class ParagoneApp(App[None]):
         self._early = None
 
     async def _begin(self) -> None:
+        if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
+            self._session.open_engines()  # a prompt that was sent already waits for them
+        await self._take_early()
+        self.call_after_refresh(self._begin_work)  # what was typed is painted first
+
+    def _begin_work(self) -> None:
         begin_collecting()
         for problem in [*self._problems, self.state.warning]:
             if problem:
@@ -197,8 +203,7 @@ class ParagoneApp(App[None]):
         elif self._session.lanes:
             self._session.open_engines()
             self.remember_lanes()
-        await self._take_early()
-        if not self._demo and not self._session.lanes:
+        else:
             self.lanes.action_add_lane()
 
     def action_palette(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["visible"]
+__all__ = ["one_line", "visible"]
 
 # Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
 # space, bidirectional marks, embeddings, overrides and isolates, word joiner and the like,
@@ -30,6 +30,11 @@ def visible(text: str) -> str:
     if _SUSPECT.search(text) is None:
         return text
     return _SUSPECT.sub(_sign, text)
+
+
+def one_line(text: str) -> str:
+    """Return text made safe to print, on one line."""
+    return visible(text).replace("\n", " ")
 
 
 def _sign(match: re.Match[str]) -> str:

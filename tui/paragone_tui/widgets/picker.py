@@ -20,7 +20,7 @@ from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import Modal
 from paragone_tui.widgets.text_field import LineField
 
-__all__ = ["Picker", "one_line"]
+__all__ = ["Picker"]
 
 
 LONGEST = 1000
@@ -139,8 +139,3 @@ class Picker(Modal[ScreenResultType]):
     def _selected(self, event: OptionList.OptionSelected) -> None:
         if event.option_id is not None and event.option in self.options.options:
             self.pick(event.option_id)
-
-
-def one_line(text: str) -> str:
-    """Return text made safe to print, on one line."""
-    return visible(text).replace("\n", " ")

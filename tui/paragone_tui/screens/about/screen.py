@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from paragone_tui.keys import closing_binding
-from paragone_tui.widgets.picker import one_line
+from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.lanes.lane import Lane

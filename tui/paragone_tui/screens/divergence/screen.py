@@ -15,8 +15,7 @@ from textual.widgets import Static
 
 from paragone import Token
 from paragone_tui.keys import closing_binding
-from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.picker import one_line
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.compare.confidence import alternatives, confidence, quoted
 from paragone_workbench.compare.divergence import Divergence, place_of, token_at

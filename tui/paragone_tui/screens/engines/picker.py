@@ -14,7 +14,8 @@ from textual.widgets.option_list import Option
 
 from paragone import InputError
 from paragone_tui.screens.engines.rows import entry_row, heading_row, written_row
-from paragone_tui.widgets.picker import Picker, one_line
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.picker import Picker
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.engines.registry import Registry

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.picker import one_line
+from paragone_tui.terminal.text import one_line, visible
 from paragone_workbench.inventory.catalog import CatalogEntry, Group
 
 __all__ = ["entry_row", "heading_row", "written_row"]

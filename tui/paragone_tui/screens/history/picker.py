@@ -13,7 +13,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone import ParagoneError
-from paragone_tui.widgets.picker import Picker, one_line
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.picker import Picker
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.history import History

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone import Image, InputError
-from paragone_tui.widgets.picker import Picker, one_line
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.picker import Picker
 from paragone_workbench.conversation.images import SUFFIXES, image_size, read_image
 from paragone_workbench.inventory.catalog import size_text
 

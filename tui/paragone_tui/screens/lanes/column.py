@@ -13,8 +13,8 @@ from textual.widgets import Static
 from paragone import Caution, Channel, EngineCrashed, ParagoneError
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
-from paragone_tui.widgets.picker import one_line
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver

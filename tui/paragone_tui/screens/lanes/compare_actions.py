@@ -45,7 +45,9 @@ class CompareActions(LanesLayout):
         elif not column.lane.engine.capabilities.logprobs:
             self.app.say("This lane's engine does not report the probabilities of its tokens.")
         elif any(run.tokens for run in column.lane.path):
-            self.app.say("Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less.")
+            self.app.say(
+                "Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less."
+            )
         else:
             self._keep_tokens()
 

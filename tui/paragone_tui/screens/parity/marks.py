@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from paragone_tui.screens.parity.sides import answered_sides
-from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.session import Session
@@ -24,9 +22,16 @@ class ParityMarks(LaneObserver):
 
     def check(self) -> None:
         """Compare the answers, unless some are still in progress."""
-        if not self._session.is_busy:
-            sides = answered_sides(self._session)
-            self._show({side.name for side in sides}, len(check_parity(sides).findings))
+        if self._session.is_busy:
+            return
+        if len(self._session.lanes) < 2 or not self._session.prompts:
+            self._show((), 0)
+            return
+        from paragone_tui.screens.parity.sides import answered_sides  # not needed at start
+        from paragone_workbench.compare.parity.check import check_parity
+
+        sides = answered_sides(self._session)
+        self._show({side.name for side in sides}, len(check_parity(sides).findings))
 
     def prompted(self, lane: Lane, run: RunRecord) -> None:
         """Remove the marks: they belong to earlier answers."""

@@ -17,9 +17,8 @@ from textual.widgets import Input, Static
 
 from paragone import InputError
 from paragone_tui.screens.settings.fields import NameField, SettingField, SystemField
-from paragone_tui.terminal.text import visible
+from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.modal import Modal
-from paragone_tui.widgets.picker import one_line
 from paragone_workbench.lanes.settings import Setting
 
 __all__ = ["SettingsChange", "SettingsForm"]
