@@ -191,12 +191,9 @@ class ParagoneApp(App[None]):
 
     def _begin_work(self) -> None:
         begin_collecting()
-        for problem in [*self._problems, self.state.warning]:
-            if problem:
-                self.say(problem, warning=True)
         exposed = permission_warning(self.config.document, self.registry.find)
-        if exposed:
-            self.say(exposed, warning=True)
+        for problem in filter(None, (*self._problems, self.state.warning, exposed)):
+            self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
             self.lanes.do(self.lanes.add_demo)
