@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from bench.programs import environment, paragone, smollm2
+from bench.programs import built, environment, paragone, smollm2
 from bench.row import Row
 from paragone.cores import physical_cores
 from paragone_workbench.compare.fidelity import WINDOW, sample_text
@@ -29,7 +28,7 @@ def fidelity() -> Row:
     """
     figure = "`fidelity` of two models, noise floor included"
     budget = f"≤ {MOST} ×"
-    program = _program()
+    program = built("llama-perplexity")
     if not program.exists():
         return Row(
             figure=figure,
@@ -55,12 +54,6 @@ def fidelity() -> Row:
         budget=budget,
         holds=ratio <= MOST,
     )
-
-
-def _program() -> Path:
-    """Return where `make llama-perplexity` puts it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "paragone-llama-perplexity" / "llama-perplexity"
 
 
 def _two_passes(program: Path, text: Path) -> float:

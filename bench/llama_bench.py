@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 from pathlib import Path
 
 from bench.decode import TOKENS, ask
-from bench.programs import smollm2
+from bench.programs import built, smollm2
 from bench.row import Row
 from paragone.cores import physical_cores
 
@@ -21,14 +20,8 @@ LEAST = 0.97
 
 def llama_bench() -> list[Row]:
     """Compare decode rates over 512 tokens, with one thread and with all cores, in alternating runs."""
-    program = _program()
+    program = built("llama-bench")
     return [_compare(program, threads) for threads in sorted({1, physical_cores()})]
-
-
-def _program() -> Path:
-    """Return the path at which `make llama-bench` installs the program."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "paragone-llama-bench" / "llama-bench"
 
 
 def _compare(program: Path, threads: int) -> Row:

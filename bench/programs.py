@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.terminal import Terminal
 
-__all__ = ["BARE", "environment", "paragone", "smollm2", "started"]
+__all__ = ["BARE", "built", "environment", "paragone", "smollm2", "started"]
 
 BENCH = Path(__file__).parent
 PARAGONE = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
@@ -26,6 +26,12 @@ def environment(home: str) -> dict[str, str]:
     folders = {f"XDG_{name}_HOME": f"{home}/{name.lower()}" for name in ("CONFIG", "DATA", "CACHE", "STATE")}
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return {**inherited, **folders, "HOME": home, "PYTHONPATH": f"{BENCH / 'engines'}:{BENCH.parent}"}
+
+
+def built(name: str) -> Path:
+    """Return the path at which `make NAME` installs a program of llama.cpp."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / f"paragone-{name}" / name
 
 
 def paragone(*arguments: str) -> list[str]:

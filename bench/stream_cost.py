@@ -46,8 +46,9 @@ def run_app(kind: str) -> None:
     from textual.widgets import Markdown, Static
 
     from paragone_tui.painting.screen import ThriftyScreen
-    from paragone_tui.screens.lanes.status import LaneState, LaneStatus, LaneStatusInfo
+    from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
     from paragone_tui.transcript import Transcript
+    from paragone_workbench.lanes.lane import LaneState
 
     class Bench(App[None]):
         CSS = "Vertical { width: 1fr; padding: 0 1 0 0; }"
