@@ -11,7 +11,7 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import InputError, ParagoneError
-from paragone.messages import DistributionsRequest, ScoreRequest, TokenizeRequest
+from paragone.messages import DistributionsRequest, ScoreRequest
 from paragone.models import Capabilities
 from paragone.testing.noise import check_agreement, log_probabilities, noise_of
 from paragone.testing.runs import check_error, check_plain, events_of, tokens_of, within, words
@@ -108,12 +108,6 @@ class DistributionChecks(StoppingBase):
         )
         again = await within(self.patience, "the vocabulary", engine.vocabulary())
         assert again == vocabulary, "a second request returns another vocabulary"
-
-    async def ids_of(self, engine: OpenEngine, able: Capabilities, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text."""
-        assert able.tokenize, "a backend with distributions must be able to tokenize"
-        tokenized = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=text)))
-        return tokenized.ids
 
 
 async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Sequence[float]]:

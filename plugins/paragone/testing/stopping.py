@@ -11,6 +11,7 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.events import Event, Token
+from paragone.messages import TokenizeRequest
 from paragone.models import Capabilities
 from paragone.testing.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures
@@ -27,7 +28,7 @@ TOO_SHORT = "the answer ended before it could be stopped: set `long_sampling` so
 
 
 class StoppingBase(ConformanceFixtures):
-    """Helpers for checks that end something early."""
+    """Helpers for checks of what can be ended early."""
 
     async def stops(
         self, engine: OpenEngine, start: Callable[[], AsyncGenerator[Event, None]], tokens: int
@@ -51,6 +52,12 @@ class StoppingBase(ConformanceFixtures):
         reason = finish_of(run.events).reason
         assert reason in ("cancelled", "stop", "length"), f"a run ends with {reason!r}"
         return reason == "cancelled"
+
+    async def ids_of(self, engine: OpenEngine, able: Capabilities, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text."""
+        assert able.tokenize, "a backend with distributions or top tokens must be able to tokenize"
+        tokenized = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=text)))
+        return tokenized.ids
 
     async def next_run_works(self, engine: OpenEngine, sampling: Mapping[str, Json]) -> None:
         """Check that the engine is free and answers another prompt completely."""

@@ -11,7 +11,7 @@ import pytest
 from paragone.backend import OpenEngine
 from paragone.errors import ParagoneError
 from paragone.events import Alternative
-from paragone.messages import TokenizeRequest, TopTokensRequest
+from paragone.messages import TopTokensRequest
 from paragone.models import Capabilities
 from paragone.testing.runs import check_error, within, words
 from paragone.testing.stopping import StoppingBase
@@ -33,10 +33,10 @@ class TopTokensChecks(StoppingBase):
                 await within(self.patience, "top tokens", tops_of(engine, request))
             check_error(caught.value)
             return
-        ids = await self.tokens_of_text(engine, able, TEXT)
+        ids = await self.ids_of(engine, able, TEXT)
         request = TopTokensRequest(ids=ids, start=2, top=4)
         found = await within(self.patience, "top tokens", tops_of(engine, request))
-        assert len(found) == len(ids) - 2, f"{len(found)} positions came for {len(ids) - 2}"
+        assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
         size = (await within(self.patience, "the vocabulary", engine.vocabulary())).size
         for top in found:
             check_top(top, 4, size)
@@ -44,8 +44,8 @@ class TopTokensChecks(StoppingBase):
     async def test_top_tokens_follow_the_sequence(self, engine: OpenEngine, able: Capabilities) -> None:
         """The last token of a sequence matters, and the same sequence gives the same likeliest token."""
         if not able.top_tokens:
-            pytest.skip("it reports no top tokens")
-        ids = await self.tokens_of_text(engine, able, TEXT)
+            pytest.skip("the backend does not report top tokens")
+        ids = await self.ids_of(engine, able, TEXT)
         whole, again, shorter = [
             await within(self.patience, "top tokens", tops_of(engine, TopTokensRequest(ids=it, start=1)))
             for it in (ids, ids, ids[:-1])
@@ -60,18 +60,12 @@ class TopTokensChecks(StoppingBase):
     ) -> None:
         """They can be stopped like a run, without an error, and the engine is free for the next run."""
         if not able.top_tokens:
-            pytest.skip("it reports no top tokens")
+            pytest.skip("the backend does not report top tokens")
         text = words(min(500, (engine.loaded.context or 3000) // 3))
-        ids = await self.tokens_of_text(engine, able, text)
+        ids = await self.ids_of(engine, able, text)
         came = await within(self.patience, "ending top tokens", ended(engine, TopTokensRequest(ids=ids)))
-        assert came < len(ids), "all positions came, though it was asked to stop after the first"
+        assert came < len(ids), "all positions were sent, although the stop came after the first"
         await self.next_run_works(engine, sampling)
-
-    async def tokens_of_text(self, engine: OpenEngine, able: Capabilities, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text."""
-        assert able.tokenize, "who reports top tokens can tokenize: nobody knows what to ask for otherwise"
-        tokenized = await within(self.patience, "tokenizing", engine.tokenize(TokenizeRequest(text=text)))
-        return tokenized.ids
 
 
 def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
