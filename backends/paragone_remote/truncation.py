@@ -109,8 +109,8 @@ class TruncationAlarm:
         while self._known and sent[: len(self._known[-1][0])] != self._known[-1][0]:
             self._known.pop()
         before, counted = self._known[-1] if self._known else ((), 0)
-        fresh = sum(self._least_of(message) for message in sent[len(before) :])
-        return max(sum(map(self._least_of, sent)), counted + fresh)
+        least = [self._least_of(message) for message in sent]
+        return max(sum(least), counted + sum(least[len(before) :]))
 
     def _least_of(self, message: Message) -> int:
         least = least_tokens(_shown(message))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import httpx
 
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.json_fields import as_data, count, items, text
-from paragone_remote.openai_api.server import root_of
+from paragone_remote.json_fields import count, items, text
+from paragone_remote.openai_api.server import data_or_nothing, root_of
 
 __all__ = ["FINGERPRINT", "context_in_use"]
 
@@ -21,10 +21,7 @@ FINGERPRINT = "fp_ollama"
 async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises those in `faults.FAULTS`."""
     reply = await http.get(f"{root_of(endpoint)}/api/ps")
-    try:
-        found = as_data(reply.json())
-    except (ValueError, RecursionError):
-        return None
+    found = data_or_nothing(reply)
     wanted = {model, f"{model}:latest"}
     sizes = [
         count(entry, "context_length") for entry in items(found, "models") if text(entry, "name") in wanted

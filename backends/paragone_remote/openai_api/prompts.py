@@ -20,7 +20,7 @@ from paragone_remote.run_settings import Prompt
 from paragone_remote.server_text import without_surrogates
 from paragone_remote.transport import InvalidReply
 
-__all__ = ["Prompts", "has_images", "tokenizes"]
+__all__ = ["data_of", "Prompts", "has_images", "tokenizes"]
 
 _RENDERED = (
     "model",
@@ -85,7 +85,7 @@ class Prompts:
         """Return the vocabulary."""
         if self._server.kind != "llama-server":
             raise EngineError(f"The server at {self._where} does not report its vocabulary.")
-        listed = _parsed(await self._http.get(f"{self._root}/v1/models"))
+        listed = data_of(await self._http.get(f"{self._root}/v1/models"))
         size = size_in_models(listed, self._model, self._where)
         reply = await self._post("/tokenize", {"model": self._model, **pieces_request(size)})
         return await asyncio.to_thread(vocabulary_of, reply, size)
@@ -128,7 +128,7 @@ class Prompts:
     async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
         reply = await self._http.post(self._root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
-        return await asyncio.to_thread(_parsed, reply)
+        return await asyncio.to_thread(data_of, reply)
 
 
 def tokenizes(server: Server, *, raw: bool) -> bool:
@@ -141,7 +141,8 @@ def has_images(messages: Sequence[Message]) -> bool:
     return any(message.images for message in messages)
 
 
-def _parsed(reply: httpx.Response) -> Data:
+def data_of(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply. Raises InvalidReply."""
     try:
         return as_data(reply.json())
     except (ValueError, RecursionError) as error:

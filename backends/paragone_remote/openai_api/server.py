@@ -22,7 +22,16 @@ from paragone_remote.openai_api.server_defaults import (
 from paragone_remote.single_requests import await_reply
 from paragone_remote.transport import InvalidReply
 
-__all__ = ["Kind", "Server", "find_models", "identify", "identify_again", "of_model", "root_of"]
+__all__ = [
+    "data_or_nothing",
+    "Kind",
+    "Server",
+    "find_models",
+    "identify",
+    "identify_again",
+    "of_model",
+    "root_of",
+]
 
 Kind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
@@ -129,7 +138,9 @@ async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> S
     Raises ParagoneError.
     """
     asked = http.get(root_of(endpoint) + "/props", params={"model": model})
-    props = _parse(await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout))
+    props = data_or_nothing(
+        await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout)
+    )
     return _llama_server(props)
 
 
@@ -140,7 +151,7 @@ async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[Mode
 
 
 async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
-    listed = _parse(await http.get(url)).get("data")
+    listed = data_or_nothing(await http.get(url)).get("data")
     if not isinstance(listed, list):
         raise InvalidReply("a reply that is not a list of models")
     return listed
@@ -213,7 +224,9 @@ def _llama_server(props: Data) -> Server:
 
 async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
     try:
-        return _parse(await await_reply(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE))
+        return data_or_nothing(
+            await await_reply(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE)
+        )
     except ParagoneError:
         return {}
 
@@ -223,7 +236,8 @@ def root_of(endpoint: Endpoint) -> str:
     return endpoint.url.removesuffix("/v1")
 
 
-def _parse(reply: httpx.Response) -> Data:
+def data_or_nothing(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply; an empty one if it is none."""
     try:
         found = reply.json()
     except (ValueError, RecursionError):

@@ -12,10 +12,9 @@ import httpx
 
 from paragone import Alternative, EngineError, Json
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.json_fields import as_data
+from paragone_remote.openai_api.prompts import data_of
 from paragone_remote.openai_api.server import Server, root_of
 from paragone_remote.openai_api.stream_parts import scored_tokens
-from paragone_remote.transport import InvalidReply
 
 __all__ = ["reports_top_tokens", "top_tokens_after"]
 
@@ -41,10 +40,7 @@ async def top_tokens_after(
         "cache_prompt": True,
     }
     reply = await http.post(root_of(endpoint) + "/completion", json=body)
-    try:
-        found = as_data(reply.json()).get("completion_probabilities")
-    except (ValueError, RecursionError) as error:
-        raise InvalidReply("a reply that is not JSON") from error
+    found = data_of(reply).get("completion_probabilities")
     generated = next(scored_tokens({"content": found}), None)
     if generated is None or not generated.top:
         raise EngineError(f"The server at {endpoint.origin} returned no log-probabilities.")
