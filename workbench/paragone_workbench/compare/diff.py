@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["LIMIT", "Comparison", "Span", "Word", "common_words", "differing", "words"]
+__all__ = ["LIMIT", "Comparison", "Span", "Word", "common_length", "common_words", "differing", "words"]
 
 LIMIT = 5_000
 """Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
@@ -112,16 +112,18 @@ def _grow(found: list[Word], text: str) -> None:
     found += words(text, found.pop().start if found else 0)
 
 
+def common_length(first: Sequence[object], second: Sequence[object]) -> int:
+    """Return the length of the common beginning of two sequences."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
 def common_words(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
     """Return the index pairs of a longest common subsequence, in ascending order.
 
     Words after the first `LIMIT` that follow a common beginning, are not compared.
     """
-    start = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        start += 1
+    start = common_length(first, second)
     beginning = [(at, at) for at in range(start)]
     rest = _subsequence(first[start : start + LIMIT], second[start : start + LIMIT])
     return beginning + [(start + one, start + other) for one, other in rest]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import Json, Token
+from paragone_workbench.compare.diff import common_length
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = [
@@ -130,12 +131,12 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
     """Return the first index where two sequences differ; the end of the shorter one if it `ended` there."""
-    for at, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return at
+    at = common_length(first, second)
+    if at < min(len(first), len(second)):
+        return at
     if len(first) == len(second):
         return None
-    return min(len(first), len(second)) if ended[len(first) > len(second)] else None
+    return at if ended[len(first) > len(second)] else None
 
 
 def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:

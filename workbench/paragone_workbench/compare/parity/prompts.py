@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paragone import Json
+from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.parity.findings import Finding
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.compare.parity.words import enumeration, joined, quoted
@@ -110,12 +111,8 @@ def _same_messages(one: Side, other: Side) -> bool:
 
 def _difference(one: str, other: str) -> tuple[str, str]:
     """Return what is left of two texts without their common beginning and end."""
-    start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
-        start += 1
-    end = 0
-    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
-        end += 1
+    start = common_length(one, other)
+    end = common_length(one[start:][::-1], other[start:][::-1])
     return one[start : len(one) - end], other[start : len(other) - end]
 
 
@@ -135,9 +132,7 @@ def _first_token(reference: Side, side: Side) -> str:
         return (
             f"The text is the same in {side.name}, the number of its tokens is not: one adds special tokens."
         )
-    at = next(
-        (n for n, (a, b) in enumerate(zip(ids, others, strict=False)) if a != b), min(len(ids), len(others))
-    )
+    at = common_length(ids, others)
     return f"The text is the same in {side.name}; its tokens differ from token {at + 1} on."
 
 
