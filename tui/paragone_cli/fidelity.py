@@ -76,6 +76,6 @@ def _read(path: Path) -> str:
 
 
 def _encoding(path: Path) -> str:
-    """Return the encoding that a text probably has which is not in UTF-8: UTF-16 begins with a byte order mark."""
+    """Guess the encoding of a text that is not UTF-8: UTF-16 if it begins with a byte order mark, else Latin-1."""
     with path.open("rb") as file:
         return "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"

@@ -36,5 +36,5 @@ class SystemPrompt:
         return self._changed if self._changed != parent.system_in_force else None
 
     def of_edited_prompt(self, prompt: Prompt) -> str | None:
-        """Return `Prompt.system` of a prompt in place of this one, which is kept unless there was a change."""
+        """Return `Prompt.system` of an edited version of this prompt: the same, unless the user changed it since."""
         return prompt.system if self._changed is None else self.of_new_prompt(prompt.parent)

@@ -169,9 +169,10 @@ class Session:
 
     def _open_all(self) -> None:
         if not self.scheduler.opens_engines:
+            threads = self._threads()
             for lane in self.lanes:
                 if lane.engine.state == "closed":
-                    lane.open(self._threads())
+                    lane.open(threads)
 
     def _threads(self) -> int:
         return cores_for_each(lane.engine for lane in self.lanes)

@@ -214,13 +214,14 @@ class Execution:
         )
         has_images = any(message.images for message in messages)  # their digests take time
         run.manifest = await asyncio.to_thread(describe) if has_images else describe()
+        is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
         run.phase = "prefill"
         run.notify(lambda it: it.run_started(run))
         for caution in (*turn.cautions, *cautions):
             self._take(caution)
-        silence = SilenceWatch(run) if handle.addresses else None  # a native engine shows its progress
+        silence = SilenceWatch(run) if is_remote else None  # a native engine shows its progress
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:

@@ -47,14 +47,15 @@ class Sharing:
 
 def resources_of(engine: _Place) -> frozenset[str]:
     """Return what a run of an engine uses: its servers, and this machine if it computes here."""
-    found = set(servers_of(engine))
-    if engine.is_local or servers_here(engine):
+    addresses = engine.addresses
+    found = set(map(_canonical, addresses))
+    if engine.is_local or any(map(_is_loopback, addresses)):
         found.add(_THIS_MACHINE)
     return frozenset(found)
 
 
 def servers_here(engine: _Place) -> frozenset[str]:
-    """Return the servers on loopback that an engine contacts. A tunnel to another machine cannot be told from them."""
+    """Return the servers on loopback that an engine contacts. A tunnel to another machine also looks like one."""
     return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -15,22 +15,9 @@ from textual.widget import Widget
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
+from paragone_workbench.lanes.lane import LaneState
 
-__all__ = ["LaneState", "LaneStatus", "LaneStatusInfo"]
-
-LaneState: TypeAlias = Literal[
-    "empty",
-    "loading",
-    "ready",
-    "waiting",
-    "queued",
-    "reading",
-    "writing",
-    "done",
-    "stopped",
-    "failed",
-    "crashed",
-]
+__all__ = ["LaneStatus", "LaneStatusInfo"]
 
 _EVERY = 0.5
 """Seconds between two updates of the figures; faster changes cannot be read."""
