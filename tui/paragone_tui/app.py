@@ -378,7 +378,7 @@ class ParagoneApp(App[None]):
     def _handle_exception(self, error: Exception) -> None:
         """Report what a Textual worker raises, as what a task raises; Textual would end the program.
 
-        A dialog that opens while the program ends gets no widgets, and what looks for them is no error.
+        A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
         """
         if isinstance(error, NoMatches) and self._exit:
             return

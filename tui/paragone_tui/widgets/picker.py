@@ -17,8 +17,8 @@ from textual.widgets.option_list import Option
 
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
-from paragone_tui.widgets.text_field import LineField
 
 __all__ = ["Picker"]
 

@@ -1,16 +1,16 @@
-"""Base classes of input fields."""
+"""The base class of fields for several lines, and what it has in common with `LineField`."""
 
 from __future__ import annotations
 
 from textual import events
 from textual.geometry import Offset
 from textual.widget import Widget
-from textual.widgets import Input, TextArea
+from textual.widgets import TextArea
 
-__all__ = ["LineField", "TextField"]
+__all__ = ["TextField", "run_binding"]
 
 
-async def _run_binding(field: Widget, event: events.Key) -> None:
+async def run_binding(field: Widget, event: events.Key) -> None:
     """Run the action that a field binds to a key, in its turn among the typed characters.
 
     Textual runs it once the event has bubbled up to the application. Of keys that arrive at once, the
@@ -24,18 +24,11 @@ async def _run_binding(field: Widget, event: events.Key) -> None:
                 return
 
 
-class LineField(Input):
-    """Textual's input field, with its keys in the order in which they were pressed."""
-
-    async def _on_key(self, event: events.Key) -> None:
-        await _run_binding(self, event)
-
-
 class TextField(TextArea):
     """Textual's text area, with its keys in order, and in which undo can show or hide the scroll bar."""
 
     async def _on_key(self, event: events.Key) -> None:
-        await _run_binding(self, event)
+        await run_binding(self, event)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, unless it is outside the text.

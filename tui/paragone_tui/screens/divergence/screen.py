@@ -78,7 +78,7 @@ class DivergenceSheet(Sheet):
         run, here = side.run, self._parting
         earlier = side.parting is not None and _is_before(side.parting, here)
         if earlier:
-            yield Text("Its answer parted before this place; its probabilities are those of another text.")
+            yield Text("This answer diverged earlier, so its probabilities here belong to a different text.")
             return
         if run.spec is None or run.spec.logprobs is None:
             yield Text("The tokens of this answer were not kept. Answer again to see them.")

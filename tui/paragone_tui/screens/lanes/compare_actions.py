@@ -20,7 +20,7 @@ class CompareActions(LanesLayout):
     """Adds the actions that compare lanes to the screen."""
 
     def action_toggle_differences(self) -> None:
-        """Mark what differs from the reference lane, or do no longer."""
+        """Turn the marking of differences from the reference lane on or off."""
         shown = self.differences.toggle()
         self.lay_out_lanes()
         self.app.say(
@@ -36,7 +36,7 @@ class CompareActions(LanesLayout):
             self.lay_out_lanes()
 
     def action_toggle_heat(self) -> None:
-        """Show how likely the tokens of the current lane were, or do no longer."""
+        """Turn the colouring of the current lane by the probabilities of its tokens on or off."""
         column = self.current_or_say()
         if column is None:
             return

@@ -67,13 +67,13 @@ class Differences(LaneObserver):
         self.mark_all()
 
     def toggle(self) -> bool:
-        """Mark differences, or do no longer. Returns whether they are marked now."""
+        """Turn the marking of differences on or off. Returns whether it is on now."""
         self.shown = not self.shown
         self.mark_all()
         return self.shown
 
     def toggle_heat(self, lane: Lane) -> bool:
-        """Show how likely a lane's tokens were, or do no longer. Returns whether it is shown now."""
+        """Turn the colouring of a lane by probability on or off. Returns whether it is on now."""
         self._heated ^= {lane}
         self.mark_all()
         return lane in self._heated
@@ -105,7 +105,7 @@ class Differences(LaneObserver):
 
     def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
         """Compare the longer answer."""
-        if len(self._columns) > 1 or lane in self._heated:
+        if (self.shown and len(self._columns) > 1) or lane in self._heated:
             self._touch([run.prompt])
 
     def run_ended(self, lane: Lane, run: RunRecord) -> None:

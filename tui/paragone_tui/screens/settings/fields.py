@@ -12,7 +12,8 @@ from textual.widgets import Static
 
 from paragone.options import value_text
 from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.text_field import LineField, TextField
+from paragone_tui.widgets.line_field import LineField
+from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.lanes.settings import Setting
 
 __all__ = ["NameField", "SettingField", "SystemField"]

@@ -1,0 +1,17 @@
+"""The base class of fields for one line. Not needed to show the first screen."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.widgets import Input
+
+from paragone_tui.widgets.text_field import run_binding
+
+__all__ = ["LineField"]
+
+
+class LineField(Input):
+    """Textual's input field, with its keys in the order in which they were pressed."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await run_binding(self, event)
