@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone_cli.arguments import COMMANDS, help_of, parse
+from paragone_cli.commands import COMMANDS, help_of, parse
 
 from .conftest import SCHEMA, data, paragone, said
 

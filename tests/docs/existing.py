@@ -12,7 +12,7 @@ from typing import get_args
 
 from paragone.discovery import discover
 from paragone.options import describe
-from paragone_cli.arguments import COMMANDS, help_of
+from paragone_cli.commands import COMMANDS, help_of
 from paragone_tui.commands import COMMANDS as SCREEN_COMMANDS
 from paragone_workbench.config.settings import Mode
 

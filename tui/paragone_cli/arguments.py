@@ -1,17 +1,17 @@
-"""Declares the commands, arguments and options of the command line, from which the help texts are generated."""
+"""A command's arguments and options, which are declared once for parsing and for the help text."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 from paragone import InputError
 from paragone_workbench.config.settings import Mode
 
-__all__ = ["COMMANDS", "Arguments", "Command", "help_of", "parse", "screen"]
+__all__ = ["ENGINE", "Arguments", "Command", "common"]
 
 
 class Arguments(argparse.Namespace):
@@ -53,10 +53,12 @@ class Command:
     argparse cannot mix positional arguments and options freely, so each kind has its own parser here.
     """
 
-    def __init__(self, name: str, summary: str) -> None:
+    def __init__(self, name: str, summary: str, *, epilog: str | None = None) -> None:
         self.name = name
         """Empty for the screen, which needs no command."""
         self.summary = summary
+        self.epilog = epilog
+        """The end of the help text."""
         self.prog = f"paragone {name}".rstrip()
         self.options = _Parser(prog=self.prog, add_help=False, allow_abbrev=False)
         # a prefix that never occurs: the options have been parsed already
@@ -69,7 +71,7 @@ class Command:
             parents=[self.words, self.options],
             add_help=False,
             description=self.summary,
-            epilog=None if self.name else _list(),
+            epilog=self.epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         return whole.format_help()
@@ -95,54 +97,11 @@ class Command:
         )
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Parse a command line. The first argument is the name of a command, or else an engine for the screen.
-
-    Options may precede the command's name. After `--`, no argument is taken as a command.
-    Raises InputError.
-    """
-    index = _first_argument(argv)
-    command = COMMANDS.get(argv[index]) if index is not None else None
-    if index is None or command is None:
-        return screen().parse(argv)
-    return command().parse([*argv[:index], *argv[index + 1 :]])
+ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
+"""The help text of an argument that names an engine."""
 
 
-def _list() -> str:
-    """Return the list of commands for the end of the help text."""
-    lines = [f"  {name:8} {make().summary}" for name, make in COMMANDS.items()]
-    last = (
-        "See `paragone COMMAND --help` for each command. "
-        "To open an engine that has the name of a command: paragone -- ENGINE"
-    )
-    return "\n".join(["commands:", *lines, "", last])
-
-
-def help_of(name: str) -> str:
-    """Return the help text of a command, or of the screen for an empty name."""
-    return (COMMANDS[name] if name else screen)().help()
-
-
-_VALUED = ("--config", "--system", "--set")
-"""Options with a value that may precede the command's name."""
-
-
-def _first_argument(argv: Sequence[str]) -> int | None:
-    """Return the index of the first argument that is not an option or its value."""
-    takes_value = False
-    for index, word in enumerate(argv):
-        if takes_value:
-            takes_value = False
-        elif word == "--":
-            return None
-        elif word in _VALUED:
-            takes_value = True
-        elif not word.startswith("-"):
-            return index
-    return None
-
-
-def _common(command: Command, *, runs: bool = False, opens: bool = False, prints: bool = False) -> Command:
+def common(command: Command, *, runs: bool = False, opens: bool = False, prints: bool = False) -> Command:
     """Add the options that several commands share: those for running or opening engines, and for printing data."""
     add = command.options.add_argument
     if runs:
@@ -161,172 +120,3 @@ def _common(command: Command, *, runs: bool = False, opens: bool = False, prints
     add("--config", metavar="FILE", type=Path, help="config file to use instead of the user's config.toml")
     add("-h", "--help", action="store_true", help="show this help and exit")
     return command
-
-
-_ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
-_PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
-
-
-def screen() -> Command:
-    """Return the command that opens the screen, for a command line without a command's name."""
-    command = Command("", "Run inference engines side by side and compare their answers.")
-    command.words.add_argument("engines", metavar="ENGINE", nargs="*", help=f"opened in a lane: {_ENGINE}")
-    _common(command, runs=True)
-    command.options.add_argument("--version", action="store_true", help="show the version and exit")
-    return command
-
-
-def _demo() -> Command:
-    return _common(Command("demo", "Open the screen with two small demo models."), runs=True)
-
-
-def _ask() -> Command:
-    command = Command("ask", "Send a prompt to an engine and print its answer as it arrives.")
-    command.words.add_argument("engine", metavar="ENGINE", help=_ENGINE)
-    command.words.add_argument("prompt", metavar="PROMPT", nargs="?", help=_PROMPT)
-    return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
-
-
-def _compare() -> Command:
-    command = Command("compare", "Send a prompt to several engines and print their answers and metrics.")
-    command.words.add_argument("engines", metavar="ENGINE", nargs="+", help=_ENGINE)
-    command.options.add_argument("--prompt", metavar="TEXT", help=_PROMPT)
-    command.options.add_argument(
-        "--schedule",
-        metavar="MODE",
-        choices=get_args(Mode),
-        help="parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
-        "memory at a time; auto: parallel if all fit in memory, else swap",
-    )
-    return _with_images(_with_logprobs(_common(command, runs=True, prints=True)))
-
-
-def _fidelity() -> Command:
-    command = Command("fidelity", "Measure how far engines' distributions are from those of a reference.")
-    command.words.add_argument(
-        "engine", metavar="REFERENCE", help=f"the engine to measure against: {_ENGINE}"
-    )
-    command.words.add_argument(
-        "engines", metavar="CANDIDATE", nargs="+", help="an engine to measure, named in the same way"
-    )
-    add = command.options.add_argument
-    add(
-        "--text",
-        metavar="FILE",
-        type=Path,
-        help="the text to measure on, in UTF-8; by default a short one that comes with paragone",
-    )
-    add(
-        "--window",
-        metavar="N",
-        type=int,
-        default=512,
-        help="size of the windows of the text in tokens, of which the second half is scored; by default 512",
-    )
-    return _common(command, opens=True, prints=True)
-
-
-def _with_logprobs(command: Command) -> Command:
-    """Add the option for log-probabilities in the JSON output."""
-    command.options.add_argument(
-        "--logprobs",
-        metavar="N",
-        type=int,
-        help="with --json: each token with its log-probability and those of the N most likely tokens",
-    )
-    return command
-
-
-def _with_images(command: Command) -> Command:
-    """Add the option for images to send with the prompt."""
-    command.options.add_argument(
-        "--image",
-        dest="images",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        default=[],
-        help="send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated",
-    )
-    return command
-
-
-def _engines() -> Command:
-    return _common(Command("engines", "List the defined engines, and whether they can be used."), prints=True)
-
-
-def _models() -> Command:
-    command = Command("models", "List the models in the folders of config.toml and at endpoints.")
-    command.words.add_argument(
-        "backend", metavar="BACKEND", nargs="?", help="list only models of this backend"
-    )
-    return _common(command, prints=True)
-
-
-def _pull() -> Command:
-    command = Command("pull", "Download the model of an engine to its server.")
-    command.words.add_argument("engine", metavar="ENGINE", help=_ENGINE)
-    return _common(command)
-
-
-def _options() -> Command:
-    command = Command("options", "List the options of a backend's engines.")
-    command.words.add_argument(
-        "backend", metavar="BACKEND", help="the backend's name; `paragone doctor` lists the backends"
-    )
-    return _common(command, prints=True)
-
-
-def _config() -> Command:
-    command = Command("config", "Show the path of config.toml, check it, or create a sample.")
-    command.words.add_argument(
-        "action",
-        metavar="ACTION",
-        choices=("path", "check", "init"),
-        help="path: print its path; check: list all problems in it; init: create a documented sample",
-    )
-    return _common(command, prints=True)
-
-
-def _env() -> Command:
-    command = Command("env", "Create, list, check or remove virtual environments of backends.")
-    command.words.add_argument(
-        "action",
-        metavar="ACTION",
-        choices=("create", "list", "check", "remove"),
-        help="create: install a backend's library in an environment of its own, after showing its size; "
-        "list: list the environments; check: import the library in an environment; remove: delete one",
-    )
-    command.words.add_argument("backend", metavar="BACKEND", nargs="?", help="the backend of the environment")
-    add = command.options.add_argument
-    add(
-        "--cuda",
-        metavar="VERSION",
-        help="create: for this major version of CUDA; default: the newest that the driver supports",
-    )
-    add("--python", metavar="PATH", help="create: with this interpreter")
-    add("--find-links", metavar="FOLDER", help="create: from the wheels in this folder, without a network")
-    add("--yes", action="store_true", help="create: without confirmation")
-    return _common(command, prints=True)
-
-
-def _doctor() -> Command:
-    return _common(
-        Command("doctor", "Show what this machine can run, and what is missing for the rest."), prints=True
-    )
-
-
-COMMANDS: Mapping[str, Callable[[], Command]] = {
-    "demo": _demo,
-    "ask": _ask,
-    "compare": _compare,
-    "fidelity": _fidelity,
-    "engines": _engines,
-    "models": _models,
-    "pull": _pull,
-    "options": _options,
-    "config": _config,
-    "env": _env,
-    "doctor": _doctor,
-}
-"""Factories of the commands, by name. Creating all commands at every start would slow it down."""

@@ -59,12 +59,12 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from paragone_cli import arguments
+    from paragone_cli import commands
     from paragone_cli.output import put
 
-    args = arguments.parse(argv)
+    args = commands.parse(argv)
     if args.help:
-        put(arguments.help_of(args.command).rstrip("\n"))
+        put(commands.help_of(args.command).rstrip("\n"))
         return 0
     match args.command:
         case "ask":

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from paragone import InputError
-from paragone_cli.arguments import COMMANDS, Arguments
+from paragone_cli.arguments import Arguments
+from paragone_cli.commands import COMMANDS
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_workbench.engines.definitions import EngineDefinition
