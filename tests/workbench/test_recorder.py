@@ -85,7 +85,7 @@ async def recorded(history):
 
 async def pragma(history: History, sql: str) -> int | None:
     """Execute a pragma on the history's own connection."""
-    found = await history._call(lambda store: store._database.rows(f"PRAGMA {sql}"))
+    found = await history.call(lambda store: store._database.rows(f"PRAGMA {sql}"))
     return found[0][0] if found else None
 
 
@@ -253,7 +253,7 @@ async def test_a_loaded_conversation_can_be_continued(recorded, history):
     end(recorded.start(first, lane))
     await recorded.recorder.saved()
     await recorded.recorder.close()
-    changes = await history._call(lambda store: store._database.rows("SELECT total_changes()"))
+    changes = await history.call(lambda store: store._database.rows("SELECT total_changes()"))
 
     saved = await history.load(recorded.conversation.id)
     again = RecordedConversation(history, saved.conversation)
@@ -261,7 +261,7 @@ async def test_a_loaded_conversation_can_be_continued(recorded, history):
     again.recorder.lane_added(lane)
     again.recorder.follow(lane.head, lane)
     assert await again.recorder.saved()
-    assert changes == await history._call(lambda store: store._database.rows("SELECT total_changes()"))
+    assert changes == await history.call(lambda store: store._database.rows("SELECT total_changes()"))
     new = again.lane(LARGE, 1)
     second = again.prompt("second", saved.conversation.prompts[0])
     for it in (lane, new):
@@ -296,7 +296,7 @@ async def slow(history: History):
         loop.call_soon_threadsafe(begun.set)
         return gate.wait(20)
 
-    waiting = asyncio.ensure_future(history._call(wait))
+    waiting = asyncio.ensure_future(history.call(wait))
     await begun.wait()
     try:
         yield
@@ -391,7 +391,7 @@ async def test_closing_ends_a_finishing_recorder(recorded, history, monkeypatch)
 async def test_a_finishing_recorder_ends_if_saving_fails_permanently(recorded, history):
     recorded.start(recorded.prompt("x"), recorded.lane())
     assert await recorded.recorder.saved()
-    await history._call(lambda store: store.delete_conversation(recorded.conversation.id))
+    await history.call(lambda store: store.delete_conversation(recorded.conversation.id))
     recorded.lane(LARGE, 1)
     await recorded.recorder.finish()
     assert isinstance(recorded.recorder.problem, ConversationDeleted)
@@ -581,7 +581,7 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
     first = recorded.prompt("hello")
     run = recorded.start(first, lane)
     assert await recorded.recorder.saved()
-    await history._call(lambda store: store.delete_conversation(recorded.conversation.id))
+    await history.call(lambda store: store.delete_conversation(recorded.conversation.id))
     run.add("answer", "hi")
     assert not await recorded.recorder.saved()
     assert isinstance(recorded.recorder.problem, ConversationDeleted)

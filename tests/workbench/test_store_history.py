@@ -41,7 +41,7 @@ async def test_saved_data_is_loaded(opened):
 
 
 async def test_the_store_uses_one_thread(opened):
-    threads = [await opened._call(lambda _: threading.current_thread()) for _ in range(3)]
+    threads = [await opened.call(lambda _: threading.current_thread()) for _ in range(3)]
     assert threads[0] is not threading.current_thread()
     assert set(threads) == {threads[0]}
     await opened.close()
@@ -94,8 +94,8 @@ async def test_a_history_is_closed_if_opening_is_cancelled(check_nothing_left, u
 async def test_a_cancelled_call_is_not_executed(opened):
     made = []
     async with asyncio.timeout(5):
-        blocking = asyncio.ensure_future(opened._call(lambda _: time.sleep(0.3)))
-        waiting = asyncio.ensure_future(opened._call(lambda _: made.append(1)))
+        blocking = asyncio.ensure_future(opened.call(lambda _: time.sleep(0.3)))
+        waiting = asyncio.ensure_future(opened.call(lambda _: made.append(1)))
         await asyncio.sleep(0.05)
         waiting.cancel()
         await blocking
@@ -106,7 +106,7 @@ async def test_a_cancelled_call_is_not_executed(opened):
 async def test_a_hanging_disk_does_not_prevent_closing(opened, monkeypatch):
     monkeypatch.setattr(history, "CLOSE_S", 0.2)
     hang = threading.Event()
-    call = asyncio.ensure_future(opened._call(lambda _: hang.wait(20)))
+    call = asyncio.ensure_future(opened.call(lambda _: hang.wait(20)))
     await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
         await opened.close()
@@ -122,7 +122,7 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
             await opened.save(Batch(conversation=Conversation(), prompts=(Prompt(text="x"),)))
         assert told.value.can_pass
         assert await opened.conversations() == (), "reading still works"
-        assert await opened._call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
+        assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
 
 
 def test_importing_the_store_loads_nothing_heavy():

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
     from paragone_workbench.store.errors import ConversationDeleted, StoreError
+    from paragone_workbench.store.experiment_records import (
+        Experiment,
+        ExperimentRun,
+        Measurement,
+        RunKey,
+        SavedVote,
+    )
     from paragone_workbench.store.history import History
     from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
     from paragone_workbench.store.store import Store
@@ -19,14 +26,19 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "ConversationDeleted",
+    "Experiment",
+    "ExperimentRun",
     "History",
     "Hit",
     "LaneRecord",
     "LaneRow",
+    "Measurement",
     "NewText",
     "Record",
+    "RunKey",
     "RunRow",
     "SavedConversation",
+    "SavedVote",
     "Store",
     "StoreError",
     "Summary",
@@ -35,14 +47,19 @@ __all__ = [
 _MODULES = {
     "Batch": "batch",
     "ConversationDeleted": "errors",
+    "Experiment": "experiment_records",
+    "ExperimentRun": "experiment_records",
     "History": "history",
     "Hit": "records",
     "LaneRecord": "records",
     "LaneRow": "batch",
+    "Measurement": "experiment_records",
     "NewText": "batch",
     "Record": "batch",
+    "RunKey": "experiment_records",
     "RunRow": "batch",
     "SavedConversation": "records",
+    "SavedVote": "experiment_records",
     "Store": "store",
     "StoreError": "errors",
     "Summary": "records",

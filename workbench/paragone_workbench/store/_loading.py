@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from paragone import Caution, Image, InputError, Json, LoadedModel, ParagoneError, RunSettings
+from paragone import Image, InputError
 from paragone.wire import from_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store._interruption import saved_text
+from paragone_workbench.store._run_columns import COLUMNS, record_of
 from paragone_workbench.store._tokens import unpack
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 
@@ -33,12 +32,11 @@ _IMAGES = """
 _LANES = """
     SELECT id, position, definition, closed, head_id FROM lane WHERE conversation_id = ? ORDER BY position, id
 """
-_RUNS = """
-    SELECT run.id, prompt_id, lane_id, continues_id, engine, backend, model, manifest, state, finish, error,
-      hint, metrics, settings, cautions, started, ended, run.text, thinking, token.data
+_RUNS = f"""
+    SELECT run.id, prompt_id, lane_id, continues_id, manifest, run.text, thinking, token.data, {COLUMNS}
     FROM prompt JOIN run ON run.prompt_id = prompt.id LEFT JOIN token ON token.run_id = run.id
     WHERE conversation_id = ? ORDER BY run.id
-"""
+"""  # noqa: S608 (the names of columns)
 
 
 def load(database: Database, conversation_id: int) -> SavedConversation:
@@ -105,28 +103,13 @@ def _runs(
     """Return the runs by id, each after the run that it continues, and add each to its lane."""
     runs: dict[int, RunRecord] = {}
     for row in database.rows(_RUNS, conversation_id):
-        run_id, prompt_id, lane_id, continues_id, name, backend, model, manifest, state, finish = row[:10]
-        error, hint, metrics, settings, cautions, started, ended, text, thinking, tokens = row[10:]
-        known = json.loads(manifest)
-        run = RunRecord(
-            id=run_id,
-            definition=_definition(name, backend, model, known),
-            prompt=prompts[prompt_id],
-            continues=None if continues_id is None else runs.get(continues_id),
-            phase="ended",
-            state=state,
-            finish=finish,
-            error=ParagoneError(error, hint=hint) if error else None,
-            cautions=[from_json(Caution, caution) for caution in json.loads(cautions)],
-            settings=None if settings is None else from_json(RunSettings, json.loads(settings)),
-            loaded=_loaded(known),
-            metrics=None if metrics is None else from_json(RunMetrics, json.loads(metrics)),
-            manifest=known,
-            tokens=[] if tokens is None else unpack(tokens),
-            started=started,
-            ended=ended,
-        )
-        if state == "running":  # in another instance of the program, whose events do not arrive here
+        run_id, prompt_id, lane_id, continues_id, manifest, text, thinking, tokens = row[:8]
+        run = record_of(row[8:], json.loads(manifest))
+        run.id = run_id
+        run.prompt = prompts[prompt_id]
+        run.continues = None if continues_id is None else runs.get(continues_id)
+        run.tokens = [] if tokens is None else unpack(tokens)
+        if run.state == "running":  # in another instance of the program, whose events do not arrive here
             run.state = "interrupted"
             text, thinking = saved_text(database, run_id)
         if text:
@@ -136,22 +119,3 @@ def _runs(
         runs[run_id] = run
         lanes[lane_id].runs.append(run)
     return runs
-
-
-def _definition(name: str, backend: str, model: str, manifest: Mapping[str, Json]) -> EngineDefinition:
-    """Return the engine definition of a run. Only the manifest contains its options and interpreter."""
-    engine = manifest.get("engine")
-    python: str | None = None
-    options: Mapping[str, Json] = {}
-    if isinstance(engine, Mapping):
-        interpreter, table = engine.get("python"), engine.get("options")
-        python = interpreter if isinstance(interpreter, str) else None
-        options = table if isinstance(table, Mapping) else {}
-    return EngineDefinition(name=name, backend=backend, model=model, python=python, options=options)
-
-
-def _loaded(manifest: Mapping[str, Json]) -> LoadedModel | None:
-    """Return the loaded model from a run's manifest; None if it is missing or cannot be parsed."""
-    with contextlib.suppress(TypeError, ValueError):  # written by another version
-        return from_json(LoadedModel, manifest.get("loaded"))
-    return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from paragone.wire import Value, to_json
-from paragone_workbench.engines.definitions import strip_password, without_passwords
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import without_passwords
+from paragone_workbench.store._run_columns import COLUMNS, values_of
 from paragone_workbench.store._surrogates import clean
 from paragone_workbench.store._tokens import pack
 from paragone_workbench.store.errors import ConversationDeleted
@@ -24,18 +24,13 @@ _TITLE = 80  # characters
 
 # The text columns are not updated here. If another instance of the program wrongly assumed that this one had
 # ended, it has moved the text saved so far from `piece` to the run, where it must be kept.
-_RUN = """
-    INSERT INTO run (
-      id, prompt_id, lane_id, owner_id, continues_id, engine, backend, model, manifest, state, finish,
-      error, hint, metrics, settings, cautions, started, ended
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_NAMES = COLUMNS.split(", ")
+_RUN = f"""
+    INSERT INTO run (id, prompt_id, lane_id, owner_id, continues_id, manifest, {COLUMNS})
+    VALUES (?, ?, ?, ?, ?, ?, {", ".join("?" * len(_NAMES))})
     ON CONFLICT (id) DO UPDATE SET
-      owner_id = excluded.owner_id, continues_id = excluded.continues_id, engine = excluded.engine,
-      backend = excluded.backend, model = excluded.model, manifest = excluded.manifest,
-      state = excluded.state, finish = excluded.finish, error = excluded.error, hint = excluded.hint,
-      metrics = excluded.metrics, settings = excluded.settings, cautions = excluded.cautions,
-      started = excluded.started, ended = excluded.ended
-"""
+      {", ".join(f"{name} = excluded.{name}" for name in ["owner_id", "continues_id", "manifest", *_NAMES])}
+"""  # noqa: S608 (the names of columns)
 _NEW_TEXT = """
     INSERT INTO piece (run_id, text, thinking) SELECT id, ?, ? FROM run WHERE id = ? AND state = 'running'
 """
@@ -146,7 +141,6 @@ class _Writer:
 
     def _run(self, row: RunRow) -> None:
         running = row.state == "running"
-        error = row.error
         run_id = self._database.run(
             _RUN,
             row.run.id,
@@ -154,19 +148,8 @@ class _Writer:
             self._id(row.lane),
             self._owner_id if running else None,
             self._id(row.continues),
-            clean(row.definition.name),
-            row.definition.backend,
-            clean(row.definition.model),
             json.dumps(row.manifest),
-            row.state,
-            row.finish,
-            "" if error is None else strip_password(clean(error.sentence)),
-            "" if error is None else strip_password(clean(error.hint)),
-            _json(row.metrics),
-            None if row.settings is None else _json(dataclasses.replace(row.settings, prompt_ids=None)),
-            json.dumps([to_json(caution) for caution in row.cautions]),
-            row.started,
-            row.ended,
+            *values_of(row),
         )
         if row.run.id is None:
             self._new[row.run] = run_id
@@ -196,10 +179,6 @@ class _Writer:
             self._database.run(
                 "UPDATE conversation SET updated = max(updated, ?) WHERE id = ?", max(times), conversation_id
             )
-
-
-def _json(value: Value | None) -> str | None:
-    return None if value is None else json.dumps(to_json(value))
 
 
 def _title(text: str) -> str:

@@ -80,26 +80,26 @@ class History:
 
     async def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-        return await self._call(lambda store: store.conversations(limit, before))
+        return await self.call(lambda store: store.conversations(limit, before))
 
     async def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
         """Return the prompts and finished answers that contain all words of `text`, newest first."""
-        return await self._call(lambda store: store.search(text, limit))
+        return await self.call(lambda store: store.search(text, limit))
 
     async def load(self, conversation_id: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
-        return await self._call(lambda store: store.load(conversation_id))
+        return await self.call(lambda store: store.load(conversation_id))
 
     async def delete_conversation(self, conversation_id: int) -> None:
         """Delete a conversation with its lanes, prompts and runs."""
-        await self._call(lambda store: store.delete_conversation(conversation_id))
+        await self.call(lambda store: store.delete_conversation(conversation_id))
 
     async def save(self, batch: Batch) -> dict[Record, int]:
         """Write a batch atomically, and return the ids of the new records.
 
         Raises ConversationDeleted if another instance of the program deleted the conversation.
         """
-        return await self._call(lambda store: store.save(batch))
+        return await self.call(lambda store: store.save(batch))
 
     async def close(self) -> None:
         """Close the file. Runs that have not ended are marked as interrupted.
@@ -113,7 +113,8 @@ class History:
             self._jobs.put(None)
         await asyncio.wait([asyncio.wrap_future(self._closed)], timeout=CLOSE_S)
 
-    def _call(self, call: Callable[[Store], T]) -> Awaitable[T]:
+    def call(self, call: Callable[[Store], T]) -> Awaitable[T]:
+        """Execute a call of the store in its thread, after the calls before it, and return its result."""
         import asyncio
         from concurrent.futures import Future
 

@@ -13,7 +13,10 @@ from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
     from paragone_workbench.store._database import Database
+    from paragone_workbench.store._experiments import Experiments
+    from paragone_workbench.store._measurements import Measurements
     from paragone_workbench.store._owners import Owner
+    from paragone_workbench.store._votes import Votes
 
 __all__ = ["Store"]
 
@@ -65,6 +68,27 @@ class Store:
     def warning(self) -> str:
         """A message for the user if the file was damaged and replaced; otherwise empty."""
         return self._database.warning
+
+    @property
+    def experiments(self) -> Experiments:
+        """The experiments and their runs."""
+        from paragone_workbench.store._experiments import Experiments
+
+        return Experiments(self._database, self._owner, self._owner_id)
+
+    @property
+    def votes(self) -> Votes:
+        """The votes on answers."""
+        from paragone_workbench.store._votes import Votes
+
+        return Votes(self._database)
+
+    @property
+    def measurements(self) -> Measurements:
+        """What was measured of engines, and the digests of their weights."""
+        from paragone_workbench.store._measurements import Measurements
+
+        return Measurements(self._database)
 
     def close(self) -> None:
         """Close the file. This instance's runs that have not ended are marked as interrupted.

@@ -1,0 +1,174 @@
+import dataclasses
+
+import pytest
+from tests.workbench.conftest import Paper
+from tests.workbench.conversation_writer import LARGE, SMOL
+
+from paragone import InputError, LoadedModel, ParagoneError, RunRequest, Token
+from paragone_workbench.paths import history_file
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Experiment, History, Measurement, RunKey, SavedVote, Store
+
+EXPERIMENT = Experiment(
+    name="colours.jsonl",
+    fingerprint="f1",
+    schedule="swap",
+    repetitions=2,
+    engines=(SMOL, LARGE),
+    machine={"cores": 2},
+    prompts=3,
+    created=7.0,
+)
+PROMPTS = [(0, {"text": "red"}), (2, {"text": "blue"}), (5, {"text": "\ud83d"})]
+
+
+@pytest.fixture
+def store():
+    store = Store.open()
+    yield store
+    store.close()
+
+
+def key(prompt, engine, repetition=0):
+    return RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition)
+
+
+def ended(text, *, engine=SMOL, state="done", **fields):
+    known = manifest(engine, Paper(), LoadedModel(name="Smol"), RunRequest(messages=(), sampling={"seed": 3}))
+    run = RunRecord(definition=engine, phase="ended", state=state, manifest=known, **fields)
+    run.add("answer", text)
+    return run
+
+
+def test_an_experiment_is_returned_as_it_was_created(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    assert store.experiments.get(new) == dataclasses.replace(EXPERIMENT, id=new)
+    assert store.experiments.prompts(new, first=1, limit=1) == (PROMPTS[1],)
+    assert store.experiments.prompts(new) == tuple(PROMPTS)
+
+
+def test_the_newest_experiment_with_a_fingerprint_is_found(store):
+    store.experiments.create(EXPERIMENT, PROMPTS)
+    newer = store.experiments.create(EXPERIMENT, PROMPTS)
+    assert store.experiments.find("f1").id == newer
+    assert store.experiments.find("other") is None
+    assert [it.id for it in store.experiments.all()] == [newer, newer - 1]
+
+
+def test_a_run_is_returned_as_it_was_saved(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    run = ended(
+        "Sky.",
+        metrics=RunMetrics(ttft_s=0.5, completion_tokens=3),
+        tokens=[Token(text="Sky", id=3, logprob=-0.5, time=1.5)],
+        started=1.0,
+        ended=2.0,
+    )
+    run.add("thinking", "Hm.")
+    run_id = store.experiments.save(new, key(2, 1, 1), run, [{"type": "equals", "passed": True}])
+    saved = store.experiments.run(new, run_id)
+    assert saved.key == key(2, 1, 1)
+    assert saved.assertions == ({"type": "equals", "passed": True},)
+    again = saved.record
+    assert (again.id, again.text, again.thinking, again.state) == (run_id, "Sky.", "Hm.", "done")
+    assert (again.metrics, again.tokens, again.manifest) == (run.metrics, run.tokens, run.manifest)
+    assert again.definition.options == SMOL.options
+
+
+def test_runs_come_in_the_order_of_their_keys_and_a_page_at_a_time(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    for it in (key(5, 0), key(0, 1), key(0, 0, 1), key(0, 0)):
+        store.experiments.save(new, it, ended("x"))
+    first = list(store.experiments.runs(new, limit=2))
+    assert [it.key for it in first] == [key(0, 0), key(0, 0, 1)]
+    assert [it.key for it in store.experiments.runs(new, after=first[-1].key)] == [key(0, 1), key(5, 0)]
+
+
+def test_a_repeated_run_replaces_the_earlier_one(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    store.experiments.save(new, key(0, 0), ended("", state="failed", error=ParagoneError("It broke.")))
+    assert (store.experiments.get(new).done, store.experiments.get(new).failed) == (0, 1)
+    store.experiments.save(new, key(0, 0), ended("Better."))
+    (only,) = store.experiments.runs(new)
+    assert only.record.text == "Better."
+    assert store.experiments.states(new, 0, 5) == {key(0, 0): "done"}
+
+
+def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    for index in (0, 2, 5):
+        store.experiments.save(new, key(index, 0), ended("x"))
+    assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
+
+
+def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    other = Store.open()
+    try:
+        with pytest.raises(InputError, match="is being run by another instance"):
+            other.experiments.claim(new)
+        store.close()
+        other.experiments.claim(new)
+    finally:
+        other.close()
+
+
+def test_an_experiment_that_does_not_exist_is_an_input_error(store):
+    with pytest.raises(InputError, match="no experiment e9"):
+        store.experiments.get(9)
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    with pytest.raises(InputError, match=f"no run e{new}/4"):
+        store.experiments.run(new, 4)
+
+
+def test_votes_outlive_their_experiment(store):
+    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    vote = SavedVote(
+        candidates=({"engine": "a"}, {"engine": "b"}),
+        choice="1",
+        blind=True,
+        created=3.0,
+        experiment_id=new,
+        prompt_index=2,
+    )
+    vote_id = store.votes.add(vote)
+    assert store.votes.all(new) == (dataclasses.replace(vote, id=vote_id),)
+    store.experiments.delete(new)
+    assert store.votes.all() == (dataclasses.replace(vote, id=vote_id, experiment_id=None),)
+    store.votes.delete(vote_id)
+    assert store.votes.all() == ()
+
+
+def test_measurements_are_returned_newest_first(store):
+    for number in (1, 2):
+        store.measurements.add(
+            Measurement(kind="fidelity", engines=(SMOL, LARGE), data={"kld": number}, created=number)
+        )
+    assert [it.data for it in store.measurements.all("fidelity")] == [{"kld": 2}, {"kld": 1}]
+    assert store.measurements.all("fidelity")[0].engines == (SMOL, LARGE)
+    assert store.measurements.all("bench") == ()
+
+
+def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
+    store.measurements.save_weights_digest("/m.gguf", 10, 99, "abc")
+    assert store.measurements.weights_digest("/m.gguf", 10, 99) == "abc"
+    assert store.measurements.weights_digest("/m.gguf", 11, 99) is None
+    assert store.measurements.weights_digest("/m.gguf", 10, 98) is None
+
+
+async def test_the_history_executes_calls_in_its_thread():
+    history = await History.open()
+    new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
+    assert (await history.call(lambda store: store.experiments.get(new))).name == "colours.jsonl"
+    await history.close()
+
+
+def test_a_password_in_a_url_is_not_saved_with_an_experiment(store):
+    box = dataclasses.replace(SMOL, options={"url": "https://me:s3cret@box/v1"})
+    store.experiments.create(dataclasses.replace(EXPERIMENT, engines=(box,)), PROMPTS)
+    store.measurements.add(Measurement(kind="bench", engines=(box,), data={}, created=1.0))
+    store.close()
+    files = [path for path in history_file().parent.iterdir() if path.is_file()]
+    assert not [path for path in files if b"s3cret" in path.read_bytes()]

@@ -1,0 +1,65 @@
+"""Reads and writes measurements of engines, and the digests of files of weights."""
+
+from __future__ import annotations
+
+import json
+
+from paragone.wire import from_json, to_json
+from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.store._database import Database
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+
+__all__ = ["Measurements"]
+
+
+class Measurements:
+    """What was measured outside of experiments. Calls block; all may raise StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, measurement: Measurement) -> int:
+        """Save a measurement and return its id."""
+        return self._database.run(
+            "INSERT INTO measurement (kind, engines, data, created) VALUES (?, ?, ?, ?)",
+            measurement.kind,
+            json.dumps([to_json(without_passwords(it)) for it in measurement.engines]),
+            json.dumps(measurement.data),
+            measurement.created,
+        )
+
+    def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
+        """Return the measurements of a kind, newest first."""
+        rows = self._database.rows(
+            "SELECT id, kind, engines, data, created FROM measurement WHERE kind = ? ORDER BY id DESC", kind
+        )
+        return tuple(
+            Measurement(
+                id=number,
+                kind=its_kind,
+                engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+                data=json.loads(data),
+                created=created,
+            )
+            for number, its_kind, engines, data, created in rows
+        )
+
+    def weights_digest(self, path: str, size: int, modified_ns: int) -> str | None:
+        """Return the saved SHA-256 of a file, if its size and its time of modification are the same."""
+        rows = self._database.rows(
+            "SELECT sha256 FROM weights WHERE path = ? AND size = ? AND modified_ns = ?",
+            path,
+            size,
+            modified_ns,
+        )
+        return rows[0][0] if rows else None
+
+    def save_weights_digest(self, path: str, size: int, modified_ns: int, sha256: str) -> None:
+        """Save the SHA-256 of a file of weights."""
+        self._database.run(
+            "INSERT OR REPLACE INTO weights (path, size, modified_ns, sha256) VALUES (?, ?, ?, ?)",
+            path,
+            size,
+            modified_ns,
+            sha256,
+        )
