@@ -67,7 +67,9 @@ class Vote:
         if len(self.candidates) < 2:
             raise ValueError("a vote needs two candidates or more")
         if isinstance(self.choice, int) and not 0 <= self.choice < len(self.candidates):
-            raise ValueError(f"a vote over {len(self.candidates)} candidates cannot have the choice {self.choice}")
+            raise ValueError(
+                f"a vote over {len(self.candidates)} candidates cannot have the choice {self.choice}"
+            )
 
 
 def style_of(text: str, tokens: int) -> Style:

@@ -1,0 +1,196 @@
+"""The comparison of engines over a suite: pairing, what is left out, families, and the sentences."""
+
+import json
+import random
+
+import fastjsonschema
+import pytest
+from tests.docs.existing import ROOT
+
+from paragone_cli.suite_comparison import put_comparison
+from paragone_workbench.compare.paired import Interval, PairedDifference
+from paragone_workbench.experiments.compared_metrics import PASS_RATE, SPEEDS, score_metric
+from paragone_workbench.experiments.metric_comparison import MetricComparison
+from paragone_workbench.experiments.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.suite_values import SuiteRow
+from paragone_workbench.runs.metrics import RunMetrics
+
+TTFT = SPEEDS[1]
+
+
+def row(prompt, engine, passed=None, repetition=0, **values):
+    return SuiteRow(prompt_index=prompt, repetition=repetition, engine=engine, passed=passed, **values)
+
+
+def result(metric=PASS_RATE, *, difference=0.06, low=0.012, high=0.109, p=0.03, comparisons=3, prompts=150):
+    paired = PairedDifference(
+        prompts=prompts,
+        mean_a=0.5,
+        mean_b=0.5 + difference,
+        more_a=5,
+        more_b=14,
+        interval=None if low is None else Interval(low=low, high=high),
+        method="none" if low is None else "bca",
+        p=0.01,
+        test="mcnemar",
+    )
+    return MetricComparison(a="A", b="B", metric=metric, paired=paired, adjusted_p=p, comparisons=comparisons)
+
+
+def test_a_difference_in_plain_words():
+    assert result().sentence == (
+        "B passes 6.0 points more often than A (95% interval 1.2 to 10.9; 14 prompts only B, 5 only A; p = 0.03 "
+        "after Holm's correction for 3 comparisons)."
+    )
+
+
+def test_a_smaller_value_is_said_as_such_with_its_interval():
+    slower = result(TTFT, difference=-0.02, low=-0.03, high=-0.01, p=0.0002, comparisons=1)
+    assert slower.sentence == (
+        "B takes 20.0 ms less to its first token than A (95% interval 10.0 to 30.0; 150 prompts; p < 0.001)."
+    )
+
+
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        result(low=-0.001),
+        result(p=0.05),
+        result(low=None, prompts=9),
+        result(TTFT, low=-1, p=0.001),
+    ],
+)
+def test_no_difference_is_claimed_that_is_not_shown(unsure):
+    assert not unsure.shown
+    assert unsure.sentence.startswith("No difference in ")
+    assert " is shown: B − A = " in unsure.sentence
+
+
+def test_a_score_is_named_whatever_its_name_is():
+    assert "in a {b} judge" in result(score_metric("a {b} judge")).sentence
+
+
+def test_all_prompts_alike():
+    rows = [row(prompt, engine, passed=engine == "B") for prompt in range(20) for engine in "AB"]
+    (shown,) = compare_suite(rows, "AB").comparisons
+    assert shown.shown
+    assert shown.sentence.startswith(
+        "B passes 100.0 points more often than A (no interval, as all prompts differ by"
+    )
+    (same,) = compare_suite(
+        [row(prompt, engine, passed=True) for prompt in range(20) for engine in "AB"], "AB"
+    ).comparisons
+    assert same.sentence == "B and A do not differ in pass rate at any of 20 prompts."
+
+
+def test_repetitions_are_averaged_before_they_are_compared():
+    """Twice the repetitions are no more prompts: the p-value stays the same."""
+    rng = random.Random(3)
+    once = [row(prompt, engine, passed=rng.random() < 0.5) for prompt in range(40) for engine in "AB"]
+    twice = [*once, *(row(it.prompt_index, it.engine, it.passed, repetition=1) for it in once)]
+    (one,), (two,) = compare_suite(once, "AB").comparisons, compare_suite(twice, "AB").comparisons
+    assert one.paired == two.paired
+    assert "only B" in one.sentence
+    assert "more often B" in two.sentence
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    rng = random.Random(4)
+    rows = [
+        row(
+            prompt,
+            engine,
+            rng.random() < 0.6,
+            repetition,
+            scores={"judge": rng.random()},
+            text=rng.choice("xy"),
+        )
+        for prompt in range(25)
+        for engine in "ABC"
+        for repetition in range(2)
+    ]
+    shuffled = rng.sample(rows, len(rows))
+    assert comparison_json(compare_suite(rows, "ABC")) == comparison_json(compare_suite(shuffled, "ABC"))
+
+
+def test_failed_runs_are_left_out_pairwise_and_counted():
+    rows = [row(prompt, engine, passed=True, text="x") for prompt in range(12) for engine in "AB"]
+    rows += [row(12, "A", passed=True), row(12, "B", passed=False, failed=True)]
+    found = compare_suite(rows, "AB")
+    assert found.comparisons[0].paired.prompts == 12
+    assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
+    assert found.engines[1].means[PASS_RATE] == (1.0, 12)
+    assert found.same[0].prompts == 12
+    assert found.notes == ("B: 1 of 13 runs failed. They are left out of all figures.",)
+
+
+def test_times_of_shared_runs_are_left_out():
+    def metrics(shared):
+        return RunMetrics(ttft_s=0.1, decode_tps=10, completion_tokens=11, shared=shared)
+
+    rows = [row(0, "A", metrics=metrics(True)), row(0, "B", metrics=metrics(False))]
+    found = compare_suite(rows, "AB")
+    assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
+    assert {it.name: mean for it, (mean, _) in found.engines[1].means.items()} == {
+        "completion_tokens": 11,
+        "ttft_s": 0.1,
+        "decode_tps": 10,
+        "total_s": pytest.approx(1.1),
+    }
+    assert "shared this machine" in found.notes[0]
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    rows = [row(prompt, engine, scores={"judge": float("nan")}) for prompt in range(3) for engine in "AB"]
+    assert not compare_suite(rows, "AB").comparisons
+
+
+def test_families_are_corrected_separately():
+    rng = random.Random(6)
+    rows = [
+        row(
+            prompt,
+            engine,
+            passed=rng.random() < 0.5,
+            scores={"judge": rng.random(), "length": 1.0},
+            metrics=RunMetrics(ttft_s=rng.random(), decode_tps=rng.random() + 1, completion_tokens=9),
+        )
+        for prompt in range(20)
+        for engine in "ABC"
+    ]
+    found = compare_suite(rows, "ABC").comparisons
+    assert {(it.metric.family, it.comparisons) for it in found} == {("quality", 9), ("speed", 12)}
+
+
+def test_engines_without_a_common_prompt(capsys):
+    found = compare_suite(
+        [row(0, "A", passed=True), row(1, "B", passed=True), row(1, "other", passed=True)], "AB"
+    )
+    assert not found.comparisons
+    assert not found.same
+    put_comparison(found)
+    assert "nothing to compare" in capsys.readouterr().out
+
+
+def test_the_table_and_the_json(capsys):
+    rng = random.Random(7)
+    rows = [
+        row(
+            prompt,
+            engine,
+            passed=rng.random() < 0.5,
+            metrics=RunMetrics(ttft_s=rng.random(), completion_tokens=1),
+            text=rng.choice("xy"),
+        )
+        for prompt in range(20)
+        for engine in ("A", "B\x1b[2J")
+    ]
+    found = compare_suite(rows, ("A", "B\x1b[2J"))
+    put_comparison(found)
+    out = capsys.readouterr().out
+    assert out.startswith("engine  ")
+    assert "pass rate (%)" in out
+    assert "TTFT (ms)" in out
+    assert "\x1b" not in out
+    schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]
+    fastjsonschema.compile({"$ref": "#/$defs/suite%20compare", "$defs": schema})(comparison_json(found))

@@ -1,0 +1,43 @@
+"""A comparison of engines over a suite as text: a table of the engines' figures, and a sentence for each pair."""
+
+from __future__ import annotations
+
+from paragone_cli.output import one_line, put, put_table
+from paragone_workbench.experiments.compared_metrics import Metric
+from paragone_workbench.experiments.suite_comparison import EngineSummary, SuiteComparison
+
+__all__ = ["put_comparison"]
+
+
+def put_comparison(comparison: SuiteComparison) -> None:
+    """Print a comparison."""
+    metrics = list({metric: None for it in comparison.engines for metric in it.means})
+    put_table(
+        [
+            ["engine", "runs", "failed", *map(_title, metrics)],
+            *(
+                [it.engine, f"{it.runs:,}", f"{it.failed:,}", *_means(it, metrics)]
+                for it in comparison.engines
+            ),
+        ]
+    )
+    put()
+    for same in comparison.same:
+        for result in comparison.comparisons:
+            if (result.a, result.b) == (same.a, same.b):
+                put(one_line(result.sentence))
+        put(one_line(same.sentence))
+        put()
+    if not comparison.same:
+        put("No two engines answered the same prompt, so there is nothing to compare.")
+    for sentence in comparison.notes:
+        put(one_line(sentence))
+
+
+def _title(metric: Metric) -> str:
+    unit = "%" if metric.unit == "points" else metric.unit
+    return metric.title if unit in ("", "tokens") else f"{metric.title} ({unit})"
+
+
+def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:
+    return [metric.shown(summary.means[metric][0]) if metric in summary.means else "" for metric in metrics]

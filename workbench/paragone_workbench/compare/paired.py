@@ -1,0 +1,196 @@
+"""Differences between two engines over the same prompts, from paired data.
+
+The prompt is the unit: both engines answered it, so what makes it hard or long is the same for both, and the
+differences per prompt are what is resampled and tested. Repetitions of a prompt are averaged before; they are
+no further prompts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from paragone import Json
+from paragone_workbench.compare.scientific import np, stats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FEWEST", "Interval", "PairedDifference", "holm", "paired_difference"]
+
+Values: TypeAlias = "NDArray[np.float64]"
+
+FEWEST = 10
+"""Number of prompts below which there is no interval: bootstrap intervals of so few values are much too narrow."""
+
+_MANY = 1_000
+"""Number of prompts above which approximations that hold for many values replace slower methods."""
+
+_RESAMPLES = 9_999
+_RESAMPLES_OF_MANY = 1_999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A 95% confidence interval."""
+
+    low: float
+    high: float
+
+    @property
+    def contains_zero(self) -> bool:
+        """Whether no difference is one of the values in the interval."""
+        return self.low <= 0 <= self.high
+
+    def to_json(self) -> dict[str, Json]:
+        """Return both ends."""
+        return {"low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """How the values of two engines, A and B, differ over the prompts that have a value of both.
+
+    Attributes:
+        prompts: Number of prompts.
+        mean_a: Mean value of A.
+        mean_b: Mean value of B.
+        more_a: Number of prompts at which A's value is larger.
+        more_b: Number of prompts at which B's value is larger.
+        interval: The interval of the mean difference; None if there is none.
+        method: How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same
+            amount, so that resampling tells nothing.
+        p: The p-value, before any correction for several comparisons.
+        test: The test that `p` is from.
+    """
+
+    prompts: int
+    mean_a: float
+    mean_b: float
+    more_a: int
+    more_b: int
+    interval: Interval | None
+    method: Literal["bca", "percentile", "none"]
+    p: float
+    test: Literal["mcnemar", "permutation", "t"]
+
+    @property
+    def difference(self) -> float:
+        """The mean of B − A."""
+        return self.mean_b - self.mean_a
+
+
+def paired_difference(
+    a: Sequence[float] | Values, b: Sequence[float] | Values, *, passes: bool = False, seed: int = 0
+) -> PairedDifference:
+    """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
+
+    The interval is a bootstrap over prompts of the mean difference: BCa (Efron 1987), or the percentile
+    interval where BCa is undefined or, above 1,000 prompts, not worth its cost.
+
+    With `passes`, values are shares of repetitions that passed, and the test is McNemar's exact test: among the
+    prompts at which one engine passed more often, each is as likely to be that engine if they do not differ.
+    With several repetitions, this is the sign test of the shares.
+
+    For other values the test is a paired permutation test of the mean: if the engines do not differ, the sign of
+    each prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no
+    distribution; Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards
+    prompts without a difference, of which scores have many. Above 1,000 prompts it is the paired t-test, to
+    which the permutation test converges.
+
+    Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError("paired values must be of the same prompts, and of one at least")
+    values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    differences = values_b - values_a
+    interval, method = _interval(differences, seed)
+    more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())
+    test: Literal["mcnemar", "permutation", "t"]
+    if passes:
+        p, test = _mcnemar(more_a, more_b), "mcnemar"
+    elif differences.size > _MANY:
+        p, test = _t_test(differences), "t"
+    else:
+        p, test = _permutation_test(differences, seed), "permutation"
+    return PairedDifference(
+        prompts=differences.size,
+        mean_a=float(values_a.mean()),
+        mean_b=float(values_b.mean()),
+        more_a=more_a,
+        more_b=more_b,
+        interval=interval,
+        method=method,
+        p=p,
+        test=test,
+    )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm's step-down method (1979), in the same order.
+
+    If all those up to a level α are taken as differences, the probability of one false claim or more in the
+    whole family is at most α, whether the comparisons depend on each other or not.
+    """
+    adjusted = [0.0] * len(ps)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _interval(differences: Values, seed: int) -> tuple[Interval | None, Literal["bca", "percentile", "none"]]:
+    if differences.size < FEWEST or not np.ptp(differences):
+        return None, "none"
+    if differences.size <= _MANY:
+        found = _bootstrap(differences, "BCa", _RESAMPLES, seed)
+        if np.isfinite([found.low, found.high]).all():
+            return found, "bca"
+        return _bootstrap(differences, "percentile", _RESAMPLES, seed), "percentile"
+    return _bootstrap(differences, "percentile", _RESAMPLES_OF_MANY, seed), "percentile"
+
+
+def _bootstrap(differences: Values, method: str, resamples: int, seed: int) -> Interval:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # BCa of extreme values is NaN, which the caller checks
+        found = stats.bootstrap(
+            (differences,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, 1_000_000 // differences.size),  # bounds the memory
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return Interval(low=float(found.low), high=float(found.high))
+
+
+def _mcnemar(only_a: int, only_b: int) -> float:
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
+
+
+def _permutation_test(differences: Values, seed: int) -> float:
+    changed = differences[differences != 0]  # a difference of 0 has no sign to flip
+    if changed.size < 2:
+        return 1.0
+    found = stats.permutation_test(
+        (changed,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        batch=max(1, 1_000_000 // changed.size),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def _t_test(differences: Values) -> float:
+    return (
+        float(stats.ttest_1samp(differences, 0.0).pvalue)
+        if np.ptp(differences)
+        else float(not differences[0])
+    )

@@ -1,0 +1,18 @@
+"""numpy and scipy, or an error that says how to install them. Only experiments and ratings need them."""
+
+from __future__ import annotations
+
+from paragone import InputError
+
+try:
+    import numpy as np
+    from scipy import stats
+except ModuleNotFoundError as error:
+    if error.name not in ("numpy", "scipy"):
+        raise
+    raise InputError(
+        f"Intervals and tests need the package {error.name}, which is not installed.",
+        hint="Install it with: pip install 'paragone[experiments]'.",
+    ) from error
+
+__all__ = ["np", "stats"]

@@ -1,0 +1,1 @@
+"""Experiments: sets of runs that are meant to be compared."""
