@@ -38,6 +38,9 @@ class Arguments(argparse.Namespace):
     python: str | None
     find_links: str | None
     yes: bool
+    experiment: str | None
+    all: bool
+    style: bool
 
 
 class _Parser(argparse.ArgumentParser):

@@ -71,6 +71,19 @@ def _fidelity() -> Command:
     return common(command, opens=True, prints=True)
 
 
+def _ratings() -> Command:
+    command = Command("ratings", "Rate engines by the votes on their answers.")
+    add = command.options.add_argument
+    add("--experiment", metavar="ID", help="only votes on the answers of this experiment, such as e3")
+    add("--all", action="store_true", help="count votes that were not blind too")
+    add(
+        "--style",
+        action="store_true",
+        help="control for style: the length of answers, headings, lists and bold",
+    )
+    return common(command, prints=True)
+
+
 def _with_logprobs(command: Command) -> Command:
     """Add the option for log-probabilities in the JSON output."""
     command.options.add_argument(
@@ -166,6 +179,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "ask": _ask,
     "compare": _compare,
     "fidelity": _fidelity,
+    "ratings": _ratings,
     "engines": _engines,
     "models": _models,
     "pull": _pull,

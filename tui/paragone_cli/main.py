@@ -79,6 +79,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.fidelity import fidelity
 
             return fidelity(args)
+        case "ratings":
+            from paragone_cli.ratings import ratings
+
+            return ratings(args)
         case "engines":
             from paragone_cli.engines import engines
 

@@ -1,0 +1,116 @@
+"""`paragone ratings`: rates engines by the votes on their answers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import closing
+
+from paragone import InputError, ParagoneError
+from paragone_cli.arguments import Arguments
+from paragone_cli.context import CommandContext
+from paragone_cli.output import one_line, put, put_json, put_table, warn
+from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
+from paragone_workbench.compare.ratings.saved import votes_from
+from paragone_workbench.compare.votes import Vote
+from paragone_workbench.store.store import Store
+
+__all__ = ["ratings"]
+
+_STYLES = {"tokens": "length", "headers": "headings", "lists": "list items", "bold": "bold"}
+
+
+def ratings(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    CommandContext(args).warn()
+    found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
+    if not found.votes:
+        raise _nothing(found, args.experiment)
+    if args.json:
+        put_json(found.to_json())
+    else:
+        _put(found)
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or all. Raises InputError if there is no such experiment."""
+    with closing(Store.open()) as store:
+        if store.warning:
+            warn(store.warning)
+        if experiment is None:
+            return votes_from(store.votes.all())
+        match = re.fullmatch(r"e(\d{1,18})", experiment)
+        if match is None:
+            raise InputError(
+                f"{experiment!r} is not the id of an experiment, such as e3.",
+                hint="`paragone suite list` lists them.",
+            )
+        return votes_from(store.votes.all(store.experiments.get(int(match[1])).id))
+
+
+def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
+    """Return the error for a rating without votes."""
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone ratings --all` counts votes that were not blind.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of several engines first: docs/ratings.md says how.",
+    )
+
+
+def _put(found: Ratings) -> None:
+    """Print ratings."""
+    votes = "1 vote" if found.votes == 1 else f"{found.votes:,} votes"
+    put(f"{votes}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad")
+    put()
+    put_table([_HEADINGS, *map(_row, found.engines)])
+    put()
+    for pair in _neighbours(found):
+        put(one_line(pair.sentence))
+    if found.style is not None:
+        put()
+        put("Points for a typical difference in style, which the ratings are free of:")
+        put_table(
+            [
+                [
+                    _STYLES[it.feature],
+                    f"{it.points:+.0f}",
+                    f"{it.interval.low:+.0f} to {it.interval.high:+.0f}",
+                ]
+                for it in found.style
+            ]
+        )
+    if found.notes:
+        put()
+    for sentence in found.notes:
+        put(one_line(sentence))
+
+
+_HEADINGS = ["engine", "rating", "95% interval", "wins", "losses", "ties", "both bad", "win rate"]
+
+
+def _row(rating: EngineRating) -> list[str]:
+    tally = rating.tally
+    return [
+        rating.engine,
+        f"{rating.rating:.0f}",
+        f"{rating.interval.low:.0f} to {rating.interval.high:.0f}",
+        f"{tally.wins:,}",
+        f"{tally.losses:,}",
+        f"{tally.ties:,}",
+        f"{tally.bad:,}",
+        f"{tally.win_rate:.1%}",
+    ]
+
+
+def _neighbours(found: Ratings) -> list[RatedPair]:
+    """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
+    ordered = [[it.engine for it in found.engines if it.engine in members] for members in found.groups]
+    following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
+    return [it for it in found.pairs if (it.a, it.b) in following]

@@ -1,0 +1,92 @@
+"""Votes as contests of two engines each, and what came of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from paragone import Json
+from paragone_workbench.compare.votes import Candidate, Choice, Vote
+
+__all__ = ["Contest", "Tally", "contests", "tally"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """One candidate against another one of another engine.
+
+    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` is whether the tie is one because
+    all candidates were bad.
+    """
+
+    first: Candidate
+    second: Candidate
+    outcome: float
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How contests ended, from the side of one engine."""
+
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+    bad: int = 0
+    """Contests of which both candidates were bad. They are not in `ties`."""
+
+    @property
+    def contests(self) -> int:
+        """Number of contests."""
+        return self.wins + self.losses + self.ties + self.bad
+
+    @property
+    def win_rate(self) -> float:
+        """Wins and half of the ties, of both kinds, as a share of the contests."""
+        return (self.wins + (self.ties + self.bad) / 2) / self.contests
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the counts, and the win rate."""
+        return {
+            "wins": self.wins,
+            "losses": self.losses,
+            "ties": self.ties,
+            "bad": self.bad,
+            "win_rate": self.win_rate,
+        }
+
+
+def contests(vote: Vote) -> Iterator[Contest]:
+    """Yield the contests of a vote.
+
+    The best candidate won against each other one; nothing is known of the others among themselves. Candidates of
+    the same engine are no contest.
+    """
+    numbered = enumerate(vote.candidates)
+    for (place, first), (other_place, second) in combinations(numbered, 2):
+        outcome = _outcome(vote.choice, place, other_place)
+        if outcome is not None and first.engine != second.engine:
+            yield Contest(first=first, second=second, outcome=outcome, bad=vote.choice == "bad")
+
+
+def tally(engine: str, found: Iterable[Contest]) -> Tally:
+    """Return how the contests of an engine ended for it. Those of others are skipped."""
+    wins = losses = ties = bad = 0
+    for contest in found:
+        if engine not in (contest.first.engine, contest.second.engine):
+            continue
+        own = contest.outcome if contest.first.engine == engine else 1 - contest.outcome
+        wins += own == 1
+        losses += own == 0
+        ties += own == 0.5 and not contest.bad
+        bad += contest.bad
+    return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
+
+
+def _outcome(choice: Choice, first: int, second: int) -> float | None:
+    if isinstance(choice, str):
+        return 0.5
+    if choice == first:
+        return 1.0
+    return 0.0 if choice == second else None

@@ -1,0 +1,72 @@
+"""Position bias: whether a voter prefers the answer that is shown first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.compare.paired import Interval
+from paragone_workbench.compare.scientific import stats
+from paragone_workbench.compare.votes import Vote
+
+__all__ = ["PositionBias", "position_bias"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionBias:
+    """How often the first of the shown answers won, among the blind votes with a best answer.
+
+    Attributes:
+        votes: Number of these votes.
+        first: How many of them the first answer won.
+        interval: Wilson's interval of the share.
+        expected: The share without a bias: ½ for votes over two answers, less for those over more.
+    """
+
+    votes: int
+    first: int
+    interval: Interval
+    expected: float
+
+    @property
+    def share(self) -> float:
+        """The share of these votes that the first answer won."""
+        return self.first / self.votes
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        low, high = self.interval.low, self.interval.high
+        found = (
+            f"The answer shown first won {self.share:.1%} of {self.votes:,} blind votes with a best answer "
+            f"(95% interval {100 * low:.1f} to {100 * high:.1f}), where {self.expected:.1%} are expected"
+        )
+        if low <= self.expected <= high:
+            return f"{found}: no position bias is shown."
+        return f"{found}: the votes have a position bias."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "votes": self.votes,
+            "first": self.first,
+            "share": self.share,
+            "interval": self.interval.to_json(),
+            "expected": self.expected,
+        }
+
+
+def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
+    """Return the position bias of the blind votes among `votes`; None if none of them has a best answer."""
+    decided = [it for it in votes if it.blind and isinstance(it.choice, int)]
+    if not decided:
+        return None
+    first = sum(it.choice == 0 for it in decided)
+    found = stats.binomtest(first, len(decided)).proportion_ci(method="wilson")
+    return PositionBias(
+        votes=len(decided),
+        first=first,
+        interval=Interval(low=float(found.low), high=float(found.high)),
+        expected=sum(1 / len(it.candidates) for it in decided) / len(decided),
+    )

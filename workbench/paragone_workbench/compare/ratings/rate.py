@@ -1,0 +1,168 @@
+"""Rates engines from votes.
+
+A vote with a best candidate is a win of that candidate against each other one; it says nothing about the others
+among themselves. `tie` and `bad` are a tie between all. The model is in `paragone_workbench.compare.ratings.bradley_terry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+
+from paragone_workbench.compare.paired import Interval
+from paragone_workbench.compare.ratings.bradley_terry import POINTS, Comparison, Fit, fit
+from paragone_workbench.compare.ratings.contests import Contest, contests, tally
+from paragone_workbench.compare.ratings.position_bias import position_bias
+from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
+from paragone_workbench.compare.ratings.style_control import FEATURES, style_differences
+from paragone_workbench.compare.scientific import np
+from paragone_workbench.compare.votes import Vote
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["rate"]
+
+Array: TypeAlias = "NDArray[np.float64]"
+
+_ENDS = (0.025, 0.975)
+
+
+def rate(
+    votes: Iterable[Vote],
+    *,
+    include_unblind: bool = False,
+    control_style: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Ratings:
+    """Rate the engines of votes.
+
+    By default only blind votes count: who sees the names judges the names too. With `control_style`, differences
+    in length and Markdown are regressors, so that the ratings are those of answers alike in style. `seed` is for
+    the bootstrap.
+    """
+    every = list(votes)
+    between = [it for it in every if len({candidate.engine for candidate in it.candidates}) > 1]
+    counted = [it for it in between if it.blind or include_unblind]
+    found = [tuple(contests(it)) for it in counted]
+    flat = [contest for vote in found for contest in vote]
+    engines = sorted({engine for it in flat for engine in (it.first.engine, it.second.engine)})
+    groups = _groups(engines, flat)
+    fitted = (
+        fit(_comparisons(found, engines, control_style), len(engines), resamples=resamples, seed=seed)
+        if flat
+        else None
+    )
+    rated = _rated(fitted, engines, groups, counted, flat) if fitted is not None else ()
+    return Ratings(
+        engines=tuple(sorted(rated, key=lambda it: (-it.rating, it.engine))),
+        pairs=tuple(_pairs(fitted, engines, groups, flat)) if fitted is not None else (),
+        groups=groups,
+        votes=len(counted),
+        ties=sum(it.choice == "tie" for it in counted),
+        bad=sum(it.choice == "bad" for it in counted),
+        unblind=sum(not it.blind for it in between),
+        one_engine=len(every) - len(between),
+        includes_unblind=include_unblind,
+        position=position_bias(between),
+        style=_effects(fitted, len(engines)) if fitted is not None and control_style else None,
+    )
+
+
+def _comparisons(
+    found: Sequence[Sequence[Contest]], engines: Sequence[str], control_style: bool
+) -> list[tuple[Comparison, ...]]:
+    """Return the contests of each vote for the model, written alike so that equal votes are equal."""
+    index = {engine: place for place, engine in enumerate(engines)}
+    flat = [contest for vote in found for contest in vote]
+    styles = iter(style_differences(flat).tolist() if control_style else [()] * len(flat))
+    return [
+        tuple(
+            sorted(
+                _sorted(index[it.first.engine], index[it.second.engine], it.outcome, next(styles))
+                for it in vote
+            )
+        )
+        for vote in found
+    ]
+
+
+def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Comparison:
+    if first < second:
+        return Comparison(first, second, outcome, tuple(style))
+    return Comparison(second, first, 1 - outcome, tuple(-it for it in style))
+
+
+def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
+    """Return the engines that contests connect, largest group first."""
+    group = {engine: {engine} for engine in engines}
+    for contest in found:
+        one, other = group[contest.first.engine], group[contest.second.engine]
+        if one is not other:
+            one |= other
+            group.update(dict.fromkeys(other, one))
+    distinct = {tuple(sorted(members)) for members in group.values()}
+    return tuple(sorted(distinct, key=lambda members: (-len(members), members)))
+
+
+def _rated(
+    fitted: Fit,
+    engines: Sequence[str],
+    groups: Sequence[Sequence[str]],
+    votes: Iterable[Vote],
+    found: Sequence[Contest],
+) -> Iterator[EngineRating]:
+    models: dict[str, dict[str, None]] = {engine: {} for engine in engines}
+    for vote in votes:
+        for it in vote.candidates:
+            models[it.engine][f"{it.backend}:{it.model}"] = None
+    for members in groups:
+        places = [engines.index(engine) for engine in members]
+        # a sample is moved by the centre that its prior was drawn with, which tells nothing of the engines
+        centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
+        for column, engine in enumerate(members):
+            yield EngineRating(
+                engine=engine,
+                models=tuple(models[engine]),
+                rating=MEAN + POINTS * float(fitted.best[places[column]]),
+                interval=_interval(centred[:, column], MEAN),
+                tally=tally(engine, found),
+            )
+
+
+def _pairs(
+    fitted: Fit, engines: Sequence[str], groups: Sequence[Sequence[str]], found: Sequence[Contest]
+) -> Iterator[RatedPair]:
+    between: dict[frozenset[str], list[Contest]] = {}
+    for contest in found:
+        between.setdefault(frozenset((contest.first.engine, contest.second.engine)), []).append(contest)
+    for members in groups:
+        ordered = sorted(members, key=lambda engine: (-fitted.best[engines.index(engine)], engine))
+        for a, b in combinations(ordered, 2):
+            one, other = engines.index(a), engines.index(b)
+            yield RatedPair(
+                a=a,
+                b=b,
+                difference=POINTS * float(fitted.best[one] - fitted.best[other]),
+                interval=_interval(fitted.samples[:, one] - fitted.samples[:, other], 0),
+                tally=tally(a, between.get(frozenset((a, b)), ())),
+            )
+
+
+def _effects(fitted: Fit, engines: int) -> tuple[StyleEffect, ...]:
+    return tuple(
+        StyleEffect(
+            feature=feature,
+            points=POINTS * float(fitted.best[engines + place]),
+            interval=_interval(fitted.samples[:, engines + place], 0),
+        )
+        for place, feature in enumerate(FEATURES)
+    )
+
+
+def _interval(samples: Array, mean: float) -> Interval:
+    """Return the percentile interval of samples of ξ, in rating points."""
+    low, high = (float(it) for it in np.quantile(samples, _ENDS))
+    return Interval(low=mean + POINTS * low, high=mean + POINTS * high)

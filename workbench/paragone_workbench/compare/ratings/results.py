@@ -1,0 +1,194 @@
+"""The results of a rating: figures, JSON and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.compare.paired import Interval
+from paragone_workbench.compare.ratings.contests import Tally
+from paragone_workbench.compare.ratings.position_bias import PositionBias
+
+__all__ = ["MEAN", "EngineRating", "RatedPair", "Ratings", "StyleEffect"]
+
+MEAN = 1000
+"""The mean of the ratings of engines that votes connect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRating:
+    """The rating of an engine, and how it fared.
+
+    Attributes:
+        engine: The engine's name.
+        models: The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes.
+        rating: The rating; comparable only within the engine's group in `Ratings.groups`.
+        interval: The interval of the rating.
+        tally: What came of its comparisons with other engines.
+    """
+
+    engine: str
+    models: tuple[str, ...]
+    rating: float
+    interval: Interval
+    tally: Tally
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "engine": self.engine,
+            "models": list(self.models),
+            "rating": self.rating,
+            "interval": self.interval.to_json(),
+            "contests": self.tally.contests,
+            **self.tally.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedPair:
+    """Two engines of one group.
+
+    Attributes:
+        a: The engine with the higher rating.
+        b: The other one.
+        difference: The rating of A − that of B.
+        interval: The interval of the difference.
+        tally: What came of their comparisons with each other, from A's side.
+    """
+
+    a: str
+    b: str
+    difference: float
+    interval: Interval
+    tally: Tally
+
+    @property
+    def shown(self) -> bool:
+        """Whether the votes show a difference."""
+        return not self.interval.contains_zero
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        found = (
+            f"{self.difference:.0f} points (95% interval {self.interval.low:.0f} to {self.interval.high:.0f})"
+        )
+        if self.shown:
+            return f"{self.a} is rated above {self.b} by {found}."
+        return f"No difference between {self.a} and {self.b} is shown: {found}."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "interval": self.interval.to_json(),
+            "shown": self.shown,
+            "contests": self.tally.contests,
+            "wins_a": self.tally.wins,
+            "wins_b": self.tally.losses,
+            "ties": self.tally.ties,
+            "bad": self.tally.bad,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StyleEffect:
+    """How much a feature of style counted in the votes.
+
+    Attributes:
+        feature: `tokens`, `headers`, `lists` or `bold`.
+        points: Rating points for a typical difference in this feature (its root mean square).
+        interval: The interval of the points.
+    """
+
+    feature: str
+    points: float
+    interval: Interval
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {"feature": self.feature, "points": self.points, "interval": self.interval.to_json()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratings:
+    """Ratings, and what is known about the votes they are made of.
+
+    Attributes:
+        engines: Highest rating first.
+        pairs: All pairs of engines that can be compared.
+        groups: Engines that votes connect, directly or through others. Ratings of different groups cannot be
+            compared.
+        votes: Number of votes that count.
+        ties: How many of them are `tie`.
+        bad: How many of them are `bad`.
+        unblind: Number of votes that were not blind, whether they count or not.
+        one_engine: Number of votes over answers of a single engine. They count nowhere.
+        includes_unblind: Whether votes that were not blind count.
+        position: How often the first of the shown answers won; None without a blind vote that decided.
+        style: How much each feature of style counted; None if style was not controlled for.
+    """
+
+    engines: tuple[EngineRating, ...]
+    pairs: tuple[RatedPair, ...]
+    groups: tuple[tuple[str, ...], ...]
+    votes: int
+    ties: int
+    bad: int
+    unblind: int
+    one_engine: int
+    includes_unblind: bool
+    position: PositionBias | None
+    style: tuple[StyleEffect, ...] | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known to read the ratings, in sentences."""
+        notes = []
+        if self.unblind and self.includes_unblind:
+            notes.append(f"{_votes(self.unblind)} counted, though the names of the engines were shown.")
+        elif self.unblind:
+            notes.append(
+                f"{_votes(self.unblind)} left out: the names of the engines were shown. --all includes them."
+            )
+        if self.one_engine:
+            notes.append(f"{_votes(self.one_engine)} left out: all answers were of the same engine.")
+        if len(self.groups) > 1:
+            named = "; ".join(", ".join(members) for members in self.groups)
+            notes.append(
+                "No vote connects these groups of engines, so ratings can be compared within a group only: "
+                f"{named}."
+            )
+        notes += [
+            f"{it.engine} had several models, whose votes are rated together: {', '.join(it.models)}."
+            for it in self.engines
+            if len(it.models) > 1
+        ]
+        if self.position is not None:
+            notes.append(self.position.sentence)
+        return tuple(notes)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. docs/command-line.schema.json has the schema."""
+        return {
+            "votes": self.votes,
+            "ties": self.ties,
+            "bad": self.bad,
+            "unblind": self.unblind,
+            "one_engine": self.one_engine,
+            "includes_unblind": self.includes_unblind,
+            "engines": [it.to_json() for it in self.engines],
+            "pairs": [it.to_json() for it in self.pairs],
+            "groups": [list(members) for members in self.groups],
+            "position": self.position.to_json() if self.position is not None else None,
+            "style": [it.to_json() for it in self.style] if self.style is not None else None,
+            "notes": list(self.notes),
+        }
+
+
+def _votes(count: int) -> str:
+    return "1 vote is" if count == 1 else f"{count:,} votes are"
