@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import re
 from contextlib import closing
 
-from paragone import InputError, ParagoneError
+from paragone import ParagoneError
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
+from paragone_cli.experiment_ids import experiment_id
 from paragone_cli.output import one_line, put, put_json, put_table, warn
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
@@ -18,7 +18,8 @@ from paragone_workbench.store.store import Store
 
 __all__ = ["ratings"]
 
-_STYLES = {"tokens": "length", "headers": "headings", "lists": "list items", "bold": "bold"}
+_STYLES = ("length", "headings", "list items", "bold")
+"""Names for people of the features of style, in their order."""
 
 
 def ratings(args: Arguments) -> int:
@@ -41,13 +42,7 @@ def _votes(experiment: str | None) -> tuple[Vote, ...]:
             warn(store.warning)
         if experiment is None:
             return votes_from(store.votes.all())
-        match = re.fullmatch(r"e(\d{1,18})", experiment)
-        if match is None:
-            raise InputError(
-                f"{experiment!r} is not the id of an experiment, such as e3.",
-                hint="`paragone suite list` lists them.",
-            )
-        return votes_from(store.votes.all(store.experiments.get(int(match[1])).id))
+        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).id))
 
 
 def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
@@ -60,7 +55,7 @@ def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
     on = f" on the answers of {experiment}" if experiment is not None else ""
     return ParagoneError(
         f"There are no votes{on} to rate engines by.",
-        hint="Vote on the answers of several engines first: docs/ratings.md says how.",
+        hint="Vote on the answers of an experiment first, with `paragone vote`; see docs/ratings.md.",
     )
 
 
@@ -79,11 +74,11 @@ def _put(found: Ratings) -> None:
         put_table(
             [
                 [
-                    _STYLES[it.feature],
+                    title,
                     f"{it.points:+.0f}",
                     f"{it.interval.low:+.0f} to {it.interval.high:+.0f}",
                 ]
-                for it in found.style
+                for title, it in zip(_STYLES, found.style, strict=True)
             ]
         )
     if found.notes:

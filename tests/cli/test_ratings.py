@@ -1,0 +1,108 @@
+"""`paragone ratings`, over votes in the user's history."""
+
+from contextlib import closing
+
+import pytest
+from tests.cli.conftest import data, paragone, said
+
+from paragone_workbench.compare.ratings.saved import saved_vote, votes_from
+from paragone_workbench.compare.votes import Candidate, Style, Vote
+from paragone_workbench.store.experiment_records import Experiment, SavedVote
+from paragone_workbench.store.store import Store
+
+
+def candidate(engine, tokens=10):
+    return Candidate(engine=engine, backend="b", model="m", run="e1/1", style=Style(tokens=tokens, bold=1))
+
+
+def vote(choice, *, blind=True, engines=("small", "large\x1b[2J")):
+    candidates = tuple(candidate(it, 10 + place) for place, it in enumerate(engines))
+    return Vote(candidates=candidates, choice=choice, blind=blind, created=1.5)
+
+
+@pytest.fixture
+def store(home):
+    with closing(Store.open()) as store:
+        yield store
+
+
+def experiment(store):
+    return store.experiments.create(
+        Experiment(
+            name="suite",
+            fingerprint="f",
+            schedule="swap",
+            repetitions=1,
+            engines=(),
+            machine={},
+            prompts=0,
+            created=0,
+        ),
+        (),
+    )
+
+
+def test_votes_are_read_as_they_were_saved(store):
+    votes = (vote(0), vote(1, blind=False), vote("tie"), vote("bad"))
+    for it in votes:
+        store.votes.add(saved_vote(it, prompt_index=3))
+    assert votes_from(store.votes.all()) == votes
+
+
+@pytest.mark.parametrize("candidates", [({},), (), ("x", "y")])
+def test_a_damaged_vote_is_named(store, candidates):
+    number = store.votes.add(SavedVote(candidates=candidates, choice="0", blind=True, created=0))
+    done = paragone("ratings")
+    assert done.returncode == 1
+    assert f"Vote {number} of the history cannot be understood" in said(done)
+
+
+def test_ratings_are_printed(store):
+    for choice in (0, 0, 0, 1, "tie", "bad"):
+        store.votes.add(saved_vote(vote(choice)))
+    done = paragone("ratings")
+    assert done.returncode == 0, said(done)
+    out = done.stdout.decode()
+    assert out.startswith("6 votes: 16.7% ties, 16.7% both bad\n")
+    assert "\x1b" not in out
+    assert "No difference between small and large" in out
+    assert "\nlist items  +0 " in paragone("ratings", "--style").stdout.decode()
+
+
+@pytest.mark.parametrize("options", [(), ("--style",), ("--all",)])
+def test_the_json_has_the_documented_shape(store, options):
+    for choice in (0, 1, "tie"):
+        store.votes.add(saved_vote(vote(choice)))
+    store.votes.add(saved_vote(vote(0, blind=False)))
+    found = data("ratings", paragone("ratings", "--json", *options))
+    assert found["votes"] == (4 if options == ("--all",) else 3)
+    assert (found["style"] is not None) == (options == ("--style",))
+    assert [it["engine"] for it in found["engines"]]
+
+
+def test_the_votes_of_an_experiment(store):
+    number = experiment(store)
+    store.votes.add(saved_vote(vote(0), experiment_id=number))
+    store.votes.add(saved_vote(vote(1)))
+    assert data("ratings", paragone("ratings", "--json", "--experiment", f"e{number}"))["votes"] == 1
+
+
+def test_no_votes(home):
+    done = paragone("ratings", "--json")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "There are no votes to rate engines by." in said(done)
+
+
+def test_no_blind_votes(store):
+    store.votes.add(saved_vote(vote(0, blind=False)))
+    done = paragone("ratings")
+    assert done.returncode == 1
+    assert "was blind" in said(done)
+    assert "--all" in said(done)
+
+
+@pytest.mark.parametrize("name", ["e9", "3", "e", "r3", "e³"])
+def test_an_experiment_that_does_not_exist(home, name):
+    done = paragone("ratings", "--experiment", name)
+    assert done.returncode == 2
+    assert name in said(done)

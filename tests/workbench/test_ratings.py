@@ -1,0 +1,290 @@
+"""Ratings from votes: recovery and coverage in simulations, extreme cases, and an independent computation."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
+from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.ratings.results import MEAN
+from paragone_workbench.compare.votes import Candidate, Style, Vote, style_of
+
+
+def candidate(engine, model="m", tokens=100, **style):
+    return Candidate(engine=engine, backend="b", model=model, run="r1", style=Style(tokens=tokens, **style))
+
+
+def vote(engines, choice, *, blind=True):
+    return Vote(candidates=tuple(map(candidate, engines)), choice=choice, blind=blind, created=0)
+
+
+def won(winner, loser, count=1):
+    return [vote((winner, loser), 0) if number % 2 else vote((loser, winner), 1) for number in range(count)]
+
+
+def simulated(truth, count, rng, ties=0.2):
+    """Votes over random pairs of engines with true ratings."""
+    votes = []
+    for _ in range(count):
+        a, b = rng.sample(sorted(truth), 2)
+        p = 1 / (1 + 10 ** ((truth[b] - truth[a]) / POINTS))
+        # a tie takes evenly from both, so that its half keeps the expected outcome at p
+        tie = min(ties, 2 * p, 2 * (1 - p))
+        drawn = rng.random()
+        votes.append(vote((a, b), "tie" if drawn < tie else 0 if drawn < tie / 2 + p else 1))
+    return votes
+
+
+def by_engine(found):
+    return {it.engine: it for it in found.engines}
+
+
+def rating(found):
+    return {it.engine: it.rating for it in found.engines}
+
+
+TRUTH = dict(zip("abcde", (1130, 1060, 1000, 950, 860), strict=True))
+
+
+def test_true_ratings_are_recovered_from_many_votes():
+    found = rate(simulated(TRUTH, 20_000, random.Random(1)))
+    for engine, it in by_engine(found).items():
+        width = it.interval.high - it.interval.low
+        assert width < 40
+        assert it.rating == pytest.approx(TRUTH[engine], abs=width)
+    assert [it.engine for it in found.engines] == list("abcde")
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_intervals_cover_the_true_ratings(count):
+    rng = random.Random(count)
+    held = [
+        it.interval.low <= TRUTH[it.engine] <= it.interval.high
+        for _ in range(60)
+        for it in rate(simulated(TRUTH, count, rng), resamples=300).engines
+    ]
+    # 300 intervals; those of a simulation depend on each other, so count each simulation as two
+    assert np.mean(held) == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 120) ** 0.5)
+
+
+def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
+    """An independent computation for three engines: the best point of the posterior among all of a grid."""
+    votes = (
+        won("a", "b", 7) + won("b", "a", 3) + won("b", "c", 4) + won("c", "a", 2) + [vote("ac", "tie")] * 3
+    )
+    wins = {("a", "b"): 7, ("b", "a"): 3, ("b", "c"): 4, ("c", "a"): 3.5, ("a", "c"): 1.5}
+    grid = np.arange(-1, 1.0001, 0.01)
+    a, b = np.meshgrid(grid, grid, indexing="ij")
+    place = {"a": a, "b": b, "c": -a - b}  # the prior makes their sum 0
+    log_posterior = -sum(it**2 for it in place.values()) / (2 * (PRIOR_SD / POINTS) ** 2)
+    for (winner, loser), count in wins.items():
+        log_posterior = log_posterior - count * np.log1p(10.0 ** (place[loser] - place[winner]))
+    best = np.unravel_index(log_posterior.argmax(), a.shape)
+    found = rating(rate(votes))
+    assert found["a"] == pytest.approx(MEAN + POINTS * a[best], abs=POINTS * 0.01)
+    assert found["b"] == pytest.approx(MEAN + POINTS * b[best], abs=POINTS * 0.01)
+
+
+def test_style_control_fits_what_scipy_fits():
+    """The same penalized likelihood, maximized by scipy's general optimizer."""
+    rng = random.Random(8)
+    votes = styled(rng, 300, length_effect=0.3)
+    pairs = [(it.candidates[0], it.candidates[1], 1.0 if it.choice == 0 else 0.0) for it in votes]
+    z = np.array(
+        [(x.style.tokens - y.style.tokens) / (x.style.tokens + y.style.tokens + 1) for x, y, _ in pairs]
+    )
+    z /= np.sqrt((z**2).mean())
+    sign = np.array([1 if x.engine == "a" else -1 for x, _, _ in pairs])
+    outcome = np.array([y for _, _, y in pairs])
+
+    def loss(parameters):
+        difference, beta = parameters
+        logits = np.log(10) * (sign * difference + beta * z)
+        prior = (difference**2 / 2 + beta**2) / (
+            2 * (PRIOR_SD / POINTS) ** 2
+        )  # each of two ξ is ± difference/2
+        return (np.logaddexp(0, logits) - outcome * logits).sum() + prior
+
+    expected = optimize.minimize(
+        loss, [0, 0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
+    ).x
+    found = rate(votes, control_style=True)
+    assert rating(found)["a"] - rating(found)["b"] == pytest.approx(POINTS * expected[0], abs=0.01)
+    assert found.style[0].points == pytest.approx(POINTS * expected[1], abs=0.01)
+
+
+def styled(rng, count, *, length_effect):
+    """Votes of two engines that are equally good, of which `a` is wordier; voters like longer answers."""
+    votes = []
+    for _ in range(count):
+        tokens = {"a": rng.randint(150, 400), "b": rng.randint(80, 300)}
+        first, second = rng.sample("ab", 2)
+        difference = (tokens[first] - tokens[second]) / (tokens[first] + tokens[second] + 1)
+        p = 1 / (1 + 10 ** -(length_effect / 0.35 * difference))
+        candidates = tuple(candidate(it, tokens=tokens[it]) for it in (first, second))
+        votes.append(Vote(candidates=candidates, choice=0 if rng.random() < p else 1, blind=True, created=0))
+    return votes
+
+
+def test_style_control_removes_the_effect_of_length():
+    votes = styled(random.Random(9), 3000, length_effect=0.6)
+    (plain,), (controlled,) = rate(votes).pairs, rate(votes, control_style=True).pairs
+    assert plain.shown
+    assert plain.a == "a"
+    assert not controlled.shown
+    length, *others = rate(votes, control_style=True).style
+    assert length.interval.low > 0
+    assert [it.points for it in others] == [0, 0, 0]
+
+
+def test_swapping_two_engines_mirrors_the_ratings():
+    rng = random.Random(10)
+    votes = simulated({"a": 1080, "b": 920}, 60, rng)
+    swap = {"a": "b", "b": "a"}
+    swapped = [vote([swap[it.engine] for it in each.candidates], each.choice) for each in votes]
+    one, other = rating(rate(votes)), rating(rate(swapped))
+    assert one["a"] == pytest.approx(other["b"])
+    assert one["a"] - MEAN == pytest.approx(MEAN - one["b"])
+
+
+def test_the_order_in_which_answers_were_shown_changes_no_rating():
+    shown = won("a", "b", 8) + won("b", "a", 5)
+    turned = [vote([it.engine for it in each.candidates[::-1]], 1 - each.choice) for each in shown]
+    assert rate(shown).engines == rate(turned).engines
+
+
+@pytest.mark.parametrize("choice", ["tie", "bad"])
+def test_ties_alone_rate_all_alike(choice):
+    found = rate([vote("ab", choice)] * 30)
+    assert set(rating(found).values()) == {MEAN}
+    assert not found.pairs[0].shown
+    assert (found.ties, found.bad) == ((30, 0) if choice == "tie" else (0, 30))
+    assert found.engines[0].tally.win_rate == 0.5
+    assert found.position is None
+
+
+def test_one_vote_shows_nothing():
+    found = rate(won("a", "b"))
+    assert [it.engine for it in found.engines] == ["a", "b"]
+    assert not found.pairs[0].shown
+    assert found.engines[0].interval.high - found.engines[0].interval.low > PRIOR_SD
+
+
+@pytest.mark.parametrize("count", [5, 50, 100_000])
+def test_an_engine_that_always_wins_has_a_finite_rating(count):
+    found = rate(won("a", "b", 1) * count)
+    assert MEAN < found.engines[0].rating < MEAN + 1000
+    assert found.engines[0].interval.low < found.engines[0].rating < found.engines[0].interval.high
+    assert found.engines[0].tally.win_rate == 1
+
+
+def test_no_votes():
+    found = rate([])
+    assert (found.votes, found.engines, found.pairs, found.groups) == (0, (), (), ())
+    assert rate([], control_style=True).style is None
+
+
+def test_of_several_candidates_the_best_beats_each_other_one():
+    found = rate([vote("abc", 1)])
+    tallies = {it.engine: it.tally for it in found.engines}
+    assert (tallies["b"].wins, tallies["a"].losses, tallies["c"].losses) == (2, 1, 1)
+    assert tallies["a"].contests == 1
+    assert rating(found)["a"] == pytest.approx(rating(found)["c"])
+    assert rate([vote("abc", "tie")]).engines[0].tally.ties == 2
+
+
+def test_whole_votes_are_resampled():
+    """A vote over three is one observation, so its two contests are in a resample as often as each other."""
+    rng = random.Random(12)
+    three = [vote("abc", rng.randrange(3)) for _ in range(60)]
+    apart = [
+        vote((each.candidates[each.choice].engine, other.engine), 0)
+        for each in three
+        for place, other in enumerate(each.candidates)
+        if place != each.choice
+    ]
+    together, separate = by_engine(rate(three)), by_engine(rate(apart))
+    assert together["a"].rating == pytest.approx(separate["a"].rating)
+
+    def width(it):
+        return it.interval.high - it.interval.low
+
+    assert width(together["a"]) > 1.05 * width(separate["a"])
+
+
+def test_engines_that_no_vote_connects_are_not_compared():
+    found = rate(won("a", "b", 20) + won("c", "d", 10) + won("d", "e", 10))
+    assert found.groups == (("c", "d", "e"), ("a", "b"))
+    assert {frozenset((it.a, it.b)) for it in found.pairs} == {
+        frozenset(pair) for pair in ("ab", "cd", "ce", "de")
+    }
+    for members in found.groups:
+        assert np.mean([rating(found)[it] for it in members]) == pytest.approx(MEAN)
+    assert "No vote connects these groups of engines" in found.notes[0]
+    assert "c, d, e; a, b." in found.notes[0]
+
+
+def test_only_blind_votes_count_unless_all_are_asked_for():
+    votes = won("a", "b", 6) + [vote("ba", 0, blind=False)] * 20
+    blind, every = rate(votes), rate(votes, include_unblind=True)
+    assert (blind.votes, blind.unblind, every.votes, every.unblind) == (6, 20, 26, 20)
+    assert (blind.engines[0].engine, every.engines[0].engine) == ("a", "b")
+    assert blind.position == every.position
+    assert "20 votes are left out" in blind.notes[0]
+    assert "20 votes are counted" in every.notes[0]
+
+
+def test_votes_over_answers_of_one_engine_count_nowhere():
+    found = rate([*won("a", "b", 4), vote("aa", 1), vote("aab", 0)])
+    assert (found.votes, found.one_engine) == (5, 1)
+    assert by_engine(found)["a"].tally.wins == 5
+
+
+def test_position_bias():
+    votes = [vote("ab", 0)] * 40 + [vote("ba", 0)] * 40 + [vote("ab", 1)] * 20 + [vote("ab", "tie")] * 9
+    position = rate(votes).position
+    assert (position.votes, position.first, position.expected) == (100, 80, 0.5)
+    assert position.interval.low > 0.5
+    assert position.sentence.endswith("the votes have a position bias.")
+    unbiased = rate([vote("abc", place % 3) for place in range(30)]).position
+    assert [unbiased.share, unbiased.expected] == pytest.approx([1 / 3, 1 / 3])
+    assert "no position bias is shown" in unbiased.sentence
+
+
+def test_an_engine_whose_model_was_changed_is_named():
+    candidates = (candidate("a", "old"), candidate("b")), (candidate("a", "new"), candidate("b"))
+    found = rate([Vote(candidates=it, choice=0, blind=True, created=0) for it in candidates])
+    assert by_engine(found)["a"].models == ("b:old", "b:new")
+    assert "a had several models, whose votes are rated together: b:old, b:new." in found.notes
+
+
+def test_the_same_votes_give_the_same_intervals():
+    votes = simulated(TRUTH, 100, random.Random(13))
+    assert rate(votes) == rate(votes)
+    assert rate(votes) != rate(votes, seed=1)
+
+
+@pytest.mark.parametrize(("count", "choice"), [(1, 0), (2, 2), (2, -1)])
+def test_votes_that_cannot_be_are_refused(count, choice):
+    with pytest.raises(ValueError):
+        vote(itertools.islice("ab", count), choice)
+
+
+@pytest.mark.parametrize(
+    ("text", "headers", "lists", "bold"),
+    [
+        ("plain", 0, 0, 0),
+        ("# One\n\nTwo\n---\n\n### Three", 3, 0, 0),
+        ("- a\n- b\n  1. c\n\n* d", 0, 4, 0),
+        ("**a** and __b__, not *c*\n\n- **d**", 0, 1, 3),
+        ("```\n# no\n- no\n**no**\n```\n\n    # no", 0, 0, 0),
+        ("`**no**` and \\*\\*no\\*\\*", 0, 0, 0),
+        ("```\n**an unfinished fence", 0, 0, 0),
+        ("", 0, 0, 0),
+    ],
+)
+def test_style(text, headers, lists, bold):
+    assert style_of(text, 7) == Style(tokens=7, headers=headers, lists=lists, bold=bold)
