@@ -1,0 +1,120 @@
+"""The interface of an assertion: a check of an answer, brought by a plugin."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+
+from paragone.errors import ParagoneError
+from paragone.events import FinishReason
+from paragone.messages import Message
+from paragone.options import Options
+
+__all__ = ["Answer", "AnyAssertion", "Assertion", "Judge", "NoVerdict", "Verdict"]
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer of an engine, as assertions see it. None where something is unknown.
+
+    Attributes:
+        text: The answer, without thinking.
+        thinking: What a reasoning model wrote before it.
+        messages: The conversation that it answers, oldest message first.
+        expected: The expected answer, if the prompt has one.
+        finish_reason: Why the answer ended.
+        completion_tokens: Number of generated tokens, thinking included.
+        ttft_s: Seconds from sending the request to the first text, thinking included.
+        total_s: Seconds from sending the request to the end of the answer.
+        decode_tps: Tokens generated per second after the first.
+    """
+
+    text: str
+    thinking: str = ""
+    messages: tuple[Message, ...] = ()
+    expected: str | None = None
+    finish_reason: FinishReason | None = None
+    completion_tokens: int | None = None
+    ttft_s: float | None = None
+    total_s: float | None = None
+    decode_tps: float | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last message of the user; empty if there is none."""
+        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an assertion found.
+
+    Attributes:
+        passed: Whether the assertion holds.
+        reason: One sentence that says what was found, such as `The answer does not contain 'Paris'.` It
+            does not say whether that is good: the user may have negated the assertion.
+        score: How well the assertion holds, from 0 to 1, if it can tell; for tables.
+    """
+
+    passed: bool
+    reason: str
+    score: float | None = None
+
+
+class NoVerdict(ParagoneError):
+    """No verdict can be given: a figure is unknown, or a judge answered nonsense.
+
+    The assertion has then neither passed nor failed; its result is an error.
+    """
+
+
+class Judge(Protocol):
+    """Asks the engines that judge answers."""
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        """Return the answer of an engine, without thinking.
+
+        Raises NoVerdict if it cannot answer.
+        """
+        ...
+
+
+class Assertion(ABC, Generic[OptionsT]):
+    """One kind of check. An instance serves all answers, also several at the same time.
+
+    Attributes:
+        name: Its name in suites, such as `contains`: lower-case letters, digits and underscores.
+        summary: One sentence that says when it holds.
+        options: The class of its options. What depends on several options is checked in the
+            `__post_init__` of the class, which raises InputError. `type` and `not` are no names of options.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    options: type[OptionsT]
+
+    def needs_expected(self, options: OptionsT) -> bool:
+        """Return whether prompts must have an expected answer. Suites without one are then refused."""
+        return False
+
+    def engines(self, options: OptionsT) -> tuple[str, ...]:
+        """Return the names of the engines that it asks, if any.
+
+        Assertions that ask engines are checked after all runs, so that judges do not compete with the
+        engines that they judge.
+        """
+        return ()
+
+    @abstractmethod
+    async def check(self, answer: Answer, options: OptionsT, judge: Judge) -> Verdict:
+        """Check an answer. Raises NoVerdict if no verdict can be given.
+
+        Runs on the event loop, so it must not block: use `asyncio.to_thread` for what takes long.
+        """
+
+
+AnyAssertion: TypeAlias = Assertion[Any]
+"""An assertion with options of any class."""
