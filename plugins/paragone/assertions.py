@@ -96,9 +96,12 @@ class Assertion(ABC, Generic[OptionsT]):
     summary: ClassVar[str]
     options: type[OptionsT]
 
-    def needs_expected(self, options: OptionsT) -> bool:
-        """Return whether prompts must have an expected answer. Suites without one are then refused."""
-        return False
+    def check_expected(self, expected: str | None, options: OptionsT) -> None:
+        """Raise InputError if answers to a prompt with this expected answer cannot be checked.
+
+        None means that the prompt has no expected answer. Called when a suite is read.
+        """
+        return
 
     def engines(self, options: OptionsT) -> tuple[str, ...]:
         """Return the names of the engines that it asks, if any.
@@ -114,6 +117,10 @@ class Assertion(ABC, Generic[OptionsT]):
 
         Runs on the event loop, so it must not block: use `asyncio.to_thread` for what takes long.
         """
+
+    def close(self) -> None:
+        """Release what it holds, such as a process. A later `check` may acquire it again."""
+        return
 
 
 AnyAssertion: TypeAlias = Assertion[Any]

@@ -1,4 +1,4 @@
-"""Find the installed plugins and import their backends.
+"""Find the installed plugins and import their backends and assertions.
 
 Each plugin gets its own plugin manager. A plugin that fails is reported by name and does not affect
 the others.
@@ -6,18 +6,30 @@ the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import concurrent.futures
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, Protocol, TypeVar
 
 import pluggy
 
+from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
-from paragone.hooks import ENTRY_POINTS, HookSpecs
+from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
 from paragone.models import Capabilities
 from paragone.options import Options
+from paragone.threads import in_daemon_thread
 
-__all__ = ["Discovery", "Problem", "discover", "plugin_names"]
+__all__ = ["AssertionDiscovery", "Discovery", "Problem", "discover", "discover_assertions", "plugin_names"]
+
+LOADING_S = 20.0
+"""Seconds that a plugin may take to be imported and to return what it has."""
+
+RESERVED = ("type",)
+"""Names that options of assertions cannot have: suites use them. `not` is no name in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,39 +51,89 @@ class Discovery:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionDiscovery:
+    """The assertions that were found, by name, and the plugins that failed."""
+
+    assertions: Mapping[str, AnyAssertion]
+    problems: tuple[Problem, ...]
+
+
 class _PluginError(Exception):
     """A plugin violates the interface; the message says how."""
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind(Generic[T]):
+    """One kind of what plugins bring: where it is announced, and how it is checked."""
+
+    entry_points: str
+    noun: str
+    call: Callable[[pluggy.HookRelay], Iterable[Iterable[object]]]
+    check: Callable[[object], T]
+    """Returns its argument. Raises _PluginError if that violates the interface."""
+
+
 def plugin_names() -> tuple[str, ...]:
-    """Return the names of the installed plugins without importing them."""
+    """Return the names of the installed plugins with backends without importing them."""
     return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINTS)}))
 
 
 def discover(only: str | None = None) -> Discovery:
-    """Import plugins and return their backends: all, or those whose entry point is named `only`.
+    """Import plugins and return their backends: all, or those whose entry point is named `only`."""
+    kind = _Kind(
+        entry_points=ENTRY_POINTS,
+        noun="backend",
+        call=lambda hook: hook.paragone_backends(),
+        check=_checked_backend,
+    )
+    backends, problems = _discover(kind, only)
+    return Discovery(backends=backends, problems=problems)
 
-    A KeyboardInterrupt counts as the plugin's: call this in a thread other than the main one, where
-    Ctrl+C raises none.
-    """
-    points = entry_points(group=ENTRY_POINTS)
-    backends: dict[str, Backend] = {}
+
+def discover_assertions() -> AssertionDiscovery:
+    """Import plugins and return their assertions."""
+    kind = _Kind(
+        entry_points=ASSERTION_ENTRY_POINTS,
+        noun="assertion",
+        call=lambda hook: hook.paragone_assertions(),
+        check=_checked_assertion,
+    )
+    assertions, problems = _discover(kind)
+    return AssertionDiscovery(assertions=assertions, problems=problems)
+
+
+def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tuple[Problem, ...]]:
+    found: dict[str, T] = {}
     problems: list[Problem] = []
-    for point in sorted(points, key=lambda point: point.name):
+    for point in sorted(entry_points(group=kind.entry_points), key=lambda point: point.name):
         if only is not None and point.name != only:
             continue
+        # In a thread, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
+        loading = in_daemon_thread(functools.partial(_load, kind, point))
+        concurrent.futures.wait([loading], LOADING_S)
         try:
-            for backend in _backends(point):
-                if backend.name in backends:
-                    raise _PluginError(f"another plugin has a backend named {backend.name!r}")
-                backends[backend.name] = backend
+            if not loading.done():
+                raise _PluginError(f"it was not loaded within {LOADING_S:g} seconds")
+            for item in loading.result():
+                if item.name in found:
+                    raise _PluginError(f"another plugin has the {kind.noun} name {item.name!r}")
+                found[item.name] = item
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
             package = point.dist.name if point.dist else ""
             problems.append(Problem(plugin=point.name, package=package, reason=_reason(error)))
-    return Discovery(backends=backends, problems=tuple(problems))
+    return found, tuple(problems)
 
 
-def _backends(point: EntryPoint) -> list[Backend]:
+def _load(kind: _Kind[T], point: EntryPoint) -> list[T]:
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(HookSpecs)
     manager.register(point.load(), name=point.name)
@@ -79,35 +141,54 @@ def _backends(point: EntryPoint) -> list[Backend]:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise _PluginError(f"it implements a hook that does not exist ({error})") from error
-    found: list[Backend] = []
-    for answer in manager.hook.paragone_backends():
-        for backend in answer:
-            if not isinstance(backend, Backend):
-                raise _PluginError(f"{backend!r} is not a paragone.Backend")
-            if not backend.name.isidentifier():
-                raise _PluginError(
-                    f"{backend.name!r} is not a valid backend name; it must be a Python identifier"
-                )
-            if backend.api_version != API_VERSION:
-                raise _PluginError(
-                    f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
-                    f"interface, and this paragone has version {API_VERSION}; update the older of the two"
-                )
-            _check_attributes(backend)
-            found.append(backend)
+    found = [kind.check(item) for answer in kind.call(manager.hook) for item in answer]
     if not found:
-        raise _PluginError("it has no backend; is its hook marked with paragone.hooks.hookimpl?")
+        raise _PluginError(f"it has no {kind.noun}; is its hook marked with paragone.hooks.hookimpl?")
     return found
 
 
-def _check_attributes(backend: Backend) -> None:
+def _checked_backend(backend: object) -> Backend:
+    if not isinstance(backend, Backend):
+        raise _PluginError(f"{backend!r} is not a paragone.Backend")
+    _check_name(backend.name, "backend")
+    if backend.api_version != API_VERSION:
+        raise _PluginError(
+            f"its backend {backend.name!r} was written for version {backend.api_version} of the plugin "
+            f"interface, and this paragone has version {API_VERSION}; update the older of the two"
+        )
+    what = f"its backend {backend.name!r}"
     for name, kind in (("title", str), ("capabilities", Capabilities)):
         if not isinstance(getattr(backend, name), kind):
-            raise _PluginError(f"the {name} of its backend {backend.name!r} is not a {kind.__name__}")
+            raise _PluginError(f"the {name} of {what} is not a {kind.__name__}")
     for name in ("load_options", "sampling"):
-        options = getattr(backend, name)
-        if not (isinstance(options, type) and issubclass(options, Options)):
-            raise _PluginError(f"the {name} of its backend {backend.name!r} is not a class of Options")
+        _check_options(getattr(backend, name), f"the {name} of {what}")
+    return backend
+
+
+def _checked_assertion(assertion: object) -> AnyAssertion:
+    if not isinstance(assertion, Assertion):
+        raise _PluginError(f"{assertion!r} is not a paragone.assertions.Assertion")
+    _check_name(assertion.name, "assertion")
+    what = f"its assertion {assertion.name!r}"
+    if not isinstance(assertion.summary, str):
+        raise _PluginError(f"the summary of {what} is not a str")
+    _check_options(assertion.options, f"the options of {what}")
+    for field in dataclasses.fields(assertion.options):
+        if field.name in RESERVED:
+            raise _PluginError(f"{what} has an option named {field.name!r}, which suites use themselves")
+        if "doc" not in field.metadata:
+            raise _PluginError(f"the option {field.name!r} of {what} is not declared with paragone.option")
+    return assertion
+
+
+def _check_name(name: str, noun: str) -> None:
+    if not name.isidentifier():
+        raise _PluginError(f"{name!r} is not a valid {noun} name; it must be a Python identifier")
+
+
+def _check_options(options: object, what: str) -> None:
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise _PluginError(f"{what} is not a class of Options")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,8 @@
-"""The plugin hook. A plugin implements one hook, which returns its backends.
+"""The plugin hooks. A plugin implements the hook of the entry point that names it.
 
-A plugin is a module (or object) named by an entry point of the group `paragone`. Give the entry
-point the name of its backend.
+A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the
+entry point the name of its backend. A plugin with assertions is named by one of the group
+`paragone.assertions`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterable
 
 import pluggy
 
+from paragone.assertions import AnyAssertion
 from paragone.backend import Backend
 
-__all__ = ["ENTRY_POINTS", "HookSpecs", "hookimpl", "hookspec"]
+__all__ = ["ASSERTION_ENTRY_POINTS", "ENTRY_POINTS", "HookSpecs", "hookimpl", "hookspec"]
 
 ENTRY_POINTS = "paragone"
+ASSERTION_ENTRY_POINTS = "paragone.assertions"
 
 hookspec = pluggy.HookspecMarker("paragone")
 hookimpl = pluggy.HookimplMarker("paragone")
@@ -26,4 +29,9 @@ class HookSpecs:
     @hookspec
     def paragone_backends(self) -> Iterable[Backend]:
         """Return the plugin's backends. Do not import the inference library."""
+        raise NotImplementedError
+
+    @hookspec
+    def paragone_assertions(self) -> Iterable[AnyAssertion]:
+        """Return the plugin's assertions. Do not import libraries that only a check needs."""
         raise NotImplementedError

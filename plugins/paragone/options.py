@@ -31,7 +31,13 @@ __all__ = [
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
 
-_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_WANTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a JSON object",
+}
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -42,7 +48,7 @@ class Options:
 
     Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
     Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, `tuple[T, ...]` of one of
-    those, or any of them `| None`.
+    those, `Mapping[str, Json]` for a JSON object, or any of them `| None`.
     """
 
 
@@ -199,7 +205,7 @@ def _parse_one(kind: Any, text: str) -> Json:
     import json  # imported here because most users of this module never parse an option
 
     try:
-        value: Json = json.loads(text.strip().lower())
+        value: Json = json.loads(text if kind is dict else text.strip().lower())
     except (ValueError, RecursionError):
         return text  # the check that follows reports the expected type
     return value
@@ -213,6 +219,10 @@ def value_text(value: Json) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return ",".join(value_text(item) for item in value)
+    if isinstance(value, Mapping):
+        import json  # imported here because few options are objects
+
+        return json.dumps(value, ensure_ascii=False)
     return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
 
 
@@ -224,6 +234,8 @@ def _shape(hint: Any) -> tuple[Any, bool, bool]:
         optional, hint = True, rest[0]
     if get_origin(hint) is tuple:
         return get_args(hint)[0], True, optional
+    if get_origin(hint) is Mapping:
+        return dict, False, optional
     return hint, False, optional
 
 

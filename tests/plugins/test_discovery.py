@@ -196,7 +196,7 @@ def test_a_name_that_is_taken(site):
     found = discover()
     assert type(found.backends["wanted"]).__module__ == "first_module"
     (problem,) = (problem for problem in found.problems if problem.plugin == "second")
-    assert problem.reason == "another plugin has a backend named 'wanted'"
+    assert problem.reason == "another plugin has the backend name 'wanted'"
 
 
 def test_one_plugin_with_several_backends(site):

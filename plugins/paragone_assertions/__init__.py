@@ -1,0 +1,1 @@
+"""The assertions that come with paragone, as an ordinary plugin."""

@@ -1,0 +1,81 @@
+"""Whether the answer is JSON of a given shape."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paragone import InputError, Json, Options, option
+from paragone.assertions import Answer, Assertion, Judge, Verdict
+from paragone_assertions.limited import LimitedProcess
+from paragone_assertions.valid_json import json_fault, json_part
+
+__all__ = ["JsonSchema", "JsonSchemaOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonSchemaOptions(Options):
+    """The schema."""
+
+    schema: Mapping[str, Json] | None = option(
+        None, "The JSON Schema, draft 2020-12 unless its `$schema` names another. Required."
+    )
+
+    def __post_init__(self) -> None:
+        """Raise InputError if it is missing or invalid."""
+        if self.schema is None:
+            raise InputError("The assertion 'json_schema' has no 'schema'.", hint="Give it one.")
+        if fault := _schema_fault(json.dumps(self.schema)):
+            raise InputError(f"The schema is not valid: {fault}.", hint="See https://json-schema.org.")
+
+
+class JsonSchema(Assertion[JsonSchemaOptions]):
+    """Validates the answer, in a process that is killed if that takes too long."""
+
+    name = "json_schema"
+    summary = "The answer is JSON as the assertion `json` accepts it, and matches a JSON Schema."
+    options = JsonSchemaOptions
+
+    def __init__(self) -> None:
+        """Create it without starting the process."""
+        self._process = LimitedProcess()
+
+    async def check(self, answer: Answer, options: JsonSchemaOptions, judge: Judge) -> Verdict:
+        """Validate the answer. Raises NoVerdict if it takes too long, or the schema refers to another document."""
+        text = json_part(answer.text)
+        if fault := json_fault(text):
+            return Verdict(passed=False, reason=f"The answer is not valid JSON: {fault}.")
+        result = await self._process.run({"job": "validate", "schema": options.schema, "text": text})
+        mismatch = result["fault"]
+        if isinstance(mismatch, str):
+            return Verdict(passed=False, reason=f"The answer does not match the schema: {mismatch}.")
+        return Verdict(passed=True, reason="The answer matches the schema.")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+
+@functools.lru_cache(maxsize=256)  # the same schema usually checks many answers
+def _schema_fault(schema: str) -> str:
+    """Return why a schema is not valid; empty if it is. Raises InputError if jsonschema is not installed."""
+    try:
+        import jsonschema  # not at the top: only suites with schemas need it
+    except ModuleNotFoundError as error:
+        if error.name != "jsonschema":
+            raise
+        raise InputError(
+            "The assertion 'json_schema' needs the package jsonschema, which is not installed.",
+            hint="Install it with: pip install 'paragone[experiments]'.",
+        ) from error
+    parsed = json.loads(schema)
+    kind = jsonschema.validators.validator_for(parsed, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(parsed)
+    except jsonschema.exceptions.SchemaError as error:
+        return f"{error.json_path}: {error.message}"
+    except RecursionError:
+        return "it is nested too deeply"
+    return ""

@@ -1,0 +1,93 @@
+"""A process for computations that may take forever, such as matching a regular expression.
+
+Python's `re` holds the GIL while it matches: in a thread it would stop the whole program, and a thread
+cannot be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from paragone import Json
+from paragone.assertions import NoVerdict
+from paragone.threads import in_daemon_thread
+
+__all__ = ["SECONDS", "LimitedProcess"]
+
+SECONDS = 2.0
+"""CPU time of one job. CPU time, so that a busy machine changes no verdict."""
+
+_SCRIPT = Path(__file__).with_name("limited_jobs.py")
+
+
+class LimitedProcess:
+    """A process that does one job after another. It starts with the first job, and again after it was killed.
+
+    The process sets a timer for each job, which kills it: see `limited_jobs`. It also ends when its
+    standard input is closed, so it does not outlive the application.
+    """
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """Create it without starting anything. A job may take `seconds` of CPU time."""
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    async def run(self, job: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Do a job; return its result. Raises NoVerdict if it takes too long or fails."""
+        line = json.dumps({**job, "seconds": self._seconds}).encode() + b"\n"
+        result = await asyncio.wrap_future(in_daemon_thread(lambda: self._do(line)))
+        if isinstance(error := result.get("error"), str):
+            raise NoVerdict(error)
+        return result
+
+    def _do(self, line: bytes) -> Mapping[str, Json]:
+        with self._lock:
+            process = self._process = self._process or self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(line)
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            except OSError:
+                answer = b""
+            if answer.endswith(b"\n"):
+                result: Mapping[str, Json] = json.loads(answer)
+                return result
+            status = self._end()
+        if status == -signal.SIGPROF:
+            return {"error": f"It took more than {self._seconds:g} seconds of CPU time and was stopped."}
+        return {"error": f"The process that computes it ended unexpectedly, with status {status}."}
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # -P: the modules beside the script must not hide those of the standard library. A process group
+        # of its own: Ctrl+C is the application's affair.
+        return subprocess.Popen(
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
+    def _end(self) -> int:
+        """End the process and return its exit status; 0 if there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with process:  # closes the pipes, which ends it, and waits
+            pass
+        return process.returncode
+
+    def close(self) -> None:
+        """End the process, after the current job. A later job starts another."""
+        with self._lock:
+            self._end()

@@ -1,0 +1,59 @@
+"""Whether the answer matches a regular expression."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from paragone import InputError, Options, option
+from paragone.assertions import Answer, Assertion, Judge, Verdict
+from paragone_assertions.limited import LimitedProcess
+from paragone_assertions.quoting import quoted
+
+__all__ = ["Regex", "RegexOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegexOptions(Options):
+    """The expression."""
+
+    pattern: str = option(
+        "",
+        "The regular expression, in Python's syntax; flags are written in it, such as `(?i)`. Required.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raise InputError if it is missing or invalid."""
+        if not self.pattern:
+            raise InputError("The assertion 'regex' has no 'pattern'.", hint="Give it one.")
+        try:
+            re.compile(self.pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InputError(
+                f"The pattern {quoted(self.pattern)} is not a valid regular expression: {error}.",
+                hint="See https://docs.python.org/3/library/re.html.",
+            ) from error
+
+
+class Regex(Assertion[RegexOptions]):
+    """Searches the answer, in a process that is killed if the expression takes too long."""
+
+    name = "regex"
+    summary = "A regular expression matches somewhere in the answer."
+    options = RegexOptions
+
+    def __init__(self) -> None:
+        """Create it without starting the process."""
+        self._process = LimitedProcess()
+
+    async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
+        """Search the answer. Raises NoVerdict if it takes too long."""
+        result = await self._process.run({"job": "search", "pattern": options.pattern, "text": answer.text})
+        found = result["found"]
+        if not isinstance(found, str):
+            return Verdict(passed=False, reason=f"{quoted(options.pattern)} matches nothing in the answer.")
+        return Verdict(passed=True, reason=f"{quoted(options.pattern)} matches {quoted(found)}.")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
