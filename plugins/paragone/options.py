@@ -7,11 +7,12 @@ documentation pages all use this declaration.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from paragone.errors import InputError
 from paragone.wire import Json
@@ -124,7 +125,7 @@ class OptionInfo:
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
     """Return the options that a class declares, in order of declaration."""
-    hints = get_type_hints(options)
+    hints = _hints(options)
     infos = []
     for field in dataclasses.fields(options):
         kind, many, _ = _shape(hints[field.name])
@@ -152,7 +153,7 @@ def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "
 
     `owner` names the owner of the options in errors. Raises InputError.
     """
-    hints = get_type_hints(options)
+    hints = _hints(options)
     infos = {info.name: info for info in describe(options)}
     checked: dict[str, Any] = {}
     of = f" of {owner}" if owner else ""
@@ -187,7 +188,7 @@ def parse(options: type[Options], name: str, text: str, *, owner: str = "") -> J
     if name not in infos:
         of = f" of {owner}" if owner else ""
         raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, infos))
-    kind, many, optional = _shape(get_type_hints(options)[name])
+    kind, many, optional = _shape(_hints(options)[name])
     if optional and text.strip().lower() == "none":
         return None
     value: Json
@@ -224,6 +225,13 @@ def value_text(value: Json) -> str:
 
         return json.dumps(value, ensure_ascii=False)
     return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
+
+
+def _hints(options: type[Options]) -> dict[str, Any]:
+    return _cached_hints(cast("Hashable", options))  # mypy does not see that a class is hashable
+
+
+_cached_hints = functools.cache(get_type_hints)  # suites build options thousands of times
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:

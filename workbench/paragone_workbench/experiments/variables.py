@@ -1,50 +1,59 @@
-"""Fills variables into prompts: `{{ name }}`, in Jinja's syntax."""
+"""Fills variables into prompts: `{{ name }}`, an expression in Jinja's syntax."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Json
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
+    from jinja2.sandbox import SandboxedEnvironment
 
 __all__ = ["fill"]
 
-TEMPLATES_KEPT = 256
+_EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+"""What is filled in. All else is text: Jinja's statements too, which could compute forever."""
 
 
 def fill(text: str, variables: Mapping[str, Json]) -> str:
     """Return the text with the values of its variables. Raises InputError if one has no value, or for bad syntax."""
-    return text if "{" not in text else _renderer(text)(variables)
+    return _EXPRESSION.sub(lambda found: _value(found[0], variables), text)
 
 
-@functools.lru_cache(maxsize=TEMPLATES_KEPT)
-def _renderer(text: str) -> Callable[[Mapping[str, Json]], str]:
-    environment = _environment()
-    import jinja2
+def _value(expression: str, variables: Mapping[str, Json]) -> str:
+    template = _template(expression)
+    from jinja2 import UndefinedError  # after `_template`, which says so if jinja2 is missing
 
     try:
-        template = environment.from_string(text)
-    except (jinja2.TemplateSyntaxError, RecursionError) as error:
-        raise InputError(f"A variable in it cannot be read: {error}.", hint="Write {{ name }}.") from error
+        return template.render(variables)
+    except UndefinedError as error:
+        raise InputError(
+            f"{expression} has no value: {error}.", hint=f"There are: {', '.join(variables)}."
+        ) from error
+    except Exception as error:  # an expression calls code
+        raise InputError(f"{expression} has no value: {type(error).__name__}: {error}.") from error
 
-    def render(variables: Mapping[str, Json]) -> str:
-        try:
-            return template.render(variables)
-        except jinja2.UndefinedError as error:
-            names = ", ".join(variables)
-            raise InputError(f"A variable has no value: {error}.", hint=f"There are: {names}.") from error
-        except Exception as error:  # the template is code from the file
-            raise InputError(f"Its variables cannot be filled in: {error}.") from error
 
-    return render
+@functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
+def _template(expression: str) -> Template:
+    environment = _environment()
+    from jinja2 import TemplateError
+
+    try:
+        return environment.from_string(expression)
+    except (TemplateError, RecursionError) as error:
+        raise InputError(
+            f"{expression} cannot be read: {error}.",
+            hint="Write {{ name }}, or {{ '{{' }} for two braces.",
+        ) from error
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment() -> SandboxedEnvironment:
     try:
         import jinja2.sandbox  # not at the top: only suites with variables need it
     except ModuleNotFoundError as error:
@@ -54,6 +63,4 @@ def _environment() -> Environment:
             "Prompts with variables need the package jinja2, which is not installed.",
             hint="Install it with: pip install 'paragone[experiments]'.",
         ) from error
-    return jinja2.sandbox.SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
+    return jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
