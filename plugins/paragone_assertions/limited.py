@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from paragone import Json
@@ -83,7 +84,7 @@ class LimitedProcess:
         process, self._process = self._process, None
         if process is None:
             return 0
-        with process:  # closes the pipes, which ends it, and waits
+        with suppress(BrokenPipeError), process:  # closes the pipes, which ends it, and waits
             pass
         return process.returncode
 

@@ -1,0 +1,186 @@
+"""What may compute forever: regular expressions and schemas, in processes with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import psutil
+import pytest
+from tests.plugins.assertions.conftest import Judging
+
+from paragone import InputError
+from paragone.assertions import Answer, NoVerdict
+from paragone_assertions.limited import LimitedProcess
+from paragone_assertions.regex import Regex, RegexOptions
+
+HOPELESS = {"job": "search", "pattern": "(a+)+$", "text": "a" * 40 + "!"}
+"""Takes years."""
+QUICK = {"job": "search", "pattern": "a", "text": "a"}
+
+
+@pytest.fixture
+def limited():
+    process = LimitedProcess(seconds=0.1)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def new_children():
+    """A function that lists the child processes that this test started."""
+    before = set(psutil.Process().children())
+    return lambda: set(psutil.Process().children()) - before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "answer", "passed"),
+    [
+        (r"P\w+s", "in Paris", True),
+        (r"\AParis\Z", "in Paris", False),
+        (r"(?i)paris", "in PARIS", True),
+        (r"(?s)a.b", "a\nb", True),
+        ("é", "caf\u00e9", True),
+        ("b", "a\ud800b", True),
+    ],
+)
+async def test_regex(check, pattern, answer, passed):
+    assert (await check("regex", answer, pattern=pattern)).passed == passed
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{2,1}", "(?P<a>b)(?P<a>c)", "*", "x{99999999999}", ""])
+async def test_a_pattern_that_is_none(check, pattern):
+    with pytest.raises(InputError, match=r"not a valid regular expression|no 'pattern'"):
+        await check("regex", "Paris", pattern=pattern)
+
+
+async def test_a_job_that_takes_forever_is_stopped(limited):
+    with pytest.raises(NoVerdict, match=r"It took more than 0\.1 seconds of CPU time and was stopped"):
+        await limited.run(HOPELESS)
+    assert await limited.run(QUICK) == {"found": "a"}
+
+
+async def test_other_work_goes_on_meanwhile(limited):
+    """Python's `re` would hold the GIL: in a thread it would stop the event loop."""
+    job = asyncio.create_task(limited.run(HOPELESS))
+    beats = 0
+    while not job.done():
+        await asyncio.sleep(0.01)
+        beats += 1
+    assert beats > 1
+    with pytest.raises(NoVerdict):
+        await job
+
+
+async def test_jobs_at_the_same_time(limited):
+    jobs = [limited.run({**QUICK, "text": f"{number}a"}) for number in range(20)]
+    assert await asyncio.gather(*jobs) == [{"found": "a"}] * 20
+
+
+async def test_a_process_that_was_killed_is_replaced(limited, new_children):
+    await limited.run(QUICK)
+    (child,) = new_children()
+    child.kill()
+    with pytest.raises(NoVerdict, match="ended unexpectedly, with status -9"):
+        await limited.run(QUICK)
+    assert await limited.run(QUICK) == {"found": "a"}
+
+
+async def test_nothing_runs_after_the_end(new_children):
+    regex = Regex()
+    regex.close()
+    await regex.check(Answer(text="a"), RegexOptions(pattern="a"), Judging())
+    (child,) = new_children()
+    regex.close()
+    assert not child.is_running()
+    regex.close()
+
+
+SCHEMA = {
+    "type": "object",
+    "required": ["city"],
+    "properties": {"city": {"type": "string", "maxLength": 10}},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ('{"city": "Paris"}', ""),
+        ('Here it is:\n```json\n{"city": "Paris"}\n```\nAnything else?', ""),
+        ('{"city": 7}', "$.city: 7 is not of type 'string'"),
+        ("{}", "'city' is a required property"),
+        ("Paris", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+async def test_json_schema(check, answer, fault):
+    verdict = await check("json_schema", answer, schema=SCHEMA)
+    assert verdict.passed == (not fault)
+    assert fault in verdict.reason
+
+
+async def test_drafts_by_their_names(check):
+    draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "maximum": 3, "exclusiveMaximum": True}
+    assert not (await check("json_schema", "3", schema=draft4)).passed
+    assert (await check("json_schema", "2", schema=draft4)).passed
+
+
+async def test_the_metaschema_is_known_without_a_network(check):
+    reference = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+    assert (await check("json_schema", '{"type": "string"}', schema=reference)).passed
+    assert not (await check("json_schema", '{"type": 3}', schema=reference)).passed
+
+
+async def test_nothing_is_fetched(check):
+    """A server on loopback would be asked."""
+    asked = []
+    server = await asyncio.start_server(lambda reader, writer: asked.append(writer.close()), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/schema.json"
+    async with server:
+        with pytest.raises(NoVerdict, match="which is not in it"):
+            await check("json_schema", "3", schema={"$ref": address})
+    assert not asked
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "strange"}, {"minimum": "low"}, {"pattern": "("}])
+async def test_a_schema_that_is_none(check, schema):
+    with pytest.raises(InputError, match=r"The schema is not valid|has no 'schema'"):
+        await check("json_schema", "3", schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "reason"),
+    [
+        ({"$ref": "#"}, "3", "nested too deeply"),
+        ({"pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!"), "CPU time"),
+    ],
+    ids=["endless", "catastrophic pattern"],
+)
+async def test_a_schema_that_takes_forever(check, schema, answer, reason):
+    with pytest.raises(NoVerdict, match=reason):
+        await check("json_schema", answer, schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed"),
+    [
+        ("{}", True),
+        (" [1, 2]\n", True),
+        ('"text"', True),
+        ("```json\n{}\n```", True),
+        ("```\n{}\n```", True),
+        ("Sure:\n\n  ```json\n{\n}\n  ```\nBye", True),
+        ("```json\n{}", True),
+        ("```json\n{}\n```\n```json\n{\n```", True),
+        ("```json\n{\n```", False),
+        ("{'a': 1}", False),
+        ("NaN", False),
+        ("", False),
+        ("Sure: {}", False),
+        ("[" * 100_000, False),
+        ("9" * 5000, False),
+    ],
+)
+async def test_json(check, answer, passed):
+    assert (await check("json", answer)).passed == passed
