@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -26,7 +27,7 @@ class Judging:
 
 
 @pytest.fixture(scope="module")
-def assertions() -> dict[str, AnyAssertion]:
+def assertions() -> Iterator[Mapping[str, AnyAssertion]]:
     found = discover_assertions()
     yield found.assertions
     for assertion in found.assertions.values():

@@ -134,8 +134,8 @@ async def test_the_metaschema_is_known_without_a_network(check):
 
 async def test_nothing_is_fetched(check):
     """A server on loopback would be asked."""
-    asked = []
-    server = await asyncio.start_server(lambda reader, writer: asked.append(writer.close()), "127.0.0.1", 0)
+    asked: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda reader, writer: asked.append(writer), "127.0.0.1", 0)
     address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/schema.json"
     async with server:
         with pytest.raises(NoVerdict, match="which is not in it"):

@@ -55,7 +55,8 @@ def _template(expression: str) -> Template:
 @functools.cache
 def _environment() -> SandboxedEnvironment:
     try:
-        import jinja2.sandbox  # not at the top: only suites with variables need it
+        from jinja2 import StrictUndefined  # not at the top: only suites with variables need it
+        from jinja2.sandbox import SandboxedEnvironment
     except ModuleNotFoundError as error:
         if error.name != "jinja2":
             raise
@@ -63,4 +64,4 @@ def _environment() -> SandboxedEnvironment:
             "Prompts with variables need the package jinja2, which is not installed.",
             hint="Install it with: pip install 'paragone[experiments]'.",
         ) from error
-    return jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)

@@ -1,0 +1,217 @@
+"""Checking answers with assertions, those of broken plugins included."""
+
+from __future__ import annotations
+
+import pytest
+from polite_assertions import Rhymes
+from rogue_assertions import Rogue
+
+from paragone import EngineError, InputError, Message
+from paragone.assertions import Answer
+from paragone.discovery import Problem, discover_assertions
+from paragone_workbench.experiments import assertions as module
+from paragone_workbench.experiments.assertions import (
+    AssertionCatalog,
+    AssertionResult,
+    evaluate,
+    load_assertions,
+)
+from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
+
+
+class Critic:
+    """A test double of an engine that judges."""
+
+    def __init__(self, reply: str | Exception) -> None:
+        self.reply = reply
+
+    async def ask(self, engine, messages):
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+@pytest.fixture
+def catalog():
+    assertions = {**discover_assertions().assertions, "rhymes": Rhymes(), "rogue": Rogue()}
+    made = AssertionCatalog(assertions=assertions)
+    yield made
+    made.close()
+
+
+def prompt(*specs: AssertionSpec, expected: str | None = None) -> SuitePrompt:
+    return SuitePrompt(
+        index=0, line=1, messages=(Message(role="user", text="q"),), expected=expected, assertions=specs
+    )
+
+
+def spec(name: str, *, negated: bool = False, **options) -> AssertionSpec:
+    return AssertionSpec(type=name, options=options, negated=negated)
+
+
+async def result(catalog, one: AssertionSpec, text: str = "cat", judge=None) -> AssertionResult:
+    (only,) = await evaluate(prompt(one), Answer(text=text), catalog, judge)
+    return only
+
+
+def test_the_installed_assertions_are_loaded():
+    catalog = load_assertions()
+    assert "contains" in catalog.assertions
+    assert catalog.problems == ()
+
+
+async def test_results_are_in_the_order_of_the_assertions(catalog):
+    specs = (spec("rhymes", word="hat"), spec("equals"), spec("contains", value="a"))
+    found = await evaluate(prompt(*specs, expected="dog"), Answer(text="cat"), catalog)
+    assert found == (
+        AssertionResult(index=0, type="rhymes", passed=True, reason="It ends in 'at'.", score=1.0),
+        AssertionResult(index=1, type="equals", passed=False, reason="The answer 'cat' is not 'dog'."),
+        AssertionResult(index=2, type="contains", passed=True, reason="The answer contains 'a'.", score=1.0),
+    )
+
+
+async def test_the_answer_gets_what_the_prompt_has(catalog):
+    """The runner need not repeat the expected answer."""
+    (found,) = await evaluate(prompt(spec("equals"), expected="cat"), Answer(text="cat"), catalog)
+    assert found.passed
+
+
+@pytest.mark.parametrize(("text", "passed"), [("cat", False), ("dog", True)])
+async def test_a_negated_assertion(catalog, text, passed):
+    found = await result(catalog, spec("contains", value="cat", negated=True), text)
+    assert (found.type, found.passed) == ("not contains", passed)
+
+
+async def test_no_verdict_is_not_negated(catalog):
+    found = await result(catalog, spec("rhymes", word="hat", negated=True), "")
+    assert found.passed is None
+    assert found.reason == "Nothing rhymes with nothing. Answer something."
+
+
+@pytest.mark.parametrize(
+    ("cue", "reason"),
+    [
+        ("raises", "It raised an unexpected error (ZeroDivisionError: on cue)."),
+        ("interrupts", "It raised an unexpected error (KeyboardInterrupt)."),
+        ("exits", "It raised an unexpected error (SystemExit: 3)."),
+        ("times out", "It raised an unexpected error (TimeoutError)."),
+        ("lies", "It raised an unexpected error (TypeError: expected Verdict, not str)."),
+        ("none", "It raised an unexpected error (TypeError: expected Verdict, not NoneType)."),
+        ("types", "It raised an unexpected error (TypeError: expected bool, not int)."),
+        ("score", "It raised an unexpected error (ValueError: its score nan is not from 0 to 1)."),
+    ],
+)
+async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):
+    found = await result(catalog, spec("rogue", check=cue, negated=True))
+    assert found.passed is None
+    assert found.reason == f"{reason} Report it to the author of the assertion."
+
+
+async def test_an_assertion_that_hangs(catalog, monkeypatch):
+    monkeypatch.setattr(module, "CHECK_S", 0.05)
+    found = await result(catalog, spec("rogue", check="hangs"))
+    assert (found.passed, found.reason) == (None, "It gave no verdict within 0.05 seconds.")
+
+
+async def test_a_long_reason_is_shortened(catalog):
+    found = await result(catalog, spec("rogue", check="chatters"))
+    assert found.passed
+    assert len(found.reason) == module.REASON_LENGTH
+    assert "\n" not in found.reason
+
+
+async def test_a_wrong_option_is_a_result(catalog):
+    found = await result(catalog, spec("rhymes", worm="hat"))
+    assert found.passed is None
+    assert "There is no option 'worm' of the assertion 'rhymes'. Did you mean 'word'?" in found.reason
+
+
+async def test_a_fault_of_one_leaves_the_others(catalog):
+    specs = (
+        spec("nothing"),
+        spec("rogue", options=True),
+        spec("rogue", engines=True),
+        spec("rhymes", word="hat"),
+    )
+    found = await evaluate(prompt(*specs), Answer(text="cat"), catalog)
+    assert [each.passed for each in found] == [None, None, None, True]
+
+
+# ── Engines that judge ───────────────────────────────────────────────────────────────────────
+
+
+async def test_those_with_an_engine_can_be_left_for_later(catalog):
+    asking = spec("rhymes", word="hat", critic="big")
+    one = prompt(spec("equals", value="cat"), asking, spec("nothing"), asking)
+    now = await evaluate(one, Answer(text="cat"), catalog, with_engine=False)
+    assert [each.index for each in now] == [0, 2]
+    later = await evaluate(one, Answer(text="cat"), catalog, Critic("yes"), with_engine=True)
+    assert [(each.index, each.passed) for each in later] == [(1, True), (3, True)]
+
+
+async def test_without_an_engine_there_is_no_verdict(catalog):
+    found = await result(catalog, spec("rhymes", word="hat", critic="big"))
+    assert (found.passed, found.reason) == (None, "The engine big cannot be asked here.")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (EngineError("big crashed."), "big crashed."),
+        (ValueError("oops"), "It raised an unexpected error (ValueError: oops)."),
+    ],
+)
+async def test_a_judge_that_fails(catalog, reply, reason):
+    found = await result(catalog, spec("rhymes", word="hat", critic="big"), judge=Critic(reply))
+    assert found.passed is None
+    assert found.reason.startswith(reason)
+
+
+def test_the_engines_that_judge(catalog):
+    one = prompt(spec("rhymes", word="a", critic="big"), spec("equals"))
+    other = prompt(
+        spec("judge", engine="small", criterion="c"), spec("rhymes", word="a", critic="big"), expected="e"
+    )
+    assert catalog.judges([one, other]) == ("big", "small")
+
+
+# ── Checks of a suite ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (spec("contain"), "There is no assertion 'contain'. Did you mean 'contains'?"),
+        (spec("length", minimum=-1), "The option 'minimum' of the assertion 'length' cannot be -1."),
+        (spec("length"), "The assertion 'length' has no bound."),
+        (spec("rogue", options=True), "The assertion 'rogue' failed: It raised an unexpected error (Zero"),
+        (spec("rogue", expected=True), "The assertion 'rogue' failed: It raised an unexpected error (System"),
+    ],
+)
+def test_a_spec_that_is_wrong(catalog, one, sentence):
+    with pytest.raises(InputError) as caught:
+        catalog.check_spec(one)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_spec_that_is_right(catalog):
+    catalog.check_spec(spec("equals", value="x"))
+    catalog.check_spec(spec("equals"), expected="x")
+    with pytest.raises(InputError, match="nothing to compare with"):
+        catalog.check_spec(spec("equals"))
+
+
+def test_a_missing_assertion_names_the_plugins_that_failed():
+    problem = Problem(plugin="rhymes", package="rhyming", reason="ModuleNotFoundError: No module named 'x'")
+    catalog = AssertionCatalog(assertions={}, problems=(problem,))
+    with pytest.raises(InputError) as caught:
+        catalog.check_spec(spec("rhymes"))
+    assert "The plugin rhymes of rhyming cannot be used: ModuleNotFoundError" in caught.value.hint
+
+
+def test_closing_reaches_all(catalog):
+    rhymes = catalog.assertions["rhymes"]
+    rhymes.held.append("something")
+    assert list(catalog.assertions).index("rhymes") < list(catalog.assertions).index("rogue")
+    AssertionCatalog(assertions={"rogue": Rogue(), "rhymes": rhymes}).close()
+    assert rhymes.held == []

@@ -1,0 +1,595 @@
+"""Suite files in all formats, good and bad."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paragone import InputError, Message
+from paragone.wire import from_json, to_json
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.suite import (
+    AssertionSpec,
+    Problem,
+    Suite,
+    SuitePrompt,
+    filter_prompts,
+    problem_text,
+)
+from paragone_workbench.experiments.suite_file import read_suite
+
+CATALOG = load_assertions()
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that reads a suite from a file with this content."""
+
+    def reading(name: str, content: str | bytes, **options) -> Suite:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_suite(path, CATALOG, **options)
+
+    return reading
+
+
+@pytest.fixture
+def refused(read):
+    """A function that returns the error of a file that is refused, without the folder."""
+
+    def reading(name: str, content: str | bytes) -> str:
+        with pytest.raises(InputError) as caught:
+            read(name, content)
+        return re.sub(r"/\S*/", "", str(caught.value))
+
+    return reading
+
+
+def user(text: str) -> Message:
+    return Message(role="user", text=text)
+
+
+def system(text: str) -> Message:
+    return Message(role="system", text=text)
+
+
+# ── The same suite in three formats ──────────────────────────────────────────────────────────
+
+EXPECTED = (
+    SuitePrompt(
+        index=0,
+        line=1,
+        messages=(system("Be brief."), user("The capital of France?")),
+        expected="Paris",
+        tags=("geo", "easy"),
+        variables={"country": "France"},
+        assertions=(AssertionSpec(type="contains", options={"ignore_case": True}),),
+    ),
+    SuitePrompt(
+        index=1,
+        line=1,
+        messages=(user("Hello."), Message(role="assistant", text="Hi!"), user("A colour?")),
+        assertions=(AssertionSpec(type="length", options={"maximum": 3}, negated=True),),
+    ),
+)
+RECORDS: list[dict[str, Any]] = [
+    {
+        "prompt": "The capital of {{ country }}?",
+        "system": "Be brief.",
+        "expected": "Paris",
+        "tags": ["geo", "easy"],
+        "variables": {"country": "France"},
+        "assertions": [{"type": "contains", "ignore_case": True}],
+    },
+    {
+        "messages": [
+            {"role": "user", "content": "Hello."},
+            {"role": "assistant", "content": "Hi!"},
+            {"role": "user", "content": "A colour?"},
+        ],
+        "assertions": [{"type": "length", "maximum": 3, "not": True}],
+    },
+]
+
+
+def as_jsonl() -> str:
+    return "\n".join(map(json.dumps, RECORDS))
+
+
+def as_csv() -> str:
+    rows = io.StringIO(newline="")
+    writer = csv.writer(rows)
+    writer.writerow(["prompt", "messages", "system", "expected", "tags", "country", "assertions"])
+    one, other = RECORDS
+    writer.writerow(
+        [one["prompt"], "", one["system"], "Paris", "geo;easy", "France", json.dumps(one["assertions"])]
+    )
+    writer.writerow(["", json.dumps(other["messages"]), "", "", " ", "", json.dumps(other["assertions"])])
+    return rows.getvalue()
+
+
+def as_toml() -> str:
+    return tomli_w.dumps({"prompts": RECORDS})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("s.jsonl", as_jsonl()), ("s.csv", as_csv()), ("S.TOML", as_toml())]
+)
+@pytest.mark.parametrize("change", ["", "crlf", "bom"])
+def test_the_same_suite_in_every_format(read, name, content, change):
+    raw = content.replace("\r\n", "\n")
+    raw = raw.replace("\n", "\r\n") if change == "crlf" else raw
+    suite = read(name, raw.encode("utf-8-sig" if change == "bom" else "utf-8"))
+    assert suite.name == Path(name).stem
+    assert suite.problems == ()
+    for prompt, expected in zip(suite.prompts, EXPECTED, strict=True):
+        for field in ("index", "messages", "expected", "tags", "assertions"):
+            assert getattr(prompt, field) == getattr(expected, field)
+    assert suite.prompts[0].variables == {"country": "France"}
+
+
+def test_a_suite_travels_as_json(read):
+    suite = read("s.jsonl", as_jsonl() + '\n{"promt": "p"}')
+    assert suite.problems
+    assert from_json(Suite, json.loads(json.dumps(to_json(suite)))) == suite
+
+
+# ── Lines ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lines_and_indices_of_jsonl(read):
+    suite = read("s.jsonl", '\n{"prompt": "a"}\n\n{\n  \n{"prompt": "c"}\n')
+    assert [(prompt.index, prompt.line) for prompt in suite.prompts] == [(0, 2), (2, 6)]
+    assert [problem.line for problem in suite.problems] == [4]
+
+
+def test_characters_that_end_no_line_of_jsonl(read):
+    text = "a\u2028b\x85c\x0bd"
+    suite = read("s.jsonl", json.dumps({"prompt": text}, ensure_ascii=False))
+    assert suite.prompts[0].text == text
+
+
+def test_lines_and_indices_of_csv(read):
+    """The line of a row is the one where it begins, also after a row of several lines."""
+    suite = read("s.csv", 'prompt,expected\n"a\nb\nc",x\n\nd,e,f\n"g",\n"h""i",x\n')
+    assert [(prompt.index, prompt.line, prompt.text) for prompt in suite.prompts] == [
+        (0, 2, "a\nb\nc"),
+        (2, 7, "g"),
+        (3, 8, 'h"i'),
+    ]
+    (problem,) = suite.problems
+    assert problem.line == 6
+    assert problem.sentence.startswith("The row has 3 cells and the header 2.")
+
+
+def test_lines_and_indices_of_toml(read):
+    text = '''# a comment
+[[prompts]]
+prompt = """
+several
+lines"""
+
+[[prompts]]
+promt = "a"
+
+[[prompts]]
+prompt = "b"
+'''
+    suite = read("s.toml", text)
+    assert [(prompt.index, prompt.line) for prompt in suite.prompts] == [(0, 2), (2, 10)]
+    assert {problem.line for problem in suite.problems} == {7}
+
+
+# ── System prompts and variables ─────────────────────────────────────────────────────────────
+
+
+def test_the_nearest_system_prompt_applies(read):
+    text = """system = "of the file"
+[[prompts]]
+prompt = "a"
+[[prompts]]
+prompt = "b"
+system = "its own"
+[[prompts]]
+prompt = "c"
+system = ""
+[[prompts]]
+messages = [{role = "system", content = "in the messages"}, {role = "user", content = "d"}]
+"""
+    suite = read("s.toml", text, system="of the command")
+    assert [prompt.messages for prompt in suite.prompts] == [
+        (system("of the file"), user("a")),
+        (system("its own"), user("b")),
+        (user("c"),),
+        (system("in the messages"), user("d")),
+    ]
+    suite = read("s.jsonl", '{"prompt": "a"}', system="of the command")
+    assert suite.prompts[0].messages == (system("of the command"), user("a"))
+
+
+def test_variables_are_filled_in_everywhere(read):
+    record = {
+        "system": "Speak {{ language }}.",
+        "messages": [
+            {"role": "user", "content": "{{ n }} + {{n}}"},
+            {"role": "assistant", "content": "{{n}}"},
+        ],
+        "expected": "{{ n + n }} {{ language | upper }}",
+        "variables": {"language": "French", "n": 2},
+    }
+    (prompt,) = read("s.jsonl", json.dumps(record)).prompts
+    assert [message.text for message in prompt.messages] == ["Speak French.", "2 + 2", "2"]
+    assert prompt.expected == "4 FRENCH"
+
+
+def test_braces_without_variables_are_text(read):
+    (prompt,) = read("s.jsonl", json.dumps({"prompt": "{{ name }} {% if %}", "expected": "{{"})).prompts
+    assert (prompt.text, prompt.expected) == ("{{ name }} {% if %}", "{{")
+
+
+def test_what_is_no_expression_is_text(read):
+    text = "{% for i in x %}\r\n{# no #} {\\d{2}} {{ x }}\n"
+    (prompt,) = read("s.jsonl", json.dumps({"prompt": text, "variables": {"x": "{{ y }}"}})).prompts
+    assert prompt.text == "{% for i in x %}\r\n{# no #} {\\d{2}} {{ y }}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
+        ("{{ name.nothing }}", "{{ name.nothing }} has no value"),
+        ("{{ name + 1 }}", "{{ name + 1 }} has no value: TypeError"),
+        ("{{ 1 / 0 }}", "{{ 1 / 0 }} has no value: ZeroDivisionError"),
+        ("{{ name. }}", "{{ name. }} cannot be read"),
+        ("{{ name | no }}", "{{ name | no }} cannot be read: No filter named 'no'"),
+        ("{{ ''.__class__.__mro__ }}", "has no value"),
+        ("{{ name.__init__.__globals__ }}", "has no value"),
+    ],
+)
+def test_variables_that_cannot_be_filled_in(refused, text, sentence):
+    said = refused("s.jsonl", json.dumps({"prompt": text, "variables": {"name": "n"}}))
+    assert said.startswith("s.jsonl:1: ")
+    assert sentence in said
+
+
+def test_variables_without_jinja(refused, monkeypatch):
+    from paragone_workbench.experiments import variables
+
+    variables._environment.cache_clear()
+    variables._template.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    said = refused("s.jsonl", json.dumps({"prompt": "{{ x }}", "variables": {"x": 1}}))
+    assert "need the package jinja2, which is not installed. Install it with: pip install" in said
+
+
+# ── Assertions ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_expected_answer_alone_is_compared(read):
+    suite = read(
+        "s.jsonl",
+        '{"prompt": "a", "expected": "x"}\n'
+        '{"prompt": "b", "expected": 4.5}\n'
+        '{"prompt": "c", "expected": "x", "assertions": []}\n'
+        '{"prompt": "d"}\n'
+        '{"prompt": "e", "expected": "x", "assertions": [{"type": "json"}]}\n',
+    )
+    kinds = [[spec.type for spec in prompt.assertions] for prompt in suite.prompts]
+    assert kinds == [["equals"], ["equals"], ["equals"], [], ["json"]]
+    assert suite.prompts[1].expected == "4.5"
+
+
+def test_assertions_of_the_file(read):
+    text = """[[assertions]]
+type = "length"
+maximum = 5
+
+[[assertions]]
+type = "contains"
+
+[[prompts]]
+prompt = "a"
+expected = "x"
+assertions = [{type = "json"}]
+
+[[prompts]]
+prompt = "nothing expected"
+"""
+    suite = read("s.toml", text)
+    (prompt,) = suite.prompts
+    assert [spec.type for spec in prompt.assertions] == ["json", "length", "contains"]
+    assert suite.problems == (
+        Problem(
+            line=13,
+            sentence="The assertion 'contains' has nothing to search for. Give it a 'value', or the prompt an "
+            "'expected'.",
+        ),
+    )
+
+
+def test_a_wrong_assertion_of_the_file_is_one_problem(read):
+    text = (
+        "[[prompts]]\nprompt = 'a'\n" * 3
+        + "[[assertions]]\ntype = 'lenght'\n[[assertions]]\ntype = 'length'\n"
+    )
+    suite = read("s.toml", text)
+    assert len(suite.prompts) == 3
+    assert [problem.line for problem in suite.problems] == [7, 9]
+
+
+# ── Problems ─────────────────────────────────────────────────────────────────────────────────
+
+GOOD = '{"prompt": "good"}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{", "It is not valid JSON: Expecting property name enclosed in double quotes, at character 2."),
+        ("nonsense", "It is not valid JSON"),
+        ('{"prompt": "a"} {"prompt": "b"}', "It is not valid JSON: Extra data"),
+        ('["a"]', 'It must be an object, such as {"prompt": "…"}, on one line.'),
+        ('"a"', "It must be an object"),
+        ('{"prompt": NaN}', "It is not valid JSON: NaN is not a JSON number."),
+        ('{"prompt": "\\ud800"}', "It has half of a surrogate pair, which is no character."),
+        ('{"prompt": ' + "[" * 100_000, "It is nested too deeply."),
+        (
+            '{"variables": {"a": ' + "9" * 5000 + '}, "prompt": "a"}',
+            "It is not valid JSON: Exceeds the limit",
+        ),
+        ("{}", "It has no prompt: give it a 'prompt' or 'messages'."),
+        ('{"prompt": " \\n"}', "It has no prompt"),
+        ('{"prompt": null}', "It has no prompt"),
+        ('{"prompt": 7}', "'prompt' must be text."),
+        ('{"promt": "a"}', "There is no key 'promt'. Did you mean 'prompt'?"),
+        ('{"prompt": "a", "messages": []}', "It has both 'prompt' and 'messages': leave one out."),
+        ('{"messages": "a"}', "'messages' must be a list."),
+        ('{"messages": []}', "'messages' needs a message with the role 'user'."),
+        ('{"messages": ["a"]}', "An item of 'messages' must look like"),
+        (
+            '{"messages": [{"role": "tool", "content": "a"}]}',
+            "The 'role' of a message must be one of: system,",
+        ),
+        ('{"messages": [{"role": ["user"], "content": "a"}]}', "The 'role' of a message must be one of"),
+        ('{"messages": [{"role": "user", "content": []}]}', "The 'content' of a message must be text."),
+        (
+            '{"messages": [{"role": "user", "text": "a"}]}',
+            "A message has no key 'text'. Known names: role, content.",
+        ),
+        (
+            '{"system": "s", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
+            "It has both 'system' and a message with the role 'system': leave one out.",
+        ),
+        ('{"prompt": "a", "system": ["s"]}', "'system' must be text."),
+        ('{"prompt": "a", "expected": true}', "'expected' must be text."),
+        ('{"prompt": "a", "tags": "x"}', "'tags' must be a list of texts."),
+        ('{"prompt": "a", "tags": [1]}', "'tags' must be a list of texts."),
+        ('{"prompt": "a", "variables": ["x"]}', "'variables' must be an object with a value for each name."),
+        ('{"prompt": "a", "assertions": {}}', "'assertions' must be a list."),
+        ('{"prompt": "a", "assertions": ["json"]}', "An assertion must look like"),
+        ('{"prompt": "a", "assertions": [{"type": 7}]}', "An assertion must look like"),
+        ('{"prompt": "a", "assertions": [{"type": "json", "not": 1}]}', "The 'not' of an assertion must be"),
+        (
+            '{"prompt": "a", "assertions": [{"type": "jsn"}]}',
+            "There is no assertion 'jsn'. Did you mean 'json'?",
+        ),
+        (
+            '{"prompt": "a", "assertions": [{"type": "contains", "valu": "x"}]}',
+            "There is no option 'valu' of the assertion 'contains'. Did you mean 'value'?",
+        ),
+        ('{"prompt": "a", "assertions": [{"type": "regex", "pattern": "("}]}', "is not a valid regular expr"),
+        ('{"prompt": "a", "assertions": [{"type": "equals"}]}', "has nothing to compare with."),
+    ],
+)
+def test_a_faulty_line_is_named_and_left_out(read, line, sentence):
+    suite = read("s.jsonl", GOOD + line + "\n" + GOOD)
+    assert [prompt.index for prompt in suite.prompts] == [0, 2]
+    assert {problem.line for problem in suite.problems} == {2}
+    assert any(sentence in problem.sentence for problem in suite.problems)
+
+
+def test_all_problems_of_a_line_are_collected(read):
+    suite = read("s.jsonl", GOOD + '{"promt": "a", "tags": 1, "assertions": [{"type": "x"}, {"type": "y"}]}')
+    assert len(suite.problems) == 5
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("a", "The row has 1 cells and the header 3."),
+        ('"a"b,,', "The row is not valid CSV: ',' expected after '\"'."),
+        ("a,[],", None),
+        ("a,{,", "The column 'assertions': It is not valid JSON"),
+        (",,", None),
+        (",,x", "It has no prompt"),
+        ("{{ y }},,1", "{{ y }} has no value"),
+    ],
+)
+def test_a_faulty_row(read, row, sentence):
+    suite = read("s.csv", f"prompt,assertions,x\ngood,,\n{row}\ngood,,\n")
+    assert [problem.line for problem in suite.problems] == ([3] if sentence else [])
+    assert sentence is None or sentence in suite.problems[0].sentence
+    assert suite.prompts[-1].line == 4
+
+
+def test_a_quotation_mark_that_is_never_closed(read):
+    suite = read("s.csv", 'prompt\ngood\n"open\nlost\n')
+    assert [problem.line for problem in suite.problems] == [3]
+    assert len(suite.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("s.jsonl", "", 's.jsonl has no prompts. Write a prompt a line: {"prompt": "Why is the sky blue?"}.'),
+        ("s.jsonl", " \r\n\n", "s.jsonl has no prompts."),
+        ("s.csv", "", "s.csv has no prompts. Write the header prompt,expected and below it a row"),
+        ("s.csv", "prompt,expected\n", "s.csv has no prompts."),
+        ("s.toml", "", "s.toml has no prompts. Begin each prompt with [[prompts]]"),
+        ("s.toml", "prompts = []", "s.toml has no prompts."),
+        ("s.toml", "prompts = 'a'", "s.toml:1: 'prompts' must be a list of tables"),
+        ("s.toml", "prompts = ['a']", "s.toml:1: A prompt must be a table: begin it with [[prompts]]."),
+        (
+            "s.toml",
+            "\n[[prompt]]\nprompt = 'a'",
+            "s.toml:2: There is no key 'prompt'. Did you mean 'prompts'?",
+        ),
+        ("s.toml", "[[prompts]]\nprompt = \n", "s.toml:2: The file is not valid TOML: Invalid value"),
+        ("s.toml", "system = 1\n[[prompts]]\n", "s.toml:1: 'system' must be text."),
+        ("s.toml", "assertions = 1\n[[prompts]]\n", "s.toml:1: 'assertions' must be a list of tables"),
+        ("s.toml", "[[prompts]]\nprompt='a'\nvariables={x = nan}", "s.toml:1: nan is not a finite number."),
+        ("s.csv", "question\na\n", "s.csv:1: The header has no column 'prompt' or 'messages'."),
+        ("s.csv", "Prompt\na\n", "Did you mean 'Prompt'?"),
+        ("s.csv", "prompt,x,x\na,,\n", "s.csv:1: Two columns are named 'x'."),
+        ("s.csv", "prompt,\na,\n", "s.csv:1: A column has no name."),
+        ("s.jsonl", GOOD + "caf\u00e9", None),
+        (
+            "s.jsonl",
+            GOOD.encode() + b'{"prompt": "caf\xe9"}',
+            "s.jsonl:2: The file is not UTF-8 text: byte 0xe9 at position 16 of the line.",
+        ),
+        (
+            "s.csv",
+            b"\xef\xbb\xbfprompt\nok\n\xff",
+            "s.csv:3: The file is not UTF-8 text: byte 0xff at position 1 of the line.",
+        ),
+        (
+            "s.toml",
+            b"\xff\xfep",
+            "s.toml:1: The file is not UTF-8 text: byte 0xff at position 1 of the line.",
+        ),
+        (
+            "s.json",
+            "[]",
+            "The ending of s.json names no format of a suite. The name of a suite ends in .jsonl,",
+        ),
+        ("s", "", "The ending of s names no format of a suite."),
+    ],
+)
+def test_a_file_that_is_refused(read, refused, name, content, sentence):
+    if sentence is None:
+        assert read(name, content).prompts
+    else:
+        assert sentence in refused(name, content)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.csv cannot be read: No such file or directory"):
+        read_suite(tmp_path / "nothing.csv", CATALOG)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_suite(tmp_path / "folder.csv", CATALOG)
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_suite(tmp_path / "pipe.csv", CATALOG)
+
+
+def test_a_file_without_a_good_prompt_names_its_problems(refused):
+    said = refused("s.jsonl", "{\n" * 100)
+    assert len(re.findall(r"s\.jsonl:\d+: It is not valid JSON", said)) == 20
+    assert "and 80 more" in said
+
+
+def test_the_text_of_problems():
+    problems = [Problem(line=line, sentence="Bad.") for line in (1, 2, 3)]
+    assert problem_text("s.csv", problems) == "s.csv:1: Bad.\ns.csv:2: Bad.\ns.csv:3: Bad."
+    assert problem_text("s.csv", problems, shown=1) == "s.csv:1: Bad.\nand 2 more"
+
+
+@pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
+def test_a_line_of_a_megabyte(read, name):
+    long = "word " * 200_000
+    content = json.dumps({"prompt": long}) if name == "s.jsonl" else f"prompt\n{long}\n"
+    before = csv.field_size_limit()
+    assert read(name, content).prompts[0].text == long
+    assert csv.field_size_limit() == before
+
+
+# ── Anything at all ──────────────────────────────────────────────────────────────────────────
+
+TEXT = st.text(st.characters(codec="utf-8"))
+PROMPT = TEXT.filter(lambda text: text.strip())
+
+
+@given(st.lists(st.tuples(PROMPT, TEXT, st.lists(st.from_regex(r"\A\w{1,5}\Z"))), min_size=1))
+def test_what_is_written_is_read_jsonl(tmp_path_factory, records):
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    lines = [json.dumps({"prompt": p, "expected": e, "tags": t}, ensure_ascii=False) for p, e, t in records]
+    path.write_bytes("\n".join(lines).encode())
+    suite = read_suite(path, CATALOG)
+    assert [(p.text, p.expected, list(p.tags)) for p in suite.prompts] == records
+    assert suite.problems == ()
+
+
+@given(st.lists(st.tuples(PROMPT, TEXT), min_size=1))
+def test_what_is_written_is_read_csv(tmp_path_factory, records):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("prompt", "expected"), *records])
+    suite = read_suite(path, CATALOG)
+    assert [(p.text, p.expected) for p in suite.prompts] == [
+        (p, e if e.strip() else None) for p, e in records
+    ]
+    lines = path.read_bytes().decode()
+    for prompt, (text, _) in zip(suite.prompts, records, strict=True):
+        start = re.split("\r\n|\r|\n", lines)[prompt.line - 1]
+        assert start.startswith('"' + re.split("\r\n|\r|\n", text.replace('"', '""'))[0])
+
+
+@given(st.sampled_from([".jsonl", ".csv", ".toml"]), st.binary() | TEXT.map(str.encode))
+def test_any_content_is_read_or_refused(tmp_path_factory, ending, content):
+    path = tmp_path_factory.getbasetemp() / f"any{ending}"
+    path.write_bytes(content)
+    try:
+        suite = read_suite(path, CATALOG)
+    except InputError:
+        return
+    assert suite.prompts
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["prompt", "messages", "system", "expected", "tags", "variables", "assertions"])
+
+
+@given(
+    st.dictionaries(
+        KEYS, JSON | st.just([{"type": "contains"}]) | st.just([{"role": "user", "content": "{{"}])
+    )
+)
+def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
+    path = tmp_path_factory.getbasetemp() / "record.jsonl"
+    path.write_text(GOOD + json.dumps(record))
+    suite = read_suite(path, CATALOG)
+    assert (len(suite.prompts) == 2) == (not suite.problems)
+    assert from_json(Suite, json.loads(json.dumps(to_json(suite)))) == suite
+
+
+# ── Choosing prompts ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [("tag:geo", [0, 2]), ("tag:ge", []), ("capital", [0]), ("WHERE", [1, 2]), ("nothing", []), ("tag", [])],
+)
+def test_filtered_prompts_keep_their_indices(read, expression, chosen):
+    suite = read(
+        "s.jsonl",
+        '{"prompt": "The Capital?", "tags": ["geo", "easy"]}\n'
+        '{"prompt": "Where?"}\n{"prompt": "where to", "tags": ["geo"]}',
+    )
+    assert [prompt.index for prompt in filter_prompts(suite, expression).prompts] == chosen
