@@ -1,7 +1,8 @@
 """The plugin interface of paragone: the types and base classes that a backend uses.
 
-This package imports the standard library only. Import `paragone.hooks` (the hook that a plugin
-implements) and `paragone.testing` (the conformance suite) separately.
+This package imports the standard library only. Import `paragone.assertions` (the interface of an
+assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.testing` (the conformance
+suite) separately.
 """
 
 from paragone.backend import (

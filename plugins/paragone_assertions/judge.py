@@ -30,7 +30,7 @@ VERDICT: FAIL"""
 class JudgeOptions(Options):
     """Who judges, and by what."""
 
-    engine: str = option("", "The engine that judges, as `--engines` names engines. Required.")
+    engine: str = option("", "The engine that judges: its name in config.toml, or an engine spec. Required.")
     criterion: str = option("", "What the answer must be or have, in words. Required.")
 
     def __post_init__(self) -> None:

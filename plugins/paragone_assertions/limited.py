@@ -89,6 +89,11 @@ class LimitedProcess:
         return process.returncode
 
     def close(self) -> None:
-        """End the process, after the current job. A later job starts another."""
-        with self._lock:
+        """End the process, also in the middle of a job. A later job starts another."""
+        while not self._lock.acquire(timeout=0.02):
+            if (process := self._process) is not None:
+                process.kill()
+        try:
             self._end()
+        finally:
+            self._lock.release()

@@ -71,6 +71,13 @@ def test_finding_all_backends_imports_no_engine():
     assert not packages(modules) & {*ENGINES, "pytest"}
 
 
+def test_finding_all_assertions_imports_no_library():
+    program = "from paragone.discovery import discover_assertions; assert discover_assertions().assertions"
+    modules = packages(modules_after(program))
+    assert "paragone_assertions" in modules
+    assert not modules & {*ENGINES, "jsonschema", "pytest"}
+
+
 def test_describing_all_options_imports_no_engine():
     program = """
 from paragone.discovery import discover

@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 import paragone
-from paragone import Capabilities
+from paragone import Capabilities, assertions
 from paragone.events import Event
 from paragone.testing import BackendConformance
 
@@ -119,6 +119,7 @@ def site(tmp_path_factory) -> Path:
     ours = {
         "paragone_lines/__init__.py": "",
         "paragone_starling/__init__.py": "",
+        "paragone_rhyme/__init__.py": "",
         "paragone_starling/plugin.py": "from pathlib import Path\n"
         + STARLING_PLUGIN.format(capabilities=capabilities[1]),
         "tests/test_lines.py": LINES_TEST,
@@ -133,15 +134,20 @@ def site(tmp_path_factory) -> Path:
     install(site, project["name"], project["entry-points"]["paragone"])
     install(site, "paragone-lines", {"lines": "paragone_lines.plugin"})
     install(site, "paragone-starling", {"starling": "paragone_starling.plugin"})
+    (rhyme,) = re.findall(
+        r'```toml\n(\[project\.entry-points\."paragone\.assertions"\]\n.*?)```', PAGE, re.DOTALL
+    )
+    points = tomllib.loads(rhyme)["project"]["entry-points"]
+    install(site, "paragone-rhyme", points["paragone.assertions"], "paragone.assertions")
     return site
 
 
-def install(site: Path, name: str, plugins: dict[str, str]) -> None:
+def install(site: Path, name: str, plugins: dict[str, str], group: str = "paragone") -> None:
     info = site / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     points = "".join(f"{plugin} = {module}\n" for plugin, module in plugins.items())
-    (info / "entry_points.txt").write_text(f"[paragone]\n{points}")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{points}")
 
 
 def run(site: Path, *arguments: str) -> str:
@@ -159,6 +165,7 @@ def test_the_page_has_its_files():
         *(f"paragone_parrot/{name}.py" for name in ("__init__", "options", "engine", "plugin")),
         *(f"paragone_starling/{name}.py" for name in ("options", "engine")),
         *(f"paragone_lines/{name}.py" for name in ("options", "backend", "plugin")),
+        "paragone_rhyme/assertions.py",
         "look.py",
         "tests/test_parrot.py",
     }
@@ -169,6 +176,35 @@ def test_the_plugins_are_discovered(site):
     for plugin in ("lines", "starling"):
         program = f"from paragone.discovery import discover; print(*discover({plugin!r}).backends)"
         assert run(site, "-c", program) == f"{plugin}\n"
+
+
+RHYMING = """
+import asyncio
+from paragone.assertions import Answer
+from paragone_workbench.experiments.assertions import evaluate, load_assertions
+from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
+
+class Echo:
+    async def ask(self, engine, messages):
+        return engine
+
+catalog = load_assertions()
+options = [{"word": "cat"}, {"word": "dog"}, {"word": "cat", "engine": "YES"}, {"word": "cat", "engine": "MAYBE"}, {}]
+specs = tuple(AssertionSpec(type="rhymes", options=each) for each in options)
+prompt = SuitePrompt(index=0, line=1, messages=(), assertions=specs)
+for result in asyncio.run(evaluate(prompt, Answer(text="A hat."), catalog, Echo())):
+    print(result.passed, result.reason)
+"""
+
+
+def test_the_assertion_checks_answers(site):
+    assert run(site, "-c", RHYMING).splitlines() == [
+        "True The answer ends in 'at'.",
+        "False The answer ends in 'at'.",
+        "True YES says YES.",
+        "None MAYBE answered neither YES nor NO.",
+        "None The assertion 'rhymes' has no 'word'. Give it one.",
+    ]
 
 
 @pytest.mark.slow
@@ -192,7 +228,9 @@ print(asyncio.run(ParrotBackend().probe(sys.argv[1])))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["paragone_parrot", "paragone_starling.engine", "paragone_lines"])
+@pytest.mark.parametrize(
+    "package", ["paragone_parrot", "paragone_starling.engine", "paragone_lines", "paragone_rhyme"]
+)
 def test_the_code_passes_a_strict_type_check(site, package):
     """Authors copy this code, so its types must be right."""
     run(site, "-m", "mypy", "--strict", "--cache-dir", str(site / "cache"), "-p", package)
@@ -210,6 +248,13 @@ def test_the_whole_interface_is_on_the_page():
     assert set(suite) <= set(dir(BackendConformance))
     for name in (*errors, *events, *capabilities, *suite):
         assert f"`{name}`" in PAGE, f"{name} is not on the page"
+
+
+def test_the_interface_of_assertions_is_on_the_page():
+    text = section("Write an assertion")
+    methods = [name for name in vars(assertions.Assertion) if not name.startswith("_")]
+    for name in (*assertions.__all__, *methods):
+        assert re.search(rf"\b{name}\b", text), f"{name} is not on the page"
 
 
 def test_every_caution_code_is_in_the_table():

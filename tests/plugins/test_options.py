@@ -1,6 +1,7 @@
 """Options: declaration, description, checks of config values, parsing of command lines."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone import InputError, Options, option
-from paragone.options import OptionInfo, build, describe, parse
+from paragone import InputError, Json, Options, option
+from paragone.options import OptionInfo, build, describe, parse, value_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Example(Options):
     split: tuple[float, ...] = option((), "Some numbers.", minimum=0)
     stop: tuple[str, ...] = option(("end",), "Some texts.")
     kinds: tuple[Literal["f16", "q8_0"], ...] | None = option(None, "Some of some, or none.")
+    shape: Mapping[str, Json] | None = option(None, "A JSON object or none.")
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -43,6 +45,7 @@ VALUES = {
     "split": st.lists(st.floats(0, allow_infinity=False)),
     "stop": st.lists(st.text()),
     "kinds": st.none() | st.lists(kind),
+    "shape": st.none() | st.dictionaries(st.text(), st.none() | st.booleans() | finite | st.text()),
 }
 good_values = st.fixed_dictionaries({}, optional=VALUES)
 anything = st.recursive(
@@ -62,12 +65,13 @@ def test_every_option_is_described_in_order():
     assert infos["stop"] == OptionInfo(
         name="stop", kind="list of text", default=["end"], doc="Some texts.", many=True
     )
-    assert [infos[name].kind for name in ("flag", "share", "path", "kind", "kinds")] == [
+    assert [infos[name].kind for name in ("flag", "share", "path", "kind", "kinds", "shape")] == [
         "true or false",
         "number",
         "path",
         "f16 or q8_0",
         "list of f16 or q8_0",
+        "JSON object",
     ]
 
 
@@ -134,7 +138,7 @@ def test_text_is_parsed_to_the_original_value(values):
                 continue  # values that a list on a command line cannot express
             typed = ",".join(map(str, value))
         else:
-            typed = str(value)
+            typed = value_text(value) if isinstance(value, dict) else str(value)
         if isinstance(value, str) and typed.strip().lower() == "none" and name == "path":
             continue
         assert build(Example, {name: parse(Example, name, typed)}) == build(Example, {name: value})
@@ -158,6 +162,7 @@ def test_text_is_parsed_to_the_original_value(values):
         ("split", "", []),
         ("stop", "a,b c", ["a", "b c"]),
         ("kinds", "f16", ["f16"]),
+        ("shape", '{"Type": [1, null]}', {"Type": [1, None]}),
     ],
 )
 def test_typed_values(name, typed, value):

@@ -96,6 +96,17 @@ async def test_nothing_runs_after_the_end(new_children):
     regex.close()
 
 
+async def test_the_end_does_not_wait_for_a_job(new_children):
+    patient = LimitedProcess(seconds=3600)
+    job = asyncio.create_task(patient.run(HOPELESS))
+    while not new_children():
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(patient.close)
+    with pytest.raises(NoVerdict, match="ended unexpectedly"):
+        await job
+    assert not new_children()
+
+
 SCHEMA = {
     "type": "object",
     "required": ["city"],
