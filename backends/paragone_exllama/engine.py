@@ -50,6 +50,7 @@ from paragone_exllama.loading import (
     is_out_of_memory,
     prepare_process,
     translate_failures,
+    weights_of,
 )
 from paragone_exllama.options import (
     ExLlamaLoadOptions,
@@ -105,6 +106,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         template: ChatTemplate | None = None
         if files.template is not None:
             template = ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
+        weights = weights_of(wanted)
         prepare_process()
         with translate_failures(self.title, wanted):
             self._library = library = self.open(wanted, options, report, cancelled)
@@ -138,6 +140,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                 "drafts": _drafts(wanted.draft, options),
                 "prompt slice": f"up to {library.largest_chunk} tokens",
             },
+            weights=weights,
         )
 
     def generate(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report
+from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report, WeightsFile
 from paragone_exllama.folders import ModelFolder, check_folder
 from paragone_exllama.formats import Format
 from paragone_exllama.memory import choose_context, free_vram, out_of_vram
@@ -22,6 +22,7 @@ __all__ = [
     "is_out_of_memory",
     "prepare_process",
     "stages",
+    "weights_of",
 ]
 
 _WARMING_UP = 0.05
@@ -79,6 +80,21 @@ def _draft(
             hint="Use a small model of the same family.",
         )
     return draft
+
+
+def weights_of(request: Request) -> tuple[WeightsFile, ...]:
+    """Return the files of the weights: the model's, the draft model's and the adapter's. Empty if unreadable."""
+    folders = [request.model.path]
+    if request.draft is not None:
+        folders.append(request.draft.path)
+    if request.options.lora is not None:
+        folders.append(Path(request.options.lora).expanduser())
+    try:
+        return tuple(
+            WeightsFile.of(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))
+        )
+    except OSError:  # loading reports it
+        return ()
 
 
 class _CancelledError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
 
@@ -25,6 +26,7 @@ from paragone import (
     TokenizedText,
     TokenizeRequest,
     Vocabulary,
+    WeightsFile,
 )
 from paragone.chat.prompt import PromptMaker
 from paragone.chat.sampling import with_seed
@@ -39,6 +41,7 @@ from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.facts import facts_of
 from paragone_llama_cpp.loading import make_context
 from paragone_llama_cpp.lora import apply_lora, load_lora
+from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.run import run
@@ -71,6 +74,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self, request: OpenRequest, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
     ) -> LoadedModel:
         """Open a GGUF file."""
+        weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
         self._own_threads = options.n_threads
@@ -106,6 +110,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             facts=facts_of(
                 model, flash_attn=flash_attn, n_batch=self._context.n_batch, threads=self._threads
             ),
+            weights=weights,
         )
 
     def generate(
@@ -208,3 +213,12 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         if wanted != self._threads:
             lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
             self._threads = wanted
+
+
+def _weights(request: OpenRequest, options: LlamaCppLoadOptions) -> tuple[WeightsFile, ...]:
+    """Return the files that are about to be loaded; empty if one cannot be read, which loading reports."""
+    paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
+    try:
+        return tuple(map(WeightsFile.of, paths))
+    except (OSError, ValueError):  # ValueError: a path with a null character in it
+        return ()

@@ -47,6 +47,7 @@ from paragone.messages import (
 from paragone.models import Capabilities, LoadedModel, ModelInfo
 from paragone.options import Options, option
 from paragone.tokens import TokenizedText, Vocabulary, fingerprint
+from paragone.weights import WeightsFile
 from paragone.wire import Json
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "TopTokensRequest",
     "Usage",
     "Vocabulary",
+    "WeightsFile",
     "fingerprint",
     "option",
 ]

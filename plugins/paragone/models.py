@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paragone.events import Caution
+from paragone.weights import WeightsFile
 
 __all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
 
@@ -82,6 +83,7 @@ class LoadedModel:
         cautions: What the user should know about this model in every run.
         facts: For the manifest and the user: library versions, devices, and what is in force under the
             standard names of `paragone.facts`.
+        weights: The files of its weights, those of the model first; empty if they are unknown.
     """
 
     name: str
@@ -93,3 +95,4 @@ class LoadedModel:
     capabilities: Capabilities | None = None
     cautions: tuple[Caution, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    weights: tuple[WeightsFile, ...] = ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import ollama
 
+from paragone import WeightsFile
 from paragone_remote.json_fields import counted
 from paragone_remote.server_text import plain
 
-__all__ = ["architecture", "find_running", "identity_of", "parameters", "trained_context"]
+__all__ = ["architecture", "find_running", "identity_of", "parameters", "trained_context", "weights_of"]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
@@ -41,3 +44,11 @@ def trained_context(details: ollama.ShowResponse) -> int | None:
 def parameters(details: ollama.ShowResponse) -> int | None:
     """Return the number of the model's weights."""
     return counted((details.modelinfo or {}).get("general.parameter_count")) or None
+
+
+def weights_of(running: ollama.ProcessResponse.Model | None) -> tuple[WeightsFile, ...]:
+    """Return the digest by which the server identifies a loaded model: that of its list of layers."""
+    digest = (running.digest or "").lower() if running is not None else ""
+    if running is None or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        return ()
+    return (WeightsFile(path=plain(running.model or ""), sha256=digest),)

@@ -29,6 +29,7 @@ from paragone_remote.ollama_api.model_details import (
     identity_of,
     parameters,
     trained_context,
+    weights_of,
 )
 from paragone_remote.ollama_api.options import DEFAULT_CONTEXT, OllamaLoadOptions
 from paragone_remote.ollama_api.parameters import modelfile_parameters
@@ -162,6 +163,7 @@ def _loaded(
         capabilities=capabilities_of(version),
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
+        weights=weights_of(running),
     )
 
 

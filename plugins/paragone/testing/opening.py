@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -17,6 +18,7 @@ from paragone.options import build, describe, parse
 from paragone.testing.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures, Opened
 from paragone.testing.runs import asked, check_plain, collect, within
+from paragone.weights import WeightsFile
 from paragone.wire import Json
 
 __all__ = ["OpeningChecks"]
@@ -46,6 +48,19 @@ class OpeningChecks(ConformanceFixtures):
             assert caution.sentence.strip(), f"{caution!r} has no sentence for the user"
         for name, fact in loaded.facts.items():
             assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"
+
+    async def test_the_weights_are_files_that_exist(self, engine: OpenEngine) -> None:
+        """Every file of weights is as it is described; a server's model has a digest."""
+        for file in engine.loaded.weights:
+            if file.modified_ns is not None:
+                assert WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None), (
+                    f"{file.path} is not the file that was loaded"
+                )
+            else:
+                assert file.sha256 is not None, f"nothing identifies the weights {file.path!r}"
+            assert file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256), (
+                f"not a SHA-256 in hexadecimal digits: {file.sha256!r}"
+            )
 
     async def test_facts_are_in_the_notation_of_their_options(
         self, backend: Backend, engine: OpenEngine

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad
 
 from flawed_backends.found import found_by
-from paragone import option
+from paragone import WeightsFile, option
 
 MEMORY = "memory is estimated"
 LOADING = "loading reports progress"
@@ -39,6 +39,14 @@ class FactsAreNumbers(PoliteBackend):
         engine = await super().open(request, on_progress)
         facts: dict[str, Any] = {"layers": 32}
         engine.loaded = replace(engine.loaded, facts=facts)
+        return engine
+
+
+@found_by("the weights are files that exist")
+class WeightsUnidentified(PoliteBackend):
+    async def open(self, request, on_progress):
+        engine = await super().open(request, on_progress)
+        engine.loaded = replace(engine.loaded, weights=(WeightsFile(path=request.model),))
         return engine
 
 

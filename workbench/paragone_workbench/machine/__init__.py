@@ -1,1 +1,1 @@
-"""The memory and the GPUs of this machine."""
+"""This machine: its processor, memory and GPUs."""

@@ -32,6 +32,7 @@ from paragone_workbench.engines.definitions import secret_options
 from paragone_workbench.engines.error_boundary import as_paragone_error, report
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import wait_for_end
+from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
@@ -210,7 +211,13 @@ class Execution:
             prompt_ids=spec.prompt_ids,
         )
         describe = functools.partial(
-            manifest, run.definition, handle.backend, engine.loaded, request, schedule=turn.schedule
+            manifest,
+            run.definition,
+            handle.backend,
+            engine.loaded,
+            request,
+            schedule=turn.schedule,
+            machine=await describe_machine(),
         )
         has_images = any(message.images for message in messages)  # their digests take time
         run.manifest = await asyncio.to_thread(describe) if has_images else describe()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paragone import Backend, Json, LoadedModel, Message, RunRequest
 from paragone.wire import to_json
@@ -19,8 +19,9 @@ def manifest(
     request: RunRequest,
     *,
     schedule: str = "",
+    machine: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the engine's definition, the model as it was loaded, the request, and the schedule.
+    """Return the engine's definition, the model as it was loaded, its weights, the machine, and the request.
 
     Options that the backend declares secret are left out. Of the messages, which the history has, the
     manifest contains the number and a digest.
@@ -32,7 +33,9 @@ def manifest(
     return {
         "paragone": version("paragone"),
         "engine": to_json(without_secrets(definition, backend)),
-        "loaded": to_json(loaded),
+        "loaded": to_json(dataclasses.replace(loaded, weights=())),
+        "weights": [to_json(file) for file in loaded.weights],
+        "machine": machine or {},
         "schedule": schedule,
         "request": {
             **to_json(dataclasses.replace(request, messages=(), sampling=sampling)),

@@ -82,8 +82,9 @@ CREATE TABLE measurement (
 
 -- The SHA-256 of files of weights, which takes minutes to compute.
 CREATE TABLE weights (
-  path TEXT PRIMARY KEY,
+  path TEXT NOT NULL,
   size INTEGER NOT NULL,
   modified_ns INTEGER NOT NULL,
-  sha256 TEXT NOT NULL
+  sha256 TEXT NOT NULL,
+  PRIMARY KEY (path, size, modified_ns)
 );

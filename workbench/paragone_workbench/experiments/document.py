@@ -1,0 +1,203 @@
+"""The portable document of an experiment or a conversation: JSON that another machine can read and replay.
+
+docs/replay.md describes the format. A document has no secrets, because the history has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import AsyncIterator, Mapping
+
+from paragone import Json, RunSettings
+from paragone.wire import from_json, to_json
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.weights import digest_weights, weights_in
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import ExperimentRun, History, RunKey, Store
+
+__all__ = ["FORMAT", "definition_of", "document_of_conversation", "document_of_experiment"]
+
+FORMAT = 1
+"""The version of the format. A reader refuses a newer one."""
+
+_BATCH = 200
+"""Runs that are read from the history at a time."""
+
+
+async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
+    """Yield the document of an experiment in pieces. Digests of weights that are unknown are computed first.
+
+    Raises InputError if it does not exist, and StoreError.
+    """
+    experiment = await history.call(lambda store: store.experiments.get(experiment_id))
+    prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
+    votes = await history.call(lambda store: store.votes.all(experiment_id))
+    parts = _Parts()
+    head: dict[str, Json] = {
+        "kind": "experiment",
+        "id": f"e{experiment_id}",
+        "name": experiment.name,
+        "created": experiment.created,
+        "machine": experiment.machine,
+        "schedule": experiment.schedule,
+        "repetitions": experiment.repetitions,
+        "engines": [to_json(definition) for definition in experiment.engines],
+        "prompts": [
+            {**(content if isinstance(content, Mapping) else {}), "index": index}
+            for index, content in prompts
+        ],
+    }
+    runs = _experiment_runs(history, experiment_id, parts)
+    async for piece in _pieces(history, head, runs, parts, {"votes": [to_json(vote) for vote in votes]}):
+        yield piece
+
+
+async def document_of_conversation(history: History, conversation_id: int) -> AsyncIterator[str]:
+    """Yield the document of a conversation in pieces. Digests of weights that are unknown are computed first.
+
+    Raises InputError if it does not exist, and StoreError.
+    """
+    saved = await history.load(conversation_id)
+    prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
+    ids = {prompt.id for prompt in prompts}
+    votes = await history.call(lambda store: store.votes.all())
+    parts = _Parts()
+    definitions: list[EngineDefinition] = []
+    for run in saved.runs:
+        if definition_of(run) not in definitions:
+            definitions.append(definition_of(run))
+    lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
+    head: dict[str, Json] = {
+        "kind": "conversation",
+        "id": f"c{conversation_id}",
+        "name": saved.title,
+        "created": saved.conversation.created,
+        "engines": [to_json(definition) for definition in definitions],
+        "prompts": [_prompt(prompt, prompts) for prompt in prompts],
+    }
+
+    async def runs() -> AsyncIterator[dict[str, Json]]:
+        for run in saved.runs:
+            yield {
+                "id": f"r{run.id}",
+                "prompt": None if run.prompt is None else prompts[run.prompt],
+                "engine": definitions.index(definition_of(run)),
+                "lane": lanes.get(run, 0),
+                "continues": None if run.continues is None else f"r{run.continues.id}",
+                **parts.run(run),
+            }
+
+    tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
+    async for piece in _pieces(history, head, runs(), parts, tail):
+        yield piece
+
+
+def definition_of(run: RunRecord) -> EngineDefinition:
+    """Return the engine of a run as its manifest has it, or else as the record has it."""
+    try:
+        return from_json(EngineDefinition, run.manifest.get("engine"))
+    except (TypeError, ValueError):  # no manifest, or one of another version
+        return run.definition
+
+
+class _Parts:
+    """Collects what several runs have in common while they are written."""
+
+    def __init__(self) -> None:
+        self.manifests: list[dict[str, Json]] = []
+        self._indices: dict[str, int] = {}
+
+    def run(self, run: RunRecord) -> dict[str, Json]:
+        """Return the fields of a run in a document."""
+        common = dict(run.manifest)
+        request = common.pop("request", {})
+        settings = run.settings or RunSettings()
+        return {
+            "manifest": self._index(common) if common else None,
+            "request": request,
+            "state": run.state,
+            "finish": run.finish,
+            "error": "" if run.error is None else run.error.sentence,
+            "hint": "" if run.error is None else run.error.hint,
+            "text": run.text,
+            "thinking": run.thinking,
+            "settings": to_json(dataclasses.replace(settings, prompt_ids=None)),
+            "metrics": None if run.metrics is None else to_json(run.metrics),
+            "cautions": [to_json(caution) for caution in run.cautions],
+            "tokens": [to_json(token) for token in run.tokens],
+            "started": run.started,
+            "ended": run.ended,
+        }
+
+    def _index(self, common: dict[str, Json]) -> int:
+        key = json.dumps(common, sort_keys=True)
+        if key not in self._indices:
+            self._indices[key] = len(self.manifests)
+            self.manifests.append(common)
+        return self._indices[key]
+
+
+async def _pieces(
+    history: History,
+    head: dict[str, Json],
+    runs: AsyncIterator[dict[str, Json]],
+    parts: _Parts,
+    tail: dict[str, Json],
+) -> AsyncIterator[str]:
+    """Yield the document: the manifests come after the runs, because they are known only then."""
+    yield f'{{"paragone_document": {FORMAT},\n'
+    for name, value in head.items():
+        yield f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n"
+    yield '"runs": ['
+    separator = "\n"
+    async for run in runs:
+        yield separator + json.dumps(run, ensure_ascii=False)
+        separator = ",\n"
+    manifests: list[Json] = []
+    for manifest in parts.manifests:
+        weights = await digest_weights(history, weights_in(manifest))
+        manifests.append({**manifest, "weights": [to_json(file) for file in weights]})
+    for name, value in {"manifests": manifests, **tail}.items():
+        yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+    yield "\n}\n"
+
+
+async def _experiment_runs(
+    history: History, experiment_id: int, parts: _Parts
+) -> AsyncIterator[dict[str, Json]]:
+    last: RunKey | None = None
+    while True:
+        batch = await history.call(functools.partial(_batch, experiment_id, last))
+        if not batch:
+            return
+        for run in batch:
+            yield {
+                "id": f"e{experiment_id}/{run.record.id}",
+                "prompt": run.key.prompt_index,
+                "engine": run.key.engine_index,
+                "repetition": run.key.repetition,
+                **parts.run(run.record),
+                "assertions": list(run.assertions),
+            }
+        last = batch[-1].key
+
+
+def _batch(experiment_id: int, after: RunKey | None, store: Store) -> list[ExperimentRun]:
+    return list(store.experiments.runs(experiment_id, after=after, limit=_BATCH))
+
+
+def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
+    """Return a prompt of a conversation. Its parent is the index of a prompt before it."""
+    return {
+        "index": indices[prompt],
+        "parent": None if prompt.parent is None else indices[prompt.parent],
+        "text": prompt.text,
+        "images": [to_json(image) for image in prompt.images],
+        "system": prompt.system,
+        "sampling": prompt.sampling,
+        "for_all": prompt.for_all,
+        "created": prompt.created,
+    }

@@ -1,0 +1,91 @@
+"""The digests of weights: computed once for a file, and kept in the history by path, size and time of change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping
+
+from paragone import Json, WeightsFile
+from paragone.threads import in_daemon_thread
+from paragone.wire import from_json
+from paragone_workbench.store import History
+
+__all__ = ["digest_weights", "known_weights", "weights_in"]
+
+_BLOCK = 2**22
+
+
+def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
+    """Return the files of weights that a manifest lists; empty if it lists none, as those of older versions."""
+    files = manifest.get("weights")
+    if not isinstance(files, list | tuple):
+        return ()
+    try:
+        return tuple(from_json(WeightsFile, file) for file in files)
+    except (TypeError, ValueError):  # written by another version
+        return ()
+
+
+async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
+    """Return the files with the digests that the history has. Raises StoreError."""
+    return tuple([await _known(history, file) for file in files])
+
+
+async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
+    """Return the files with their SHA-256, which takes a second or more per gigabyte the first time.
+
+    `files` is `LoadedModel.weights`, or what a manifest lists. The digests are saved in the history. A file
+    that is gone or has changed since has none. Computing uses a thread; call this while nothing is measured.
+    Raises StoreError.
+    """
+    return tuple([await _digested(history, file) for file in files])
+
+
+async def _known(history: History, file: WeightsFile) -> WeightsFile:
+    size, modified = file.size, file.modified_ns
+    if file.sha256 is not None or size is None or modified is None:
+        return file
+    digest = await history.call(lambda store: store.measurements.weights_digest(file.path, size, modified))
+    return dataclasses.replace(file, sha256=digest)
+
+
+async def _digested(history: History, file: WeightsFile) -> WeightsFile:
+    file = await _known(history, file)
+    size, modified = file.size, file.modified_ns
+    if file.sha256 is not None or size is None or modified is None:
+        return file
+    cancelled = threading.Event()
+    try:
+        digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
+    finally:
+        cancelled.set()
+    if digest is None:
+        return file
+    await history.call(
+        lambda store: store.measurements.save_weights_digest(file.path, size, modified, digest)
+    )
+    return dataclasses.replace(file, sha256=digest)
+
+
+def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
+    """Return the SHA-256 of a file; None if it is not, or is no longer, the one that is described."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        if not _unchanged(file):
+            return None
+        with open(file.path, "rb", buffering=0) as content:  # noqa: PTH123
+            while block := content.read(_BLOCK):
+                if cancelled.is_set():
+                    return None
+                digest.update(block)
+        if _unchanged(file):
+            return digest.hexdigest()
+    return None
+
+
+def _unchanged(file: WeightsFile) -> bool:
+    return WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None)
