@@ -89,6 +89,8 @@ def _load(kind: Any, data: Any) -> object:
             raise ValueError(f"{data!r} is not one of {', '.join(map(repr, get_args(kind)))}")
         return data
     if origin is tuple:
+        if not isinstance(data, list | tuple):
+            raise TypeError(f"expected a list, not {type(data).__name__}")
         return tuple(_load(get_args(kind)[0], item) for item in data)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(data, Mapping):

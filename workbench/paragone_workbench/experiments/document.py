@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import AsyncIterator, Mapping
 
-from paragone import Json, RunSettings
+from paragone import Json
 from paragone.wire import from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -114,7 +114,6 @@ class _Parts:
         """Return the fields of a run in a document."""
         common = dict(run.manifest)
         request = common.pop("request", {})
-        settings = run.settings or RunSettings()
         return {
             "manifest": self._index(common) if common else None,
             "request": request,
@@ -124,7 +123,9 @@ class _Parts:
             "hint": "" if run.error is None else run.error.hint,
             "text": run.text,
             "thinking": run.thinking,
-            "settings": to_json(dataclasses.replace(settings, prompt_ids=None)),
+            "settings": None
+            if run.settings is None
+            else to_json(dataclasses.replace(run.settings, prompt_ids=None)),
             "metrics": None if run.metrics is None else to_json(run.metrics),
             "cautions": [to_json(caution) for caution in run.cautions],
             "tokens": [to_json(token) for token in run.tokens],
@@ -150,18 +151,18 @@ async def _pieces(
     """Yield the document: the manifests come after the runs, because they are known only then."""
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
-        yield f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n"
+        yield f"{json.dumps(name)}: {_dump(value)},\n"
     yield '"runs": ['
     separator = "\n"
     async for run in runs:
-        yield separator + json.dumps(run, ensure_ascii=False)
+        yield separator + _dump(run)
         separator = ",\n"
     manifests: list[Json] = []
     for manifest in parts.manifests:
         weights = await digest_weights(history, weights_in(manifest))
         manifests.append({**manifest, "weights": [to_json(file) for file in weights]})
     for name, value in {"manifests": manifests, **tail}.items():
-        yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
     yield "\n}\n"
 
 
@@ -183,6 +184,16 @@ async def _experiment_runs(
                 "assertions": list(run.assertions),
             }
         last = batch[-1].key
+
+
+def _dump(value: Json) -> str:
+    """Return JSON that can be written in UTF-8, also if a text has half of a surrogate pair."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _batch(experiment_id: int, after: RunKey | None, store: Store) -> list[ExperimentRun]:

@@ -43,7 +43,10 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
     """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
     found = database.rows("SELECT title, created, updated FROM conversation WHERE id = ?", conversation_id)
     if not found:
-        raise InputError("This conversation no longer exists: it was deleted.")
+        raise InputError(
+            f"Conversation c{conversation_id} does not exist, or no longer exists.",
+            hint="`paragone history` lists the conversations.",
+        )
     title, created, updated = found[0]
     prompts = _prompts(database, conversation_id)
     lanes: dict[int, LaneRecord] = {}

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paragone import InputError
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store.batch import Batch, Record
 from paragone_workbench.store.errors import StoreError, store_error
@@ -137,6 +138,15 @@ class Store:
 
         with self._database.snapshot():
             return load(self._database, conversation_id)
+
+    def conversation_of(self, run_id: int) -> int:
+        """Return the id of the conversation that a run belongs to. Raises InputError if it does not exist."""
+        for (conversation_id,) in self._database.rows(
+            "SELECT conversation_id FROM run JOIN prompt ON prompt.id = prompt_id WHERE run.id = ?", run_id
+        ):
+            number: int = conversation_id
+            return number
+        raise InputError(f"There is no run r{run_id}.", hint="`paragone history` lists the conversations.")
 
     def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
         """Return the prompts and finished answers that contain all words of `text`, newest first.
