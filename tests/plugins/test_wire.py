@@ -125,7 +125,7 @@ def test_names_from_a_newer_sender_are_ignored():
         (Usage, {"prompt_tokens": True}, "expected int, not bool"),
         (Probe, {"usable": 1}, "expected bool, not int"),
         (RunRequest, {"messages": [{}]}, "role"),
-        (RunRequest, {"messages": 7}, "iterable"),
+        (RunRequest, {"messages": 7}, "list"),
         (OpenRequest, {"model": "a", "options": []}, "expected an object, not list"),
         (Finish, {"reason": "bored", "time": 1.0}, "'bored' is not one of"),
     ],

@@ -41,6 +41,10 @@ class Arguments(argparse.Namespace):
     experiment: str | None
     all: bool
     style: bool
+    target: str | None
+    replacements: list[str]
+    trust: bool
+    limit: int
 
 
 class _Parser(argparse.ArgumentParser):

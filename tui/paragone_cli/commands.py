@@ -84,6 +84,42 @@ def _ratings() -> Command:
     return common(command, prints=True)
 
 
+def _replay() -> Command:
+    command = Command("replay", "Repeat recorded runs, and say what came out different and what has changed.")
+    command.words.add_argument(
+        "target",
+        metavar="RUN|EXPERIMENT|FILE",
+        help="a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document that "
+        "`paragone report ID --to FILE.json` wrote; `paragone history` lists conversations and runs",
+    )
+    add = command.options.add_argument
+    add(
+        "--engine",
+        dest="replacements",
+        metavar="NAME=ENGINE",
+        action="append",
+        default=[],
+        help="use this engine instead of the recorded one of that name; may be repeated",
+    )
+    add(
+        "--trust",
+        action="store_true",
+        help="contact the servers and start the interpreters that a document names",
+    )
+    return common(command, opens=True, prints=True)
+
+
+def _history() -> Command:
+    command = Command("history", "List the conversations, or the prompts and runs of one.")
+    command.words.add_argument(
+        "target", metavar="ID", nargs="?", help="a conversation (c7); without it, the newest are listed"
+    )
+    command.options.add_argument(
+        "--limit", metavar="N", type=int, default=20, help="number of conversations; by default 20"
+    )
+    return common(command, prints=True)
+
+
 def _with_logprobs(command: Command) -> Command:
     """Add the option for log-probabilities in the JSON output."""
     command.options.add_argument(
@@ -180,6 +216,8 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "compare": _compare,
     "fidelity": _fidelity,
     "ratings": _ratings,
+    "history": _history,
+    "replay": _replay,
     "engines": _engines,
     "models": _models,
     "pull": _pull,

@@ -83,6 +83,14 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.ratings import ratings
 
             return ratings(args)
+        case "history":
+            from paragone_cli.history import history
+
+            return history(args)
+        case "replay":
+            from paragone_cli.replay import replay
+
+            return replay(args)
         case "engines":
             from paragone_cli.engines import engines
 

@@ -44,7 +44,7 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
     found = database.rows("SELECT title, created, updated FROM conversation WHERE id = ?", conversation_id)
     if not found:
         raise InputError(
-            f"Conversation c{conversation_id} does not exist, or no longer exists.",
+            f"Conversation c{conversation_id} no longer exists: it was deleted, or the id is wrong.",
             hint="`paragone history` lists the conversations.",
         )
     title, created, updated = found[0]

@@ -1,0 +1,112 @@
+"""`paragone history`: lists conversations, or the prompts and runs of one, with the ids for other commands."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from paragone import InputError, Json
+from paragone_cli.arguments import Arguments
+from paragone_cli.compare import figures
+from paragone_cli.event_loop import run
+from paragone_cli.output import note, one_line, put, put_json, put_table, warn
+from paragone_workbench.compare.answers import answer_json
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import History, SavedConversation, Summary
+
+__all__ = ["history"]
+
+_WORDS = 60
+"""Characters of a text that are shown."""
+
+
+def history(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    if args.limit < 1:
+        raise InputError("The limit must be 1 or more.")
+    return run(_history(args))
+
+
+async def _history(args: Arguments) -> int:
+    opened = await History.open()
+    try:
+        if opened.warning:
+            warn(opened.warning)
+        if args.target is None:
+            _list(await opened.conversations(args.limit), as_json=args.json)
+        else:
+            match = re.fullmatch(r"c(\d{1,18})", args.target)
+            if match is None:
+                raise InputError(
+                    f"{args.target!r} is not the id of a conversation.",
+                    hint="Write c7, for example. `paragone history` lists the conversations.",
+                )
+            _show(await opened.load(int(match[1])), as_json=args.json)
+    finally:
+        await opened.close()
+    return 0
+
+
+def _list(found: Sequence[Summary], *, as_json: bool) -> None:
+    if as_json:
+        put_json({"conversations": [_summary(it) for it in found]})
+        return
+    if not found:
+        note("The history has no conversations yet.")
+        return
+    rows = [
+        (f"c{it.id}", _time(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
+        for it in found
+    ]
+    put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
+
+
+def _summary(it: Summary) -> dict[str, Json]:
+    return {
+        "id": f"c{it.id}",
+        "title": it.title,
+        "engines": list(it.engines),
+        "prompts": it.prompts,
+        "updated": it.updated,
+    }
+
+
+def _show(saved: SavedConversation, *, as_json: bool) -> None:
+    prompts = saved.conversation.prompts
+    if as_json:
+        put_json(
+            {
+                "id": f"c{saved.conversation.id}",
+                "title": saved.title,
+                "prompts": [
+                    {
+                        "text": prompt.text,
+                        "runs": [_run(run) for run in saved.runs if run.prompt is prompt],
+                    }
+                    for prompt in prompts
+                ],
+            }
+        )
+        return
+    for prompt in prompts:
+        put(one_line(f"> {_first(prompt.text)}"))
+        for run_ in saved.runs:
+            if run_.prompt is prompt:
+                words = _first(run_.text) if run_.error is None else str(run_.error)
+                put(one_line(f"  r{run_.id}  {run_.definition.name}  {run_.state}  {words}"))
+                if run_.metrics is not None:
+                    put(f"      {figures(run_.metrics)}")
+
+
+def _run(run: RunRecord) -> dict[str, Json]:
+    return {"id": f"r{run.id}", "state": run.state, "started": run.started, **answer_json(run)}
+
+
+def _first(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _WORDS else f"{line[:_WORDS]}…"
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,178 @@
+"""What has changed between a recorded run and its repetition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from paragone import Json, WeightsFile
+from paragone.chat.sampling import without_effect
+from paragone.facts import ROUNDING, STANDARD_FACTS
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["Change", "WeightsVerdict", "changes_of_engine", "changes_of_run", "compare_weights"]
+
+_SPEED = "It changes the speed."
+_PLACE = "The weights are compared by themselves."
+_WEIGHTS = "Other weights give other answers."
+_SAMPLING = "It changes which tokens are chosen."
+_PROMPT = "The model was given another prompt."
+_MACHINE = {"cpu": ROUNDING, "gpus": ROUNDING, "cores": _SPEED, "memory": _SPEED, "os": "", "python": ""}
+"""The parts of a machine's description, with the effect of another one."""
+_HARMLESS = {"os", "python"}
+"""Changes without an effect on answers."""
+_EFFECTS = {fact.name: fact.effect for fact in STANDARD_FACTS}
+_LONGEST = 60
+"""Longest value, in characters, that is shown whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that was different in the recorded run."""
+
+    what: str
+    before: str
+    now: str
+    effect: str = ""
+    """What it does to answers, as a sentence; empty if that is not known."""
+
+    @property
+    def may_change_answers(self) -> bool:
+        """Whether other answers can come of it."""
+        return self.effect not in (_SPEED, _PLACE) and self.what not in _HARMLESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsVerdict:
+    """Whether the weights are those of the recorded run."""
+
+    same: bool | None = None
+    """None if it is not known."""
+    by: Literal["sha256", "modified", "size"] | None = None
+    """What was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
+
+
+def compare_weights(
+    before: Sequence[WeightsFile], now: Sequence[WeightsFile]
+) -> tuple[WeightsVerdict, list[Change]]:
+    """Compare the files of weights, in their order."""
+    if not before or not now:
+        return WeightsVerdict(), []
+    if len(before) != len(now):
+        change = Change(
+            what="weights", before=f"{len(before)} files", now=f"{len(now)} files", effect=_WEIGHTS
+        )
+        return WeightsVerdict(same=False), [change]
+    pairs = list(zip(before, now, strict=True))
+    changes = [
+        Change(what="weights", before=_described(one), now=_described(other), effect=_WEIGHTS)
+        for one, other in pairs
+        if _differ(one, other)
+    ]
+    if all(one.sha256 is not None and other.sha256 is not None for one, other in pairs):
+        return WeightsVerdict(same=not changes, by="sha256"), changes
+    if changes:
+        return WeightsVerdict(same=False, by="size"), changes
+    if all(_same_file(one, other) for one, other in pairs):
+        return WeightsVerdict(same=True, by="modified"), []
+    return WeightsVerdict(same=None, by="size"), []
+
+
+def changes_of_engine(
+    before: Mapping[str, Json], now: Mapping[str, Json], *, per_run: Collection[str], weights: WeightsVerdict
+) -> Iterator[Change]:
+    """Yield what differs between two manifests, without weights, and without options that are `per_run`.
+
+    Facts that one of them does not have are left out.
+    """
+    yield from _change("paragone", before.get("paragone"), now.get("paragone"))
+    old, new = _mapping(before.get("engine")), _mapping(now.get("engine"))
+    place = "" if weights.by is None else _PLACE
+    yield from _change("backend", old.get("backend"), new.get("backend"))
+    yield from _change("model", old.get("model"), new.get("model"), effect=place)
+    yield from _change("interpreter", old.get("python"), new.get("python"), unset="default")
+    theirs, ours = _mapping(old.get("options")), _mapping(new.get("options"))
+    for name in sorted({*theirs, *ours} - set(per_run)):
+        yield from _change(name, theirs.get(name), ours.get(name), unset="not set")
+    loaded, opened = _mapping(before.get("loaded")), _mapping(now.get("loaded"))
+    for name in ("architecture", "quantization", "context"):
+        yield from _change(name, loaded.get(name), opened.get(name))
+    facts, known = _mapping(loaded.get("facts")), _mapping(opened.get("facts"))
+    for name in facts:
+        yield from _change(name, facts[name], known.get(name))
+    machine, this = _mapping(before.get("machine")), _mapping(now.get("machine"))
+    for name, effect in _MACHINE.items():
+        yield from _change(name, machine.get(name), this.get(name), effect=effect)
+    yield from _change("schedule", before.get("schedule") or None, now.get("schedule") or None, effect=_SPEED)
+
+
+def changes_of_run(before: RunRecord, now: RunRecord) -> Iterator[Change]:
+    """Yield what differs between two runs: messages, rendered prompt, sampling in force, threads, KV cache."""
+    old, new = _mapping(before.manifest.get("request")), _mapping(now.manifest.get("request"))
+    sent, again = old.get("messages_sha256"), new.get("messages_sha256")
+    yield from _change("messages", sent, again, effect=_PROMPT)
+    reused = before.metrics.cached_tokens if before.metrics is not None else None
+    if reused and now.state == "done":
+        yield Change(what="KV cache", before=f"{reused} tokens reused", now="none reused", effect=ROUNDING)
+    if before.settings is None or now.settings is None:
+        return
+    yield from _change("rendered prompt", before.settings.prompt, now.settings.prompt, effect=_PROMPT)
+    yield from _change("threads", before.settings.threads, now.settings.threads, effect=_SPEED)
+    theirs, ours = before.settings.sampling or {}, now.settings.sampling or {}
+    idle = without_effect(theirs) & without_effect(ours)
+    if "seed" not in idle:
+        yield from _change("seed", before.settings.seed, now.settings.seed, unset="unknown", effect=_SAMPLING)
+    for name in theirs:
+        if name in ours and name not in idle and name != "seed":
+            yield from _change(name, theirs[name], ours[name], unset="not set", effect=_SAMPLING)
+
+
+def _change(
+    what: str, before: Json, now: Json, *, unset: str | None = None, effect: str | None = None
+) -> Iterator[Change]:
+    """Yield the change, if there is one. `unset` is shown for None, which otherwise means unknown."""
+    if (before is None or now is None) and (unset is None or before is now):
+        return
+    if json.dumps(before) == json.dumps(now):  # so that tuples are the lists that they become in JSON
+        return
+    effect = _EFFECTS.get(what, "") if effect is None else effect
+    first, second = (unset or "" if it is None else _shown(it) for it in (before, now))
+    yield Change(what=what, before=first, now=second, effect=effect)
+
+
+def _shown(value: Json) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= _LONGEST and "\n" not in text:
+        return text
+    import hashlib
+
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{len(text):,} characters, SHA-256 {digest}…"
+
+
+def _described(file: WeightsFile) -> str:
+    parts = [PurePath(file.path).name]
+    if file.size is not None:
+        parts.append(f"{file.size:,} bytes")
+    if file.sha256 is not None:
+        parts.append(f"SHA-256 {file.sha256[:8]}…")
+    return ", ".join(parts)
+
+
+def _differ(one: WeightsFile, other: WeightsFile) -> bool:
+    if one.sha256 is not None and other.sha256 is not None:
+        return one.sha256 != other.sha256
+    return one.size is not None and other.size is not None and one.size != other.size
+
+
+def _same_file(one: WeightsFile, other: WeightsFile) -> bool:
+    if one.sha256 is not None and one.sha256 == other.sha256:
+        return True
+    return (one.path, one.size, one.modified_ns) == (other.path, other.size, other.modified_ns)
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,63 @@
+"""Finds a model on this machine whose file is not where a manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from paragone import Backend, InputError, WeightsFile
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.weights import digest_weights
+from paragone_workbench.inventory.models import find_models
+from paragone_workbench.store import History
+
+__all__ = ["find_model"]
+
+
+async def find_model(
+    definition: EngineDefinition,
+    weights: Sequence[WeightsFile],
+    backend: Backend,
+    history: History,
+    folders: Sequence[str],
+) -> str:
+    """Return the model to open: the recorded one, or else one here with the same content or the same file name.
+
+    `weights` are the recorded files, with their digests if these are known. Raises InputError if there is
+    no such model, and StoreError.
+    """
+    files = [file for file in weights if file.modified_ns is not None]  # others are on a server
+    if not files or _exists(files[0].path):
+        return definition.model
+    first = files[0]
+    beside = ""  # the file's name in the model's folder; empty if the model is the file
+    if Path(first.path).name != Path(definition.model).name:
+        beside = Path(first.path).name
+    named: list[str] = []
+    for model in await find_models(backend, folders):
+        path = Path(model.model).expanduser() / beside
+        try:
+            found = WeightsFile.of(path)
+        except (OSError, ValueError):
+            continue
+        if found.size == first.size and first.sha256 is not None:
+            (digested,) = await digest_weights(history, [found])
+            if digested.sha256 == first.sha256:
+                return model.model
+        if Path(model.model).name == Path(definition.model).name:
+            named.append(model.model)
+    if named:
+        return named[0]
+    raise InputError(
+        f"The weights of {definition.name} are gone: there is no file {first.path}, and no model found here "
+        "has the same content or file name.",
+        hint=f"Name the engine to use instead: --engine {definition.name}=BACKEND:MODEL. "
+        "`paragone models` lists the models.",
+    )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # ValueError: a null character
+        return False
