@@ -160,7 +160,8 @@ async def _pieces(
     manifests: list[Json] = []
     for manifest in parts.manifests:
         weights = await digest_weights(history, weights_in(manifest))
-        manifests.append({**manifest, "weights": [to_json(file) for file in weights]})
+        listed: dict[str, Json] = {"weights": [to_json(file) for file in weights]} if weights else {}
+        manifests.append({**manifest, **listed})
     for name, value in {"manifests": manifests, **tail}.items():
         yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
     yield "\n}\n"

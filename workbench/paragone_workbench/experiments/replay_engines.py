@@ -95,9 +95,11 @@ async def engines_to_replay(
         if replacement is not None:
             definition = _replaced(recorded, replacement, backend)
         else:
-            definition = _with_own_secrets(without_secrets(recorded, backend), backend, config)
-            if choices.foreign and not choices.trusted:
-                _check_foreign(definition, backend)
+            definition = without_secrets(recorded, backend)
+            if choices.foreign:
+                definition = _foreign(definition, backend, trusted=choices.trusted)
+            else:
+                definition = _with_own_secrets(definition, backend, config)
             weights = await known_weights(history, weights_in(group[-1].record.manifest))
             model = await find_model(definition, weights, backend, history, config.models.folders)
             definition = dataclasses.replace(definition, model=model)
@@ -168,8 +170,20 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
     return dataclasses.replace(definition, options={**definition.options, **keys})
 
 
-def _check_foreign(definition: EngineDefinition, backend: Backend) -> None:
-    """Raise InputError if a document names something that opening it would contact or start."""
+def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -> EngineDefinition:
+    """Return the engine of a document as it may be opened here.
+
+    Raises InputError if that would contact or start something that the document names, unless it is trusted.
+    Of the load options of an engine on a server only the address is kept: others say which keys of this
+    machine are sent.
+    """
+    if not backend.capabilities.local:
+        kept = {info.name for info in describe(backend.sampling)}
+        kept |= {info.name for info in describe(backend.load_options) if info.address}
+        options = {name: value for name, value in definition.options.items() if name in kept}
+        definition = dataclasses.replace(definition, options=options)
+    if trusted:
+        return definition
     reason = ""
     if definition.python is not None:
         reason = f"starts the program {definition.python}"
@@ -183,3 +197,4 @@ def _check_foreign(definition: EngineDefinition, backend: Backend) -> None:
             "this is not done without your consent.",
             hint=f"Name an engine of yours, --engine {definition.name}=BACKEND:MODEL, or write --trust.",
         )
+    return definition

@@ -1,0 +1,78 @@
+"""Experiments and conversations with real runs, and their documents, for tests of reports and replay."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from paragone import Json, Message
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.machine.description import describe_machine
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.store import Experiment, History, RunKey, Store
+from paragone_workbench.workbench import Workbench
+
+
+async def run_experiment(
+    history: History, engines: Iterable[EngineDefinition], prompts: Iterable[str]
+) -> int:
+    """Run prompts on engines, one after the other, save the experiment, and return its id."""
+    engines, prompts = tuple(engines), tuple(prompts)
+    experiment = Experiment(
+        name="colours",
+        fingerprint="f",
+        schedule="sequential",
+        repetitions=1,
+        engines=engines,
+        machine=await describe_machine(),
+        prompts=len(prompts),
+        created=1.0,
+    )
+    contents: list[tuple[int, Json]] = [
+        (index, {"line": index + 1, "messages": [to_json(Message(role="user", text=text))]})
+        for index, text in enumerate(prompts)
+    ]
+    new = await history.call(lambda store: store.experiments.create(experiment, contents))
+    async with Workbench(Registry(), mode="sequential") as workbench:
+        for number, definition in enumerate(engines):
+            handle = workbench.add(definition)
+            handle.open(1)
+            for index, text in enumerate(prompts):
+                execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
+                await execution.ended()
+                key = RunKey(prompt_index=index, engine_index=number, repetition=0)
+                await history.call(partial(_save, new, key, execution.run))
+    return new
+
+
+def _save(experiment_id: int, key: RunKey, run: RunRecord, store: Store) -> int:
+    return store.experiments.save(experiment_id, key, run)
+
+
+async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str]) -> int:
+    """Send prompts to an engine in a conversation, one after the other, and return its id."""
+    session = Session(Registry(), system="Be brief.")
+    session.record(history)
+    session.add_lane(engine)
+    session.open_engines()
+    for text in prompts:
+        session.send(text)
+        await session.answered()
+    assert await session._recorder.saved()
+    await session.close()
+    assert session.conversation.id is not None
+    return session.conversation.id
+
+
+async def write_document(history: History, number: str, path: Path) -> Path:
+    """Write the document of `e3` or `c7`."""
+    document_of = document_of_experiment if number[0] == "e" else document_of_conversation
+    path.write_text("".join([piece async for piece in document_of(history, int(number[1:]))]))
+    return path

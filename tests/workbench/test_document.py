@@ -1,0 +1,250 @@
+"""Documents: their streaming, and what is said of those that cannot be read."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
+from tests.workbench.experiment_writer import write_document
+from tests.workbench.test_store_experiments import EXPERIMENT, ended, key
+
+from paragone import InputError, Message, ParagoneError, RunSettings, Token
+from paragone.wire import to_json
+from paragone_workbench.experiments.document import document_of_experiment
+from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.recorded import recorded_runs
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.store import SavedVote, Store
+
+PROMPTS = [
+    (index, {"messages": [to_json(Message(role="user", text=f"Colour {index}?"))], "tags": ["colour"]})
+    for index in (0, 2, 5)
+]
+
+
+async def saved(history, runs=6):
+    """Save an experiment with runs of two engines, and return its id."""
+
+    def write(store):
+        new = store.experiments.create(EXPERIMENT, PROMPTS)
+        for number in range(runs):
+            run = ended(
+                f"Answer {number}.",
+                engine=(SMOL, LARGE)[number % 2],
+                finish="stop",
+                settings=RunSettings(seed=number, sampling={"temperature": 0.5}),
+                metrics=RunMetrics(ttft_s=0.5),
+                tokens=[Token(text="Answer", id=3, logprob=-0.5, time=1.5)],
+            )
+            store.experiments.save(
+                new, key(2 * (number % 2), number % 2, number // 2), run, [{"passed": True}]
+            )
+        store.votes.add(
+            SavedVote(
+                candidates=({"run": 1},),
+                choice="0",
+                blind=True,
+                created=1.0,
+                experiment_id=new,
+                prompt_index=0,
+            )
+        )
+        return new
+
+    return await history.call(write)
+
+
+async def test_a_document_has_all_of_an_experiment(history, tmp_path):
+    new = await saved(history)
+    path = await write_document(history, f"e{new}", tmp_path / "d.json")
+    data = json.loads(path.read_text())
+    assert data["paragone_document"] == 1
+    assert (data["kind"], data["id"], data["name"]) == ("experiment", f"e{new}", "colours.jsonl")
+    assert (data["schedule"], data["repetitions"], data["machine"]) == ("swap", 2, {"cores": 2})
+    assert data["engines"] == [to_json(SMOL), to_json(LARGE)]
+    assert [prompt["index"] for prompt in data["prompts"]] == [0, 2, 5]
+    assert data["prompts"][0]["tags"] == ["colour"]
+    assert len(data["manifests"]) == 2, "one for each engine, and not for each run"
+    assert "request" not in data["manifests"][0]
+    run = data["runs"][0]
+    assert (run["prompt"], run["engine"], run["repetition"], run["text"]) == (0, 0, 0, "Answer 0.")
+    assert run["assertions"] == [{"passed": True}]
+    assert run["tokens"][0]["logprob"] == -0.5
+    assert data["votes"][0]["choice"] == "0"
+    recorded = await recorded_runs(history, f"e{new}")
+    for one, other in zip(recorded, read_document(path).runs, strict=True):
+        assert (one.id, one.engine, one.messages) == (other.id, other.engine, other.messages)
+        for name in ("text", "state", "finish", "settings", "metrics", "tokens", "manifest"):
+            before, after = getattr(one.record, name), getattr(other.record, name)
+            assert after == before, name
+
+
+async def test_a_document_is_written_run_by_run(history):
+    new = await saved(history, runs=450)
+    pieces = [piece async for piece in document_of_experiment(history, new)]
+    assert max(map(len, pieces)) < 2000
+    assert len(json.loads("".join(pieces))["runs"]) == 450
+
+
+async def test_an_experiment_without_runs_and_a_conversation_without_answers(history, tmp_path):
+    new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
+    assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")).runs == ()
+    store = Store.open()
+    writer = ConversationWriter(store, "hello")
+    store.close()
+    assert read_document(await write_document(history, f"c{writer.id}", tmp_path / "d.json")).runs == ()
+
+
+async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
+    broken = [(0, {"messages": [to_json(Message(role="user", text="\ud83d"))]})]
+    new = await history.call(lambda store: store.experiments.create(replace(EXPERIMENT, prompts=1), broken))
+    path = await write_document(history, f"e{new}", tmp_path / "d.json")
+    assert json.loads(path.read_bytes())["prompts"][0]["messages"][0]["text"] == "\ud83d"
+
+
+async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
+    store = Store.open()
+    writer = ConversationWriter(store, "first", system="Be brief.")
+    (first,) = writer.conversation.prompts
+    lane = writer.lane()
+    one = writer.answer(first, lane, "one")
+    second = writer.prompt("second", parent=first)
+    writer.answer(second, lane, "two", manifest={})
+    other = writer.prompt("other", parent=first)
+    writer.answer(other, lane, "", state="failed", continues=one, error=ParagoneError("It broke."))
+    store.close()
+    path = await write_document(history, f"c{writer.id}", tmp_path / "d.json")
+    runs = read_document(path).runs
+    texts = [[message.text for message in run.messages] for run in runs]
+    assert texts == [
+        ["Be brief.", "first"],
+        ["Be brief.", "first", "one", "second"],
+        ["Be brief.", "first", "one", "other"],
+    ]
+    assert runs[1].record.manifest == {}
+    assert runs[2].record.state == "failed"
+    assert str(runs[2].record.error) == "It broke."
+
+
+# ── Documents that cannot be read ──────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def valid(history, tmp_path):
+    return json.loads(
+        (await write_document(history, f"e{await saved(history)}", tmp_path / "d.json")).read_text()
+    )
+
+
+DELETE = object()
+
+
+def altered(data, where, value):
+    data = copy.deepcopy(data)
+    *parents, last = where
+    target = data
+    for part in parents:
+        target = target[part]
+    if value is DELETE:
+        del target[last]
+    else:
+        target[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "reason"),
+    [
+        (["paragone_document"], DELETE, "is not a document of paragone"),
+        (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
+        (["paragone_document"], "1", "Write the document again"),
+        (["paragone_document"], True, "has version True"),
+        (["kind"], "novel", "The document cannot be read: 'novel' is not one of"),
+        (["name"], DELETE, "The document has no 'name'"),
+        (["prompts"], DELETE, "It has no list 'prompts'"),
+        (["prompts", 1], 3, "Prompt 1 is not an object"),
+        (["prompts", 1, "index"], "x", "Prompt 1 has no 'index'"),
+        (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
+        (["prompts", 1, "messages", 0, "role"], "king", "Prompt 1 cannot be read"),
+        (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),
+        (["runs"], {}, "It has no list 'runs'"),
+        (["runs", 2, "state"], DELETE, "Run 2 has no 'state'"),
+        (["runs", 2, "state"], "running", "Run 2 cannot be read: 'running' is not one of"),
+        (["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
+        (["runs", 2, "engine"], -1, "Run 2 names engine -1, which is missing"),
+        (["runs", 2, "manifest"], 9, "Run 2 names manifest 9, which is missing"),
+        (["runs", 2, "text"], 9, "Run 2 cannot be read: expected str, not int"),
+        (["runs", 2, "tokens"], "abc", "Run 2 cannot be read: expected a list, not str"),
+        (["manifests", 0], None, "Manifest 0 is not an object"),
+        (["engines", 0, "backend"], DELETE, "Engine 0 has no 'backend'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
+    path = tmp_path / "altered.json"
+    path.write_text(json.dumps(altered(valid, where, value)))
+    with pytest.raises(InputError) as caught:
+        read_document(path)
+    assert str(path) in caught.value.sentence
+    assert reason in str(caught.value)
+
+
+def test_two_runs_with_one_id(valid, tmp_path):
+    valid["runs"][1]["id"] = valid["runs"][0]["id"]
+    path = tmp_path / "altered.json"
+    path.write_text(json.dumps(valid))
+    with pytest.raises(InputError, match=r"has the id .* of another run"):
+        read_document(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b"[]", b'"paragone_document"']
+)
+def test_files_that_are_no_documents(tmp_path, content):
+    path = tmp_path / "d.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is not JSON|is not a document"):
+        read_document(path)
+
+
+def test_a_file_that_does_not_exist(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_document(tmp_path / "gone.json")
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_document(tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def places(data, path=()):
+    """All paths to values in a document."""
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for name, value in items:
+        yield (*path, name)
+        yield from places(value, (*path, name))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(data=st.data())
+def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
+    changed = valid
+    for _ in range(data.draw(st.integers(1, 3))):
+        where = data.draw(st.sampled_from(sorted(places(changed), key=str)))
+        changed = altered(changed, where, data.draw(JSON | st.just(DELETE)))
+        if not list(places(changed)):
+            break
+    path = tmp_path / "fuzzed.json"
+    path.write_text(json.dumps(changed))
+    try:
+        document = read_document(path)
+    except InputError:
+        return
+    for run in document.runs:
+        assert run.messages

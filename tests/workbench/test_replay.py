@@ -1,0 +1,358 @@
+"""Replay of runs of a real model, in a conversation, in an experiment, and from a document."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+from tests.workbench.conversation_writer import ConversationWriter
+from tests.workbench.experiment_writer import chat, run_experiment, write_document
+
+from paragone import EngineError, InputError
+from paragone.wire import to_json
+from paragone_workbench.config.read import load
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.recorded import recorded_runs
+from paragone_workbench.experiments.replay import Replay, replayable
+from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replay_report import replay_json, replay_verdict, weights_sentence
+from paragone_workbench.experiments.weights import digest_weights, weights_in
+from paragone_workbench.store import Store
+
+OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
+
+
+@pytest.fixture
+def model(smollm2, tmp_path):
+    """A copy of the real model, which a test can replace."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return shutil.copy(smollm2, folder / "smol.gguf")
+
+
+@pytest.fixture
+def smol(model):
+    def define(**options):
+        return EngineDefinition(
+            name="smol", backend="llama_cpp", model=str(model), options={**OPTIONS, **options}
+        )
+
+    return define
+
+
+async def replayed(history, runs, **choices):
+    """Repeat runs; return the results and the reports."""
+    able, skipped = replayable(runs)
+    registry = Registry()
+    engines = await engines_to_replay(able, ReplayChoices(**choices), load(None), registry, history)
+    replay = Replay(engines, registry, history)
+    try:
+        results = [result async for result in replay.runs()]
+    finally:
+        await replay.close()
+    assert replay_json("x", results, skipped, replay.reports)["total"] == len(results)
+    return results, replay.reports
+
+
+def changed(report):
+    return {change.what: (change.before, change.now) for change in report.changes}
+
+
+@pytest.mark.model
+async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_drawn(history, smol):
+    number = await chat(history, smol(temperature=0.8), ["Name three colours.", "And three more."])
+    runs = await recorded_runs(history, f"c{number}")
+    assert runs[0].record.settings.seed != runs[1].record.settings.seed
+    assert [len(run.messages) for run in runs] == [2, 4]
+    results, (report,) = await replayed(history, runs)
+    # The second answer was computed with a KV cache, which can change the rounding.
+    assert results[0].same, results[0].difference
+    assert report.weights.same
+    assert not set(changed(report)) & {"seed", "temperature", "messages", "rendered prompt", "weights"}
+    (second,), _ = await replayed(history, await recorded_runs(history, runs[1].id))
+    assert second == results[1], "an engine that is asked the same from an empty cache repeats itself"
+
+
+@pytest.mark.model
+async def test_an_experiment_at_temperature_0_gives_the_same_answers(history, smol):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour.", "Name a fruit."])
+    results, (report,) = await replayed(history, await recorded_runs(history, f"e{number}"))
+    assert [result.same for result in results] == [True, True]
+    assert changed(report) == {}
+    assert replay_verdict(results, [report]) == "2 of 2 answers are the same."
+    one = results[1].id
+    assert [it.id for it in (await replayed(history, await recorded_runs(history, one)))[0]] == [one]
+
+
+@pytest.mark.model
+async def test_a_changed_option_is_named(history, smol):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    runs = await recorded_runs(history, f"e{number}")
+    settings = ("n_ctx=512", "smol.max_tokens=3")
+    (result,), (report,) = await replayed(history, runs, settings=settings)
+    assert changed(report)["context"] == ("256", "512")
+    assert changed(report)["n_ctx"] == ("256", "512")
+    assert changed(report)["max_tokens"] == ("12", "3")
+    assert result.difference.now == ""
+    assert runs[0].record.text[result.difference.char :].startswith(result.difference.before.rstrip("…"))
+    assert "what has changed may be the reason" in replay_verdict([result], [report])
+
+
+@pytest.mark.model
+async def test_other_weights_at_the_same_path_are_named(history, smol, model, smaller_smollm2):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name three colours."])
+    runs = await recorded_runs(history, f"e{number}")
+    await digest_weights(history, weights_in(runs[0].record.manifest))
+    shutil.copy(smaller_smollm2, model)
+    results, (report,) = await replayed(history, runs)
+    assert (report.weights.same, report.weights.by) == (False, "sha256")
+    before, now = changed(report)["weights"]
+    assert before != now
+    assert "SHA-256" in before
+    assert changed(report)["quantization"] == ("Q4_1", "Q3_K_M")
+    assert "weights" in replay_verdict(results, [report]) or results[0].same
+
+
+@pytest.mark.model
+async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model, smollm2, smaller_smollm2):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    runs = await recorded_runs(history, f"e{number}")
+    shutil.copy(smollm2, model)  # the same content, modified later
+    _, (report,) = await replayed(history, runs)
+    assert (report.weights.same, report.weights.by) == (None, "size")
+    assert "not known" in weights_sentence(report.weights)
+    shutil.copy(smaller_smollm2, model)
+    _, (report,) = await replayed(history, runs)
+    assert (report.weights.same, report.weights.by) == (False, "size")
+
+
+@pytest.mark.model
+async def test_weights_that_are_gone_are_found_elsewhere(history, smol, model, tmp_path, monkeypatch):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    runs = await recorded_runs(history, f"e{number}")
+    await digest_weights(history, weights_in(runs[0].record.manifest))
+    elsewhere = tmp_path / "models" / "sub"
+    elsewhere.mkdir()
+    model.rename(elsewhere / "renamed.gguf")
+    (result,), (report,) = await replayed(history, runs)  # ~/models is searched
+    assert result.same
+    assert report.model.endswith("renamed.gguf")
+    assert (report.weights.same, report.weights.by) == (True, "sha256")
+    (elsewhere / "renamed.gguf").unlink()
+    with pytest.raises(InputError, match=r"The weights of smol are gone: there is no file .*smol\.gguf"):
+        await replayed(history, runs)
+
+
+@pytest.mark.model
+async def test_a_document_is_replayed_on_another_machine(
+    history, smol, smollm2, model, tmp_path, monkeypatch
+):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour.", "Name a fruit."])
+    path = await write_document(history, f"e{number}", tmp_path / "document.json")
+    other = tmp_path / "other"
+    monkeypatch.setenv("HOME", str(other))
+    model.unlink()
+    (other / "models").mkdir(parents=True)
+    shutil.copy(smollm2, other / "models" / "another-name.gguf")
+    document = read_document(path)
+    assert (document.kind, document.name) == ("experiment", "colours")
+    results, (report,) = await replayed(history, document.runs, foreign=True)
+    assert [result.same for result in results] == [True, True]
+    assert (report.weights.same, report.weights.by) == (True, "sha256")
+    assert set(changed(report)) == {"model"}
+    assert not any(change.may_change_answers for change in report.changes)
+    (other / "models" / "another-name.gguf").rename(other / "mine.gguf")
+    replacement = (f"smol=llama_cpp:{other}/mine.gguf",)
+    results, _ = await replayed(history, document.runs, foreign=True, replacements=replacement)
+    assert [result.same for result in results] == [True, True], "the recorded options are kept"
+
+
+@pytest.mark.model
+async def test_the_document_of_a_conversation_has_its_path(history, smol, tmp_path):
+    number = await chat(history, smol(temperature=0), ["Name three colours.", "And three more."])
+    document = read_document(await write_document(history, f"c{number}", tmp_path / "document.json"))
+    recorded = await recorded_runs(history, f"c{number}")
+    for run, again in zip(recorded, document.runs, strict=True):
+        assert (run.id, run.engine, run.messages) == (again.id, again.engine, again.messages)
+        assert run.record.text == again.record.text
+        assert run.record.manifest["request"] == again.record.manifest["request"]
+        assert run.record.settings == again.record.settings
+    results, _ = await replayed(history, document.runs, foreign=True)
+    assert results[0].same
+
+
+# ── Without a real model ───────────────────────────────────────────────────────────────────────
+
+
+async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history, rogue):
+    engine = rogue("steady", max_tokens=3, at=0)
+    number = await run_experiment(history, [engine], ["One?", "Two?"])
+    runs = await recorded_runs(history, f"e{number}")
+    crashing = [
+        dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="exit")) for run in runs
+    ]
+    results, (report,) = await replayed(history, crashing)
+    assert all("ended" in str(result.error) or "crash" in str(result.error) for result in results)
+    assert report.weights.same is None
+    assert replay_verdict(results, [report]) == "0 of 2 answers are the same. 2 runs failed."
+
+
+async def test_an_engine_that_cannot_be_opened_fails_all_its_runs(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?", "Two?"])
+    runs = await recorded_runs(history, f"e{number}")
+    missing = [dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="gone")) for run in runs]
+    results, _ = await replayed(history, missing)
+    assert ["There is no model 'gone'" in str(result.error) for result in results] == [True, True]
+
+
+async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):
+    """The engine answers with its number of threads, which a schedule changes, but no option."""
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    record = run.record
+    record._pieces["answer"] = ["word0 other "]
+    results, (report,) = await replayed(history, [run])
+    assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
+    assert results[0].difference.now == "word1 word2 "
+    assert "the seed of 1 recorded runs is not known" in replay_verdict(results, [report])
+    report.unknown_seeds = 0
+    assert "does not promise the same answer" in replay_verdict(results, [report])
+    report.promises = True
+    assert "does not reproduce itself" in replay_verdict(results, [report])
+
+
+async def test_only_whole_answers_with_a_manifest_are_repeated(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?", "Two?", "Three?"])
+    first, second, third = await recorded_runs(history, f"e{number}")
+    first.record.state, first.record.error = "failed", EngineError("It broke.")
+    second.record.manifest = {}
+    able, reasons = replayable([first, second, third])
+    assert able == [third]
+    assert "failed" in reasons[first.id]
+    assert "no manifest" in reasons[second.id]
+    with pytest.raises(InputError, match=f"The run {second.id} cannot be repeated: it has no manifest"):
+        replayable([second])
+    with pytest.raises(InputError, match="There are no runs"):
+        replayable([])
+
+
+async def test_runs_of_older_versions_are_repeated_without_weights_and_machine(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    run.record.manifest = {
+        name: value for name, value in run.record.manifest.items() if name not in ("weights", "machine")
+    }
+    results, (report,) = await replayed(history, [run])
+    assert results[0].same
+    assert not report.describes_past
+    assert "not known" in weights_sentence(report.weights)
+
+
+@pytest.mark.parametrize("number", ["r99", "c99", "e99", "e99/1"])
+async def test_an_id_that_does_not_exist(number, history):
+    with pytest.raises(InputError, match=r"no experiment|no run|no longer exists"):
+        await recorded_runs(history, number)
+
+
+async def test_a_run_of_an_old_history_without_a_manifest(history, rogue):
+    store = Store.open()
+    writer = ConversationWriter(store, "hello")
+    run = writer.answer(writer.conversation.prompts[0], writer.lane(), "hi", manifest={})
+    store.close()
+    with pytest.raises(InputError, match="no manifest"):
+        replayable(await recorded_runs(history, f"r{run.id}"))
+
+
+async def test_a_missing_backend_and_wrong_choices(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    foreign = dataclasses.replace(run, engine=dataclasses.replace(run.engine, backend="gone"))
+    with pytest.raises(InputError, match="there is no backend 'gone'"):
+        await replayed(history, [foreign])
+    (result,), (report,) = await replayed(history, [foreign], replacements=("steady=rogue:wide",))
+    assert not result.same
+    assert changed(report)["model"] == ("steady", "wide")
+    with pytest.raises(InputError, match="No recorded run used an engine 'other'"):
+        await replayed(history, [run], replacements=("other=rogue:wide",))
+    with pytest.raises(InputError, match="names no replacement"):
+        await replayed(history, [run], replacements=("steady",))
+    with pytest.raises(InputError, match="no option 'nonsense'"):
+        await replayed(history, [run], settings=("nonsense=1",))
+
+
+async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(history, rogue, tmp_path):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    path = await write_document(history, f"e{number}", tmp_path / "document.json")
+    (run,) = read_document(path).runs
+
+    async def refused(**fields):
+        changed_run = dataclasses.replace(run, engine=dataclasses.replace(run.engine, **fields))
+        with pytest.raises(InputError) as caught:
+            await replayed(history, [changed_run], foreign=True)
+        return str(caught.value)
+
+    assert "starts the program /tmp/evil" in await refused(python="/tmp/evil")
+    server = {"backend": "ollama", "options": {}}
+    assert "contacts http://evil.example:80" in await refused(**server, address="http://evil.example:80")
+    assert "contacts" in await refused(**server, model="m"), "the server on this machine, too"
+    assert "--trust" in await refused(python="/tmp/evil")
+
+
+async def test_a_document_does_not_say_which_keys_are_sent(history, rogue, tmp_path):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    engine = EngineDefinition(
+        name="steady",
+        backend="openai",
+        model="m",
+        options={
+            "url": "http://127.0.0.1:9/v1",
+            "key_command": f"touch {tmp_path}/owned",
+            "key_env": "AWS_SECRET_ACCESS_KEY",
+            "headers": ["X: $HOME"],
+            "client_key": "/etc/key.pem",
+        },
+    )
+    choices = ReplayChoices(foreign=True, trusted=True)
+    (planned,) = await engines_to_replay(
+        [dataclasses.replace(run, engine=engine)], choices, load(None), Registry(), history
+    )
+    assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
+
+
+async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, rogue, home):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    path = home / "config.toml"
+    path.write_text(
+        '[engines.box]\nbackend = "openai"\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\nkey_command = "pass show box"\n'
+    )
+
+    async def options(url):
+        engine = EngineDefinition(name="box", backend="openai", model="m", options={"url": url})
+        (planned,) = await engines_to_replay(
+            [dataclasses.replace(run, engine=engine)], ReplayChoices(), load(path), Registry(), history
+        )
+        return planned.definition.options
+
+    assert (await options("http://127.0.0.1:9/v1"))["key_command"] == "pass show box"
+    assert "key_command" not in await options("http://127.0.0.1:10/v1")
+
+
+async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOX", "s3cret-key")
+    engine = EngineDefinition(
+        name="box",
+        backend="openai",
+        model="m",
+        options={"url": "http://me:s3cret@127.0.0.1:9/v1", "key_command": "echo s3cret"},
+    )
+    from paragone_workbench.engines.definitions import without_secrets
+
+    kept = without_secrets(engine, Registry().get("openai"))
+    store_id = await run_experiment(history, [kept], ["One?"])  # nobody answers at this port
+    text = (await write_document(history, f"e{store_id}", tmp_path / "document.json")).read_text()
+    assert "s3cret" not in text
+    assert json.loads(text)["engines"] == [to_json(kept)]
