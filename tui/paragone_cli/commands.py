@@ -89,8 +89,8 @@ def _replay() -> Command:
     command.words.add_argument(
         "target",
         metavar="RUN|EXPERIMENT|FILE",
-        help="a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document that "
-        "`paragone report ID --to FILE.json` wrote; `paragone history` lists conversations and runs",
+        help="a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
+        "that `paragone report` wrote; `paragone history` lists conversations and runs",
     )
     add = command.options.add_argument
     add(

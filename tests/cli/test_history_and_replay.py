@@ -1,0 +1,154 @@
+"""`paragone history` and `paragone replay`, as programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+
+import pytest
+from tests.workbench.experiment_writer import chat, run_experiment, write_document
+
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.store import History
+
+from .conftest import data, paragone, said
+
+STEADY = EngineDefinition(name="steady", backend="rogue", model="steady", options={"max_tokens": 3})
+
+
+def written(make, *arguments):
+    """Write to the history with one of the functions of `experiment_writer`."""
+
+    async def run():
+        history = await History.open()
+        try:
+            return await make(history, *arguments)
+        finally:
+            await history.close()
+
+    return asyncio.run(run())
+
+
+def test_conversations_and_their_runs_are_listed():
+    first = written(chat, STEADY, ["Name a colour."])
+    second = written(chat, STEADY, ["Hi.", "x" * 100])
+    done = paragone("history")
+    heading, newest, oldest = done.stdout.decode().splitlines()
+    assert heading.split() == ["ID", "LAST", "USED", "PROMPTS", "ENGINES", "TITLE"]
+    assert newest.split()[0] == f"c{second}"
+    assert oldest.endswith("steady   Name a colour.")
+    assert len(paragone("history", "--limit", "1").stdout.decode().splitlines()) == 2
+    found = data("history", paragone("history", "--json"))["conversations"]
+    assert [(it["id"], it["prompts"], it["engines"]) for it in found] == [
+        (f"c{second}", 2, ["steady"]),
+        (f"c{first}", 1, ["steady"]),
+    ]
+    shown = paragone("history", f"c{second}").stdout.decode()
+    assert "> Hi.\n" in shown
+    assert f"> {'x' * 60}…\n" in shown
+    assert "steady  done  word0 word1 word2\n" in shown
+    assert "3 tokens" in shown
+    prompts = data("history", paragone("history", f"c{second}", "--json"))["prompts"]
+    assert [prompt["text"] for prompt in prompts] == ["Hi.", "x" * 100]
+    assert prompts[0]["runs"][0]["text"] == "word0 word1 word2 "
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("history", "c9"), "Conversation c9 no longer exists"),
+        (("history", "r9"), "'r9' is not the id of a conversation"),
+        (("history", "--limit", "0"), "The limit must be 1 or more"),
+        (("replay", "r9"), "There is no run r9"),
+        (("replay", "e9"), "There is no experiment e9"),
+        (("replay", "nonsense"), "'nonsense' is neither an id nor a file"),
+        (("replay", "gone.json"), "gone.json cannot be read"),
+        (("replay",), "required: RUN|EXPERIMENT|FILE"),
+    ],
+)
+def test_ids_that_do_not_exist(argv, sentence):
+    done = paragone(*argv)
+    assert done.returncode == 2
+    assert sentence in said(done)
+
+
+def test_an_empty_history():
+    done = paragone("history")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert "no conversations yet" in said(done)
+
+
+def test_the_same_answers_and_other_ones():
+    number = written(chat, STEADY, ["Hi.", "Again."])
+    done = paragone("replay", f"c{number}", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("replay", done)
+    assert (found["same"], found["total"], found["skipped"]) == (2, 2, [])
+    assert found["verdict"] == "2 of 2 answers are the same."
+    one = found["runs"][1]["id"]
+    done = paragone("replay", one, "--set", "max_tokens=2")
+    assert (done.returncode, said(done)) == (1, "")
+    assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12\n")
+    assert "  before: “word2 ”\n  now:    (the end)\n" in done.stdout.decode()
+    assert "≠ max_tokens: 3 → 2. It changes which tokens are chosen.\n" in done.stdout.decode()
+    assert "The answer differs. steady: what has changed may be the reason (" in done.stdout.decode()
+    (run,) = data("replay", paragone("replay", one, "--set", "max_tokens=2", "--json"))["runs"]
+    assert run["difference"] == {
+        "channel": "answer",
+        "char": 12,
+        "token": None,
+        "before": "word2 ",
+        "now": "",
+    }
+
+
+def test_an_engine_that_fails(tmp_path):
+    number = written(run_experiment, [STEADY], ["Hi."])
+    document = json.loads(written(write_document, f"e{number}", tmp_path / "d.json").read_text())
+    document["engines"][0]["model"] = "gone"
+    (tmp_path / "d.json").write_text(json.dumps(document))
+    done = paragone("replay", str(tmp_path / "d.json"))
+    assert done.returncode == 1
+    assert "failed: There is no model 'gone'." in done.stdout.decode()
+    assert "1 run failed." in done.stdout.decode()
+
+
+def test_control_characters_of_a_document_do_not_reach_the_output(tmp_path):
+    number = written(run_experiment, [STEADY], ["Hi."])
+    document = json.loads(written(write_document, f"e{number}", tmp_path / "d.json").read_text())
+    document["runs"][0]["text"] = "\x1b[2Jother"
+    document["runs"][0]["id"] = "\x1b[31m"
+    (tmp_path / "d.json").write_text(json.dumps(document))
+    done = paragone("replay", str(tmp_path / "d.json"))
+    assert done.returncode == 1
+    assert b"\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.model
+def test_a_document_from_another_machine(smollm2, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "a" / "data"))
+    there = tmp_path / "a" / "smol.gguf"
+    there.parent.mkdir()
+    shutil.copy(smollm2, there)
+    options = {"n_ctx": 256, "n_threads": 1, "max_tokens": 8, "temperature": 0.7}
+    smol = EngineDefinition(name="smol", backend="llama_cpp", model=str(there), options=options)
+    number = written(run_experiment, [smol], ["Name a colour.", "Name a fruit."])
+    document = written(write_document, f"e{number}", tmp_path / "e.json")
+    monkeypatch.setenv("HOME", str(tmp_path / "b"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "b" / "data"))
+    here = tmp_path / "b" / "mine.gguf"
+    here.parent.mkdir()
+    there.rename(here)
+    done = paragone("replay", str(document))
+    assert done.returncode == 2
+    assert "The weights of smol are gone" in said(done)
+    assert "--engine smol=BACKEND:MODEL" in said(done)
+    done = paragone("replay", str(document), "--engine", f"smol=llama_cpp:{here}", "--json")
+    assert done.returncode == 0, said(done)
+    found = data("replay", done)
+    assert (found["same"], found["total"]) == (2, 2)
+    (engine,) = found["engines"]
+    assert engine["weights"] == {"same": True, "by": "sha256"}
+    assert [change["what"] for change in engine["changes"]] == ["model"]
