@@ -1,5 +1,6 @@
 """Replay of runs of a real model, in a conversation, in an experiment, and from a document."""
 
+import asyncio
 import dataclasses
 import json
 import shutil
@@ -8,7 +9,7 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
-from paragone import EngineError, InputError
+from paragone import EngineError, InputError, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -205,6 +206,31 @@ async def test_an_engine_that_cannot_be_opened_fails_all_its_runs(history, rogue
     missing = [dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="gone")) for run in runs]
     results, _ = await replayed(history, missing)
     assert ["There is no model 'gone'" in str(result.error) for result in results] == [True, True]
+
+
+async def test_a_replay_can_be_stopped(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=2)], ["One?", "Two?"])
+    able, _ = replayable(await recorded_runs(history, f"e{number}"))
+    registry = Registry()
+    choices = ReplayChoices(settings=("max_tokens=100000", "rate=100"))
+    replay = Replay(await engines_to_replay(able, choices, load(None), registry, history), registry, history)
+    asyncio.get_running_loop().call_later(0.5, lambda: stopping.append(asyncio.create_task(replay.stop())))
+    stopping: list[asyncio.Task[None]] = []
+    results = [result async for result in replay.runs()]
+    await stopping[0]
+    await replay.close()
+    assert [str(result.error) for result in results] == ["The repetition was stopped."]
+
+
+async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
+    file = tmp_path / "large"
+    with file.open("wb") as large:
+        large.truncate(2**36)  # has no blocks on the disk
+    replay = Replay([], Registry(), history)
+    digesting = asyncio.create_task(replay._digested([WeightsFile.of(file)]))
+    await asyncio.sleep(0.05)
+    await replay.stop()
+    assert await digesting == [WeightsFile.of(file)]
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):

@@ -78,8 +78,8 @@ async def _repeat(replay: Replay, target: str, count: int, skipped: dict[str, st
             if not as_json:
                 line.clear()
                 _put_run(result)
-            if len(results) < count:
-                line.show(f"replaying {len(results) + 1:,} of {count:,}")
+            done = len(results)
+            line.show(f"replaying {done + 1:,} of {count:,}" if done < count else "comparing the weights")
         line.end()
     if as_json:
         put_json(replay_json(target, results, skipped, replay.reports))

@@ -15,6 +15,7 @@ from paragone import (
     OpenRequest,
     PromptProgress,
     TokenizeRequest,
+    WeightsFile,
 )
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
@@ -64,6 +65,14 @@ async def test_the_answer_has_whole_characters(open_chat, library):
         assert len(tokens) == finish.usage.completion_tokens == len(SENTENCE.encode())
         assert [token.id for token in tokens] == list(SENTENCE.encode())
         assert finish.timings.decode_s > 0
+
+
+@both
+async def test_the_weights_are_the_files_of_the_folder(open_chat, library, tmp_path):
+    async with open_chat(library) as chat:
+        files = sorted((tmp_path / "model").glob("*.safetensors"))
+        assert files
+        assert chat.engine.loaded.weights == tuple(map(WeightsFile.of, files))
 
 
 @both

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from paragone import EngineError, InputError, Message
+from paragone import EngineError, InputError, Message, WeightsFile
 from paragone.options import describe
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 
@@ -164,6 +164,9 @@ def test_the_scale_of_a_lora_adapter_changes_the_answer(open_chat, tmp_path, mak
 
     assert answer(lora=str(path), lora_scale=0.0) == answer()
     assert answer(lora=str(path)) != answer()
+    weights = open_chat(lora=str(path)).loaded.weights
+    assert [file.path for file in weights][1:] == [str(path)]
+    assert weights[1] == WeightsFile.of(path)
     other = tmp_path / "other.gguf"
     other.write_bytes(
         make_gguf({**kind, "general.architecture": "qwen2", "adapter.lora.alpha": 1.0}, tensors)

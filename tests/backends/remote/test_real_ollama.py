@@ -83,6 +83,14 @@ async def test_the_server_is_known(ollama_server, opened):
     assert engine.loaded.quantization == "Q4_1"
 
 
+async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
+    engine = await opened()
+    (listed,) = [model for model in get(f"{ollama_server}/api/tags")["models"] if "smollm2" in model["model"]]
+    (weights,) = engine.loaded.weights
+    assert (weights.path, weights.sha256) == (listed["model"], listed["digest"].removeprefix("sha256:"))
+    assert (weights.size, weights.modified_ns) == (None, None)
+
+
 async def test_the_server_at_ollama_host_is_listed_with_its_address(ollama_server, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", ollama_server.removeprefix("http://"))
     (model,) = await OllamaBackend().models(())
