@@ -10,6 +10,8 @@ from llama_cpp import llama_cpp as lib
 
 from paragone import Cancelled, EngineError, InputError, Report
 from paragone_llama_cpp import library
+from paragone_llama_cpp.mapped_file import release_pages
+from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
 __all__ = ["load_model", "make_context", "with_defaults"]
@@ -29,6 +31,8 @@ _FLOATS = ("f32", "f16", "bf16")
 _ROPE_SCALING = {None: -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
 _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
+_COPIED = r"(CPU_REPACK|AMX) model buffer size"
+"""The log line for weights in main memory in another layout than in the file."""
 
 OUTPUTS = 32
 """Largest number of positions whose logits one computation of an engine's context returns.
@@ -77,6 +81,8 @@ def load_model(
     model: int | None = lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
         raise _failed(path, log, cancelled)
+    if weights and log.find(_COPIED):
+        release_pages(parts(path))
     offloaded = log.find(r"offloaded (\d+)/(\d+) layers")
     return model, f"{offloaded[1]} of {offloaded[2]}" if offloaded else "none"
 
