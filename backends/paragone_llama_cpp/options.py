@@ -26,6 +26,7 @@ class LlamaCppLoadOptions(Options):
         "Context window in tokens, for prompt and answer; by default the model's own, or as much of it "
         "as fits in a quarter of the free memory.",
         minimum=16,
+        maximum=1 << 24,
         fact="context",
     )
     n_gpu_layers: int | None = option(

@@ -300,10 +300,10 @@ def _number(low: float | None, high: float | None) -> str:
     JSON has no infinity and no NaN, so neither is accepted.
     """
     if low is not None and high is not None:
-        return f"a number from {low:g} to {high:g}"
+        return f"a number from {low:.15g} to {high:.15g}"
     if low is not None:
-        return f"a number of at least {low:g}"
-    return "a finite number" if high is None else f"a number of at most {high:g}"
+        return f"a number of at least {low:.15g}"
+    return "a finite number" if high is None else f"a number of at most {high:.15g}"
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
