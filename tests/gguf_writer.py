@@ -1,7 +1,9 @@
 """Writes GGUF files for tests. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"""
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 Value: TypeAlias = str | bool | int | float | list[str] | list[float] | list[int]
@@ -16,17 +18,42 @@ Tensor: TypeAlias = tuple[str, Sequence[int], int] | tuple[str, Sequence[int], i
 
 def gguf(values: Mapping[str, Value], tensors: Sequence[Tensor] = (), *, version: int = 3) -> bytes:
     """Return the bytes of a GGUF file."""
-    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(values))]
-    for key, value in values.items():
-        out += [_text(key), _value(value)]
+    places = []
     weights = bytearray()
     for name, shape, kind, *content in tensors:
-        out += [_text(name), struct.pack("<I", len(shape))]
-        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, len(weights)))
+        places.append((name, shape, kind, len(weights)))
         weights += b"".join(content)
         weights += bytes(-len(weights) % 32)
+    return _header(values, places, version=version) + weights
+
+
+def write_hollow(
+    path: Path, values: Mapping[str, Value], tensors: Sequence[tuple[str, Sequence[int], int, int]]
+) -> None:
+    """Write a GGUF file of any size that takes no space on disk: its weights are a hole, which reads as zeros.
+
+    A tensor is its name, shape, ggml type and size in bytes.
+    """
+    places, at = [], 0
+    for name, shape, kind, size in tensors:
+        places.append((name, shape, kind, at))
+        at += size + -size % 32
+    header = _header(values, places)
+    path.write_bytes(header)
+    os.truncate(path, len(header) + at)
+
+
+def _header(
+    values: Mapping[str, Value], places: Sequence[tuple[str, Sequence[int], int, int]], *, version: int = 3
+) -> bytes:
+    out = [b"GGUF", struct.pack("<IQQ", version, len(places), len(values))]
+    for key, value in values.items():
+        out += [_text(key), _value(value)]
+    for name, shape, kind, offset in places:
+        out += [_text(name), struct.pack("<I", len(shape))]
+        out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, offset))
     header = b"".join(out)
-    return header + bytes(-len(header) % 32) + weights if weights else header
+    return header + bytes(-len(header) % 32) if places else header
 
 
 def _text(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from paragone import Capabilities, ModelInfo
@@ -17,6 +17,8 @@ __all__ = ["ExLlamaV2Backend", "ExLlamaV3Backend"]
 _CAPABILITIES = Capabilities(
     logprobs=True, tokenize=True, score=True, distributions=True, estimate=True, seed=True, local=True
 )
+_BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
+"""Usual bits per weight of quantized models."""
 
 
 class ExLlamaV2Backend(NativeBackend):
@@ -28,6 +30,7 @@ class ExLlamaV2Backend(NativeBackend):
     load_options = ExLlamaV2LoadOptions
     sampling = ExLlamaSampling
     capabilities = _CAPABILITIES
+    quantizations: ClassVar[Mapping[str, float]] = {f"EXL2 {bits:.1f} bpw": bits for bits in _BITS}
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV2Engine"
     install: ClassVar[str] = "Create its environment with: paragone env create exllamav2."
     environment: ClassVar[Environment | None] = EXLLAMAV2
@@ -52,6 +55,7 @@ class ExLlamaV3Backend(NativeBackend):
     load_options = ExLlamaV3LoadOptions
     sampling = ExLlamaSampling
     capabilities = _CAPABILITIES
+    quantizations: ClassVar[Mapping[str, float]] = {f"EXL3 {bits:.1f} bpw": bits for bits in _BITS}
     engine: ClassVar[str] = "paragone_exllama.engine:ExLlamaV3Engine"
     install: ClassVar[str] = "Create its environment with: paragone env create exllamav3."
     environment: ClassVar[Environment | None] = EXLLAMAV3

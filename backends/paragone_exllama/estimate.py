@@ -5,12 +5,13 @@ The sizes follow the sources of ExLlamaV2 0.3.2 and ExLlamaV3 1.6.5. This module
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from paragone import DeviceMemory, MemoryEstimate
+from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
 from paragone_exllama.buffers import v2_buffers, v3_buffers
 from paragone_exllama.folders import ModelFolder
 from paragone_exllama.loading import Request
@@ -23,13 +24,6 @@ __all__ = ["estimate"]
 _LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.")
 _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 """Names of the token embedding table, which both libraries keep in CPU memory."""
-
-
-class _Part(NamedTuple):
-    """The sizes in bytes of a part of the model that is loaded to a single GPU."""
-
-    weights: int
-    kv_cache: int = 0
 
 
 @dataclass(slots=True)
@@ -70,7 +64,8 @@ def estimate(request: Request) -> MemoryEstimate:
     else:  # they are freed after each module
         compute = max(v3_buffers(folder, options, context) for folder, _ in models)
     devices = _gpus(options.gpu_split)
-    _fill(devices, [part for folder, kind in models for part in _parts(folder, kind, context)], compute)
+    parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
+    _fill(devices, parts, compute)
     found = [
         DeviceMemory(
             device=gpu.name,
@@ -87,7 +82,15 @@ def estimate(request: Request) -> MemoryEstimate:
     if embeddings:
         found.append(DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
     layers = request.model.layers
-    return MemoryEstimate(context=context, devices=tuple(found), layers=layers, gpu_layers=layers)
+    return MemoryEstimate(
+        context=context,
+        devices=tuple(found),
+        layers=layers,
+        gpu_layers=layers,
+        trained_context=request.model.context,
+        parameters=_parameters(request.model),
+        layout=ModelLayout(parts=tuple(parts), main_weights=embeddings, compute=compute, splits=False),
+    )
 
 
 class _Sizes(NamedTuple):
@@ -96,6 +99,8 @@ class _Sizes(NamedTuple):
     embeddings: int
     layers: dict[int, int]
     rest: int
+    shared: int
+    """How many bytes of `rest` are the embeddings."""
 
 
 def _sizes(folder: ModelFolder) -> _Sizes:
@@ -112,16 +117,24 @@ def _sizes(folder: ModelFolder) -> _Sizes:
             embeddings += size
         else:
             rest += size
-    return _Sizes(embeddings, layers, rest if head else rest + embeddings)
+    shared = 0 if head else embeddings
+    return _Sizes(embeddings, layers, rest + shared, shared)
 
 
-def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator[_Part]:
+def _parameters(folder: ModelFolder) -> int | None:
+    """Return the number of a model's weights; None if they are packed, as quantized ones are."""
+    if folder.stored.format != "plain":
+        return None
+    return sum(math.prod(tensor.shape) for tensor in folder.tensors.values()) or None
+
+
+def _parts(folder: ModelFolder, cache_type: CacheType, context: int) -> Iterator[ModelPart]:
     """Yield a model's layers, each with its cache, and the part after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
-        yield _Part(sizes.layers.get(layer, 0), cache if layer < layers else 0)
-    yield _Part(sizes.rest)
+        yield ModelPart(weights=sizes.layers.get(layer, 0), kv_cache=cache if layer < layers else 0)
+    yield ModelPart(weights=sizes.rest, shared=sizes.shared)
 
 
 def _gpus(split: Sequence[float]) -> list[_Device]:
@@ -141,7 +154,7 @@ def _gpus(split: Sequence[float]) -> list[_Device]:
     return found or [_Device("GPU")]
 
 
-def _fill(devices: Sequence[_Device], parts: Iterable[_Part], compute: int) -> None:
+def _fill(devices: Sequence[_Device], parts: Iterable[ModelPart], compute: int) -> None:
     """Assign parts to devices, one after the other. Each used device also needs `compute` bytes."""
     waiting = iter(devices)
     device = next(waiting)

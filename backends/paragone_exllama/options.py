@@ -32,6 +32,7 @@ class ExLlamaLoadOptions(Options):
         "Context window in tokens, for prompt and answer, rounded up to a multiple of 256; by default the "
         "model's own, or as much of it as fits in the free VRAM.",
         minimum=256,
+        fact="context",
     )
     cache_type: CacheType = option(  # noqa: RUF009 (frozen)
         "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."

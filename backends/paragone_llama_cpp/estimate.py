@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llama_cpp import llama_cpp as lib
 
-from paragone import DeviceMemory, MemoryEstimate, OpenRequest
+from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
 from paragone_llama_cpp import library
 from paragone_llama_cpp.gguf import Tensor, read_tensors
-from paragone_llama_cpp.loading import make_context
+from paragone_llama_cpp.loading import make_context, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available
 from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
-__all__ = ["Plan", "estimate", "weights_by_device"]
+__all__ = ["Plan", "estimate", "layout", "weights_by_device"]
 
 _CPU = "CPU"
 _MIB = 1 << 20
@@ -37,22 +37,26 @@ _BLOCK = re.compile(r"blk\.(\d+)\.")
 def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
     """Return the memory that opening a model takes. Raises the same errors as opening it."""
     model = open_model(request, options, lambda fraction: None, False, weights=False)
-    assigned = library.log_lines()
-    pointer, _ = make_context(
-        model.pointer, model.options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
-    )
-    devices = [device.name for device in library.devices()]
-    plan = Plan(library.log_lines(), devices)
-    weights = _weights(model, assigned)
-    weights[_CPU] += check_lora(options)
-    layers = lib.llama_model_n_layer(model.pointer)
+    places = _places(library.log_lines())
+    context, plan = _plan(model, model.options)
+    tensors = _tensors(model)
+    lora = check_lora(options)
+    weights = _weights(model, tensors, places)
+    weights[_CPU] += lora
+    layers: int = lib.llama_model_n_layer(model.pointer)
+    on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
+    if not on_gpus:  # not a GPU's plan, but the same computations
+        _, gpu_plan = _plan(model, with_defaults(options, on_gpu=True))
+        on_gpus = list(gpu_plan.compute.values())
     found = MemoryEstimate(
-        context=lib.llama_n_ctx(pointer),
+        context=context,
         devices=tuple(_devices(weights, plan)),
         layers=layers,
-        gpu_layers=sum(place != _CPU for at, place in _places(assigned).items() if at < layers),
+        gpu_layers=sum(place != _CPU for at, place in places.items() if at < layers),
+        trained_context=lib.llama_model_n_ctx_train(model.pointer),
+        parameters=lib.llama_model_n_params(model.pointer),
+        layout=layout(tensors, plan.kv_by_layer, layers, extra=lora, compute=max(on_gpus, default=0)),
     )
-    lib.llama_free(pointer)
     lib.llama_model_free(model.pointer)
     return found
 
@@ -62,16 +66,19 @@ class Plan:
 
     def __init__(self, lines: Iterable[str], devices: Sequence[str]) -> None:
         self.kv_cache: Counter[str] = Counter()
+        self.kv_by_layer: Counter[int] = Counter()
         self.compute: Counter[str] = Counter()
-        layers: list[str] = []
+        layers: list[tuple[int, str]] = []
         buffers: dict[str, int] = {}
         for line in lines:
             if layer := _LAYER.search(line):
-                layers.append(layer[2])
+                layers.append((int(layer[1]), layer[2]))
             elif cache := _CACHE.search(line):
                 size = float(cache[1]) * _MIB
-                for device, count in Counter(layers or [_CPU]).items():
+                for device, count in Counter(device for _, device in layers or [(0, _CPU)]).items():
                     self.kv_cache[device] += round(size * count / max(1, len(layers)))
+                for at, _ in layers:
+                    self.kv_by_layer[at] += round(size / len(layers))
                 layers = []
             elif buffer := _BUFFER.search(line):
                 # Use the last plan: earlier ones may have failed.
@@ -102,12 +109,48 @@ def weights_by_device(tensors: Iterable[tuple[str, int]], places: dict[int, str]
     return found
 
 
-def _weights(model: OpenModel, assigned: Sequence[str]) -> Counter[str]:
-    places = _places(assigned)
+def layout(
+    tensors: Iterable[tuple[str, int]],
+    kv_by_layer: Mapping[int, int],
+    layers: int,
+    *,
+    extra: int,
+    compute: int,
+) -> ModelLayout:
+    """Return how the model can be divided, from the names and sizes of its tensors.
+
+    `extra` are further bytes in main memory, `compute` those for intermediate results on a GPU.
+    """
+    sizes = dict(tensors)
+    each = weights_by_device(sizes.items(), {at: str(at) for at in range(layers + 1)})
+    embeddings = sizes.get("token_embd.weight", 0)
+    tied = embeddings if "output.weight" not in sizes else 0
+    blocks = [ModelPart(weights=each[str(at)], kv_cache=kv_by_layer.get(at, 0)) for at in range(layers)]
+    output = ModelPart(weights=each[str(layers)], shared=tied)
+    return ModelLayout(parts=(*blocks, output), main_weights=each[_CPU] + extra, compute=compute)
+
+
+def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
+    """Return the context window of a context with these options, and its memory."""
+    pointer, _ = make_context(
+        model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
+    )
+    plan = Plan(library.log_lines(), [device.name for device in library.devices()])
+    context: int = lib.llama_n_ctx(pointer)
+    lib.llama_free(pointer)
+    return context, plan
+
+
+def _tensors(model: OpenModel) -> list[tuple[str, int]]:
+    """Return the names of all tensors, and their sizes in bytes."""
+    tensors = [tensor for part in parts(model.path) for tensor in read_tensors(str(part))]
+    return [(tensor.name, _bytes(tensor)) for tensor in tensors]
+
+
+def _weights(model: OpenModel, tensors: Iterable[tuple[str, int]], places: dict[int, str]) -> Counter[str]:
     if set(places.values()) <= {_CPU}:
         return Counter({_CPU: int(lib.llama_model_size(model.pointer))})
-    tensors = [tensor for part in parts(model.path) for tensor in read_tensors(str(part))]
-    return weights_by_device(((tensor.name, _bytes(tensor)) for tensor in tensors), places)
+    return weights_by_device(tensors, places)
 
 
 def _places(lines: Iterable[str]) -> dict[int, str]:

@@ -32,7 +32,7 @@ from paragone.events import (
     Token,
     Usage,
 )
-from paragone.memory import DeviceMemory, MemoryEstimate
+from paragone.memory import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
 from paragone.messages import (
     DistributionsRequest,
     Image,
@@ -77,6 +77,8 @@ __all__ = [
     "MemoryEstimate",
     "Message",
     "ModelInfo",
+    "ModelLayout",
+    "ModelPart",
     "OnProgress",
     "OpenEngine",
     "OpenRequest",

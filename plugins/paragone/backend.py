@@ -165,6 +165,8 @@ class Backend(ABC):
         load_options: Options that take effect when a model is opened.
         sampling: Options that each run can set. No name is in both `load_options` and `sampling`.
         capabilities: What its engines can do; `LoadedModel.capabilities` replaces it for one engine.
+        quantizations: Usual quantizations of its models by name, with the average bits per weight of a whole
+            model. From them and `MemoryEstimate.parameters` follows roughly what a quantization would take.
     """
 
     name: ClassVar[str] = ""
@@ -173,6 +175,7 @@ class Backend(ABC):
     load_options: type[Options] = Options
     sampling: type[Options] = Options
     capabilities: Capabilities = Capabilities()
+    quantizations: ClassVar[Mapping[str, float]] = {}
 
     @abstractmethod
     async def probe(self, python: str | None = None) -> Probe:

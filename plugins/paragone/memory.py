@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DeviceMemory", "MemoryEstimate"]
+__all__ = ["DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,45 @@ class DeviceMemory:
         """The sum of `weights`, `kv_cache` and `compute`."""
         return self.weights + self.kv_cache + self.compute
 
+    @property
+    def fits(self) -> bool | None:
+        """Whether the free memory is enough; None if it is unknown."""
+        return None if self.free is None else self.needed <= self.free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPart:
+    """A part of a model that lies on one device as a whole, such as a layer. In bytes.
+
+    Attributes:
+        weights: Its weights on a GPU.
+        kv_cache: Its share of the KV cache of the whole context window.
+        shared: How many bytes of its weights are in main memory in any case, such as an embedding table that
+            is also the output matrix. In main memory they are not needed a second time.
+    """
+
+    weights: int
+    kv_cache: int = 0
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLayout:
+    """How a model can be divided between main memory and GPUs, also those that this machine does not have.
+
+    Attributes:
+        parts: The layers in their order, and then what follows them (the output). If some parts stay in main
+            memory, these are the first ones.
+        main_weights: Bytes of the weights that stay in main memory in any case, such as the embeddings.
+        compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
+        splits: Whether parts can stay in main memory and be computed there.
+    """
+
+    parts: tuple[ModelPart, ...]
+    main_weights: int
+    compute: int
+    splits: bool = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
@@ -42,9 +81,22 @@ class MemoryEstimate:
         devices: The memory on each device that would be used.
         layers: Number of layers of the model; None if unknown.
         gpu_layers: Number of layers that would be on a GPU; None if unknown.
+        trained_context: Context window that the model was trained for, in tokens; None if unknown.
+        parameters: Number of the model's weights; None if unknown.
+        layout: How the model can be divided between devices; None if unknown.
     """
 
     context: int
     devices: tuple[DeviceMemory, ...]
     layers: int | None = None
     gpu_layers: int | None = None
+    trained_context: int | None = None
+    parameters: int | None = None
+    layout: ModelLayout | None = None
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights, without a copy on a GPU of what is also in main memory, if the layout is known."""
+        if self.layout is None:
+            return sum(device.weights for device in self.devices)
+        return self.layout.main_weights + sum(part.weights - part.shared for part in self.layout.parts)

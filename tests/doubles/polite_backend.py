@@ -35,6 +35,8 @@ from paragone import (
     MemoryEstimate,
     Message,
     ModelInfo,
+    ModelLayout,
+    ModelPart,
     OnProgress,
     OpenEngine,
     OpenRequest,
@@ -340,7 +342,15 @@ class PoliteBackend(Backend):
         if request.model != "words":
             raise InputError(f"There is no model {request.model!r}.", hint="There is 'words'.")
         return self.estimated(
-            MemoryEstimate(context=options.context, devices=(DEVICE,), layers=1, gpu_layers=0)
+            MemoryEstimate(
+                context=options.context,
+                devices=(DEVICE,),
+                layers=1,
+                gpu_layers=0,
+                trained_context=4096,
+                parameters=4096,
+                layout=LAYOUT,
+            )
         )
 
     def estimated(self, estimate: MemoryEstimate) -> MemoryEstimate:
@@ -348,3 +358,8 @@ class PoliteBackend(Backend):
 
 
 DEVICE = DeviceMemory(device="CPU", weights=4096, kv_cache=1024, compute=64, free=1 << 30, total=1 << 31)
+LAYOUT = ModelLayout(
+    parts=(ModelPart(weights=2048, kv_cache=1024), ModelPart(weights=1024, shared=512)),
+    main_weights=1536,
+    compute=64,
+)

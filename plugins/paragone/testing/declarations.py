@@ -31,6 +31,12 @@ class DeclarationChecks(ConformanceFixtures):
         assert backend.title.strip(), "the title is empty"
         assert isinstance(backend.capabilities, Capabilities)
 
+    async def test_quantizations_have_plausible_sizes(self, backend: Backend) -> None:
+        """Each usual quantization has a name, and between 0 and 32 bits per weight."""
+        for name, bits in backend.quantizations.items():
+            assert name.strip(), "a quantization has no name"
+            assert 0 < bits <= 32, f"{name} has {bits} bits per weight"
+
     @pytest.mark.parametrize("when", ["load_options", "sampling"])
     async def test_every_option_has_a_doc_and_a_good_default(self, backend: Backend, when: str) -> None:
         """Each option has a doc, and a default within its own bounds."""

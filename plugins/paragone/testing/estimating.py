@@ -37,6 +37,30 @@ class EstimateChecks(ConformanceFixtures):
         assert sum(device.kv_cache for device in estimate.devices) >= 0
         if estimate.layers is not None and estimate.gpu_layers is not None:
             assert 0 <= estimate.gpu_layers <= estimate.layers + 1, f"{estimate!r}"
+        for number in (estimate.trained_context, estimate.parameters):
+            assert number is None or number > 0, f"{estimate!r}"
+
+    async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
+        """A layout accounts for the same KV cache as the devices, and for no more weights than they have."""
+        if not backend.capabilities.estimate:
+            pytest.skip("the backend does not estimate")
+        estimate = await within(self.patience, "an estimate", backend.estimate(opening))
+        layout = estimate.layout
+        if layout is None:
+            pytest.skip("the backend does not say how a model can be divided")
+        assert layout.parts, "the layout has no parts"
+        assert min(layout.main_weights, layout.compute) >= 0, f"negative memory: {layout!r}"
+        for part in layout.parts:
+            assert min(part.weights, part.kv_cache) >= 0, f"negative memory: {part!r}"
+            assert 0 <= part.shared <= part.weights, f"{part!r}"
+        cache = sum(part.kv_cache for part in layout.parts)
+        planned = sum(device.kv_cache for device in estimate.devices)
+        assert cache == pytest.approx(planned, rel=0.01), f"the parts have {cache} bytes of KV cache"
+        # A GPU may have a copy of what is shared.
+        least = layout.main_weights + sum(part.weights - part.shared for part in layout.parts)
+        most = layout.main_weights + sum(part.weights for part in layout.parts)
+        weights = sum(device.weights for device in estimate.devices)
+        assert 0.99 * least <= weights <= 1.01 * most, f"the parts have {least} bytes of weights"
 
     async def test_an_estimate_fails_like_opening(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for a missing model or an unknown option contains its name."""

@@ -68,6 +68,20 @@ async def test_weights_and_cache_are_counted_to_the_byte(library, estimated, dri
 
 
 @both
+async def test_the_layout_has_a_part_for_each_layer_and_one_for_the_rest(library, estimated, driver):
+    driver()
+    found = await estimated(library, config={"max_position_embeddings": 8192})
+    layers, rest = found.layout.parts[:LAYERS], found.layout.parts[LAYERS]
+    assert {(part.weights, part.kv_cache, part.shared) for part in layers} == {(LAYER, CACHE, 0)}
+    assert (rest.weights, rest.kv_cache, rest.shared) == (NORM + EMBEDDING, 0, 0)
+    assert (found.layout.main_weights, found.layout.splits) == (EMBEDDING, False)
+    assert found.trained_context == 8192
+    assert found.parameters == (LAYERS * LAYER + NORM + 2 * EMBEDDING) // 2
+    (*_, rest) = (await estimated(library, tensors=weights(head=False))).layout.parts
+    assert rest.shared == EMBEDDING
+
+
+@both
 async def test_tied_embeddings_are_also_counted_on_the_gpu(library, estimated, driver):
     driver()
     gpu, cpu = (await estimated(library, tensors=weights(head=False))).devices

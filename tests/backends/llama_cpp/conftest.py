@@ -111,6 +111,28 @@ def model_path():
     return str(Path(spec.submodule_search_locations[0]) / MODEL)
 
 
+FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q3_K_M": 12}
+"""Numbers of quantizations in llama.cpp (llama_ftype)."""
+
+
+@pytest.fixture(scope="session")
+def quantized(model_path, tmp_path_factory):
+    """A function that returns the path of the real model at another quantization, made from Q4_1."""
+    from llama_cpp import llama_cpp as lib
+
+    folder = tmp_path_factory.mktemp("quantized")
+
+    def make(name):
+        path = folder / f"SmolLM2-135M-Instruct.{name}.gguf"
+        if not path.exists():
+            params = lib.llama_model_quantize_default_params()
+            params.ftype, params.allow_requantize = FILE_TYPES[name], True
+            assert lib.llama_model_quantize(model_path.encode(), str(path).encode(), params) == 0
+        return str(path)
+
+    return make
+
+
 @contextlib.contextmanager
 def chats(model_path):
     """Yield a function that opens engines in this process; they are closed at the end."""

@@ -1,10 +1,15 @@
 """Memory estimates, compared with what llama.cpp reports when it loads the model."""
 
+import mmap
 import re
 
+import psutil
 import pytest
+from large_model import PARAMETERS, TRAINED, write_large_model
 
-from paragone import DeviceMemory, EngineError, InputError, OpenRequest
+from paragone import DeviceMemory, EngineError, InputError, MemoryEstimate, OpenRequest
+from paragone.wire import from_json, to_json
+from paragone.worker.native import WorkerEngine
 from paragone_llama_cpp.backend import LlamaCppBackend
 
 pytestmark = pytest.mark.model
@@ -15,6 +20,94 @@ def reported(log, what):
     sizes = re.findall(rf"{what} buffer size = +([\d.]+) MiB", log.read_text())
     assert sizes
     return sum(float(size) for size in sizes) * (1 << 20)
+
+
+def resident(worker):
+    """The resident memory of a worker, in bytes."""
+    return psutil.Process(worker.pid).memory_info().rss
+
+
+@pytest.mark.parametrize("n_ctx", [4096, 8192])
+@pytest.mark.parametrize("quantization", ["Q4_1", "Q8_0", "Q4_0", "Q3_K_M"])
+async def test_an_estimate_agrees_with_the_memory_of_the_process(
+    model_path, quantized, tmp_path, quantization, n_ctx
+):
+    """Weights and KV cache are what the process grows by beside one that knows only the vocabulary.
+
+    The compute buffers become resident only with a full context, so their size is taken from llama.cpp's log.
+    """
+    path = model_path if quantization == "Q4_1" else quantized(quantization)
+    log = tmp_path / "engine.log"
+    request = OpenRequest(model=path, options={"n_ctx": n_ctx, "n_gpu_layers": 0}, threads=1, log=str(log))
+    backend = LlamaCppBackend()
+    worker = await backend._start(None, None)
+    try:
+        answer = await worker.answer("estimate", request=to_json(request))
+        without_weights = resident(worker)
+    finally:
+        await worker.close()
+    engine = await backend.open(request, lambda progress: None)
+    assert isinstance(engine, WorkerEngine)
+    try:
+        grown = resident(engine.worker) - without_weights
+    finally:
+        await engine.close()
+    (cpu,) = from_json(MemoryEstimate, answer["estimate"]).devices
+    assert cpu.needed == pytest.approx(grown + reported(log, "compute") + reported(log, "output"), rel=0.05)
+
+
+async def test_the_layout_divides_the_estimate(model_path):
+    estimate = await LlamaCppBackend().estimate(OpenRequest(model=model_path, options={"n_ctx": 1024}))
+    layout = estimate.layout
+    assert len(layout.parts) == 31
+    assert estimate.weights == sum(device.weights for device in estimate.devices)
+    assert {part.kv_cache for part in layout.parts[:30]} == {1024 * 3 * 64 * 2 * 2}
+    output = layout.parts[30]
+    assert output.kv_cache == 0
+    assert output.shared == layout.main_weights  # the embeddings are also the output
+    assert output.weights - output.shared == 576 * 4  # the norm
+    assert (estimate.trained_context, estimate.parameters) == (8192, 134_515_008)
+    assert layout.splits
+
+
+async def test_the_layout_counts_with_the_defaults_for_a_gpu(model_path):
+    async def compute(**options):
+        request = OpenRequest(model=model_path, options={"n_ctx": 8192, **options}, threads=1)
+        return (await LlamaCppBackend().estimate(request)).layout.compute
+
+    # 512 prompt tokens at once, with flash attention
+    assert await compute() == await compute(n_batch=512, flash_attn="on")
+    assert await compute(n_batch=128) < await compute()
+
+
+async def test_a_large_model_is_estimated_from_its_header(tmp_path):
+    path = write_large_model(tmp_path, "F16")
+    estimate = await LlamaCppBackend().estimate(
+        OpenRequest(model=str(path), options={"n_ctx": 8192}, threads=1)
+    )
+    assert estimate.parameters == PARAMETERS
+    assert estimate.weights == pytest.approx(2 * PARAMETERS, rel=1e-3)
+    assert sum(device.kv_cache for device in estimate.devices) == 8192 * 80 * 8 * 128 * 2 * 2
+    assert estimate.trained_context == TRAINED
+    assert len(estimate.layout.parts) == 81
+    assert estimate.layout.main_weights == 128256 * 8192 * 2  # the embeddings
+
+
+def test_pages_of_other_files_are_not_released(tmp_path):
+    """Only read-only mappings of the named files are released; what is in them stays readable."""
+    from paragone_llama_cpp.mapped_file import release_pages
+
+    path = tmp_path / "weights"
+    path.write_bytes(b"x" * (1 << 20))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[::4096] == b"x" * 256
+        before = psutil.Process().memory_info().shared
+        release_pages([tmp_path / "other"])
+        assert psutil.Process().memory_info().shared > before - (1 << 19)
+        release_pages([path])
+        assert psutil.Process().memory_info().shared < before - (1 << 19)
+        assert mapped[::4096] == b"x" * 256
+    release_pages([path], tmp_path / "no-such-list")
 
 
 @pytest.mark.parametrize("n_ctx", [512, 6144])

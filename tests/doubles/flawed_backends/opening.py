@@ -12,6 +12,7 @@ from flawed_backends.found import found_by
 from paragone import WeightsFile, option
 
 MEMORY = "memory is estimated"
+PARTS = "the parts of a model add up"
 LOADING = "loading reports progress"
 
 
@@ -105,7 +106,7 @@ class CannotBeGivenUp(PoliteBackend):
 @found_by(MEMORY)
 class EstimatesNothing(PoliteBackend):
     def estimated(self, estimate):
-        return replace(estimate, devices=())
+        return replace(estimate, devices=(), layout=None)
 
 
 @found_by(MEMORY)
@@ -120,6 +121,51 @@ class FreesMoreThanThereIs(PoliteBackend):
     def estimated(self, estimate):
         (device,) = estimate.devices
         return replace(estimate, devices=(replace(device, free=1 << 40),))
+
+
+@found_by(MEMORY)
+class IsTrainedForNoContext(PoliteBackend):
+    def estimated(self, estimate):
+        return replace(estimate, trained_context=0)
+
+
+class LaysOutOtherwise(PoliteBackend):
+    """Changes the layout of the estimate."""
+
+    def laid_out(self, layout):
+        return layout
+
+    def estimated(self, estimate):
+        return replace(estimate, layout=self.laid_out(estimate.layout))
+
+
+@found_by(PARTS)
+class HasNoParts(LaysOutOtherwise):
+    def laid_out(self, layout):
+        return replace(layout, parts=())
+
+
+@found_by(PARTS)
+class SharesMoreThanThereIs(LaysOutOtherwise):
+    def laid_out(self, layout):
+        return replace(layout, parts=(layout.parts[0], replace(layout.parts[1], shared=1025)))
+
+
+@found_by(PARTS)
+class ForgetsTheCache(LaysOutOtherwise):
+    def laid_out(self, layout):
+        return replace(layout, parts=(replace(layout.parts[0], kv_cache=0), layout.parts[1]))
+
+
+@found_by(PARTS)
+class CountsTheEmbeddingsTwice(LaysOutOtherwise):
+    def laid_out(self, layout):
+        return replace(layout, main_weights=4096)
+
+
+@found_by("quantizations have plausible sizes")
+class QuantizesToNothing(PoliteBackend):
+    quantizations: ClassVar = {"Q0": 0.0}
 
 
 @found_by(MEMORY)

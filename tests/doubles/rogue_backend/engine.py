@@ -223,4 +223,4 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         cpu = DeviceMemory(
             device="CPU", weights=1 << 20, kv_cache=options.context * 16, compute=1 << 16, free=options.free
         )
-        return MemoryEstimate(context=options.context, devices=(cpu,))
+        return MemoryEstimate(context=options.context, devices=(cpu,), trained_context=1 << 16)
