@@ -32,6 +32,8 @@ class Arguments(argparse.Namespace):
     text: Path | None
     window: int
     logprobs: int | None
+    ctx: int | None
+    vram: str | None
     backend: str | None
     action: str
     cuda: str | None

@@ -71,6 +71,21 @@ def _fidelity() -> Command:
     return common(command, opens=True, prints=True)
 
 
+def _fit() -> Command:
+    command = Command(
+        "fit", "Show what memory an engine would take, whether it fits, and the largest context."
+    )
+    command.words.add_argument("engine", metavar="ENGINE", help=ENGINE)
+    add = command.options.add_argument
+    add("--ctx", metavar="N", type=int, help="with this context window in tokens")
+    add(
+        "--vram",
+        metavar="SIZE",
+        help="for a hypothetical GPU with this much free memory, such as 24G, 24GB or 512M",
+    )
+    return common(command, opens=True, prints=True)
+
+
 def _ratings() -> Command:
     command = Command("ratings", "Rate engines by the votes on their answers.")
     add = command.options.add_argument
@@ -215,6 +230,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "ask": _ask,
     "compare": _compare,
     "fidelity": _fidelity,
+    "fit": _fit,
     "ratings": _ratings,
     "history": _history,
     "replay": _replay,

@@ -79,6 +79,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.fidelity import fidelity
 
             return fidelity(args)
+        case "fit":
+            from paragone_cli.fit import fit
+
+            return fit(args)
         case "ratings":
             from paragone_cli.ratings import ratings
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from paragone_workbench.machine.gpus import find_gpus
 
-__all__ = ["free_memory", "main_memory"]
+__all__ = ["MARGIN", "free_memory", "main_memory"]
 
 MAIN = "main memory"
+MARGIN = 1 << 30
+"""Bytes to leave free on each device: the margin that llama.cpp uses (common/fit.cpp)."""
 
 
 def main_memory() -> tuple[int | None, int | None]:

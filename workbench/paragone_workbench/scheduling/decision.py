@@ -8,15 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from paragone import EngineError, MemoryEstimate, OpenRequest, ParagoneError
-from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.error_boundary import as_paragone_error
+from paragone import EngineError, MemoryEstimate, ParagoneError
 from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.memory import estimate_memory
+from paragone_workbench.machine.memory import MARGIN
 
 __all__ = ["Decision", "decide"]
-
-MARGIN = 1 << 30
-"""Bytes to leave free on each device: the margin that llama.cpp uses (common/fit.cpp)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +55,9 @@ async def decide(engines: Iterable[EngineHandle]) -> Decision:
 
 
 async def _estimate(engine: EngineHandle) -> MemoryEstimate | ParagoneError:
-    from paragone_workbench.engines.environments import interpreter
-
-    definition, backend = engine.definition, engine.backend
-    if backend is None:
-        return EngineError(f"There is no backend {definition.backend!r}.")
+    if engine.backend is None:
+        return EngineError(f"There is no backend {engine.definition.backend!r}.")
     try:
-        load, _ = split_options(definition, backend)
-        python = interpreter(backend, definition.python)
-        return await backend.estimate(OpenRequest(model=definition.model, options=load, python=python))
-    except Exception as error:  # noqa: BLE001 (a plugin's error only leaves the estimate unknown)
-        return as_paragone_error(error, backend.name)
+        return await estimate_memory(engine.definition, engine.backend)
+    except ParagoneError as error:
+        return error

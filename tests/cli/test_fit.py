@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+from large_model import PARAMETERS, TRAINED, write_large_model
+
+from paragone import InputError
+from paragone_cli.fit import parse_size
+
+from .conftest import data, paragone, said
+
+MODEL = pytest.mark.model
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("24G", 24 << 30),
+        ("24GiB", 24 << 30),
+        ("24GB", 24 * 10**9),
+        ("512M", 512 << 20),
+        (" 1.5 gib ", 3 << 29),
+        ("1024", 1024),
+        ("7B", 7),
+        ("1T", 1 << 40),
+    ],
+)
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "24X", "24iB", "1e3", "0", "0.2", "nan", "99999T", "2 4G"])
+def test_what_is_no_size(text):
+    with pytest.raises(InputError, match=r"24GB or 512M"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["rogue:steady", "--vram", "much"], "'much' is not a size.\nWrite for example 24G"),
+        (["rogue:steady", "--ctx", "many"], "invalid int value: 'many'"),
+        (["rogue:steady", "--ctx", "0"], "--ctx cannot be 0"),
+        (["rogue:nothing"], "There is no model 'nothing'."),
+        (["rogue:steady", "--set", "no_such=1"], "no option 'no_such'"),
+        (["ollama:llama3.2"], "Ollama cannot estimate the memory that a model needs."),
+        (["nobody:model"], "There is no backend 'nobody'."),
+        (["llama_cpp:/nowhere.gguf"], "There is no file /nowhere.gguf."),
+        (
+            ["llama_cpp:/nowhere.gguf", "--ctx", "99999999999"],
+            "cannot be 99999999999.\nIt takes a number from 16 to 16777216.",
+        ),
+    ],
+)
+def test_what_cannot_be_planned(arguments, sentence):
+    done = paragone("fit", *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in said(done)
+
+
+def test_a_backend_that_says_nothing_of_its_parts_cannot_be_planned_for_another_gpu():
+    done = paragone("fit", "rogue:steady", "--vram", "24G")
+    assert done.returncode == 1
+    assert "The backend does not say how a model can be divided" in said(done)
+
+
+def test_the_plan_as_json():
+    free = 10 << 20
+    done = paragone("fit", "rogue:steady", "--ctx", "1000", "--set", f"free={free}", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    found = data("fit", done)
+    assert (found["model"], found["n_ctx"]) == ("steady", 1000)
+    (cpu,) = found["devices"]
+    assert cpu == {
+        "device": "CPU",
+        "weights": 1 << 20,
+        "kv_cache": 16_000,
+        "compute": 1 << 16,
+        "free": free,
+        "fits": True,
+    }
+    assert found["largest_ctx"] == 1 << 16
+    assert data("fit", paragone("fit", "rogue:steady", "--json"))["devices"][0]["fits"] is None
+
+
+def test_the_plan_as_text():
+    done = paragone("fit", "rogue:steady", "--set", "free=1000000")
+    assert (done.returncode, said(done)) == (0, "")
+    text = done.stdout.decode()
+    assert "steady with a context of 4,096 tokens" in text
+    assert "CPU     1 MB     0 MB      0 MB     1 MB   1 MB  does not fit" in text
+    assert "It does not fit.\nNo context fits.\n" in text
+    tight = paragone("fit", "rogue:steady", "--set", "free=2000000").stdout.decode()
+    assert "It fits, but leaves less than 1.1 GB" in tight
+    assert "Largest context that fits: 55,296 tokens." in tight
+    long = paragone("fit", "rogue:steady", "--ctx", "100000").stdout.decode()
+    assert "Whether it fits is unknown" in long
+    assert "The model was trained for a context of 65,536 tokens only." in long
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A folder with a 70B model at 16 bits and at two quantizations, of which only the headers exist."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    return {name: write_large_model(folder, name) for name in ("F16", "Q4_K_M", "Q2_K")}
+
+
+@MODEL
+def test_which_quantization_of_a_large_model_fits(large):
+    done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G", "--ctx", "8192")
+    assert (done.returncode, said(done)) == (0, "")
+    text = done.stdout.decode()
+    assert "Planned for a hypothetical GPU with 51.5 GB free" in text
+    assert "about 472 MB" in text
+    assert "of 81 layers (the output counts as one); the others stay on the CPU." in text
+    rows = {line.split()[0]: line for line in text.splitlines() if line[:1] in "FQ" and "GB" in line}
+    assert set(rows) == {"Q4_K_M", "Q2_K"}
+    assert "39.7 GB" in rows["Q4_K_M"]
+    assert "  yes  " in rows["Q4_K_M"]
+    assert "Of these, Q4_K_M and Q2_K would fit on the GPU as a whole." in text
+    assert f"paragone fidelity llama_cpp:~/large/{large['F16'].name} " in text
+
+
+@MODEL
+def test_what_other_quantizations_of_a_large_model_would_need(large):
+    for name in ("Q4_K_M", "Q2_K"):
+        large[name].unlink()
+    done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G")
+    text = done.stdout.decode()
+    assert "A rough estimate of other quantizations, from their usual bits per weight" in text
+    rows = {line.split()[0]: line for line in text.splitlines() if "about" in line}
+    assert "about 75.0 GB" in rows["Q8_0"]  # 70.6e9 weights of 8.5 bits
+    assert rows["Q4_K_M"].endswith("  yes")
+    assert not rows["Q8_0"].endswith("  yes")
+
+
+@MODEL
+def test_a_hypothetical_gpu_as_json(large):
+    found = data("fit", paragone("fit", f"llama_cpp:{large['Q4_K_M']}", "--vram", "24G", "--json"))
+    gpu, cpu = found["devices"]
+    assert (gpu["device"], gpu["free"], gpu["fits"]) == ("hypothetical GPU", 24 << 30, True)
+    assert found["n_ctx"] == 4096
+    weights = gpu["weights"] + cpu["weights"]
+    assert weights == pytest.approx(PARAMETERS * 4.5 / 8, rel=0.01)
+    # 80 layers of 8 heads of 128 numbers of 16 bits, K and V
+    assert gpu["kv_cache"] + cpu["kv_cache"] == 4096 * 80 * 8 * 128 * 2 * 2
+    assert 0 <= found["largest_ctx"] <= TRAINED

@@ -1,0 +1,271 @@
+"""The memory planner, with a scripted backend whose memory is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from paragone import (
+    Backend,
+    Capabilities,
+    DeviceMemory,
+    EngineError,
+    InputError,
+    MemoryEstimate,
+    ModelLayout,
+    ModelPart,
+    OpenRequest,
+    Options,
+    option,
+)
+from paragone.options import build
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.inventory.memory_plan import HYPOTHETICAL
+from paragone_workbench.inventory.planner import MemoryPlanner
+
+MIB = 1 << 20
+GIB = 1 << 30
+LAYERS, LAYER, EMBEDDINGS, TOKEN, COMPUTE = 10, 100 * MIB, 50 * MIB, 1024, 30 * MIB
+"""Sizes of the scripted model: bytes of a layer, of the tied embeddings, and of a token in a layer's KV cache."""
+WEIGHTS = LAYERS * LAYER + EMBEDDINGS
+TRAINED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load(Options):
+    window: int = option(1000, "Context window.", minimum=1, fact="context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadWithoutContext(Options):
+    other: int = option(1, "Something else.")
+
+
+class Scripted(Backend):
+    """A test double: a backend that estimates a model of known size."""
+
+    name = "scripted"
+    title = "Scripted"
+    api_version = 2
+    load_options: type[Options] = Load
+    capabilities = Capabilities(estimate=True, local=True)
+
+    def __init__(self, free=100 * GIB, **changes):
+        self.free = free
+        self.changes = changes
+        self.contexts = []
+
+    async def probe(self, python=None):
+        raise NotImplementedError
+
+    async def models(self, folders):
+        raise NotImplementedError
+
+    async def open(self, request, on_progress):
+        raise NotImplementedError
+
+    async def estimate(self, request):
+        if request.model == "faulty":
+            raise ZeroDivisionError("a plugin's mistake")
+        context = getattr(build(self.load_options, request.options), "window", 1000)
+        self.contexts.append(context)
+        parts = [ModelPart(weights=LAYER, kv_cache=TOKEN * context)] * LAYERS
+        cpu = DeviceMemory(
+            device="CPU",
+            weights=WEIGHTS,
+            kv_cache=LAYERS * TOKEN * context,
+            compute=COMPUTE,
+            free=None if self.free is None else self.free - len(self.contexts),  # it changes all the time
+        )
+        found = MemoryEstimate(
+            context=context,
+            devices=(cpu,),
+            layers=LAYERS,
+            gpu_layers=0,
+            trained_context=TRAINED,
+            parameters=WEIGHTS // 2,
+            layout=ModelLayout(
+                parts=(*parts, ModelPart(weights=EMBEDDINGS, shared=EMBEDDINGS)),
+                main_weights=EMBEDDINGS,
+                compute=COMPUTE,
+            ),
+        )
+        return replace(found, **self.changes)
+
+
+def planner(backend=None, *, vram=None, model="model", **options):
+    definition = EngineDefinition(name="it", backend="scripted", model=model, options=options)
+    return MemoryPlanner(definition, backend or Scripted(), vram=vram)
+
+
+def test_a_backend_that_cannot_estimate_is_refused():
+    class Silent(Scripted):
+        capabilities = Capabilities()
+
+    with pytest.raises(InputError, match="Scripted cannot estimate"):
+        planner(Silent())
+
+
+async def test_the_plan_is_the_estimate_of_the_engine():
+    plan = await planner(window=2000).plan()
+    assert (plan.context, plan.fits, plan.fits_whole, plan.is_tight) == (2000, True, True, False)
+    assert plan.needed == WEIGHTS + LAYERS * TOKEN * 2000 + COMPUTE
+    assert (await planner(window=2000).plan(3000)).context == 3000
+
+
+async def test_what_leaves_less_than_the_margin_is_tight():
+    needed = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE
+    plan = await planner(Scripted(needed + GIB // 2)).plan()
+    assert (plan.fits, plan.is_tight) == (True, True)
+    plan = await planner(Scripted(needed - MIB)).plan()
+    assert (plan.fits, plan.is_tight, plan.fits_whole) == (False, False, False)
+    plan = await planner(Scripted(None)).plan()
+    assert (plan.fits, plan.is_tight, plan.fits_whole) == (None, False, False)
+
+
+@pytest.mark.parametrize("tokens", [300, 5_000, 77_777])
+async def test_the_largest_context_is_found_with_few_estimates(tokens):
+    backend = Scripted(WEIGHTS + COMPUTE + LAYERS * TOKEN * tokens + 1000)
+    it = planner(backend)
+    largest = await it.largest_context(await it.plan())
+    assert tokens - 256 < largest <= tokens
+    assert len(backend.contexts) <= 6
+
+
+async def test_the_largest_context_is_at_most_the_trained_one():
+    it = planner()
+    assert await it.largest_context(await it.plan()) == TRAINED
+
+
+async def test_a_curve_takes_no_more_steps_than_halving():
+    class Curved(Scripted):
+        async def estimate(self, request):
+            found = await super().estimate(request)
+            cpu = replace(found.devices[0], compute=found.context**2)
+            return replace(found, devices=(cpu,))
+
+    backend = Curved(WEIGHTS + LAYERS * TOKEN * 50_000 + 50_000**2)
+    it = planner(backend)
+    assert 50_000 - 256 < await it.largest_context(await it.plan()) <= 50_000
+    assert len(backend.contexts) <= 30
+
+
+async def test_there_may_be_no_largest_context():
+    it = planner(Scripted(WEIGHTS))
+    assert await it.largest_context(await it.plan()) == 0
+    for unknown in (Scripted(None), Scripted(trained_context=None)):
+        it = planner(unknown)
+        assert await it.largest_context(await it.plan()) is None
+
+
+async def test_a_backend_without_an_option_for_the_context():
+    class Fixed(Scripted):
+        load_options = LoadWithoutContext
+
+    it = planner(Fixed())
+    assert await it.largest_context(await it.plan()) is None
+    with pytest.raises(InputError, match="no option for the context"):
+        await it.plan(2000)
+
+
+# A hypothetical GPU
+
+
+async def test_a_model_goes_to_a_hypothetical_gpu_as_a_whole():
+    it = planner(vram=2 * GIB, window=1000)
+    plan = await it.plan()
+    gpu, cpu = plan.devices
+    assert (gpu.device, gpu.free, gpu.fits) == (HYPOTHETICAL, 2 * GIB, True)
+    # the embeddings are needed in both places, for they are also the output
+    assert (gpu.weights, cpu.weights) == (WEIGHTS, EMBEDDINGS)
+    assert (gpu.kv_cache, gpu.compute) == (LAYERS * TOKEN * 1000, COMPUTE)
+    assert (cpu.kv_cache, cpu.compute) == (0, 0)
+    assert (plan.gpu_layers, plan.layers, plan.fits_whole) == (11, 11, True)
+    # the whole model stays on the GPU: the context is what fits there
+    left = 2 * GIB - WEIGHTS - COMPUTE
+    assert await it.largest_context(plan) == pytest.approx(left / LAYERS / TOKEN, abs=256)
+
+
+@pytest.mark.parametrize("count", range(1, 11))
+async def test_the_last_layers_go_to_a_hypothetical_gpu_that_is_too_small(count):
+    layer = LAYER + 1000 * TOKEN
+    room = COMPUTE + EMBEDDINGS + (count - 1) * layer
+    plan = await planner(vram=room + layer - 1, window=1000).plan()
+    gpu, cpu = plan.devices
+    assert (plan.gpu_layers, plan.fits, plan.fits_whole) == (count, True, False)
+    assert gpu.needed == room
+    assert cpu.weights == EMBEDDINGS + (LAYERS - count + 1) * LAYER
+    assert gpu.kv_cache + cpu.kv_cache == LAYERS * TOKEN * 1000
+
+
+async def test_a_gpu_without_room_for_a_layer_gets_nothing():
+    gpu, cpu = (await planner(vram=COMPUTE, window=1000).plan()).devices
+    assert gpu.needed == 0
+    assert cpu.weights == WEIGHTS
+
+
+async def test_the_largest_context_of_a_divided_model_is_limited_by_main_memory():
+    backend = Scripted(WEIGHTS + 2 * GIB)
+    it = planner(backend, vram=500 * MIB, window=1000)
+    plan = await it.plan()
+    largest = await it.largest_context(plan)
+    assert largest > 200_000
+    assert (await it.plan(largest)).fits
+    assert not (await it.plan(largest + 1024)).fits
+    assert len(backend.contexts) <= 25
+
+
+async def test_a_model_that_cannot_be_divided():
+    whole = (await Scripted().estimate(OpenRequest(model="model"))).layout
+    plan = await planner(Scripted(layout=replace(whole, splits=False)), vram=GIB // 2, window=1000).plan()
+    gpu, _ = plan.devices
+    assert (gpu.weights, gpu.fits, plan.fits) == (WEIGHTS, False, False)
+
+
+async def test_a_backend_that_says_nothing_of_its_parts():
+    with pytest.raises(EngineError, match="how a model can be divided"):
+        await planner(Scripted(layout=None), vram=GIB).plan()
+
+
+async def test_an_engine_without_a_context_gets_a_usual_one_on_a_hypothetical_gpu():
+    assert (await planner(vram=GIB).plan()).context == 4096
+    assert (await planner(Scripted(trained_context=512), vram=GIB).plan()).context == 512
+    assert (await planner(vram=GIB, window=700).plan()).context == 700
+    assert (await planner(vram=GIB, window=700).plan(900)).context == 900
+
+
+# GPUs of this machine
+
+
+async def test_it_says_how_many_layers_the_gpus_have_room_for():
+    def gpu(name, free):
+        return DeviceMemory(device=name, weights=WEIGHTS // 2, kv_cache=0, compute=COMPUTE, free=free)
+
+    room = COMPUTE + 3 * (LAYER + TOKEN * 1000)
+    plan = await planner(Scripted(devices=(gpu("GPU0", room), gpu("GPU1", room)))).plan()
+    assert (plan.fits, plan.offload) == (False, 6)
+    plan = await planner(Scripted(devices=(gpu("GPU0", GIB), gpu("GPU1", GIB)))).plan()
+    assert (plan.fits, plan.offload) == (True, None)
+
+
+# Other quantizations
+
+
+async def test_the_size_of_another_quantization_follows_from_its_bits():
+    it = planner(vram=800 * MIB, window=1000)
+    plan = await it.plan()
+    assert not plan.fits_whole
+    size, rough = await it.rough(plan.context, 8.0)  # the model has 16 bits
+    assert size == WEIGHTS // 2
+    assert rough.fits_whole
+    gpu, _ = rough.devices
+    assert gpu.weights == pytest.approx(WEIGHTS / 2, rel=1e-6)
+    assert gpu.kv_cache == LAYERS * TOKEN * 1000
+    assert await it.rough(plan.context, 16.0) is None  # not smaller
+    assert await planner(Scripted(parameters=None)).rough(1000, 8.0) is None
+
+
+async def test_a_mistake_of_a_plugin_is_a_sentence():
+    with pytest.raises(EngineError, match="The backend scripted raised an unexpected error"):
+        await planner(model="faulty").plan()

@@ -1,0 +1,87 @@
+"""`paragone fit`: what an engine would take, whether it fits in memory, and the largest context."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from paragone import InputError, Json, ParagoneError
+from paragone_cli.arguments import Arguments
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.fit_text import put_fit, put_quantizations
+from paragone_cli.output import put_json, warn
+from paragone_workbench.inventory.memory_plan import MemoryPlan
+from paragone_workbench.inventory.planner import MemoryPlanner
+from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
+
+__all__ = ["fit", "parse_size"]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
+_LARGEST = 1 << 50
+
+
+def fit(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    context = CommandContext(args)
+    context.warn()
+    vram = None if args.vram is None else parse_size(args.vram)
+    if args.ctx is not None and args.ctx < 1:
+        raise InputError(f"The option --ctx cannot be {args.ctx}.", hint="It takes a number of tokens.")
+    (definition,) = context.checked([args.engine], args.settings)
+    backend = context.registry.get(definition.backend)
+    planner = MemoryPlanner(definition, backend, vram=vram)
+
+    async def answer() -> None:
+        plan = await planner.plan(args.ctx)
+        largest = await planner.largest_context(plan)
+        if args.json:
+            put_json(_json(definition.model, plan, largest))
+            return
+        put_fit(definition, plan, largest, vram=vram)
+        try:
+            own, models = await find_siblings(definition, backend, context.config.models.folders)
+        except ParagoneError as error:
+            warn(f"Other quantizations were not searched. {error.sentence}")
+            own, models = None, []
+        siblings = await plan_siblings(definition, backend, models, plan.context, vram)
+        rough = []
+        if not plan.fits_whole and not any(it.plan.fits_whole for it in siblings):
+            known = [None if own is None else own.quantization, *(it.name for it in siblings)]
+            rough = await rough_quantizations(planner, backend, plan, without=known)
+        put_quantizations(definition, own, plan, siblings, rough)
+
+    run(answer())
+    return 0
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as `24G`, `24GiB` (both 24 × 2^30) or `24GB` (24 × 10^9). Raises InputError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
+    number, unit, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    size = float(number) * float(base ** " KMGT".index(unit.upper() or " "))
+    if not 1 <= size <= _LARGEST:
+        raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
+    return math.floor(size)
+
+
+def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
+    return {
+        "model": model,
+        "n_ctx": plan.context,
+        "devices": [
+            {
+                "device": it.device,
+                "weights": it.weights,
+                "kv_cache": it.kv_cache,
+                "compute": it.compute,
+                "free": it.free,
+                "fits": it.fits,
+            }
+            for it in plan.devices
+        ],
+        "largest_ctx": largest,
+    }

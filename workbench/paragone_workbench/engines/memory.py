@@ -1,0 +1,32 @@
+"""Asks an engine's backend how much memory the engine would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paragone import Backend, Json, MemoryEstimate, OpenRequest
+from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
+
+__all__ = ["estimate_memory"]
+
+
+async def estimate_memory(
+    definition: EngineDefinition, backend: Backend, options: Mapping[str, Json] | None = None
+) -> MemoryEstimate:
+    """Return the memory that opening an engine would take, with these load options over its own.
+
+    Raises ParagoneError, whatever the backend raised or returned.
+    """
+    from paragone_workbench.engines.environments import interpreter
+
+    load, _ = split_options(definition, backend)
+    request = OpenRequest(
+        model=definition.model,
+        options={**load, **(options or {})},
+        python=interpreter(backend, definition.python),
+    )
+    try:
+        return checked(MemoryEstimate, await backend.estimate(request))
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error
