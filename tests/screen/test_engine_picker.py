@@ -247,3 +247,75 @@ async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusab
         replied.set()
         await looked(screen)
         assert highlighted(screen) == "b"
+
+
+async def estimated(screen):
+    await looked(screen)
+    await screen.until(lambda: not screen.app.screen._estimated, "the memory is estimated")
+
+
+async def test_the_memory_of_the_highlighted_model_is_told(start, offers):
+    offers("steady", "wide")
+    async with start(remembered=True) as screen:
+        await looked(screen)
+        await screen.until(lambda: "Estimating the memory …" in screen.text or "Needs" in screen.text)
+        await estimated(screen)
+        # the double does not say how much is free
+        told = "Needs 1 MB (weights 1 MB, KV cache 0 MB, compute 0 MB)."
+        assert told in screen.text
+        await screen.press("down")
+        assert highlighted(screen) == "wide"
+        assert told not in screen.text
+        await estimated(screen)
+        assert told in screen.text
+        await screen.press("up")
+        assert told in screen.text  # it is not estimated again
+
+
+async def test_a_model_that_cannot_be_estimated_says_why(start, offers):
+    offers("nothing")
+    async with start(remembered=True) as screen:
+        await estimated(screen)
+        assert "Its memory cannot be estimated: There is no model 'nothing'." in screen.text
+
+
+async def test_an_estimate_ends_when_the_highlight_moves_on_or_the_picker_closes(start, offers, monkeypatch):
+    asked, cancelled = [], []
+
+    async def endless(self, request):
+        asked.append(request.model)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(request.model)
+            raise
+
+    monkeypatch.setattr(RogueBackend, "estimate", endless)
+    offers("steady", "wide")
+    async with start(rogue("steady", "first")) as screen:
+        await screen.press("f3")
+        await looked(screen)
+        await screen.until(lambda: asked == ["steady"])
+        await screen.press("down")
+        await screen.until(lambda: asked == ["steady", "wide"])
+        assert cancelled == ["steady"]
+        await screen.press("escape")
+        await screen.until(lambda: cancelled == ["steady", "wide"])
+
+
+async def test_engines_that_are_passed_are_not_estimated(start, offers, monkeypatch):
+    asked = []
+
+    async def estimate(self, request):
+        asked.append(request.model)
+        raise ParagoneError("It is a test double.")
+
+    monkeypatch.setattr(RogueBackend, "estimate", estimate)
+    monkeypatch.setattr("paragone_tui.screens.engines.picker._PAUSE", 1.0)
+    offers("endless", "steady", "threads", "wide")
+    async with start(rogue("steady", "first")) as screen:
+        await screen.press("f3")
+        await looked(screen)
+        await screen.press("down", "down", "down")
+        await screen.until(lambda: asked)
+        assert asked == ["wide"]

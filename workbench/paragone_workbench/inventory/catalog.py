@@ -60,6 +60,8 @@ class CatalogEntry:
     """The model's full path or name."""
     is_added: bool = False
     """Whether it is an engine that was added on the screen."""
+    can_estimate: bool = False
+    """Whether its backend can estimate the memory that it needs."""
 
     @property
     def search_text(self) -> str:
@@ -206,6 +208,7 @@ class _Catalog:
             detail=_detail(definition, backend),
             definition=definition,
             is_added=added,
+            can_estimate=backend is not None and backend.capabilities.estimate,
         )
         if backend is None and self.backends is not None:
             return dataclasses.replace(
@@ -242,6 +245,7 @@ def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
         problem=f"{model.problem.rstrip('.')}." if model.problem else "",
         definition=definition,
         model=model.model,
+        can_estimate=backend.capabilities.estimate,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone import InputError
+from paragone_tui.screens.engines.memory import memory_remark
 from paragone_tui.screens.engines.rows import entry_row, heading_row, written_row
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
@@ -24,8 +26,12 @@ from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, 
 __all__ = ["EnginePicker", "Picked"]
 
 _WRITTEN = "written"
+_MEMORY = "memory"
+"""The name of the workers that estimate memory."""
 _PADDING = 2
 """Cells beside the text of a row."""
+_PAUSE = 0.3
+"""Seconds that an entry is highlighted before its memory is estimated, in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,10 @@ class EnginePicker(Picker[Picked | None]):
         self._written: EngineDefinition | None = None
         self._problem = ""
         """What is wrong with the written engine."""
+        self._memory: dict[str, str] = {}
+        """What is known of the memory that entries need, by their keys."""
+        self._estimated = ""
+        """The key of the entry whose memory is being estimated; empty if none is."""
 
     def on_mount(self) -> None:
         """Start to search for engines and models."""
@@ -157,7 +167,32 @@ class EnginePicker(Picker[Picked | None]):
                 remarks.append(f"^x removes {name} from this list.")
         else:
             remarks = [self._progress(), self._advice if any(map(self.is_offered, self._entries)) else ""]
+        if entry is not None and entry.can_estimate and self.is_offered(entry.key):
+            remarks.append(self._memory.get(entry.key, "Estimating the memory …"))
+            self._begin_estimate(entry)
+        else:
+            self._end_estimate()
         self.say("\n".join(filter(None, remarks)))
+
+    def _begin_estimate(self, entry: CatalogEntry) -> None:
+        """Estimate the memory of the highlighted entry, instead of that of another one."""
+        if entry.key != self._estimated:
+            self._end_estimate()
+            if entry.key not in self._memory:
+                self._estimated = entry.key
+                self.run_worker(self._estimate(entry), group=_MEMORY)
+
+    def _end_estimate(self) -> None:
+        self._estimated = ""
+        self.workers.cancel_group(self, _MEMORY)
+
+    async def _estimate(self, entry: CatalogEntry) -> None:
+        await asyncio.sleep(_PAUSE)
+        backend = self._registry.find(entry.definition.backend) if entry.definition is not None else None
+        if entry.definition is not None and backend is not None:
+            self._memory[entry.key] = await memory_remark(entry.definition, backend)
+        self._estimated = ""
+        self._say_remark()
 
     def _progress(self) -> str:
         if self._is_looking:
