@@ -79,6 +79,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.fidelity import fidelity
 
             return fidelity(args)
+        case "suite":
+            from paragone_cli.suite import suite
+
+            return suite(args)
         case "ratings":
             from paragone_cli.ratings import ratings
 

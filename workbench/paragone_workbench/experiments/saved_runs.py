@@ -30,6 +30,11 @@ class SavedRun:
     record: RunRecord
     results: tuple[AssertionResult, ...]
 
+    @property
+    def seconds(self) -> float:
+        """Seconds from when the run was handed to its engine until it ended."""
+        return max(0.0, (self.record.ended or 0.0) - self.record.started)
+
     def to_json(self) -> dict[str, Json]:
         """Return the run as `paragone suite run --json` prints it."""
         record = self.record
