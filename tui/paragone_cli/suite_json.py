@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+
+from paragone import Json
 from paragone_cli.output import flush, json_line, put
-from paragone_workbench.experiments.saved_runs import saved_runs
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.experiments.saved_runs import SavedRun
 
 __all__ = ["put_runs"]
 
 
-async def put_runs(
-    history: History,
-    experiment: Experiment,
-    *,
-    resumed: bool,
-    chosen: frozenset[int] | None = None,
-) -> None:
-    """Print the finished runs in the order prompt, engine, repetition. Raises StoreError and OutputError."""
-    put(f'{{\n  "id": "e{experiment.id}",\n  "resumed": {json_line(resumed)},\n  "runs": [')
+async def put_runs(head: Mapping[str, Json], runs: AsyncIterator[SavedRun]) -> None:
+    """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
+    put("{")
+    for name, value in head.items():
+        put(f"  {json_line(name)}: {json_line(value)},")
+    put('  "runs": [')
     before = None
-    async for saved in saved_runs(history, experiment, chosen):
+    async for saved in runs:
         if before is not None:
             put(f"    {before},")
         before = json_line(saved.to_json())

@@ -21,6 +21,7 @@ from paragone_workbench.experiments.assertions import AssertionCatalog, load_ass
 from paragone_workbench.experiments.junit import check_target, write_junit
 from paragone_workbench.experiments.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.saved_runs import saved_runs
 from paragone_workbench.experiments.suite import Suite, filter_prompts, problem_text
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.experiments.totals import engine_totals
@@ -143,7 +144,9 @@ async def _finish(
     if output.junit is not None:
         await write_junit(output.junit, history, experiment, totals, request.chosen)
     if output.as_json:
-        await put_runs(history, experiment, resumed=resumed, chosen=request.chosen)
+        await put_runs(
+            {"id": f"e{experiment.id}", "resumed": resumed}, saved_runs(history, experiment, request.chosen)
+        )
     else:
         put_totals(totals)
         put(

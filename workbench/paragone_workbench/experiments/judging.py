@@ -118,7 +118,7 @@ class Judging:
         prompt: SuitePrompt = dataclasses.replace(
             whole, assertions=tuple(whole.assertions[index] for index in indices)
         )
-        found = await evaluate(prompt, answer_of(prompt, run.record), self._catalog, bench)
+        found = await evaluate(prompt, answer_of(run.record), self._catalog, bench)
         if bench.unanswered:
             return
         new = [dataclasses.replace(it, index=index) for it, index in zip(found, indices, strict=True)]

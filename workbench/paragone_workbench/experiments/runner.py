@@ -151,7 +151,7 @@ class SuiteRunner:
         record = executed.record
         results: tuple[AssertionResult, ...] = ()
         if record.error is None:
-            answer = answer_of(job.prompt, record, total_s=executed.total_s)
+            answer = answer_of(record, total_s=executed.total_s)
             results = await evaluate(job.prompt, answer, self._catalog, with_engine=False)
         await self._save(job, record, results)
         progress.count(record, results)

@@ -12,7 +12,6 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.compare.answers import figures_json
 from paragone_workbench.experiments.assertions import AssertionResult
 from paragone_workbench.experiments.retrying import retrying
-from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 
@@ -29,6 +28,23 @@ class SavedRun:
     key: RunKey
     record: RunRecord
     results: tuple[AssertionResult, ...]
+
+    @classmethod
+    def of(cls, run: ExperimentRun) -> SavedRun:
+        """Return a run that was read from the history."""
+        results = tuple(from_json(AssertionResult, it) for it in run.assertions)
+        return cls(key=run.key, record=run.record, results=results)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether all assertions passed; None if there are none, or if some gave no verdict and the others passed."""
+        verdicts = {it.passed for it in self.results}
+        return False if False in verdicts else True if verdicts == {True} else None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run did not fail and all assertions passed."""
+        return self.record.state == "done" and all(it.passed is True for it in self.results)
 
     @property
     def seconds(self) -> float:
@@ -69,8 +85,7 @@ async def saved_runs(
         page = await retrying(functools.partial(history.call, read))
         for run in page:
             if chosen is None or run.key.prompt_index in chosen:
-                results = tuple(from_json(AssertionResult, it) for it in run.assertions)
-                yield SavedRun(key=run.key, record=run.record, results=results)
+                yield SavedRun.of(run)
         if len(page) < PAGE:
             return
         last = page[-1].key
@@ -81,14 +96,12 @@ def results_json(results: Iterable[AssertionResult]) -> list[Json]:
     return [to_json(result) for result in results]
 
 
-def answer_of(prompt: SuitePrompt, record: RunRecord, *, total_s: float | None = None) -> Answer:
-    """Return an answer as assertions see it."""
+def answer_of(record: RunRecord, *, total_s: float | None = None) -> Answer:
+    """Return an answer as assertions see it, without its prompt."""
     metrics = record.metrics
     return Answer(
         text=record.text,
         thinking=record.thinking,
-        messages=prompt.messages,
-        expected=prompt.expected,
         finish_reason=record.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
