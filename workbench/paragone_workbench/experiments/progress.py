@@ -64,7 +64,7 @@ class EngineProgress:
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the rate at which it generates tokens now; None if it does not."""
-        runs = self.engine.running if self.engine is not None else ()
+        runs = self.engine.in_progress if self.engine is not None else ()
         rates = [rate for run in runs if run.meter is not None and (rate := run.meter.rate(now)) is not None]
         return sum(rates) if rates else None
 
