@@ -97,9 +97,7 @@ def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
             f"{path.name} has mistakes in {count:,} {'line' if count == 1 else 'lines'}; nothing was run.",
             hint="Correct them, or run the other prompts with --skip-invalid.",
         )
-    note(
-        f"{count:,} {'prompt is' if count == 1 else 'prompts are'} left out, {len(suite.prompts):,} are run."
-    )
+    note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
 
 
 async def _run(
