@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from contextlib import closing
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from paragone.wire import from_json
+from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.store import Store
 
 from .conftest import Terminal, data, paragone, running, said, until
@@ -42,7 +45,7 @@ def finished() -> list[str]:
     with closing(Store.open()) as store:
         (experiment,) = store.experiments.all()
         texts = {
-            index: content["messages"][-1]["text"]
+            index: from_json(SuitePrompt, content).text
             for index, content in store.experiments.prompts(experiment.id)
         }
         return [
@@ -102,7 +105,7 @@ def test_an_engine_that_is_given_up(prompts):
     done = paragone("suite", "run", prompts("x", "y"), "--engines", "scripted:gone", "scripted:b")
     assert done.returncode == 1
     assert "The model gone is gone." in said(done)
-    assert "2 runs are not finished. The same command goes on with them." in said(done)
+    assert "Not finished: 2 of 4 runs. The same command goes on with them." in said(done)
 
 
 # ── Input ────────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +170,9 @@ def test_after_a_kill_the_same_command_repeats_no_finished_run(prompts, tmp_path
     known: dict[str, int] = {}
     for count in (10, 25):
         with running(*argv) as process:
-            until(lambda count=count: sum(asked(log).values()) >= count, "no progress")
+            while sum(asked(log).values()) < count:
+                assert process.poll() is None
+                time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
             process.wait()
         known |= {run: asked(log)[run] for run in finished()}
@@ -205,7 +210,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert [it["text"] for it in json.loads(out)["runs"]] == ["X"]
-    assert b"2 runs are not finished. The same command goes on with them." in err
+    assert b"Not finished: 2 of 3 runs. The same command goes on with them." in err
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 

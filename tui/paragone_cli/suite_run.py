@@ -159,7 +159,9 @@ async def _finish(
             hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
         )
     if left or interrupted:
-        note(f"{left:,} runs are not finished. The same command goes on with them.")
+        note(
+            f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+        )
     if interrupted:
         return INTERRUPTED
     return 0 if all(it.is_clean for it in totals) and not runner.given_up else 1
