@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from paragone import (
     Finish,
     FinishReason,
     InputError,
+    Json,
     LoadedModel,
     MemoryEstimate,
     ModelInfo,
@@ -151,6 +152,17 @@ class ScriptedBackend(Backend):
         return MemoryEstimate(context=1024, devices=(needed,))
 
 
+class ScriptedServerBackend(ScriptedBackend):
+    """The same engines, as if they were on a server."""
+
+    name = "scripted_server"
+    title = "Scripted server"
+    capabilities = Capabilities()
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        return ("http://double.test:1",)
+
+
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    return [ScriptedBackend()]
+    return [ScriptedBackend(), ScriptedServerBackend()]

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import itertools
 import sqlite3
 
 import pytest
@@ -79,6 +81,15 @@ async def test_an_engine_never_has_two_runs_at_once(suites):
     for name in "ab":
         own = [it.split()[0] for it in events if it.startswith((f"ask {name}", f"end {name}"))]
         assert own == ["ask", "end"] * 20
+
+
+async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(suites):
+    server = dataclasses.replace(engine("a", delay_s=0.02), backend="scripted_server")
+    for schedule, most in (("parallel", 4), ("sequential", 1)):
+        events = await suites.run(suite(*map(str, range(12))), server, schedule=schedule, fresh=True)
+        present = list(itertools.accumulate(it.startswith("ask") - it.startswith("end") for it in events))
+        assert max(present) == most
+        assert len(set(asked(events))) == 12
 
 
 # ── Resuming ─────────────────────────────────────────────────────────────────────────────────
@@ -309,6 +320,22 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     assert asked(events) == ["judge: nonsense z NONSENSE Z"]
     assert suites.runner.progress[0].not_passed == 1
+
+
+async def test_judging_that_was_stopped_goes_on(suites, until):
+    made = suite("x", "endless y", assertions=[judged()])
+    for times in range(2):
+        runner = await suites.begin(made, engine("steady"), judges=[engine("judge")])
+        before = len(scripted_backend.EVENTS)
+        running = asyncio.create_task(runner.run())
+        await until(lambda: scripted_backend.EVENTS[-1].startswith("ask judge: endless y"))
+        await until(lambda progress=runner.progress[0]: progress.passed == 1)
+        await runner.stop()
+        await running
+        await runner.close()
+        events = asked(scripted_backend.EVENTS[before:])
+        assert ("judge: x x" in [it.lower() for it in events]) == (times == 0)
+        assert [[it.passed for it in run.results] for run in await suites.saved()] == [[True], []]
 
 
 async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):

@@ -25,6 +25,7 @@ __all__ = [
     "put",
     "put_json",
     "put_table",
+    "shortened",
     "table_lines",
     "for_output",
     "warn",
@@ -119,7 +120,23 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cells).rstrip() for cells in padded]
 
 
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text without line breaks that fits in `width` cells; with `…` if it is not the whole."""
+    end = used = 0
+    for character in text:
+        used += _width(character)
+        if used > width:
+            break
+        end += 1
+    else:
+        return text
+    while _width(text[:end]) >= width:
+        end -= 1
+    return f"{text[:end]}…"
+
+
 def _width(text: str) -> int:
+    """Return the number of cells of a text in a terminal."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text

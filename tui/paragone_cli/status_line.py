@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from paragone_cli.output import one_line
+from paragone_cli.output import one_line, shortened
 
 __all__ = ["StatusLine"]
 
@@ -36,7 +36,7 @@ class StatusLine:
         # a terminal that does not know its size reports 0
         size = os.get_terminal_size(sys.stderr.fileno())
         width, height = size.columns or 80, size.lines or 24
-        cut = [one_line(line)[: width - 1] for line in lines][: height - 1]
+        cut = [shortened(one_line(line), width - 1) for line in lines][: height - 1]
         if cut != self._painted:
             self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + "\x1b[J")
             self._painted = cut

@@ -112,6 +112,11 @@ async def _run(
         if history.warning:
             warn(history.warning)
         experiment, resumed = await find_or_create(history, request, registry)
+        if resumed:
+            finished = experiment.done + experiment.failed
+            note(
+                f"Going on with experiment e{experiment.id}: {finished:,} of {experiment.runs:,} runs are finished."
+            )
         with SuiteTable() as table:
             runner = SuiteRunner(
                 history, experiment, request, registry, catalog, judges=judges, observer=table

@@ -12,7 +12,7 @@ from paragone.wire import from_json
 from paragone_cli.arguments import Arguments
 from paragone_cli.event_loop import run
 from paragone_cli.experiment_ids import one_experiment
-from paragone_cli.output import one_line, put, warn
+from paragone_cli.output import one_line, put, shortened, warn
 from paragone_cli.suite_json import put_runs
 from paragone_cli.suite_list import date
 from paragone_cli.suite_totals import put_totals
@@ -128,5 +128,4 @@ def _result(saved: SavedRun) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    line = " ".join(one_line(text).split("\n"))
-    return line if len(line) < width else f"{line[: width - 2]}…"
+    return shortened(one_line(text), width - 1)

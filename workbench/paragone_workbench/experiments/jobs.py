@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from paragone_workbench.experiments.retrying import retrying
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 
-__all__ = ["Job", "JobQueue"]
+__all__ = ["Job", "unfinished_jobs"]
 
 PAGE = 1_000
 """Runs whose prompts are in memory at a time."""
@@ -27,43 +26,19 @@ class Job:
     prompt: SuitePrompt
 
 
-class JobQueue:
-    """Gives out the unfinished runs of some engines of an experiment. Several tasks may take from it.
-
-    With several engines, each prompt begins with another engine, so that none always comes first.
-    """
-
-    def __init__(
-        self,
-        history: History,
-        experiment: Experiment,
-        engines: Sequence[int],
-        *,
-        chosen: frozenset[int] | None = None,
-        retry_failed: bool = False,
-    ) -> None:
-        self._jobs = _jobs(history, experiment, engines, chosen, retry_failed=retry_failed)
-        self._taking = asyncio.Lock()  # one step of a generator at a time
-
-    async def take(self) -> Job | None:
-        """Return the next run, or None at the end. Raises StoreError."""
-        async with self._taking:
-            return await anext(self._jobs, None)
-
-    async def close(self) -> None:
-        """Give out no more runs."""
-        async with self._taking:
-            await self._jobs.aclose()
-
-
-async def _jobs(
+async def unfinished_jobs(
     history: History,
     experiment: Experiment,
     engines: Sequence[int],
-    chosen: frozenset[int] | None,
     *,
-    retry_failed: bool,
+    chosen: frozenset[int] | None = None,
+    retry_failed: bool = False,
 ) -> AsyncGenerator[Job, None]:
+    """Yield the unfinished runs of some engines of an experiment.
+
+    With several engines, each prompt begins with another engine, so that none always comes first.
+    Raises StoreError.
+    """
     finished = {"done"} if retry_failed else {"done", "failed"}
     number = 0
     async for prompts, states in _pages(history, experiment, chosen):

@@ -14,6 +14,7 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.fingerprint import fingerprint
+from paragone_workbench.experiments.retrying import retrying
 from paragone_workbench.experiments.suite import Suite
 from paragone_workbench.machine.gpus import find_gpus
 from paragone_workbench.machine.memory import main_memory
@@ -49,10 +50,10 @@ async def find_or_create(
     engines = tuple(without_secrets(it, registry.find(it.backend)) for it in request.engines)
     digest = fingerprint(request.suite.prompts, engines, request.repetitions)
     if not request.fresh:
-        found = await history.call(lambda store: store.experiments.find(digest))
+        found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
         if found is not None:
             known = found.id
-            await history.call(lambda store: store.experiments.claim(known))
+            await retrying(lambda: history.call(lambda store: store.experiments.claim(known)))
             return found, True
     new = Experiment(
         name=request.suite.name,
@@ -69,7 +70,7 @@ async def find_or_create(
         prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
         return store.experiments.get(store.experiments.create(new, prompts))
 
-    return await history.call(create), False
+    return await retrying(lambda: history.call(create)), False
 
 
 async def _this_machine() -> dict[str, Json]:

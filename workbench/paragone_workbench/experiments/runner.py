@@ -10,12 +10,13 @@ from paragone import ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, AssertionResult, evaluate
-from paragone_workbench.experiments.jobs import Job, JobQueue
+from paragone_workbench.experiments.jobs import Job, unfinished_jobs
 from paragone_workbench.experiments.judging import Judging
 from paragone_workbench.experiments.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.request import SuiteRequest
 from paragone_workbench.experiments.retrying import retrying
 from paragone_workbench.experiments.saved_runs import answer_of, results_json, saved_runs
+from paragone_workbench.experiments.shared_iterator import SharedIterator
 from paragone_workbench.experiments.suite_engine import SuiteEngine
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
@@ -73,6 +74,7 @@ class SuiteRunner:
                 await self._workbench.close()
             if not self._stopped:
                 await self._judging.run()
+                self.failure = self._judging.failure
         except ParagoneError as error:
             self.failure = error
 
@@ -121,21 +123,23 @@ class SuiteRunner:
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
         request = self._request
-        queue = JobQueue(
-            self._history,
-            self._experiment,
-            engines,
-            chosen=request.chosen,
-            retry_failed=request.retry_failed,
+        jobs = SharedIterator(
+            unfinished_jobs(
+                self._history,
+                self._experiment,
+                engines,
+                chosen=request.chosen,
+                retry_failed=request.retry_failed,
+            )
         )
         async with asyncio.TaskGroup() as tasks:
             for _ in range(max(self._engines[index].width for index in engines)):
-                tasks.create_task(self._take_jobs(queue))
-        await queue.close()
+                tasks.create_task(self._work(jobs))
+        await jobs.close()
 
-    async def _take_jobs(self, queue: JobQueue) -> None:
+    async def _work(self, jobs: SharedIterator[Job]) -> None:
         try:
-            while not self._stopped and (job := await queue.take()) is not None:
+            while not self._stopped and (job := await jobs.take()) is not None:
                 await self._do(job)
         except ParagoneError as error:
             if self.failure is None:
