@@ -38,13 +38,14 @@ class StatusLine:
         width, height = size.columns or 80, size.lines or 24
         cut = [shortened(one_line(line), width - 1) for line in lines][: height - 1]
         if cut != self._painted:
-            self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + "\x1b[J")
+            rest = "\x1b[J" if len(cut) < len(self._painted) else ""
+            self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + rest)
             self._painted = cut
 
     def clear(self) -> None:
         """Remove the text until the next `show`."""
         if self._painted:
-            self._write(f"{self._top}\x1b[J")
+            self._write(f"{self._top}\x1b[{'J' if len(self._painted) > 1 else 'K'}")
             self._painted = []
 
     @property
