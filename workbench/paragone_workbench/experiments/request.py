@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import Json
-from paragone.cores import physical_cores
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
@@ -16,8 +13,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.fingerprint import fingerprint
 from paragone_workbench.experiments.retrying import retrying
 from paragone_workbench.experiments.suite import Suite
-from paragone_workbench.machine.gpus import find_gpus
-from paragone_workbench.machine.memory import main_memory
+from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.store import Experiment, History, Store
 
 __all__ = ["SuiteRequest", "find_or_create"]
@@ -61,7 +57,7 @@ async def find_or_create(
         schedule=request.schedule,
         repetitions=request.repetitions,
         engines=engines,
-        machine=await _this_machine(),
+        machine=await describe_machine(),
         prompts=len(request.suite.prompts),
         created=time.time(),
     )
@@ -71,13 +67,3 @@ async def find_or_create(
         return store.experiments.get(store.experiments.create(new, prompts))
 
     return await retrying(lambda: history.call(create)), False
-
-
-async def _this_machine() -> dict[str, Json]:
-    gpus, _ = await find_gpus()
-    return {
-        "platform": platform.platform(),
-        "cores": physical_cores(),
-        "memory": main_memory()[0],
-        "gpus": [to_json(gpu) for gpu in gpus],
-    }
