@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, fidelity, history, llama_bench, remote, screen, stop
+from bench import decode, fidelity, history, llama_bench, remote, screen, stop, suite
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -19,6 +19,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "history": history.history,
     "llama-bench": llama_bench.llama_bench,
     "fidelity": fidelity.fidelity,
+    "suite": suite.suite,
     "stop": stop.stop,
     "remote": remote.remote,
     "memory": screen.memory,

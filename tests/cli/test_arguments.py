@@ -14,6 +14,7 @@ from paragone_cli.commands import COMMANDS, help_of, parse
 
 from .conftest import SCHEMA, data, paragone, said
 
+SUITE = ("run", "list", "show", "compare")
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 
 
@@ -34,6 +35,20 @@ def test_options_stand_anywhere(argv):
 def test_engines_stand_between_options():
     args = parse(["compare", "a", "--schedule", "swap", "b", "--prompt", "x", "c"])
     assert (args.engines, args.schedule, args.prompt) == (["a", "b", "c"], "swap", "x")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("suite", "run", "f.jsonl", "--engines", "a", "b", "--repeat", "2"),
+        ("suite", "run", "f.jsonl", "--engines", "a", "--repeat", "2", "--engines", "b"),
+        ("suite", "--engines", "a", "b", "--repeat", "2", "--", "run", "f.jsonl"),
+    ],
+)
+def test_the_engines_of_a_suite(argv):
+    args = parse(argv)
+    assert (args.action, args.names, args.engines, args.repeat) == ("run", ["f.jsonl"], ["a", "b"], 2)
+    assert parse(["suite", "run", "f.jsonl"]).engines == []
 
 
 def test_a_value_is_no_command():
@@ -137,8 +152,9 @@ def test_the_page_has_every_command_and_its_options(name):
 
 
 def test_every_command_has_a_shape():
-    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config", "env"}
-    assert printing | {"config path", "config check", "config init", "env list"} <= set(SCHEMA["$defs"])
+    printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config", "env", "suite"}
+    actions = {"config path", "config check", "config init", "env list", *(f"suite {it}" for it in SUITE)}
+    assert printing | actions <= set(SCHEMA["$defs"])
 
 
 def test_the_example_has_the_shape():

@@ -4,10 +4,11 @@ import contextlib
 import io
 import json
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paragone_cli.output import one_line, put_json, put_table
+from paragone_cli.output import one_line, put_json, put_table, shortened
 from paragone_tui.terminal.text import visible
 
 
@@ -34,3 +35,18 @@ def test_a_line_is_one_line(text):
 def test_columns_stand_below_each_other_whatever_is_in_them():
     rows = [("語語", "x"), ("abcd", "x"), ("e\u0301", "x"), ("a\nb", "x")]
     assert printed(put_table, rows).splitlines() == ["語語  x", "abcd  x", "e\u0301     x", "a b   x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("abcd", "abcd"),
+        ("abcde", "abc…"),
+        ("語語", "語語"),
+        ("語語語", "語…"),
+        ("a\u0301bcd", "a\u0301bcd"),
+    ],
+)
+def test_a_text_is_shortened_to_cells(text, shown):
+    assert shortened(text, 4) == shown

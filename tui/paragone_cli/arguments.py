@@ -40,6 +40,14 @@ class Arguments(argparse.Namespace):
     python: str | None
     find_links: str | None
     yes: bool
+    names: list[str]
+    repeat: int | None
+    fresh: bool
+    retry_failed: bool
+    filter: str | None
+    junit: Path | None
+    skip_invalid: bool
+    failed: bool
     experiment: str | None
     all: bool
     style: bool

@@ -38,13 +38,7 @@ def _compare() -> Command:
     command = Command("compare", "Send a prompt to several engines and print their answers and metrics.")
     command.words.add_argument("engines", metavar="ENGINE", nargs="+", help=ENGINE)
     command.options.add_argument("--prompt", metavar="TEXT", help=PROMPT)
-    command.options.add_argument(
-        "--schedule",
-        metavar="MODE",
-        choices=get_args(Mode),
-        help="parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
-        "memory at a time; auto: parallel if all fit in memory, else swap",
-    )
+    _with_schedule(command)
     return _with_images(_with_logprobs(common(command, runs=True, prints=True)))
 
 
@@ -84,6 +78,49 @@ def _fit() -> Command:
         help="for a hypothetical GPU with this much free memory, such as 24G, 24GB or 512M",
     )
     return common(command, opens=True, prints=True)
+
+
+def _suite() -> Command:
+    command = Command("suite", "Run prompts from a file on several engines, and show what came of it.")
+    command.words.add_argument(
+        "action",
+        metavar="ACTION",
+        choices=("run", "list", "show", "compare"),
+        help="run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
+        "the experiments; show: show the results of one; compare: compare the engines of one or more",
+    )
+    command.words.add_argument(
+        "names", metavar="FILE|EXPERIMENT", nargs="*", help="run: the file; others: experiments such as e3"
+    )
+    add = command.options.add_argument
+    add("--engines", metavar="ENGINE", nargs="+", action="extend", default=[], help=f"run: {ENGINE}")
+    add(
+        "--repeat",
+        metavar="N",
+        type=int,
+        help="run: number of runs of each prompt on each engine; default: 1",
+    )
+    _with_schedule(command, "run: ")
+    add("--filter", metavar="TEXT", help="run: only the prompts that contain this text, or tag:NAME")
+    add("--retry-failed", action="store_true", help="run: run failed runs again; old results stay until then")
+    add("--fresh", action="store_true", help="run: begin anew, even if the same command was run before")
+    add("--skip-invalid", action="store_true", help="run: leave out prompts with mistakes in the file")
+    add("--junit", metavar="FILE", type=Path, help="run: write the results to FILE as JUnit XML")
+    add(
+        "--failed", action="store_true", help="show: only runs that failed, or that an assertion did not pass"
+    )
+    return common(command, runs=True, prints=True)
+
+
+def _with_schedule(command: Command, prefix: str = "") -> None:
+    """Add the option for the order of runs."""
+    command.options.add_argument(
+        "--schedule",
+        metavar="MODE",
+        choices=get_args(Mode),
+        help=f"{prefix}parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
+        "memory at a time; auto: parallel if all fit in memory, else swap",
+    )
 
 
 def _ratings() -> Command:
@@ -231,6 +268,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "compare": _compare,
     "fidelity": _fidelity,
     "fit": _fit,
+    "suite": _suite,
     "ratings": _ratings,
     "history": _history,
     "replay": _replay,

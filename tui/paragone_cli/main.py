@@ -83,6 +83,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.fit import fit
 
             return fit(args)
+        case "suite":
+            from paragone_cli.suite import suite
+
+            return suite(args)
         case "ratings":
             from paragone_cli.ratings import ratings
 

@@ -17,6 +17,7 @@ __all__ = [
     "OutputError",
     "print_error",
     "flush",
+    "json_line",
     "discard_output",
     "one_line",
     "note",
@@ -24,6 +25,8 @@ __all__ = [
     "put",
     "put_json",
     "put_table",
+    "shortened",
+    "table_lines",
     "for_output",
     "warn",
 ]
@@ -81,10 +84,16 @@ def one_line(text: str) -> str:
 
 def put_json(data: Json) -> None:
     """Print JSON. Characters that could control a terminal are escaped as `\\uXXXX`."""
-    text = json.dumps(data, ensure_ascii=False, indent=2)
-    if visible(text) != text:
-        text = "".join(_escaped(character) for character in text)
-    put(text)
+    put(_harmless(json.dumps(data, ensure_ascii=False, indent=2)))
+
+
+def json_line(data: Json) -> str:
+    """Return JSON on one line, escaped as `put_json` does it."""
+    return _harmless(json.dumps(data, ensure_ascii=False))
+
+
+def _harmless(text: str) -> str:
+    return text if visible(text) == text else "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:
@@ -96,14 +105,38 @@ def _escaped(character: str) -> str:
 
 def put_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in aligned columns, separated by two spaces."""
+    for line in table_lines(rows):
+        put(line)
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of aligned columns, separated by two spaces."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*cleaned, strict=True)]
-    for row in cleaned:
-        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        put("  ".join(cells).rstrip())
+    padded = [
+        (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in cleaned
+    ]
+    return ["  ".join(cells).rstrip() for cells in padded]
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text without line breaks that fits in `width` cells; with `…` if it is not the whole."""
+    end = used = 0
+    for character in text:
+        used += _width(character)
+        if used > width:
+            break
+        end += 1
+    else:
+        return text
+    while _width(text[:end]) >= width:
+        end -= 1
+    return f"{text[:end]}…"
 
 
 def _width(text: str) -> int:
+    """Return the number of cells of a text in a terminal."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text

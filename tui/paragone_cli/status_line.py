@@ -1,4 +1,4 @@
-"""A status line on standard error, if that is a terminal."""
+"""One or more status lines on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from paragone_cli.output import one_line
+from paragone_cli.output import one_line, shortened
 
 __all__ = ["StatusLine"]
 
@@ -16,11 +16,11 @@ EVERY = 0.1
 
 
 class StatusLine:
-    """A line of text that is updated in place. It prints nothing if standard error is not a terminal."""
+    """Lines of text that are updated in place. It prints nothing if standard error is not a terminal."""
 
     def __init__(self) -> None:
         self.on = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        self._painted = ""
+        self._painted: list[str] = []
         self._next = 0.0
 
     @property
@@ -28,26 +28,34 @@ class StatusLine:
         """Whether enough time has passed since the last update."""
         return self.on and time.monotonic() >= self._next
 
-    def show(self, text: str) -> None:
-        """Replace the text of the line, truncated to the width of the terminal."""
+    def show(self, *lines: str) -> None:
+        """Replace the text, cut to the size of the terminal."""
         if not self.on:
             return
         self._next = time.monotonic() + EVERY
         # a terminal that does not know its size reports 0
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        text = one_line(text)[: columns - 1]
-        if text != self._painted:
-            self._painted = text
-            self._write(f"\r{text}\x1b[K")
+        size = os.get_terminal_size(sys.stderr.fileno())
+        width, height = size.columns or 80, size.lines or 24
+        cut = [shortened(one_line(line), width - 1) for line in lines][: height - 1]
+        if cut != self._painted:
+            rest = "\x1b[J" if len(cut) < len(self._painted) else ""
+            self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + rest)
+            self._painted = cut
 
     def clear(self) -> None:
-        """Remove the line until the next `show`."""
+        """Remove the text until the next `show`."""
         if self._painted:
-            self._painted = ""
-            self._write("\r\x1b[K")
+            self._write(f"{self._top}\x1b[{'J' if len(self._painted) > 1 else 'K'}")
+            self._painted = []
+
+    @property
+    def _top(self) -> str:
+        """The sequence that moves the cursor to the start of the first line."""
+        below = len(self._painted) - 1
+        return f"\x1b[{below}A\r" if below > 0 else "\r"
 
     def end(self) -> None:
-        """Remove the line permanently."""
+        """Remove the text permanently."""
         self.clear()
         self.on = False
 

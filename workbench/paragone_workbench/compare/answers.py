@@ -1,4 +1,4 @@
-"""The JSON output of `paragone ask` and `paragone compare`."""
+"""The JSON output of `paragone ask`, `paragone compare` and `paragone suite run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 
-__all__ = ["answer_json", "comparison_json", "warnings_of"]
+__all__ = ["answer_json", "comparison_json", "figures_json", "warnings_of"]
 
 
 def comparison_json(
@@ -60,7 +60,7 @@ def answer_json(run: RunRecord) -> dict[str, Json]:
         "sampling": dict(settings.sampling)
         if settings is not None and settings.sampling is not None
         else None,
-        **_figures(run.metrics),
+        **figures_json(run.metrics),
     }
     if run.spec is not None and run.spec.logprobs is not None:
         answer["tokens"] = [
@@ -80,7 +80,8 @@ def warnings_of(run: RunRecord) -> tuple[Caution, ...]:
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)
 
 
-def _figures(known: RunMetrics | None) -> dict[str, Json]:
+def figures_json(known: RunMetrics | None) -> dict[str, Json]:
+    """Return the token counts and the times of a run, under `usage` and `timings`."""
     metrics = known or RunMetrics()
     return {
         "usage": {

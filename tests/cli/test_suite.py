@@ -1,0 +1,361 @@
+"""`paragone suite`: the whole command, with test doubles and with real engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from paragone.wire import from_json
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.store import Store
+
+from .conftest import Terminal, data, paragone, running, said, until
+
+ENGINES = ("--engines", "scripted:a", "scripted:b")
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """A function that writes a file of prompts."""
+
+    def write(*texts: str, name: str = "prompts.jsonl", **more) -> str:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps({"prompt": text, **more}) + "\n" for text in texts))
+        return str(path)
+
+    return write
+
+
+def asked(log: Path) -> Counter[str]:
+    """How often each engine was asked each prompt, as `MODEL: PROMPT`."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
+
+
+def finished() -> list[str]:
+    """The runs in the history, as `MODEL: PROMPT`."""
+    with closing(Store.open()) as store:
+        (experiment,) = store.experiments.all()
+        texts = {
+            index: from_json(SuitePrompt, content).text
+            for index, content in store.experiments.prompts(experiment.id)
+        }
+        return [
+            f"{it.record.definition.model}: {texts[it.key.prompt_index]}"
+            for it in store.experiments.runs(experiment.id)
+        ]
+
+
+# ── Results ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_results_of_a_suite(prompts):
+    file = prompts("x", "y", assertions=[{"type": "contains", "value": "X"}])
+    done = paragone("suite", "run", file, *ENGINES, "--json")
+    assert done.returncode == 1
+    found = data("suite run", done)
+    assert (found["id"], found["resumed"]) == ("e1", False)
+    assert [(it["prompt_index"], it["engine"], it["text"]) for it in found["runs"]] == [
+        (0, "a", "X"), (0, "b", "X"), (1, "a", "Y"), (1, "b", "Y"),
+    ]  # fmt: skip
+    assert [it["assertions"][0]["passed"] for it in found["runs"]] == [True, True, False, False]
+    assert found["runs"][0]["usage"]["completion_tokens"] == 1
+
+
+def test_a_finished_suite_prints_its_results_again(prompts):
+    file = prompts("x", "y")
+    first = data("suite run", paragone("suite", "run", file, *ENGINES, "--json"))
+    again = data("suite run", paragone("suite", "run", file, *ENGINES, "--json"))
+    assert again == {**first, "resumed": True}
+    fresh = data("suite run", paragone("suite", "run", file, *ENGINES, "--json", "--fresh"))
+    assert (fresh["id"], fresh["resumed"]) == ("e2", False)
+
+
+def test_the_table_at_the_end(prompts):
+    file = prompts("x", "y")
+    done = paragone(
+        "suite", "run", file, "--engines", "scripted:a", "--engines", "scripted:b", "--repeat", "2"
+    )
+    assert done.returncode == 0, said(done)
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].split()[:4] == ["engine", "runs", "failed", "passed"]
+    assert [line.split()[:3] for line in lines[1:3]] == [["a", "4", "0"], ["b", "4", "0"]]
+    assert "paragone suite show e1" in lines[-1]
+    assert "100%: 8 of 8 runs, 0 failed" in said(done)
+
+
+@pytest.mark.parametrize(
+    ("texts", "code"),
+    [(("x",), 0), (("fail",), 1), (("crash", "x"), 1), (("crash 1", "crash 2", "crash 3", "x"), 1)],
+)
+def test_exit_codes(prompts, texts, code):
+    done = paragone("suite", "run", prompts(*texts), "--engines", "scripted:a")
+    assert done.returncode == code, said(done)
+
+
+def test_an_engine_that_is_given_up(prompts):
+    done = paragone("suite", "run", prompts("x", "y"), "--engines", "scripted:gone", "scripted:b")
+    assert done.returncode == 1
+    assert "The model gone is gone." in said(done)
+    assert "Not finished: 2 of 4 runs. The same command goes on with them." in said(done)
+
+
+# ── Input ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"prompt": "x"}\nnonsense\n{"promt": "y"}\n')
+    log = tmp_path / "log"
+    done = paragone("suite", "run", str(file), *ENGINES, "--set", f"log={log}")
+    assert done.returncode == 2
+    assert "bad.jsonl:2: " in said(done)
+    assert "bad.jsonl:3: " in said(done)
+    assert "bad.jsonl has mistakes in 2 lines; nothing was run." in said(done)
+    assert not asked(log)
+    done = paragone("suite", "run", str(file), *ENGINES, "--set", f"log={log}", "--skip-invalid")
+    assert done.returncode == 0
+    assert "Left out because of mistakes: 2. Prompts that are run: 1." in said(done)
+    assert asked(log) == {"a: x": 1, "b: x": 1}
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("run",), "No file with prompts was named."),
+        (("run", "FILE"), "No engine was named."),
+        (("run", "FILE", *ENGINES, "--repeat", "0"), "--repeat needs a number from 1 on."),
+        (("run", "FILE", *ENGINES, "--filter", "nowhere"), "No prompt of prompts.jsonl matches"),
+        (("run", "FILE", *ENGINES, "--junit", "/nowhere/j.xml"), "its folder does not exist"),
+        (("run", "FILE", "--engines", "nobody:m"), "There is no backend 'nobody'."),
+        (("run", "nowhere.jsonl", *ENGINES), "nowhere.jsonl"),
+        (("list", "--fresh"), "does not take the options of `run`"),
+        (("show", "e9"), "There is no experiment e9."),
+        (("show", "9"), "'9' is not the id of an experiment."),
+        (("show",), "Name one experiment."),
+        (("compare",), "No experiment was named."),
+        (("list", "--failed"), "Only `paragone suite show` has the option --failed."),
+    ],
+)
+def test_what_cannot_be_done(prompts, argv, sentence):
+    file = prompts("x")
+    done = paragone("suite", *(file if word == "FILE" else word for word in argv))
+    assert done.returncode == 2
+    assert sentence in said(done)
+
+
+def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
+    file = prompts("red one", "blue two")
+    part = data("suite run", paragone("suite", "run", file, *ENGINES, "--filter", "blue", "--json"))
+    assert [it["prompt_index"] for it in part["runs"]] == [1, 1]
+    whole = data("suite run", paragone("suite", "run", file, *ENGINES, "--json"))
+    assert (whole["id"], whole["resumed"], len(whole["runs"])) == (part["id"], True, 4)
+
+
+# ── Interruptions ────────────────────────────────────────────────────────────────────────────
+
+
+def test_after_a_kill_the_same_command_repeats_no_finished_run(prompts, tmp_path):
+    log = tmp_path / "log"
+    file = prompts(*(f"prompt {number}" for number in range(30)))
+    argv = ("suite", "run", file, *ENGINES, "--set", "delay_s=0.03", "--set", f"log={log}", "--json")
+    known: dict[str, int] = {}
+    for count in (10, 25):
+        with running(*argv) as process:
+            while sum(asked(log).values()) < count:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        known |= {run: asked(log)[run] for run in finished()}
+    assert 10 <= len(known) < 60
+    done = paragone(*argv)
+    assert done.returncode == 0, said(done)
+    found = data("suite run", done)
+    assert found["resumed"]
+    assert len(found["runs"]) == 60
+    counts = asked(log)
+    assert len(counts) == 60
+    assert {run: counts[run] for run in known} == known, "no finished run was repeated"
+    paragone(*argv)
+    assert asked(log) == counts
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(prompts, tmp_path):
+    log, junit = tmp_path / "log", tmp_path / "junit.xml"
+    file = prompts("x", "endless y", "z")
+    argv = (
+        "suite",
+        "run",
+        file,
+        "--engines",
+        "scripted:a",
+        "--set",
+        f"log={log}",
+        "--junit",
+        str(junit),
+        "--json",
+    )
+    with running(*argv) as process:
+        until(lambda: asked(log)["a: endless y"], "no progress")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert [it["text"] for it in json.loads(out)["runs"]] == ["X"]
+    assert b"Not finished: 2 of 3 runs. The same command goes on with them." in err
+    assert len(ET.parse(junit).findall(".//testcase")) == 1
+
+
+def test_two_commands_do_not_run_the_same_experiment(prompts, tmp_path):
+    log = tmp_path / "log"
+    file = prompts("endless")
+    argv = ("suite", "run", file, "--engines", "scripted:a", "--set", f"log={log}")
+    with running(*argv) as process:
+        until(lambda: asked(log), "no progress")
+        done = paragone(*argv)
+        assert done.returncode == 2
+        assert "is being run by another instance of paragone" in said(done)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def test_a_worker_that_is_killed(prompts):
+    """The rogue backend's process kills itself in each run; another engine goes on."""
+    file = prompts(*map(str, range(6)))
+    done = paragone("suite", "run", file, "--engines", "rogue:killed", "rogue:steady", "--json")
+    assert done.returncode == 1
+    runs = data("suite run", done)["runs"]
+    assert [it["error"] is None for it in runs if it["engine"] == "steady"] == [True] * 6
+    assert sum(it["engine"] == "killed" for it in runs) == 3
+    assert "The engine killed crashed 3 times in a row" in said(done)
+
+
+# ── JUnit ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_junit_xml(prompts, tmp_path):
+    junit = tmp_path / "junit.xml"
+    file = prompts("x \x01 <&>", "y", "fail x", assertions=[{"type": "contains", "value": "X"}])
+    done = paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit))
+    assert done.returncode == 1
+    root = ET.parse(junit).getroot()
+    assert root.tag == "testsuites"
+    assert [it.get("name") for it in root] == ["a", "b"]
+    for suite in root:
+        cases = suite.findall("testcase")
+        assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "2", "2")
+        assert int(suite.get("tests")) == len(cases)
+        assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
+        assert int(suite.get("errors")) == len(suite.findall("testcase/error"))
+        assert len({case.get("name") for case in cases}) == 6
+        assert all(float(case.get("time")) >= 0 for case in cases)
+        failure = suite.find("testcase/failure")
+        assert "contain" in failure.get("message")
+        assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
+    assert "x \ufffd <&>" in root[0][0].get("name")
+    assert os.listdir(tmp_path).count("junit.xml") == 1
+    junit.unlink()
+    paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit))
+    assert len(ET.parse(junit).findall(".//testcase")) == 12
+
+
+# ── List, show, compare ──────────────────────────────────────────────────────────────────────
+
+
+def test_experiments_are_listed_and_shown(prompts):
+    assert data("suite list", paragone("suite", "list", "--json")) == {"experiments": []}
+    file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])
+    paragone("suite", "run", file, *ENGINES)
+    (listed,) = data("suite list", paragone("suite", "list", "--json"))["experiments"]
+    assert (listed["id"], listed["name"], listed["engines"], listed["runs"]) == (
+        "e1",
+        "prompts",
+        ["a", "b"],
+        4,
+    )
+    assert (listed["done"], listed["failed"]) == (2, 2)
+    assert paragone("suite", "list").stdout.decode().splitlines()[1].split()[:5] == [
+        "e1",
+        "prompts",
+        "a,",
+        "b",
+        "4/4",
+    ]
+    text = paragone("suite", "show", "e1").stdout.decode()
+    assert "#0 x" in text
+    assert "[1/1] X" in text
+    assert "failed: The engine failed." in text
+    assert "\x1b" not in text
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    assert [it["runs"] for it in shown["engines"]] == [2, 2]
+    assert len(shown["runs"]) == 4
+    only = data("suite show", paragone("suite", "show", "e1", "--failed", "--json"))
+    assert [it["prompt_index"] for it in only["runs"]] == [1, 1]
+    assert "#0" not in paragone("suite", "show", "e1", "--failed").stdout.decode()
+
+
+def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
+    paragone("suite", "run", prompts(*(f"p{number} " + "long " * 100 for number in range(50))), *ENGINES)
+    with running("suite", "show", "e1", stdout=terminal.theirs) as process:
+        lines = terminal.read(process).decode().splitlines()
+    assert "paragone suite show e1 | less" in lines[-1]
+    assert len(lines) < 90
+    assert max(map(len, lines)) < 130
+
+
+def test_engines_are_compared(prompts):
+    file = prompts(
+        *(f"word{number}" for number in range(12)), assertions=[{"type": "contains", "value": "WORD1"}]
+    )
+    paragone("suite", "run", file, *ENGINES)
+    done = paragone("suite", "compare", "e1")
+    assert "do not differ in pass rate" in done.stdout.decode()
+    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
+    assert [it["engine"] for it in found["engines"]] == ["a", "b"]
+    paragone("suite", "run", file, "--engines", "scripted:steady")
+    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
+    assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
+    assert {it["prompts"] for it in found["same_answers"]} == {12}
+
+
+# ── The terminal ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_table_while_it_runs(prompts, terminal: Terminal):
+    file = prompts(*map(str, range(10)))
+    with running("suite", "run", file, *ENGINES, "--set", "delay_s=0.1", stderr=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert "engine  done" in written
+    assert "/10" in written
+    assert " left" in written
+    assert written.endswith("\x1b[J"), "the table is removed at the end"
+
+
+# ── Real engines ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
+    spec, *options = smol
+    file = prompts("Name a colour.", "What is 2+2?", "Say hello.")
+    argv = (
+        "suite", "run", file, "--engines", spec, f"llama_cpp:{smaller_smollm2}", *options, "--schedule", "swap", "--json",
+    )  # fmt: skip
+    done = paragone(*argv)
+    assert done.returncode == 0, done.stderr.decode()
+    runs = data("suite run", done)["runs"]
+    assert len(runs) == 6
+    assert all(it["text"] and it["timings"]["decode_tps"] > 0 for it in runs)
+    assert [it["timings"]["load_s"] is not None for it in runs] == [True, True, *4 * [False]]
+    assert all(it["usage"]["cached_tokens"] == 0 for it in runs), "no run depends on those before it"
+    again = data("suite run", paragone(*argv))
+    assert again["runs"] == runs

@@ -1,0 +1,168 @@
+"""A test double: a backend in the application's process whose engines do what their prompts say.
+
+It stands in for engines of suites. An engine answers a prompt with the same text in upper case. It crashes at a
+prompt with the word `crash`, fails at `fail`, does not finish `endless`, and takes the time of its option `delay_s`.
+The model `steady` neither crashes nor fails. The model `judge` answers with a verdict on answers to its prompts instead. The model `gone` cannot be opened, and
+`frail` only once.
+
+Everything that happens is in `EVENTS`, and in the file of the option `log`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import (
+    Backend,
+    Capabilities,
+    DeviceMemory,
+    EngineCrashed,
+    EngineError,
+    Event,
+    Finish,
+    FinishReason,
+    InputError,
+    Json,
+    LoadedModel,
+    MemoryEstimate,
+    ModelInfo,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    Options,
+    Probe,
+    RunRequest,
+    RunSettings,
+    Token,
+    Usage,
+    option,
+)
+from paragone.hooks import hookimpl
+from paragone.options import build
+
+EVENTS: list[str] = []
+"""`open MODEL`, `close MODEL`, `ask MODEL: PROMPT` and `end MODEL: PROMPT`, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedLoad(Options):
+    log: str = option("", "A file to which all events are written.")
+    free: int = option(0, "Free memory that the estimate reports, in bytes; 0 for enough.", minimum=0)
+    password: str = option("", "A secret.", secret=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedSampling(Options):
+    delay_s: float = option(0.0, "Seconds that an answer takes.", minimum=0)
+    seed: int | None = option(None, "A number that changes nothing.", minimum=0)
+
+
+class ScriptedEngine(OpenEngine):
+    def __init__(self, model: str, log: str) -> None:
+        self.loaded = LoadedModel(name=model, context=1024)
+        self.crashed = False
+        self._model = model
+        self._log = log
+        self._stopping = asyncio.Event()
+
+    def happened(self, event: str) -> None:
+        EVENTS.append(event)
+        if self._log:
+            with Path(self._log).open("a", encoding="utf-8") as file:
+                file.write(f"{event}\n")
+
+    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+        prompt = request.messages[-1].text
+        if self.crashed:
+            raise EngineCrashed("The engine's process is gone.")
+        self._stopping.clear()
+        sampling = build(ScriptedSampling, request.sampling, owner="Scripted")
+        if self._model == "judge":
+            # of the question, only what stands between the marks, without the instructions
+            prompt = " ".join(re.findall(r"BEGIN (?:PROMPT|ANSWER)>>>\n(.*)\n", prompt))
+        self.happened(f"ask {self._model}: {prompt}")
+        yield RunSettings(seed=sampling.seed)
+        words = () if self._model == "steady" else prompt.split()
+        if "crash" in words:
+            self.crashed = True
+            raise EngineCrashed("The engine's process crashed (SIGSEGV).", log_tail=("out of luck",))
+        if "fail" in words:
+            raise EngineError("The engine failed.", hint="Try again.")
+        if sampling.delay_s or "endless" in words:
+            limit = None if "endless" in words else sampling.delay_s
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), limit)
+        reason: FinishReason = "cancelled" if self._stopping.is_set() else "stop"
+        text = self._verdict(words) if self._model == "judge" else prompt.upper()
+        if reason == "stop":
+            yield Token(text=text, time=time.monotonic())
+        self.happened(f"end {self._model}: {prompt}")
+        usage = Usage(prompt_tokens=len(words), completion_tokens=1)
+        yield Finish(reason=reason, usage=usage, time=time.monotonic())
+
+    def _verdict(self, words: Sequence[str]) -> str:
+        if "nonsense" in words:
+            return "I would rather talk about the weather."
+        return f"I read it.\nVERDICT: {'FAIL' if 'bad' in words else 'PASS'}"
+
+    async def stop(self) -> None:
+        self._stopping.set()
+
+    async def close(self) -> None:
+        self.happened(f"close {self._model}")
+
+
+class ScriptedBackend(Backend):
+    name = "scripted"
+    title = "Scripted"
+    api_version = 2
+    load_options = ScriptedLoad
+    sampling = ScriptedSampling
+    capabilities = Capabilities(estimate=True, local=True)
+
+    def __init__(self) -> None:
+        self._opened: set[str] = set()
+
+    async def probe(self, python: str | None = None) -> Probe:
+        return Probe(usable=True)
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        return ()
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        options = build(ScriptedLoad, request.options, owner="Scripted")
+        if request.model == "gone" or (request.model == "frail" and "frail" in self._opened):
+            raise InputError(f"The model {request.model} is gone.", hint="Put it back.")
+        self._opened.add(request.model)
+        engine = ScriptedEngine(request.model, options.log)
+        engine.happened(f"open {request.model}")
+        return engine
+
+    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+        options = build(ScriptedLoad, request.options, owner="Scripted")
+        needed = DeviceMemory(
+            device="CPU", weights=1 << 30, kv_cache=0, compute=0, free=options.free or 1 << 40
+        )
+        return MemoryEstimate(context=1024, devices=(needed,))
+
+
+class ScriptedServerBackend(ScriptedBackend):
+    """The same engines, as if they were on a server."""
+
+    name = "scripted_server"
+    title = "Scripted server"
+    capabilities = Capabilities()
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        return ("http://double.test:1",)
+
+
+@hookimpl
+def paragone_backends() -> Iterable[Backend]:
+    return [ScriptedBackend(), ScriptedServerBackend()]

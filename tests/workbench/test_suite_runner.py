@@ -1,0 +1,353 @@
+"""Suites on the scripted backend, which is a test double: order, crashes, resuming."""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import sqlite3
+
+import pytest
+import scripted_backend
+from tests.workbench.suites import Suites, asked, engine, suite
+
+from paragone import InputError, Json
+from paragone_workbench.experiments import retrying
+from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts
+from paragone_workbench.paths import history_file
+from paragone_workbench.store import History
+
+A, B = engine("a"), engine("b")
+ALL = [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+THREE = suite("x", "y", "z")
+
+
+@pytest.fixture
+async def suites():
+    history = await History.open()
+    yield Suites(history)
+    await history.close()
+
+
+def keys(runs):
+    return [(it.record.definition.name, it.key.prompt_index) for it in runs]
+
+
+def contains(value: Json, **more) -> AssertionSpec:
+    return AssertionSpec(type="contains", options={"value": value}, **more)
+
+
+def judged(criterion: str = "good", judge: str = "judge") -> AssertionSpec:
+    return AssertionSpec(type="judge", options={"engine": judge, "criterion": criterion})
+
+
+# ── Order ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(suites):
+    events = await suites.run(THREE, A, B, repetitions=2)
+    assert sorted(asked(events)) == sorted(2 * [f"{it}: {text}" for it in "ab" for text in "xyz"])
+    runs = await suites.saved()
+    assert [it.key for it in runs] == sorted(it.key for it in runs)
+    assert len(runs) == 12
+    assert runs[0].record.text == "X"
+    assert not suites.resumed
+    assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
+
+
+async def test_swap_runs_one_engine_after_the_other_and_opens_each_once(suites):
+    events = await suites.run(THREE, A, B, schedule="swap")
+    assert [it.partition(":")[0] for it in events if not it.startswith("end")] == [
+        "open a", *3 * ["ask a"], "close a", "open b", *3 * ["ask b"], "close b",
+    ]  # fmt: skip
+
+
+async def test_sequential_begins_each_prompt_with_another_engine(suites):
+    events = await suites.run(THREE, A, B, schedule="sequential")
+    assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
+    assert [it.split()[0] for it in events if it.startswith(("ask", "end"))] == ["ask", "end"] * 6
+
+
+async def test_auto_decides_by_memory(suites):
+    small = [engine(model, free=2 << 30) for model in "ab"]
+    events = await suites.run(THREE, *small, schedule="auto")
+    assert events.index("close a") < events.index("open b")
+    large = [engine(model, free=30 << 30) for model in "ab"]
+    events = await suites.run(THREE, *large, schedule="auto")
+    assert events.index("open b") < events.index("close a")
+
+
+async def test_an_engine_never_has_two_runs_at_once(suites):
+    events = await suites.run(suite(*map(str, range(20))), A, B, schedule="parallel")
+    for name in "ab":
+        own = [it.split()[0] for it in events if it.startswith((f"ask {name}", f"end {name}"))]
+        assert own == ["ask", "end"] * 20
+
+
+async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(suites):
+    server = dataclasses.replace(engine("a", delay_s=0.02), backend="scripted_server")
+    for schedule, most in (("parallel", 4), ("sequential", 1)):
+        events = await suites.run(suite(*map(str, range(12))), server, schedule=schedule, fresh=True)
+        present = list(itertools.accumulate(it.startswith("ask") - it.startswith("end") for it in events))
+        assert max(present) == most
+        assert len(set(asked(events))) == 12
+
+
+# ── Resuming ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_finished_suite_opens_no_engine(suites):
+    await suites.run(THREE, A, B)
+    first = suites.experiment.id
+    assert await suites.run(THREE, A, B) == []
+    assert (suites.resumed, suites.experiment.id) == (True, first)
+    assert [it.done for it in suites.runner.progress] == [3, 3]
+
+
+async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
+    await suites.run(THREE, A)
+    assert await suites.run(THREE, A, schedule="swap") == []
+    for other in (
+        (suite("x", "y", "w"), A, {}),
+        (suite("x", "y", "z", assertions=[contains("X")]), A, {}),
+        (THREE, engine("a", seed=3), {}),
+        (THREE, A, {"repetitions": 2}),
+        (THREE, A, {"fresh": True}),
+    ):
+        made, one, more = other
+        await suites.run(made, one, **more)
+        assert not suites.resumed
+
+
+async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
+    await suites.run(THREE, engine("a", password="hunter2"))
+    assert await suites.run(THREE, engine("a", password="other")) == []
+    assert b"hunter2" not in history_file().read_bytes()
+
+
+async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
+    made, slow = suite("x", "endless y", "z"), engine("a")
+    runner = await suites.begin(made, slow)
+    before = len(scripted_backend.EVENTS)
+    running = asyncio.create_task(runner.run())
+    await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: endless y"])
+    await runner.stop()
+    await running
+    await runner.close()
+    assert asked(scripted_backend.EVENTS[before:]) == ["a: x", "a: endless y"]
+    assert keys(await suites.saved()) == [("a", 0)]
+    runner = await suites.begin(made, slow)
+    before = len(scripted_backend.EVENTS)
+    running = asyncio.create_task(runner.run())
+    await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: endless y"])
+    await runner.stop()
+    await running
+    await runner.close()
+    assert asked(scripted_backend.EVENTS[before:]) == ["a: endless y"]
+
+
+async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):
+    made = suite("x", "fail y")
+    await suites.run(made, A)
+    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+    assert await suites.run(made, A) == []
+    assert suites.runner.progress[0].failed == 1
+    assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
+    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+
+
+async def test_an_old_failed_run_stays_until_the_new_one_has_ended(suites, until):
+    made = suite("fail endless")
+    await suites.run(made, A)
+    scripted = scripted_backend.ScriptedEngine
+    original = scripted.run
+
+    async def hang(self, request):
+        scripted_backend.EVENTS.append("hang")
+        await self._stopping.wait()
+        async for event in original(self, request):
+            yield event
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scripted, "run", hang)
+        runner = await suites.begin(made, A, retry_failed=True)
+        running = asyncio.create_task(runner.run())
+        await until(lambda: scripted_backend.EVENTS[-1] == "hang")
+        assert [it.record.state for it in await suites.saved()] == ["failed"]
+        await runner.stop()
+        await running
+        await runner.close()
+
+
+async def test_a_filtered_suite_is_completed_later(suites):
+    chosen = frozenset(it.index for it in filter_prompts(THREE, "y").prompts)
+    assert asked(await suites.run(THREE, A, chosen=chosen)) == ["a: y"]
+    assert [it.total for it in suites.runner.progress] == [1]
+    assert asked(await suites.run(THREE, A)) == ["a: x", "a: z"]
+    assert suites.resumed
+
+
+async def test_an_experiment_that_another_instance_runs_is_refused(suites):
+    await suites.run(THREE, A)
+    other = await History.open()
+    try:
+        with pytest.raises(InputError, match="another instance"):
+            await Suites(other).run(THREE, A)
+    finally:
+        await other.close()
+
+
+# ── Failures ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_after_a_crash_the_engine_is_opened_again_and_goes_on(suites):
+    made = suite("x", "crash", "y", "crash", "z")
+    for schedule in ("parallel", "sequential", "swap"):
+        events = await suites.run(made, A, B, schedule=schedule, fresh=True)
+        runs = await suites.saved()
+        assert [it.record.state for it in runs if it.record.definition.name == "a"] == [
+            "done", "failed", "done", "failed", "done",
+        ], schedule  # fmt: skip
+        assert len(asked(events)) == 10, "each prompt was asked once"
+        assert events.count("open a") == 3
+        assert suites.runner.given_up == ()
+
+
+@pytest.mark.parametrize("schedule", ["parallel", "sequential", "swap"])
+async def test_an_engine_that_crashes_three_times_in_a_row_is_given_up(suites, schedule):
+    made = suite("x", "crash 1", "crash 2", "crash 3", "y", "z")
+    events = await suites.run(made, A, engine("steady"), schedule=schedule)
+    runs = await suites.saved()
+    states = {
+        name: [it.record.state for it in runs if it.record.definition.name == name]
+        for name in ("a", "steady")
+    }
+    assert states == {"a": ["done", *3 * ["failed"]], "steady": 6 * ["done"]}
+    assert not {"a: y", "a: z"} & set(asked(events))
+    (error,) = suites.runner.given_up
+    assert error.sentence.startswith("The engine a crashed 3 times in a row: ")
+    events = await suites.run(made, A, engine("steady"), schedule=schedule)
+    assert asked(events) == ["a: y", "a: z"]
+
+
+async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
+    for schedule in ("parallel", "sequential", "swap"):
+        await suites.run(THREE, engine("gone"), A, schedule=schedule, fresh=True)
+        assert keys(await suites.saved()) == [("a", 0), ("a", 1), ("a", 2)]
+        (error,) = suites.runner.given_up
+        assert error.sentence == "The model gone is gone."
+        assert suites.runner.progress[0].left == 0
+
+
+async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
+    await suites.run(suite("x", "crash", "y"), engine("frail"))
+    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+    assert suites.runner.given_up[0].sentence == "The model frail is gone."
+
+
+async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, monkeypatch):
+    """SQLite's limit of pages simulates the full disk."""
+    monkeypatch.setattr(retrying, "RETRY_S", 0.3)
+
+    def limit(pages):
+        return suites.history.call(lambda store: store._database.run(f"PRAGMA max_page_count = {pages}"))
+
+    made = suite(*(f"{number} " + "long " * 2000 for number in range(40)))
+    runner = await suites.begin(made, A, B)
+    ((used,),) = await suites.history.call(lambda store: store._database.rows("PRAGMA page_count"))
+    await limit(used + 50)
+    await runner.run()
+    await runner.close()
+    assert "the disk is full" in runner.failure.sentence
+    done = keys(await suites.saved())
+    assert 0 < len(done) < 80
+    await limit(1000000)
+    events = await suites.run(made, A, B)
+    assert len(asked(events)) == 80 - len(done)
+    assert len(await suites.saved()) == 80
+
+
+async def test_a_lock_that_passes_stops_nothing(suites, until):
+    made = suite(*map(str, range(10)))
+    await suites.begin(made, A)
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running = asyncio.create_task(suites.runner.run())
+        await asyncio.sleep(1.5)
+        assert not running.done()
+        other.execute("ROLLBACK")
+        await running
+    await suites.runner.close()
+    assert suites.runner.failure is None
+    assert len(await suites.saved()) == 10
+
+
+# ── Assertions ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_assertions_are_checked_as_soon_as_a_run_has_ended(suites):
+    await suites.run(suite("x", "y", "fail", assertions=[contains("X")]), A)
+    runs = await suites.saved()
+    assert [[it.passed for it in run.results] for run in runs] == [[True], [False], []]
+    progress = suites.runner.progress[0]
+    assert (progress.passed, progress.not_passed, progress.failed) == (1, 1, 1)
+
+
+async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
+    made = suite("x", "bad y", "nonsense z", assertions=[judged(), contains("X")])
+    events = await suites.run(made, A, B, schedule="swap", judges=[engine("judge")])
+    assert events.count("open judge") == 1
+    assert max(events.index("close a"), events.index("close b")) < events.index("open judge")
+    runs = await suites.saved()
+    found = [[(it.type, it.passed) for it in run.results] for run in runs if run.key.engine_index == 0]
+    assert found == [
+        [("judge", True), ("contains", True)],
+        [("judge", False), ("contains", False)],
+        [("judge", None), ("contains", False)],
+    ]
+    assert "no clear verdict" in next(it.reason for it in runs[-1].results)
+    assert suites.runner.progress[0].not_passed == 4
+
+
+async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(suites):
+    made = suite("x", "nonsense z", assertions=[judged()])
+    await suites.run(made, A, judges=[engine("gone", "judge")])
+    assert suites.runner.given_up[0].sentence == "The model gone is gone."
+    assert [run.results for run in await suites.saved()] == [(), ()]
+    events = await suites.run(made, A, judges=[engine("judge")])
+    assert asked(events) == ["judge: x X", "judge: nonsense z NONSENSE Z"]
+    assert await suites.run(made, A, judges=[engine("judge")]) == []
+    assert suites.runner.progress[0].not_passed == 1
+    events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
+    assert asked(events) == ["judge: nonsense z NONSENSE Z"]
+    assert suites.runner.progress[0].not_passed == 1
+
+
+async def test_judging_that_was_stopped_goes_on(suites, until):
+    made = suite("x", "endless y", assertions=[judged()])
+    for times in range(2):
+        runner = await suites.begin(made, engine("steady"), judges=[engine("judge")])
+        before = len(scripted_backend.EVENTS)
+        running = asyncio.create_task(runner.run())
+        await until(lambda: scripted_backend.EVENTS[-1].startswith("ask judge: endless y"))
+        await until(lambda progress=runner.progress[0]: progress.passed == 1)
+        await runner.stop()
+        await running
+        await runner.close()
+        events = asked(scripted_backend.EVENTS[before:])
+        assert ("judge: x x" in [it.lower() for it in events]) == (times == 0)
+        assert [[it.passed for it in run.results] for run in await suites.saved()] == [[True], []]
+
+
+async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
+    made = suite(*(f"crash {number}" for number in range(5)), assertions=[judged()])
+    events = await suites.run(made, engine("steady"), judges=[engine("judge")])
+    assert len([it for it in asked(events) if it.startswith("judge")]) == 3
+    found = [[it.passed for it in run.results] for run in await suites.saved()]
+    assert found == [[None], [None], [None], [], []]
+    assert "crashed 3 times in a row" in suites.runner.given_up[0].sentence
+
+
+async def test_an_engine_may_judge_itself(suites):
+    own = engine("judge", "own")
+    await suites.run(suite("x", assertions=[judged(judge="own")]), own, judges=[own])
+    assert [it.passed for it in (await suites.saved())[0].results] == [True]

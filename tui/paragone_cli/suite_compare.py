@@ -1,0 +1,37 @@
+"""`paragone suite compare`: compares the engines of one or more experiments."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from paragone import InputError
+from paragone_cli.arguments import Arguments
+from paragone_cli.experiment_ids import experiment_id
+from paragone_cli.output import put_json, warn
+from paragone_cli.suite_comparison import put_comparison
+from paragone_workbench.experiments.comparable import comparable
+from paragone_workbench.experiments.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.store.store import Store
+
+__all__ = ["suite_compare"]
+
+
+def suite_compare(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    if not args.names:
+        raise InputError(
+            "No experiment was named.",
+            hint="Write: paragone suite compare e3. `paragone suite list` lists them.",
+        )
+    numbers = dict.fromkeys(map(experiment_id, args.names))
+    with closing(Store.open()) as store:
+        if store.warning:
+            warn(store.warning)
+        experiments = [store.experiments.get(number) for number in numbers]
+        engines, rows = comparable(store, experiments)
+        comparison = compare_suite(rows, engines)
+    if args.json:
+        put_json(comparison_json(comparison))
+    else:
+        put_comparison(comparison)
+    return 0

@@ -1,0 +1,172 @@
+"""`paragone suite run`: runs a suite, and goes on with one that was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError, ParagoneError
+from paragone_cli.arguments import Arguments
+from paragone_cli.context import CommandContext
+from paragone_cli.event_loop import run
+from paragone_cli.interrupts import InterruptHandler
+from paragone_cli.output import note, print_error, put, warn
+from paragone_cli.suite_json import put_runs
+from paragone_cli.suite_table import SuiteTable
+from paragone_cli.suite_totals import put_totals
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.junit import check_target, write_junit
+from paragone_workbench.experiments.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.saved_runs import saved_runs
+from paragone_workbench.experiments.suite import Suite, filter_prompts, problem_text
+from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.experiments.totals import engine_totals
+from paragone_workbench.store import Experiment, History
+
+__all__ = ["suite_run"]
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """What is printed and written at the end."""
+
+    as_json: bool
+    junit: Path | None
+
+
+def suite_run(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    if len(args.names) != 1:
+        raise InputError(
+            "Name one file with prompts." if args.names else "No file with prompts was named.",
+            hint="Write: paragone suite run FILE --engines ENGINE…",
+        )
+    if not args.engines:
+        raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
+    if args.repeat is not None and args.repeat < 1:
+        raise InputError("--repeat needs a number from 1 on.")
+    context = CommandContext(args)
+    context.warn()
+    engines = context.checked(args.engines, args.settings)
+    catalog = load_assertions()
+    path = Path(args.names[0])
+    suite = read_suite(path, catalog, system=context.system(args))
+    _refuse_problems(path, suite, skip=args.skip_invalid)
+    chosen = None
+    if args.filter is not None:
+        chosen = frozenset(prompt.index for prompt in filter_prompts(suite, args.filter).prompts)
+        if not chosen:
+            raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
+    if args.junit is not None:
+        check_target(args.junit)
+    request = SuiteRequest(
+        suite=suite,
+        engines=engines,
+        repetitions=args.repeat or 1,
+        schedule=args.schedule or context.config.lanes.mode,
+        chosen=chosen,
+        retry_failed=args.retry_failed,
+        fresh=args.fresh,
+    )
+    known = {engine.name: engine for engine in engines}
+    judges = {
+        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+    }
+    output = _Output(as_json=args.json, junit=args.junit)
+    try:
+        return run(_run(request, context.registry, catalog, judges, output))
+    finally:
+        catalog.close()
+
+
+def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
+    """Report the problems of a suite. Raises InputError, unless prompts with problems are to be skipped."""
+    if not suite.problems:
+        return
+    count = len({problem.line for problem in suite.problems})
+    for line in problem_text(path.name, suite.problems).splitlines():
+        warn(line) if skip else note(line)
+    if not skip:
+        raise InputError(
+            f"{path.name} has mistakes in {count:,} {'line' if count == 1 else 'lines'}; nothing was run.",
+            hint="Correct them, or run the other prompts with --skip-invalid.",
+        )
+    note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
+
+
+async def _run(
+    request: SuiteRequest,
+    registry: Registry,
+    catalog: AssertionCatalog,
+    judges: Mapping[str, EngineDefinition],
+    output: _Output,
+) -> int:
+    history = await History.open()
+    try:
+        if history.warning:
+            warn(history.warning)
+        experiment, resumed = await find_or_create(history, request, registry)
+        if resumed:
+            finished = experiment.done + experiment.failed
+            note(
+                f"Going on with experiment e{experiment.id}: {finished:,} of {experiment.runs:,} runs are finished."
+            )
+        with SuiteTable() as table:
+            runner = SuiteRunner(
+                history, experiment, request, registry, catalog, judges=judges, observer=table
+            )
+            table.engines = runner.progress
+            interrupts = InterruptHandler(runner)
+            async with interrupts.installed():
+                await runner.run()
+        return await _finish(
+            history, experiment, request, runner, output, resumed=resumed, interrupted=interrupts.interrupted
+        )
+    finally:
+        await history.close()
+
+
+async def _finish(
+    history: History,
+    experiment: Experiment,
+    request: SuiteRequest,
+    runner: SuiteRunner,
+    output: _Output,
+    *,
+    resumed: bool,
+    interrupted: bool,
+) -> int:
+    """Print and write what came of the runs. Returns the exit code."""
+    totals = await engine_totals(history, experiment, request.chosen)
+    if output.junit is not None:
+        await write_junit(output.junit, history, experiment, totals, request.chosen)
+    if output.as_json:
+        await put_runs(
+            {"id": f"e{experiment.id}", "resumed": resumed}, saved_runs(history, experiment, request.chosen)
+        )
+    else:
+        put_totals(totals)
+        put(
+            f"\nSee more: paragone suite show e{experiment.id} · paragone report e{experiment.id} --to report.html"
+        )
+    for error in runner.given_up:
+        print_error(error)
+    left = sum(it.total - it.runs for it in totals)
+    if runner.failure is not None:
+        raise ParagoneError(
+            f"The suite was stopped: {runner.failure.sentence}",
+            hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
+        )
+    if left or interrupted:
+        note(
+            f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+        )
+    if interrupted:
+        return INTERRUPTED
+    return 0 if all(it.is_clean for it in totals) and not runner.given_up else 1

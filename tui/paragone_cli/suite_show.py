@@ -1,0 +1,131 @@
+"""`paragone suite show`: shows the results of an experiment, prompt by prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import AsyncIterator
+
+from paragone import Json
+from paragone.wire import from_json
+from paragone_cli.arguments import Arguments
+from paragone_cli.event_loop import run
+from paragone_cli.experiment_ids import one_experiment
+from paragone_cli.output import one_line, put, shortened, warn
+from paragone_cli.suite_json import put_runs
+from paragone_cli.suite_list import date
+from paragone_cli.suite_totals import put_totals
+from paragone_workbench.experiments.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.totals import engine_totals
+from paragone_workbench.store import Experiment, History
+
+__all__ = ["suite_show"]
+
+SHOWN = 20
+"""Prompts that are shown on a terminal."""
+
+_WIDTH = 120
+"""Width of a line that is not printed on a terminal."""
+
+
+def suite_show(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    return run(
+        _show(one_experiment(args.names, "paragone suite show"), failed=args.failed, as_json=args.json)
+    )
+
+
+async def _show(number: int, *, failed: bool, as_json: bool) -> int:
+    history = await History.open()
+    try:
+        if history.warning:
+            warn(history.warning)
+        experiment = await history.call(lambda store: store.experiments.get(number))
+        totals = await engine_totals(history, experiment)
+        runs = saved_runs(history, experiment)
+        chosen = (it async for it in runs if not failed or not it.is_clean)
+        async with contextlib.aclosing(runs):
+            if as_json:
+                head: dict[str, Json] = {
+                    "id": f"e{experiment.id}",
+                    "name": experiment.name,
+                    "schedule": experiment.schedule,
+                    "prompts": experiment.prompts,
+                    "repetitions": experiment.repetitions,
+                    "created": experiment.created,
+                    "engines": [it.to_json() for it in totals],
+                }
+                await put_runs(head, chosen)
+            else:
+                put(
+                    one_line(
+                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment)}"
+                    )
+                )
+                put()
+                put_totals(totals)
+                await _put_prompts(history, experiment, chosen, failed=failed)
+    finally:
+        await history.close()
+    return 0
+
+
+def _size(experiment: Experiment) -> str:
+    engines, prompts = len(experiment.engines), experiment.prompts
+    parts = [f"{prompts:,} {'prompt' if prompts == 1 else 'prompts'}"]
+    parts.append(f"{engines} {'engine' if engines == 1 else 'engines'}")
+    if experiment.repetitions > 1:
+        parts.append(f"{experiment.repetitions} repetitions")
+    return " × ".join(parts)
+
+
+async def _put_prompts(
+    history: History, experiment: Experiment, runs: AsyncIterator[SavedRun], *, failed: bool
+) -> None:
+    """Print the runs below their prompts; on a terminal those of the first prompts only."""
+    on_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else _WIDTH
+    column = max(
+        len(one_line(_name(engine.name, experiment.repetitions - 1, experiment)))
+        for engine in experiment.engines
+    )
+    shown, last = 0, None
+    async for saved in runs:
+        index = saved.key.prompt_index
+        if index != last:
+            if on_terminal and shown == SHOWN:
+                options = " --failed" if failed else ""
+                put(f"\nMore: paragone suite show e{experiment.id}{options} | less")
+                return
+            shown, last = shown + 1, index
+            put("\n" + _cut(f"#{index} {await _prompt(history, experiment, index)}", width))
+        name = one_line(_name(saved.record.definition.name, saved.key.repetition, experiment))
+        put(_cut(f"  {name.ljust(column)}  {_result(saved)}", width))
+        for result in saved.results:
+            if result.passed is not True:
+                sign = "✗" if result.passed is False else "?"
+                put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
+
+
+async def _prompt(history: History, experiment: Experiment, index: int) -> str:
+    ((_, content),) = await history.call(lambda store: store.experiments.prompts(experiment.id, index, 1))
+    return from_json(SuitePrompt, content).text
+
+
+def _name(engine: str, repetition: int, experiment: Experiment) -> str:
+    return f"{engine} [{repetition}]" if experiment.repetitions > 1 else engine
+
+
+def _result(saved: SavedRun) -> str:
+    record = saved.record
+    if record.error is not None:
+        return f"failed: {record.error.sentence}"
+    passed = sum(it.passed is True for it in saved.results)
+    counted = f"[{passed}/{len(saved.results)}] " if saved.results else ""
+    return f"{counted}{record.text.strip()}"
+
+
+def _cut(text: str, width: int) -> str:
+    return shortened(one_line(text), width - 1)

@@ -1,0 +1,117 @@
+"""The progress of a suite on standard error: a table that is updated in place, or a line now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from paragone_cli.output import note, table_lines
+from paragone_cli.status_line import StatusLine
+from paragone_workbench.experiments.progress import EngineProgress, SuiteObserver, seconds_left
+from paragone_workbench.scheduling.scheduler import Scheduler
+
+__all__ = ["SuiteTable", "duration"]
+
+_HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
+_STEP = 10
+"""Percent of the runs after which a line is printed if standard error is not a terminal."""
+
+
+class SuiteTable(SuiteObserver):
+    """A context manager; the table is removed at the end of the block."""
+
+    def __init__(self) -> None:
+        self.engines: Sequence[EngineProgress] = ()
+        self._lines = StatusLine()
+        self._at_once = False
+        self._told: int | None = None
+        """The percentage that was printed last."""
+        self._doing = ""
+
+    def __enter__(self) -> SuiteTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.end()
+
+    def scheduled(self, scheduler: Scheduler) -> None:
+        """Print the reason for the schedule, if it was decided."""
+        self._at_once = scheduler.order == "parallel"
+        self._told = self._percent // _STEP * _STEP
+        if scheduler.decision is not None:
+            self._lines.clear()
+            note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
+
+    def judging(self, names: Sequence[str]) -> None:
+        """Say that answers are judged."""
+        self._doing = f"{' and '.join(names)} judge" + (
+            "s the answers" if len(names) == 1 else " the answers"
+        )
+        self._lines.clear()
+        if not self._lines.on:
+            note(f"{self._doing}.")
+
+    def progressed(self) -> None:
+        """Update the table, at a limited rate, or print a line."""
+        if self._lines.on:
+            if self._lines.due:
+                self._lines.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
+        elif self._told is not None and self._percent >= self._told + _STEP:
+            self._told = self._percent // _STEP * _STEP
+            failed = sum(it.failed for it in self.engines)
+            parts = [
+                f"{self._percent}%: {self._done:,} of {self._total:,} runs",
+                f"{failed:,} failed",
+                self._rest,
+            ]
+            note(", ".join(filter(None, parts)))
+
+    @property
+    def _done(self) -> int:
+        return sum(it.done for it in self.engines)
+
+    @property
+    def _total(self) -> int:
+        return sum(it.total for it in self.engines)
+
+    @property
+    def _percent(self) -> int:
+        return 100 * self._done // self._total if self._total else 0
+
+    @property
+    def _rest(self) -> str:
+        """What is still to come."""
+        if self._doing:
+            return self._doing
+        left = seconds_left(self.engines, at_once=self._at_once)
+        return "" if left is None else f"{duration(left)} left"
+
+    def _row(self, it: EngineProgress) -> tuple[str, ...]:
+        rate = it.tokens_per_second(time.monotonic())
+        return (
+            it.name,
+            f"{it.done:,}/{it.total:,}",
+            f"{it.failed:,}",
+            f"{it.passed:,}/{it.passed + it.not_passed:,}" if it.passed + it.not_passed else "–",
+            "–" if rate is None else f"{rate:.0f}",
+            _state(it),
+        )
+
+
+def _state(it: EngineProgress) -> str:
+    if it.given_up is not None:
+        return "given up"
+    if it.engine is not None and it.engine.handle.state == "opening":
+        fraction = it.engine.handle.load_fraction
+        return "loading" if fraction is None else f"loading {fraction:.0%}"
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as `M:SS` or `H:MM:SS`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

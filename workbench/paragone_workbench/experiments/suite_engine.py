@@ -1,0 +1,158 @@
+"""An engine that executes many runs: it is opened again after a crash, and given up after several in a row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from paragone import EngineCrashed, ParagoneError
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.runs.execute import Execution
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, cores_for_each
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["CRASHES", "Executed", "SuiteEngine"]
+
+CRASHES = 3
+"""Crashes in a row after which an engine is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """A run that has ended by itself."""
+
+    record: RunRecord
+    total_s: float | None
+    """Seconds from sending the request to the end; None if it was not sent."""
+
+
+class SuiteEngine(EngineObserver, RunObserver):
+    """An engine of a suite. It is opened for its first run, and again for the next one after a crash.
+
+    A native engine has one run in progress and one that waits. A server has several runs in progress: for
+    each one it is opened once, since an open engine executes one run at a time.
+    """
+
+    def __init__(
+        self, workbench: Workbench, definition: EngineDefinition, on_progress: Callable[[], None]
+    ) -> None:
+        self.definition = definition
+        self.given_up: ParagoneError | None = None
+        """Why no more runs are executed; None if they are."""
+        self._workbench = workbench
+        self._on_progress = on_progress
+        first = workbench.add(definition)
+        many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else 1
+        self._handles = [first, *(workbench.add(definition) for _ in range(many - 1))]
+        self._free = self._handles * (2 if many == 1 else 1)
+        self._available = asyncio.Semaphore(len(self._free))
+        self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
+        self._waiting: dict[RunRecord, Execution] = {}
+        """The runs whose request is not sent yet."""
+        self._sent: dict[RunRecord, float] = {}
+        """When the requests of the runs in progress were sent, on the monotonic clock."""
+        self._took: dict[RunRecord, float] = {}
+        """How many seconds runs took that have just ended."""
+        self._crashes = 0
+        self._stopped = False
+        for handle in self._handles:
+            handle.observers.append(self)
+
+    @property
+    def width(self) -> int:
+        """Number of runs that may be handed to it at once."""
+        return len(self._free)
+
+    @property
+    def handle(self) -> EngineHandle:
+        """The engine, or the first of its connections to a server."""
+        return self._handles[0]
+
+    @property
+    def in_progress(self) -> Collection[RunRecord]:
+        """The runs in progress."""
+        return self._sent.keys()
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if it did not end by itself: the engine was given up, or the work stopped."""
+        async with self._available:
+            handle = self._free.pop(0)
+            try:
+                async with self._starting:
+                    if not await self._is_ready(handle):
+                        return None
+                    execution = self._workbench.run(handle, spec, self)
+                    self._waiting[execution.run] = execution
+                return await self._result(execution)
+            finally:
+                self._free.append(handle)
+
+    async def stop(self) -> None:
+        """Execute no more runs, and do not wait for the engine to open. The workbench stops runs in progress."""
+        self._stopped = True
+        await asyncio.gather(*(it.close() for it in self._handles if it.is_opening))
+
+    async def _is_ready(self, handle: EngineHandle) -> bool:
+        """Open the engine, unless the schedule does that in the run's turn. Returns whether it can be asked."""
+        if self._stopped or self.given_up is not None:
+            return False
+        if self._workbench.scheduler.opens_engines:
+            return True
+        handle.open(cores_for_each(self._workbench.engines))
+        return await handle.opened()
+
+    async def _result(self, execution: Execution) -> Executed | None:
+        record = execution.run
+        await execution.ended()
+        await asyncio.sleep(0)  # let the task's callback complete the record
+        self._waiting.pop(record, None)
+        total_s = self._took.pop(record, None)
+        if record.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
+            return None
+        return Executed(record=record, total_s=total_s)
+
+    def _give_up(self, error: ParagoneError) -> None:
+        self.given_up = self.given_up or error
+        for execution in self._waiting.values():
+            execution.cancel_if_waiting()
+
+    # Events of the engine and its runs
+
+    def engine_changed(self, engine: EngineHandle) -> None:
+        """Report progress."""
+        self._on_progress()
+
+    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
+        """Give the engine up: it cannot be opened."""
+        self._give_up(error)
+
+    def run_started(self, run: RunRecord) -> None:
+        """Note the time."""
+        self._waiting.pop(run, None)
+        self._sent[run] = time.monotonic()
+
+    def run_changed(self, run: RunRecord) -> None:
+        """Report progress."""
+        self._on_progress()
+
+    def run_ended(self, run: RunRecord) -> None:
+        """Count crashes, and open the engine again for the run that waits, if there is one."""
+        if run not in self._sent:
+            return
+        self._took[run] = time.monotonic() - self._sent.pop(run)
+        error = run.error
+        if not isinstance(error, EngineCrashed):
+            self._crashes = 0
+            return
+        self._crashes += 1
+        if self._crashes == CRASHES:
+            sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
+            self._give_up(ParagoneError(sentence, hint=error.hint))
+        elif self._waiting and not self._workbench.scheduler.opens_engines:
+            self.handle.open(cores_for_each(self._workbench.engines))
