@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -359,3 +360,8 @@ def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
     assert all(it["usage"]["cached_tokens"] == 0 for it in runs), "no run depends on those before it"
     again = data("suite run", paragone(*argv))
     assert again["runs"] == runs
+    with closing(Store.open()) as store:
+        for path in (spec.partition(":")[2], str(smaller_smollm2)):
+            status = Path(path).stat()
+            known = store.measurements.weights_digest(path, status.st_size, status.st_mtime_ns)
+            assert known == hashlib.sha256(Path(path).read_bytes()).hexdigest()

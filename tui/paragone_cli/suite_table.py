@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import PurePath
 from types import TracebackType
 
 from paragone_cli.output import note, table_lines
@@ -47,18 +48,24 @@ class SuiteTable(SuiteObserver):
 
     def judging(self, names: Sequence[str]) -> None:
         """Say that answers are judged."""
-        self._doing = f"{' and '.join(names)} judge" + (
-            "s the answers" if len(names) == 1 else " the answers"
-        )
-        self._lines.clear()
-        if not self._lines.on:
-            note(f"{self._doing}.")
+        self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
+
+    def digesting(self, path: str) -> None:
+        """Say that the digest of a file is computed."""
+        self._now(f"computing the SHA-256 of {PurePath(path).name}")
+
+    def _now(self, doing: str) -> None:
+        self._doing = doing
+        if self._lines.on:
+            self._show()
+        else:
+            note(f"{doing}.")
 
     def progressed(self) -> None:
         """Update the table, at a limited rate, or print a line."""
         if self._lines.on:
             if self._lines.due:
-                self._lines.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
+                self._show()
         elif self._told is not None and self._percent >= self._told + _STEP:
             self._told = self._percent // _STEP * _STEP
             failed = sum(it.failed for it in self.engines)
@@ -68,6 +75,9 @@ class SuiteTable(SuiteObserver):
                 self._rest,
             ]
             note(", ".join(filter(None, parts)))
+
+    def _show(self) -> None:
+        self._lines.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
 
     @property
     def _done(self) -> int:

@@ -78,6 +78,9 @@ class SuiteObserver:
     def progressed(self) -> None:
         """An engine or one of its runs has progressed. Called often."""
 
+    def digesting(self, path: str) -> None:
+        """The runs have ended, and the digest of this file of weights is computed now."""
+
     def judging(self, names: Sequence[str]) -> None:
         """The runs have ended, and these engines judge the answers now."""
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from paragone import ParagoneError
+from paragone import ParagoneError, WeightsFile
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, AssertionResult, evaluate
@@ -18,6 +18,7 @@ from paragone_workbench.experiments.retrying import retrying
 from paragone_workbench.experiments.saved_runs import answer_of, results_json, saved_runs
 from paragone_workbench.experiments.shared_iterator import SharedIterator
 from paragone_workbench.experiments.suite_engine import SuiteEngine
+from paragone_workbench.experiments.weights import digest_weights, known_weights
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History
@@ -57,6 +58,8 @@ class SuiteRunner:
         self._judging = Judging(
             history, experiment, request, registry, catalog, judges or {}, self.progress, self._observer
         )
+        self._weights: dict[str, WeightsFile] = {}
+        """The files of weights that answered, by path."""
         self._stopped = False
 
     @property
@@ -73,6 +76,7 @@ class SuiteRunner:
                 await self._execute()
                 await self._workbench.close()
             if not self._stopped:
+                await self._digest_weights()
                 await self._judging.run()
                 self.failure = self._judging.failure
         except ParagoneError as error:
@@ -120,6 +124,13 @@ class SuiteRunner:
         if self.failure is not None:
             raise self.failure
 
+    async def _digest_weights(self) -> None:
+        """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
+        for file in self._weights.values():
+            if not self._stopped and (await known_weights(self._history, [file]))[0].sha256 is None:
+                self._observer.digesting(file.path)
+                await digest_weights(self._history, [file])
+
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
         request = self._request
@@ -158,6 +169,8 @@ class SuiteRunner:
             answer = answer_of(record, total_s=executed.total_s)
             results = await evaluate(job.prompt, answer, self._catalog, with_engine=False)
         await self._save(job, record, results)
+        if record.loaded is not None:
+            self._weights |= {file.path: file for file in record.loaded.weights}
         progress.count(record, results)
         progress.now += 1
         self._observer.progressed()
