@@ -14,6 +14,7 @@ from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.report.file import Format, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
 __all__ = ["report"]
@@ -38,40 +39,41 @@ def report(args: Arguments) -> int:
 
 def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
     """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
-    from paragone_workbench.experiments.report.subject import find_subject, report_of
+    from paragone_workbench.experiments.report.subject import find_subject, rows_of
 
     subject = find_subject(store, subject_id)
-    if file_format == "json":
-        number = subject.id if isinstance(subject, Experiment) else subject.conversation.id
-        assert number is not None  # it is saved
-        yield from _document(number, is_experiment=isinstance(subject, Experiment))
-        return
-    content = report_of(store, subject, Registry().find)
     match file_format:
-        case "html":
-            from paragone_workbench.experiments.report.page import html_pieces
-
-            yield from html_pieces(content, time.time())
-        case "md":
-            from paragone_workbench.experiments.report.markdown import markdown_pieces
-
-            yield from markdown_pieces(content, time.time())
+        case "json":
+            yield from _document(subject)
         case "csv":
             from paragone_workbench.experiments.report.table import csv_pieces
 
-            yield from csv_pieces(content)
+            yield from csv_pieces(rows_of(store, subject))
+        case "html":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.page import html_pieces
+
+            yield from html_pieces(report_of(store, subject, Registry().find), time.time())
+        case "md":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.markdown import markdown_pieces
+
+            yield from markdown_pieces(report_of(store, subject, Registry().find), time.time())
 
 
-def _document(number: int, *, is_experiment: bool) -> Iterator[str]:
+def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
     """Yield the portable document."""
     from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
     from paragone_workbench.store.history import History
 
-    document = document_of_experiment if is_experiment else document_of_conversation
     with asyncio.Runner() as runner:
         history = runner.run(History.open())
         try:
-            pieces = document(history, number)
+            if isinstance(subject, Experiment):
+                pieces = document_of_experiment(history, subject.id)
+            else:
+                assert subject.conversation.id is not None  # it is saved
+                pieces = document_of_conversation(history, subject.conversation.id)
             while (piece := runner.run(_next(pieces))) is not None:
                 yield piece
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 __all__ = [
     "AnswerView",
@@ -182,12 +182,9 @@ class PromptView:
     conditions: Conditions | None = None
 
 
-Cell: TypeAlias = str | int | float | bool | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report. Prompts and runs are read when they are needed, one at a time: a suite may have many thousands.
+    """A report. The answers are read when they are needed, a prompt at a time.
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
@@ -203,7 +200,6 @@ class Report:
         conditions: Whether the engines answered under the same conditions; None if each prompt says that.
         prompts: Returns an iterator over the prompts that are shown in full.
         left_out: How many prompts are not shown, as a sentence; empty if all are.
-        rows: Returns an iterator over all runs: the values of `table.COLUMNS`.
     """
 
     id: str
@@ -219,7 +215,6 @@ class Report:
     conditions: Conditions | None
     prompts: Callable[[], Iterator[PromptView]]
     left_out: str
-    rows: Callable[[], Iterator[tuple[Cell, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from paragone_workbench.experiments.report.answers import Answer, answers_side_b
 from paragone_workbench.experiments.report.charts import charts_of
 from paragone_workbench.experiments.report.conditions import conditions_of
 from paragone_workbench.experiments.report.content import (
-    Cell,
     Fact,
     MeasurementView,
     MessageView,
@@ -23,7 +22,6 @@ from paragone_workbench.experiments.report.content import (
 )
 from paragone_workbench.experiments.report.engines import distinct_names, engine_view
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.table import row_of
 from paragone_workbench.experiments.report.words import counted, date_text
 from paragone_workbench.experiments.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.runs.context import path_to
@@ -89,7 +87,6 @@ def conversation_report(
             if others
             else ""
         ),
-        rows=lambda: _rows(saved),
     )
 
 
@@ -196,23 +193,3 @@ def _variant(lane: _Lane, run: RunRecord) -> tuple[Remark, ...]:
             Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
         )
     return tuple(remarks)
-
-
-def _rows(saved: SavedConversation) -> Iterator[tuple[Cell, ...]]:
-    places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
-    for lane, name in zip(saved.lanes, distinct_names(it.definition.name for it in saved.lanes), strict=True):
-        path = path_to(lane.head)
-        answered: dict[Prompt, int] = {}
-        for run in lane.runs:
-            assert run.prompt is not None  # a run of a conversation answers a prompt
-            repetition = answered.get(run.prompt, 0)
-            answered[run.prompt] = repetition + 1
-            yield row_of(
-                run,
-                name=name if run.definition.name == lane.definition.name else run.definition.name,
-                id=f"r{run.id}",
-                prompt_index=places[run.prompt],
-                repetition=repetition,
-                prompt=run.prompt.text,
-                chosen=run in path,
-            )

@@ -76,7 +76,6 @@ def experiment_report(
             if selection.left_out
             else ""
         ),
-        rows=prompts.rows,
     )
 
 

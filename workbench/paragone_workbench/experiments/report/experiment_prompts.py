@@ -10,9 +10,9 @@ from paragone import ParagoneError
 from paragone.wire import from_json
 from paragone_workbench.experiments.assertions import AssertionResult
 from paragone_workbench.experiments.report.answers import answers_side_by_side
-from paragone_workbench.experiments.report.content import Cell, Check, Fact, MessageView, PromptView
+from paragone_workbench.experiments.report.content import Check, Fact, MessageView, PromptView
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.table import row_of
+from paragone_workbench.experiments.report.table import Row, row_of
 from paragone_workbench.experiments.saved_runs import SavedRun
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.store import Experiment, RunKey, Store
@@ -41,7 +41,7 @@ class ExperimentPrompts:
         """Yield the prompts with these indices, with their answers."""
         return map(self._view, indices)
 
-    def rows(self) -> Iterator[tuple[Cell, ...]]:
+    def rows(self) -> Iterator[Row]:
         """Yield all runs as rows of a table."""
         for index, runs in groupby(map(SavedRun.of, self._runs()), lambda run: run.key.prompt_index):
             text = self._prompt(index).text

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from paragone import Backend, InputError
-from paragone_workbench.experiments.report.content import Report
-from paragone_workbench.experiments.report.conversation import conversation_report
-from paragone_workbench.experiments.report.experiment import experiment_report
-from paragone_workbench.experiments.report.measurements import measurements_of
-from paragone_workbench.experiments.report.ratings import ratings_view
+from paragone import InputError
+from paragone_workbench.experiments.report.conversation_rows import conversation_rows
+from paragone_workbench.experiments.report.experiment_prompts import ExperimentPrompts
+from paragone_workbench.experiments.report.table import Row
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 from paragone_workbench.visible_text import visible
 
-__all__ = ["find_subject", "report_of"]
+__all__ = ["find_subject", "rows_of"]
 
 _ID = re.compile(r"(?P<kind>[ec])(?P<number>\d{1,18})")
 _SUGGESTED = 5
@@ -41,27 +39,11 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
         raise InputError(f"There is no {kind} {text} in the history.", hint=_newest(store)) from None
 
 
-def report_of(
-    store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
-) -> Report:
-    """Return the report. `find` returns the backend of a name. The store must stay open while it is written.
-
-    Raises InputError if a package for the figures is missing, and StoreError.
-    """
+def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[Row]:
+    """Yield all runs as rows of a table. The store must stay open meanwhile. Raises StoreError."""
     if isinstance(subject, Experiment):
-        return experiment_report(
-            store,
-            subject,
-            find,
-            ratings=ratings_view(store.votes.all(subject.id)),
-            measurements=measurements_of(store, subject.engines, find),
-        )
-    prompts = {prompt.id for prompt in subject.conversation.prompts}
-    votes = [vote for vote in store.votes.all() if vote.prompt_id is not None and vote.prompt_id in prompts]
-    engines = [lane.definition for lane in subject.lanes]
-    return conversation_report(
-        subject, find, ratings=ratings_view(votes), measurements=measurements_of(store, engines, find)
-    )
+        return ExperimentPrompts(store, subject).rows()
+    return conversation_rows(subject)
 
 
 def _newest(store: Store) -> str:

@@ -6,14 +6,18 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
-from paragone_workbench.experiments.report.content import Cell, Report
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 
-__all__ = ["COLUMNS", "csv_pieces", "row_of"]
+__all__ = ["COLUMNS", "Row", "csv_pieces", "row_of"]
+
+Cell: TypeAlias = str | int | float | bool | None
+Row: TypeAlias = tuple[Cell, ...]
+"""The values of `COLUMNS`; None where a value is unknown."""
 
 COLUMNS = (
     "run",
@@ -51,7 +55,7 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def csv_pieces(report: Report) -> Iterator[str]:
+def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
     """Yield the CSV file: a line with the names of the columns, and a row for each run.
 
     Texts that a spreadsheet would take for a formula have an apostrophe before them.
@@ -59,7 +63,7 @@ def csv_pieces(report: Report) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
-    for row in report.rows():
+    for row in rows:
         writer.writerow([_cell(value) for value in row])
         yield buffer.getvalue()
         buffer.seek(0)
@@ -78,8 +82,8 @@ def row_of(
     chosen: bool | None = None,
     passed: bool | None = None,
     failed_assertions: str = "",
-) -> tuple[Cell, ...]:
-    """Return the values of `COLUMNS` of a run. Unknown values are None."""
+) -> Row:
+    """Return the row of a run."""
     metrics = run.metrics
     known = metrics or RunMetrics()
     values: dict[str, Cell] = {
