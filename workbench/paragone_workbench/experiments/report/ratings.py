@@ -26,9 +26,7 @@ def ratings_view(votes: Sequence[SavedVote]) -> RatingsView | None:
             return None
         return RatingsView(
             charts=(),
-            remarks=(
-                Remark(text=f"None of the {ratings.unblind:,} votes was blind, so there is nothing to rate."),
-            ),
+            remarks=(Remark(text="No vote was blind, so there is nothing to rate."),),
         )
     ends = [end for it in ratings.engines for end in (it.interval.low, it.interval.high, it.rating)]
     chart = Chart(
