@@ -8,6 +8,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.report.conversation import conversation_report
 from paragone_workbench.experiments.report.conversation_rows import conversation_rows
 from paragone_workbench.experiments.report.table import COLUMNS
+from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import LaneRecord
 
 
@@ -47,7 +48,12 @@ def test_prompts_come_with_the_answers_of_the_paths():
 def test_each_prompt_says_whether_it_was_fair():
     saved = conversation("Why?", "Because.", "It is.")
     (prompt,) = report(saved).prompts()
-    assert prompt.conditions.verdict.startswith("The comparison was fair")
+    fair = "The comparison was fair as far as the engines tell: nothing that they report differs."
+    assert prompt.conditions.verdict == fair
+    saved.runs[1].metrics = RunMetrics(prompt_tokens=9)
+    (prompt,) = report(saved).prompts()
+    assert prompt.conditions.verdict.endswith("not the same.")
+    assert prompt.conditions.remarks[0].stands_out
 
 
 def test_variants_are_named_and_only_the_chosen_one_is_shown():

@@ -7,7 +7,7 @@ from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
-from paragone import ParagoneError
+from paragone import Json, ParagoneError
 from paragone_workbench.experiments.report import selection as selections
 from paragone_workbench.experiments.report.gathering import report_of
 from paragone_workbench.experiments.report.page import html_pieces
@@ -29,8 +29,13 @@ def report(store, experiment):
     return report_of(store, experiment, find)
 
 
-FAILED = {"index": 0, "type": "contains", "passed": False, "reason": "The answer does not contain 'red'."}
-PASSED = {
+FAILED: Json = {
+    "index": 0,
+    "type": "contains",
+    "passed": False,
+    "reason": "The answer does not contain 'red'.",
+}
+PASSED: Json = {
     "index": 0,
     "type": "contains",
     "passed": True,
@@ -67,7 +72,11 @@ def test_assertions_make_a_pass_rate(store):
     assert (score.title, score.figures[0].text) == ("Contains", "0.500")
     first, second = found.prompts()
     (check,) = first.rounds[0][1].checks
-    assert (check.name, check.result, check.reason) == ("contains", "failed", FAILED["reason"])
+    assert (check.name, check.result, check.reason) == (
+        "contains",
+        "failed",
+        "The answer does not contain 'red'.",
+    )
     assert first.rounds[0][0].checks == ()
     assert second.rounds[0][1].checks[0].result == "passed"
 

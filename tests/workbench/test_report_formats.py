@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.workbench.report_subjects import add_experiment, conversation
 
-from paragone import InputError, ParagoneError
+from paragone import InputError, Json, ParagoneError
 from paragone_workbench.experiments.report.conversation import conversation_report
 from paragone_workbench.experiments.report.conversation_rows import conversation_rows
 from paragone_workbench.experiments.report.file import format_of, write
@@ -59,7 +59,7 @@ def table(rows) -> list[list[str]]:
 
 
 def test_an_experiment_has_a_row_for_each_run(home):
-    failed = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
+    failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
     with closing(Store.open()) as store:
         experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
         head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.id}")))

@@ -40,4 +40,4 @@ def _conditions(parity: Parity) -> Conditions:
     ]
     if parity.remark:
         remarks.append(Remark(text=parity.remark))
-    return Conditions(verdict=parity.verdict.replace(":", "."), remarks=tuple(remarks))
+    return Conditions(verdict=f"{parity.verdict.rstrip('.:')}.", remarks=tuple(remarks))

@@ -17,7 +17,7 @@ from paragone_workbench.experiments.report.content import (
     Remark,
     Report,
 )
-from paragone_workbench.experiments.report.engines import distinct_names, engine_view
+from paragone_workbench.experiments.report.engines import engine_view
 from paragone_workbench.experiments.report.experiment_prompts import ExperimentPrompts
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.selection import Selection
@@ -95,7 +95,7 @@ def _first_answers(
     store: Store, experiment: Experiment, find: Callable[[str], Backend | None]
 ) -> tuple[dict[int, RunRecord], Conditions | None]:
     """Return a run of each engine that began, and the conditions of the first prompt that all answered."""
-    names = distinct_names(engine.name for engine in experiment.engines)
+    names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunRecord] = {}
     for _, group in groupby(store.experiments.runs(experiment.id), lambda run: run.key.prompt_index):
         began = {run.key.engine_index: run.record for run in group if run.record.loaded is not None}
