@@ -42,6 +42,25 @@ def test_each_format_is_written(history, tmp_path, subject, name, beginning):
     assert "Because." in written or "It is blue." in written or "<mark>blue</mark>" in written
 
 
+def test_a_suite_becomes_a_report(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(
+        '{"prompt": "One", "assertions": [{"type": "contains", "value": "?"}]}\n{"prompt": "<b>Two"}\n'
+    )
+    paragone("suite", "run", str(prompts), "--engines", "rogue:steady", "rogue:crash", "--repeat", "2")
+    done = paragone("report", "e1", "--to", str(tmp_path / "report.html"))
+    assert done.returncode == 0, said(done)
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "2 engines · 2 prompts · 2 repetitions",
+        "Pass rate",
+        "failed",
+        "&lt;b&gt;Two",
+        "1 more repetition",
+    ):
+        assert text in page
+
+
 def test_the_document_is_the_portable_one(history, tmp_path):
     paragone("report", "e1", "--to", str(tmp_path / "r.json"))
     document = json.loads((tmp_path / "r.json").read_text())

@@ -129,6 +129,28 @@ def test_failures_and_what_is_missing_are_said(store):
     assert last.rounds[0][1].remarks[0].text == "Failed: It broke."
 
 
+def test_the_machine_is_described(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    gpus: list[Json] = [{"name": "H100", "memory": 2**36, "driver": "570"}, {"name": "H100"}]
+    machine = {
+        "cpu": "Xeon",
+        "cores": 2,
+        "memory": 24 * 2**30,
+        "gpus": gpus,
+        "os": "Linux 6",
+        "python": "3.11",
+    }
+    found = report(store, dataclasses.replace(experiment, machine=machine))
+    assert [(it.name, it.value) for it in found.facts[3:]] == [
+        ("Processor", "Xeon"),
+        ("Cores", "2"),
+        ("Memory", "24 GiB"),
+        ("GPUs", "H100, H100"),
+        ("System", "Linux 6"),
+    ]
+    assert len(report(store, dataclasses.replace(experiment, machine={"gpus": None})).facts) == 3
+
+
 def test_conditions_and_differences_are_sentences(store):
     found = report(store, add_experiment(store, dict.fromkeys(range(12), ("same", "same"))))
     assert found.conditions is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
-from paragone import Backend
+from paragone import Backend, Json
 from paragone_workbench.experiments.comparable import comparable
 from paragone_workbench.experiments.report.charts import charts_of
 from paragone_workbench.experiments.report.conditions import conditions_of
@@ -110,9 +110,25 @@ def _facts(experiment: Experiment) -> Iterator[Fact]:
     yield Fact(name="Schedule", value=public(experiment.schedule))
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     yield Fact(name="Runs", value=f"{experiment.done:,} of {experiment.runs:,} done{failed}")
-    for name, value in experiment.machine.items():
-        if isinstance(value, str | int | float):
-            yield Fact(name=public(f"{name[:1].upper()}{name[1:]}"), value=public(str(value)))
+    yield from _machine(experiment.machine)
+
+
+def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
+    """Yield what `describe_machine` told, as far as it is known."""
+    memory, gpus = machine.get("memory"), machine.get("gpus")
+    names = (
+        [str(gpu.get("name")) for gpu in gpus if isinstance(gpu, Mapping)] if isinstance(gpus, list) else []
+    )
+    values = {
+        "Processor": machine.get("cpu"),
+        "Cores": machine.get("cores"),
+        "Memory": f"{memory / 2**30:,.0f} GiB" if isinstance(memory, int) else None,
+        "GPUs": ", ".join(names),
+        "System": machine.get("os"),
+    }
+    for name, value in values.items():
+        if value:
+            yield Fact(name=name, value=public(str(value)))
 
 
 def _comparisons(comparison: SuiteComparison) -> tuple[Remark, ...]:
