@@ -132,7 +132,7 @@ def test_failures_and_what_is_missing_are_said(store):
 def test_the_machine_is_described(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     gpus: list[Json] = [{"name": "H100", "memory": 2**36, "driver": "570"}, {"name": "H100"}]
-    machine = {
+    machine: dict[str, Json] = {
         "cpu": "Xeon",
         "cores": 2,
         "memory": 24 * 2**30,
