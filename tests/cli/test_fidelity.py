@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from paragone_workbench.compare.fidelity import sample_text
+from paragone_workbench.store import Measurement, Store
 
 from .conftest import data, paragone, running, said, until
 
@@ -229,3 +231,35 @@ def test_the_real_model(smol, text):
     assert candidate["windows"] == found["windows"] >= 3
     assert candidate["mean_kld"] <= found["noise"]["mean_kld"]
     assert 5 < candidate["ppl"] < 500
+
+
+# The history
+
+
+def measurements() -> tuple[Measurement, ...]:
+    with contextlib.closing(Store.open()) as store:
+        return store.measurements.all("fidelity")
+
+
+def test_the_figures_are_saved_for_reports(text):
+    done = fidelity(text, "graded:jittery", "twin:rough", "--json")
+    (saved,) = measurements()
+    assert saved.data == data("fidelity", done)
+    assert saved.data["text"] == "text.txt"
+    assert [(it.backend, it.model) for it in saved.engines] == [("graded", "jittery"), ("twin", "rough")]
+
+
+def test_nothing_is_saved_of_a_measurement_that_did_not_begin(text):
+    assert fidelity(text, "graded:exact", "twin:missing").returncode
+    assert fidelity(text, "graded:missing", "twin:rough").returncode
+    assert all(it.data["windows"] for it in measurements())
+
+
+def test_a_history_that_cannot_be_used_is_a_warning(text, home):
+    folder = home / "data" / "paragone"
+    folder.parent.mkdir()
+    folder.touch()
+    done = fidelity(text, "graded:jittery", "twin:rough", "--json")
+    assert done.returncode == 0
+    assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
+    assert data("fidelity", done)["windows"] == 6

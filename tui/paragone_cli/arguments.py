@@ -40,6 +40,8 @@ class Arguments(argparse.Namespace):
     python: str | None
     find_links: str | None
     yes: bool
+    subject: str
+    to: Path | None
     names: list[str]
     repeat: int | None
     fresh: bool

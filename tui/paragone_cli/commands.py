@@ -172,6 +172,21 @@ def _history() -> Command:
     return common(command, prints=True)
 
 
+def _report() -> Command:
+    command = Command("report", "Write an experiment or a conversation into a file, to read or to share.")
+    command.words.add_argument(
+        "subject", metavar="ID", help="an experiment, such as e3, or a conversation, such as c7"
+    )
+    command.options.add_argument(
+        "--to",
+        metavar="FILE",
+        type=Path,
+        help="the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
+        "or .json (everything, for other programs). An earlier file of this name is replaced",
+    )
+    return common(command)
+
+
 def _with_logprobs(command: Command) -> Command:
     """Add the option for log-probabilities in the JSON output."""
     command.options.add_argument(
@@ -272,6 +287,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "ratings": _ratings,
     "history": _history,
     "replay": _replay,
+    "report": _report,
     "engines": _engines,
     "models": _models,
     "pull": _pull,

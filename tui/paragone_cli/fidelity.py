@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paragone import InputError, ParagoneError
+from paragone import InputError, Json, ParagoneError
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.fidelity_progress import FidelityProgress
 from paragone_cli.fidelity_text import put_fidelity
 from paragone_cli.interrupts import InterruptHandler
+from paragone_cli.measurements import save_measurement
 from paragone_cli.output import note, print_error, put_json
 from paragone_workbench.compare.fidelity import Fidelity, sample_text
 from paragone_workbench.compare.fidelity_report import fidelity_json
@@ -31,10 +32,15 @@ def fidelity(args: Arguments) -> int:
         text = _read(args.text)
     handles = [EngineHandle(it, context.registry) for it in candidates]
     measurement = Fidelity(EngineHandle(reference, context.registry), handles, text, window=args.window)
-    return run(_measure(measurement, as_json=args.json))
+    name = None if args.text is None else args.text.name
+    status = run(_measure(measurement, name, as_json=args.json))
+    if measurement.reference.windows:
+        found = _to_json(measurement, name)
+        save_measurement("fidelity", (reference, *candidates), found, context.registry)
+    return status
 
 
-async def _measure(measurement: Fidelity, *, as_json: bool) -> int:
+async def _measure(measurement: Fidelity, text: str | None, *, as_json: bool) -> int:
     interrupts = InterruptHandler(measurement)
     async with interrupts.installed():
         with FidelityProgress() as progress:
@@ -44,7 +50,7 @@ async def _measure(measurement: Fidelity, *, as_json: bool) -> int:
                 if not interrupts.interrupted:  # otherwise the engines were closed while they were opened
                     raise
     if as_json:
-        put_json(fidelity_json(measurement))
+        put_json(_to_json(measurement, text))
     else:
         put_fidelity(measurement)
     errors = [it.error for it in (measurement.reference, *measurement.candidates) if it.error is not None]
@@ -53,6 +59,10 @@ async def _measure(measurement: Fidelity, *, as_json: bool) -> int:
     if interrupts.interrupted:
         return 130
     return _exit_code(measurement, errors)
+
+
+def _to_json(measurement: Fidelity, text: str | None) -> dict[str, Json]:
+    return {"text": text, **fidelity_json(measurement)}
 
 
 def _exit_code(measurement: Fidelity, errors: list[ParagoneError]) -> int:

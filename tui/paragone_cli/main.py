@@ -99,6 +99,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.replay import replay
 
             return replay(args)
+        case "report":
+            from paragone_cli.report import report
+
+            return report(args)
         case "engines":
             from paragone_cli.engines import engines
 

@@ -2,54 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from paragone_workbench.visible_text import visible
 
 __all__ = ["one_line", "visible"]
-
-# Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
-# space, bidirectional marks, embeddings, overrides and isolates, word joiner and the like,
-# byte order mark, interlinear annotation, shorthand and music format controls, language tags.
-# The joiners U+200C and U+200D and the variation selectors stay: scripts and emoji need them.
-_HIDDEN = (
-    "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
-)
-_SUSPECT = re.compile(f"\r\n|[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_HIDDEN}]")
-
-_TAB = " " * 4
-_HIDDEN_SIGN = "\N{SYMBOL FOR SUBSTITUTE FORM TWO}"
-
-
-def visible(text: str) -> str:
-    """Return `text` without characters that a terminal would interpret instead of showing.
-
-    Control characters become their pictures (`␛`), tabs four spaces, invisible format characters
-    `␦`, lone surrogates `�`; line ends become `\\n`. Text can be cleaned chunk by chunk, unless a
-    chunk ends between `\\r` and `\\n`.
-    """
-    if _SUSPECT.search(text) is None:
-        return text
-    return _SUSPECT.sub(_sign, text)
 
 
 def one_line(text: str) -> str:
     """Return text made safe to print, on one line."""
     return visible(text).replace("\n", " ")
-
-
-def _sign(match: re.Match[str]) -> str:
-    found = match[0]
-    if found in ("\r\n", "\u2028", "\u2029"):
-        return "\n"
-    if found == "\t":
-        return _TAB
-    code = ord(found)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\N{SYMBOL FOR DELETE}"
-    if code < 0xA0:  # C1: the 8-bit form of an escape sequence of ESC and a letter
-        return "\N{SYMBOL FOR ESCAPE}" + chr(code - 0x40)
-    if 0xD800 <= code < 0xE000:
-        return "\N{REPLACEMENT CHARACTER}"
-    return _HIDDEN_SIGN

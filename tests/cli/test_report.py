@@ -1,0 +1,121 @@
+"""`paragone report`: from the history to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.workbench.conversation_writer import LARGE, ConversationWriter
+from tests.workbench.report_subjects import add_experiment
+
+from paragone_workbench.store import Store
+
+from .conftest import paragone, said
+
+
+@pytest.fixture
+def history(home: Path) -> None:
+    """A history with the experiment e1 and the conversation c1."""
+    with contextlib.closing(Store.open()) as store:
+        add_experiment(store, {0: ("It is red.", "It is blue."), 1: ("Yes.", "Yes.")})
+        writer = ConversationWriter(store, "Why is it so?")
+        for lane in (writer.lane(), writer.lane(LARGE)):
+            writer.answer(writer.conversation.prompts[0], lane, "Because.")
+
+
+@pytest.mark.parametrize("subject", ["e1", "c1"])
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("r.html", "<!DOCTYPE html>"), ("r.md", "# "), ("r.csv", "run,"), ("r.json", '{"paragone_document"')],
+)
+def test_each_format_is_written(history, tmp_path, subject, name, beginning):
+    done = paragone("report", subject, "--to", str(tmp_path / name))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert said(done).startswith(f"paragone: {tmp_path / name} is written (")
+    written = (tmp_path / name).read_text()
+    assert written.lstrip().startswith(beginning)
+    assert "Because." in written or "It is blue." in written or "<mark>blue</mark>" in written
+
+
+def test_a_suite_becomes_a_report(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(
+        '{"prompt": "One", "assertions": [{"type": "contains", "value": "?"}]}\n{"prompt": "<b>Two"}\n'
+    )
+    paragone("suite", "run", str(prompts), "--engines", "rogue:steady", "rogue:crash", "--repeat", "2")
+    done = paragone("report", "e1", "--to", str(tmp_path / "report.html"))
+    assert done.returncode == 0, said(done)
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "2 engines · 2 prompts · 2 repetitions",
+        "Pass rate",
+        "failed",
+        "&lt;b&gt;Two",
+        "1 more repetition",
+    ):
+        assert text in page
+
+
+def test_the_document_is_the_portable_one(history, tmp_path):
+    paragone("report", "e1", "--to", str(tmp_path / "r.json"))
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert (document["kind"], document["id"], len(document["runs"])) == ("experiment", "e1", 4)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("e1",), "A report needs a file to be written to."),
+        (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
+        (("e1", "--to", "."), ". is a folder."),
+        (("e1", "--to", "no/r.md"), "The folder no does not exist."),
+        (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
+        (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
+        (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
+    ],
+)
+def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    done = paragone("report", *argv)
+    assert done.returncode == 2
+    assert said(done).startswith(f"paragone: {sentence}")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_folder_that_cannot_be_written_to(history):
+    done = paragone("report", "e1", "--to", "/proc/r.md")
+    assert done.returncode in (1, 2)
+    assert said(done).startswith("paragone: /proc/r.md cannot be written: ")
+
+
+def test_libraries_are_loaded_for_the_formats_that_need_them(history, tmp_path):
+    program = f"""
+import sys
+from paragone_cli.main import main
+for name, wanted in (("csv", set()), ("json", set()), ("md", {{"scipy"}}), ("html", {{"scipy", "jinja2"}})):
+    assert main(["report", "e1", "--to", f"{tmp_path}/r.{{name}}"]) == 0
+    assert {{"scipy", "jinja2"}} & {{it.partition(".")[0] for it in sys.modules}} == wanted, name
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(("missing", "name"), [("jinja2", "r.html"), ("scipy", "r.md")])
+def test_a_missing_library_is_named_with_what_installs_it(history, tmp_path, missing, name):
+    program = f"""
+import sys
+sys.modules["{missing}"] = None
+from paragone_cli.main import main
+sys.exit(main(["report", "e1", "--to", "{tmp_path / name}"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 2
+    assert f"need the package {missing}, which is not installed.\n" in said(done)
+    assert "pip install 'paragone[experiments]'" in said(done)
+    assert not (tmp_path / name).exists()

@@ -1,0 +1,86 @@
+"""Conversations and experiments that tests write reports of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from tests.workbench.conversation_writer import LARGE, SMOL
+
+from paragone import Json, LoadedModel, Message, RunRequest, RunSettings
+from paragone.wire import to_json
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Experiment, LaneRecord, RunKey, SavedConversation, Store
+
+ENGINES = (SMOL, LARGE)
+
+
+def ended(text: str, engine=SMOL, **fields) -> RunRecord:
+    """A run that has ended by itself."""
+    loaded = LoadedModel(name=engine.name, context=1024, quantization="Q4_1", size=97_000_000)
+    fields.setdefault(
+        "metrics", RunMetrics(ttft_s=0.25, decode_tps=40.0, completion_tokens=12, prompt_tokens=7)
+    )
+    fields.setdefault("settings", RunSettings(seed=3, sampling={"temperature": 0.5}))
+    fields.setdefault("manifest", manifest(engine, None, loaded, RunRequest(messages=())))
+    fields.setdefault("state", "done")
+    run = RunRecord(definition=engine, phase="ended", loaded=loaded, **fields)
+    run.add("answer", text)
+    return run
+
+
+def conversation(prompt: str, *answers: str, **fields) -> SavedConversation:
+    """A conversation with one prompt, which a lane for each answer has answered."""
+    asked = Prompt(text=prompt, id=1, **fields)
+    lanes = []
+    for position, text in enumerate(answers):
+        engine = ENGINES[position % 2]
+        run = ended(text, engine, prompt=asked, id=position + 1)
+        lanes.append(LaneRecord(definition=engine, position=position, head=run, runs=[run], id=position + 1))
+    return SavedConversation(
+        conversation=Conversation(prompts=[asked], id=7),
+        title=prompt,
+        updated=time.time(),
+        lanes=tuple(lanes),
+        runs=tuple(lane.runs[0] for lane in lanes),
+    )
+
+
+def add_experiment(
+    store: Store,
+    answers: Mapping[int, Sequence[str]],
+    *,
+    repetitions: int = 1,
+    assertions: Mapping[int, Json] | None = None,
+    name: str = "colours.jsonl",
+) -> Experiment:
+    """Save an experiment. `answers` has those of both engines to each prompt, by its index; all repetitions
+    have the same. `assertions` are the results at prompts, for the second engine."""
+    prompts = [
+        SuitePrompt(index=index, line=index + 1, messages=(Message(role="user", text=f"Prompt at {index}"),))
+        for index in answers
+    ]
+    new = store.experiments.create(
+        Experiment(
+            name=name,
+            fingerprint=name,
+            schedule="sequential",
+            repetitions=repetitions,
+            engines=ENGINES,
+            machine={"cores": 2},
+            prompts=len(prompts),
+            created=7.0,
+        ),
+        [(prompt.index, to_json(prompt)) for prompt in prompts],
+    )
+    for index, texts in answers.items():
+        for number, (engine, text) in enumerate(zip(ENGINES, texts, strict=True)):
+            for repetition in range(repetitions):
+                key = RunKey(prompt_index=index, engine_index=number, repetition=repetition)
+                results = [(assertions or {})[index]] if number and index in (assertions or {}) else []
+                store.experiments.save(new, key, ended(text, engine), results)
+    return store.experiments.get(new)

@@ -1,0 +1,130 @@
+import dataclasses
+
+from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.report_subjects import conversation, ended
+
+from paragone import Image
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.experiments.report.conversation import conversation_report
+from paragone_workbench.experiments.report.conversation_rows import conversation_rows
+from paragone_workbench.experiments.report.table import COLUMNS
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.store import LaneRecord
+
+
+def report(saved):
+    return conversation_report(saved, lambda _: None)
+
+
+def grown(saved, text, *answers, parent=None, **fields):
+    """Continue the conversation's paths with another prompt."""
+    prompts = saved.conversation.prompts
+    prompt = saved.conversation.add(
+        Prompt(text=text, parent=parent or prompts[-1], id=len(prompts) + 1, **fields)
+    )
+    for lane, answer in zip(saved.lanes, answers, strict=True):
+        run = ended(
+            answer, lane.definition, prompt=prompt, continues=lane.head, id=10 * prompt.id + lane.position
+        )
+        lane.runs.append(run)
+        lane.head = run
+    return prompt
+
+
+def test_prompts_come_with_the_answers_of_the_paths():
+    saved = conversation("Why?", "Because.", "It is.", system="Be brief.")
+    grown(saved, "And then?", "Nothing.", "Nothing.")
+    found = report(saved)
+    first, second = found.prompts()
+    assert [(it.role, it.text) for it in first.messages] == [("system", "Be brief."), ("user", "Why?")]
+    assert [(it.role, it.text) for it in second.messages] == [("user", "And then?")]
+    assert [it.text for it in second.rounds[0]] == ["Nothing.", "Nothing."]
+    assert second.rounds[0][1].compared == "The same text as smol."
+    assert {"seed", "temperature"} <= {it.name for it in first.rounds[0][0].settings}
+    assert found.summary == "2 lanes · 2 prompts"
+    assert found.id == "c7"
+
+
+def test_each_prompt_says_whether_it_was_fair():
+    saved = conversation("Why?", "Because.", "It is.")
+    (prompt,) = report(saved).prompts()
+    fair = "The comparison was fair as far as the engines tell: nothing that they report differs."
+    assert prompt.conditions.verdict == fair
+    saved.runs[1].metrics = RunMetrics(prompt_tokens=9)
+    (prompt,) = report(saved).prompts()
+    assert prompt.conditions.verdict.endswith("not the same.")
+    assert prompt.conditions.remarks[0].stands_out
+
+
+def test_variants_are_named_and_only_the_chosen_one_is_shown():
+    saved = conversation("Why?", "Because.", "It is.")
+    lane = saved.lanes[0]
+    better = ended("Because I say so.", prompt=saved.conversation.prompts[0], id=9)
+    lane.runs.append(better)
+    lane.head = better
+    (prompt,) = report(saved).prompts()
+    assert prompt.rounds[0][0].text == "Because I say so."
+    assert prompt.rounds[0][0].remarks[0].text == "Answer 2 of 2: the one on the path."
+
+
+def test_other_branches_are_left_out_and_counted():
+    saved = conversation("Why?", "Because.", "It is.")
+    first = saved.conversation.prompts[0]
+    saved.conversation.add(Prompt(text="Why not?", id=2))
+    found = report(saved)
+    assert [prompt.number for prompt in found.prompts()] == [1]
+    assert found.left_out == "1 prompt on other branches is not shown. The CSV and JSON files have all."
+    (prompt,) = found.prompts()
+    assert prompt.remarks[0].text.startswith("One of 2 prompts at this place")
+    assert first.text == prompt.messages[0].text
+
+
+def test_a_lane_that_changed_its_engine_names_the_earlier_one():
+    saved = conversation("Why?", "Because.")
+    saved.lanes[0].definition = LARGE
+    (prompt,) = report(saved).prompts()
+    assert prompt.rounds[0][0].engine == "large"
+    assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."
+
+
+def test_closed_lanes_are_left_out_unless_all_are_closed():
+    saved = conversation("Why?", "Because.", "It is.")
+    saved.lanes[1].closed = True
+    found = report(saved)
+    assert [it.name for it in found.engines] == ["smol"]
+    assert found.facts[-1].value == "1, not shown"
+    saved.lanes[0].closed = True
+    assert len(report(saved).engines) == 2
+
+
+def test_lanes_with_one_engine_have_names_of_their_own():
+    saved = conversation("Why?", "Because.", "It is.")
+    saved.lanes[1].definition = SMOL
+    assert [it.name for it in report(saved).engines] == ["smol", "smol-2"]
+
+
+def test_images_and_a_prompt_for_some_lanes():
+    saved = conversation("Why?", "Because.", images=(Image(data="", media_type="image/png", name="a.png"),))
+    saved = dataclasses.replace(saved, lanes=(*saved.lanes, LaneRecord(definition=LARGE, position=1, id=2)))
+    (prompt,) = report(saved).prompts()
+    assert [(it.name, it.value) for it in prompt.facts] == [("Images", "a.png")]
+    assert prompt.remarks[0].text == "Not on the path of every lane."
+    assert len(prompt.rounds[0]) == 1
+
+
+def test_the_table_has_all_runs_also_those_on_no_path():
+    saved = conversation("Why?", "Because.", "It is.")
+    saved.lanes[0].runs.append(ended("Unseen.", prompt=saved.conversation.prompts[0], id=9))
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in conversation_rows(saved)]
+    assert [(it["run"], it["engine"], it["repetition"], it["chosen"], it["text"]) for it in rows] == [
+        ("r1", "smol", 0, True, "Because."),
+        ("r9", "smol", 1, False, "Unseen."),
+        ("r2", "large", 0, True, "It is."),
+    ]
+
+
+def test_an_empty_conversation():
+    saved = conversation("Why?")
+    found = report(saved)
+    assert list(found.prompts()) == []
+    assert found.left_out.startswith("1 prompt")

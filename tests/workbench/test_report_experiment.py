@@ -1,0 +1,283 @@
+import dataclasses
+import tracemalloc
+from contextlib import closing
+
+import pytest
+from tests.workbench.conftest import Paper
+from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.report_subjects import add_experiment, ended
+
+from paragone import Json, ParagoneError
+from paragone_workbench.experiments.report import selection as selections
+from paragone_workbench.experiments.report.gathering import report_of
+from paragone_workbench.experiments.report.page import html_pieces
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.store import Measurement, RunKey, SavedVote, Store
+
+
+@pytest.fixture
+def store(home):
+    with closing(Store.open()) as store:
+        yield store
+
+
+def find(name):
+    return Paper() if name == "paper" else None
+
+
+def report(store, experiment):
+    return report_of(store, experiment, find)
+
+
+FAILED: Json = {
+    "index": 0,
+    "type": "contains",
+    "passed": False,
+    "reason": "The answer does not contain 'red'.",
+}
+PASSED: Json = {
+    "index": 0,
+    "type": "contains",
+    "passed": True,
+    "reason": "The answer contains 'red'.",
+    "score": 0.5,
+}
+
+
+def test_prompts_come_with_their_answers_side_by_side(store):
+    found = report(store, add_experiment(store, {0: ("It is red.", "It is blue."), 3: ("Yes.", "Yes.")}))
+    first, second = found.prompts()
+    assert (first.number, second.number) == (1, 4)
+    assert first.messages[0].text == "Prompt at 0"
+    ((one, other),) = first.rounds
+    assert (one.engine, other.engine) == ("smol", "large")
+    assert [(it.text, it.differs) for it in other.segments] == [
+        ("It is ", False),
+        ("blue", True),
+        (".", False),
+    ]
+    assert other.compared == "75% of the words are the same as those of smol."
+    assert second.rounds[0][1].compared == "The same text as smol."
+    assert list(found.prompts()) == [first, second]  # they can be read again
+    assert found.summary == "2 engines · 2 prompts · 1 repetition"
+
+
+def test_assertions_make_a_pass_rate(store):
+    found = report(
+        store, add_experiment(store, {0: ("a", "b"), 1: ("c", "d")}, assertions={0: FAILED, 1: PASSED})
+    )
+    rate, score = found.charts[:2]
+    assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
+    assert rate.figures[0].low < 0.5 < rate.figures[0].high
+    assert (score.title, score.figures[0].text) == ("Contains", "0.500")
+    first, second = found.prompts()
+    (check,) = first.rounds[0][1].checks
+    assert (check.name, check.result, check.reason) == (
+        "contains",
+        "failed",
+        "The answer does not contain 'red'.",
+    )
+    assert first.rounds[0][0].checks == ()
+    assert second.rounds[0][1].checks[0].result == "passed"
+
+
+def test_repetitions_are_rounds_of_which_the_first_are_shown(store):
+    found = report(store, add_experiment(store, {0: ("a", "b")}, repetitions=7))
+    (prompt,) = found.prompts()
+    assert len(prompt.rounds) == 5
+    assert prompt.left_out == "2 more repetitions are not shown. The CSV and JSON files have all."
+
+
+def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
+    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 3)
+    answers = {0: ("a b", "a b"), 1: ("a b", "a c"), 2: ("a b", "c d"), 3: ("a", "a"), 4: ("a", "a")}
+    found = report(store, add_experiment(store, answers, assertions={4: FAILED}))
+    assert [prompt.number for prompt in found.prompts()] == [5, 3, 2]
+    assert found.left_out.startswith("2 of 5 prompts are not shown. Those with failures come first, ")
+
+
+def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
+    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 10)
+    long = "word " * 20_000
+
+    def peak(prompts):
+        experiment = add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
+        tracemalloc.start()
+        size = sum(map(len, html_pieces(report(store, experiment), 0.0)))
+        memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size, memory
+
+    (small, little), (large, much) = peak(20), peak(120)
+    assert large < 1.1 * small
+    assert much < little + 3 * len(long)
+
+
+def test_failures_and_what_is_missing_are_said(store):
+    experiment = add_experiment(store, {0: ("a", "b"), 1: ("c", "d")})
+    key = RunKey(prompt_index=1, engine_index=1, repetition=0)
+    store.experiments.save(
+        experiment.id, key, ended("", LARGE, state="failed", error=ParagoneError("It broke."), metrics=None)
+    )
+    grown = dataclasses.replace(store.experiments.get(experiment.id), prompts=3)
+    found = report(store, grown)
+    assert [(it.text, it.stands_out) for it in found.notes] == [
+        ("The experiment is not complete: 2 runs are missing.", True),
+        ("large: 1 of 2 runs failed. They are left out of all figures.", False),
+    ]
+    *_, last = found.prompts()
+    assert last.rounds[0][1].remarks[0].text == "Failed: It broke."
+
+
+def test_the_machine_is_described(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    gpus: list[Json] = [{"name": "H100", "memory": 2**36, "driver": "570"}, {"name": "H100"}]
+    machine: dict[str, Json] = {
+        "cpu": "Xeon",
+        "cores": 2,
+        "memory": 24 * 2**30,
+        "gpus": gpus,
+        "os": "Linux 6",
+        "python": "3.11",
+    }
+    found = report(store, dataclasses.replace(experiment, machine=machine))
+    assert [(it.name, it.value) for it in found.facts[3:]] == [
+        ("Processor", "Xeon"),
+        ("Cores", "2"),
+        ("Memory", "24 GiB"),
+        ("GPUs", "H100, H100"),
+        ("System", "Linux 6"),
+    ]
+    assert len(report(store, dataclasses.replace(experiment, machine={"gpus": None})).facts) == 3
+
+
+def test_conditions_and_differences_are_sentences(store):
+    found = report(store, add_experiment(store, dict.fromkeys(range(12), ("same", "same"))))
+    assert found.conditions is not None
+    assert found.conditions.verdict.startswith("The comparison was fair")
+    assert "smol and large gave the same answer to 100.0% of 12 prompts." in [
+        it.text for it in found.comparisons
+    ]
+
+
+def test_an_experiment_without_runs(store):
+    experiment = add_experiment(store, {})
+    found = report(store, dataclasses.replace(experiment, prompts=2))
+    assert list(found.prompts()) == []
+    assert (found.charts, found.conditions) == ((), None)
+    assert "".join(html_pieces(found, 0.0)).endswith("</html>")
+
+
+# Secrets
+
+
+def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
+    engine = dataclasses.replace(
+        SMOL, model=f"{home}/models/m.gguf", options={"n_ctx": 8, "api": "https://me:s3cret@host/v1"}
+    )
+    experiment = add_experiment(store, {0: ("a", "b")})
+    store._database.run("DELETE FROM experiment_run")
+    failed = ended("", engine, state="failed", error=ParagoneError(f"{home}/models/m.gguf is missing."))
+    store.experiments.save(experiment.id, RunKey(prompt_index=0, engine_index=0, repetition=0), failed)
+    found = "".join(html_pieces(report(store, dataclasses.replace(experiment, engines=(engine, LARGE))), 0.0))
+    assert "~/models/m.gguf" in found
+    assert "https://host/v1" in found
+    assert "s3cret" not in found
+    assert str(home) not in found
+
+
+def test_options_of_a_backend_that_is_not_installed_may_be_secret(store):
+    engine = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
+    experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(engine, LARGE))
+    assert "s3cret" not in "".join(html_pieces(report(store, experiment), 0.0))
+
+
+# Votes and measurements
+
+
+def vote(experiment, winner, blind=True):
+    return SavedVote(
+        candidates=tuple(
+            {
+                "engine": name,
+                "backend": "paper",
+                "model": "m",
+                "run": "e1/1",
+                "style": {"tokens": 3, "headers": 0, "lists": 0, "bold": 0},
+            }
+            for name in ("smol", "large")
+        ),
+        choice=winner,
+        blind=blind,
+        created=1.0,
+        experiment_id=experiment.id,
+        prompt_index=0,
+    )
+
+
+def test_votes_make_ratings(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    assert report(store, experiment).ratings is None
+    for winner in ("0", "0", "0", "tie"):
+        store.votes.add(vote(experiment, winner))
+    ratings = report(store, experiment).ratings
+    (chart,) = ratings.charts
+    assert [it.name for it in chart.figures] == ["smol", "large"]
+    assert chart.figures[0].value > 1000 > chart.figures[1].value
+    assert chart.start <= chart.figures[1].low
+    assert chart.figures[0].high <= chart.end
+
+
+def test_votes_that_were_not_blind_are_only_counted(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    store.votes.add(vote(experiment, "0", blind=False))
+    ratings = report(store, experiment).ratings
+    assert ratings.charts == ()
+    assert ratings.remarks[0].text == "No vote was blind, so there is nothing to rate."
+
+
+def fidelity(*engines, created, kld):
+    figures = {"mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.01}
+    return Measurement(
+        kind="fidelity",
+        engines=engines,
+        data={
+            "text": "book.txt",
+            "tokens_scored": 1275,
+            "partial": False,
+            "noise": {"mean_kld": 0.001, "mean_kld_se": 0.0001},
+            "candidates": [
+                {"engine": it.name, "mean_kld": kld, "bits_per_byte": 1.1, **figures} for it in engines[1:]
+            ],
+        },
+        created=created,
+    )
+
+
+def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    renamed = dataclasses.replace(SMOL, name="other", options={**SMOL.options, "temperature": 0.1})
+    reloaded = dataclasses.replace(SMOL, options={"n_ctx": 9})
+    store.measurements.add(fidelity(LARGE, renamed, created=1.0, kld=0.5))
+    store.measurements.add(fidelity(LARGE, renamed, created=2.0, kld=0.25))
+    store.measurements.add(fidelity(LARGE, reloaded, created=3.0, kld=0.1))
+    (found,) = report(store, experiment).measurements
+    kld, top, bits = found.charts
+    assert [(it.name, it.text) for it in kld.figures] == [
+        ("smol", "0.2500 nats"),
+        ("noise floor", "0.0010 nats"),
+    ]
+    assert kld.figures[0].interval == "0.2304 to 0.2696"
+    assert (top.figures[0].text, bits.figures[0].text) == ("90.0%", "1.100")
+    assert found.remarks[0].text.endswith(
+        "against large (paper:/m/large), over book.txt, with 1,275 tokens scored."
+    )
+
+
+def test_a_chart_of_zeros_has_an_axis(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    key = RunKey(prompt_index=0, engine_index=0, repetition=0)
+    store.experiments.save(experiment.id, key, ended("", metrics=RunMetrics(ttft_s=0.0)))
+    charts = {it.title: it for it in report(store, experiment).charts}
+    assert charts["TTFT"].place(0.0) == 0
+    assert charts["TTFT"].place(9.9) == 100

@@ -1,0 +1,183 @@
+"""Markdown and CSV, and writing the file."""
+
+import csv
+import errno
+import io
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from tests.workbench.report_subjects import add_experiment, conversation
+
+from paragone import InputError, Json, ParagoneError
+from paragone_workbench.experiments.report.conversation import conversation_report
+from paragone_workbench.experiments.report.conversation_rows import conversation_rows
+from paragone_workbench.experiments.report.file import format_of, write
+from paragone_workbench.experiments.report.markdown import markdown_pieces
+from paragone_workbench.experiments.report.subject import find_subject, rows_of
+from paragone_workbench.experiments.report.table import COLUMNS, csv_pieces
+from paragone_workbench.store import Store
+from paragone_workbench.visible_text import visible
+
+# Markdown
+
+marked_up = st.lists(st.sampled_from(["`", "```", "~~~", "\n", "#", " ", "a", "<b>", "|", "- ", "]("])).map(
+    "".join
+)
+
+
+def markdown(saved) -> str:
+    return "".join(markdown_pieces(conversation_report(saved, lambda _: None), 0.0))
+
+
+@given(prompt=marked_up, first=marked_up, second=marked_up)
+def test_answers_stay_in_their_fences(prompt, first, second):
+    saved = conversation("x", first, second)
+    saved.conversation.prompts[0].text = prompt
+    tokens = MarkdownIt("commonmark").parse(markdown(saved))
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert fences == [f"{visible(text)}\n" for text in (prompt, first, second)]
+
+
+@pytest.mark.parametrize("title", ["# a `b` *c* <d> [e](f) | ~g~ \\", "a\n\n- b", "&lt; $x$"])
+def test_titles_are_no_markup(title):
+    tokens = MarkdownIt("commonmark").parse(markdown(conversation(title, "x")))
+    heading = next(token for token in tokens if token.type == "inline")
+    assert {child.type for child in heading.children} <= {"text", "text_special"}
+    assert "".join(child.content for child in heading.children) == f"{' '.join(title.split())} (c7)"
+
+
+# CSV
+
+
+def table(rows) -> list[list[str]]:
+    return list(csv.reader(io.StringIO("".join(csv_pieces(rows)), newline=""), strict=True))
+
+
+def test_an_experiment_has_a_row_for_each_run(home):
+    failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
+    with closing(Store.open()) as store:
+        experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
+        head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.id}")))
+    assert tuple(head) == COLUMNS
+    found = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(it["prompt_index"], it["engine"], it["text"]) for it in found] == [
+        ("0", "smol", "a"),
+        ("0", "large", "b"),
+        ("4", "smol", "c"),
+        ("4", "large", "d"),
+    ]
+    assert found[3]["passed"] == "false"
+    assert found[3]["failed_assertions"] == "contains: It does not."
+    assert found[0]["passed"] == ""
+    assert (found[0]["ttft_s"], found[0]["seed"], found[0]["completion_tokens"]) == ("0.25", "3", "12")
+    assert found[0]["prompt"] == "Prompt at 0"
+
+
+@given(text=st.text(alphabet=st.characters()))
+def test_any_text_survives_in_a_cell(text):
+    written = "".join(csv_pieces(conversation_rows(conversation("x", text))))
+    written.encode()
+    assert "\0" not in written
+    _, row = csv.reader(io.StringIO(written, newline=""), strict=True)
+    cell = dict(zip(COLUMNS, row, strict=True))["text"]
+    assert len(cell.removeprefix("'")) == len(text.removeprefix("'"))
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1", "\n=1", "＝1"])
+def test_spreadsheets_take_no_text_for_a_formula(text):
+    _, row = table(conversation_rows(conversation(text, text)))
+    cells = dict(zip(COLUMNS, row, strict=True))
+    assert (cells["text"], cells["prompt"]) == (f"'{text}", f"'{text}")
+
+
+def test_lines_end_as_rfc_4180_says():
+    written = "".join(csv_pieces(conversation_rows(conversation("x", 'He said "a\nb", c'))))
+    assert written.count("\r\n") == 2
+    assert '"He said ""a\nb"", c"' in written
+
+
+# The file
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("report", "must end in .html, .md, .csv or .json"),
+        ("report.pdf", "must end in .html, .md, .csv or .json"),
+        ("folder.html", "is a folder"),
+        ("nowhere/report.html", "does not exist"),
+    ],
+)
+def test_a_file_that_cannot_be_written(tmp_path, name, sentence):
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(InputError, match=sentence):
+        format_of(tmp_path / name)
+
+
+def test_the_suffix_may_be_in_capitals():
+    assert format_of(Path("REPORT.HTML")) == "html"
+
+
+def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
+    target = tmp_path / "old.md"
+    target.write_text("old")
+    link = tmp_path / "link.md"
+    link.symlink_to(target)
+    assert write(link, ["né", "w"]) == 4
+    assert link.is_symlink()
+    assert target.read_bytes() == "néw".encode()
+    assert sorted(os.listdir(tmp_path)) == ["link.md", "old.md"]
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    yield
+
+
+def refused():
+    yield "begun"
+    raise InputError("No.")
+
+
+@pytest.mark.parametrize("pieces", [full, refused])
+def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
+    path = tmp_path / "old.md"
+    path.write_text("old")
+    with pytest.raises(ParagoneError):
+        write(path, pieces())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["old.md"]
+
+
+def test_a_full_disk_is_a_sentence():
+    with pytest.raises(ParagoneError) as caught:
+        write(Path("/dev/full/../shm/x.md"), full())
+    assert "cannot be written" in caught.value.sentence
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    write(tmp_path / "a.md", ["x"])
+    (tmp_path / "b.md").touch()
+    assert (tmp_path / "a.md").stat().st_mode == (tmp_path / "b.md").stat().st_mode
+
+
+# Ids
+
+
+@pytest.mark.parametrize("text", ["e9", "c9", "r1", "3", "e", "", "e1/2", "e-1", "\x1b[1m"])
+def test_an_unknown_id_is_answered_with_the_known_ones(home, text):
+    with closing(Store.open()) as store:
+        with pytest.raises(InputError) as caught:
+            find_subject(store, text)
+        assert caught.value.hint == "The history has none yet."
+        add_experiment(store, {0: ("a", "b")})
+        with pytest.raises(InputError) as caught:
+            find_subject(store, text)
+    assert caught.value.hint == "The newest are: e1 (colours.jsonl)."
+    assert "\x1b" not in caught.value.sentence

@@ -1,0 +1,157 @@
+"""The HTML format: what models, users and servers said never becomes markup."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.workbench.report_subjects import conversation, ended
+
+from paragone import Caution, ParagoneError
+from paragone_workbench.experiments.report.conversation import conversation_report
+from paragone_workbench.experiments.report.page import html_pieces
+from paragone_workbench.visible_text import visible
+
+VOID = {"meta", "col", "line", "rect", "circle", "br"}
+
+
+class Parsed(HTMLParser):
+    """The elements of a page with their attributes, without `mark`; and the texts of elements of class `text`."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple]] = []
+        self.texts: list[str] = []
+        self.marked: list[str] = []
+        self._open: list[tuple[str, str]] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "mark":
+            self.elements.append((tag, tuple(attrs)))
+        if tag not in VOID:
+            self._open.append((tag, dict(attrs).get("class") or ""))
+        if dict(attrs).get("class") == "text":
+            self.texts.append("")
+        if tag == "mark":
+            self.marked.append("")
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self._open.pop()[0] == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, tuple(attrs)))
+
+    def handle_data(self, data):
+        if any(name == "text" for _, name in self._open):
+            self.texts[-1] += data
+        if self._open and self._open[-1][0] == "mark":
+            self.marked[-1] += data
+
+    def handle_comment(self, data):
+        raise AssertionError(data)
+
+    def unknown_decl(self, data):
+        raise AssertionError(data)
+
+
+def page(saved) -> str:
+    return "".join(html_pieces(conversation_report(saved, lambda _: None), 0.0))
+
+
+def parsed(saved) -> Parsed:
+    return Parsed(page(saved))
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "</div></article></body></html>",
+    "<!-- --><![CDATA[ ]]><?php ?>",
+    "{{ 7 * 7 }}{% raw %}{# #}",
+    '" onmouseover="alert(1)" x="',
+    "&lt;b&gt; &amp; &#0; &nbsp",
+    "\x00\x1b[31mred\x1b[0m\x9b2J",
+    "\u202egnp.exe\u202c \u2066x\u2069 \ufeff",
+    "\ud83d lone \udc00",
+    "a\r\nb\rc\u2028d\te",
+    "</style><style>*{display:none}</style>",
+    "",
+)
+any_text = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(alphabet=st.characters(), max_size=200),  # with surrogates
+    st.lists(st.sampled_from(["<", ">", "&", '"', "'", "`", "{{", "{%", "\x00", "\n", "a b", "</div>"])).map(
+        "".join
+    ),
+)
+
+
+@given(prompt=any_text, first=any_text, second=any_text)
+def test_no_element_and_no_attribute_comes_from_a_text(prompt, first, second):
+    plain = parsed(conversation("x", "y", "z"))
+    found = parsed(conversation(prompt, first, second))
+    # a sentence compares two answers only if both have words
+    without = [it for it in found.elements if it != ("p", (("class", "compared"),))]
+    assert without == [it for it in plain.elements if it != ("p", (("class", "compared"),))]
+    assert found.texts == [visible(it) for it in (prompt, first, second)]
+
+
+@pytest.mark.parametrize("text", HOSTILE[:-1])
+def test_other_fields_are_escaped_too(text):
+    saved = conversation(text, text, system=text, sampling={text: text})
+    (run,) = saved.runs
+    run.add("thinking", text)
+    run.error, run.state = ParagoneError(text), "failed"
+    run.cautions.append(Caution(code="x", sentence=text))
+    found = page(saved)
+    page_text = Parsed(found)
+    assert not {tag for tag, _ in page_text.elements} & {"script", "img"}
+    assert not any(name.startswith("on") for _, attrs in page_text.elements for name, _ in attrs)
+    assert found.count("<style>") == 1
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", found)
+
+
+def test_the_page_needs_nothing_else():
+    found = page(conversation("Why?", "Because.", "It is."))
+    assert "default-src 'none'" in found
+    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
+
+
+def test_differences_are_marked_in_all_answers_but_the_first():
+    found = parsed(conversation("Why?", "It is blue today.", "It is quite red today.", "It is blue today."))
+    assert found.marked[1:] == ["quite red"]  # the first mark explains the others
+
+
+def test_a_very_long_answer_is_cut_and_says_so():
+    long = "word " * 2_000_000
+    found = page(conversation("Why?", "Because.", long))
+    assert len(found) < 150_000
+    assert (
+        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
+    )
+
+
+def test_right_to_left_text_stays_in_its_element():
+    found = page(conversation("למה?", "כי.", "כי כן."))
+    assert found.count('<div class="text" dir="auto">') == 3
+
+
+def test_thinking_is_folded():
+    saved = conversation("Why?", "Because.")
+    saved.runs[0].add("thinking", "Hm.")
+    assert re.search(r'<details class="thinking">.*?Hm\..*?</details>', page(saved), re.DOTALL)
+
+
+def test_a_run_without_figures_has_none():
+    saved = conversation("Why?", "")
+    run = ended("", state="stopped", metrics=None, settings=None, prompt=saved.conversation.prompts[0])
+    saved.lanes[0].runs[:] = [run]
+    saved.lanes[0].head = run
+    found = page(saved)
+    assert "The answer was stopped." in found
+    assert "tokens/s" not in found

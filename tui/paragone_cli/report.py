@@ -1,0 +1,88 @@
+"""`paragone report`: writes an experiment or a conversation into a file, for reading or for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from paragone import InputError
+from paragone_cli.arguments import Arguments
+from paragone_cli.output import note, warn
+from paragone_tui.garbage import begin_collecting
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.report.file import Format, format_of, write
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+
+__all__ = ["report"]
+
+
+def report(args: Arguments) -> int:
+    """Run the command. Returns the exit code."""
+    if args.to is None:
+        raise InputError(
+            "A report needs a file to be written to.",
+            hint=f"Name one: paragone report {args.subject} --to report.html",
+        )
+    file_format = format_of(args.to)
+    begin_collecting()
+    with contextlib.closing(Store.open()) as store:
+        if store.warning:
+            warn(store.warning)
+        size = write(args.to, _pieces(store, args.subject, file_format))
+    note(f"{args.to} is written ({_size_text(size)}).")
+    return 0
+
+
+def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
+    """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
+    from paragone_workbench.experiments.report.subject import find_subject, rows_of
+
+    subject = find_subject(store, subject_id)
+    match file_format:
+        case "json":
+            yield from _document(subject)
+        case "csv":
+            from paragone_workbench.experiments.report.table import csv_pieces
+
+            yield from csv_pieces(rows_of(store, subject))
+        case "html":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.page import html_pieces
+
+            yield from html_pieces(report_of(store, subject, Registry().find), time.time())
+        case "md":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.markdown import markdown_pieces
+
+            yield from markdown_pieces(report_of(store, subject, Registry().find), time.time())
+
+
+def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
+    """Yield the portable document."""
+    from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
+    from paragone_workbench.store.history import History
+
+    with asyncio.Runner() as runner:
+        history = runner.run(History.open())
+        try:
+            if isinstance(subject, Experiment):
+                pieces = document_of_experiment(history, subject.id)
+            else:
+                assert subject.conversation.id is not None  # it is saved
+                pieces = document_of_conversation(history, subject.conversation.id)
+            while (piece := runner.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            runner.run(history.close())
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

@@ -1,0 +1,1 @@
+"""Reports: an experiment or a conversation as one file, for reading or for other programs."""

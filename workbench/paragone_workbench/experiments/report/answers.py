@@ -1,0 +1,135 @@
+"""Runs as answers of a report: their text with the differences marked, their figures, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from paragone import Json
+from paragone.options import value_text
+from paragone_workbench.compare.answers import warnings_of
+from paragone_workbench.compare.diff import Span, common_words, differing, words
+from paragone_workbench.experiments.report.content import AnswerView, Check, Fact, Remark, Segment
+from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.experiments.report.words import counted
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.visible_text import visible
+
+__all__ = ["SHOWN", "Answer", "answers_side_by_side", "settings_in_force"]
+
+SHOWN = 50_000
+"""Largest number of characters that are shown of an answer."""
+
+Answer: TypeAlias = tuple[str, RunRecord]
+"""The name of an engine or a lane, and its run."""
+
+
+def answers_side_by_side(
+    answers: Sequence[Answer],
+    *,
+    checks: Sequence[tuple[Check, ...]] | None = None,
+    remarks: Sequence[tuple[Remark, ...]] | None = None,
+    with_settings: bool = False,
+) -> tuple[AnswerView, ...]:
+    """Return the answers to one prompt. The first one is the reference of the differences.
+
+    `checks` and `remarks` have those of each answer.
+    """
+    views: list[AnswerView] = []
+    reference = ""
+    for index, (name, run) in enumerate(answers):
+        text = visible(run.text)
+        if index == 0:
+            reference = text
+        shown = text[:SHOWN]
+        first = answers[0][0]
+        views.append(
+            AnswerView(
+                engine=visible(name),
+                segments=tuple(_segments(shown, differing(reference[:SHOWN], shown) if index else ())),
+                thinking=visible(run.thinking)[:SHOWN],
+                left_out=_left_out(len(text)) or _left_out(len(run.thinking)),
+                compared=_compared(reference, text, visible(first)) if index and reference and text else "",
+                figures=_figures(run.metrics),
+                remarks=(*(remarks[index] if remarks else ()), *_remarks(run)),
+                checks=checks[index] if checks else (),
+                settings=settings_in_force(run) if with_settings else (),
+            )
+        )
+    return tuple(views)
+
+
+def settings_in_force(run: RunRecord) -> tuple[Fact, ...]:
+    """Return the seed, the sampling options and the threads of a run, as far as the engine reports them."""
+    settings = run.settings
+    if settings is None:
+        return ()
+    values: dict[str, Json] = {
+        "seed": settings.seed,
+        **(settings.sampling or {}),
+        "threads": settings.threads,
+    }
+    return tuple(
+        Fact(name=public(name), value=public(value_text(value)))
+        for name, value in values.items()
+        if value not in (None, [], "")
+    )
+
+
+def _segments(text: str, spans: Iterable[Span]) -> Iterator[Segment]:
+    at = 0
+    for span in spans:
+        if span.start > at:
+            yield Segment(text=text[at : span.start])
+        yield Segment(text=text[span.start : span.end], differs=True)
+        at = span.end
+    if at < len(text) or not text:
+        yield Segment(text=text[at:])
+
+
+def _left_out(length: int) -> str:
+    if length <= SHOWN:
+        return ""
+    return f"Only the first {SHOWN:,} of {length:,} characters are shown. The CSV and JSON files have all."
+
+
+def _compared(reference: str, text: str, first: str) -> str:
+    """Return how much two answers have in common, as a sentence."""
+    if reference == text:
+        return f"The same text as {first}."
+    theirs, ours = ([word.text for word in words(it[:SHOWN])] for it in (reference, text))
+    longer = max(len(theirs), len(ours))
+    share = len(common_words(theirs, ours)) / longer if longer else 1.0
+    # rounded down, so that 100% means that all words are the same
+    return f"{int(100 * share)}% of the words are the same as those of {first}."
+
+
+def _remarks(run: RunRecord) -> Iterator[Remark]:
+    if run.error is not None:
+        yield Remark(text=public(f"Failed: {run.error.sentence}"), stands_out=True)
+    elif run.state in ("stopped", "interrupted"):
+        yield Remark(text=f"The answer was {run.state}.", stands_out=True)
+    elif run.finish == "length":
+        yield Remark(text="Cut at the length limit.")
+    for caution in warnings_of(run):
+        yield Remark(text=public(caution.sentence))
+
+
+def _figures(metrics: RunMetrics | None) -> str:
+    """Return tokens and speeds in one line, without those that are unknown."""
+    if metrics is None:
+        return ""
+    parts = [counted(metrics.completion_tokens, "token")]
+    if metrics.decode_tps is not None:
+        parts.append(f"{metrics.decode_tps:.1f} tokens/s{' (shared)' if metrics.shared else ''}")
+    if metrics.ttft_s is not None:
+        parts.append(f"first after {_seconds(metrics.ttft_s)}")
+    if metrics.prompt_tokens is not None:
+        cached = f", {metrics.cached_tokens:,} of them cached" if metrics.cached_tokens else ""
+        parts.append(f"prompt {metrics.prompt_tokens:,} tokens{cached}")
+    return " · ".join(parts)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

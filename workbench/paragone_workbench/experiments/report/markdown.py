@@ -1,0 +1,122 @@
+"""The Markdown format, as GitHub shows it. What users and models said is in fences that it cannot end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+
+from paragone_workbench.experiments.report.content import (
+    AnswerView,
+    Chart,
+    Fact,
+    PromptView,
+    Remark,
+    Report,
+)
+from paragone_workbench.experiments.report.words import date_text
+
+__all__ = ["markdown_pieces"]
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
+
+
+def markdown_pieces(report: Report, now: float) -> Iterator[str]:
+    """Yield the document. `now` is the time of writing, in seconds since 1970."""
+    yield f"# {_inline(report.title)} ({report.id})\n\n{_inline(report.summary)}\n\n"
+    yield _facts(report.facts)
+    yield "## Engines\n\n"
+    for engine in report.engines:
+        yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
+    if report.charts or report.notes:
+        yield "## Results\n\n"
+        yield from map(_chart, report.charts)
+        yield _remarks(report.notes)
+    if report.comparisons:
+        yield f"## Differences between engines\n\n{_remarks(report.comparisons)}"
+    if report.ratings is not None:
+        yield "## Ratings\n\n"
+        yield from map(_chart, report.ratings.charts)
+        yield _remarks(report.ratings.remarks)
+    for measurement in report.measurements:
+        yield f"## {_inline(measurement.title)}\n\n"
+        yield from map(_chart, measurement.charts)
+        yield _remarks(measurement.remarks)
+    if report.conditions is not None:
+        yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
+    yield "## Answers\n\n"
+    if report.left_out:
+        yield f"{report.left_out}\n\n"
+    for prompt in report.prompts():
+        yield from _prompt(prompt)
+    yield f"Written by paragone {version('paragone')} on {date_text(now)}.\n"
+
+
+def _prompt(prompt: PromptView) -> Iterator[str]:
+    yield f"### Prompt {prompt.number}\n\n"
+    for message in prompt.messages:
+        yield (f"{message.role}:\n\n" if len(prompt.messages) > 1 else "") + _fenced(message.text)
+    yield _facts(prompt.facts)
+    yield _remarks(prompt.remarks)
+    for number, answers in enumerate(prompt.rounds, 1):
+        if len(prompt.rounds) > 1:
+            yield f"Repetition {number}:\n\n"
+        yield from map(_answer, answers)
+    if prompt.left_out:
+        yield f"{prompt.left_out}\n\n"
+    if prompt.conditions is not None:
+        yield f"{_inline(prompt.conditions.verdict)}\n\n{_remarks(prompt.conditions.remarks)}"
+
+
+def _answer(answer: AnswerView) -> str:
+    parts = [f"#### {_inline(answer.engine)}\n\n"]
+    if answer.thinking:
+        parts.append(f"Thinking:\n\n{_fenced(answer.thinking)}")
+    parts.append(_fenced(answer.text))
+    lines = [
+        *(_remark(it) for it in answer.remarks),
+        *(f"**{it.result}** {_inline(it.name)}: {_inline(it.reason)}" for it in answer.checks),
+        *(_inline(it) for it in (answer.left_out, answer.compared, answer.figures) if it),
+    ]
+    if answer.settings:
+        lines.append("In force: " + _inline(", ".join(f"{it.name}={it.value}" for it in answer.settings)))
+    return "".join(parts) + _list(lines)
+
+
+def _chart(chart: Chart) -> str:
+    rows = [
+        ("Engine", "Value", "95% interval", "Measured on"),
+        ("---", "---:", "---:", "---:"),
+        *((_inline(it.name), _inline(it.text), it.interval, it.count) for it in chart.figures),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"**{_inline(chart.title)}.** {_inline(chart.note)}\n\n{table}\n\n"
+
+
+def _facts(facts: Iterable[Fact]) -> str:
+    return _list(f"{_inline(it.name)}: {_inline(it.value)}" for it in facts)
+
+
+def _remarks(remarks: Iterable[Remark]) -> str:
+    return _list(map(_remark, remarks))
+
+
+def _remark(remark: Remark) -> str:
+    return f"**{_inline(remark.text)}**" if remark.stands_out else _inline(remark.text)
+
+
+def _list(items: Iterable[str]) -> str:
+    text = "".join(f"- {item}\n" for item in items)
+    return f"{text}\n" if text else ""
+
+
+def _fenced(text: str) -> str:
+    """Return a text in a fence that is longer than any sequence of backticks in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}\n\n"
+
+
+def _inline(text: str) -> str:
+    """Return a text in which nothing is markup, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

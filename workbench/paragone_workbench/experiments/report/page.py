@@ -1,0 +1,35 @@
+"""The HTML format: one file that needs no others, no scripts and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from paragone import InputError
+from paragone_workbench.experiments.report.content import Report
+from paragone_workbench.experiments.report.words import date_text
+
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+except ModuleNotFoundError as error:
+    if error.name != "jinja2":
+        raise
+    raise InputError(
+        "Reports in HTML need the package jinja2, which is not installed.",
+        hint="Install it with: pip install 'paragone[experiments]'.",
+    ) from error
+
+__all__ = ["html_pieces"]
+
+
+def html_pieces(report: Report, now: float) -> Iterator[str]:
+    """Yield the page. `now` is the time of writing, in seconds since 1970."""
+    environment = Environment(
+        loader=PackageLoader("paragone_workbench.experiments.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    return template.generate(report=report, written=date_text(now), version=version("paragone"))

@@ -1,0 +1,22 @@
+"""Makes texts fit for a file that is given to others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from paragone_workbench.engines.definitions import strip_password
+from paragone_workbench.visible_text import visible
+
+__all__ = ["public"]
+
+
+def public(text: str) -> str:
+    """Return a text of the program or of an engine as it may be shown to others.
+
+    Passwords in URLs are removed, the user's home folder is `~`, and control characters are visible.
+    """
+    home = str(Path.home())
+    if home != "/":
+        text = re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
+    return visible(strip_password(text))

@@ -1,0 +1,60 @@
+"""Ratings by votes as a part of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.ratings.results import EngineRating
+from paragone_workbench.compare.ratings.saved import votes_from
+from paragone_workbench.experiments.report.content import Chart, Figure, RatingsView, Remark
+from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.store.experiment_records import SavedVote
+
+__all__ = ["ratings_view"]
+
+_STEP = 100
+"""Rating points to which the ends of the axis are rounded."""
+
+
+def ratings_view(votes: Sequence[SavedVote]) -> RatingsView | None:
+    """Return the ratings by blind votes; None if there are no votes that can be rated."""
+    ratings = rate(votes_from(votes))
+    if not ratings.votes:
+        if not ratings.unblind:
+            return None
+        return RatingsView(
+            charts=(),
+            remarks=(Remark(text="No vote was blind, so there is nothing to rate."),),
+        )
+    ends = [end for it in ratings.engines for end in (it.interval.low, it.interval.high, it.rating)]
+    chart = Chart(
+        title="Rating",
+        note=f"By Bradley–Terry, from {ratings.votes:,} blind votes. The mean of engines that votes connect is 1000.",
+        figures=tuple(map(_figure, ratings.engines)),
+        start=_STEP * math.floor(min(ends) / _STEP),
+        end=_STEP * (math.floor(max(ends) / _STEP) + 1),
+        mark="dot",
+    )
+    pairs = sorted(ratings.pairs, key=lambda it: not it.shown)
+    return RatingsView(
+        charts=(chart,),
+        remarks=(
+            *(Remark(text=public(it.sentence), stands_out=it.shown) for it in pairs),
+            *(Remark(text=public(note)) for note in ratings.notes),
+        ),
+    )
+
+
+def _figure(rating: EngineRating) -> Figure:
+    tally, interval = rating.tally, rating.interval
+    return Figure(
+        name=public(rating.engine),
+        value=rating.rating,
+        low=interval.low,
+        high=interval.high,
+        text=f"{rating.rating:.0f}",
+        interval=f"{interval.low:.0f} to {interval.high:.0f}",
+        count=f"{tally.wins:,} won, {tally.losses:,} lost, {tally.ties + tally.bad:,} tied",
+    )

@@ -1,0 +1,53 @@
+"""What a report is about: an experiment or a conversation of the history, by its id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from paragone import InputError
+from paragone_workbench.experiments.report.conversation_rows import conversation_rows
+from paragone_workbench.experiments.report.experiment_prompts import ExperimentPrompts
+from paragone_workbench.experiments.report.table import Row
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+from paragone_workbench.visible_text import visible
+
+__all__ = ["find_subject", "rows_of"]
+
+_ID = re.compile(r"(?P<kind>[ec])(?P<number>\d{1,18})")
+_SUGGESTED = 5
+"""Number of ids that the message about an unknown one lists."""
+
+
+def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
+    """Return the experiment (`e3`) or the conversation (`c7`) with this id.
+
+    Raises InputError, which lists the newest ones, and StoreError.
+    """
+    match = _ID.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=_newest(store)
+        )
+    number = int(match["number"])
+    try:
+        return store.experiments.get(number) if match["kind"] == "e" else store.load(number)
+    except InputError:
+        kind = "experiment" if match["kind"] == "e" else "conversation"
+        raise InputError(f"There is no {kind} {text} in the history.", hint=_newest(store)) from None
+
+
+def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[Row]:
+    """Yield all runs as rows of a table. The store must stay open meanwhile. Raises StoreError."""
+    if isinstance(subject, Experiment):
+        return ExperimentPrompts(store, subject).rows()
+    return conversation_rows(subject)
+
+
+def _newest(store: Store) -> str:
+    """Return a hint with the ids of the newest experiments and conversations."""
+    found = [f"e{it.id} ({it.name})" for it in store.experiments.all()[:_SUGGESTED]]
+    found += [f"c{it.id} ({it.title})" for it in store.conversations(_SUGGESTED)]
+    return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
