@@ -91,6 +91,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.replay import replay
 
             return replay(args)
+        case "bench":
+            from paragone_cli.bench import bench
+
+            return bench(args)
         case "engines":
             from paragone_cli.engines import engines
 

@@ -115,7 +115,9 @@ class Bench:
         """Do one step. An error is kept with the engine."""
         try:
             warm_up = test is None
-            wanted = next((it for it in self.tests if it not in benched.skipped), None) if test is None else test
+            wanted = (
+                next((it for it in self.tests if it not in benched.skipped), None) if test is None else test
+            )
             if wanted is None:
                 return
             prompt = await self._prompt(benched, wanted)
@@ -124,7 +126,9 @@ class Bench:
             if prompt.filling:
                 await self._run(benched, prompt.filling, tokens=1, cold=False)
             watch = EnergyWatch(self.energy)
-            run = await self._run(benched, prompt.messages, wanted.tokens, cold=not prompt.filling, watch=watch)
+            run = await self._run(
+                benched, prompt.messages, wanted.tokens, cold=not prompt.filling, watch=watch
+            )
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error

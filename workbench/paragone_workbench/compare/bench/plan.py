@@ -65,9 +65,7 @@ def rotated(count: int, by: int) -> tuple[int, ...]:
     return tuple((number + by) % count for number in range(count))
 
 
-def steps_of(
-    engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool
-) -> Iterator[BenchStep]:
+def steps_of(engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool) -> Iterator[BenchStep]:
     """Yield the steps in their order, which is balanced between the engines.
 
     Engines that are all open alternate within each test. With `swap`, each opening is followed by a warm-up

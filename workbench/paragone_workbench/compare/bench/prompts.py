@@ -71,9 +71,7 @@ class PromptFitter:
         text = self._text(start + count)
         return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
 
-    async def _fit(
-        self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]
-    ) -> BenchPrompt:
+    async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
         async def ids(words: _Words) -> Sequence[int]:
             messages = (Message(role="user", text=" ".join(words)),)
             return (await engine.tokenize(TokenizeRequest(messages=messages, sampling=sampling))).ids
