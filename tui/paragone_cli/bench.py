@@ -11,7 +11,7 @@ from paragone_cli.event_loop import run
 from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.output import note, print_error, put_json, warn
 from paragone_workbench.compare.bench.measure import Bench
-from paragone_workbench.compare.bench.plan import tests_of
+from paragone_workbench.compare.bench.plan import bench_tests
 from paragone_workbench.compare.bench.report import bench_json
 from paragone_workbench.engines.handle import EngineHandle
 
@@ -20,7 +20,7 @@ __all__ = ["bench"]
 
 def bench(args: Arguments) -> int:
     """Run the command. Returns the exit code."""
-    tests = tests_of(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     context = CommandContext(args)
     context.warn()
     definitions = context.checked(args.engines, args.settings)

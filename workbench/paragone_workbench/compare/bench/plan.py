@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paragone import InputError
 
-__all__ = ["BenchStep", "BenchTest", "rotated", "steps_of", "tests_of"]
+__all__ = ["BenchStep", "BenchTest", "rotated", "steps_of", "bench_tests"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class BenchStep:
     repetition: int
 
 
-def tests_of(
+def bench_tests(
     prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
 ) -> tuple[BenchTest, ...]:
     """Return a test for each prompt length at each depth. Raises InputError for numbers out of range."""
