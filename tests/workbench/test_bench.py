@@ -7,6 +7,7 @@ import pytest
 from scripted_times import NOW, ScriptedBackend, ScriptedEngine
 
 from paragone import InputError
+from paragone_workbench.compare.bench import measure
 from paragone_workbench.compare.bench.figures import Spread, figures_of
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.measured import Sample
@@ -18,6 +19,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.scheduling.decision import Decision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -133,6 +135,25 @@ async def test_engines_are_measured_in_turn(tmp_path):
         "brief",
         "steady",
     ]
+
+
+async def test_engines_that_do_not_fit_together_are_opened_in_turn(tmp_path, monkeypatch):
+    async def too_large(engines):
+        return Decision(mode="swap", reason="Together they are too large.")
+
+    monkeypatch.setattr(measure, "decide", too_large)
+    made = bench(tmp_path, "steady", "brief")
+    found = await measured(made)
+    assert (found["schedule"], made.reason, found["energy"]["idle_w"]) == (
+        "swap",
+        "Together they are too large.",
+        None,
+    )
+    assert [engine["tests"][0]["repetitions"] for engine in found["engines"]] == [2, 2]
+    order = [model for model, *_ in ScriptedEngine.log]
+    assert order == ["steady", "steady", "brief", "brief", "brief", "steady", "steady"], (
+        "with a warm-up for each opening"
+    )
 
 
 @pytest.mark.parametrize(
