@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import decode, fidelity, history, llama_bench, remote, screen, stop, suite
+from bench import decode, fidelity, history, llama_bench, remote, screen, stop, suite, user_bench
 from bench.row import Row, table
 
 MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[], Row | Iterable[Row]]] = {
     "decode": decode.decode,
     "history": history.history,
     "llama-bench": llama_bench.llama_bench,
+    "user-bench": user_bench.user_bench,
     "fidelity": fidelity.fidelity,
     "suite": suite.suite,
     "stop": stop.stop,

@@ -29,6 +29,7 @@ class Context:
         self.tokens: list[int] = []
         """The tokens in the KV cache."""
         self._vocab_size = vocab_size
+        self._row = ctypes.c_float * vocab_size
         self._memory = lib.llama_get_memory(pointer)
         # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
         # of its KV cache. Without a list of outputs, it returns the logits of the last token.
@@ -100,7 +101,9 @@ class Context:
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
         """Return the logits of one output of the last computation: a view that the next one overwrites."""
-        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.pointer, index), (self._vocab_size,))
+        # numpy's `as_array` takes 70 µs for this, 1% of a token of a small model.
+        row = lib.llama_get_logits_ith(self.pointer, index)
+        return np.frombuffer(memoryview(self._row.from_address(ctypes.addressof(row.contents))), np.float32)
 
     def all_logits(self, rows: int) -> NDArray[np.float32]:
         """Return the logits of all outputs of the last computation: a view that the next one overwrites."""

@@ -142,6 +142,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 max_tokens=sampling.max_tokens,
                 logprobs=request.logprobs,
                 cold=request.cold,
+                ignore_eos=sampling.ignore_eos,
             )
         finally:
             sampler.close()

@@ -103,6 +103,11 @@ class LlamaCppSampling(SamplingOptions):
         minimum=0,
         maximum=1_000_000,
     )
+    ignore_eos: bool = option(
+        False,
+        "Go on after the model's end-of-text token: only max_tokens, a stop sequence or the end of the context "
+        "ends the answer.",
+    )
     grammar: str | None = option(
         None,
         "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",

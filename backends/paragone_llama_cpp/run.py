@@ -37,8 +37,12 @@ def run(
     max_tokens: int | None,
     logprobs: int | None,
     cold: bool,
+    ignore_eos: bool,
 ) -> Iterator[Event]:
-    """Answer a prompt, yielding events; the last is a Finish."""
+    """Answer a prompt, yielding events; the last is a Finish.
+
+    With `ignore_eos`, a token that ends the text does not end the answer.
+    """
     room = context.size - len(prompt)
     limit = min(max_tokens or room, room)
     count = 0
@@ -52,7 +56,7 @@ def run(
         while going:
             token = sampler.pick(context)
             now = time.monotonic()
-            if vocab.ends(token):
+            if vocab.ends(token) and not ignore_eos:
                 reason = "stop"
                 break
             first, last, count = first or now, now, count + 1

@@ -16,7 +16,7 @@ from paragone_llama_cpp.grammar import gbnf
 from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.vocab import Vocab
 
-__all__ = ["GrammarSampler", "Sampler", "make_sampler"]
+__all__ = ["GrammarSampler", "GreedySampler", "Sampler", "make_sampler"]
 
 _Pointer: TypeAlias = "ctypes._Pointer[lib.llama_sampler]"
 
@@ -31,7 +31,7 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> S
     """
     grammar = gbnf(options)
     if grammar is None:
-        return Sampler(options, vocab)
+        return GreedySampler(options, vocab) if _is_greedy(options) else Sampler(options, vocab)
     return GrammarSampler(options, vocab, grammar, text)
 
 
@@ -53,10 +53,27 @@ class Sampler:
         lib.llama_sampler_free(self._chain)
 
 
+class GreedySampler(Sampler):
+    """Selects the most likely token, the first one of several. The chain would copy all logits before that."""
+
+    def pick(self, context: Context) -> int:
+        """Return the next token after the last computation."""
+        return int(context.logits().argmax())
+
+
+def _is_greedy(options: LlamaCppSampling) -> bool:
+    """Whether the options select the most likely token by its own logit."""
+    return options.temperature == 0 and not _penalizes(options)
+
+
+def _penalizes(options: LlamaCppSampling) -> bool:
+    return (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
+
+
 def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
     """Return the samplers of the chain, in llama.cpp's own order."""
     chain: list[_Pointer] = []
-    if (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0):
+    if _penalizes(options):
         chain.append(
             lib.llama_sampler_init_penalties(
                 vocab.size,

@@ -29,7 +29,7 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 SCREENS = [line for line in COMMANDS if re.match(r"paragone \w+:", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 PLAIN = [line for line in COMMANDS if line not in (*SCREENS, *MAKE)]
-COMPUTING = re.compile(r"\bparagone (ask|compare|fidelity|suite run) ")
+COMPUTING = re.compile(r"\bparagone (ask|bench|compare|fidelity|suite run) ")
 """Commands whose engines use all cores, because no number of threads is set."""
 
 

@@ -43,11 +43,11 @@ async def test_the_keys_are_exactly_these(rogue):
         "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
         "seed": None,
         "sampling": {"max_tokens": 20, "rate": 200.0, "prefill_s": 0.0, "at": 5},
-        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20},
+        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20, "pieces": 20},
     }
     itl = timings.pop("itl_ms")
     assert timings.pop("shared") is False
-    assert set(timings) == {"load_s", "ttft_s", "prefill_tps", "decode_tps"}
+    assert set(timings) == {"load_s", "ttft_s", "ttfo_s", "tpot_ms", "prefill_tps", "decode_tps"}
     assert all(positive(value) for value in timings.values()), timings
     assert set(itl) == {"p50", "p95", "p99"}
     assert all(positive(value) for value in itl.values()), itl
@@ -62,22 +62,24 @@ async def test_failed_lanes_have_an_error(rogue):
     assert killed["finish"] is None
     assert killed["error"].startswith("The engine's process was ended by SIGKILL: ")
     assert "What it printed is in /" in killed["error"]
-    assert killed["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 5}
+    assert killed["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 5, "pieces": 5}
     assert positive(killed["timings"]["ttft_s"])
-    nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None}
+    nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None, "pieces": None}
     nowhere = {"p50": None, "p95": None, "p99": None}
     assert (nonsense["text"], nonsense["finish"], nonsense["usage"]) == ("", None, nothing)
     assert nonsense["error"].startswith("There is no model 'nonsense'. There are: steady, ")
     assert nonsense["timings"] == {
         "load_s": None,
         "ttft_s": None,
+        "ttfo_s": None,
+        "tpot_ms": None,
         "prefill_tps": None,
         "decode_tps": None,
         "itl_ms": nowhere,
         "shared": None,
     }
     assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
-    assert raises["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 0}
+    assert raises["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 0, "pieces": 0}
     assert (silent["text"], silent["finish"], silent["error"]) == ("", "length", None)
     assert silent["usage"]["completion_tokens"] == 0
     assert (silent["timings"]["ttft_s"], silent["timings"]["itl_ms"]) == (None, nowhere)

@@ -17,7 +17,7 @@ def meter(times, *, sent=0.0, text="x"):
 
 
 def test_no_tokens():
-    assert meter([]).metrics() == RunMetrics(load_s=2.5)
+    assert meter([]).metrics() == RunMetrics(load_s=2.5, pieces=0)
 
 
 def test_one_token():
@@ -51,6 +51,33 @@ def test_ttft_is_the_time_of_the_first_text_in_any_channel():
     assert meter.ttft_s == 2.0
     assert meter.tokens == 3
     assert meter.metrics().decode_tps == 1.0
+
+
+def test_ttfo_is_the_time_of_the_first_text_of_the_answer():
+    meter = Meter(sent=1.0)
+    meter.feed(Token(text="hm", channel="thinking", time=3.0))
+    assert (meter.metrics().ttft_s, meter.metrics().ttfo_s) == (2.0, None)
+    meter.feed(Token(text="", time=3.5))
+    meter.feed(Token(text="yes", time=4.0))
+    meter.feed(Token(text="no", time=5.0))
+    assert (meter.metrics().ttft_s, meter.metrics().ttfo_s) == (2.0, 3.0)
+
+
+def test_tpot_ends_with_the_run_and_the_decode_rate_with_the_last_token():
+    counted = meter([1.0, 1.25, 1.5, 1.75, 2.0])
+    assert counted.metrics().tpot_ms is None
+    counted.feed(Finish(reason="length", usage=Usage(completion_tokens=5), time=3.0))
+    metrics = counted.metrics()
+    assert (metrics.tpot_ms, metrics.decode_tps) == (500.0, 4.0)
+    assert metrics.itl_ms == Percentiles(p50=250, p95=250, p99=250)
+
+
+@pytest.mark.parametrize(("tokens", "in_pieces"), [(None, False), (2, False), (3, False), (4, True)])
+def test_several_tokens_in_a_piece_are_noticed(tokens, in_pieces):
+    counted = meter([1.0, 2.0])
+    counted.feed(Finish(reason="stop", usage=Usage(completion_tokens=tokens), time=2.0))
+    assert counted.metrics().pieces == 2
+    assert counted.metrics().is_in_pieces is in_pieces
 
 
 def test_measurements_of_the_engine_take_precedence():

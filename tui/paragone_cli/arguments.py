@@ -11,7 +11,7 @@ from typing import NoReturn
 from paragone import InputError
 from paragone_workbench.config.settings import Mode
 
-__all__ = ["ENGINE", "Arguments", "Command", "common"]
+__all__ = ["ENGINE", "Arguments", "Command", "common", "numbers"]
 
 
 class Arguments(argparse.Namespace):
@@ -31,6 +31,10 @@ class Arguments(argparse.Namespace):
     schedule: Mode | None
     text: Path | None
     window: int
+    prompt_tokens: list[int]
+    depth: list[int]
+    tokens: int
+    repeat: int
     logprobs: int | None
     ctx: int | None
     vram: str | None
@@ -43,7 +47,7 @@ class Arguments(argparse.Namespace):
     subject: str
     to: Path | None
     names: list[str]
-    repeat: int | None
+    repetitions: int | None
     fresh: bool
     retry_failed: bool
     filter: str | None
@@ -118,6 +122,16 @@ class Command:
 
 ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
 """The help text of an argument that names an engine."""
+
+
+def numbers(text: str) -> list[int]:
+    """Return whole numbers separated by commas. For argparse, which makes a sentence of the error."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of whole numbers, such as 128,512"
+        ) from error
 
 
 def common(command: Command, *, runs: bool = False, opens: bool = False, prints: bool = False) -> Command:

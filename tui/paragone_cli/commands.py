@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from paragone_cli.arguments import ENGINE, Arguments, Command, common
+from paragone_cli.arguments import ENGINE, Arguments, Command, common, numbers
 from paragone_workbench.config.settings import Mode
 
 __all__ = ["COMMANDS", "help_of", "parse", "screen"]
@@ -96,6 +96,7 @@ def _suite() -> Command:
     add("--engines", metavar="ENGINE", nargs="+", action="extend", default=[], help=f"run: {ENGINE}")
     add(
         "--repeat",
+        dest="repetitions",
         metavar="N",
         type=int,
         help="run: number of runs of each prompt on each engine; default: 1",
@@ -185,6 +186,29 @@ def _report() -> Command:
         "or .json (everything, for other programs). An earlier file of this name is replaced",
     )
     return common(command)
+
+
+def _bench() -> Command:
+    command = Command("bench", "Measure the speed of engines: prefill, decode, latency and energy.")
+    command.words.add_argument("engines", metavar="ENGINE", nargs="+", help=ENGINE)
+    add = command.options.add_argument
+    add(
+        "--prompt-tokens",
+        metavar="N,N,…",
+        type=numbers,
+        default=[512],
+        help="lengths of the prompt in tokens; by default 512",
+    )
+    add(
+        "--depth",
+        metavar="N,N,…",
+        type=numbers,
+        default=[0],
+        help="numbers of tokens in the KV cache before the prompt; by default 0",
+    )
+    add("--tokens", metavar="N", type=int, default=128, help="tokens to generate; by default 128")
+    add("--repeat", metavar="N", type=int, default=5, help="measured runs of each test; by default 5")
+    return common(command, opens=True, prints=True)
 
 
 def _with_logprobs(command: Command) -> Command:
@@ -288,6 +312,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "history": _history,
     "replay": _replay,
     "report": _report,
+    "bench": _bench,
     "engines": _engines,
     "models": _models,
     "pull": _pull,

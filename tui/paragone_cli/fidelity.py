@@ -13,8 +13,9 @@ from paragone_cli.fidelity_text import put_fidelity
 from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.measurements import save_measurement
 from paragone_cli.output import note, print_error, put_json
-from paragone_workbench.compare.fidelity import Fidelity, sample_text
+from paragone_workbench.compare.fidelity import Fidelity
 from paragone_workbench.compare.fidelity_report import fidelity_json
+from paragone_workbench.compare.sample import sample_text
 from paragone_workbench.engines.handle import EngineHandle
 
 __all__ = ["fidelity"]

@@ -103,6 +103,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.report import report
 
             return report(args)
+        case "bench":
+            from paragone_cli.bench import bench
+
+            return bench(args)
         case "engines":
             from paragone_cli.engines import engines
 

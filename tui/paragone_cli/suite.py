@@ -8,7 +8,7 @@ from paragone_cli.arguments import Arguments
 __all__ = ["suite"]
 
 _RUN_OPTIONS = (
-    "engines", "settings", "repeat", "schedule", "system", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
+    "engines", "settings", "repetitions", "schedule", "system", "fresh", "retry_failed", "filter", "junit", "skip_invalid",
 )  # fmt: skip
 
 

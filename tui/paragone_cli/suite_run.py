@@ -49,7 +49,7 @@ def suite_run(args: Arguments) -> int:
         )
     if not args.engines:
         raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
-    if args.repeat is not None and args.repeat < 1:
+    if args.repetitions is not None and args.repetitions < 1:
         raise InputError("--repeat needs a number from 1 on.")
     context = CommandContext(args)
     context.warn()
@@ -68,7 +68,7 @@ def suite_run(args: Arguments) -> int:
     request = SuiteRequest(
         suite=suite,
         engines=engines,
-        repetitions=args.repeat or 1,
+        repetitions=args.repetitions or 1,
         schedule=args.schedule or context.config.lanes.mode,
         chosen=chosen,
         retry_failed=args.retry_failed,

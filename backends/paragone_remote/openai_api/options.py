@@ -75,6 +75,11 @@ class OpenAISampling(Options):
     thinking: bool | None = option(
         None, "Whether a reasoning model thinks before it answers. Not every server supports it."
     )
+    ignore_eos: bool | None = option(
+        None,
+        "Go on after the model's end-of-text token, up to max_tokens or a stop sequence. Not every server "
+        "supports it.",
+    )
     effort: Literal["minimal", "low", "medium", "high"] | None = option(
         None, "Reasoning effort, for models that have levels. Not every server supports it."
     )

@@ -88,6 +88,7 @@ def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         penalty: sampling.repeat_penalty,
+        "ignore_eos": sampling.ignore_eos,
     }
     body: dict[str, Json] = {name: value for name, value in wanted.items() if value is not None}
     body["stream_options"] = {"include_usage": True}

@@ -387,3 +387,22 @@ def test_prompts_without_text_are_input_errors(chat):
         chat.events([])
     with pytest.raises(InputError):
         chat.events([assistant("   ")], max_tokens=1)
+
+
+def test_greedy_tokens_are_those_of_the_chain(chat):
+    # a penalty window of 0 tokens changes nothing, but needs llama.cpp's own samplers
+    options = {"temperature": 0, "max_tokens": 24, "cold": True}
+    direct = chat.events(CAPITAL, **options)
+    chained = chat.events(CAPITAL, **options, repeat_penalty=1.5, penalty_last_n=0)
+    assert [it.id for it in tokens_of(direct)] == [it.id for it in tokens_of(chained)]
+
+
+def test_an_answer_goes_on_after_its_end(chat):
+    ended = chat.events(CAPITAL, temperature=0, max_tokens=60)
+    assert ended[-1].reason == "stop"
+    count = ended[-1].usage.completion_tokens
+    endless = chat.events(CAPITAL, temperature=0, max_tokens=60, ignore_eos=True)
+    assert (endless[-1].reason, endless[-1].usage.completion_tokens) == ("length", 60)
+    ids = [[it.id for it in tokens_of(events)] for events in (ended, endless)]
+    assert ids[1][:count] == ids[0]
+    assert tokens_of(endless)[count].text == "", "the end-of-text token has no text"

@@ -88,10 +88,13 @@ def figures_json(known: RunMetrics | None) -> dict[str, Json]:
             "prompt_tokens": metrics.prompt_tokens,
             "cached_tokens": metrics.cached_tokens,
             "completion_tokens": metrics.completion_tokens if known is not None else None,
+            "pieces": metrics.pieces,
         },
         "timings": {
             "load_s": metrics.load_s,
             "ttft_s": metrics.ttft_s,
+            "ttfo_s": metrics.ttfo_s,
+            "tpot_ms": metrics.tpot_ms,
             "prefill_tps": metrics.prefill_tps,
             "decode_tps": metrics.decode_tps,
             "itl_ms": dataclasses.asdict(metrics.itl_ms),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from paragone import InputError, LogitsBlock, ParagoneError, Vocabulary
@@ -30,7 +29,7 @@ from paragone_workbench.compare.text_windows import Window, Windows
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement, top_of
 from paragone_workbench.engines.handle import EngineHandle
 
-__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step", "sample_text"]
+__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step"]
 
 T = TypeVar("T")
 
@@ -253,11 +252,6 @@ class Fidelity:
         except ParagoneError as error:
             measured.error = error
             return None
-
-
-def sample_text() -> str:
-    """Return a short English text of several kinds, written for paragone: about five windows of 512 tokens."""
-    return Path(__file__).with_name("sample.txt").read_text(encoding="utf-8")
 
 
 def _comparing(window: Window, kept: Rows) -> Take[Scores]:

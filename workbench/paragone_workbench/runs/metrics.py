@@ -29,6 +29,14 @@ class RunMetrics:
     """Seconds that opening the engine took; None if it was already open."""
     ttft_s: float | None = None
     """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
+    ttfo_s: float | None = None
+    """Time to first output: seconds from sending the prompt to the first text of the answer itself.
+
+    It is the time to first token of a model that does not think.
+    """
+    tpot_ms: float | None = None
+    """Time per output token: milliseconds from the first token to the end of the run, divided by the number of tokens
+    after the first. vLLM's definition; AIPerf calls it ITL."""
     prefill_tps: float | None = None
     """Prompt tokens processed per second of prefill, without those from the KV cache.
 
@@ -37,18 +45,28 @@ class RunMetrics:
     decode_tps: float | None = None
     """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
-    """Inter-token latency: milliseconds from each token to the next."""
+    """Inter-token latency: milliseconds from each token to the next; between pieces, if `is_in_pieces`."""
     prompt_tokens: int | None = None
     """Length of the whole prompt, including the cached part."""
     cached_tokens: int | None = None
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
     """Generated tokens as the engine counts them, else the number of token events."""
+    pieces: int | None = None
+    """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     shared: bool | None = None
     """Whether another run used the same server or this machine, or the run waited in its server's queue.
 
     Then the speeds are not comparable. None if unknown.
     """
+
+    @property
+    def is_in_pieces(self) -> bool:
+        """Whether the engine sent several tokens in a piece.
+
+        One token more than pieces means nothing: it can be the token that ends the answer.
+        """
+        return self.pieces is not None and self.completion_tokens > self.pieces + 1
 
 
 class Meter:
@@ -65,6 +83,8 @@ class Meter:
         self._load_s = load_s
         self._times = array("d")
         self._first_text: float | None = None
+        self._first_answer: float | None = None
+        self._ended: float | None = None
         self._progress: PromptProgress | None = None
         self._queued = False
         self._usage = Usage()
@@ -77,12 +97,14 @@ class Meter:
                 self._times.append(event.time)
                 if self._first_text is None and event.text:
                     self._first_text = event.time
+                if self._first_answer is None and event.text and event.channel == "answer":
+                    self._first_answer = event.time
             case PromptProgress():
                 self._progress = event
             case Queued():
                 self._queued = True
             case Finish():
-                self._usage, self._timings = event.usage, event.timings
+                self._usage, self._timings, self._ended = event.usage, event.timings, event.time
 
     @property
     def tokens(self) -> int:
@@ -93,7 +115,7 @@ class Meter:
     @property
     def ttft_s(self) -> float | None:
         """Seconds from sending the prompt to the first text; None before that."""
-        return None if self._first_text is None else max(0.0, self._first_text - self._sent)
+        return self._since_sent(self._first_text)
 
     def rate(self, now: float, window: float = 1.0) -> float | None:
         """Return the tokens per second in the `window` seconds before `now`; None before the second token.
@@ -119,14 +141,25 @@ class Meter:
         return RunMetrics(
             load_s=self._load_s,
             ttft_s=self.ttft_s,
+            ttfo_s=self._since_sent(self._first_answer),
+            tpot_ms=self._tpot_ms(),
             prefill_tps=self._prefill_tps(prompt, cached),
             decode_tps=self._decode_tps(),
             itl_ms=self._itl_ms(),
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=self.tokens,
+            pieces=len(self._times),
             shared=self._queued or self.shared,
         )
+
+    def _since_sent(self, time: float | None) -> float | None:
+        return None if time is None else max(0.0, time - self._sent)
+
+    def _tpot_ms(self) -> float | None:
+        if self._ended is None or not self._times or self.tokens < 2:
+            return None
+        return max(0.0, 1000 * (self._ended - self._times[0]) / (self.tokens - 1))
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
         # Not from the time to first token: it includes the time in a server's queue.

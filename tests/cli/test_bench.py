@@ -1,0 +1,124 @@
+"""`paragone bench`: over a double in real workers, and over the real SmolLM2."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from .conftest import data, paragone, running, said, until
+
+SMALL = ("--prompt-tokens", "20,40", "--tokens", "4", "--repeat", "2")
+FIGURES = (
+    "prefill_tps",
+    "decode_tps",
+    "ttft_s",
+    "ttfo_s",
+    "tpot_ms",
+    "itl_p50_ms",
+    "itl_p95_ms",
+    "itl_p99_ms",
+)
+
+
+def test_json_has_every_figure_of_every_test():
+    done = paragone("bench", "rogue:steady", *SMALL, "--set", "rate=500", "--json")
+    assert done.returncode == 0, said(done)
+    found = data("bench", done)
+    assert (found["schedule"], found["repeat"], found["partial"]) == ("sequential", 2, False)
+    (engine,) = found["engines"]
+    assert [test["prompt_tokens"] for test in engine["tests"]] == [20, 40]
+    for test in engine["tests"]:
+        assert test["repetitions"] == len(test["usage"]) == 2
+        assert all(usage["prompt_tokens"] == test["prompt_tokens"] for usage in test["usage"])
+        assert test["decode_tps"]["mean"] > 0
+
+
+def test_the_text_has_a_table_and_no_plot_in_a_pipe():
+    done = paragone("bench", "rogue:steady", "rogue:steady", *SMALL, "--set", "rate=500")
+    assert done.returncode == 0, said(done)
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "Mean ± standard deviation of 2 runs, 4 tokens generated in each"
+    assert lines[2].split()[:3] == ["engine", "prompt", "depth"]
+    assert [line.split()[:3] for line in lines[3:5]] == [["steady", "20", "0"], ["steady-2", "20", "0"]]
+    assert "┤" not in done.stdout.decode()
+
+
+def test_on_a_terminal_there_are_plots_without_escape_codes(terminal):
+    with running("bench", "rogue:steady", *SMALL, "--set", "rate=500", stdout=terminal.theirs) as process:
+        written = terminal.read(process).decode()
+    assert "Prefill, tokens/s" in written
+    assert "Decode, tokens/s" in written
+    assert "a: steady" in written
+    assert "\x1b" not in written
+
+
+def test_an_engine_that_crashes_does_not_end_the_others():
+    done = paragone("bench", "rogue:killed", "rogue:steady", *SMALL, "--set", "at=2", "--json")
+    assert done.returncode == 1
+    assert "ended by SIGKILL" in said(done)
+    killed, steady = data("bench", done)["engines"]
+    assert "ended by SIGKILL" in killed["error"]
+    assert [test["repetitions"] for test in steady["tests"]] == [2, 2]
+
+
+def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
+    done = paragone("bench", "rogue:steady", *SMALL, "--set", "context=30", "--json")
+    assert done.returncode == 0
+    assert "generated tokens exceed the context of 30 tokens." in said(done)
+    fits, exceeds = data("bench", done)["engines"][0]["tests"]
+    assert (fits["repetitions"], exceeds["repetitions"]) == (2, 0)
+    nothing = paragone("bench", "rogue:steady", *SMALL, "--set", "context=8")
+    assert (nothing.returncode, nothing.stdout.decode()) == (2, "Nothing was measured.\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("--prompt-tokens", "-5"), "--prompt-tokens cannot be -5."),
+        (("--prompt-tokens", "12,x"), "'12,x' is not a list of whole numbers"),
+        (("--depth=-1",), "--depth cannot be -1."),
+        (("--tokens", "0"), "--tokens cannot be 0."),
+        (("--repeat", "0"), "--repeat cannot be 0."),
+    ],
+)
+def test_numbers_out_of_range(argv, sentence):
+    done = paragone("bench", "rogue:steady", *argv)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in said(done)
+
+
+def test_ctrl_c_prints_what_is_done(terminal):
+    argv = ("--prompt-tokens", "20", "--tokens", "6", "--repeat", "1000", "--set", "rate=200", "--json")
+    with running("bench", "rogue:steady", *argv, stderr=terminal.theirs) as process:
+        until(lambda: terminal.take() and b"run 2" in terminal.written, "the second run")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 130
+    found = data("bench", subprocess.CompletedProcess((), 130, out))
+    assert found["partial"] is True
+    assert 1 <= found["engines"][0]["tests"][0]["repetitions"] < 1000
+
+
+@pytest.mark.model
+def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
+    options = ("--set", "n_threads=1", "--set", "n_ctx=512")
+    engine = f"llama_cpp:{smollm2}"
+    argv = ("--prompt-tokens", "40,64", "--depth", "0,33", "--tokens", "6", "--repeat", "2")
+    done = paragone("bench", engine, *argv, *options, "--json")
+    assert done.returncode == 0, said(done)
+    tests = data("bench", done)["engines"][0]["tests"]
+    assert [(test["prompt_tokens"], test["depth"]) for test in tests] == [
+        (40, 0),
+        (64, 0),
+        (40, 33),
+        (64, 33),
+    ]
+    for test in tests:
+        assert test["notes"] == []
+        assert all(test[name]["mean"] > 0 for name in FIGURES)
+        for usage in test["usage"]:
+            assert usage["completion_tokens"] == usage["pieces"] == 6
+            assert usage["cached_tokens"] == test["depth"]
+            assert usage["prompt_tokens"] == test["depth"] + test["prompt_tokens"]

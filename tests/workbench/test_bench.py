@@ -1,0 +1,289 @@
+"""The bench: its order, its prompts, and exact figures from an engine with scripted times."""
+
+import asyncio
+import types
+
+import pytest
+from scripted_times import NOW, ScriptedBackend, ScriptedEngine
+
+from paragone import InputError
+from paragone_workbench.compare.bench import measure
+from paragone_workbench.compare.bench.figures import Spread, figures_of
+from paragone_workbench.compare.bench.measure import Bench
+from paragone_workbench.compare.bench.measured import Sample
+from paragone_workbench.compare.bench.plan import BenchTest, bench_tests, rotated, steps_of
+from paragone_workbench.compare.bench.report import bench_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.machine.energy import find_energy_counters
+from paragone_workbench.runs import execute
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.scheduling.decision import Decision
+
+TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Every prompt is sent at NOW."""
+    fixed = types.SimpleNamespace(monotonic=lambda: NOW, time=lambda: NOW)
+    monkeypatch.setattr(execute, "time", fixed)
+    ScriptedEngine.log.clear()
+
+
+def bench(tmp_path, *models, tests=(TEST,), repeat=2, **options):
+    registry = Registry()
+    registry._found["scripted"] = ScriptedBackend()
+    engines = [
+        EngineHandle(EngineDefinition(name=it, backend="scripted", model=it, options=options), registry)
+        for it in models
+    ]
+    return Bench(engines, tests, repeat=repeat, energy=find_energy_counters(tmp_path))
+
+
+async def measured(made):
+    try:
+        await asyncio.wait_for(made.measure(), 30)
+    finally:
+        await made.close()
+    return bench_json(made)
+
+
+# ── The plan ──
+
+
+def test_every_engine_has_every_place_equally_often():
+    assert [rotated(3, by) for by in range(3)] == [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
+
+
+def test_two_engines_alternate_as_a_b_b_a_after_one_warm_up_each():
+    steps = list(steps_of(2, [TEST], 4, swap=False))
+    assert [step.test for step in steps[:2]] == [None, None]
+    assert [step.engine for step in steps] == [0, 1, 0, 1, 1, 0, 0, 1, 1, 0]
+
+
+def test_with_swap_each_opening_has_a_warm_up_and_all_tests():
+    other = BenchTest(prompt_tokens=20, depth=0, tokens=5)
+    steps = list(steps_of(2, [TEST, other], 2, swap=True))
+    assert [(step.engine, step.test) for step in steps] == [
+        (0, None), (0, TEST), (0, other), (1, None), (1, TEST), (1, other),
+        (1, TEST), (1, other), (0, None), (0, TEST), (0, other),
+    ]  # fmt: skip
+
+
+def test_tests_are_all_lengths_at_all_depths():
+    found = bench_tests([8, 16, 8], [0, 32], 4, 1)
+    assert [(it.prompt_tokens, it.depth) for it in found] == [(8, 0), (16, 0), (8, 32), (16, 32)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (([0], [0], 1, 1), "--prompt-tokens cannot be 0."),
+        (([1], [-1], 1, 1), "--depth cannot be -1."),
+        (([1], [0], 0, 1), "--tokens cannot be 0."),
+        (([1], [0], 1, -2), "--repeat cannot be -2."),
+    ],
+)
+def test_numbers_out_of_range(arguments, option):
+    with pytest.raises(InputError) as caught:
+        bench_tests(*arguments)
+    assert caught.value.sentence == option
+
+
+# ── Figures ──
+
+
+async def test_figures_are_those_of_the_scripted_times(tmp_path):
+    found = await measured(bench(tmp_path, "steady"))
+    (test,) = found["engines"][0]["tests"]
+    assert (test["repetitions"], test["notes"], found["partial"]) == (2, [], False)
+    exact = {
+        "ttft_s": 0.5,
+        "ttfo_s": 0.75,  # after one thinking token
+        "prefill_tps": 12 / 0.5,
+        "decode_tps": 4 / 0.625,
+        "tpot_ms": 1000 * (0.625 + 0.0625) / 4,
+        "itl_p50_ms": 125.0,
+        "itl_p95_ms": 125.0 + 125.0 * 0.85,  # of 125, 125, 125, 250
+        "itl_p99_ms": 125.0 + 125.0 * 0.97,
+    }
+    for name, value in exact.items():
+        assert test[name] == {"mean": pytest.approx(value), "stdev": 0.0}, name
+    assert test["decode_j_per_token"] is None
+
+
+async def test_prompts_have_the_length_and_the_depth_that_was_asked_for(tmp_path):
+    tests = bench_tests([10, 33], [0, 21], 3, 1)
+    found = await measured(bench(tmp_path, "steady", tests=tests, repeat=2))
+    for test in found["engines"][0]["tests"]:
+        for usage in test["usage"]:
+            assert usage["cached_tokens"] == test["depth"]
+            assert usage["prompt_tokens"] == test["depth"] + test["prompt_tokens"]
+    cold = {length for _, length, cold in ScriptedEngine.log if cold}
+    assert cold == {10, 33}
+
+
+async def test_engines_are_measured_in_turn(tmp_path):
+    await measured(bench(tmp_path, "steady", "brief"))
+    assert [model for model, *_ in ScriptedEngine.log] == [
+        "steady",
+        "brief",
+        "steady",
+        "brief",
+        "brief",
+        "steady",
+    ]
+
+
+async def test_engines_that_do_not_fit_together_are_opened_in_turn(tmp_path, monkeypatch):
+    async def too_large(engines):
+        return Decision(mode="swap", reason="Together they are too large.")
+
+    monkeypatch.setattr(measure, "decide", too_large)
+    made = bench(tmp_path, "steady", "brief")
+    found = await measured(made)
+    assert (found["schedule"], made.reason, found["energy"]["idle_w"]) == (
+        "swap",
+        "Together they are too large.",
+        None,
+    )
+    assert [engine["tests"][0]["repetitions"] for engine in found["engines"]] == [2, 2]
+    order = [model for model, *_ in ScriptedEngine.log]
+    assert order == ["steady", "steady", "brief", "brief", "brief", "steady", "steady"], (
+        "with a warm-up for each opening"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "depth", "note"),
+    [
+        ("brief", 0, "Answers ended early: the shortest has 3 of 5 tokens."),
+        ("pieces", 0, "The engine sends several tokens in a piece: ITL is the time between pieces."),
+        ("unkept", 8, "0 tokens of the prompt came from the cache; the depth is 8."),
+    ],
+)
+async def test_what_a_reader_must_know_is_said(tmp_path, model, depth, note):
+    test = BenchTest(prompt_tokens=12, depth=depth, tokens=5)
+    found = await measured(bench(tmp_path, model, tests=[test]))
+    assert found["engines"][0]["tests"][0]["notes"] == [note]
+
+
+async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted(tmp_path):
+    test = BenchTest(prompt_tokens=100, depth=0, tokens=5)
+    found = await measured(bench(tmp_path, "mute", tests=[test]))
+    (measured_test,) = found["engines"][0]["tests"]
+    (counted,) = {usage["prompt_tokens"] for usage in measured_test["usage"]}
+    assert abs(counted - 100) <= 3, "the guess was corrected by the warm-up"
+
+
+async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on(tmp_path):
+    tests = bench_tests([12, 24], [0], 5, 2)
+    found = await measured(bench(tmp_path, "crashing", "steady", tests=tests))
+    crashing, steady = found["engines"]
+    assert crashing["error"].startswith("The engine's process was ended by a test.")
+    assert [test["repetitions"] for test in crashing["tests"]] == [2, 0]
+    assert [test["repetitions"] for test in steady["tests"]] == [2, 2]
+    assert crashing["tests"][0]["decode_tps"]["mean"] > 0
+    assert found["partial"] is True
+
+
+async def test_a_test_beyond_the_context_is_skipped(tmp_path):
+    tests = bench_tests([12, 60], [0], 5, 1)
+    found = await measured(bench(tmp_path, "steady", tests=tests, context=64))
+    fits, exceeds = found["engines"][0]["tests"]
+    assert (fits["repetitions"], fits["skipped"], exceeds["repetitions"]) == (2, None, 0)
+    assert exceeds["skipped"].endswith("exceed the context of 64 tokens.")
+    assert found["engines"][0]["error"] is None
+
+
+async def test_a_stop_keeps_what_was_measured(tmp_path):
+    made = bench(tmp_path, "steady", "slow")
+
+    async def stop_in_the_last_step():
+        while len(ScriptedEngine.log) < 4:
+            await asyncio.sleep(0.01)
+        await made.stop()
+
+    stopping = asyncio.create_task(stop_in_the_last_step())
+    found = await measured(made)
+    await stopping
+    assert [engine["tests"][0]["repetitions"] for engine in found["engines"]] == [1, 0]
+    assert [engine["error"] for engine in found["engines"]] == [None, None]
+    assert found["partial"] is True
+
+
+def test_the_spread_is_that_of_a_sample():
+    assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, 7**0.5)
+    assert Spread.of([3.0]) == Spread(3.0, 0.0)
+    assert Spread.of([]) is None
+
+
+# ── Energy ──
+
+
+@pytest.fixture
+def rapl(tmp_path):
+    """A test double of RAPL's files: one package that begins again at 10 J, and its cores, which it includes."""
+    for name, label, joules in (("intel-rapl:0", "package-0", 4), ("intel-rapl:0:0", "core", 3)):
+        zone = tmp_path / name
+        zone.mkdir()
+        (zone / "name").write_text(f"{label}\n")
+        (zone / "energy_uj").write_text(f"{joules * 1_000_000}\n")
+        (zone / "max_energy_range_uj").write_text("10000000\n")
+    return tmp_path / "intel-rapl:0" / "energy_uj"
+
+
+def test_the_counter_of_a_package_is_read_across_its_end(rapl):
+    counters = find_energy_counters(rapl.parents[1])
+    assert counters.names == ("CPU package-0",)
+    assert counters.joules() == 0
+    rapl.write_text("9500000\n")
+    assert counters.joules() == 5.5
+    rapl.write_text("1000000\n")
+    assert counters.joules() == 7.0
+    rapl.unlink()
+    assert counters.joules() is None
+
+
+def test_an_unreadable_counter_says_how_to_allow_it(rapl, monkeypatch):
+    def refused(self, *rest, **named):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", refused)  # root may read everything
+    counters = find_energy_counters(rapl.parents[1])
+    assert (counters.names, counters.joules()) == ((), None)
+    assert counters.missing[0].endswith(f"To allow it until the next start: sudo chmod a+r {rapl}")
+
+
+def test_joules_a_token_are_those_of_the_tokens_that_were_computed():
+    metrics = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
+    figures = figures_of(
+        [Sample(metrics=metrics, finish="length", prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)]
+    )
+    assert figures["prefill_j_per_token"] == Spread(0.5, 0.0)
+    assert figures["decode_j_per_token"] == Spread(2.0, 0.0)
+    assert figures["decode_net_j_per_token"] == Spread(0.5, 0.0)
+    assert figures["prefill_net_j_per_token"] is None
+
+
+async def test_a_run_takes_the_energy_between_its_start_and_its_end(tmp_path, rapl):
+    readings = iter(range(5, 10_000))
+
+    class Rising:
+        """A test double of counters: one joule more at each reading."""
+
+        names = ("CPU package-0",)
+        missing = ()
+
+        def joules(self):
+            return float(next(readings))
+
+    made = bench(tmp_path, "steady")
+    made.energy = Rising()
+    found = await measured(made)
+    (test,) = found["engines"][0]["tests"]
+    assert test["prefill_j_per_token"] == {"mean": pytest.approx(1 / 12), "stdev": 0.0}
+    assert test["decode_j_per_token"] == {"mean": pytest.approx(1 / 4), "stdev": 0.0}
+    assert found["energy"]["idle_w"] > 0

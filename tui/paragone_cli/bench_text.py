@@ -1,0 +1,122 @@
+"""A bench as text: tables of speed, latency and energy, and a sentence for what a reader must know."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from paragone_cli.bench_plot import put_plots
+from paragone_cli.output import one_line, put, put_table
+from paragone_workbench.compare.bench.figures import Spread, figures_of
+from paragone_workbench.compare.bench.measure import Bench
+from paragone_workbench.compare.bench.measured import BenchedEngine
+from paragone_workbench.compare.bench.plan import BenchTest
+
+__all__ = ["put_bench"]
+
+_LONGEST = 17
+"""Characters of a name in a table."""
+
+Figures = dict[str, Spread | None]
+
+
+def put_bench(bench: Bench) -> None:
+    """Print a measurement; with plots if standard output is a terminal."""
+    rows = [
+        (benched, test, figures_of(samples))
+        for test in bench.tests
+        for benched in bench.engines
+        if (samples := benched.samples.get(test))
+    ]
+    if not rows:
+        put("Nothing was measured.")
+        return
+    tokens = bench.tests[0].tokens
+    partial = ", partial" if bench.partial else ""
+    put(f"Mean ± standard deviation of {bench.repeat} runs, {tokens:,} tokens generated in each{partial}")
+    put()
+    _put_speeds(rows, bench)
+    put()
+    _put_latencies(rows)
+    _put_energy(rows, bench)
+    notes = [(benched, test, note) for benched, test, _ in rows for note in benched.notes(test)]
+    if notes:
+        put()
+    for benched, test, note in notes:
+        put(one_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {note}"))
+    if sys.stdout.isatty():
+        put_plots([(_short(benched.name), test, figures) for benched, test, figures in rows])
+
+
+def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
+    table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
+    for benched, test, figures in rows:
+        speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
+        table.append([*_row(benched, test), *speeds, str(len(benched.samples[test]))])
+    put_table(table)
+
+
+def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
+    """Print the latencies. TTFO has a column only if a model thought before it answered."""
+    thinks = any(figures["ttfo_s"] != figures["ttft_s"] for _, _, figures in rows)
+    names = ["ttft_s", *(["ttfo_s"] if thinks else []), "tpot_ms"]
+    titles = ["TTFT, s", *(["TTFO, s"] if thinks else []), "TPOT, ms"]
+    table = [["engine", "prompt", "depth", *titles, "ITL p50/95/99"]]
+    for benched, test, figures in rows:
+        itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
+        shown = "/".join(f"{it.mean:.1f}" for it in itl if it is not None) or "unknown"
+        pieces = any(it.metrics.is_in_pieces for it in benched.samples[test])
+        table.append(
+            [
+                *_row(benched, test),
+                *(_shown(figures[name]) for name in names),
+                shown + (" (pieces)" if pieces else ""),
+            ]
+        )
+    put_table(table)
+
+
+def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
+    """Print the energy if a counter could be read, and why the others could not."""
+    if any(figures["decode_j_per_token"] for _, _, figures in rows):
+        idle = (
+            ""
+            if bench.idle_w is None
+            else f"; above idle: without the {bench.idle_w:.1f} W of the idle machine"
+        )
+        put(f"\nJoules a token, of {', '.join(bench.energy.names)}{idle}")
+        table = [["engine", "prompt", "depth", "prefill", "above idle", "decode", "above idle"]]
+        names = (
+            "prefill_j_per_token",
+            "prefill_net_j_per_token",
+            "decode_j_per_token",
+            "decode_net_j_per_token",
+        )
+        for benched, test, figures in rows:
+            table.append([*_row(benched, test), *(_shown(figures[name]) for name in names)])
+        put_table(table)
+    elif bench.energy.missing:
+        put()
+    for sentence in bench.energy.missing:
+        put(one_line(sentence))
+
+
+def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
+    return [_short(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
+
+
+def _short(name: str) -> str:
+    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
+    keep = _LONGEST // 3
+    return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
+
+
+def _shown(spread: Spread | None) -> str:
+    return "unknown" if spread is None else f"{_number(spread.mean)} ± {_number(spread.stdev, spread.mean)}"
+
+
+def _number(value: float, beside: float | None = None) -> str:
+    """Return a number with four digits; with as many decimals as the number beside it."""
+    size = abs(value if beside is None else beside)
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:,.{decimals}f}"

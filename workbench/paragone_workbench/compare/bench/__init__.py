@@ -1,0 +1,1 @@
+"""Measures the speed of engines: prefill, decode and latency, at several prompt lengths and depths."""

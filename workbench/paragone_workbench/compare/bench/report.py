@@ -1,0 +1,64 @@
+"""The JSON output of `paragone bench`."""
+
+from __future__ import annotations
+
+from paragone import Json
+from paragone_workbench.compare.bench.figures import Spread, figures_of
+from paragone_workbench.compare.bench.measure import Bench
+from paragone_workbench.compare.bench.measured import BenchedEngine
+from paragone_workbench.compare.bench.plan import BenchTest
+
+__all__ = ["bench_json"]
+
+
+def bench_json(bench: Bench) -> dict[str, Json]:
+    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
+    return {
+        "schedule": bench.schedule,
+        "repeat": bench.repeat,
+        "partial": bench.partial,
+        "energy": {
+            "devices": list(bench.energy.names),
+            "missing": list(bench.energy.missing),
+            "idle_w": bench.idle_w,
+        },
+        "engines": [_engine(it, bench) for it in bench.engines],
+    }
+
+
+def _engine(benched: BenchedEngine, bench: Bench) -> dict[str, Json]:
+    definition = benched.engine.definition
+    return {
+        "engine": definition.name,
+        "backend": definition.backend,
+        "model": definition.model,
+        "error": None if benched.error is None else str(benched.error),
+        "warnings": list(benched.warnings),
+        "tests": [_test(benched, test) for test in bench.tests],
+    }
+
+
+def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
+    samples = benched.samples.get(test, [])
+    return {
+        "prompt_tokens": test.prompt_tokens,
+        "depth": test.depth,
+        "tokens": test.tokens,
+        "repetitions": len(samples),
+        "skipped": benched.skipped.get(test),
+        "notes": list(benched.notes(test)),
+        "usage": [
+            {
+                "prompt_tokens": it.metrics.prompt_tokens,
+                "cached_tokens": it.metrics.cached_tokens,
+                "completion_tokens": it.metrics.completion_tokens,
+                "pieces": it.metrics.pieces,
+            }
+            for it in samples
+        ],
+        **{name: _spread(it) for name, it in figures_of(samples).items()},
+    }
+
+
+def _spread(spread: Spread | None) -> Json:
+    return None if spread is None else {"mean": spread.mean, "stdev": spread.stdev}
