@@ -71,6 +71,14 @@ def _fidelity() -> Command:
     return common(command, opens=True, prints=True)
 
 
+def _vote() -> Command:
+    command = Command("vote", "Vote blind on the answers of an experiment.")
+    command.words.add_argument(
+        "experiment", metavar="EXPERIMENT", help="the id of an experiment, such as e3; `paragone suite list`"
+    )
+    return common(command)
+
+
 def _ratings() -> Command:
     command = Command("ratings", "Rate engines by the votes on their answers.")
     add = command.options.add_argument
@@ -179,6 +187,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "ask": _ask,
     "compare": _compare,
     "fidelity": _fidelity,
+    "vote": _vote,
     "ratings": _ratings,
     "engines": _engines,
     "models": _models,

@@ -79,6 +79,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.fidelity import fidelity
 
             return fidelity(args)
+        case "vote":
+            from paragone_cli.vote import vote
+
+            return vote(args)
         case "ratings":
             from paragone_cli.ratings import ratings
 

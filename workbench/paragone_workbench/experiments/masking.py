@@ -49,6 +49,8 @@ _TAIL = r"(?:v?[0-9][A-Za-z0-9]{0,7})?(?:[-_.:]SEGMENT){0,4}(?:[ ]v?[0-9]{1,3}(?
 """A version and size that follow a name, such as `2.5-7B-Instruct` or ` 3.1`."""
 _ANY_TAIL = _TAIL.replace("SEGMENT", "[A-Za-z0-9]{1,14}")
 _WRITTEN_TAIL = _TAIL.replace("SEGMENT", "[A-Z0-9][A-Za-z0-9]{0,13}")
+_GOES_ON = re.compile(r"(?:[A-Za-z0-9]|[-_.:](?=[A-Za-z0-9]|\Z))*(?: v?[0-9.]*[A-Za-z]?)?\Z")
+"""What may follow a name at the end of a text, if more text can make it a part of the name."""
 _LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
 """Characters of the longest tail, and of what must not follow a name."""
 
@@ -92,6 +94,12 @@ class NameMask:
             if at == 0 or not (_is_latin(name[0]) and _is_latin(text[at - 1]))
         )
 
+    def may_go_on(self, text: str, match: re.Match[str]) -> bool:
+        """Return whether a name that was found would be a longer one if more text comes."""
+        found = text[match.start() :].lower()
+        longer = any(name.startswith(found) for name in self._starts.get(found[0], ()))
+        return longer or _GOES_ON.match(text, match.end()) is not None
+
 
 class MaskedStream:
     """Masks an answer that arrives in pieces: together, what it returns is what `NameMask.masked` returns.
@@ -117,7 +125,9 @@ class MaskedStream:
         """Return the text that is certain; whether a name begins is known up to the character `known`."""
         mask, text = self._mask, self._text
         parts: list[str] = []
-        while (match := mask.pattern.search(text, self._done)) and match.start() <= known:
+        while (match := mask.pattern.search(text, self._done)) and (
+            match.start() <= known or not mask.may_go_on(text, match)
+        ):
             parts += text[self._done : match.start()], MASK
             self._done = match.end()
         places = range(max(self._done, known + 1), len(text))
