@@ -19,7 +19,7 @@ from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, RunKey, Store
 
 ENGINES = tuple(
-    EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("one", "two", "six")
+    EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")
 )
 
 
@@ -85,13 +85,13 @@ def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
     assert vote.choice == "1", "the failed answer is left out"
     assert [from_json(Candidate, it) for it in vote.candidates] == [
         Candidate(
-            engine="two",
+            engine="opal",
             backend="b",
-            model="two.gguf",
+            model="opal.gguf",
             run="r10",
             style=Style(tokens=4, headers=1, lists=1, bold=1),
         ),
-        Candidate(engine="six", backend="b", model="six.gguf", run="r12", style=Style(tokens=1)),
+        Candidate(engine="jade", backend="b", model="jade.gguf", run="r12", style=Style(tokens=1)),
     ]
 
 
@@ -99,7 +99,7 @@ def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
     new = experiment(store, [(f"a{number}", f"b{number}") for number in range(20)])
     ballots = ExperimentBallots(store, new, random.Random(1))
     seen = []
-    first = Counter()
+    first: Counter[str] = Counter()
     while ballot := ballots.take():
         seen.append(ballot.prompt_index)
         first[ballot.answers[0].definition.name] += 1
@@ -128,7 +128,7 @@ def test_identical_and_failed_answers_are_left_out(store):
 def test_the_pair_of_engines_with_the_fewest_votes_comes_next(store):
     new = experiment(store, [(f"a{number}", f"b{number}", f"c{number}") for number in range(4)], engines=3)
     ballots = ExperimentBallots(store, new, random.Random(2))
-    pairs = Counter()
+    pairs: Counter[frozenset[str]] = Counter()
     for _ in range(6):
         ballot = ballots.take()
         pairs[frozenset(run.definition.name for run in ballot.answers)] += 1
@@ -174,7 +174,8 @@ def test_running_answers_are_masked_and_paced_together():
     assert not answers.are_complete
     for run in (fast, slow):
         run.phase, run.state = "ended", "done"
-        run.notify(lambda observer, run=run: observer.run_ended(run))
+        for observer in tuple(run._observers):
+            observer.run_ended(run)
     assert answers.show_all()
     answers.take(3)
     assert answers.are_complete

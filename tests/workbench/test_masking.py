@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from paragone import LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.masking import MASK, MaskedStream, NameMask, names_of
-from paragone_workbench.runs.record import RunRecord
 
-SMOL = RunRecord(
-    definition=EngineDefinition(name="box-7", backend="b", model="/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
-    loaded=LoadedModel(name="SmolLM2 135M Instruct", architecture="llama"),
+SMOL = frozenset(
+    names_of(
+        EngineDefinition(name="box-7", backend="b", model="/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        LoadedModel(name="SmolLM2 135M Instruct", architecture="llama"),
+    )
 )
 WORDS = [
     *("I am ", "Qwen", "qwen", "2.5", "-7B", "Llama", "llama", " 3.1", "Meta", "meta", "Hugging", " ", "Face", "-"),
@@ -33,7 +34,7 @@ WORDS = [
     ],
 )
 def test_names_of_models_and_makers_are_masked(text, masked):
-    assert NameMask(names_of([SMOL])).masked(text) == masked
+    assert NameMask(SMOL).masked(text) == masked
 
 
 @pytest.mark.parametrize(
@@ -45,19 +46,19 @@ def test_names_of_models_and_makers_are_masked(text, masked):
     ],
 )
 def test_words_that_only_look_like_names_stay(text):
-    small = RunRecord(definition=EngineDefinition(name="small", backend="b", model="a-instruct-chat-q4.gguf"))
-    assert NameMask(names_of([SMOL, small])).masked(text) == text
+    small = EngineDefinition(name="small", backend="b", model="a-instruct-chat-q4.gguf")
+    assert NameMask(SMOL.union(names_of(small, None))).masked(text) == text
 
 
 def test_names_in_the_prompt_are_not_masked():
-    mask = NameMask(names_of([SMOL]), "Is Llama 3 better than SmolLM2?")
+    mask = NameMask(SMOL, "Is Llama 3 better than SmolLM2?")
     assert mask.masked("Llama 3, SmolLM2 or Qwen") == f"Llama 3, SmolLM2 or {MASK}"
 
 
 @given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=3)), max_size=14), st.data())
 def test_an_answer_in_pieces_is_masked_as_a_whole_one(words, data):
     text = "".join(words)
-    mask = NameMask(names_of([SMOL]), "a prompt")
+    mask = NameMask(SMOL, "a prompt")
     stream = MaskedStream(mask)
     given_out = ""
     rest = text
@@ -70,7 +71,7 @@ def test_an_answer_in_pieces_is_masked_as_a_whole_one(words, data):
 
 
 def test_ordinary_text_is_given_out_at_once():
-    stream = MaskedStream(NameMask(names_of([SMOL])))
+    stream = MaskedStream(NameMask(SMOL))
     assert stream.feed("Blue light is scattered ") == "Blue light is scattered "
     assert stream.feed("by ai") == "by "  # AI21 may follow
     assert stream.feed("r.") == "air."

@@ -107,7 +107,7 @@ COMMANDS: tuple[Command, ...] = (
             help="Let the lanes answer all at once, or one after the other for fair timing."),
     Command(id="parity", keys="alt+c", lane_keys="c", title="Was it fair?", group="Lanes",
             help="Show which conditions differed between the lanes, and level them."),
-    Command(id="blind-vote", keys="alt+b", lane_keys="b", title="Vote blind", group="Lanes",
+    Command(id="blind-vote", keys="alt+u", lane_keys="b", title="Vote blind", group="Lanes",
             help="Let the next answers come shuffled and without names, until you have voted; or no longer."),
     Command(id="prefer-answer", keys="alt+a", lane_keys="+", title="Prefer this answer", group="Lanes",
             help="Vote for the current lane's last answer, with the names known."),

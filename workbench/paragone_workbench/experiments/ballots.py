@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from paragone.wire import to_json
 from paragone_workbench.compare.votes import Candidate, Choice, style_of
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.experiments.masking import NameMask, names_of
+from paragone_workbench.experiments.masking import NameMask
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import SavedVote
 
@@ -27,6 +27,7 @@ class Ballot:
     Attributes:
         prompt: The text of the prompt.
         answers: The answers in the order in which they are shown.
+        names: Names of their engines and models, which are masked in the answers.
         experiment_id: The experiment, if the answers are runs of one.
         prompt_index: The prompt in the experiment.
         asked: The prompt in a conversation, if it belongs to one.
@@ -34,14 +35,15 @@ class Ballot:
 
     prompt: str
     answers: tuple[RunRecord, ...]
+    names: frozenset[str] = frozenset()
     experiment_id: int | None = None
     prompt_index: int | None = None
     asked: Prompt | None = None
 
     @property
     def mask(self) -> NameMask:
-        """The mask for the names of the answers' engines and models."""
-        return NameMask(names_of(self.answers), self.prompt)
+        """The mask for the names in the answers."""
+        return NameMask(self.names, self.prompt)
 
     @property
     def candidates(self) -> tuple[RunRecord, ...]:

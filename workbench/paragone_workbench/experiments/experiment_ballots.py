@@ -12,6 +12,7 @@ from paragone import Message
 from paragone.wire import from_json
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.ballots import Ballot, shuffled
+from paragone_workbench.experiments.masking import names_of
 from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import RunKey, Store
@@ -130,6 +131,7 @@ class ExperimentBallots:
         return Ballot(
             prompt=_text_of(from_json(SuitePrompt, content).messages),
             answers=answers,
+            names=frozenset(name for run in answers for name in names_of(run.definition, run.loaded)),
             experiment_id=experiment.id,
             prompt_index=prompt_index,
         )

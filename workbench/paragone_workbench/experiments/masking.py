@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from paragone_workbench.engines.definitions import engine_for_model
-from paragone_workbench.runs.record import RunRecord
+from paragone import LoadedModel
+from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model
 
 __all__ = ["MASK", "MaskedStream", "NameMask", "names_of"]
 
@@ -138,16 +138,14 @@ class MaskedStream:
         return "".join(parts)
 
 
-def names_of(runs: Iterable[RunRecord]) -> Iterator[str]:
-    """Yield the names of the engines and models of these runs, and the parts of the names that tell them."""
-    for run in runs:
-        definition, loaded = run.definition, run.loaded
-        model = engine_for_model(definition.backend, definition.model).name
-        known = () if loaded is None else (loaded.name, loaded.architecture or "")
-        for name in (definition.name, model, *known):
-            if len(name) >= _SHORTEST and name.lower() not in _COMMON:
-                yield name
-            yield from _parts(name)
+def names_of(definition: EngineDefinition, loaded: LoadedModel | None) -> Iterator[str]:
+    """Yield the names of an engine and its model, and the parts of these names that tell which model it is."""
+    model = engine_for_model(definition.backend, definition.model).name
+    known = () if loaded is None else (loaded.name, loaded.architecture or "")
+    for name in (definition.name, model, *known):
+        if len(name) >= _SHORTEST and name.lower() not in _COMMON:
+            yield name
+        yield from _parts(name)
 
 
 def _parts(name: str) -> Iterator[str]:

@@ -33,16 +33,17 @@ class PromptActions(VoteActions):
             )
             return
         edited = self.composer.edited
-        is_blind = self.blind and (to_all or edited is not None)
-        if is_blind and not self.can_vote(edited):
-            return
-        if edited is not None:
-            prompt = self._send_edited(edited)
-        else:
-            text, images = self.composer.take()
-            prompt = self.session.send(text, images, lanes=None if to_all else lanes)
-        if is_blind and prompt is not None:
-            self.open_ballot(prompt)
+        if not self.blind or (edited is None and not to_all):
+            self._ask(lanes, to_all=to_all)
+        elif self.can_vote(edited):
+            self.open_ballot(lambda: self._ask(lanes, to_all=to_all))
+
+    def _ask(self, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
+        """Send what the composer has, and return the prompt; None if it was not sent."""
+        if self.composer.edited is not None:
+            return self._send_edited(self.composer.edited)
+        text, images = self.composer.take()
+        return self.session.send(text, images, lanes=None if to_all else lanes)
 
     def _send_edited(self, prompt: Prompt) -> Prompt | None:
         if self.is_answering(lane for lane in self.session.lanes if lane.answer(prompt) is not None):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from paragone_tui.screens.lanes.layout import LanesLayout
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["VoteActions"]
 
@@ -41,14 +44,27 @@ class VoteActions(LanesLayout):
             return False
         return not self.is_answering(lanes)
 
-    def open_ballot(self, prompt: Prompt) -> None:
-        """Show the answers to a prompt, which are being written, without their names."""
+    def open_ballot(self, ask: Callable[[], Prompt | None]) -> None:
+        """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
         from paragone_tui.screens.vote.turn import BlindTurn
         from paragone_workbench.experiments.ballots import Ballot, shuffled
+        from paragone_workbench.experiments.masking import names_of
 
-        assert self.app.history is not None  # else there is no blind mode
-        answers = [run for run in (lane.answer(prompt) for lane in self.session.lanes) if run is not None]
-        ballot = Ballot(prompt=_text_of(prompt), answers=shuffled(answers), asked=prompt)
+        if self.app.history is None or not self.is_active:
+            return
+
+        def ballot() -> Ballot | None:
+            prompt = ask()
+            if prompt is None:
+                return None
+            engines = [lane.engine for lane in self.session.lanes]
+            return Ballot(
+                prompt=_text_of(prompt),
+                answers=shuffled(_answers(self.session.lanes, prompt)),
+                names=frozenset(name for it in engines for name in names_of(it.definition, it.loaded)),
+                asked=prompt,
+            )
+
         self.app.clear_notifications()  # they may name a lane
         turn = BlindTurn(self.app.history, self.session, ballot)
         self.app.push_screen(turn, lambda again: self._be_blind(bool(again)))
@@ -74,10 +90,13 @@ class VoteActions(LanesLayout):
         from paragone_workbench.experiments.conversation_votes import save_vote
 
         assert self.app.history is not None
-        answers = tuple(run for run in (it.answer(prompt) for it in lanes) if run is not None)
-        ballot = Ballot(prompt=prompt.text, answers=answers, asked=prompt)
+        ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
         await save_vote(self.app.history, self.session, ballot, lanes.index(lane), blind=False)
         self.app.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
+
+
+def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[RunRecord]:
+    return [run for run in (lane.answer(prompt) for lane in lanes) if run is not None]
 
 
 def _has_answered(lane: Lane, prompt: Prompt) -> bool:

@@ -24,7 +24,7 @@ class ExperimentVote(VoteScreen[None]):
     ]
 
     def __init__(self, history: History, experiment_id: int) -> None:
-        super().__init__(2)
+        super().__init__()
         self._history = history
         self._experiment_id = experiment_id
         self._ballots: ExperimentBallots | None = None
@@ -40,6 +40,7 @@ class ExperimentVote(VoteScreen[None]):
         self.do(self._begin)
 
     async def _begin(self) -> None:
+        await self.add_columns(2)
         self._ballots = await self._history.call(lambda store: ExperimentBallots(store, self._experiment_id))
         await self._next()
 
@@ -47,6 +48,8 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         ballot = await self._history.call(lambda _: ballots.take())
+        if self.leaving:
+            return
         if ballot is None:
             self._show_end(ballots)
         else:
@@ -76,9 +79,11 @@ class ExperimentVote(VoteScreen[None]):
     def _show_end(self, ballots: ExperimentBallots) -> None:
         self.ballot = None
         self._show_progress()
+        skipped = ballots.total - ballots.voted
+        left = f" Skipped: {skipped:,}; the same command shows them again." if skipped else ""
         self.prompt.update(
-            "There is no other ballot. `paragone ratings` rates the engines by your votes."
-            if ballots.voted
+            f"There is no other ballot.{left} `paragone ratings` rates the engines by your votes."
+            if ballots.total
             else "There is nothing to vote on: no prompt has two different answers."
         )
         self.answers.display = False
@@ -105,6 +110,8 @@ class ExperimentVote(VoteScreen[None]):
         await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
         self._last = ballot, choice
         await self._next()
+        if self.leaving:
+            return
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 
     def action_skip(self) -> None:
@@ -116,7 +123,8 @@ class ExperimentVote(VoteScreen[None]):
 
     async def _skip(self) -> None:
         await self._next()
-        self.say("Skipped.")
+        if not self.leaving:
+            self.say("Skipped.")
 
     def action_undo(self) -> None:
         """Take the last vote back, and show its ballot again."""
@@ -128,6 +136,8 @@ class ExperimentVote(VoteScreen[None]):
         assert ballots is not None
         current = self._waiting if self.revealed else self.ballot
         ballot = await self._history.call(lambda _: ballots.undo(current))
+        if self.leaving:
+            return
         if ballot is None:
             self.say("There is no vote to take back.")
             return

@@ -79,29 +79,32 @@ class VoteScreen(Modal[ScreenResultType]):
     remark = query_one("#remark", Static)
     keys = query_one("#keys", Static)
 
-    def __init__(self, answers: int) -> None:
-        """Create the screen for ballots with this number of answers."""
+    def __init__(self) -> None:
         super().__init__()
         self.ballot: Ballot | None = None
         """The ballot that is shown."""
         self.revealed = False
         """Whether the names of the engines are shown."""
         self.columns: list[AnswerColumn] = []
-        self._count = answers
         self._first = 0
         self._link = Link()
         self._working = False
 
     def compose(self) -> ComposeResult:
-        """Create the prompt, the columns, and the lines around them."""
-        markdown = self.app.config.ui.markdown
-        self.columns = [AnswerColumn(letter, markdown=markdown) for letter in LETTERS[: self._count]]
+        """Create the prompt, the room for the answers, and the lines around them."""
         yield Static(id="about", markup=False)
         with VerticalScroll(id="asked", can_focus=False):
             yield Static(id="prompt", markup=False)
-        yield Horizontal(*self.columns, id="answers")
+        yield Horizontal(id="answers")
         yield Static(id="remark", markup=False)
         yield Static(id="keys", markup=False)
+
+    async def add_columns(self, count: int) -> None:
+        """Create columns for this number of answers."""
+        markdown = self.app.config.ui.markdown
+        self.columns = [AnswerColumn(letter, markdown=markdown) for letter in LETTERS[:count]]
+        await self.answers.mount(*self.columns)
+        self._lay_out(self.size.width)
 
     def on_resize(self, event: events.Resize) -> None:
         """Show as many answers as fit."""
@@ -154,14 +157,14 @@ class VoteScreen(Modal[ScreenResultType]):
     @property
     def letters(self) -> str:
         """The keys that prefer an answer."""
-        return " ".join(LETTERS[: self._count].lower())
+        return " ".join(LETTERS[: len(self.columns)].lower())
 
     # Voting
 
     def action_choose(self, choice: Choice) -> None:
         """Vote for an answer by its index, or that they are equally good or bad."""
         ballot = self.ballot
-        if ballot is None or self._working or (isinstance(choice, int) and choice >= self._count):
+        if ballot is None or self._working or (isinstance(choice, int) and choice >= len(self.columns)):
             return
         refusal = self.refusal(choice)
         if refusal:
@@ -198,7 +201,10 @@ class VoteScreen(Modal[ScreenResultType]):
         """Go on with what comes next, if anything does."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError."""
+        """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.
+
+        It goes on if the screen is closed meanwhile, so that no vote is lost.
+        """
         if self._working:
             return
         self._working = True
@@ -211,25 +217,29 @@ class VoteScreen(Modal[ScreenResultType]):
             finally:
                 self._working = False
 
-        self.run_worker(done(), group="vote")
+        self.app.run_worker(done(), group="vote")
 
     # Scrolling
 
     def action_rows(self, rows: int) -> None:
         """Scroll the answers down by a number of rows; up if it is negative."""
-        self._shown.scroll_rows(rows)
+        for transcript in self._shown:
+            transcript.scroll_rows(rows)
 
     def action_pages(self, pages: float) -> None:
         """Scroll the answers down by a number of screenfuls; up if it is negative."""
-        self._shown.scroll_pages(pages)
+        for transcript in self._shown:
+            transcript.scroll_pages(pages)
 
     def action_to_start(self) -> None:
         """Scroll the answers to their beginning."""
-        self._shown.to_start()
+        for transcript in self._shown:
+            transcript.to_start()
 
     def action_to_end(self) -> None:
         """Scroll the answers to their end, and follow new text."""
-        self._shown.to_end()
+        for transcript in self._shown:
+            transcript.to_end()
 
     def action_prompt_rows(self, rows: int) -> None:
         """Scroll the prompt, if it is too long to be shown whole."""
@@ -241,8 +251,9 @@ class VoteScreen(Modal[ScreenResultType]):
         self._lay_out(self.size.width)
 
     @property
-    def _shown(self) -> Transcript:
-        return self.columns[self._first].transcript
+    def _shown(self) -> Sequence[Transcript]:
+        """The text of the first answer in view, with which the others scroll; empty before there is one."""
+        return [column.transcript for column in self.columns[self._first : self._first + 1]]
 
 
 def verdict_of(choice: Choice) -> str:
