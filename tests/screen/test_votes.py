@@ -11,7 +11,6 @@ from tests.screen.conftest import Screen
 from tests.workbench.test_ballots import ENGINES, experiment
 
 from paragone_tui.screens.vote.experiment import ExperimentVote
-from paragone_tui.screens.vote.turn import BlindTurn
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 
 from paragone import LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model
@@ -12,23 +14,6 @@ __all__ = ["MASK", "MaskedStream", "NameMask", "names_of"]
 
 MASK = "▒▒▒▒"
 """What is shown instead of a name, however long it is."""
-
-_FAMILIES = (
-    "ai21", "alibaba", "alibaba cloud", "anthropic", "baichuan", "baidu", "bytedance", "chatglm", "chatgpt",
-    "codellama", "codestral", "cohere", "command-r", "command r", "deepmind", "deepseek", "devstral", "doubao",
-    "eleutherai", "ernie bot", "exaone", "gemma", "glm", "gpt", "hugging face", "hugging-face", "huggingface",
-    "hunyuan", "internlm", "jamba", "kimi", "llama", "magistral", "microsoft", "ministral", "mistral",
-    "mistral ai", "mistralai", "mixtral", "moonshot ai", "nemotron", "nous research", "nvidia", "olmo", "openai",
-    "pixtral", "qwen", "qwq", "rwkv", "smollm", "smolvlm", "starcoder", "tencent", "tinyllama", "tongyi",
-    "vicuna", "wizardlm", "xai", "zhipu", "01.ai", "通义千问", "通义", "千问", "智谱", "混元", "文心一言", "豆包",
-    "深度求索", "阿里云", "阿里巴巴",
-)  # fmt: skip
-"""Names of well-known models and their makers, in lower case; recognized in upper and lower case."""
-
-_ORDINARY_WORDS = (
-    "Claude", "Command", "Copilot", "Falcon", "Gemini", "Google", "Granite", "Grok", "IBM", "Meta", "Phi", "Yi",
-)  # fmt: skip
-"""Names that are words of their own in lower case, such as `command`: recognized as they are written here."""
 
 _COMMON = frozenset((
     "all", "and", "assistant", "awq", "base", "best", "beta", "big", "bit", "bits", "careful", "chat", "cheap",
@@ -55,6 +40,13 @@ _LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
 """Characters of the longest tail, and of what must not follow a name."""
 
 
+@cache
+def _well_known() -> Sequence[str]:
+    """Return the names of model_names.txt, which says how they are written."""
+    lines = Path(__file__).with_name("model_names.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 class NameMask:
     """Replaces names in answers by `MASK`, except those that occur in the prompt.
 
@@ -65,9 +57,10 @@ class NameMask:
     def __init__(self, names: Iterable[str], prompt: str = "") -> None:
         """Create a mask for these names, and for well-known models and their makers."""
         lower = prompt.lower()
-        loose = {name.lower() for name in (*_FAMILIES, *names)}
+        known = _well_known()
+        loose = {name for name in known if name == name.lower()} | {name.lower() for name in names}
         self._loose = [name for name in loose if name.strip() and not _has_word(lower, name)]
-        self._written = [name for name in _ORDINARY_WORDS if not _has_word(prompt, name)]
+        self._written = [name for name in known if name not in loose and not _has_word(prompt, name)]
         self._starts: dict[str, list[str]] = {}
         """The names in lower case, by their first characters."""
         for name in (*self._loose, *map(str.lower, self._written)):
