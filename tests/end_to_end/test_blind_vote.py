@@ -1,6 +1,10 @@
 """The terminal's view of a blind vote: no byte of it names an engine."""
 
+from tests.end_to_end.program import PATIENCE
+from tests.workbench.test_ballots import experiment
+
 from paragone_workbench.paths import config_file
+from paragone_workbench.store import Store
 
 CONFIG = """
 [engines.zebra-1]
@@ -45,3 +49,22 @@ def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
     program.type("\r")
     program.sees("tok/s")
     assert program.leave() == 0
+
+
+def test_votes_over_an_experiment_are_saved_until_the_user_quits(start):
+    store = Store.open()
+    number = experiment(store, [("red", "blue"), ("green", "I am Ruby, yellow")])
+    store.close()
+    program = start("vote", f"e{number}", columns=80, rows=24)
+    program.sees("0/2")
+    program.type("a")
+    program.sees("1/2")
+    program.terminal.read_until_quiet(1.0)
+    assert program.terminal.read(3) == 0, "nothing is written when nothing happens"
+    written = bytes(program.terminal.output).decode()
+    assert not [name for name in ("ruby", "Ruby", "opal") if name in written]
+    program.type("q")
+    assert program.terminal.process.wait(PATIENCE) == 0
+    store = Store.open()
+    assert len(store.votes.all(number)) == 1
+    store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -16,7 +17,7 @@ from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.masking import MASK
-from paragone_workbench.paths import state_file
+from paragone_workbench.paths import history_file, state_file
 from paragone_workbench.store import Store
 
 PAIR = rogue("steady", "zebra-1"), rogue("wide", "okapi-2")
@@ -187,6 +188,23 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
         await screen.press("2")
         await screen.until(lambda: "Saved: B" in screen.text)
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [("1", False)]
+
+
+async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.app.lanes.session.saved()
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await screen.press("a")
+            await screen.until(lambda: "history" in screen.told)
+            assert not screen.app.screen.revealed
+            assert not [word for word in TELLING if word in screen.told]
+            other.execute("ROLLBACK")
+        await screen.press("b")
+        await screen.until(lambda: "Saved: B is better." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == ["1"]
 
 
 async def test_a_blind_vote_needs_two_lanes(start):

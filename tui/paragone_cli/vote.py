@@ -9,9 +9,10 @@ from paragone import InputError
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.experiment_ids import experiment_id
-from paragone_cli.output import put
+from paragone_cli.output import put, warn
 
 __all__ = ["vote"]
+
 
 def vote(args: Arguments) -> int:
     """Open the screen for votes on an experiment. Returns the exit code."""
@@ -37,6 +38,8 @@ def _nothing_to_vote_on(number: int) -> str:
     from paragone_workbench.store import Store
 
     with closing(Store.open()) as store:
+        if store.warning:
+            warn(store.warning)
         ballots = ExperimentBallots(store, number)
         if len(ballots.experiment.engines) < 2:
             return f"e{number} has one engine only: there is nothing to compare."

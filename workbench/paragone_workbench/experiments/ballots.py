@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paragone.wire import to_json
-from paragone_workbench.compare.votes import Candidate, Choice, style_of
+from paragone_workbench.compare.ratings.saved import saved_vote
+from paragone_workbench.compare.votes import Candidate, Choice, Vote, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.masking import NameMask
 from paragone_workbench.runs.record import RunRecord
@@ -58,11 +58,14 @@ class Ballot:
         candidates = self.candidates
         if isinstance(choice, int):
             choice = candidates.index(self.answers[choice])
-        return SavedVote(
-            candidates=tuple(to_json(self._candidate(run)) for run in candidates),
-            choice=str(choice),
+        vote = Vote(
+            candidates=tuple(map(self._candidate, candidates)),
+            choice=choice,
             blind=blind,
             created=time.time(),
+        )
+        return saved_vote(
+            vote,
             experiment_id=self.experiment_id,
             prompt_index=self.prompt_index,
             prompt_id=None if self.asked is None else self.asked.id,

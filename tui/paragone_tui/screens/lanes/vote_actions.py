@@ -11,6 +11,9 @@ from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["VoteActions"]
 
+MOST_LANES = 6
+"""Maximum number of answers on a ballot: each has a letter."""
+
 
 class VoteActions(LanesLayout):
     """Adds votes to the screen."""
@@ -36,9 +39,9 @@ class VoteActions(LanesLayout):
         lanes = [lane for lane in self.session.lanes if self.session.can_answer(lane)]
         if edited is not None:
             lanes = [lane for lane in lanes if lane.answer(edited) is not None]
-        if len(lanes) < 2:
+        if not 2 <= len(lanes) <= MOST_LANES:
             self.app.say(
-                "A blind vote needs two lanes that can answer; "
+                f"A blind vote needs two lanes that can answer, and has at most {MOST_LANES}; "
                 f"{self.key_of('blind-vote')} ends blind voting, {self.key_of('add-lane')} adds a lane."
             )
             return False
