@@ -7,6 +7,7 @@ on every machine. `pytest --snapshot-update` updates them.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from math import log
@@ -241,3 +242,35 @@ def test_escape_sequences_are_text(photograph):
         await ask(app, pilot)
 
     assert photograph(rogue("escapes", "hostile", max_tokens=2), step=step)
+
+
+def test_a_blind_ballot(photograph, monkeypatch):
+    monkeypatch.setattr(random.SystemRandom, "shuffle", lambda self, runs: runs.reverse())
+
+    async def step(app, pilot):
+        await pilot.press("alt+u")
+        app.lanes.composer.insert("What is a paragone?")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: "Which" in str(getattr(app.screen, "remark", None) and app.screen.remark.content)
+        )
+        await asyncio.sleep(0.3)
+
+    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step, size=(80, 24))
+
+
+def test_a_blind_ballot_after_the_vote(photograph, monkeypatch):
+    monkeypatch.setattr(random.SystemRandom, "shuffle", lambda self, runs: runs.reverse())
+
+    async def step(app, pilot):
+        await pilot.press("alt+u")
+        app.lanes.composer.insert("What is a paragone?")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: "Which" in str(getattr(app.screen, "remark", None) and app.screen.remark.content)
+        )
+        await pilot.press("b")
+        await until(pilot, lambda: app.screen.revealed)
+        await asyncio.sleep(0.3)
+
+    assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step, size=(120, 30))

@@ -124,6 +124,14 @@ def _with_schedule(command: Command, prefix: str = "") -> None:
     )
 
 
+def _vote() -> Command:
+    command = Command("vote", "Vote blind on the answers of an experiment.")
+    command.words.add_argument(
+        "experiment", metavar="EXPERIMENT", help="the id of an experiment, such as e3; `paragone suite list`"
+    )
+    return common(command)
+
+
 def _ratings() -> Command:
     command = Command("ratings", "Rate engines by the votes on their answers.")
     add = command.options.add_argument
@@ -308,6 +316,7 @@ COMMANDS: Mapping[str, Callable[[], Command]] = {
     "fidelity": _fidelity,
     "fit": _fit,
     "suite": _suite,
+    "vote": _vote,
     "ratings": _ratings,
     "history": _history,
     "replay": _replay,

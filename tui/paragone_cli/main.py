@@ -87,6 +87,10 @@ def _run(argv: Sequence[str]) -> int:
             from paragone_cli.suite import suite
 
             return suite(args)
+        case "vote":
+            from paragone_cli.vote import vote
+
+            return vote(args)
         case "ratings":
             from paragone_cli.ratings import ratings
 

@@ -309,6 +309,17 @@ class Session:
         """Why answers cannot be saved at present; None if they can, or while the history is being opened."""
         return self._recording.problem
 
+    async def saved(self) -> None:
+        """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
+        recorder = self._recorder
+        if recorder is None or not await recorder.saved():
+            why = self.history_problem
+            raise StoreError(
+                f"The conversation is not saved yet. {why.sentence if why is not None else ''}".rstrip(),
+                hint="Try again once the history works.",
+                can_pass=True,
+            )
+
     @property
     def awaits_history(self) -> bool:
         """Whether prompts exist that can be saved only once the history is open."""

@@ -22,6 +22,12 @@ _ELSEWHERE = (
     ("^j ^k down up", "", "Move the highlight."),
     ("esc ^c", "", "Close the dialog."),
     ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
+    ("Votes", "", ""),
+    ("a b c … 1 2 3 …", "", "Vote for this answer."),
+    ("t x", "", "Vote that the answers are equally good, or all bad."),
+    ("s u", "", "Skip without a vote; take the last vote back."),
+    ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
+    ("r", "", "Over an experiment: show the names of the last vote."),
     ("Mouse", "", ""),
     ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."),
 )

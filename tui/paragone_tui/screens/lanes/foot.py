@@ -47,15 +47,22 @@ _IN_LANE = (
 
 
 def foot_line(
-    order: Mode, in_lane_mode: bool, key_of: Callable[[str], str], *, is_linked: bool, width: int
+    order: Mode,
+    in_lane_mode: bool,
+    key_of: Callable[[str], str],
+    *,
+    is_linked: bool,
+    is_blind: bool,
+    width: int,
 ) -> Content:
     """Return the schedule and as many key hints as fit into `width` cells; in lane mode, its name first.
 
-    That lanes are not linked comes before the schedule.
+    That the next vote is blind, and that lanes are not linked, comes before the schedule.
     `key_of` returns the key of a command in the present mode.
     """
     mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
-    shown = Content(("" if is_linked else "unlinked ") + _ORDERS.get(order, ""))
+    states = ("blind " if is_blind else "", "" if is_linked else "unlinked ", _ORDERS.get(order, ""))
+    shown = Content("".join(states))
     for following in _hints(in_lane_mode, key_of):
         more = Content("  ").join(part for part in (shown, following) if part)
         if mode.cell_length + 2 + more.cell_length > width:

@@ -68,6 +68,8 @@ class LanesLayout(ThriftyScreen[None]):
         self.zoomed = False
         self.linked = True
         """Whether the lanes' turns are aligned, and the lanes scroll together."""
+        self.blind = False
+        """Whether the answers to the next prompts come without the names of the lanes."""
         self._link = Link()
         self.differences = Differences(self.do)
         self.fold_thinking = False
@@ -146,6 +148,7 @@ class LanesLayout(ThriftyScreen[None]):
                 self.in_lane_mode,
                 self.key_of,
                 is_linked=self.linked,
+                is_blind=self.blind,
                 width=width - 2,
             )
         )

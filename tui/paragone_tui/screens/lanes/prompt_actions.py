@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paragone_tui.screens.lanes.layout import LanesLayout
+from paragone_tui.screens.lanes.vote_actions import VoteActions
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
 
 __all__ = ["PromptActions"]
 
 
-class PromptActions(LanesLayout):
+class PromptActions(VoteActions):
     """Adds the actions on prompts and their variants to the screen."""
 
     def action_send(self) -> None:
@@ -33,21 +33,29 @@ class PromptActions(LanesLayout):
             )
             return
         edited = self.composer.edited
-        if edited is not None:
-            self._send_edited(edited)
-        else:
-            text, images = self.composer.take()
-            self.session.send(text, images, lanes=None if to_all else lanes)
+        if not self.blind or (edited is None and not to_all):
+            self._ask(lanes, to_all=to_all)
+        elif self.can_vote(edited):
+            self.open_ballot(lambda: self._ask(lanes, to_all=to_all))
 
-    def _send_edited(self, prompt: Prompt) -> None:
+    def _ask(self, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
+        """Send what the composer has, and return the prompt; None if it was not sent."""
+        if self.composer.edited is not None:
+            return self._send_edited(self.composer.edited)
+        text, images = self.composer.take()
+        return self.session.send(text, images, lanes=None if to_all else lanes)
+
+    def _send_edited(self, prompt: Prompt) -> Prompt | None:
         if self.is_answering(lane for lane in self.session.lanes if lane.answer(prompt) is not None):
-            return
-        if self.session.edit(prompt, self.composer.text, self.composer.images) is None:
+            return None
+        edited = self.session.edit(prompt, self.composer.text, self.composer.images)
+        if edited is None:
             self.app.say(f"No engine is running; {self.key_of('restart-engine')} starts one again.")
-            return
+            return None
         self.composer.take()
         for column in self.columns:
             column.show_history()
+        return edited
 
     def action_edit_prompt(self) -> None:
         """Edit the last prompt of the current lane; if that is being edited, the one before, and so on."""

@@ -1,0 +1,70 @@
+"""The terminal's view of a blind vote: no byte of it names an engine."""
+
+from tests.end_to_end.program import PATIENCE
+from tests.workbench.test_ballots import experiment
+
+from paragone_workbench.paths import config_file
+from paragone_workbench.store import Store
+
+CONFIG = """
+[engines.zebra-1]
+backend = "rogue"
+model = "steady"
+rate = 60
+max_tokens = 60
+
+[engines.okapi-2]
+backend = "rogue"
+model = "wide"
+rate = 20
+max_tokens = 30
+"""
+TELLING = ("zebra", "okapi", "steady", "rogue", "tok/s", "TTFT", "context")
+
+
+def test_nothing_that_is_written_during_a_blind_vote_names_an_engine(start):
+    config_file().parent.mkdir(parents=True, exist_ok=True)
+    config_file().write_text(CONFIG)
+    program = start("zebra-1", "okapi-2")
+    program.until(lambda text: text.count("ready") == 2, "both engines load")
+    program.type("\x1bu")
+    program.sees("without names")
+    program.type("hello\r")
+    program.sees("The answers appear once")
+    before = len(program.terminal.output)
+    title = program.terminal.title
+    program.sees("Which answer is better?")
+    program.type("\x10")
+    program.sees("Equally good")
+    program.type("\x1b")
+    program.terminal.read_until_quiet(1.0)
+    assert program.terminal.read(3) == 0, "nothing is written when nothing happens"
+    written = bytes(program.terminal.output[before:]).decode()
+    assert "word59" in program.terminal.text
+    assert not [word for word in TELLING if word in written or word in program.terminal.text]
+    assert program.terminal.title == title
+    assert not [word for word in TELLING if word in title]
+    program.type("a")
+    program.sees("Saved: A is better.", "zebra-1", "okapi-2")
+    program.type("\r")
+    program.sees("tok/s")
+    assert program.leave() == 0
+
+
+def test_votes_over_an_experiment_are_saved_until_the_user_quits(start):
+    store = Store.open()
+    number = experiment(store, [("red", "blue"), ("green", "I am Ruby, yellow")])
+    store.close()
+    program = start("vote", f"e{number}", columns=80, rows=24)
+    program.sees("0/2")
+    program.type("a")
+    program.sees("1/2")
+    program.terminal.read_until_quiet(1.0)
+    assert program.terminal.read(3) == 0, "nothing is written when nothing happens"
+    written = bytes(program.terminal.output).decode()
+    assert not [name for name in ("ruby", "Ruby", "opal") if name in written]
+    program.type("q")
+    assert program.terminal.process.wait(PATIENCE) == 0
+    store = Store.open()
+    assert len(store.votes.all(number)) == 1
+    store.close()

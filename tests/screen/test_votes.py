@@ -1,0 +1,328 @@
+"""Votes on answers whose engines are not named, in a conversation and over an experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+
+import pytest
+from rogue_backend.definitions import rogue
+from tests.screen.conftest import Screen
+from tests.workbench.test_ballots import ENGINES, experiment
+
+from paragone_tui.screens.vote.experiment import ExperimentVote
+from paragone_tui.vote_app import VoteApp
+from paragone_workbench.config import read as config
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.masking import MASK
+from paragone_workbench.paths import history_file, state_file
+from paragone_workbench.store import Store
+
+PAIR = rogue("steady", "zebra-1"), rogue("wide", "okapi-2")
+TELLING = ("zebra", "okapi", "steady", "rogue", "tok/s", "TTFT", "context", "reading", "20 tokens")
+
+
+@pytest.fixture(autouse=True)
+def shuffle(monkeypatch):
+    """Reverse the order of the lanes, instead of a random order."""
+
+    def reverse(self, runs):
+        runs.reverse()
+
+    monkeypatch.setattr(random.SystemRandom, "shuffle", reverse)
+
+
+async def ask_blind(screen: Screen, text: str = "hello") -> None:
+    await screen.press("alt+u")
+    await screen.ask(text)
+    await screen.until(
+        lambda: getattr(screen.app.screen, "columns", ()) and screen.app.screen is not screen.app.lanes
+    )
+
+
+async def complete(screen: Screen) -> None:
+    await screen.until(lambda: "Which answer is better?" in screen.text)
+
+
+async def votes(screen: Screen):
+    return await screen.app.history.call(lambda store: store.votes.all())
+
+
+async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        seen = []
+
+        def is_complete():
+            seen.append(screen.text)
+            return "Which answer is better?" in screen.text
+
+        await screen.until(is_complete)
+        assert not [word for word in TELLING for text in seen if word in text]
+        assert screen.app._notifications is not None
+        assert screen.told == ""
+        left, right = (column.transcript.text for column in screen.app.screen.columns)
+        assert "語19" in left
+        assert "word19" in right
+        await screen.press("b")
+        await screen.until(lambda: "Saved: B is better." in screen.text)
+        labels = screen.text.splitlines()
+        assert any("A  okapi-2" in line and "B  zebra-1  ✓ better" in line for line in labels)
+        (vote,) = await votes(screen)
+        assert [it["engine"] for it in vote.candidates] == ["okapi-2", "zebra-1"], "as they were shown"
+        runs = [screen.lanes[1].path[0], screen.lanes[0].path[0]]
+        assert [it["run"] for it in vote.candidates] == [f"r{run.id}" for run in runs]
+        assert [it["style"]["tokens"] for it in vote.candidates] == [20, 20]
+        assert (vote.choice, vote.blind, vote.prompt_id) == ("1", True, runs[0].prompt.id)
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        assert "zebra-1" in screen.text
+        assert "word19" in screen.columns[0].transcript.text
+        assert "blind" in screen.text.splitlines()[-1]
+
+
+async def test_after_the_last_blind_prompt_answers_come_in_their_lanes(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.press("t", "q")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        assert [vote.choice for vote in await votes(screen)] == ["tie"], "leaving at once loses no vote"
+        assert "blind" not in screen.text.splitlines()[-1]
+        await screen.ask("again")
+        await screen.answered()
+        assert screen.app.screen is screen.app.lanes
+
+
+async def test_no_answer_shows_more_than_the_slowest_one_has_written(start):
+    slow = rogue("steady", "slow-1", rate=25, max_tokens=20)
+    async with start(slow, rogue("steady", "quick-2", max_tokens=60)) as screen:
+        await ask_blind(screen)
+        quick, late = screen.app.screen.columns
+        run = screen.lanes[0].path[0]
+        shown = []
+
+        def ended():
+            if run.phase != "ended":
+                counts = [sum(len(it.text) for it in column.transcript.blocks) for column in (quick, late)]
+                shown.append(counts)
+                assert max(counts) <= len(run.text)
+            return run.phase == "ended"
+
+        await screen.until(ended)
+        assert max(counts[0] for counts in shown) > 30
+        assert "You can vote once all answers are complete." not in screen.text
+        await screen.press("a")
+        assert "You can vote once all answers are complete." in screen.text
+        await screen.press("enter")
+        await complete(screen)
+        assert "word59" in quick.transcript.text
+
+
+async def test_names_in_answers_are_masked_until_the_vote(start):
+    async with start(rogue("steady", "word7"), rogue("wide", "okapi-2"), size=(100, 40)) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        assert "word" not in screen.text
+        assert MASK in screen.text
+        await screen.press("a")
+        await screen.until(lambda: "Saved" in screen.text)
+        assert "word19" in screen.text
+
+
+async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
+    async with start(rogue("raises", "zebra-1"), PAIR[1]) as screen:
+        await ask_blind(screen)
+        await screen.until(lambda: "s skips this prompt" in screen.text)
+        assert "This answer failed." in screen.text
+        assert not [word for word in (*TELLING, "unhappy") if word in screen.text]
+        await screen.press("a", "t")
+        assert await votes(screen) == ()
+        await screen.press("s")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        assert "unhappy" in screen.text
+        assert screen.app.lanes.blind
+
+
+async def test_of_three_answers_the_one_that_failed_is_left_out(start):
+    broken = rogue("raises", "broken-1")
+    async with start(rogue("steady", "zebra-1"), broken, PAIR[1], size=(60, 24)) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        assert " C" not in screen.text.splitlines()[3], "two fit"
+        await screen.press("l", "b")
+        assert "Answer B failed" in screen.text
+        assert " C" in screen.text.splitlines()[3]
+        await screen.press("c")
+        await screen.until(lambda: "Saved: C is better." in screen.text)
+        (vote,) = await votes(screen)
+        assert [it["engine"] for it in vote.candidates] == ["okapi-2", "zebra-1"]
+        assert vote.choice == "1"
+
+
+async def test_stopped_answers_can_be_voted_on(start):
+    slow = {"rate": 25, "max_tokens": 2000}
+    async with start(rogue("steady", "a-1", **slow), rogue("steady", "b-2", **slow)) as screen:
+        await ask_blind(screen)
+        await screen.until(lambda: "word3" in screen.text)
+        await screen.press("ctrl+c")
+        await screen.until(lambda: not screen.app.lanes.session.is_busy)
+        await screen.press("enter")
+        await complete(screen)
+        await screen.press("x")
+        await screen.until(lambda: "Saved: all are bad." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == ["bad"]
+
+
+async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.press("a")
+        await screen.until(lambda: "Saved" in screen.text)
+        await screen.press("u")
+        await screen.until(lambda: "taken back" in screen.text)
+        assert await votes(screen) == ()
+        await screen.press("2")
+        await screen.until(lambda: "Saved: B" in screen.text)
+        assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [("1", False)]
+
+
+async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.app.lanes.session.saved()
+        with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await screen.press("a")
+            await screen.until(lambda: "history" in screen.told)
+            assert not screen.app.screen.revealed
+            assert not [word for word in TELLING if word in screen.told]
+            other.execute("ROLLBACK")
+        await screen.press("b")
+        await screen.until(lambda: "Saved: B is better." in screen.text)
+        assert [vote.choice for vote in await votes(screen)] == ["1"]
+
+
+async def test_a_blind_vote_needs_two_lanes(start):
+    async with start(PAIR[0]) as screen:
+        await screen.press("alt+u")
+        await screen.ask("hello")
+        await screen.until(lambda: "needs two lanes" in screen.told)
+        assert screen.app.lanes.composer.text == "hello"
+        assert screen.app.lanes.session.prompts == []
+        await screen.press("alt+u", "enter")
+        await screen.answered()
+        assert "word19" in screen.text
+
+
+async def test_a_prompt_for_one_lane_is_not_blind(start):
+    async with start(*PAIR) as screen:
+        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
+        await screen.press("alt+u")
+        await screen.type("hello")
+        await screen.press("ctrl+s")
+        await screen.answered()
+        assert screen.app.screen is screen.app.lanes
+        assert "word19" in screen.text
+
+
+async def test_an_edited_prompt_can_be_blind(start):
+    async with start(*PAIR) as screen:
+        await screen.ask("first")
+        await screen.answered()
+        await screen.press("alt+u", "ctrl+e")
+        await screen.type(" edited")
+        await screen.press("enter")
+        await complete(screen)
+        assert "first edited" in screen.text
+        await screen.press("a")
+        await screen.until(lambda: "Saved" in screen.text)
+
+
+async def test_the_current_lane_is_preferred_with_the_names_known(start):
+    async with start(*PAIR) as screen:
+        await screen.press("alt+a")
+        await screen.until(lambda: "There is no answer" in screen.told)
+        await screen.ask("hello")
+        await screen.answered()
+        await screen.press("tab", "alt+a")
+        await screen.until(lambda: "okapi-2 is better" in screen.told)
+        (vote,) = await votes(screen)
+        assert [it["engine"] for it in vote.candidates] == ["zebra-1", "okapi-2"]
+        assert (vote.choice, vote.blind) == ("1", False)
+
+
+# Over an experiment
+
+
+@contextlib.asynccontextmanager
+async def voting(texts, size=(100, 24)):
+    """Run `paragone vote` on an experiment with these answers."""
+    store = Store.open()
+    experiment_id = experiment(store, texts)
+    store.close()
+    state = State(state_file())
+    app = VoteApp(
+        config=config.load(None, state=state), state=state, registry=Registry(), experiment_id=experiment_id
+    )
+    async with app.run_test(size=size) as pilot:
+        screen = Screen(app, pilot)
+        await screen.until(lambda: isinstance(app.screen, ExperimentVote) and "Prompt" in screen.text)
+        yield screen
+
+
+TEXTS = [("I am Ruby, red.", "I am blue."), ("same", "same"), ("green", "yellow")]
+
+
+async def test_all_ballots_of_an_experiment_are_voted_on(start):
+    async with voting(TEXTS) as screen:
+        words = []
+        for _ in range(2):
+            words.append(screen.text)
+            await screen.press("a")
+            await screen.until(lambda: "Saved" in screen.text)
+            await screen.press("j")
+            await screen.pilot.pause()
+        await screen.until(lambda: "There is no other ballot." in screen.text)
+        assert "2/2 · left out, identical answers: 1" in screen.text
+        assert not [text for text in words if "ruby" in text.lower()]
+        assert any(f"I am {MASK}, red." in text for text in words)
+        saved = await votes(screen)
+        assert {vote.prompt_index for vote in saved} == {0, 2}
+        assert all(vote.blind and vote.choice == "0" for vote in saved)
+
+
+async def test_the_last_vote_is_taken_back_and_its_names_are_shown_on_request(start):
+    async with voting([("red", "blue"), ("green", "yellow"), ("sun", "moon")]) as screen:
+        await screen.press("u")
+        await screen.until(lambda: "no vote to take back" in screen.text)
+        await screen.press("r")
+        await screen.until(lambda: "There is no last vote" in screen.text)
+        first = screen.app.screen.ballot
+        await screen.press("t")
+        await screen.until(lambda: "Saved: equally good." in screen.text)
+        second = screen.app.screen.ballot
+        await screen.press("r")
+        await screen.until(lambda: "Your last vote: equally good." in screen.text)
+        assert {ENGINES[0].name, ENGINES[1].name} <= set(screen.text.split())
+        await screen.press("enter")
+        assert screen.app.screen.ballot is second
+        await screen.press("u")
+        await screen.until(lambda: "The vote is taken back." in screen.text)
+        assert screen.app.screen.ballot is first
+        assert await votes(screen) == ()
+        await screen.press("x")
+        await screen.until(lambda: "Not blind, since the names were known." in screen.text)
+        assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [("bad", False)]
+
+
+async def test_a_skipped_ballot_is_named_at_the_end_and_quitting_ends_the_program(start):
+    async with voting([("red", "blue")], size=(80, 24)) as screen:
+        await screen.press("s")
+        await screen.until(lambda: "Skipped: 1;" in screen.text)
+        await screen.press("q")
+        await screen.until(lambda: screen.app._exit)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from paragone import InputError, Message, ParagoneError
+from paragone.wire import from_json, to_json
+from paragone_workbench.compare.votes import Candidate, Style
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.ballots import Ballot, shuffled
+from paragone_workbench.experiments.blind_answers import BlindAnswers
+from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.masking import MASK, NameMask
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Experiment, RunKey, Store
+
+ENGINES = tuple(
+    EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")
+)
+
+
+@pytest.fixture
+def store():
+    store = Store.open()
+    yield store
+    store.close()
+
+
+def ended(engine, text, state="done"):
+    metrics = RunMetrics(completion_tokens=len(text.split()))
+    error = ParagoneError("It broke.") if state == "failed" else None
+    run = RunRecord(definition=engine, phase="ended", state=state, error=error, metrics=metrics)
+    run.add("answer", text)
+    return run
+
+
+def experiment(store, texts, *, engines=2, failed=()):
+    """Save an experiment; `texts` has the answers of each prompt, one of each engine."""
+    prompts = [
+        SuitePrompt(index=index, line=index + 1, messages=(Message(role="user", text=f"Prompt {index}?"),))
+        for index in range(len(texts))
+    ]
+    new = store.experiments.create(
+        Experiment(
+            name="colours",
+            fingerprint="f",
+            schedule="parallel",
+            repetitions=1,
+            engines=ENGINES[:engines],
+            machine={},
+            prompts=len(texts),
+            created=1.0,
+        ),
+        [(prompt.index, to_json(prompt)) for prompt in prompts],
+    )
+    for index, answers in enumerate(texts):
+        for number, text in enumerate(answers):
+            state = "failed" if (index, number) in failed else "done"
+            key = RunKey(prompt_index=index, engine_index=number, repetition=0)
+            store.experiments.save(new, key, ended(ENGINES[number], text, state))
+    return new
+
+
+def test_every_order_is_about_equally_likely():
+    chance = random.Random(7)
+    runs = [ended(engine, "x") for engine in ENGINES]
+    orders = Counter(tuple(run.definition.name for run in shuffled(runs, chance)) for _ in range(6000))
+    assert len(orders) == 6
+    assert all(900 < count < 1100 for count in orders.values())
+
+
+def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
+    runs = [
+        ended(ENGINES[1], "# Sky\n\n- **blue**"),
+        ended(ENGINES[0], "", "failed"),
+        ended(ENGINES[2], "Red."),
+    ]
+    for number, run in enumerate(runs):
+        run.id = number + 10
+    vote = Ballot(prompt="Why?", answers=tuple(runs)).vote(2, blind=True)
+    assert vote.choice == "1", "the failed answer is left out"
+    assert [from_json(Candidate, it) for it in vote.candidates] == [
+        Candidate(
+            engine="opal",
+            backend="b",
+            model="opal.gguf",
+            run="r10",
+            style=Style(tokens=4, headers=1, lists=1, bold=1),
+        ),
+        Candidate(engine="jade", backend="b", model="jade.gguf", run="r12", style=Style(tokens=1)),
+    ]
+
+
+def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
+    new = experiment(store, [(f"a{number}", f"b{number}") for number in range(20)])
+    ballots = ExperimentBallots(store, new, random.Random(1))
+    seen = []
+    first: Counter[str] = Counter()
+    while ballot := ballots.take():
+        seen.append(ballot.prompt_index)
+        first[ballot.answers[0].definition.name] += 1
+        ballots.vote(ballot, 0)
+    assert sorted(seen) == list(range(20))
+    assert seen != sorted(seen)
+    assert min(first.values()) >= 4
+    assert (ballots.voted, ballots.total) == (20, 20)
+    votes = store.votes.all(new)
+    assert [vote.prompt_index for vote in votes] == seen
+    assert all(vote.blind and vote.candidates[0]["run"].startswith(f"e{new}/") for vote in votes)
+    assert ExperimentBallots(store, new).take() is None, "none is offered twice"
+
+
+def test_identical_and_failed_answers_are_left_out(store):
+    texts = [("same", "same\n"), ("a", "b"), ("a", "b")]
+    ballots = ExperimentBallots(store, experiment(store, texts, failed={(2, 1)}))
+    assert ballots.total == 2
+    ballot = ballots.take()
+    assert ballot.prompt == "Prompt 1?"
+    ballots.vote(ballot, "tie")
+    assert ballots.take() is None
+    assert (ballots.identical, ballots.voted, ballots.total) == (1, 1, 1)
+
+
+def test_the_pair_of_engines_with_the_fewest_votes_comes_next(store):
+    new = experiment(store, [(f"a{number}", f"b{number}", f"c{number}") for number in range(4)], engines=3)
+    ballots = ExperimentBallots(store, new, random.Random(2))
+    pairs: Counter[frozenset[str]] = Counter()
+    for _ in range(6):
+        ballot = ballots.take()
+        pairs[frozenset(run.definition.name for run in ballot.answers)] += 1
+        ballots.vote(ballot, "bad")
+    assert sorted(pairs.values()) == [2, 2, 2]
+    assert ballots.total == 12
+
+
+def test_the_last_vote_can_be_taken_back(store):
+    new = experiment(store, [("a", "b"), ("c", "d")])
+    ballots = ExperimentBallots(store, new)
+    assert ballots.undo(None) is None
+    first = ballots.take()
+    ballots.vote(first, 1)
+    second = ballots.take()
+    assert ballots.undo(second) is first
+    assert store.votes.all(new) == ()
+    assert ballots.voted == 0
+    ballots.vote(first, 0)
+    assert ballots.take().prompt_index == second.prompt_index, "the other one comes again"
+
+
+def test_an_experiment_that_is_deleted_meanwhile_is_an_input_error(store):
+    new = experiment(store, [("a", "b")])
+    ballots = ExperimentBallots(store, new)
+    store.experiments.delete(new)
+    with pytest.raises(InputError, match="no experiment"):
+        ballots.take()
+
+
+def test_running_answers_are_masked_and_paced_together():
+    fast, slow = (RunRecord(definition=engine) for engine in ENGINES[:2])
+    answers = BlindAnswers((fast, slow), NameMask([]))
+    fast.add("answer", "I am Qwen2 and my answer is long. ")
+    fast.add("thinking", "hidden")
+    assert list(answers.take(0)) == ["", ""]
+    slow.add("answer", "I am Lla")
+    assert list(answers.take(1)) == ["I am ", "I am "]
+    slow.add("answer", "ma. Hi")
+    shown = answers.take(2)
+    assert [len(text) for text in shown] == [len(f"{MASK}. Hi")] * 2
+    assert shown[1] == f"{MASK}. Hi"
+    assert not answers.are_complete
+    for run in (fast, slow):
+        run.phase, run.state = "ended", "done"
+        for observer in tuple(run._observers):
+            observer.run_ended(run)
+    assert answers.show_all()
+    answers.take(3)
+    assert answers.are_complete

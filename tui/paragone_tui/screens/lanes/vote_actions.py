@@ -1,0 +1,111 @@
+"""Votes on the answers of the lanes, blind or with the names known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from paragone_tui.screens.lanes.layout import LanesLayout
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["VoteActions"]
+
+MOST_LANES = 6
+"""Maximum number of answers on a ballot: each has a letter."""
+
+
+class VoteActions(LanesLayout):
+    """Adds votes to the screen."""
+
+    def action_blind_vote(self) -> None:
+        """Let the next answers come without names, or no longer."""
+        if not self.blind and self.app.history is None:
+            self.app.say("Votes can be saved once the history is open.", warning=True)
+            return
+        self._be_blind(not self.blind)
+        self.app.say(
+            "The next answers come shuffled and without names, until you have voted."
+            if self.blind
+            else "The next answers come in their lanes again."
+        )
+
+    def _be_blind(self, blind: bool) -> None:
+        self.blind = blind
+        self.show_keys(self.size.width)
+
+    def can_vote(self, edited: Prompt | None) -> bool:
+        """Return whether two lanes or more can answer blind: say so if not. `edited`: as another prompt than this."""
+        lanes = [lane for lane in self.session.lanes if self.session.can_answer(lane)]
+        if edited is not None:
+            lanes = [lane for lane in lanes if lane.answer(edited) is not None]
+        if not 2 <= len(lanes) <= MOST_LANES:
+            self.app.say(
+                f"A blind vote needs two lanes that can answer, and has at most {MOST_LANES}; "
+                f"{self.key_of('blind-vote')} ends blind voting, {self.key_of('add-lane')} adds a lane."
+            )
+            return False
+        return not self.is_answering(lanes)
+
+    def open_ballot(self, ask: Callable[[], Prompt | None]) -> None:
+        """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
+        from paragone_tui.screens.vote.turn import BlindTurn
+        from paragone_workbench.experiments.ballots import Ballot, shuffled
+        from paragone_workbench.experiments.masking import names_of
+
+        if self.app.history is None or not self.is_active:
+            return
+
+        def ballot() -> Ballot | None:
+            prompt = ask()
+            if prompt is None:
+                return None
+            engines = [lane.engine for lane in self.session.lanes]
+            return Ballot(
+                prompt=_text_of(prompt),
+                answers=shuffled(_answers(self.session.lanes, prompt)),
+                names=frozenset(name for it in engines for name in names_of(it.definition, it.loaded)),
+                asked=prompt,
+            )
+
+        self.app.clear_notifications()  # they may name a lane
+        turn = BlindTurn(self.app.history, self.session, ballot)
+        self.app.push_screen(turn, lambda again: self._be_blind(bool(again)))
+
+    def action_prefer_answer(self) -> None:
+        """Vote for the current lane's last answer, over those of the other lanes to the same prompt."""
+        column = self.current_or_say()
+        if column is None:
+            return
+        lane = column.lane
+        run = lane.record.head
+        prompt = run.prompt if run is not None else None
+        lanes = [] if prompt is None else [it for it in self.session.lanes if _has_answered(it, prompt)]
+        if prompt is None or lane not in lanes or len(lanes) < 2:
+            self.app.say("There is no answer of this lane and of another one to the same prompt.")
+        elif self.app.history is None:
+            self.app.say("Votes can be saved once the history is open.", warning=True)
+        elif not self.is_answering(lanes):
+            self.do(lambda: self._prefer(lane, lanes, prompt))
+
+    async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
+        from paragone_workbench.experiments.ballots import Ballot
+        from paragone_workbench.experiments.conversation_votes import save_vote
+
+        assert self.app.history is not None
+        ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
+        await save_vote(self.app.history, self.session, ballot, lanes.index(lane), blind=False)
+        self.app.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
+
+
+def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[RunRecord]:
+    return [run for run in (lane.answer(prompt) for lane in lanes) if run is not None]
+
+
+def _has_answered(lane: Lane, prompt: Prompt) -> bool:
+    run = lane.answer(prompt)
+    return run is not None and run.state != "failed"
+
+
+def _text_of(prompt: Prompt) -> str:
+    return "\n".join((prompt.text, *(f"[{image.name}]" for image in prompt.images)))

@@ -1,0 +1,1 @@
+"""Votes on answers whose engines are not named."""

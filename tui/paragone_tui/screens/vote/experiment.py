@@ -1,0 +1,183 @@
+"""Blind votes over the saved answers of an experiment."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_workbench.compare.votes import Choice
+from paragone_workbench.experiments.ballots import Ballot
+from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
+from paragone_workbench.store import History
+
+__all__ = ["ExperimentVote"]
+
+
+class ExperimentVote(VoteScreen[None]):
+    """Shows one ballot after the other. The names stay hidden, unless the user asks for those of the last vote."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,ctrl+c", "leave", "Quit voting"),
+        ("r", "reveal", "Names of the last vote"),
+    ]
+
+    def __init__(self, history: History, experiment_id: int) -> None:
+        super().__init__()
+        self._history = history
+        self._experiment_id = experiment_id
+        self._ballots: ExperimentBallots | None = None
+        self._last: tuple[Ballot, Choice] | None = None
+        """The last vote."""
+        self._waiting: Ballot | None = None
+        """The ballot to return to from one whose names are shown."""
+        self._known: set[tuple[frozenset[str], int | None]] = set()
+        """Ballots whose names were shown: another vote on them is not blind."""
+
+    def on_mount(self) -> None:
+        """Show the first ballot."""
+        self.do(self._begin)
+
+    async def _begin(self) -> None:
+        await self.add_columns(2)
+        self._ballots = await self._history.call(lambda store: ExperimentBallots(store, self._experiment_id))
+        await self._next()
+
+    async def _next(self) -> None:
+        ballots = self._ballots
+        assert ballots is not None
+        ballot = await self._history.call(lambda _: ballots.take())
+        if self.leaving:
+            return
+        if ballot is None:
+            self._show_end(ballots)
+        else:
+            self._show(ballot)
+
+    def _show(self, ballot: Ballot) -> None:
+        self.answers.display = True
+        self.show_prompt(ballot)
+        mask = ballot.mask
+        for column, run in zip(self.columns, ballot.answers, strict=True):
+            column.show_text(mask.masked(run.text))
+        self._show_progress()
+        self.show_hints(
+            [
+                (self.letters, "better"),
+                ("t", "tie"),
+                ("x", "both bad"),
+                ("s", "skip"),
+                ("u", "undo"),
+                ("j k", "scroll"),
+                ("r", "last names"),
+                ("?", "help"),
+                ("q", "quit"),
+            ]
+        )
+
+    def _show_end(self, ballots: ExperimentBallots) -> None:
+        self.ballot = None
+        self._show_progress()
+        skipped = ballots.total - ballots.voted
+        left = f" Skipped: {skipped:,}; the same command shows them again." if skipped else ""
+        self.prompt.update(
+            f"There is no other ballot.{left} `paragone ratings` rates the engines by your votes."
+            if ballots.total
+            else "There is nothing to vote on: no prompt has two different answers."
+        )
+        self.answers.display = False
+        self.show_hints([("u", "undo"), ("r", "last names"), ("?", "help"), ("q", "quit")])
+
+    def _show_progress(self) -> None:
+        ballots = self._ballots
+        assert ballots is not None
+        same = f" · left out, identical answers: {ballots.identical:,}" if ballots.identical else ""
+        name = f"e{ballots.experiment.id} {ballots.experiment.name}"
+        self.about.update(f"Blind vote · {name} · {ballots.voted:,}/{ballots.total:,}{same}")
+
+    # Voting
+
+    def refusal(self, choice: Choice) -> str:
+        """Refuse a vote on a ballot that was voted on."""
+        return "You have voted on this; enter goes on, u takes the vote back." if self.revealed else ""
+
+    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+        """Save the vote, and show the next ballot."""
+        ballots = self._ballots
+        assert ballots is not None
+        blind = _key(ballot) not in self._known
+        await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
+        self._last = ballot, choice
+        await self._next()
+        if self.leaving:
+            return
+        self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
+
+    def action_skip(self) -> None:
+        """Show the next ballot."""
+        if self.revealed:
+            self.action_go_on()
+        elif self.ballot is not None:
+            self.do(self._skip)
+
+    async def _skip(self) -> None:
+        await self._next()
+        if not self.leaving:
+            self.say("Skipped.")
+
+    def action_undo(self) -> None:
+        """Take the last vote back, and show its ballot again."""
+        if self._ballots is not None:
+            self.do(self._undo)
+
+    async def _undo(self) -> None:
+        ballots = self._ballots
+        assert ballots is not None
+        current = self._waiting if self.revealed else self.ballot
+        ballot = await self._history.call(lambda _: ballots.undo(current))
+        if self.leaving:
+            return
+        if ballot is None:
+            self.say("There is no vote to take back.")
+            return
+        self._last = self._waiting = None
+        self._show(ballot)
+        self.say("The vote is taken back.")
+
+    def action_reveal(self) -> None:
+        """Show the names and the full answers of the last vote; return from there."""
+        if self.revealed:
+            self.action_go_on()
+        elif self._last is None:
+            self.say("There is no last vote whose names could be shown.")
+        else:
+            ballot, choice = self._last
+            self._waiting = self.ballot
+            self._known.add(_key(ballot))
+            self.answers.display = True
+            self.show_prompt(ballot)
+            self.show_names(choice)
+            self.say(f"Your last vote: {verdict_of(choice)}.")
+            self.show_hints(
+                [("enter", "go on"), ("u", "take the vote back"), ("j k", "scroll"), ("q", "quit")]
+            )
+
+    def action_go_on(self) -> None:
+        """Return from the ballot whose names are shown."""
+        if not self.revealed or self._ballots is None:
+            return
+        self.revealed = False
+        self.say("")
+        if self._waiting is None:
+            self._show_end(self._ballots)
+        else:
+            self._show(self._waiting)
+
+    def action_leave(self) -> None:
+        """Quit voting. All votes are saved."""
+        self.dismiss(None)
+
+
+def _key(ballot: Ballot) -> tuple[frozenset[str], int | None]:
+    return frozenset(run.definition.name for run in ballot.answers), ballot.prompt_index

@@ -1,0 +1,263 @@
+"""The screen of a vote: a prompt, and answers side by side under letters instead of names."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.getters import query_one
+from textual.screen import ScreenResultType
+from textual.widgets import Static
+
+from paragone import ParagoneError
+from paragone_tui.screens.lanes.layout import NARROWEST
+from paragone_tui.screens.vote.answer import AnswerColumn
+from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.transcript import Transcript
+from paragone_tui.transcript.link import Link
+from paragone_tui.widgets.hints import hints
+from paragone_tui.widgets.modal import Modal
+from paragone_workbench.compare.votes import Choice
+from paragone_workbench.experiments.ballots import LETTERS, Ballot
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["VoteScreen", "verdict_of"]
+
+
+class VoteScreen(Modal[ScreenResultType]):
+    """Shows a ballot, and takes the vote. It covers the whole terminal, so that no name is visible beneath."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(f"{letter.lower()},{at + 1}", f"choose({at})", f"{letter} is better", show=at < 2)
+            for at, letter in enumerate(LETTERS)
+        ),
+        ("t", "choose('tie')", "Equally good"),
+        ("x", "choose('bad')", "All are bad"),
+        ("s", "skip", "Skip, without a vote"),
+        ("u", "undo", "Take the last vote back"),
+        ("q", "leave", "Quit voting"),
+        Binding("enter", "go_on", "Go on", show=False),
+        Binding("j,down", "rows(1)", "Row down", show=False),
+        Binding("k,up", "rows(-1)", "Row up", show=False),
+        Binding("ctrl+d", "pages(0.5)", "Half a page down", show=False),
+        Binding("ctrl+u", "pages(-0.5)", "Half a page up", show=False),
+        Binding("pagedown,space", "pages(1)", "Page down", show=False),
+        Binding("pageup", "pages(-1)", "Page up", show=False),
+        Binding("g,home", "to_start", "To the start", show=False),
+        Binding("G,end", "to_end", "To the end", show=False),
+        Binding("l,right", "shift(1)", "Answers to the right", show=False),
+        Binding("h,left", "shift(-1)", "Answers to the left", show=False),
+        Binding("J", "prompt_rows(1)", "Prompt: row down", show=False),
+        Binding("K", "prompt_rows(-1)", "Prompt: row up", show=False),
+    ]
+    SCOPED_CSS = False  # else the CSS would apply only inside the subclass, where it matches nothing
+    CSS = """
+    VoteScreen {
+        background: $background;
+        #about, #remark, #keys { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #about, #keys { color: $text-muted; }
+        #asked {
+            height: auto; max-height: 30%; padding: 0 1; border-bottom: solid $surface-lighten-2;
+            scrollbar-size-vertical: 1;
+        }
+        #answers { height: 1fr; }
+        #remark { border-top: solid $surface-lighten-2; height: 2; }
+    }
+    """
+
+    about = query_one("#about", Static)
+    asked = query_one("#asked", VerticalScroll)
+    prompt = query_one("#prompt", Static)
+    answers = query_one("#answers", Horizontal)
+    remark = query_one("#remark", Static)
+    keys = query_one("#keys", Static)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ballot: Ballot | None = None
+        """The ballot that is shown."""
+        self.revealed = False
+        """Whether the names of the engines are shown."""
+        self.columns: list[AnswerColumn] = []
+        self._first = 0
+        self._link = Link()
+        self._working = False
+
+    def compose(self) -> ComposeResult:
+        """Create the prompt, the room for the answers, and the lines around them."""
+        yield Static(id="about", markup=False)
+        with VerticalScroll(id="asked", can_focus=False):
+            yield Static(id="prompt", markup=False)
+        yield Horizontal(id="answers")
+        yield Static(id="remark", markup=False)
+        yield Static(id="keys", markup=False)
+
+    async def add_columns(self, count: int) -> None:
+        """Create columns for this number of answers."""
+        markdown = self.app.config.ui.markdown
+        self.columns = [AnswerColumn(letter, markdown=markdown) for letter in LETTERS[:count]]
+        await self.answers.mount(*self.columns)
+        self._lay_out(self.size.width)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show as many answers as fit."""
+        self._lay_out(event.size.width)
+
+    def _lay_out(self, width: int) -> None:
+        count = min(len(self.columns), max(1, width // NARROWEST))
+        self._first = max(0, min(self._first, len(self.columns) - count))
+        for number, column in enumerate(self.columns):
+            column.display = self._first <= number < self._first + count
+            column.set_class(number == self._first, "-first")
+        self._link.join([it.transcript for it in self.columns if it.display] if count > 1 else [])
+
+    # What is shown
+
+    def show_prompt(self, ballot: Ballot) -> None:
+        """Show a ballot's prompt, and columns without an answer."""
+        self.ballot = ballot
+        self.revealed = False
+        self.prompt.update(visible(ballot.prompt))
+        self.asked.scroll_home(animate=False)
+        for column in self.columns:
+            column.show_label()
+            column.clear()
+
+    def show_names(self, choice: Choice | None) -> None:
+        """Show the names of the engines, and their answers as they were written."""
+        assert self.ballot is not None
+        self.revealed = True
+        for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):
+            column.show_label(self.name_of(run), "✓ better" if choice == number else "")
+            if run.state == "failed":
+                column.clear()
+                column.fail("" if run.error is None else run.error.sentence)
+            else:
+                column.show_text(run.text)
+
+    def name_of(self, run: RunRecord) -> str:
+        """Return the name by which an answer's engine is known to the user."""
+        return run.definition.name
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence below the answers."""
+        self.remark.update(one_line(sentence))
+
+    def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Show keys, each with a word for what it does."""
+        self.keys.update(hints(pairs))
+
+    @property
+    def letters(self) -> str:
+        """The keys that prefer an answer."""
+        return " ".join(LETTERS[: len(self.columns)].lower())
+
+    # Voting
+
+    def action_choose(self, choice: Choice) -> None:
+        """Vote for an answer by its index, or that they are equally good or bad."""
+        ballot = self.ballot
+        if ballot is None or self._working or (isinstance(choice, int) and choice >= len(self.columns)):
+            return
+        refusal = self.refusal(choice)
+        if refusal:
+            self.say(refusal)
+        else:
+            self.do(lambda: self.cast(ballot, choice))
+
+    def refusal(self, choice: Choice) -> str:
+        """Return why a vote cannot be cast now; empty if it can."""
+        assert self.ballot is not None
+        if len(self.ballot.candidates) < 2:
+            return "There is nothing to vote on: too many answers failed. s skips this prompt."
+        if isinstance(choice, int) and self.ballot.answers[choice].state == "failed":
+            return f"Answer {LETTERS[choice]} failed and cannot be preferred."
+        return ""
+
+    @abstractmethod
+    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+        """Save a vote. Raises ParagoneError."""
+
+    @abstractmethod
+    def action_skip(self) -> None:
+        """Go on without a vote."""
+
+    @abstractmethod
+    def action_undo(self) -> None:
+        """Take the last vote back."""
+
+    @abstractmethod
+    def action_leave(self) -> None:
+        """Quit voting."""
+
+    def action_go_on(self) -> None:
+        """Go on with what comes next, if anything does."""
+
+    def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.
+
+        It goes on if the screen is closed meanwhile, so that no vote is lost.
+        """
+        if self._working:
+            return
+        self._working = True
+
+        async def done() -> None:
+            try:
+                await work()
+            except ParagoneError as error:
+                self.app.complain(error)
+            finally:
+                self._working = False
+
+        self.app.run_worker(done(), group="vote")
+
+    # Scrolling
+
+    def action_rows(self, rows: int) -> None:
+        """Scroll the answers down by a number of rows; up if it is negative."""
+        for transcript in self._shown:
+            transcript.scroll_rows(rows)
+
+    def action_pages(self, pages: float) -> None:
+        """Scroll the answers down by a number of screenfuls; up if it is negative."""
+        for transcript in self._shown:
+            transcript.scroll_pages(pages)
+
+    def action_to_start(self) -> None:
+        """Scroll the answers to their beginning."""
+        for transcript in self._shown:
+            transcript.to_start()
+
+    def action_to_end(self) -> None:
+        """Scroll the answers to their end, and follow new text."""
+        for transcript in self._shown:
+            transcript.to_end()
+
+    def action_prompt_rows(self, rows: int) -> None:
+        """Scroll the prompt, if it is too long to be shown whole."""
+        self.asked.scroll_relative(y=rows, animate=False)
+
+    def action_shift(self, by: int) -> None:
+        """Show the answers further to the right or left, if not all fit."""
+        self._first += by
+        self._lay_out(self.size.width)
+
+    @property
+    def _shown(self) -> Sequence[Transcript]:
+        """The text of the first answer in view, with which the others scroll; empty before there is one."""
+        return [column.transcript for column in self.columns[self._first : self._first + 1]]
+
+
+def verdict_of(choice: Choice) -> str:
+    """Return a vote in words."""
+    if isinstance(choice, int):
+        return f"{LETTERS[choice]} is better"
+    return "equally good" if choice == "tie" else "all are bad"

@@ -1,0 +1,167 @@
+"""A blind turn of a conversation: the lanes' answers to a prompt come unnamed, until the user has voted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.timer import Timer
+
+from paragone_tui.painting.cadence import BEAT
+from paragone_tui.screens.vote.answer import AnswerColumn
+from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
+from paragone_workbench.compare.votes import Choice
+from paragone_workbench.experiments.ballots import Ballot
+from paragone_workbench.experiments.blind_answers import BlindAnswers
+from paragone_workbench.experiments.conversation_votes import save_vote
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import History
+
+__all__ = ["BlindTurn"]
+
+
+class BlindTurn(VoteScreen[bool]):
+    """Shows the answers of lanes while they are written. Its result is whether the next prompt is blind, too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("ctrl+c", "stop", "Stop the answers"),
+        ("escape", "leave", "Quit voting"),
+    ]
+
+    def __init__(self, history: History, session: Session, ask: Callable[[], Ballot | None]) -> None:
+        """Create the screen. `ask` sends the prompt, once the lanes are covered; None if it was not sent."""
+        super().__init__()
+        self._history = history
+        self._session = session
+        self._ask = ask
+        self._answers: BlindAnswers | None = None
+        """The answers; None before the prompt is sent."""
+        self._ended: set[int] = set()
+        """The answers that were marked as complete."""
+        self._timer: Timer | None = None
+        self._vote_id: int | None = None
+
+    async def on_mount(self) -> None:
+        """Send the prompt, and follow the answers."""
+        self.about.update("Blind vote")
+        ballot = self._ask()
+        if ballot is None:
+            self.dismiss(True)
+            return
+        self._answers = BlindAnswers(ballot.answers, ballot.mask)
+        await self.add_columns(len(ballot.answers))
+        self.show_prompt(ballot)
+        self._show_keys()
+        self.say("The answers appear once all have begun.")
+        self._timer = self.set_interval(BEAT, lambda: self._advance(ballot))
+
+    def on_unmount(self) -> None:
+        """Stop following the answers."""
+        if self._answers is not None:
+            self._answers.close()
+
+    def _advance(self, ballot: Ballot) -> None:
+        """Show what may be shown by now."""
+        answers = self._answers
+        if answers is None or self.revealed:
+            return
+        had_begun = answers.have_begun
+        for number, text in enumerate(answers.take(time.monotonic())):
+            self.columns[number].transcript.write(text)
+            if answers.is_complete(number) and number not in self._ended:
+                self._ended.add(number)
+                _end(self.columns[number], ballot.answers[number])
+        if answers.are_complete:
+            if self._timer is not None:
+                self._timer.stop()
+            self.say(self.refusal("tie") or "Which answer is better?")
+        elif answers.have_begun and not had_begun:
+            self.say("Read on; you can vote once all answers are complete.")
+
+    def _show_keys(self) -> None:
+        if self._vote_id is not None:
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
+        else:
+            hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
+            hints += [("^c", "stop"), ("?", "help"), ("j k", "scroll"), ("enter", "show all that has come")]
+        self.show_hints(hints)
+
+    # Voting
+
+    def refusal(self, choice: Choice) -> str:
+        """Refuse a vote before all answers are complete, and a second one."""
+        if self._vote_id is not None:
+            return "You have voted; u takes the vote back."
+        if self._answers is None or not self._answers.are_complete:
+            return "You can vote once all answers are complete."
+        return super().refusal(choice)
+
+    async def cast(self, ballot: Ballot, choice: Choice) -> None:
+        """Save the vote, and show which engine is which."""
+        self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
+        if self.leaving:
+            return
+        self.show_names(choice)
+        self.say(f"Saved: {verdict_of(choice)}.")
+        self._show_keys()
+
+    def name_of(self, run: RunRecord) -> str:
+        """Return the name of the answer's lane."""
+        lanes = self._session.lanes
+        return next((lane.name for lane in lanes if run in lane.record.runs), run.definition.name)
+
+    def action_skip(self) -> None:
+        """Return to the lanes without a vote; the next prompt is blind, too."""
+        self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """Return to the lanes, and end blind voting."""
+        self.dismiss(False)
+
+    def action_go_on(self) -> None:
+        """After the vote, return to the lanes for the next prompt; before, show all that has come."""
+        if self.revealed:
+            self.dismiss(True)
+        elif self._answers is None or self.ballot is None:
+            return
+        elif self._answers.show_all():
+            self._advance(self.ballot)
+        else:
+            self.say("Not all answers have ended yet.")
+
+    def action_undo(self) -> None:
+        """Take the vote back. Another one counts as not blind, since the names are known."""
+        if self._vote_id is None:
+            self.say("There is no vote to take back.")
+        else:
+            self.do(self._undo)
+
+    async def _undo(self) -> None:
+        vote_id = self._vote_id
+        if vote_id is not None:
+            await self._history.call(lambda store: store.votes.delete(vote_id))
+            self._vote_id = None
+            if self.leaving:
+                return
+            self.show_names(None)
+            self._show_keys()
+            self.say("The vote is taken back. If you vote again, it counts as not blind.")
+
+    def action_stop(self) -> None:
+        """Stop the answers; if they have ended, quit voting."""
+        if self._answers is None or self._answers.have_ended:
+            self.action_leave()
+        else:
+            self.do(self._session.stop)
+
+
+def _end(column: AnswerColumn, run: RunRecord) -> None:
+    """Show that an answer is complete, or that it failed; not why, since that can tell which engine it is."""
+    if run.state == "failed":
+        column.transcript.end()
+        column.fail()
+    else:
+        column.end(is_empty=not run.text.strip())

@@ -1,0 +1,177 @@
+"""Hides the names of models, their makers and the compared engines in answers of a blind vote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from paragone import LoadedModel
+from paragone_workbench.engines.definitions import EngineDefinition, engine_for_model
+
+__all__ = ["MASK", "MaskedStream", "NameMask", "names_of"]
+
+MASK = "▒▒▒▒"
+"""What is shown instead of a name, however long it is."""
+
+_COMMON = frozenset((
+    "all", "and", "assistant", "awq", "base", "best", "beta", "big", "bit", "bits", "careful", "chat", "cheap",
+    "code", "coder", "cpu", "creative", "default", "demo", "distill", "engine", "exl", "fast", "first", "for",
+    "general", "gguf", "good", "gptq", "gpu", "home", "instruct", "instruction", "large", "last", "latest", "left",
+    "little", "local", "long", "main", "math", "medium", "merged", "mini", "model", "models", "nano", "new", "old",
+    "one", "plus", "preview", "pro", "quant", "quantized", "quick", "reasoning", "remote", "right", "safetensors",
+    "second", "server", "short", "slow", "small", "smart", "snapshot", "test", "text", "the", "think", "thinking",
+    "tiny", "turbo", "two", "uncensored", "vision",
+))  # fmt: skip
+"""Words in names of engines and files that say nothing about the model. An answer may contain them."""
+_ARITHMETIC = re.compile(r"i?q\d.*|b?fp?\d+|int\d+|v\d+|\d+(?:bpw|bit)", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+_SHORTEST = 3
+"""Letters of the shortest name that is masked: an engine may have the name `a`."""
+
+_TAIL = r"(?:v?[0-9][A-Za-z0-9]{0,7})?(?:[-_.:]SEGMENT){0,4}(?:[ ]v?[0-9]{1,3}(?:\.[0-9]{1,2})?[A-Za-z]?(?![A-Za-z0-9]))?"
+"""A version and size that follow a name, such as `2.5-7B-Instruct` or ` 3.1`."""
+_ANY_TAIL = _TAIL.replace("SEGMENT", "[A-Za-z0-9]{1,14}")
+_WRITTEN_TAIL = _TAIL.replace("SEGMENT", "[A-Z0-9][A-Za-z0-9]{0,13}")
+_GOES_ON = re.compile(r"(?:[A-Za-z0-9]|[-_.:](?=[A-Za-z0-9]|\Z))*(?: v?[0-9.]*[A-Za-z]?)?\Z")
+"""What may follow a name at the end of a text, if more text can make it a part of the name."""
+_LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
+"""Characters of the longest tail, and of what must not follow a name."""
+
+
+@cache
+def _well_known() -> Sequence[str]:
+    """Return the names of model_names.txt, which says how they are written."""
+    lines = Path(__file__).with_name("model_names.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+class NameMask:
+    """Replaces names in answers by `MASK`, except those that occur in the prompt.
+
+    A name is replaced where it is a word, with the version that follows it: of "I am Qwen2.5-7B.", "I am
+    ▒▒▒▒." remains.
+    """
+
+    def __init__(self, names: Iterable[str], prompt: str = "") -> None:
+        """Create a mask for these names, and for well-known models and their makers."""
+        lower = prompt.lower()
+        known = _well_known()
+        loose = {name for name in known if name == name.lower()} | {name.lower() for name in names}
+        self._loose = [name for name in loose if name.strip() and not _has_word(lower, name)]
+        self._written = [name for name in known if name not in loose and not _has_word(prompt, name)]
+        self._starts: dict[str, list[str]] = {}
+        """The names in lower case, by their first characters."""
+        for name in (*self._loose, *map(str.lower, self._written)):
+            self._starts.setdefault(name[0], []).append(name)
+        self.reach = max(map(len, (*self._loose, *self._written, ""))) + _LONGEST_TAIL
+        """Whether a name begins at a character depends on this number of characters from there on, at most."""
+        # re.ASCII: only A to Z have another case, so that names keep their lengths.
+        self.pattern = re.compile(
+            f"(?i:{_either(self._loose)})(?:{_ANY_TAIL})(?![A-Za-z0-9])"
+            f"|(?:{_either(self._written)})(?:{_WRITTEN_TAIL})(?![A-Za-z0-9]|-[a-z])",
+            re.ASCII,
+        )
+
+    def masked(self, text: str) -> str:
+        """Return a complete answer with its names masked."""
+        return self.pattern.sub(MASK, text)
+
+    def may_begin(self, text: str, at: int) -> bool:
+        """Return whether a name begins at a character, or may begin there if more text comes."""
+        rest = text[at : at + self.reach].lower()
+        return any(
+            rest.startswith(name) or name.startswith(rest)
+            for name in self._starts.get(text[at].lower(), ())
+            if at == 0 or not (_is_latin(name[0]) and _is_latin(text[at - 1]))
+        )
+
+    def may_go_on(self, text: str, match: re.Match[str]) -> bool:
+        """Return whether a name that was found would be a longer one if more text comes."""
+        found = text[match.start() :].lower()
+        longer = any(name.startswith(found) for name in self._starts.get(found[0], ()))
+        return longer or _GOES_ON.match(text, match.end()) is not None
+
+
+class MaskedStream:
+    """Masks an answer that arrives in pieces: together, what it returns is what `NameMask.masked` returns.
+
+    The end of the text is held back while it may be the beginning of a name.
+    """
+
+    def __init__(self, mask: NameMask) -> None:
+        self._mask = mask
+        self._text = ""
+        self._done = 0
+
+    def feed(self, piece: str) -> str:
+        """Add a piece of the answer, and return the masked text that is certain now."""
+        self._text += piece
+        return self._take(len(self._text) - self._mask.reach)
+
+    def end(self) -> str:
+        """Return the rest of the masked text."""
+        return self._take(len(self._text))
+
+    def _take(self, known: int) -> str:
+        """Return the text that is certain; whether a name begins is known up to the character `known`."""
+        mask, text = self._mask, self._text
+        parts: list[str] = []
+        while (match := mask.pattern.search(text, self._done)) and (
+            match.start() <= known or not mask.may_go_on(text, match)
+        ):
+            parts += text[self._done : match.start()], MASK
+            self._done = match.end()
+        places = range(max(self._done, known + 1), len(text))
+        open_at = next((at for at in places if mask.may_begin(text, at)), len(text))
+        parts.append(text[self._done : open_at])
+        kept = max(0, open_at - 1)  # the character before tells whether a word begins
+        self._text, self._done = text[kept:], open_at - kept
+        return "".join(parts)
+
+
+def names_of(definition: EngineDefinition, loaded: LoadedModel | None) -> Iterator[str]:
+    """Yield the names of an engine and its model, and the parts of these names that tell which model it is."""
+    model = engine_for_model(definition.backend, definition.model).name
+    known = () if loaded is None else (loaded.name, loaded.architecture or "")
+    for name in (definition.name, model, *known):
+        if len(name) >= _SHORTEST and name.lower() not in _COMMON:
+            yield name
+        yield from _parts(name)
+
+
+def _parts(name: str) -> Iterator[str]:
+    """Yield the words of a name that tell the model: `SmolLM` and `135M` of `SmolLM2-135M-Instruct.Q4_1`."""
+    for word in _WORD.findall(name):
+        stem = word.rstrip("0123456789")
+        if _ARITHMETIC.fullmatch(word):
+            continue
+        if stem.isalpha() and (len(stem) >= _SHORTEST or not stem.isascii()):
+            if stem.lower() not in _COMMON:
+                yield stem
+        elif not word.isdigit() and len(word) > 1 and any(map(str.isdigit, word)):
+            yield word
+
+
+def _has_word(text: str, name: str) -> bool:
+    """Return whether a text contains a name as a word; digits may follow it, as the version."""
+    at = text.find(name)
+    while at >= 0:
+        before, after = text[at - 1 : at] if at else "", text[at + len(name) : at + len(name) + 1]
+        joined = _is_latin(before) and _is_latin(name[0])
+        if not joined and not (_is_latin(after) and not after.isdigit() and _is_latin(name[-1])):
+            return True
+        at = text.find(name, at + 1)
+    return False
+
+
+def _is_latin(character: str) -> bool:
+    return character.isascii() and character.isalnum()
+
+
+def _either(names: Iterable[str]) -> str:
+    """Return a pattern for any of these names, the longest first. None of Latin letters begins in a word."""
+    ordered = sorted(names, key=lambda name: (-len(name), name))
+    parts = [("(?<![A-Za-z0-9])" if _is_latin(name[0]) else "") + re.escape(name) for name in ordered]
+    return "|".join(parts) or "(?!)"

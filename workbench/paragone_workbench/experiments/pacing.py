@@ -1,0 +1,73 @@
+"""How much of several answers may be shown, so that the speeds of the engines do not tell which is which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Pacing", "Progress"]
+
+UNKNOWN_PACE = 100.0
+"""Characters per second for the rest of the answers, if one has ended before any text was shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an answer has come.
+
+    Attributes:
+        produced: Number of characters that could be shown.
+        ended: Whether it is complete.
+    """
+
+    produced: int
+    ended: bool
+
+
+class Pacing:
+    """Decides how many characters of each answer are shown; it is the same number for all of them.
+
+    It is at most the number that the slowest answer that has not ended has produced, so that nothing is
+    shown before all have begun or ended. Once an answer could be shown to its end, the others go on no
+    faster than before: else a burst would tell which of them had been waiting.
+    """
+
+    def __init__(self) -> None:
+        self.shown = 0
+        """Characters shown of each answer that is not shorter."""
+        self._began: float | None = None
+        self._last = 0.0
+        self._pace: float | None = None
+        """Characters per second; None while the slowest answer sets the pace."""
+        self._owed = 0.0
+        """The part of a character by which the pace is ahead of what is shown."""
+
+    def advance(self, now: float, answers: Sequence[Progress]) -> int:
+        """Return how many characters of each answer may be shown at a time in seconds; it never decreases."""
+        limit = _limit(answers)
+        if self._pace is None and any(it.ended and it.produced <= limit for it in answers):
+            seconds = now - self._began if self._began is not None else 0.0
+            self._pace = self.shown / seconds if seconds > 0 else UNKNOWN_PACE
+            self._last = now
+        if self._pace is not None:
+            self._owed += self._pace * (now - self._last)
+            self._last = now
+            whole = int(self._owed)
+            self._owed -= whole
+            limit = min(limit, self.shown + whole)
+        self.shown = max(self.shown, limit)
+        if self.shown and self._began is None:
+            self._began = now
+        return self.shown
+
+    def show_all(self, answers: Sequence[Progress]) -> bool:
+        """Show everything from now on, if all answers have ended. Returns whether they have."""
+        if not all(it.ended for it in answers):
+            return False
+        self.shown = _limit(answers)
+        return True
+
+
+def _limit(answers: Sequence[Progress]) -> int:
+    running = [it.produced for it in answers if not it.ended]
+    return min(running) if running else max((it.produced for it in answers), default=0)
