@@ -47,7 +47,7 @@ def test_engines_stand_between_options():
 )
 def test_the_engines_of_a_suite(argv):
     args = parse(argv)
-    assert (args.action, args.names, args.engines, args.repeat) == ("run", ["f.jsonl"], ["a", "b"], 2)
+    assert (args.action, args.names, args.engines, args.repetitions) == ("run", ["f.jsonl"], ["a", "b"], 2)
     assert parse(["suite", "run", "f.jsonl"]).engines == []
 
 

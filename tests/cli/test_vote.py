@@ -7,7 +7,7 @@ from tests.workbench.test_ballots import experiment
 
 from paragone_cli.main import main
 from paragone_workbench.compare.votes import Choice
-from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import Store
 
 

@@ -181,8 +181,8 @@ def test_the_plugins_are_discovered(site):
 RHYMING = """
 import asyncio
 from paragone.assertions import Answer
-from paragone_workbench.experiments.assertions import evaluate, load_assertions
-from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.experiments.suites.assertions import evaluate, load_assertions
+from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 
 class Echo:
     async def ask(self, engine, messages):

@@ -16,7 +16,7 @@ from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.masking import MASK
+from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.paths import history_file, state_file
 from paragone_workbench.store import Store
 

@@ -11,7 +11,7 @@ from paragone import Json, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
+from paragone_workbench.experiments.replaying.document import document_of_conversation, document_of_experiment
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.runs.record import RunRecord

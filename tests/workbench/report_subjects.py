@@ -10,7 +10,7 @@ from tests.workbench.conversation_writer import LARGE, SMOL
 from paragone import Json, LoadedModel, Message, RunRequest, RunSettings
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord

@@ -9,11 +9,11 @@ from paragone import InputError, Message, ParagoneError
 from paragone.wire import from_json, to_json
 from paragone_workbench.compare.votes import Candidate, Style
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.ballots import Ballot, shuffled
-from paragone_workbench.experiments.blind_answers import BlindAnswers
-from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
-from paragone_workbench.experiments.masking import MASK, NameMask
-from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
+from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
+from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting.masking import MASK, NameMask
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, RunKey, Store

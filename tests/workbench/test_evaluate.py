@@ -9,14 +9,14 @@ from rogue_assertions import Rogue
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
 from paragone.discovery import Problem, discover_assertions
-from paragone_workbench.experiments import assertions as module
-from paragone_workbench.experiments.assertions import (
+from paragone_workbench.experiments.suites import assertions as module
+from paragone_workbench.experiments.suites.assertions import (
     AssertionCatalog,
     AssertionResult,
     evaluate,
     load_assertions,
 )
-from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 
 
 class Critic:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from paragone import LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.masking import MASK, MaskedStream, NameMask, names_of
+from paragone_workbench.experiments.voting.masking import MASK, MaskedStream, NameMask, names_of
 
 SMOL = frozenset(
     names_of(

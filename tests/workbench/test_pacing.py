@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_workbench.experiments.pacing import UNKNOWN_PACE, Pacing, Progress
+from paragone_workbench.experiments.voting.pacing import UNKNOWN_PACE, Pacing, Progress
 
 STEPS = st.lists(st.lists(st.integers(0, 40), min_size=2, max_size=4), min_size=1, max_size=30)
 

@@ -14,11 +14,15 @@ from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document_reader import read_document
-from paragone_workbench.experiments.recorded import recorded_runs
-from paragone_workbench.experiments.replay import Replay, replayable
-from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
-from paragone_workbench.experiments.replay_report import replay_json, replay_verdict, weights_sentence
+from paragone_workbench.experiments.replaying.document_reader import read_document
+from paragone_workbench.experiments.replaying.recorded import recorded_runs
+from paragone_workbench.experiments.replaying.replay import Replay, replayable
+from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replaying.replay_report import (
+    replay_json,
+    replay_verdict,
+    weights_sentence,
+)
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.store import Store
 

@@ -9,10 +9,10 @@ from tests.docs.existing import ROOT
 
 from paragone_cli.suite_comparison import put_comparison
 from paragone_workbench.compare.paired import Interval, PairedDifference
-from paragone_workbench.experiments.compared_metrics import PASS_RATE, SPEEDS, score_metric
-from paragone_workbench.experiments.metric_comparison import MetricComparison
-from paragone_workbench.experiments.suite_comparison import compare_suite, comparison_json
-from paragone_workbench.experiments.suite_values import SuiteRow
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, score_metric
+from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison
+from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.comparison.suite_values import SuiteRow
 from paragone_workbench.runs.metrics import RunMetrics
 
 TTFT = SPEEDS[1]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from paragone import InputError, Message
 from paragone.wire import from_json, to_json
-from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.suite import (
+from paragone_workbench.experiments.suites.assertions import load_assertions
+from paragone_workbench.experiments.suites.suite import (
     AssertionSpec,
     Problem,
     Suite,
@@ -27,7 +27,7 @@ from paragone_workbench.experiments.suite import (
     filter_prompts,
     problem_text,
 )
-from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.experiments.suites.suite_file import read_suite
 
 CATALOG = load_assertions()
 
@@ -264,7 +264,7 @@ def test_variables_that_cannot_be_filled_in(refused, text, sentence):
 
 
 def test_variables_without_jinja(refused, monkeypatch):
-    from paragone_workbench.experiments import variables
+    from paragone_workbench.experiments.suites import variables
 
     variables._environment.cache_clear()
     variables._template.cache_clear()

@@ -11,8 +11,8 @@ import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json
-from paragone_workbench.experiments import retrying
-from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts
+from paragone_workbench.experiments.running import retrying
+from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History
 

@@ -6,12 +6,12 @@ import argparse
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from paragone import InputError
 from paragone_workbench.config.settings import Mode
 
-__all__ = ["ENGINE", "Arguments", "Command", "common", "numbers"]
+__all__ = ["ENGINE", "Arguments", "Command", "common", "numbers", "with_schedule"]
 
 
 class Arguments(argparse.Namespace):
@@ -153,3 +153,14 @@ def common(command: Command, *, runs: bool = False, opens: bool = False, prints:
     add("--config", metavar="FILE", type=Path, help="config file to use instead of the user's config.toml")
     add("-h", "--help", action="store_true", help="show this help and exit")
     return command
+
+
+def with_schedule(command: Command, prefix: str = "") -> None:
+    """Add the option for the order of runs."""
+    command.options.add_argument(
+        "--schedule",
+        metavar="MODE",
+        choices=get_args(Mode),
+        help=f"{prefix}parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
+        "memory at a time; auto: parallel if all fit in memory, else swap",
+    )

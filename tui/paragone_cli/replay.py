@@ -12,11 +12,15 @@ from paragone_cli.event_loop import run
 from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.output import flush, note, one_line, put, put_json, warn
 from paragone_cli.status_line import StatusLine
-from paragone_workbench.experiments.document_reader import read_document
-from paragone_workbench.experiments.recorded import RecordedRun, is_id, recorded_runs
-from paragone_workbench.experiments.replay import EngineReport, Replay, ReplayedRun, replayable
-from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
-from paragone_workbench.experiments.replay_report import replay_json, replay_verdict, weights_sentence
+from paragone_workbench.experiments.replaying.document_reader import read_document
+from paragone_workbench.experiments.replaying.recorded import RecordedRun, is_id, recorded_runs
+from paragone_workbench.experiments.replaying.replay import EngineReport, Replay, ReplayedRun, replayable
+from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replaying.replay_report import (
+    replay_json,
+    replay_verdict,
+    weights_sentence,
+)
 from paragone_workbench.store import History
 
 __all__ = ["replay"]

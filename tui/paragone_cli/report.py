@@ -63,7 +63,10 @@ def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]
 
 def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
     """Yield the portable document."""
-    from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
+    from paragone_workbench.experiments.replaying.document import (
+        document_of_conversation,
+        document_of_experiment,
+    )
     from paragone_workbench.store.history import History
 
     with asyncio.Runner() as runner:

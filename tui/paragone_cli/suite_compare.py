@@ -9,8 +9,8 @@ from paragone_cli.arguments import Arguments
 from paragone_cli.experiment_ids import experiment_id
 from paragone_cli.output import put_json, warn
 from paragone_cli.suite_comparison import put_comparison
-from paragone_workbench.experiments.comparable import comparable
-from paragone_workbench.experiments.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.comparison.comparable import comparable
+from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json
 from paragone_workbench.store.store import Store
 
 __all__ = ["suite_compare"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from paragone_cli.output import one_line, put, put_table
-from paragone_workbench.experiments.compared_metrics import Metric
-from paragone_workbench.experiments.suite_comparison import EngineSummary, SuiteComparison
+from paragone_workbench.experiments.comparison.compared_metrics import Metric
+from paragone_workbench.experiments.comparison.suite_comparison import EngineSummary, SuiteComparison
 
 __all__ = ["put_comparison"]
 

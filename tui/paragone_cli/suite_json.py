@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from paragone import Json
 from paragone_cli.output import flush, json_line, put
-from paragone_workbench.experiments.saved_runs import SavedRun
+from paragone_workbench.experiments.running.saved_runs import SavedRun
 
 __all__ = ["put_runs"]
 

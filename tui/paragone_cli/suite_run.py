@@ -17,14 +17,14 @@ from paragone_cli.suite_table import SuiteTable
 from paragone_cli.suite_totals import put_totals
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.junit import check_target, write_junit
-from paragone_workbench.experiments.request import SuiteRequest, find_or_create
-from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.saved_runs import saved_runs
-from paragone_workbench.experiments.suite import Suite, filter_prompts, problem_text
-from paragone_workbench.experiments.suite_file import read_suite
-from paragone_workbench.experiments.totals import engine_totals
+from paragone_workbench.experiments.running.junit import check_target, write_junit
+from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.running.saved_runs import saved_runs
+from paragone_workbench.experiments.running.totals import engine_totals
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.suites.suite import Suite, filter_prompts, problem_text
+from paragone_workbench.experiments.suites.suite_file import read_suite
 from paragone_workbench.store import Experiment, History
 
 __all__ = ["suite_run"]

@@ -16,9 +16,9 @@ from paragone_cli.output import one_line, put, shortened, warn
 from paragone_cli.suite_json import put_runs
 from paragone_cli.suite_list import date
 from paragone_cli.suite_totals import put_totals
-from paragone_workbench.experiments.saved_runs import SavedRun, saved_runs
-from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.experiments.totals import engine_totals
+from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.totals import engine_totals
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History
 
 __all__ = ["suite_show"]

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from paragone_cli.output import note, table_lines
 from paragone_cli.status_line import StatusLine
-from paragone_workbench.experiments.progress import EngineProgress, SuiteObserver, seconds_left
+from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.scheduling.scheduler import Scheduler
 
 __all__ = ["SuiteTable", "duration"]

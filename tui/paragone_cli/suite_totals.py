@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from paragone_cli.output import flush, put_table
-from paragone_workbench.experiments.totals import EngineTotals
+from paragone_workbench.experiments.running.totals import EngineTotals
 
 __all__ = ["put_totals"]
 

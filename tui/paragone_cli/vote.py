@@ -34,7 +34,7 @@ def vote(args: Arguments) -> int:
 
 def _nothing_to_vote_on(number: int) -> str:
     """Return why there is nothing to vote on; empty if there is. Raises InputError if there is no experiment."""
-    from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
+    from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
     from paragone_workbench.store import Store
 
     with closing(Store.open()) as store:

@@ -50,8 +50,8 @@ class VoteActions(LanesLayout):
     def open_ballot(self, ask: Callable[[], Prompt | None]) -> None:
         """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
         from paragone_tui.screens.vote.turn import BlindTurn
-        from paragone_workbench.experiments.ballots import Ballot, shuffled
-        from paragone_workbench.experiments.masking import names_of
+        from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
+        from paragone_workbench.experiments.voting.masking import names_of
 
         if self.app.history is None or not self.is_active:
             return
@@ -89,8 +89,8 @@ class VoteActions(LanesLayout):
             self.do(lambda: self._prefer(lane, lanes, prompt))
 
     async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
-        from paragone_workbench.experiments.ballots import Ballot
-        from paragone_workbench.experiments.conversation_votes import save_vote
+        from paragone_workbench.experiments.voting.ballots import Ballot
+        from paragone_workbench.experiments.voting.conversation_votes import save_vote
 
         assert self.app.history is not None
         ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)

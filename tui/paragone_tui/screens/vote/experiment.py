@@ -8,8 +8,8 @@ from textual.binding import BindingType
 
 from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
-from paragone_workbench.experiments.ballots import Ballot
-from paragone_workbench.experiments.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting.ballots import Ballot
+from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
 
 __all__ = ["ExperimentVote"]

@@ -23,7 +23,7 @@ from paragone_tui.transcript.link import Link
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.compare.votes import Choice
-from paragone_workbench.experiments.ballots import LETTERS, Ballot
+from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["VoteScreen", "verdict_of"]

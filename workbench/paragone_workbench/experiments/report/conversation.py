@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from paragone import Backend
 from paragone.options import value_text
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.experiments.report.answers import Answer, answers_side_by_side
 from paragone_workbench.experiments.report.charts import charts_of
 from paragone_workbench.experiments.report.conditions import conditions_of
@@ -23,7 +24,6 @@ from paragone_workbench.experiments.report.content import (
 from paragone_workbench.experiments.report.engines import distinct_names, engine_view
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.words import counted, date_text
-from paragone_workbench.experiments.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store.records import LaneRecord, SavedConversation

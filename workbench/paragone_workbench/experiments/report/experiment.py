@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
 from paragone import Backend, Json
-from paragone_workbench.experiments.comparable import comparable
+from paragone_workbench.experiments.comparison.comparable import comparable
+from paragone_workbench.experiments.comparison.suite_comparison import SuiteComparison, compare_suite
+from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow
 from paragone_workbench.experiments.report.charts import charts_of
 from paragone_workbench.experiments.report.conditions import conditions_of
 from paragone_workbench.experiments.report.content import (
@@ -22,8 +24,6 @@ from paragone_workbench.experiments.report.experiment_prompts import ExperimentP
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.selection import Selection
 from paragone_workbench.experiments.report.words import counted, date_text
-from paragone_workbench.experiments.suite_comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.suite_values import EngineValues, SuiteRow
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, Store
 

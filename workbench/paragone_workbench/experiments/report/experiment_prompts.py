@@ -8,13 +8,13 @@ from itertools import groupby
 
 from paragone import ParagoneError
 from paragone.wire import from_json
-from paragone_workbench.experiments.assertions import AssertionResult
 from paragone_workbench.experiments.report.answers import answers_side_by_side
 from paragone_workbench.experiments.report.content import Check, Fact, MessageView, PromptView
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.table import Row, row_of
-from paragone_workbench.experiments.saved_runs import SavedRun
-from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.experiments.suites.assertions import AssertionResult
+from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, RunKey, Store
 from paragone_workbench.visible_text import visible
 

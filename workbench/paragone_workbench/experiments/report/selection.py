@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from paragone_workbench.experiments.suite_values import SuiteRow
+from paragone_workbench.experiments.comparison.suite_values import SuiteRow
 
 __all__ = ["PROMPTS_SHOWN", "Selection"]
 

@@ -1,0 +1,1 @@
+"""Engines compared over the runs of experiments."""

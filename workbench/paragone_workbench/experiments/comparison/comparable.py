@@ -1,0 +1,75 @@
+"""The runs of one or more experiments as rows of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from paragone import Json
+from paragone_workbench.experiments.comparison.suite_values import SuiteRow
+from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.store import Experiment, Store
+
+__all__ = ["comparable"]
+
+
+def comparable(store: Store, experiments: Sequence[Experiment]) -> tuple[tuple[str, ...], Iterator[SuiteRow]]:
+    """Return the names of the engines of the experiments, and an iterator over all their runs.
+
+    Over several experiments, a name has the experiment's id after it, and prompts are the same if their messages
+    and expected answers are. Iterating raises StoreError.
+    """
+    several = len(experiments) > 1
+    names = tuple(_name(it, engine.name, several=several) for it in experiments for engine in it.engines)
+    return names, _rows(store, experiments, several=several)
+
+
+def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
+    numbers: dict[str, int] = {}
+    for experiment in experiments:
+        prompts = _numbered(store, experiment, numbers)
+        for run in map(SavedRun.of, store.experiments.runs(experiment.id)):
+            yield SuiteRow(
+                prompt_index=prompts[run.key.prompt_index],
+                repetition=run.key.repetition,
+                engine=_name(experiment, run.record.definition.name, several=several),
+                passed=run.passed,
+                scores=_scores(run),
+                metrics=run.record.metrics,
+                text=run.record.text,
+                failed=run.record.state == "failed",
+            )
+
+
+def _name(experiment: Experiment, engine: str, *, several: bool) -> str:
+    return f"{engine} (e{experiment.id})" if several else engine
+
+
+def _numbered(store: Store, experiment: Experiment, numbers: dict[str, int]) -> dict[int, int]:
+    """Return a number for each prompt, by its index: the same one for the same prompt in all experiments."""
+    found: dict[int, int] = {}
+    repeated: Counter[str] = Counter()
+    for index, content in store.experiments.prompts(experiment.id):
+        assert isinstance(content, Mapping)  # a SuitePrompt
+        digest = _digest([content.get("messages"), content.get("expected")])
+        repeated[digest] += 1
+        found[index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
+    return found
+
+
+def _digest(data: Json) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _scores(run: SavedRun) -> dict[str, float]:
+    """Return the scores of the assertions by type; a second one of a type is numbered."""
+    scores: dict[str, float] = {}
+    count: Counter[str] = Counter()
+    for result in run.results:
+        count[result.type] += 1
+        name = result.type if count[result.type] == 1 else f"{result.type}-{count[result.type]}"
+        if result.score is not None:
+            scores[name] = result.score
+    return scores

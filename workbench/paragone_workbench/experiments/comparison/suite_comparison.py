@@ -1,0 +1,177 @@
+"""A comparison of engines over a suite of prompts: every pair of engines by every metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import get_args
+
+from paragone import Json
+from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Family, Metric
+from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
+from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
+
+__all__ = [
+    "EngineSummary",
+    "SuiteComparison",
+    "compare_suite",
+    "comparison_json",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSummary:
+    """An engine's own figures.
+
+    Attributes:
+        engine: The engine's name.
+        runs: Number of runs.
+        failed: Number of runs that failed. They are in no other figure: a failed run tells of a server or a
+            machine, not of an answer.
+        shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
+        means: For each metric the mean over the prompts that have a value, and the number of these prompts.
+    """
+
+    engine: str
+    runs: int
+    failed: int
+    shared: int
+    means: dict[Metric, tuple[float, int]]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "engine": self.engine,
+            "runs": self.runs,
+            "failed": self.failed,
+            "shared": self.shared,
+            "means": [
+                {"metric": metric.name, "mean": mean, "prompts": prompts}
+                for metric, (mean, prompts) in self.means.items()
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteComparison:
+    """A comparison of engines over a suite.
+
+    Attributes:
+        engines: The figures of each engine.
+        comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
+        same: Each pair of engines that answered a common prompt.
+    """
+
+    engines: tuple[EngineSummary, ...]
+    comparisons: tuple[MetricComparison, ...]
+    same: tuple[SameAnswers, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of the figures, in sentences."""
+        failed = [
+            f"{it.engine}: {it.failed:,} of {it.runs:,} runs failed. They are left out of all figures."
+            for it in self.engines
+            if it.failed
+        ]
+        shared = [
+            f"{it.engine}: {it.shared:,} of {it.runs:,} runs shared this machine or their server with other runs. "
+            "Their times are left out."
+            for it in self.engines
+            if it.shared
+        ]
+        return (*failed, *shared)
+
+
+def compare_suite(rows: Iterable[SuiteRow], engines: Sequence[str], *, seed: int = 0) -> SuiteComparison:
+    """Compare engines over the prompts of a suite, from its runs in any order.
+
+    A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
+    Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
+    of tokens and time. `seed` is for the resampling.
+    """
+    collected = collect(rows, engines)
+    found = [
+        (one, other, metric, paired)
+        for one, other in combinations(collected, 2)
+        for metric in _metrics(collected)
+        if (paired := _paired(one, other, metric, seed)) is not None
+    ]
+    adjusted: dict[int, tuple[float, int]] = {}
+    for family in get_args(Family):
+        members = [index for index, (_, _, metric, _) in enumerate(found) if metric.family == family]
+        for index, p in zip(members, holm([found[index][3].p for index in members]), strict=True):
+            adjusted[index] = (p, len(members))
+    return SuiteComparison(
+        engines=tuple(map(_summary, collected)),
+        comparisons=tuple(
+            MetricComparison(
+                a=one.engine,
+                b=other.engine,
+                metric=metric,
+                paired=paired,
+                adjusted_p=adjusted[index][0],
+                comparisons=adjusted[index][1],
+                repeated=one.repeated or other.repeated,
+            )
+            for index, (one, other, metric, paired) in enumerate(found)
+        ),
+        same=tuple(
+            same
+            for one, other in combinations(collected, 2)
+            if (same := _same_answers(one, other)) is not None
+        ),
+    )
+
+
+def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
+    """Return a comparison as JSON. docs/command-line.schema.json has the schema."""
+    return {
+        "engines": [it.to_json() for it in comparison.engines],
+        "comparisons": [it.to_json() for it in comparison.comparisons],
+        "same_answers": [it.to_json() for it in comparison.same],
+        "notes": list(comparison.notes),
+    }
+
+
+def _metrics(values: Sequence[EngineValues]) -> list[Metric]:
+    """Return the metrics that any engine has values of: pass rate, scores by name, tokens and times."""
+    found = {metric for it in values for metric in it.metrics}
+    scores = sorted(found - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
+    return [metric for metric in (PASS_RATE, *scores, *SPEEDS) if metric in found]
+
+
+def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -> PairedDifference | None:
+    a, b = one.values(metric), other.values(metric)
+    prompts = sorted(a.keys() & b.keys())
+    if not prompts:
+        return None
+    return paired_difference(
+        [a[it] for it in prompts], [b[it] for it in prompts], passes=metric == PASS_RATE, seed=seed
+    )
+
+
+def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
+    by_prompt: dict[int, list[bool]] = {}
+    for key in one.texts.keys() & other.texts.keys():
+        by_prompt.setdefault(key[0], []).append(one.texts[key] == other.texts[key])
+    if not by_prompt:
+        return None
+    shares = [sum(equal) / len(equal) for equal in by_prompt.values()]
+    return SameAnswers(
+        a=one.engine, b=other.engine, prompts=len(shares), share=math.fsum(shares) / len(shares)
+    )
+
+
+def _summary(values: EngineValues) -> EngineSummary:
+    means = {
+        metric: (math.fsum(known.values()) / len(known), len(known))
+        for metric in _metrics([values])
+        if (known := values.values(metric))
+    }
+    return EngineSummary(
+        engine=values.engine, runs=values.runs, failed=values.failed, shared=values.shared, means=means
+    )

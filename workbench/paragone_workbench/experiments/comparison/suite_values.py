@@ -1,0 +1,125 @@
+"""The values of a suite's runs, collected for a comparison: numbers and digests, no texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric, score_metric
+from paragone_workbench.runs.metrics import RunMetrics
+
+__all__ = ["EngineValues", "SuiteRow", "collect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRow:
+    """A run of a suite.
+
+    Attributes:
+        prompt_index: The prompt's index in the suite.
+        repetition: Which of the runs of this prompt and engine it is.
+        engine: The engine's name.
+        passed: Whether all assertions hold; None if the prompt has none.
+        scores: Scores by name, such as a judge's.
+        metrics: The metrics of the run; None if unknown.
+        text: The answer.
+        failed: Whether the run failed, so that there is no complete answer.
+    """
+
+    prompt_index: int
+    repetition: int
+    engine: str
+    passed: bool | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: RunMetrics | None = None
+    text: str = ""
+    failed: bool = False
+
+
+class EngineValues:
+    """The values of one engine's runs, as means over the repetitions of each prompt."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.runs = 0
+        """Number of runs, including those that failed."""
+        self.failed = 0
+        """Number of runs that failed. None of their values is used."""
+        self.shared = 0
+        """Number of runs that shared the machine or their server with others. Their times are not used."""
+        self.texts: dict[tuple[int, int], bytes] = {}
+        """Digests of the answers, by prompt and repetition."""
+        self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
+
+    def add(self, row: SuiteRow) -> None:
+        """Add a run."""
+        self.runs += 1
+        if row.failed:
+            self.failed += 1
+            return
+        self.texts[row.prompt_index, row.repetition] = blake2b(
+            row.text.encode(errors="surrogatepass"), digest_size=16
+        ).digest()
+        if row.passed is not None:
+            self._add(PASS_RATE, row.prompt_index, float(row.passed))
+        for name, score in row.scores.items():
+            self._add(score_metric(name), row.prompt_index, score)
+        if row.metrics is None:
+            return
+        self.shared += bool(row.metrics.shared)
+        known = _speeds(row.metrics)
+        for metric in SPEEDS:
+            value = known.get(metric.name)
+            if value is not None:
+                self._add(metric, row.prompt_index, value)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a prompt was answered more than once."""
+        return any(repetition for _, repetition in self.texts)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that it has values of."""
+        return tuple(self._sums)
+
+    def values(self, metric: Metric) -> dict[int, float]:
+        """Return the mean of each prompt that has a value."""
+        return {prompt: total / count for prompt, (total, count) in self._sums.get(metric, {}).items()}
+
+    def _add(self, metric: Metric, prompt: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        sums = self._sums.setdefault(metric, {})
+        total, count = sums.get(prompt, (0.0, 0))
+        sums[prompt] = (total + value, count + 1)
+
+
+def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
+    """Return the values of each engine, in the order of `engines`. Rows may come in any order; those of other
+    engines are skipped."""
+    found = {engine: EngineValues(engine) for engine in engines}
+    for row in rows:
+        if row.engine in found:
+            found[row.engine].add(row)
+    return tuple(found.values())
+
+
+def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
+    """Return the values of `SPEEDS`, without the times of a run that shared the machine or its server."""
+    tokens = metrics.completion_tokens
+    if metrics.shared:
+        return {"completion_tokens": tokens}
+    total = None
+    if metrics.ttft_s is not None and tokens <= 1:
+        total = metrics.ttft_s
+    elif metrics.ttft_s is not None and metrics.decode_tps:
+        total = metrics.ttft_s + (tokens - 1) / metrics.decode_tps
+    return {
+        "completion_tokens": tokens,
+        "ttft_s": metrics.ttft_s,
+        "decode_tps": metrics.decode_tps,
+        "total_s": total,
+    }

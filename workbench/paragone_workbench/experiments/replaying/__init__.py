@@ -1,0 +1,1 @@
+"""Recorded runs repeated, here or on another machine."""

@@ -1,0 +1,232 @@
+"""Reads portable documents. They come from other people, so nothing in them is trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar
+
+from paragone import (
+    Caution,
+    FinishReason,
+    Image,
+    InputError,
+    Json,
+    Message,
+    ParagoneError,
+    RunSettings,
+    Token,
+)
+from paragone.wire import Value, from_json
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.replaying.document import FORMAT
+from paragone_workbench.experiments.replaying.recorded import RecordedRun, messages_of_prompt
+from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.record import EndState, RunRecord
+
+__all__ = ["Document", "read_document"]
+
+T = TypeVar("T")
+V = TypeVar("V", bound=Value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document of an experiment or of a conversation."""
+
+    kind: Literal["experiment", "conversation"]
+    id: str
+    """Its id on the machine that wrote it."""
+    name: str
+    created: float
+    """Seconds since 1970."""
+    runs: tuple[RecordedRun, ...]
+    """In the order of the document. Their records have no ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    kind: Literal["experiment", "conversation"]
+    id: str
+    name: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TreePrompt:
+    """A prompt of a conversation."""
+
+    text: str
+    parent: int | None = None
+    images: tuple[Image, ...] = ()
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    id: str
+    prompt: int
+    engine: int
+    state: EndState
+    manifest: int | None = None
+    request: Mapping[str, Json] = field(default_factory=dict)
+    continues: str | None = None
+    finish: FinishReason | None = None
+    error: str = ""
+    hint: str = ""
+    text: str = ""
+    thinking: str = ""
+    settings: RunSettings | None = None
+    metrics: RunMetrics | None = None
+    cautions: tuple[Caution, ...] = ()
+    tokens: tuple[Token, ...] = ()
+
+
+def read_document(path: Path) -> Document:
+    """Read and check a document. Raises InputError that names the part that is wrong."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}.", hint=_WANTED) from error
+    return _Reader(path, data).document()
+
+
+_WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
+
+
+class _Reader:
+    """Reads the parts of one document."""
+
+    def __init__(self, path: Path, data: Json) -> None:
+        self._path = path
+        if not isinstance(data, Mapping) or "paragone_document" not in data:
+            raise InputError(f"{path} is not a document of paragone.", hint=_WANTED)
+        version = data["paragone_document"]
+        if version != FORMAT or isinstance(version, bool):
+            newer = isinstance(version, int) and version > FORMAT
+            raise InputError(
+                f"{path} has version {version!r} of the format; this paragone reads version {FORMAT}.",
+                hint="Update paragone." if newer else "Write the document again.",
+            )
+        self._data = data
+
+    def document(self) -> Document:
+        """Return the document."""
+        head = self._value(_Head, self._data, "The document")
+        engines = [
+            self._value(EngineDefinition, it, f"Engine {number}") for number, it in self._list("engines")
+        ]
+        manifests = [self._mapping(it, f"Manifest {number}") for number, it in self._list("manifests")]
+        prompts: Mapping[int, tuple[Message, ...]] = {}
+        tree: list[Prompt] = []
+        if head.kind == "experiment":
+            prompts = self._prompts()
+        else:
+            tree = self._tree()
+        records: dict[str, RunRecord] = {}
+        runs: list[RecordedRun] = []
+        for number, data in self._list("runs"):
+            what = f"Run {number}"
+            run = self._value(_Run, data, what)
+            engine = self._item(engines, run.engine, f"{what} names engine")
+            manifest: Mapping[str, Json] = {}
+            if run.manifest is not None:
+                common = self._item(manifests, run.manifest, f"{what} names manifest")
+                manifest = {**common, "request": run.request}
+            record = _record(run, engine, manifest)
+            if head.kind == "experiment":
+                messages = prompts.get(run.prompt)
+                if messages is None:
+                    self._wrong(f"{what} names prompt {run.prompt}, which is missing")
+            else:
+                record.prompt = self._item(tree, run.prompt, f"{what} names prompt")
+                if run.continues is not None and run.continues not in records:
+                    self._wrong(f"{what} continues run {run.continues!r}, which is not before it")
+                record.continues = records.get(run.continues or "")
+                messages = messages_for(record.prompt, record.continues)
+            if run.id in records:
+                self._wrong(f"{what} has the id {run.id!r} of another run")
+            records[run.id] = record
+            runs.append(RecordedRun(id=run.id, engine=engine, record=record, messages=messages))
+        return Document(kind=head.kind, id=head.id, name=head.name, created=head.created, runs=tuple(runs))
+
+    def _prompts(self) -> dict[int, tuple[Message, ...]]:
+        prompts: dict[int, tuple[Message, ...]] = {}
+        for number, data in self._list("prompts"):
+            index = self._mapping(data, f"Prompt {number}").get("index")
+            if type(index) is not int:
+                self._wrong(f"Prompt {number} has no 'index'")
+            try:
+                prompts[index] = messages_of_prompt(data)
+            except (TypeError, ValueError) as error:
+                self._wrong(f"Prompt {number} cannot be read: {error}")
+        return prompts
+
+    def _tree(self) -> list[Prompt]:
+        tree: list[Prompt] = []
+        for number, data in self._list("prompts"):
+            prompt = self._value(_TreePrompt, data, f"Prompt {number}")
+            parent = None
+            if prompt.parent is not None:
+                parent = self._item(tree, prompt.parent, f"Prompt {number} follows prompt")
+            tree.append(Prompt(text=prompt.text, images=prompt.images, parent=parent, system=prompt.system))
+        return tree
+
+    def _list(self, name: str) -> list[tuple[int, Json]]:
+        items = self._data.get(name)
+        if not isinstance(items, list):
+            self._wrong(f"It has no list {name!r}")
+        return list(enumerate(items))
+
+    def _mapping(self, data: Json, what: str) -> Mapping[str, Json]:
+        if not isinstance(data, Mapping):
+            self._wrong(f"{what} is not an object")
+        return data
+
+    def _item(self, items: list[T], index: int, what: str) -> T:
+        if not 0 <= index < len(items):
+            self._wrong(f"{what} {index}, which is missing")
+        return items[index]
+
+    def _value(self, kind: type[V], data: Json, what: str) -> V:
+        given = self._mapping(data, what)
+        for it in dataclasses.fields(kind):
+            required = it.default is dataclasses.MISSING and it.default_factory is dataclasses.MISSING
+            if required and it.name not in given:
+                self._wrong(f"{what} has no {it.name!r}")
+        try:
+            return from_json(kind, given)
+        except (TypeError, ValueError) as error:
+            self._wrong(f"{what} cannot be read: {error}")
+
+    def _wrong(self, reason: str) -> NoReturn:
+        raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")
+
+
+def _record(run: _Run, engine: EngineDefinition, manifest: Mapping[str, Json]) -> RunRecord:
+    record = RunRecord(
+        definition=engine,
+        phase="ended",
+        state=run.state,
+        finish=run.finish,
+        error=ParagoneError(run.error, hint=run.hint) if run.error else None,
+        cautions=list(run.cautions),
+        settings=run.settings,
+        metrics=run.metrics,
+        manifest=manifest,
+        tokens=list(run.tokens),
+    )
+    if run.text:
+        record.add("answer", run.text)
+    if run.thinking:
+        record.add("thinking", run.thinking)
+    return record

@@ -1,0 +1,100 @@
+"""Runs of the history with everything that is needed to repeat them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paragone import InputError, Json, Message
+from paragone.wire import from_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.replaying.document import definition_of
+from paragone_workbench.runs.context import messages_for
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import ExperimentRun, History, Store
+
+__all__ = ["RecordedRun", "is_id", "messages_of_prompt", "recorded_runs"]
+
+_ID = re.compile(r"(?P<kind>[rce])(?P<number>\d{1,18})(?:/(?P<run>\d{1,18}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A run that has ended, and what was sent to its engine."""
+
+    id: str
+    """`r45`, or `e3/17` for a run of an experiment."""
+    engine: EngineDefinition
+    record: RunRecord
+    messages: tuple[Message, ...]
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id: `r45`, `c7`, `e3` or `e3/17`."""
+    match = _ID.fullmatch(text)
+    return match is not None and (match["run"] is None or match["kind"] == "e")
+
+
+async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
+    """Return the run, or all runs of the conversation or experiment, with this id.
+
+    Raises InputError if it does not exist, and StoreError.
+    """
+    match = _ID.fullmatch(text)
+    if match is None or not is_id(text):
+        raise InputError(f"{text!r} is not the id of a run, a conversation or an experiment.")
+    number = int(match["number"])
+    if match["kind"] == "e":
+        only = None if match["run"] is None else int(match["run"])
+        return await history.call(functools.partial(_of_experiment, number, only))
+    conversation_id = number
+    if match["kind"] == "r":
+        conversation_id = await history.call(lambda store: store.conversation_of(number))
+    saved = await history.load(conversation_id)
+    return tuple(
+        RecordedRun(
+            id=f"r{run.id}",
+            engine=definition_of(run),
+            record=run,
+            messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
+        )
+        for run in saved.runs
+        if match["kind"] == "c" or run.id == number
+    )
+
+
+def messages_of_prompt(prompt: Json) -> tuple[Message, ...]:
+    """Return the messages of an experiment's prompt. Raises TypeError or ValueError if it has none."""
+    messages = prompt.get("messages") if isinstance(prompt, Mapping) else None
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise ValueError("it has no messages")
+    return tuple(from_json(Message, message) for message in messages)
+
+
+def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tuple[RecordedRun, ...]:
+    experiment = store.experiments.get(experiment_id)
+    runs: list[ExperimentRun] = (
+        list(store.experiments.runs(experiment_id))
+        if run_id is None
+        else [store.experiments.run(experiment_id, run_id)]
+    )
+    prompts: dict[int, Any] = dict(store.experiments.prompts(experiment_id))
+    return tuple(
+        RecordedRun(
+            id=f"e{experiment.id}/{run.record.id}",
+            engine=definition_of(run.record),
+            record=run.record,
+            messages=_messages(prompts.get(run.key.prompt_index), f"e{experiment.id}", run.key.prompt_index),
+        )
+        for run in runs
+    )
+
+
+def _messages(prompt: Json, experiment: str, index: int) -> tuple[Message, ...]:
+    try:
+        return messages_of_prompt(prompt)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The prompt {index} of experiment {experiment} cannot be read: {error}.") from error

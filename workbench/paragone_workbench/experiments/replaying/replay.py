@@ -1,0 +1,238 @@
+"""Repeats recorded runs, and compares the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from paragone import InputError, Json, ParagoneError, WeightsFile
+from paragone.chat.sampling import without_effect
+from paragone.options import describe
+from paragone_workbench.compare.diff import common_length
+from paragone_workbench.compare.divergence import token_at
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.changes import (
+    Change,
+    WeightsVerdict,
+    changes_of_engine,
+    changes_of_run,
+    compare_weights,
+)
+from paragone_workbench.experiments.replaying.recorded import RecordedRun
+from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
+from paragone_workbench.experiments.weights import digest_weights, known_weights, weights_in
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.scheduler import cores_for_each
+from paragone_workbench.store import History
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["Difference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
+
+_QUOTED = 40
+"""Characters that are quoted from each answer where they part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where an answer first differs from the recorded one."""
+
+    channel: str
+    """`answer` or `thinking`."""
+    char: int
+    """Index of the first character that differs."""
+    token: int | None
+    """Index of the token with it among the recorded tokens; None if they were not recorded."""
+    before: str
+    """The recorded text from there on, shortened; empty if it ends there."""
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedRun:
+    """A run that was repeated."""
+
+    id: str
+    engine: str
+    error: ParagoneError | None = None
+    difference: Difference | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the answer is the same."""
+        return self.error is None and self.difference is None
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineReport:
+    """What was found out about one engine."""
+
+    engine: str
+    model: str
+    weights: WeightsVerdict = field(default_factory=WeightsVerdict)
+    changes: list[Change] = field(default_factory=list)
+    promises: bool = True
+    """Whether the engine promises the same answer for the same seed."""
+    unknown_seeds: int = 0
+    """Runs whose seed is not known, though it mattered."""
+    describes_past: bool = True
+    """Whether the recorded runs name the weights and the machine, as those of older versions do not."""
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Add the changes that are not yet known."""
+        self.changes += [change for change in changes if change not in self.changes]
+
+
+def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str, str]]:
+    """Return the runs that can be repeated, and by their ids why the others cannot.
+
+    Raises InputError if there is none that can.
+    """
+    reasons: dict[str, str] = {}
+    able: list[RecordedRun] = []
+    for run in runs:
+        if run.record.state != "done":
+            reasons[run.id] = f"it has no whole answer to compare with: it was {run.record.state}"
+        elif not run.record.manifest.get("request"):
+            reasons[run.id] = "it has no manifest, so its options are unknown"
+        elif not run.messages:
+            reasons[run.id] = "its prompt is missing"
+        else:
+            able.append(run)
+    if not able:
+        if not reasons:
+            raise InputError("There are no runs to repeat.")
+        first, reason = next(iter(reasons.items()))
+        more = "" if len(reasons) == 1 else " None of the others can be repeated either."
+        raise InputError(f"The run {first} cannot be repeated: {reason}.{more}")
+    return able, reasons
+
+
+class Replay:
+    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache."""
+
+    def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
+        self.reports: list[EngineReport] = []
+        """A report for each engine whose runs have been repeated."""
+        self._engines = engines
+        self._workbench = Workbench(registry, mode="sequential")
+        self._history = history
+        self._stopped = asyncio.Event()
+
+    async def runs(self) -> AsyncIterator[ReplayedRun]:
+        """Repeat the runs and yield them. Raises StoreError."""
+        for engine in self._engines:
+            if self._stopped.is_set():
+                return
+            handle = self._workbench.add(engine.definition)
+            report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
+            self.reports.append(report)
+            last: RunRecord | None = None
+            for recorded in engine.runs:
+                if self._stopped.is_set():
+                    break
+                again = await self._repeat(handle, engine, recorded)
+                if again.manifest:
+                    last = again
+                    report.add(changes_of_run(recorded.record, again))
+                    report.unknown_seeds += _seed_unknown(recorded)
+                yield _compared(recorded, again)
+            report.promises = handle.capabilities.seed
+            await handle.close()
+            if last is not None and not self._stopped.is_set():
+                await self._describe(report, engine, last)
+
+    async def stop(self) -> None:
+        """Stop after the run in progress, which is stopped too."""
+        self._stopped.set()
+        await self._workbench.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._workbench.close()
+
+    async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunRecord:
+        if handle.error is None or handle.state == "crashed":
+            handle.open(cores_for_each([handle]))
+        request = recorded.record.manifest.get("request")
+        logprobs = request.get("logprobs") if isinstance(request, dict) else None
+        spec = RunSpec(
+            messages=recorded.messages,
+            sampling=engine.sampling_of(recorded),
+            logprobs=logprobs if type(logprobs) is int else None,
+            cold=True,
+        )
+        execution = self._workbench.run(handle, spec)
+        await execution.ended()
+        return execution.run
+
+    async def _describe(self, report: EngineReport, engine: ReplayEngine, last: RunRecord) -> None:
+        """Compare the manifests, once for all runs of an engine."""
+        before = engine.runs[-1].record.manifest
+        recorded = await known_weights(self._history, weights_in(before))
+        report.weights, changes = compare_weights(recorded, await self._digested(weights_in(last.manifest)))
+        report.describes_past = "weights" in before and "machine" in before
+        per_run = {info.name for info in describe(engine.backend.sampling)}
+        report.add(changes)
+        for run in _distinct_manifests(engine.runs):
+            report.add(
+                changes_of_engine(run.record.manifest, last.manifest, per_run=per_run, weights=report.weights)
+            )
+
+    async def _digested(self, files: Sequence[WeightsFile]) -> Sequence[WeightsFile]:
+        """Return the files with their digests; without them if the replay is stopped meanwhile."""
+        digesting = asyncio.create_task(digest_weights(self._history, files))
+        stopping = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return await digesting if digesting.done() else files
+        finally:
+            digesting.cancel()
+            stopping.cancel()
+
+
+def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
+    """Return runs with all different manifests, apart from the requests."""
+    seen: list[dict[str, Json]] = []
+    found: list[RecordedRun] = []
+    for run in runs:
+        common = {name: value for name, value in run.record.manifest.items() if name != "request"}
+        if common not in seen:
+            seen.append(common)
+            found.append(run)
+    return found
+
+
+def _seed_unknown(run: RecordedRun) -> bool:
+    settings = run.record.settings
+    if settings is not None and settings.seed is not None:
+        return False
+    sampling = (settings.sampling if settings is not None else None) or {}
+    return "seed" not in without_effect({**sampling, "seed": None})
+
+
+def _compared(recorded: RecordedRun, again: RunRecord) -> ReplayedRun:
+    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name)
+    if again.state != "done":
+        error = again.error or ParagoneError(f"The repetition was {again.state}.")
+        return dataclasses.replace(result, error=error)
+    before = recorded.record
+    for channel, one, other in (
+        ("thinking", before.thinking, again.thinking),
+        ("answer", before.text, again.text),
+    ):
+        if one != other:
+            at = common_length(one, other)
+            token = token_at(before.tokens, at) if before.tokens and channel == "answer" else None
+            difference = Difference(
+                channel=channel, char=at, token=token, before=_quoted(one[at:]), now=_quoted(other[at:])
+            )
+            return dataclasses.replace(result, difference=difference)
+    return result
+
+
+def _quoted(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"

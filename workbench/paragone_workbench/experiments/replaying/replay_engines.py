@@ -1,0 +1,200 @@
+"""The engines of a replay: the recorded ones as they can be opened on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Backend, InputError, Json
+from paragone.options import describe
+from paragone_workbench.config.settings import Config
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    apply_settings,
+    check_engine,
+    resolve,
+    secret_options,
+    server_of,
+    settings_of,
+    split_options,
+    suggest,
+    without_secrets,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.recorded import RecordedRun
+from paragone_workbench.experiments.replaying.relocation import find_model
+from paragone_workbench.experiments.weights import known_weights, weights_in
+from paragone_workbench.store import History
+
+__all__ = ["ReplayChoices", "ReplayEngine", "engines_to_replay"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayChoices:
+    """What the user chose for a replay."""
+
+    settings: Sequence[str] = ()
+    """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace the recorded ones."""
+    replacements: Sequence[str] = ()
+    """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
+    foreign: bool = False
+    """Whether the runs come from a document, which may be another person's."""
+    trusted: bool = False
+    """Whether engines of a document may contact servers and start interpreters that it names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayEngine:
+    """An engine to open, and the recorded runs to repeat on it."""
+
+    recorded: EngineDefinition
+    definition: EngineDefinition
+    backend: Backend
+    runs: Sequence[RecordedRun]
+    overridden: frozenset[str]
+    """Names of the options that the user set."""
+
+    def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
+        """Return the sampling options for a run: those of its request, and the seed that was in force."""
+        declared = {info.name for info in describe(self.backend.sampling)}
+        request = run.record.manifest.get("request")
+        sampling = request.get("sampling") if isinstance(request, Mapping) else None
+        wanted: dict[str, Json] = dict(sampling) if isinstance(sampling, Mapping) else {}
+        settings = run.record.settings
+        if settings is not None and settings.seed is not None:
+            wanted["seed"] = settings.seed
+        left_out = self.overridden | secret_options(self.backend)
+        return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
+
+
+async def engines_to_replay(
+    runs: Iterable[RecordedRun],
+    choices: ReplayChoices,
+    config: Config,
+    registry: Registry,
+    history: History,
+) -> tuple[ReplayEngine, ...]:
+    """Return the engines for these runs, in the order in which they first occur.
+
+    Raises InputError if one cannot be opened here as it was, or if a choice is wrong, and StoreError.
+    """
+    groups: list[tuple[EngineDefinition, list[RecordedRun]]] = []
+    for run in runs:
+        group = next((group for known, group in groups if known == run.engine), None)
+        if group is None:
+            groups.append((run.engine, [run]))
+        else:
+            group.append(run)
+    names = list(dict.fromkeys(definition.name for definition, _ in groups))
+    replacements = _replacements(choices.replacements, names, config)
+    engines: list[ReplayEngine] = []
+    for recorded, group in groups:
+        replacement = replacements.get(recorded.name)
+        backend = _backend(recorded, replacement, registry)
+        if replacement is not None:
+            definition = _replaced(recorded, replacement, backend)
+        else:
+            definition = without_secrets(recorded, backend)
+            if choices.foreign:
+                definition = _foreign(definition, backend, trusted=choices.trusted)
+            else:
+                definition = _with_own_secrets(definition, backend, config)
+            weights = await known_weights(history, weights_in(group[-1].record.manifest))
+            model = await find_model(definition, weights, backend, history, config.models.folders)
+            definition = dataclasses.replace(definition, model=model)
+        settings = settings_of(recorded.name, choices.settings, names)
+        definition = apply_settings(definition, backend, settings)
+        check_engine(definition, backend)
+        engines.append(
+            ReplayEngine(
+                recorded=recorded,
+                definition=definition,
+                backend=backend,
+                runs=group,
+                overridden=frozenset(setting.partition("=")[0].strip() for setting in settings),
+            )
+        )
+    return tuple(engines)
+
+
+def _replacements(texts: Iterable[str], names: Sequence[str], config: Config) -> dict[str, EngineDefinition]:
+    found: dict[str, EngineDefinition] = {}
+    for text in texts:
+        name, equals, spec = text.partition("=")
+        if not equals or not spec:
+            raise InputError(f"{text!r} names no replacement.", hint="Write NAME=ENGINE, such as smol=other.")
+        if name not in names:
+            raise InputError(f"No recorded run used an engine {name!r}.", hint=suggest(name, names))
+        found[name] = resolve(spec, config.engines)
+    return found
+
+
+def _backend(recorded: EngineDefinition, replacement: EngineDefinition | None, registry: Registry) -> Backend:
+    if replacement is not None:
+        return registry.get(replacement.backend)
+    backend = registry.find(recorded.backend)
+    if backend is None:
+        raise InputError(
+            f"The engine {recorded.name} cannot be opened here: there is no backend {recorded.backend!r}.",
+            hint="Install the package of this backend, or name an engine to use instead: "
+            f"--engine {recorded.name}=BACKEND:MODEL.",
+        )
+    return backend
+
+
+def _replaced(
+    recorded: EngineDefinition, replacement: EngineDefinition, backend: Backend
+) -> EngineDefinition:
+    """Return the engine to open instead: with the recorded options, if it is a local one of the same backend.
+
+    The options of an engine on a server may have been written by a stranger, and say what is sent where.
+    """
+    options = dict(replacement.options)
+    if recorded.backend == backend.name and backend.capabilities.local:
+        options = {**without_secrets(recorded, backend).options, **options}
+    return dataclasses.replace(replacement, name=recorded.name, options=options)
+
+
+def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Config) -> EngineDefinition:
+    """Return the engine with the keys of the configured engine of the same name, if the server is the same."""
+    own = config.engines.get(definition.name)
+    if (
+        own is None
+        or own.backend != definition.backend
+        or server_of(own, backend) != server_of(definition, backend)
+    ):
+        return definition
+    secret = secret_options(backend)
+    keys = {name: value for name, value in own.options.items() if name in secret}
+    return dataclasses.replace(definition, options={**definition.options, **keys})
+
+
+def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -> EngineDefinition:
+    """Return the engine of a document as it may be opened here.
+
+    Raises InputError if that would contact or start something that the document names, unless it is trusted.
+    Of the load options of an engine on a server only the address is kept: others say which keys of this
+    machine are sent.
+    """
+    if not backend.capabilities.local:
+        kept = {info.name for info in describe(backend.sampling)}
+        kept |= {info.name for info in describe(backend.load_options) if info.address}
+        options = {name: value for name, value in definition.options.items() if name in kept}
+        definition = dataclasses.replace(definition, options=options)
+    if trusted:
+        return definition
+    reason = ""
+    if definition.python is not None:
+        reason = f"starts the program {definition.python}"
+    else:
+        load, _ = split_options(definition, backend)
+        if addresses := backend.reaches(definition.model, load):
+            reason = f"contacts {', '.join(addresses)}"
+    if reason:
+        raise InputError(
+            f"The engine {definition.name} of the document {reason}. A document may come from somebody else, so "
+            "this is not done without your consent.",
+            hint=f"Name an engine of yours, --engine {definition.name}=BACKEND:MODEL, or write --trust.",
+        )
+    return definition

@@ -1,0 +1,115 @@
+"""What a replay found: as JSON, and as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from paragone import Json
+from paragone_workbench.experiments.replaying.changes import Change, WeightsVerdict
+from paragone_workbench.experiments.replaying.replay import EngineReport, ReplayedRun
+
+__all__ = ["replay_json", "replay_verdict", "weights_sentence"]
+
+
+def replay_json(
+    target: str,
+    runs: Sequence[ReplayedRun],
+    skipped: Mapping[str, str],
+    reports: Sequence[EngineReport],
+) -> dict[str, Json]:
+    """Return the result of a replay. docs/command-line.schema.json has the schema."""
+    return {
+        "replay": target,
+        "same": sum(run.same for run in runs),
+        "total": len(runs),
+        "verdict": replay_verdict(runs, reports),
+        "runs": [_run(run) for run in runs],
+        "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
+        "engines": [_engine(report) for report in reports],
+    }
+
+
+def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport]) -> str:
+    """Return in sentences how many answers are the same, and what the others may come from."""
+    same, total = sum(run.same for run in runs), len(runs)
+    failed = sum(run.error is not None for run in runs)
+    differing = {run.engine for run in runs if run.difference is not None}
+    sentences = [
+        "The answer is the same."
+        if same == total == 1
+        else "The answer differs."
+        if total == 1 and differing
+        else f"{same:,} of {total:,} answers are the same."
+    ]
+    if failed:
+        sentences.append(f"{failed:,} {'run' if failed == 1 else 'runs'} failed.")
+    for report in reports:
+        if report.engine in differing:
+            sentences += _causes(report)
+    return " ".join(sentences)
+
+
+def weights_sentence(verdict: WeightsVerdict) -> str:
+    """Return whether the weights are the same, and how that is known."""
+    match verdict.same, verdict.by:
+        case True, "sha256":
+            return "the same (by SHA-256)"
+        case True, _:
+            return "the same file, by its size and time of modification; no SHA-256 was recorded"
+        case False, _:
+            return "different"
+        case None, "size":
+            return "of the same size; whether they are the same is not known: no SHA-256 was recorded"
+    return "not known: the engine or the recorded run does not name them"
+
+
+def _causes(report: EngineReport) -> list[str]:
+    """Return what may have changed the answers of an engine."""
+    sentences: list[str] = []
+    changed = list(dict.fromkeys(change.what for change in report.changes if change.may_change_answers))
+    if changed:
+        sentences.append(f"{report.engine}: what has changed may be the reason ({', '.join(changed)}).")
+    if report.unknown_seeds:
+        sentences.append(
+            f"{report.engine}: the seed of {report.unknown_seeds:,} recorded runs is not known, so chance differs."
+        )
+    if sentences:
+        return sentences
+    if not report.promises:
+        return [
+            f"{report.engine}: nothing that is known has changed; its server does not promise the same answer "
+            "for the same seed."
+        ]
+    return [f"{report.engine}: nothing that is known has changed, so the engine does not reproduce itself."]
+
+
+def _run(run: ReplayedRun) -> dict[str, Json]:
+    difference = run.difference
+    return {
+        "id": run.id,
+        "engine": run.engine,
+        "same": run.same,
+        "error": None if run.error is None else str(run.error),
+        "difference": None
+        if difference is None
+        else {
+            "channel": difference.channel,
+            "char": difference.char,
+            "token": difference.token,
+            "before": difference.before,
+            "now": difference.now,
+        },
+    }
+
+
+def _engine(report: EngineReport) -> dict[str, Json]:
+    return {
+        "engine": report.engine,
+        "model": report.model,
+        "weights": {"same": report.weights.same, "by": report.weights.by},
+        "changes": [_change(change) for change in report.changes],
+    }
+
+
+def _change(change: Change) -> dict[str, Json]:
+    return {"what": change.what, "before": change.before, "now": change.now, "effect": change.effect}

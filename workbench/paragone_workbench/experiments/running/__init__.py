@@ -1,0 +1,1 @@
+"""Running suites: the runs of an experiment, and the results."""

@@ -1,0 +1,77 @@
+"""The runs of an experiment that are still to be executed, in the order of a schedule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.wire import from_json
+from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.store import Experiment, History, RunKey, Store
+
+__all__ = ["Job", "unfinished_jobs"]
+
+PAGE = 1_000
+"""Runs whose prompts are in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A run to be executed."""
+
+    key: RunKey
+    prompt: SuitePrompt
+
+
+async def unfinished_jobs(
+    history: History,
+    experiment: Experiment,
+    engines: Sequence[int],
+    *,
+    chosen: frozenset[int] | None = None,
+    retry_failed: bool = False,
+) -> AsyncGenerator[Job, None]:
+    """Yield the unfinished runs of some engines of an experiment.
+
+    With several engines, each prompt begins with another engine, so that none always comes first.
+    Raises StoreError.
+    """
+    finished = {"done"} if retry_failed else {"done", "failed"}
+    number = 0
+    async for prompts, states in _pages(history, experiment, chosen):
+        for prompt in prompts:
+            for key in _keys(prompt.index, engines, experiment.repetitions, number):
+                if states.get(key) not in finished:
+                    yield Job(key=key, prompt=prompt)
+            number += 1
+
+
+def _keys(prompt: int, engines: Sequence[int], repetitions: int, number: int) -> Iterator[RunKey]:
+    for repetition in range(repetitions):
+        first = (number + repetition) % len(engines)
+        for engine in (*engines[first:], *engines[:first]):
+            yield RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition)
+
+
+async def _pages(
+    history: History, experiment: Experiment, chosen: frozenset[int] | None
+) -> AsyncGenerator[tuple[list[SuitePrompt], Mapping[RunKey, str]], None]:
+    """Yield the chosen prompts of an experiment in pages, with the states of their saved runs. Raises StoreError."""
+    size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
+    first = 0
+    while True:
+        start = first
+
+        def read(store: Store, start: int = start) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
+            rows = store.experiments.prompts(experiment.id, start, size)
+            return rows, store.experiments.states(experiment.id, rows[0][0], rows[-1][0]) if rows else {}
+
+        rows, states = await retrying(functools.partial(history.call, read))
+        if not rows:
+            return
+        kept = [content for position, content in rows if chosen is None or position in chosen]
+        yield [from_json(SuitePrompt, content) for content in kept], states
+        first = rows[-1][0] + 1

@@ -1,0 +1,207 @@
+"""Has engines judge the answers of a suite, after all runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Message, ParagoneError
+from paragone.assertions import NoVerdict
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
+from paragone_workbench.experiments.running.request import SuiteRequest
+from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.running.saved_runs import SavedRun, answer_of, results_json, saved_runs
+from paragone_workbench.experiments.running.shared_iterator import SharedIterator
+from paragone_workbench.experiments.running.suite_engine import SuiteEngine
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.store import Experiment, History
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["Judging"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenRun:
+    """A run with the indices of the assertions that are yet to be judged."""
+
+    run: SavedRun
+    indices: tuple[int, ...]
+
+
+class Judging:
+    """Checks the assertions that ask an engine. Those that have a result already are left out.
+
+    The judges of an assertion are open together; assertions with other judges come afterwards.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        experiment: Experiment,
+        request: SuiteRequest,
+        registry: Registry,
+        catalog: AssertionCatalog,
+        judges: Mapping[str, EngineDefinition],
+        progress: Sequence[EngineProgress],
+        observer: SuiteObserver,
+    ) -> None:
+        """`judges` are the definitions of the engines that the assertions name."""
+        self.given_up: list[ParagoneError] = []
+        """Why some judges did not finish their work."""
+        self.failure: ParagoneError | None = None
+        """Why it ended early: the history could not be read or written."""
+        self._history = history
+        self._experiment = experiment
+        self._request = request
+        self._registry = registry
+        self._catalog = catalog
+        self._judges = judges
+        self._progress = progress
+        self._observer = observer
+        self._prompts = {prompt.index: prompt for prompt in request.suite.prompts}
+        self._bench: _Bench | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Ask the judges."""
+        asked = (
+            self._catalog.asks_engines(spec)
+            for prompt in self._prompts.values()
+            for spec in prompt.assertions
+        )
+        for names in dict.fromkeys(names for names in asked if names):
+            if not self._stopped:
+                await self._ask(names)
+
+    async def stop(self) -> None:
+        """Ask no more. The results so far are kept."""
+        self._stopped = True
+        if self._bench is not None:
+            await self._bench.stop()
+
+    async def close(self) -> None:
+        """Close the judges."""
+        if self._bench is not None:
+            await self._bench.workbench.close()
+
+    async def _ask(self, names: tuple[str, ...]) -> None:
+        """Check all assertions that ask these engines."""
+        open_runs = SharedIterator(self._open_runs(names))
+        try:
+            first = await open_runs.take()
+            if first is None or self._stopped:
+                return
+            self._observer.judging(names)
+            self._bench = bench = _Bench(
+                {name: self._judges[name] for name in names},
+                Workbench(self._registry, mode=self._request.schedule),
+                self._observer,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._work(open_runs, bench, first))
+                for _ in range(bench.width - 1):
+                    tasks.create_task(self._work(open_runs, bench, None))
+            if bench.given_up is not None:
+                self.given_up.append(bench.given_up)
+        finally:
+            await open_runs.close()
+            await self.close()
+            self._bench = None
+
+    async def _work(self, open_runs: SharedIterator[_OpenRun], bench: _Bench, first: _OpenRun | None) -> None:
+        """Judge answers until none is left. The first failure ends the work of all tasks."""
+        try:
+            run = first or await open_runs.take()
+            while run is not None and not self._stopped and bench.given_up is None:
+                await self._judge(run, bench)
+                run = await open_runs.take()
+        except ParagoneError as error:
+            self.failure = self.failure or error
+            self._stopped = True
+
+    async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
+        """Yield the runs with assertions that these engines have yet to judge."""
+        async for run in saved_runs(self._history, self._experiment, self._request.chosen):
+            known = {it.index: it.passed for it in run.results}
+            indices = [
+                index
+                for index, spec in enumerate(self._prompts[run.key.prompt_index].assertions)
+                if (index not in known or (self._request.retry_failed and known[index] is None))
+                and self._catalog.asks_engines(spec) == names
+            ]
+            if indices and run.record.state == "done":
+                yield _OpenRun(run=run, indices=tuple(indices))
+
+    async def _judge(self, open_run: _OpenRun, bench: _Bench) -> None:
+        run, indices = open_run.run, open_run.indices
+        whole = self._prompts[run.key.prompt_index]
+        prompt = dataclasses.replace(whole, assertions=tuple(whole.assertions[index] for index in indices))
+        judge = _OneAnswer(bench)
+        found = await evaluate(prompt, answer_of(run.record), self._catalog, judge)
+        if judge.unanswered:
+            return
+        new = [dataclasses.replace(it, index=index) for it, index in zip(found, indices, strict=True)]
+        old = [it for it in run.results if it.index in indices]
+        results: list[AssertionResult] = sorted(
+            (*(it for it in run.results if it not in old), *new), key=lambda it: it.index
+        )
+        saved, run_id = results_json(results), run.record.id
+        assert run_id is not None  # it was read from the history
+        await retrying(
+            lambda: self._history.call(lambda store: store.experiments.save_assertions(run_id, saved))
+        )
+        self._progress[run.key.engine_index].count_results(new, instead_of=old)
+        self._observer.progressed()
+
+
+class _Bench:
+    """The judges of some assertions."""
+
+    def __init__(
+        self, judges: Mapping[str, EngineDefinition], workbench: Workbench, observer: SuiteObserver
+    ) -> None:
+        self.workbench = workbench
+        self.engines = {
+            name: SuiteEngine(workbench, definition, observer.progressed)
+            for name, definition in judges.items()
+        }
+
+    @property
+    def width(self) -> int:
+        """Number of answers that may be judged at once."""
+        return min(engine.width for engine in self.engines.values())
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why a judge is not asked any more."""
+        return next((it.given_up for it in self.engines.values() if it.given_up is not None), None)
+
+    async def stop(self) -> None:
+        """Stop the judges."""
+        stopping = [engine.stop() for engine in self.engines.values()]
+        await asyncio.gather(self.workbench.stop(), *stopping)
+
+
+class _OneAnswer:
+    """Asks the judges about one answer. Implements `Judge`."""
+
+    def __init__(self, bench: _Bench) -> None:
+        self.unanswered = False
+        """Whether a judge could not be asked: it was given up, or the work was stopped."""
+        self._bench = bench
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        """Return the answer of a judge. Raises NoVerdict."""
+        executed = await self._bench.engines[engine].execute(RunSpec(messages=messages, cold=True))
+        if executed is None:
+            self.unanswered = True
+            raise NoVerdict(f"The judge {engine} was not asked.")
+        error = executed.record.error
+        if error is not None:
+            raise NoVerdict(f"The judge {engine} failed: {error.sentence}")
+        return executed.record.text

@@ -1,0 +1,137 @@
+"""Writes the results of an experiment as JUnit XML, for CI.
+
+The elements and attributes are those that Jenkins and GitLab read: `testsuites`, `testsuite`, `testcase`, and in a
+test case `failure` or `error`. An engine is a test suite, a prompt and a repetition are a test case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from paragone import InputError, ParagoneError
+from paragone.wire import from_json
+from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
+from paragone_workbench.experiments.running.totals import EngineTotals
+from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.store import Experiment, History
+
+__all__ = ["check_target", "write_junit"]
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot contain, in any notation."""
+
+_TITLE = 80
+"""Largest number of characters of a prompt in the name of a test case."""
+
+
+def check_target(path: Path) -> None:
+    """Check that the file can be written, before hours of work. Raises InputError."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder.", hint="Name a file for --junit.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: its folder does not exist, or may not be written to.")
+
+
+async def write_junit(
+    path: Path,
+    history: History,
+    experiment: Experiment,
+    totals: Sequence[EngineTotals],
+    chosen: frozenset[int] | None = None,
+) -> None:
+    """Write the finished runs of the chosen prompts. The file is replaced at once. Raises ParagoneError."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write('<?xml version="1.0" encoding="utf-8"?>\n')
+                file.write(_opening("testsuites", {"name": experiment.name}))
+                for index, engine in enumerate(totals):
+                    await _write_engine(file, history, experiment, index, engine, chosen)
+                file.write("</testsuites>\n")
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ParagoneError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Check the permissions and the free space there. The results are kept in the history.",
+        ) from error
+
+
+async def _write_engine(
+    file: IO[str],
+    history: History,
+    experiment: Experiment,
+    index: int,
+    totals: EngineTotals,
+    chosen: frozenset[int] | None,
+) -> None:
+    """Write the test suite of an engine, a test case at a time: memory does not grow with their number."""
+    attributes = {
+        "name": totals.engine,
+        "tests": str(totals.runs),
+        "failures": str(totals.not_passed),
+        "errors": str(totals.errors),
+        "time": f"{totals.seconds:.3f}",
+    }
+    file.write(_opening("testsuite", attributes))
+    async for run in saved_runs(history, experiment, chosen):
+        if run.key.engine_index == index:
+            prompt = await _prompt(history, experiment, run.key.prompt_index)
+            file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
+    file.write("</testsuite>\n")
+
+
+async def _prompt(history: History, experiment: Experiment, index: int) -> SuitePrompt:
+    ((_, content),) = await history.call(lambda store: store.experiments.prompts(experiment.id, index, 1))
+    return from_json(SuitePrompt, content)
+
+
+def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
+    title = " ".join(prompt.text.split())
+    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+    name = f"{run.key.prompt_index}: {title}"
+    if repetitions > 1:
+        name += f" (repetition {run.key.repetition})"
+    case = Element(
+        "testcase",
+        {"classname": _clean(run.record.definition.name), "name": _clean(name), "time": f"{run.seconds:.3f}"},
+    )
+    if run.record.error is not None:
+        _add(case, "error", str(run.record.error), "failed run")
+        return case
+    undecided = [f"{it.type}: {it.reason}" for it in run.results if it.passed is None]
+    failed = [f"{it.type}: {it.reason}" for it in run.results if it.passed is False]
+    if failed:
+        _add(case, "failure", "\n".join(failed), "assertion")
+    elif undecided:
+        _add(case, "error", "\n".join(undecided), "no verdict")
+    if failed or undecided:
+        SubElement(case, "system-out").text = _clean(run.record.text)
+    return case
+
+
+def _add(case: Element, kind: str, text: str, cause: str) -> None:
+    attributes = {"message": _clean(text.partition("\n")[0]), "type": cause}
+    SubElement(case, kind, attributes).text = _clean(text)
+
+
+def _opening(tag: str, attributes: dict[str, str]) -> str:
+    """Return the opening tag of an element."""
+    element = Element(tag, {name: _clean(value) for name, value in attributes.items()})
+    return tostring(element, encoding="unicode").removesuffix(" />") + ">\n"
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", text)

@@ -1,0 +1,100 @@
+"""The progress of a suite, for a display."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import ParagoneError
+from paragone_workbench.experiments.running.suite_engine import SuiteEngine
+from paragone_workbench.experiments.suites.assertions import AssertionResult
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.scheduling.scheduler import Scheduler
+
+__all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class EngineProgress:
+    """How far an engine is. What earlier commands finished counts too."""
+
+    name: str
+    total: int = 0
+    """Number of runs."""
+    done: int = 0
+    """Number of finished runs, failed ones included."""
+    failed: int = 0
+    """Number of failed runs."""
+    passed: int = 0
+    """Number of assertions that passed."""
+    not_passed: int = 0
+    """Number of assertions that failed or gave no verdict."""
+    now: int = 0
+    """Number of runs that this command has finished."""
+    began: float | None = None
+    """When this command began its first run, on the monotonic clock."""
+    engine: SuiteEngine | None = None
+    """None if all its runs were finished before."""
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why its remaining runs are not executed; None if they are."""
+        return self.engine.given_up if self.engine is not None else None
+
+    @property
+    def left(self) -> int:
+        """Number of runs still to be executed."""
+        return 0 if self.given_up is not None else self.total - self.done
+
+    def count(self, run: RunRecord, results: Sequence[AssertionResult]) -> None:
+        """Count a finished run."""
+        self.done += 1
+        self.failed += run.state == "failed"
+        self.count_results(results)
+
+    def count_results(
+        self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
+    ) -> None:
+        """Count results of assertions, and no longer those that they replace."""
+        for sign, counted in ((1, results), (-1, instead_of)):
+            passed = sum(result.passed is True for result in counted)
+            self.passed += sign * passed
+            self.not_passed += sign * (len(counted) - passed)
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the rate at which it generates tokens now; None if it does not."""
+        runs = self.engine.in_progress if self.engine is not None else ()
+        rates = [rate for run in runs if run.meter is not None and (rate := run.meter.rate(now)) is not None]
+        return sum(rates) if rates else None
+
+
+class SuiteObserver:
+    """Is told what a suite does, on the event loop. Override the methods of interest."""
+
+    def scheduled(self, scheduler: Scheduler) -> None:
+        """The order of the runs is decided."""
+
+    def progressed(self) -> None:
+        """An engine or one of its runs has progressed. Called often."""
+
+    def digesting(self, path: str) -> None:
+        """The runs have ended, and the digest of this file of weights is computed now."""
+
+    def judging(self, names: Sequence[str]) -> None:
+        """The runs have ended, and these engines judge the answers now."""
+
+
+def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
+    """Return the expected seconds until all runs are finished; None before the first one.
+
+    `at_once` says whether the engines answer at the same time.
+    """
+    now = time.monotonic()
+    begun = [(it, now - it.began) for it in engines if it.began is not None and it.now]
+    if not begun:
+        return None
+    if at_once:
+        return max(elapsed / it.now * it.left for it, elapsed in begun)
+    elapsed = max(elapsed for _, elapsed in begun)
+    return elapsed / sum(it.now for it, _ in begun) * sum(it.left for it in engines)

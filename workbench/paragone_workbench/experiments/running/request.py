@@ -1,0 +1,69 @@
+"""What `paragone suite run` is asked for, and the experiment in the history that it belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone.wire import to_json
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.fingerprint import fingerprint
+from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.suites.suite import Suite
+from paragone_workbench.machine.description import describe_machine
+from paragone_workbench.store import Experiment, History, Store
+
+__all__ = ["SuiteRequest", "find_or_create"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRequest:
+    """A suite to be run on engines."""
+
+    suite: Suite
+    engines: Sequence[EngineDefinition]
+    """With the options of the command line."""
+    repetitions: int = 1
+    schedule: Mode = "parallel"
+    chosen: frozenset[int] | None = None
+    """Indices of the prompts to run now; None for all."""
+    retry_failed: bool = False
+    """Run failed runs again, and ask judges again that gave no verdict."""
+    fresh: bool = False
+    """Begin a new experiment, even if there is one with the same prompts, engines and settings."""
+
+
+async def find_or_create(
+    history: History, request: SuiteRequest, registry: Registry
+) -> tuple[Experiment, bool]:
+    """Return the experiment of a request, claimed for this instance, and whether it had been begun before.
+
+    Raises InputError if another instance of the program runs it, and StoreError.
+    """
+    engines = tuple(without_secrets(it, registry.find(it.backend)) for it in request.engines)
+    digest = fingerprint(request.suite.prompts, engines, request.repetitions)
+    if not request.fresh:
+        found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
+        if found is not None:
+            known = found.id
+            await retrying(lambda: history.call(lambda store: store.experiments.claim(known)))
+            return found, True
+    new = Experiment(
+        name=request.suite.name,
+        fingerprint=digest,
+        schedule=request.schedule,
+        repetitions=request.repetitions,
+        engines=engines,
+        machine=await describe_machine(),
+        prompts=len(request.suite.prompts),
+        created=time.time(),
+    )
+
+    def create(store: Store) -> Experiment:
+        prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
+        return store.experiments.get(store.experiments.create(new, prompts))
+
+    return await retrying(lambda: history.call(create)), False

@@ -1,0 +1,182 @@
+"""Runs a suite: prompts × engines × repetitions. What has finished is in the history at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from paragone import ParagoneError, WeightsFile
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.jobs import Job, unfinished_jobs
+from paragone_workbench.experiments.running.judging import Judging
+from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
+from paragone_workbench.experiments.running.request import SuiteRequest
+from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
+from paragone_workbench.experiments.running.shared_iterator import SharedIterator
+from paragone_workbench.experiments.running.suite_engine import SuiteEngine
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.experiments.weights import digest_weights, known_weights
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.store import Experiment, History
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["SuiteRunner"]
+
+
+class SuiteRunner:
+    """Executes the unfinished runs of an experiment, and has the answers checked.
+
+    Use it once, on one event loop. `close` closes the engines.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        experiment: Experiment,
+        request: SuiteRequest,
+        registry: Registry,
+        catalog: AssertionCatalog,
+        *,
+        judges: Mapping[str, EngineDefinition] | None = None,
+        observer: SuiteObserver | None = None,
+    ) -> None:
+        """`judges` are the definitions of the engines that assertions name."""
+        self.progress = tuple(EngineProgress(name=it.name) for it in request.engines)
+        self.failure: ParagoneError | None = None
+        """Why it ended early: the history could not be read or written."""
+        self._history = history
+        self._experiment = experiment
+        self._request = request
+        self._catalog = catalog
+        self._observer = observer or SuiteObserver()
+        self._workbench = Workbench(registry, mode=request.schedule)
+        self._engines: dict[int, SuiteEngine] = {}
+        self._judging = Judging(
+            history, experiment, request, registry, catalog, judges or {}, self.progress, self._observer
+        )
+        self._weights: dict[str, WeightsFile] = {}
+        """The files of weights that answered, by path."""
+        self._stopped = False
+
+    @property
+    def given_up(self) -> tuple[ParagoneError, ...]:
+        """Why some engines and judges did not finish their work."""
+        engines = (it.given_up for it in self.progress if it.given_up is not None)
+        return (*engines, *self._judging.given_up)
+
+    async def run(self) -> None:
+        """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
+        try:
+            await self._count_finished()
+            if any(it.left for it in self.progress) and not self._stopped:
+                await self._execute()
+                await self._workbench.close()
+            if not self._stopped:
+                await self._digest_weights()
+                await self._judging.run()
+                self.failure = self._judging.failure
+        except ParagoneError as error:
+            self.failure = error
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and start no more. What has finished is kept."""
+        self._stopped = True
+        stopping = [engine.stop() for engine in self._engines.values()]
+        await asyncio.gather(self._workbench.stop(), self._judging.stop(), *stopping)
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._judging.close()
+        await self._workbench.close()
+
+    async def _count_finished(self) -> None:
+        """Count what earlier commands have finished."""
+        request = self._request
+        prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
+        for progress in self.progress:
+            progress.total = prompts * request.repetitions
+        async for saved in saved_runs(self._history, self._experiment, request.chosen):
+            if saved.record.state == "done" or not request.retry_failed:
+                self.progress[saved.key.engine_index].count(saved.record, saved.results)
+
+    async def _execute(self) -> None:
+        for index, progress in enumerate(self.progress):
+            if progress.left:
+                definition = self._request.engines[index]
+                progress.engine = SuiteEngine(self._workbench, definition, self._observer.progressed)
+                self._engines[index] = progress.engine
+        await self._workbench.open_all()
+        scheduler = self._workbench.scheduler
+        self._observer.scheduled(scheduler)
+        if scheduler.order == "parallel":
+            async with asyncio.TaskGroup() as tasks:
+                for index in self._engines:
+                    tasks.create_task(self._drain([index]))
+        elif scheduler.order == "sequential":
+            await self._drain(list(self._engines))
+        else:
+            for index in self._engines:
+                await self._drain([index])
+        if self.failure is not None:
+            raise self.failure
+
+    async def _digest_weights(self) -> None:
+        """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
+        for file in self._weights.values():
+            if not self._stopped and (await known_weights(self._history, [file]))[0].sha256 is None:
+                self._observer.digesting(file.path)
+                await digest_weights(self._history, [file])
+
+    async def _drain(self, engines: Sequence[int]) -> None:
+        """Execute all runs of these engines."""
+        request = self._request
+        jobs = SharedIterator(
+            unfinished_jobs(
+                self._history,
+                self._experiment,
+                engines,
+                chosen=request.chosen,
+                retry_failed=request.retry_failed,
+            )
+        )
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(max(self._engines[index].width for index in engines)):
+                tasks.create_task(self._work(jobs))
+        await jobs.close()
+
+    async def _work(self, jobs: SharedIterator[Job]) -> None:
+        try:
+            while not self._stopped and (job := await jobs.take()) is not None:
+                await self._do(job)
+        except ParagoneError as error:
+            if self.failure is None:
+                self.failure = error
+                await self.stop()
+
+    async def _do(self, job: Job) -> None:
+        engine, progress = self._engines[job.key.engine_index], self.progress[job.key.engine_index]
+        progress.began = progress.began or time.monotonic()
+        executed = await engine.execute(RunSpec(messages=job.prompt.messages, cold=True))
+        if executed is None:
+            return
+        record = executed.record
+        results: tuple[AssertionResult, ...] = ()
+        if record.error is None:
+            answer = answer_of(record, total_s=executed.total_s)
+            results = await evaluate(job.prompt, answer, self._catalog, with_engine=False)
+        await self._save(job, record, results)
+        if record.loaded is not None:
+            self._weights |= {file.path: file for file in record.loaded.weights}
+        progress.count(record, results)
+        progress.now += 1
+        self._observer.progressed()
+
+    async def _save(self, job: Job, record: RunRecord, results: Sequence[AssertionResult]) -> None:
+        number, saved = self._experiment.id, results_json(results)
+        await retrying(
+            lambda: self._history.call(lambda store: store.experiments.save(number, job.key, record, saved))
+        )

@@ -1,0 +1,110 @@
+"""Reads the finished runs of an experiment from the history, some at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.assertions import Answer
+from paragone.wire import from_json, to_json
+from paragone_workbench.compare.answers import figures_json
+from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.suites.assertions import AssertionResult
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
+
+__all__ = ["SavedRun", "answer_of", "results_json", "saved_runs"]
+
+PAGE = 100
+"""Runs in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRun:
+    """A finished run, with the results of its assertions."""
+
+    key: RunKey
+    record: RunRecord
+    results: tuple[AssertionResult, ...]
+
+    @classmethod
+    def of(cls, run: ExperimentRun) -> SavedRun:
+        """Return a run that was read from the history."""
+        results = tuple(from_json(AssertionResult, it) for it in run.assertions)
+        return cls(key=run.key, record=run.record, results=results)
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether all assertions passed; None if there are none, or if some gave no verdict and the others passed."""
+        verdicts = {it.passed for it in self.results}
+        return False if False in verdicts else True if verdicts == {True} else None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run did not fail and all assertions passed."""
+        return self.record.state == "done" and all(it.passed is True for it in self.results)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from when the run was handed to its engine until it ended."""
+        return max(0.0, (self.record.ended or 0.0) - self.record.started)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the run as `paragone suite run --json` prints it."""
+        record = self.record
+        return {
+            "prompt_index": self.key.prompt_index,
+            "engine": record.definition.name,
+            "repetition": self.key.repetition,
+            "text": record.text,
+            "error": str(record.error) if record.error is not None else None,
+            "assertions": [
+                {"type": it.type, "passed": it.passed, "reason": it.reason, "score": it.score}
+                for it in self.results
+            ],
+            **figures_json(record.metrics),
+        }
+
+
+async def saved_runs(
+    history: History, experiment: Experiment, chosen: frozenset[int] | None = None
+) -> AsyncGenerator[SavedRun, None]:
+    """Yield the finished runs in the order prompt, engine, repetition; those of the chosen prompts only.
+
+    Raises StoreError.
+    """
+    last: RunKey | None = None
+    while True:
+        after = last
+
+        def read(store: Store, after: RunKey | None = after) -> list[ExperimentRun]:
+            return list(store.experiments.runs(experiment.id, after=after, limit=PAGE))
+
+        page = await retrying(functools.partial(history.call, read))
+        for run in page:
+            if chosen is None or run.key.prompt_index in chosen:
+                yield SavedRun.of(run)
+        if len(page) < PAGE:
+            return
+        last = page[-1].key
+
+
+def results_json(results: Iterable[AssertionResult]) -> list[Json]:
+    """Return results of assertions as the history keeps them."""
+    return [to_json(result) for result in results]
+
+
+def answer_of(record: RunRecord, *, total_s: float | None = None) -> Answer:
+    """Return an answer as assertions see it, without its prompt."""
+    metrics = record.metrics
+    return Answer(
+        text=record.text,
+        thinking=record.thinking,
+        finish_reason=record.finish,
+        completion_tokens=metrics.completion_tokens if metrics is not None else None,
+        ttft_s=metrics.ttft_s if metrics is not None else None,
+        total_s=total_s,
+        decode_tps=metrics.decode_tps if metrics is not None else None,
+    )

@@ -1,0 +1,1 @@
+"""Files of prompts, and the assertions that check the answers."""

@@ -1,0 +1,193 @@
+"""The installed assertions, and checking answers with them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone import InputError, Message, Options, ParagoneError
+from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
+from paragone.options import build
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, checked
+from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
+
+if TYPE_CHECKING:
+    from paragone.discovery import Problem
+
+__all__ = ["AssertionCatalog", "AssertionResult", "evaluate", "load_assertions"]
+
+CHECK_S = 60.0
+"""Seconds that an assertion may take, unless it asks an engine."""
+
+REASON_LENGTH = 300
+"""Largest number of characters of `AssertionResult.reason`: it may quote an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionResult:
+    """What one assertion of a prompt found in an answer.
+
+    Attributes:
+        index: Its place in `SuitePrompt.assertions`, from 0.
+        type: The name of the assertion; with `not ` before it if it is negated.
+        passed: Whether it passed; None if no verdict could be given.
+        reason: One sentence that says what was found, or why no verdict could be given.
+        score: How well the assertion holds, from 0 to 1, if it can tell.
+    """
+
+    index: int
+    type: str
+    passed: bool | None
+    reason: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionCatalog:
+    """The assertions that were found, by name, and the plugins that failed."""
+
+    assertions: Mapping[str, AnyAssertion]
+    problems: tuple[Problem, ...] = ()
+
+    def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
+        """Check an assertion of a prompt with this expected answer. Raises InputError."""
+        assertion, options = self.prepared(spec)
+        with _blaming(spec.type):
+            assertion.check_expected(expected, options)
+
+    def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
+        """Return the names of the engines that an assertion asks. Raises InputError."""
+        assertion, options = self.prepared(spec)
+        with _blaming(spec.type):
+            names = assertion.engines(options)
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"expected a tuple of names of engines, not {names!r}")
+        return names
+
+    def judges(self, prompts: Iterable[SuitePrompt]) -> tuple[str, ...]:
+        """Return the names of all engines that the assertions of these prompts ask, each once."""
+        names = (name for prompt in prompts for spec in prompt.assertions for name in self.asks_engines(spec))
+        return tuple(dict.fromkeys(names))
+
+    def prepared(self, spec: AssertionSpec) -> tuple[AnyAssertion, Options]:
+        """Return an assertion and its options. Raises InputError."""
+        assertion = self.assertions.get(spec.type)
+        if assertion is None:
+            hint = suggest(spec.type, self.assertions)
+            broken = "".join(
+                f" The plugin {problem.plugin} of {problem.package or 'an unknown package'} cannot be used: "
+                f"{problem.reason.rstrip('.')}."
+                for problem in self.problems
+            )
+            raise InputError(f"There is no assertion {spec.type!r}.", hint=hint + broken)
+        with _blaming(spec.type):
+            options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
+        return assertion, options
+
+    def close(self) -> None:
+        """Have all assertions release what they hold, such as processes. They can be used again."""
+        for assertion in self.assertions.values():
+            with suppress(*PLUGIN_ERRORS):  # nothing depends on it any more
+                assertion.close()
+
+
+def load_assertions() -> AssertionCatalog:
+    """Import the plugins with assertions."""
+    from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
+
+    found = discover_assertions()
+    return AssertionCatalog(assertions=found.assertions, problems=found.problems)
+
+
+async def evaluate(
+    prompt: SuitePrompt,
+    answer: Answer,
+    catalog: AssertionCatalog,
+    judge: Judge | None = None,
+    *,
+    with_engine: bool | None = None,
+) -> tuple[AssertionResult, ...]:
+    """Check an answer with the assertions of its prompt; return the results in their order.
+
+    Whatever an assertion raises is a result without a verdict.
+
+    Args:
+        prompt: The prompt.
+        answer: The answer of an engine to it. Its messages and expected answer are those of the prompt.
+        catalog: The installed assertions.
+        judge: Asks the engines that judge; None if there are none.
+        with_engine: True for the assertions that ask an engine only, False for the others only, None for all.
+    """
+    answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
+    return tuple(
+        [
+            await _result(index, spec, answer, catalog, judge or _NoJudge())
+            for index, spec in enumerate(prompt.assertions)
+            if with_engine is None or with_engine == _asks_an_engine(spec, catalog)
+        ]
+    )
+
+
+async def _result(
+    index: int, spec: AssertionSpec, answer: Answer, catalog: AssertionCatalog, judge: Judge
+) -> AssertionResult:
+    title = f"not {spec.type}" if spec.negated else spec.type
+    limit = asyncio.timeout(None if _asks_an_engine(spec, catalog) else CHECK_S)
+    try:
+        assertion, options = catalog.prepared(spec)
+        async with limit:
+            verdict = checked(Verdict, await assertion.check(answer, options, judge))
+        if verdict.score is not None and not 0 <= verdict.score <= 1:
+            raise ValueError(f"its score {verdict.score} is not from 0 to 1")
+    except ParagoneError as error:
+        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(str(error)))
+    except PLUGIN_ERRORS as error:
+        reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
+        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
+    return AssertionResult(
+        index=index,
+        type=title,
+        passed=verdict.passed != spec.negated,
+        reason=_shortened(verdict.reason),
+        score=verdict.score,
+    )
+
+
+def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
+    try:
+        return bool(catalog.asks_engines(spec))
+    except ParagoneError:
+        return False  # checking the answer gives the reason
+
+
+class _NoJudge:
+    """Stands where no engine can be asked."""
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        raise NoVerdict(f"The engine {engine} cannot be asked here.")
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Turn an unexpected error of the plugin with the assertion `name` into an InputError."""
+    try:
+        yield
+    except ParagoneError:
+        raise
+    except PLUGIN_ERRORS as error:
+        raise InputError(f"The assertion {name!r} failed: {_unexpected(error)}") from error
+
+
+def _unexpected(error: BaseException) -> str:
+    description = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"It raised an unexpected error ({description}). Report it to the author of the assertion."
+
+
+def _shortened(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"

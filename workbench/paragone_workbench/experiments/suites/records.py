@@ -1,0 +1,209 @@
+"""Records of suite files: what one prompt's entry has, whatever the format, and the prompt made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from paragone import InputError, Json, Message, ParagoneError, Role
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.suites.suite import AssertionSpec, Problem, SuitePrompt
+from paragone_workbench.experiments.suites.variables import fill
+
+__all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "parse_json"]
+
+KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
+"""What a record may have."""
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The entry of one prompt in a file, unchecked."""
+
+    line: int
+    values: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDefaults:
+    """What applies to all prompts of a file."""
+
+    system: str = ""
+    """The system prompt of prompts that have none."""
+    assertions: tuple[AssertionSpec, ...] = ()
+    """Assertions in addition to those of each prompt."""
+
+
+class RecordReader:
+    """Makes a prompt of a record, and collects everything that is wrong with it."""
+
+    def __init__(self, record: Record, defaults: FileDefaults, catalog: AssertionCatalog) -> None:
+        self.problems: list[Problem] = []
+        self._line = record.line
+        self._values = record.values
+        self._defaults = defaults
+        self._catalog = catalog
+
+    def prompt(self, index: int) -> SuitePrompt | None:
+        """Return the prompt; None if there are problems."""
+        for key in self._values:
+            if key not in KEYS:
+                self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
+        variables = self._variables()
+        messages = self._messages()
+        expected = self._expected()
+        tags = self._tags()
+        if variables and not self.problems:
+            try:
+                messages = tuple(
+                    Message(role=message.role, text=fill(message.text, variables)) for message in messages
+                )
+                expected = None if expected is None else fill(expected, variables)
+            except InputError as error:
+                self._wrong(str(error))
+        assertions = self._assertions(expected)
+        if self.problems:
+            return None
+        return SuitePrompt(
+            index=index,
+            line=self._line,
+            messages=messages,
+            expected=expected,
+            tags=tags,
+            variables=variables,
+            assertions=assertions,
+        )
+
+    def _wrong(self, sentence: str) -> None:
+        self.problems.append(Problem(line=self._line, sentence=sentence))
+
+    def _text(self, key: str) -> str | None:
+        """Return a text; None if there is none, or a problem."""
+        value = self._values.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        self._wrong(f"{key!r} must be text.")
+        return None
+
+    def _messages(self) -> tuple[Message, ...]:
+        """Return the messages with their system message; variables are not filled in yet."""
+        system = self._text("system")
+        messages: list[Message] = []
+        given = self._values.get("messages")
+        if given is None:
+            prompt = self._text("prompt")
+            if prompt is not None and prompt.strip():
+                messages = [Message(role="user", text=prompt)]
+            elif prompt is not None or self._values.get("prompt") is None:
+                self._wrong("It has no prompt: give it a 'prompt' or 'messages'.")
+        elif self._values.get("prompt") is not None:
+            self._wrong("It has both 'prompt' and 'messages': leave one out.")
+        elif isinstance(given, list):
+            messages = [message for item in given if (message := self._message(item)) is not None]
+            if len(messages) == len(given) and not any(message.role == "user" for message in messages):
+                self._wrong("'messages' needs a message with the role 'user'.")
+        else:
+            self._wrong("'messages' must be a list.")
+        if any(message.role == "system" for message in messages):
+            if system is not None:
+                self._wrong("It has both 'system' and a message with the role 'system': leave one out.")
+            return tuple(messages)
+        if system is None:
+            system = self._defaults.system
+        return (*((Message(role="system", text=system),) if system else ()), *messages)
+
+    def _message(self, item: Json) -> Message | None:
+        if not isinstance(item, Mapping):
+            self._wrong('An item of \'messages\' must look like {"role": "user", "content": "…"}.')
+            return None
+        for key in item:
+            if key not in ("role", "content"):
+                self._wrong(f"A message has no key {key!r}. {suggest(key, ('role', 'content'))}")
+        role, content = item.get("role"), item.get("content")
+        if role not in ROLES:
+            self._wrong(f"The 'role' of a message must be one of: {', '.join(ROLES)}.")
+        elif not isinstance(content, str):
+            self._wrong("The 'content' of a message must be text.")
+        else:
+            return Message(role=cast("Role", role), text=content)
+        return None
+
+    def _expected(self) -> str | None:
+        value = self._values.get("expected")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return json.dumps(value)
+        return self._text("expected")
+
+    def _tags(self) -> tuple[str, ...]:
+        value = self._values.get("tags")
+        if value is None:
+            return ()
+        if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
+            return tuple(value)
+        self._wrong("'tags' must be a list of texts.")
+        return ()
+
+    def _variables(self) -> Mapping[str, Json]:
+        value = self._values.get("variables")
+        if value is None or isinstance(value, Mapping):
+            return value or {}
+        self._wrong("'variables' must be an object with a value for each name.")
+        return {}
+
+    def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
+        """Return the checked assertions: its own, then those of the file, else `equals` if an answer is expected."""
+        own: list[AssertionSpec] = []
+        given = self._values.get("assertions")
+        if given is not None and not isinstance(given, list):
+            self._wrong("'assertions' must be a list.")
+        for item in given if isinstance(given, list) else ():
+            try:
+                own.append(assertion_spec(item))
+            except InputError as error:
+                self._wrong(str(error))
+        specs = (*own, *self._defaults.assertions)
+        if not specs and not given and expected is not None:
+            specs = (AssertionSpec(type="equals"),)
+        for spec in specs:
+            try:
+                self._catalog.check_spec(spec, expected=expected)
+            except ParagoneError as error:
+                self._wrong(str(error))
+        return specs
+
+
+def assertion_spec(item: Json) -> AssertionSpec:
+    """Return the assertion that an item of `assertions` describes. Raises InputError; options are not checked."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
+    negated = item.get("not", False)
+    if not isinstance(negated, bool):
+        raise InputError("The 'not' of an assertion must be true or false.")
+    options = {key: value for key, value in item.items() if key not in ("type", "not")}
+    return AssertionSpec(type=cast("str", item["type"]), options=options, negated=negated)
+
+
+def parse_json(text: str) -> Json:
+    """Parse JSON. Raises InputError with a sentence that says what is wrong with it."""
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:  # an escape may be half of a pair that makes one character
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise InputError(f"It is not valid JSON: {error.msg}, at character {error.pos + 1}.") from error
+    except UnicodeEncodeError as error:
+        raise InputError("It has half of a surrogate pair, which is no character.") from error
+    except RecursionError as error:
+        raise InputError("It is nested too deeply.") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"It is not valid JSON: {error}.") from error
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")

@@ -1,0 +1,87 @@
+"""Reads suites from files: JSONL, CSV and TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from paragone import InputError
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.suites.csv_records import csv_records
+from paragone_workbench.experiments.suites.jsonl_records import jsonl_records
+from paragone_workbench.experiments.suites.records import FileDefaults, Record, RecordReader
+from paragone_workbench.experiments.suites.suite import Problem, Suite, SuitePrompt, problem_text
+from paragone_workbench.experiments.suites.toml_records import TomlSuite
+
+__all__ = ["read_suite"]
+
+EXAMPLES = {
+    ".jsonl": 'Write a prompt a line: {"prompt": "Why is the sky blue?"}.',
+    ".csv": "Write the header prompt,expected and below it a row for each prompt.",
+    ".toml": 'Begin each prompt with [[prompts]], and write prompt = "Why is the sky blue?" below it.',
+}
+"""What to write into an empty file, by ending."""
+
+
+def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
+    """Read a suite file, whose format is that of its ending: .jsonl, .csv or .toml.
+
+    `system` is the system prompt of the prompts for which the file has none. Prompts with a problem are
+    left out; the suite has the problems. Raises InputError if the file cannot be read, is not UTF-8 text,
+    or has no usable prompt.
+    """
+    ending = path.suffix.lower()
+    if ending not in EXAMPLES:
+        raise InputError(
+            f"The ending of {path.name} names no format of a suite.",
+            hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
+        )
+    text = _read(path)
+    defaults = FileDefaults(system=system)
+    problems: list[Problem] = []
+    records: Iterable[Record | Problem]
+    if ending == ".toml":
+        toml = TomlSuite(path, text)
+        defaults = toml.defaults(system, catalog)
+        records = list(toml.records())
+        problems += toml.problems
+    else:
+        records = jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
+    prompts: list[SuitePrompt] = []
+    for index, record in enumerate(records):
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        reader = RecordReader(record, defaults, catalog)
+        if (prompt := reader.prompt(index)) is not None:
+            prompts.append(prompt)
+        problems += reader.problems
+    problems.sort(key=lambda problem: problem.line)
+    if not prompts and problems:
+        raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
+    if not prompts:
+        raise InputError(f"{path} has no prompts.", hint=EXAMPLES[ending])
+    return Suite(name=path.stem, prompts=tuple(prompts), problems=tuple(problems))
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # reading a pipe might never end
+            raise InputError(f"{path} is not a regular file.", hint="Name a file of prompts.")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
+        ) from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # an error's position does not count the byte order mark
+        start = error.start + len(raw) - len(error.object)
+        line = raw.count(b"\n", 0, start) + 1
+        column = start - raw.rfind(b"\n", 0, start)
+        raise InputError(
+            f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
+            hint="Save it as UTF-8.",
+        ) from error

@@ -1,0 +1,87 @@
+"""Suites in TOML: `[[prompts]]`, and `system` and `[[assertions]]` that apply to all of them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from paragone import InputError, Json, ParagoneError
+from paragone_workbench.config.toml_file import Document, parse_toml
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec
+from paragone_workbench.experiments.suites.suite import AssertionSpec, Problem
+
+__all__ = ["TomlSuite"]
+
+KEYS = ("prompts", "system", "assertions")
+
+
+class TomlSuite:
+    """The content of a suite file in TOML."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        """Parse the file. Raises InputError, with the line, if it is not valid TOML."""
+        self._document: Document = parse_toml(path, text)
+        self.problems: list[Problem] = []
+        """What is wrong outside of `[[prompts]]`."""
+        for key in self._document.data:
+            if key not in KEYS:
+                self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}", key)
+
+    def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
+        """Return what applies to all prompts. `system` applies if the file has none."""
+        given = self._document.data.get("system", system)
+        if not isinstance(given, str):
+            self._wrong("'system' must be text.", "system")
+            given = ""
+        specs: list[AssertionSpec] = []
+        for index, item in enumerate(self._list("assertions")):
+            try:
+                spec = assertion_spec(_plain(item))
+                catalog.prepared(spec)
+            except ParagoneError as error:
+                self._wrong(str(error), "assertions", index)
+            else:
+                specs.append(spec)
+        return FileDefaults(system=given, assertions=tuple(specs))
+
+    def records(self) -> Iterator[Record | Problem]:
+        """Yield the records, and a problem for each malformed one."""
+        for index, item in enumerate(self._list("prompts")):
+            line = self._document.line("prompts", index)
+            try:
+                values = _plain(item)
+            except InputError as error:
+                yield Problem(line=line, sentence=str(error))
+                continue
+            if isinstance(values, Mapping):
+                yield Record(line=line, values=values)
+            else:
+                yield Problem(line=line, sentence="A prompt must be a table: begin it with [[prompts]].")
+
+    def _list(self, key: str) -> list[object]:
+        items = self._document.data.get(key, [])
+        if isinstance(items, list):
+            return items
+        self._wrong(f"{key!r} must be a list of tables: begin each with [[{key}]].", key)
+        return []
+
+    def _wrong(self, sentence: str, *key: str | int) -> None:
+        self.problems.append(Problem(line=self._document.line(*key), sentence=sentence))
+
+
+def _plain(value: object) -> Json:
+    """Return a value of TOML as JSON: dates and times become text. Raises InputError for what JSON cannot express."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{value} is not a finite number.")
+    assert isinstance(value, bool | int | float | str)
+    return value

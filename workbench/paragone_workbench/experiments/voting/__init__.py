@@ -1,0 +1,1 @@
+"""Blind votes: ballots without names, and answers that tell no speed."""

@@ -1,0 +1,89 @@
+"""Ballots: answers to one prompt, without the names of their engines, and the vote on them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from paragone_workbench.compare.ratings.saved import saved_vote
+from paragone_workbench.compare.votes import Candidate, Choice, Vote, style_of
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.experiments.voting.masking import NameMask
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import SavedVote
+
+__all__ = ["LETTERS", "Ballot", "shuffled"]
+
+LETTERS = "ABCDEF"
+"""The names of answers on a ballot, from left to right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """A prompt with the answers that are voted on.
+
+    Attributes:
+        prompt: The text of the prompt.
+        answers: The answers in the order in which they are shown.
+        names: Names of their engines and models, which are masked in the answers.
+        experiment_id: The experiment, if the answers are runs of one.
+        prompt_index: The prompt in the experiment.
+        asked: The prompt in a conversation, if it belongs to one.
+    """
+
+    prompt: str
+    answers: tuple[RunRecord, ...]
+    names: frozenset[str] = frozenset()
+    experiment_id: int | None = None
+    prompt_index: int | None = None
+    asked: Prompt | None = None
+
+    @property
+    def mask(self) -> NameMask:
+        """The mask for the names in the answers."""
+        return NameMask(self.names, self.prompt)
+
+    @property
+    def candidates(self) -> tuple[RunRecord, ...]:
+        """The answers that can be voted on: those that have not failed."""
+        return tuple(run for run in self.answers if run.state != "failed")
+
+    def vote(self, choice: Choice, *, blind: bool) -> SavedVote:
+        """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.
+
+        The runs, and the prompt of a conversation, must have ids. Failed answers are left out.
+        """
+        candidates = self.candidates
+        if isinstance(choice, int):
+            choice = candidates.index(self.answers[choice])
+        vote = Vote(
+            candidates=tuple(map(self._candidate, candidates)),
+            choice=choice,
+            blind=blind,
+            created=time.time(),
+        )
+        return saved_vote(
+            vote,
+            experiment_id=self.experiment_id,
+            prompt_index=self.prompt_index,
+            prompt_id=None if self.asked is None else self.asked.id,
+        )
+
+    def _candidate(self, run: RunRecord) -> Candidate:
+        tokens = run.metrics.completion_tokens if run.metrics is not None else 0
+        return Candidate(
+            engine=run.definition.name,
+            backend=run.definition.backend,
+            model=run.definition.model,
+            run=f"r{run.id}" if self.experiment_id is None else f"e{self.experiment_id}/{run.id}",
+            style=style_of(run.text, tokens),
+        )
+
+
+def shuffled(runs: Iterable[RunRecord], chance: random.Random | None = None) -> tuple[RunRecord, ...]:
+    """Return runs in random order: unpredictable, unless `chance` is a generator with a seed."""
+    ordered = list(runs)
+    (chance or random.SystemRandom()).shuffle(ordered)
+    return tuple(ordered)

@@ -1,0 +1,99 @@
+"""Answers that are written during a blind vote: their names are masked, and their speeds hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paragone import Channel
+from paragone_workbench.experiments.voting.masking import MaskedStream, NameMask
+from paragone_workbench.experiments.voting.pacing import Pacing, Progress
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.record import RunRecord
+
+__all__ = ["BlindAnswers"]
+
+
+class BlindAnswers:
+    """Follows several runs, and gives out their text masked and at the same pace. Thinking is left out."""
+
+    def __init__(self, runs: Sequence[RunRecord], mask: NameMask) -> None:
+        self._answers = [_Answer(run, mask) for run in runs]
+        self._pacing = Pacing()
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether all runs have ended."""
+        return all(answer.ended for answer in self._answers)
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether text may be shown already."""
+        return self._pacing.shown > 0
+
+    def is_complete(self, number: int) -> bool:
+        """Return whether an answer has ended and all of its text was given out."""
+        return self._answers[number].is_complete
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether all answers have ended and all text was given out."""
+        return all(answer.is_complete for answer in self._answers)
+
+    def take(self, now: float) -> Sequence[str]:
+        """Return the text of each answer that may be shown at a time in seconds, and was not given out yet."""
+        shown = self._pacing.advance(now, self._progress)
+        return [answer.take(shown) for answer in self._answers]
+
+    def show_all(self) -> bool:
+        """Have `take` give out everything, if all runs have ended. Returns whether they have."""
+        return self._pacing.show_all(self._progress)
+
+    def close(self) -> None:
+        """Stop following the runs."""
+        for answer in self._answers:
+            answer.close()
+
+    @property
+    def _progress(self) -> list[Progress]:
+        return [Progress(produced=len(answer.text), ended=answer.ended) for answer in self._answers]
+
+
+class _Answer(RunObserver):
+    """The masked text of a run so far."""
+
+    def __init__(self, run: RunRecord, mask: NameMask) -> None:
+        self.ended = False
+        self._run = run
+        self._stream = MaskedStream(mask)
+        self._parts: list[str] = []
+        self._given = 0
+        self.text_came(run, "answer", run.text)
+        run.subscribe(self)
+        if run.phase == "ended":
+            self.run_ended(run)
+
+    @property
+    def text(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.ended and self._given == len(self.text)
+
+    def take(self, shown: int) -> str:
+        text = self.text[self._given : shown]
+        self._given += len(text)
+        return text
+
+    def close(self) -> None:
+        self._run.unsubscribe(self)
+
+    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+        if channel == "answer":
+            self._parts.append(self._stream.feed(text))
+
+    def run_ended(self, run: RunRecord) -> None:
+        self._parts.append(self._stream.end())
+        self.ended = True

@@ -1,0 +1,164 @@
+"""The ballots of an experiment: its saved answers, two engines at a time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from paragone import Message
+from paragone.wire import from_json
+from paragone_workbench.compare.votes import Choice
+from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
+from paragone_workbench.experiments.voting.masking import names_of
+from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.store import RunKey, Store
+
+__all__ = ["ExperimentBallots"]
+
+_BEYOND = 2**31
+"""An index beyond those of engines and repetitions."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Two engines, by their indices, with the prompts that are still to be voted on."""
+
+    engines: tuple[int, int]
+    votes: int = 0
+    prompts: list[int] = field(default_factory=list)
+
+
+class ExperimentBallots:
+    """The ballots of an experiment that have not been voted on blind yet, in random order.
+
+    With more than two engines, the pair of engines with the fewest votes comes next. Calls block; all may
+    raise StoreError.
+    """
+
+    def __init__(self, store: Store, experiment_id: int, chance: random.Random | None = None) -> None:
+        """Read which ballots there are. Raises InputError if the experiment does not exist."""
+        self.experiment = store.experiments.get(experiment_id)
+        self.identical = 0
+        """Number of ballots that were left out because their answers were the same text."""
+        self.voted = 0
+        """Number of ballots that were voted on blind, now and earlier."""
+        self._store = store
+        self._chance = chance or random.SystemRandom()
+        self._cast: list[tuple[int, Ballot, _Pair]] = []
+        """The votes since the beginning, by their ids."""
+        self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
+        self._find_ballots()
+        self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs)
+        """Number of ballots, without those that turned out to have identical answers."""
+
+    def _find_ballots(self) -> None:
+        names = [engine.name for engine in self.experiment.engines]
+        voted: Counter[tuple[frozenset[str], int | None]] = Counter(
+            (frozenset(map(_engine_of, vote.candidates)), vote.prompt_index)
+            for vote in self._store.votes.all(self.experiment.id)
+            if vote.blind
+        )
+        answered: dict[int, set[int]] = {}
+        for key, state in self._store.experiments.states(self.experiment.id, 0, _BEYOND).items():
+            if state == "done":
+                answered.setdefault(key.prompt_index, set()).add(key.engine_index)
+        for pair in self._pairs:
+            both = frozenset(names[engine] for engine in pair.engines)
+            for prompt, engines in answered.items():
+                if not engines.issuperset(pair.engines):
+                    continue
+                if voted[both, prompt]:
+                    pair.votes += 1
+                else:
+                    pair.prompts.append(prompt)
+            self._chance.shuffle(pair.prompts)
+            self.voted += pair.votes
+
+    def take(self) -> Ballot | None:
+        """Return the next ballot, or None if none is left. Ballots with identical answers are left out.
+
+        Raises InputError if the experiment was deleted.
+        """
+        self._store.experiments.get(self.experiment.id)
+        while left := [pair for pair in self._pairs if pair.prompts]:
+            fewest = min(pair.votes for pair in left)
+            pair = self._chance.choice([it for it in left if it.votes == fewest])
+            ballot = self._ballot(pair, pair.prompts.pop())
+            first, second = (run.text.strip() for run in ballot.answers)
+            if first != second:
+                return ballot
+            self.identical += 1
+            self.total -= 1
+        return None
+
+    def vote(self, ballot: Ballot, choice: Choice, *, blind: bool = True) -> None:
+        """Save a vote on a ballot."""
+        vote_id = self._store.votes.add(ballot.vote(choice, blind=blind))
+        pair = self._pair_of(ballot)
+        self._cast.append((vote_id, ballot, pair))
+        pair.votes += 1
+        self.voted += 1
+
+    def undo(self, current: Ballot | None) -> Ballot | None:
+        """Delete the last vote since the beginning, and return its ballot; None if there is none.
+
+        `current` is the ballot that is being shown: it comes again later.
+        """
+        if not self._cast:
+            return None
+        vote_id, ballot, pair = self._cast[-1]
+        self._store.votes.delete(vote_id)
+        self._cast.pop()
+        pair.votes -= 1
+        self.voted -= 1
+        if current is not None and current.prompt_index is not None:
+            self._pair_of(current).prompts.append(current.prompt_index)
+        return ballot
+
+    def _pair_of(self, ballot: Ballot) -> _Pair:
+        names = [engine.name for engine in self.experiment.engines]
+        engines = sorted(names.index(run.definition.name) for run in ballot.answers)
+        return next(pair for pair in self._pairs if list(pair.engines) == engines)
+
+    def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
+        experiment = self.experiment
+        ((_, content),) = self._store.experiments.prompts(experiment.id, prompt_index, 1)
+        answers = shuffled((self._answer(prompt_index, engine) for engine in pair.engines), self._chance)
+        return Ballot(
+            prompt=_text_of(from_json(SuitePrompt, content).messages),
+            answers=answers,
+            names=frozenset(name for run in answers for name in names_of(run.definition, run.loaded)),
+            experiment_id=experiment.id,
+            prompt_index=prompt_index,
+        )
+
+    def _answer(self, prompt_index: int, engine_index: int) -> RunRecord:
+        """Return an engine's answer to a prompt, of any repetition."""
+        before = RunKey(prompt_index=prompt_index, engine_index=engine_index, repetition=-1)
+        runs = self._store.experiments.runs(
+            self.experiment.id, after=before, limit=self.experiment.repetitions
+        )
+        return self._chance.choice(
+            [
+                run.record
+                for run in runs
+                if (run.key.prompt_index, run.key.engine_index) == (prompt_index, engine_index)
+                and run.record.state == "done"
+            ]
+        )
+
+
+def _engine_of(candidate: object) -> str:
+    return str(candidate.get("engine")) if isinstance(candidate, dict) else ""
+
+
+def _text_of(messages: Iterable[Message]) -> str:
+    """Return a conversation as text: a single message as it is, several with their roles."""
+    messages = tuple(messages)
+    if len(messages) == 1:
+        return messages[0].text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
