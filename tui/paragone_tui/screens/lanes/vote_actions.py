@@ -20,9 +20,6 @@ class VoteActions(LanesLayout):
 
     def action_blind_vote(self) -> None:
         """Let the next answers come without names, or no longer."""
-        if not self.blind and self.app.history is None:
-            self.app.say("Votes can be saved once the history is open.", warning=True)
-            return
         self._be_blind(not self.blind)
         self.app.say(
             "The next answers come shuffled and without names, until you have voted."
@@ -45,7 +42,13 @@ class VoteActions(LanesLayout):
                 f"{self.key_of('blind-vote')} ends blind voting, {self.key_of('add-lane')} adds a lane."
             )
             return False
-        return not self.is_answering(lanes)
+        return self._has_history() and not self.is_answering(lanes)
+
+    def _has_history(self) -> bool:
+        """Return whether votes can be saved: say so if not."""
+        if self.app.history is None:
+            self.app.say("Votes can be saved once the history is open. Try again in a moment.", warning=True)
+        return self.app.history is not None
 
     def open_ballot(self, ask: Callable[[], Prompt | None]) -> None:
         """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
@@ -83,9 +86,7 @@ class VoteActions(LanesLayout):
         lanes = [] if prompt is None else [it for it in self.session.lanes if _has_answered(it, prompt)]
         if prompt is None or lane not in lanes or len(lanes) < 2:
             self.app.say("There is no answer of this lane and of another one to the same prompt.")
-        elif self.app.history is None:
-            self.app.say("Votes can be saved once the history is open.", warning=True)
-        elif not self.is_answering(lanes):
+        elif self._has_history() and not self.is_answering(lanes):
             self.do(lambda: self._prefer(lane, lanes, prompt))
 
     async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
