@@ -24,7 +24,8 @@ def gguf(values: Mapping[str, Value], tensors: Sequence[Tensor] = (), *, version
         places.append((name, shape, kind, len(weights)))
         weights += b"".join(content)
         weights += bytes(-len(weights) % 32)
-    return _header(values, places, version=version) + weights
+    header = _header(values, places, version=version)
+    return _padded(header) + weights if weights else header
 
 
 def write_hollow(
@@ -38,7 +39,7 @@ def write_hollow(
     for name, shape, kind, size in tensors:
         places.append((name, shape, kind, at))
         at += size + -size % 32
-    header = _header(values, places)
+    header = _padded(_header(values, places))
     path.write_bytes(header)
     os.truncate(path, len(header) + at)
 
@@ -52,8 +53,11 @@ def _header(
     for name, shape, kind, offset in places:
         out += [_text(name), struct.pack("<I", len(shape))]
         out.append(struct.pack(f"<{len(shape)}QIQ", *shape, kind, offset))
-    header = b"".join(out)
-    return header + bytes(-len(header) % 32) if places else header
+    return b"".join(out)
+
+
+def _padded(header: bytes) -> bytes:
+    return header + bytes(-len(header) % 32)
 
 
 def _text(text: str) -> bytes:

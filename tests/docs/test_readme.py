@@ -28,16 +28,19 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
 SCREENS = [line for line in COMMANDS if re.match(r"paragone \w+:", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
-PLAIN = [line for line in COMMANDS if line not in (*SCREENS, *MAKE)]
+SCRIPTS = [block for block in blocks("sh") if not {*SCREENS, *MAKE} & {*block.splitlines()}]
+"""Blocks whose commands are executed in their order, as a person does."""
 COMPUTING = re.compile(r"\bparagone (ask|bench|compare|fidelity|suite run) ")
 """Commands whose engines use all cores, because no number of threads is set."""
 
 
-def runnable(commands: list[str]) -> list[Any]:
-    """The commands for `parametrize`."""
+def runnable(scripts: list[str]) -> list[Any]:
+    """The scripts for `parametrize`."""
     return [
-        pytest.param(line, id=line, marks=[pytest.mark.alone] if COMPUTING.search(line) else [])
-        for line in commands
+        pytest.param(
+            script, id=script.splitlines()[-1], marks=[pytest.mark.alone] if COMPUTING.search(script) else []
+        )
+        for script in scripts
     ]
 
 
@@ -95,13 +98,24 @@ def test_the_config_is_valid(home):
     assert config.check(configured(home / "config.toml"), backend=Registry().find) == []
 
 
+def test_every_command_is_run_by_a_test():
+    run = [line for script in SCRIPTS for line in script.splitlines() if line.strip()]
+    assert sorted([*run, *SCREENS, *MAKE]) == sorted(COMMANDS)
+
+
 @pytest.mark.model
-@pytest.mark.parametrize("command", runnable(PLAIN))
-def test_a_command(command, shell, home):
-    if command != "paragone config init":
+@pytest.mark.parametrize("script", runnable(SCRIPTS))
+def test_a_block_of_commands(script, shell, home):
+    if "config init" not in script:
         configured(home / ".config/paragone/config.toml")
     result = subprocess.run(
-        command, shell=True, cwd=home, env=shell, capture_output=True, text=True, timeout=120
+        ["sh", "-ec", script],
+        cwd=home,
+        env=shell,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.strip()
