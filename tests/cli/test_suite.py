@@ -153,16 +153,13 @@ def test_what_cannot_be_done(prompts, argv, sentence):
     assert sentence in said(done)
 
 
-@pytest.mark.parametrize("argv", [("show",), ("show", "e9"), ("show", "9"), ("compare",), ("compare", "e9")])
-def test_the_newest_experiments_are_named_instead(prompts, argv):
-    assert "The history has none yet." in said(paragone("suite", *argv))
-    for number in range(6):
-        paragone("suite", "run", prompts(f"prompt {number}"), "--engines", "rogue:nothing")
-    done = paragone("suite", *argv)
-    assert done.returncode == 2
-    assert (
-        "The newest are: " + ", ".join(f"e{number} (prompts.jsonl)" for number in range(6, 1, -1))
-    ) in said(done)
+def test_the_newest_experiments_are_named_instead(prompts):
+    assert "The history has none yet." in said(paragone("suite", "show", "e9"))
+    paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
+    for argv in (("show",), ("show", "e9"), ("show", "9"), ("compare",), ("compare", "e9")):
+        done = paragone("suite", *argv)
+        assert done.returncode == 2
+        assert "The newest are: e1 (prompts)." in said(done)
 
 
 def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
