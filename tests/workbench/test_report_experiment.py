@@ -70,6 +70,7 @@ def test_assertions_make_a_pass_rate(store):
     assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
     assert rate.figures[0].low < 0.5 < rate.figures[0].high
     assert (score.title, score.figures[0].text) == ("Contains", "0.500")
+    assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
     (check,) = first.rounds[0][1].checks
     assert (check.name, check.result, check.reason) == (
@@ -311,15 +312,15 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     assert found.title == "Bench"
     prefill, decode, ttft = found.charts
     assert [(it.name, it.text, it.count) for it in prefill.figures] == [
-        ("smol", "420.0 ± 8.0 tokens/s", "prompt 512"),
-        ("large", "420.0 ± 8.0 tokens/s", "prompt 512"),
-        ("smol", "420.0 ± 8.0 tokens/s", "prompt 2,048, depth 4,096"),
-        ("large", "420.0 ± 8.0 tokens/s", "prompt 2,048, depth 4,096"),
+        ("smol", "420 ± 8 tokens/s", "prompt 512"),
+        ("large", "420 ± 8 tokens/s", "prompt 512"),
+        ("smol", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
+        ("large", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
     ]
     assert (prefill.figures[0].low, prefill.figures[0].high) == pytest.approx((412.02, 428.06))
     assert prefill.figures[0].interval == ""
-    assert (decode.figures[0].text, decode.figures[0].low) == ("30.50 ± 0.00 tokens/s", None)
-    assert [it.text for it in ttft.figures] == ["1,250.0 ± 500.0 ms"] * 2
+    assert (decode.figures[0].text, decode.figures[0].low) == ("30.5 ± 0.0 tokens/s", None)
+    assert [it.text for it in ttft.figures] == ["1,250 ± 500 ms"] * 2
     assert found.remarks[0].text.endswith(
         " by paragone bench, mean ± standard deviation of 3 runs, 64 tokens generated in each."
     )

@@ -59,7 +59,7 @@ def _figure(name: str, test: Mapping[str, Json], key: str, unit: str, factor: fl
     if not isinstance(mean, int | float) or not isinstance(deviation, int | float):
         return None
     mean, deviation = factor * mean, factor * deviation
-    digits = 1 if mean >= 100 else 2 if mean >= 10 else 3
+    digits = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 1 else 3
     return Figure(
         name=public(name),
         value=mean,
