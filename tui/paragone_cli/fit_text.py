@@ -62,8 +62,8 @@ def put_quantizations(
                 *(_row(it, _spec(definition, it.model)) for it in siblings),
             ]
         )
-        put()
         if not plan.fits_whole:
+            put()
             fitting = " and ".join(it.name for it in siblings if it.plan.fits_whole)
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
             put(
@@ -81,7 +81,6 @@ def put_quantizations(
                 *(_loss(name, it) for name, it in losses),
             ]
         )
-        put()
     if rough:
         put(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
@@ -91,6 +90,7 @@ def put_quantizations(
         models = [it.model for it in siblings if it.model is not None]
         reference, *_, candidate = sorted((*models, *filter(None, [own])), key=lambda it: -(it.size or 0))
         measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
+        put()
         put(one_line(f"To measure what a quantization loses: {measured}"))
 
 
