@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 
 import pytest
+
+from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.store import Store
 
 from .conftest import data, paragone, running, said, until
 
@@ -122,3 +126,34 @@ def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
             assert usage["completion_tokens"] == usage["pieces"] == 6
             assert usage["cached_tokens"] == test["depth"]
             assert usage["prompt_tokens"] == test["depth"] + test["prompt_tokens"]
+
+
+# The history
+
+
+def measurements() -> tuple[Measurement, ...]:
+    with contextlib.closing(Store.open()) as store:
+        return store.measurements.all("bench")
+
+
+def test_the_figures_are_saved_for_reports():
+    done = paragone("bench", "rogue:steady", *SMALL, "--set", "rate=500", "--json")
+    (saved,) = measurements()
+    assert saved.data == data("bench", done)
+    (engine,) = saved.engines
+    assert (engine.backend, engine.model, engine.options["rate"]) == ("rogue", "steady", 500)
+
+
+def test_nothing_is_saved_if_nothing_was_measured():
+    assert paragone("bench", "rogue:steady", *SMALL, "--set", "context=8").returncode == 2
+    assert measurements() == ()
+
+
+def test_a_history_that_cannot_be_used_is_a_warning(home):
+    folder = home / "data" / "paragone"
+    folder.parent.mkdir()
+    folder.touch()
+    done = paragone("bench", "rogue:steady", *SMALL, "--set", "rate=500", "--json")
+    assert done.returncode == 0
+    assert said(done).startswith("paragone: warning: The measurement is not saved for reports. ")
+    assert len(data("bench", done)["engines"]) == 1

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from large_model import PARAMETERS, TRAINED, write_large_model
 
 from paragone import InputError
 from paragone_cli.fit import parse_size
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.store.experiment_records import Measurement
+from paragone_workbench.store.store import Store
 
 from .conftest import data, paragone, said
 
@@ -145,3 +150,47 @@ def test_a_hypothetical_gpu_as_json(large):
     # 80 layers of 8 heads of 128 numbers of 16 bits, K and V
     assert gpu["kv_cache"] + cpu["kv_cache"] == 4096 * 80 * 8 * 128 * 2 * 2
     assert 0 <= found["largest_ctx"] <= TRAINED
+
+
+def save_fidelity(reference, candidate):
+    """Save a measurement of two files, as `paragone fidelity` does."""
+    figures = {"mean_kld": 0.1316, "mean_kld_se": 0.0079, "top1_agreement": 0.758}
+    measurement = Measurement(
+        kind="fidelity",
+        engines=tuple(
+            EngineDefinition(name=it.stem, backend="llama_cpp", model=str(it))
+            for it in (reference, candidate)
+        ),
+        data={"candidates": [{"engine": candidate.stem, **figures}]},
+        created=1_790_000_000,
+    )
+    with contextlib.closing(Store.open()) as store:
+        store.measurements.add(measurement)
+
+
+@MODEL
+def test_what_quantizations_lost_is_shown(large):
+    command = ("fit", f"llama_cpp:{large['Q4_K_M']}", "--ctx", "512", "--vram", "48G")
+    assert "What was lost" not in paragone(*command).stdout.decode()
+    as_json = data("fit", paragone(*command, "--json"))
+    for name in ("Q4_K_M", "Q2_K"):
+        save_fidelity(large["F16"], large[name])
+    done = paragone(*command)
+    assert (done.returncode, said(done)) == (0, "")
+    lines = done.stdout.decode().splitlines()
+    start = lines.index("What was lost, by the newest measurements with `paragone fidelity`:")
+    assert lines[start + 2].split("  ")[0] == "QUANTIZATION"
+    rows = [line.split()[:6] for line in lines[start + 3 : start + 5]]
+    reference = large["F16"].stem
+    assert rows == [[name, "0.1316", "±", "0.0079", "75.8%", reference] for name in ("Q4_K_M", "Q2_K")]
+    assert data("fit", paragone(*command, "--json")).keys() == as_json.keys()
+
+
+@MODEL
+def test_a_history_that_cannot_be_read_is_no_error(large, home):
+    folder = home / "data" / "paragone"
+    folder.parent.mkdir(exist_ok=True)
+    folder.touch()
+    done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G")
+    assert (done.returncode, said(done)) == (0, "")
+    assert "Other quantizations of this model" in done.stdout.decode()

@@ -70,6 +70,7 @@ def test_the_document_is_the_portable_one(history, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        ((), "No experiment and no conversation was named."),
         (("e1",), "A report needs a file to be written to."),
         (("e1", "--to", "r.pdf"), "The format of r.pdf is unknown"),
         (("e1", "--to", "."), ". is a folder."),
@@ -86,6 +87,12 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("argv", [(), ("--to", "r.md"), ("e7", "--to", "r.md"), ("x", "--to", "r.md")])
+def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch, argv):
+    monkeypatch.chdir(tmp_path)
+    assert "The newest are: e1 (" in said(paragone("report", *argv))
 
 
 def test_a_folder_that_cannot_be_written_to(history):

@@ -153,6 +153,15 @@ def test_what_cannot_be_done(prompts, argv, sentence):
     assert sentence in said(done)
 
 
+def test_the_newest_experiments_are_named_instead(prompts):
+    assert "The history has none yet." in said(paragone("suite", "show", "e9"))
+    paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
+    for argv in (("show",), ("show", "e9"), ("show", "9"), ("compare",), ("compare", "e9")):
+        done = paragone("suite", *argv)
+        assert done.returncode == 2
+        assert "The newest are: e1 (prompts)." in said(done)
+
+
 def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
     file = prompts("red one", "blue two")
     part = data("suite run", paragone("suite", "run", file, *ENGINES, "--filter", "blue", "--json"))

@@ -33,6 +33,13 @@ def test_an_experiment_that_does_not_exist_is_a_usage_error(word, sentence, caps
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["3"], ["e3"], []])
+def test_the_newest_experiments_are_named_instead(words, capsys):
+    saved([("a", "b")])
+    assert main(["vote", *words]) == 2
+    assert "The newest are: e1 (" in capsys.readouterr().err
+
+
 def test_voting_needs_a_terminal(capsys):
     saved([("a", "b")])
     assert main(["vote", "e1"]) == 2

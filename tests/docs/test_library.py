@@ -1,9 +1,11 @@
 """docs/library.md: its program runs unchanged, with the real model."""
 
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 
@@ -36,3 +38,17 @@ def test_the_other_block_runs():
     namespace: dict[str, object] = {}
     exec(blocks()[1], namespace)
     assert namespace["spec"]
+
+
+def test_the_suite_runs(smollm2, tmp_path, home, capsys):
+    (suite,) = (block for block in blocks() if "SuiteRunner" in block)
+    namespace: dict[str, Any] = {}
+    exec(suite, namespace)
+    path = tmp_path / "capitals.jsonl"
+    path.write_text(
+        '{"prompt": "What is the capital of France?", "expected": "Paris", "assertions": [{"type": "contains"}]}'
+    )
+    for _ in range(2):  # the second call finds that everything has been done
+        asyncio.run(namespace["run_suite"](str(path), f"llama_cpp:{smollm2}"))
+        name = smollm2.stem
+        assert capsys.readouterr().out in (f"e1 0 {name} True\n", f"e1 0 {name} False\n")

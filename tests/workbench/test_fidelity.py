@@ -15,10 +15,11 @@ from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
 
 from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
+from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import WINDOW, Fidelity
-from paragone_workbench.compare.fidelity_report import fidelity_json, figures_of, number, verdict
+from paragone_workbench.compare.fidelity_report import fidelity_json, figures_of, verdict
 from paragone_workbench.compare.sample import sample_text
-from paragone_workbench.compare.statistics import Estimate, mean
+from paragone_workbench.compare.statistics import mean
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.compare import statistics as ours
+from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.histogram import DECADES, shares
 from paragone_workbench.compare.log_probabilities import compared, joined, log_probabilities, losses
-from paragone_workbench.compare.statistics import Estimate
 
 numbers = st.lists(st.floats(-50, 50, width=32), min_size=11, max_size=60)
 

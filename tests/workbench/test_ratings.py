@@ -261,6 +261,13 @@ def test_an_engine_whose_model_was_changed_is_named():
     assert "a had several models, whose votes are rated together: b:old, b:new." in found.notes
 
 
+def test_negative_numbers_have_a_minus_sign():
+    (pair,) = rate([*won("a", "b", 5), *won("b", "a", 5)]).pairs
+    assert not pair.shown
+    assert "points (95% interval −" in pair.sentence
+    assert "-" not in pair.sentence
+
+
 def test_the_same_votes_give_the_same_intervals():
     votes = simulated(TRUTH, 100, random.Random(13))
     assert rate(votes) == rate(votes)

@@ -70,6 +70,7 @@ def test_assertions_make_a_pass_rate(store):
     assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
     assert rate.figures[0].low < 0.5 < rate.figures[0].high
     assert (score.title, score.figures[0].text) == ("Contains", "0.500")
+    assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
     (check,) = first.rounds[0][1].checks
     assert (check.name, check.result, check.reason) == (
@@ -272,6 +273,85 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
     assert found.remarks[0].text.endswith(
         "against large (paper:/m/large), over book.txt, with 1,275 tokens scored."
     )
+
+
+def bench(*engines, created, tests=({},), **more):
+    """A saved bench. Each test has the same figures, and those that are given."""
+    figures = {
+        "prompt_tokens": 512,
+        "depth": 0,
+        "tokens": 64,
+        "skipped": None,
+        "notes": [],
+        "prefill_tps": {"mean": 420.04, "stdev": 8.02},
+        "decode_tps": {"mean": 30.5, "stdev": 0.0},
+        "ttft_s": {"mean": 1.25, "stdev": 0.5},
+        "decode_j_per_token": None,
+    }
+    data = [
+        {"engine": it.name, "error": None, "warnings": [], "tests": [{**figures, **test} for test in tests]}
+        for it in engines
+    ]
+    return Measurement(
+        kind="bench",
+        engines=engines,
+        data={"repeat": 3, "partial": False, "engines": data, **more},
+        created=created,
+    )
+
+
+def test_the_newest_bench_of_the_same_engines_is_shown(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    renamed = dataclasses.replace(SMOL, name="other", options={**SMOL.options, "temperature": 0.1})
+    reloaded = dataclasses.replace(SMOL, options={"n_ctx": 9})
+    deep = {"prompt_tokens": 2048, "depth": 4096, "ttft_s": None}
+    store.measurements.add(bench(SMOL, LARGE, created=1.0, tests=({"decode_tps": {"mean": 1, "stdev": 0}},)))
+    store.measurements.add(bench(renamed, LARGE, created=2.0, tests=({}, deep)))
+    store.measurements.add(bench(reloaded, created=3.0))
+    (found,) = report(store, experiment).measurements
+    assert found.title == "Bench"
+    prefill, decode, ttft = found.charts
+    assert [(it.name, it.text, it.count) for it in prefill.figures] == [
+        ("smol", "420 ± 8 tokens/s", "prompt 512"),
+        ("large", "420 ± 8 tokens/s", "prompt 512"),
+        ("smol", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
+        ("large", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
+    ]
+    assert (prefill.figures[0].low, prefill.figures[0].high) == pytest.approx((412.02, 428.06))
+    assert prefill.figures[0].interval == ""
+    assert (decode.figures[0].text, decode.figures[0].low) == ("30.5 ± 0.0 tokens/s", None)
+    assert [it.text for it in ttft.figures] == ["1,250 ± 500 ms"] * 2
+    assert found.remarks[0].text.endswith(
+        " by paragone bench, mean ± standard deviation of 3 runs, 64 tokens generated in each."
+    )
+
+
+def test_each_engine_has_its_own_newest_bench(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    store.measurements.add(bench(SMOL, LARGE, created=1.0))
+    store.measurements.add(bench(LARGE, created=2.0))
+    newer, older = report(store, experiment).measurements
+    assert [[it.name for it in view.charts[0].figures] for view in (newer, older)] == [["large"], ["smol"]]
+
+
+def test_what_a_bench_could_not_measure_is_said(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    ended = {"notes": ["Answers ended early."]}
+    skipped = {"depth": 9, "prefill_tps": None, "skipped": "Too long."}
+    store.measurements.add(bench(SMOL, created=1.0, tests=(ended, skipped), partial=True))
+    (found,) = report(store, experiment).measurements
+    assert [it.text for it in found.remarks[1:]] == [
+        "Less was measured than was asked for.",
+        "smol: Too long.",
+        "smol, prompt 512: Answers ended early.",
+    ]
+    assert found.remarks[1].stands_out
+
+
+def test_a_bench_without_figures_is_not_shown(store):
+    experiment = add_experiment(store, {0: ("a", "b")})
+    store.measurements.add(bench(SMOL, created=1.0, tests=()))
+    assert report(store, experiment).measurements == ()
 
 
 def test_a_chart_of_zeros_has_an_axis(store):

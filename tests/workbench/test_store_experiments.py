@@ -123,6 +123,15 @@ def test_an_experiment_that_does_not_exist_is_an_input_error(store):
         store.experiments.run(new, 4)
 
 
+def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
+    for number in range(6):
+        store.experiments.create(dataclasses.replace(EXPERIMENT, name=f"suite {number}\x1b"), PROMPTS)
+    with pytest.raises(InputError) as caught:
+        store.experiments.get(9)
+    names = ", ".join(f"e{number} (suite {number - 1}␛)" for number in range(6, 1, -1))
+    assert caught.value.hint == f"The newest are: {names}."
+
+
 def test_votes_outlive_their_experiment(store):
     new = store.experiments.create(EXPERIMENT, PROMPTS)
     vote = SavedVote(

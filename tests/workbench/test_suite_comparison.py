@@ -51,6 +51,13 @@ def test_a_smaller_value_is_said_as_such_with_its_interval():
     )
 
 
+def test_negative_numbers_have_a_minus_sign():
+    unsure = result(TTFT, difference=-0.0041, low=-0.02, high=-0.00001, p=0.4, comparisons=1)
+    assert unsure.sentence == (
+        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4)."
+    )
+
+
 @pytest.mark.parametrize(
     "unsure",
     [

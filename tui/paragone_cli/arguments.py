@@ -44,7 +44,7 @@ class Arguments(argparse.Namespace):
     python: str | None
     find_links: str | None
     yes: bool
-    subject: str
+    subject: str | None
     to: Path | None
     names: list[str]
     repetitions: int | None

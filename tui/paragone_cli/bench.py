@@ -9,6 +9,7 @@ from paragone_cli.bench_text import put_bench
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.interrupts import InterruptHandler
+from paragone_cli.measurements import save_measurement
 from paragone_cli.output import note, print_error, put_json, warn
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.plan import bench_tests
@@ -25,7 +26,11 @@ def bench(args: Arguments) -> int:
     context.warn()
     definitions = context.checked(args.engines, args.settings)
     handles = [EngineHandle(it, context.registry) for it in definitions]
-    return run(_measure(Bench(handles, tests, repeat=args.repeat), as_json=args.json))
+    measurement = Bench(handles, tests, repeat=args.repeat)
+    status = run(_measure(measurement, as_json=args.json))
+    if any(it.samples for it in measurement.engines):
+        save_measurement("bench", definitions, bench_json(measurement), context.registry)
+    return status
 
 
 async def _measure(bench: Bench, *, as_json: bool) -> int:

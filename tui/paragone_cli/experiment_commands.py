@@ -61,7 +61,10 @@ def _suite() -> Command:
 def _vote() -> Command:
     command = Command("vote", "Vote blind on the answers of an experiment.")
     command.words.add_argument(
-        "experiment", metavar="EXPERIMENT", help="the id of an experiment, such as e3; `paragone suite list`"
+        "experiment",
+        metavar="EXPERIMENT",
+        nargs="?",
+        help="the id of an experiment, such as e3; without one, the newest are named",
     )
     return common(command)
 
@@ -118,7 +121,10 @@ def _history() -> Command:
 def _report() -> Command:
     command = Command("report", "Write an experiment or a conversation into a file, to read or to share.")
     command.words.add_argument(
-        "subject", metavar="ID", help="an experiment, such as e3, or a conversation, such as c7"
+        "subject",
+        metavar="ID",
+        nargs="?",
+        help="an experiment, such as e3, or a conversation, such as c7; without one, the newest are named",
     )
     command.options.add_argument(
         "--to",

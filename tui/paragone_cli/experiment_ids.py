@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
-from paragone import InputError
+from paragone import InputError, ParagoneError
+from paragone_workbench.store.store import Store
 
-__all__ = ["experiment_id", "one_experiment"]
+__all__ = ["experiment_id", "newest_experiments", "one_experiment"]
 
 
 def experiment_id(text: str) -> int:
@@ -16,7 +18,7 @@ def experiment_id(text: str) -> int:
     if match is None:
         raise InputError(
             f"{text!r} is not the id of an experiment.",
-            hint="It is an e and a number, such as e3. `paragone suite list` lists them.",
+            hint=f"It is an e and a number, such as e3. {newest_experiments()}",
         )
     return int(match[1])
 
@@ -25,6 +27,15 @@ def one_experiment(words: Sequence[str], command: str) -> int:
     """Return the number of the only experiment that was named. Raises InputError."""
     if len(words) != 1:
         raise InputError(
-            "Name one experiment.", hint=f"Write: {command} e3. `paragone suite list` lists them."
+            "Name one experiment.", hint=f"Write for example: {command} e3. {newest_experiments()}"
         )
     return experiment_id(words[0])
+
+
+def newest_experiments() -> str:
+    """Return a hint with the ids of the newest experiments."""
+    try:
+        with contextlib.closing(Store.open()) as store:
+            return store.experiments.newest()
+    except ParagoneError:
+        return "`paragone suite list` lists them."

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paragone_cli.output import one_line, put, put_table
+from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import Fidelity
 from paragone_workbench.compare.fidelity_report import (
     DifferenceFigures,
     figures_of,
     log_ratio,
-    number,
     verdict,
 )
 from paragone_workbench.compare.histogram import DECADES, shares
 from paragone_workbench.compare.measured import Difference, Measured
-from paragone_workbench.compare.statistics import Estimate, mean
+from paragone_workbench.compare.statistics import mean
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 
 __all__ = ["put_fidelity"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterable
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError, Json, ModelInfo, ParagoneError
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.fit_text import put_fit, put_quantizations
 from paragone_cli.output import put_json, warn
+from paragone_workbench.compare.saved_fidelity import SavedFidelity, saved_fidelity
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.inventory.memory_plan import MemoryPlan
 from paragone_workbench.inventory.planner import MemoryPlanner
 from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
+from paragone_workbench.store.store import Store
 
 __all__ = ["fit", "parse_size"]
 
@@ -49,7 +54,8 @@ def fit(args: Arguments) -> int:
         if not plan.fits_whole and not any(it.plan.fits_whole for it in siblings):
             known = [None if own is None else own.quantization, *(it.name for it in siblings)]
             rough = await rough_quantizations(planner, backend, plan, without=known)
-        put_quantizations(definition, own, plan, siblings, rough)
+        models = [] if own is None else [own, *models]
+        put_quantizations(definition, own, plan, siblings, rough, _losses(definition, models))
 
     run(answer())
     return 0
@@ -66,6 +72,22 @@ def parse_size(text: str) -> int:
     if not 1 <= size <= _LARGEST:
         raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
     return math.floor(size)
+
+
+def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
+    """Return what was measured of these quantizations, with their names; nothing if the history cannot be read."""
+    try:
+        with contextlib.closing(Store.open()) as store:
+            if store.warning:
+                warn(store.warning)
+            measurements = store.measurements.all("fidelity")
+    except ParagoneError:
+        return []
+    return [
+        (it.quantization or it.name, found)
+        for it in models
+        if (found := saved_fidelity(measurements, definition.backend, it.model)) is not None
+    ]
 
 
 def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:

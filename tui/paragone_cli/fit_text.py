@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 
 from paragone import DeviceMemory, ModelInfo
 from paragone_cli.output import one_line, put, put_table
+from paragone_workbench.compare.estimate import number
+from paragone_workbench.compare.saved_fidelity import SavedFidelity
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.memory_plan import DRIVER, HYPOTHETICAL, MemoryPlan
@@ -45,8 +48,12 @@ def put_quantizations(
     plan: MemoryPlan,
     siblings: Sequence[Quantization],
     rough: Sequence[Quantization],
+    losses: Sequence[tuple[str, SavedFidelity]],
 ) -> None:
-    """Print the other quantizations of the model on this machine, and rough figures of others."""
+    """Print the other quantizations of the model on this machine, what they lose, and rough figures of others.
+
+    `losses` has the names of quantizations and what was measured of them.
+    """
     if siblings:
         put("\nOther quantizations of this model on this machine, with the same context:\n")
         put_table(
@@ -55,8 +62,8 @@ def put_quantizations(
                 *(_row(it, _spec(definition, it.model)) for it in siblings),
             ]
         )
-        put()
         if not plan.fits_whole:
+            put()
             fitting = " and ".join(it.name for it in siblings if it.plan.fits_whole)
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
             put(
@@ -66,6 +73,14 @@ def put_quantizations(
                     else f"None of these would fit{whole}."
                 )
             )
+    if losses:
+        put("\nWhat was lost, by the newest measurements with `paragone fidelity`:\n")
+        put_table(
+            [
+                ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),
+                *(_loss(name, it) for name, it in losses),
+            ]
+        )
     if rough:
         put(
             "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
@@ -75,6 +90,7 @@ def put_quantizations(
         models = [it.model for it in siblings if it.model is not None]
         reference, *_, candidate = sorted((*models, *filter(None, [own])), key=lambda it: -(it.size or 0))
         measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
+        put()
         put(one_line(f"To measure what a quantization loses: {measured}"))
 
 
@@ -129,6 +145,12 @@ def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
         _fits(plan),
         *engine,
     )
+
+
+def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
+    same = "" if fidelity.same_top is None else f"{fidelity.same_top:.1%}"
+    measured = time.strftime("%Y-%m-%d", time.localtime(fidelity.created))
+    return name, number(fidelity.kld), same, fidelity.reference, measured
 
 
 def _fits(plan: MemoryPlan) -> str:

@@ -22,6 +22,8 @@ __all__ = ["report"]
 
 def report(args: Arguments) -> int:
     """Run the command. Returns the exit code."""
+    if args.subject is None:
+        raise _without_subject()
     if args.to is None:
         raise InputError(
             "A report needs a file to be written to.",
@@ -35,6 +37,17 @@ def report(args: Arguments) -> int:
         size = write(args.to, _pieces(store, args.subject, file_format))
     note(f"{args.to} is written ({_size_text(size)}).")
     return 0
+
+
+def _without_subject() -> InputError:
+    """Return the error for a command without an id. Raises StoreError."""
+    from paragone_workbench.experiments.report.subject import newest
+
+    with contextlib.closing(Store.open()) as store:
+        return InputError(
+            "No experiment and no conversation was named.",
+            hint=f"Write for example: paragone report e3 --to report.html. {newest(store)}",
+        )
 
 
 def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from paragone import InputError
 from paragone_cli.arguments import Arguments
-from paragone_cli.experiment_ids import experiment_id
+from paragone_cli.experiment_ids import experiment_id, newest_experiments
 from paragone_cli.output import put_json, warn
 from paragone_cli.suite_comparison import put_comparison
 from paragone_workbench.experiments.comparison.comparable import comparable
@@ -21,7 +21,7 @@ def suite_compare(args: Arguments) -> int:
     if not args.names:
         raise InputError(
             "No experiment was named.",
-            hint="Write: paragone suite compare e3. `paragone suite list` lists them.",
+            hint=f"Write for example: paragone suite compare e3. {newest_experiments()}",
         )
     numbers = dict.fromkeys(map(experiment_id, args.names))
     with closing(Store.open()) as store:

@@ -8,7 +8,7 @@ from contextlib import closing
 from paragone import InputError
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
-from paragone_cli.experiment_ids import experiment_id
+from paragone_cli.experiment_ids import one_experiment
 from paragone_cli.output import put, warn
 
 __all__ = ["vote"]
@@ -17,8 +17,7 @@ __all__ = ["vote"]
 def vote(args: Arguments) -> int:
     """Open the screen for votes on an experiment. Returns the exit code."""
     context = CommandContext(args)
-    assert args.experiment is not None
-    number = experiment_id(args.experiment)
+    number = one_experiment([] if args.experiment is None else [args.experiment], "paragone vote")
     nothing = _nothing_to_vote_on(number)
     if nothing:
         put(nothing)

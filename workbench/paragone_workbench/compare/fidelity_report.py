@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import Json
+from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import NOISE_BATCH, Fidelity
 from paragone_workbench.compare.measured import Candidate, Difference, Measured
 from paragone_workbench.compare.statistics import (
-    Estimate,
     Values,
     log_perplexity_ratio,
     mean,
@@ -20,7 +20,7 @@ from paragone_workbench.compare.statistics import (
 )
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 
-__all__ = ["DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "number", "verdict"]
+__all__ = ["DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "verdict"]
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
@@ -106,14 +106,6 @@ def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -
         f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
         f"{common.value:.1%} of its top {TOP} are among its own."
     )
-
-
-def number(estimate: Estimate) -> str:
-    """Return a value with its uncertainty: as many digits as the uncertainty leaves meaning to."""
-    if not estimate.error:
-        return f"{estimate.value:.3g}"
-    digits = max(0, 1 - math.floor(math.log10(estimate.error)))
-    return f"{estimate.value:.{digits}f} ± {estimate.error:.{digits}f}"
 
 
 def _beside_noise(kld: Estimate, fidelity: Fidelity) -> str:

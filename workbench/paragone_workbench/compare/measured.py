@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
+from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.log_probabilities import Scores
 from paragone_workbench.compare.numeric import np
-from paragone_workbench.compare.statistics import Estimate, Values, mean, perplexity
+from paragone_workbench.compare.statistics import Values, mean, perplexity
 from paragone_workbench.compare.top_tokens import TopAgreement
 from paragone_workbench.engines.handle import EngineHandle
 

@@ -7,15 +7,15 @@ An uncertainty is one standard deviation, and assumes that positions are indepen
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.numeric import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Estimate",
     "Values",
     "log_perplexity_ratio",
     "mean",
@@ -32,13 +32,6 @@ _FEWEST = 100
 
 _FEWEST_FOR_ERROR = 11
 """Number of values below which the uncertainty of a mean is given as 0."""
-
-
-class Estimate(NamedTuple):
-    """A value and its uncertainty."""
-
-    value: float
-    error: float
 
 
 def mean(values: Values) -> Estimate | None:

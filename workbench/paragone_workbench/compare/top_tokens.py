@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Alternative
+from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.log_probabilities import Rows
 from paragone_workbench.compare.numeric import np
-from paragone_workbench.compare.statistics import Estimate, mean, share
+from paragone_workbench.compare.statistics import mean, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from paragone_workbench.inventory.memory_plan import MemoryPlan
 from paragone_workbench.inventory.models import find_models
 from paragone_workbench.inventory.planner import MemoryPlanner
 
-__all__ = ["Quantization", "find_siblings", "plan_siblings", "rough_quantizations"]
+__all__ = ["Quantization", "find_siblings", "is_same_file", "plan_siblings", "rough_quantizations"]
 
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 """The end of the name of one of several files of a model."""
@@ -47,7 +47,7 @@ async def find_siblings(
     # Searching a folder that contains the home folder would take too long.
     near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
     models = await find_models(backend, [*folders, *near])
-    own = next((it for it in models if _is_same_file(it.model, definition.model)), None)
+    own = next((it for it in models if is_same_file(it.model, definition.model)), None)
     if own is None:
         return None, []
     siblings = [it for it in models if it is not own and not it.problem and _is_sibling(own, it)]
@@ -93,7 +93,8 @@ async def rough_quantizations(
     return found
 
 
-def _is_same_file(one: str, other: str) -> bool:
+def is_same_file(one: str, other: str) -> bool:
+    """Return whether two names of models mean the same file, or are equal."""
     return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 

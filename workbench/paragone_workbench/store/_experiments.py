@@ -17,6 +17,7 @@ from paragone_workbench.store._run_columns import COLUMNS, record_of, values_of
 from paragone_workbench.store._surrogates import clean
 from paragone_workbench.store._tokens import pack, unpack
 from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
+from paragone_workbench.visible_text import visible
 
 __all__ = ["Experiments"]
 
@@ -26,6 +27,9 @@ _EXPERIMENT = """
       (SELECT count(*) FROM experiment_run WHERE experiment_id = experiment.id AND state = 'failed')
     FROM experiment
 """
+_SUGGESTED = 5
+"""Number of experiments that the message about an unknown one lists."""
+
 _KEY = "prompt_index, engine_index, repetition"
 _RUN = f"""
     SELECT experiment_run.id, {_KEY}, manifest.data, request, text, thinking, tokens, assertions, {COLUMNS}
@@ -98,14 +102,18 @@ class Experiments:
         """Return an experiment. Raises InputError if it does not exist."""
         rows = self._database.rows(f"{_EXPERIMENT} WHERE id = ?", experiment_id)
         if not rows:
-            raise InputError(
-                f"There is no experiment e{experiment_id}.", hint="`paragone suite list` lists them."
-            )
+            raise InputError(f"There is no experiment e{experiment_id}.", hint=self.newest())
         return _experiment(rows[0])
 
     def all(self) -> tuple[Experiment, ...]:
         """Return all experiments, newest first."""
         return tuple(map(_experiment, self._database.rows(f"{_EXPERIMENT} ORDER BY id DESC")))
+
+    def newest(self, others: Sequence[str] = ()) -> str:
+        """Return a hint with the ids of the newest experiments, and `others` after them."""
+        rows = self._database.rows("SELECT id, name FROM experiment ORDER BY id DESC LIMIT ?", _SUGGESTED)
+        found = [*(f"e{number} ({name})" for number, name in rows), *others]
+        return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
 
     def delete(self, experiment_id: int) -> None:
         """Delete an experiment with its prompts and runs. Its votes are kept."""

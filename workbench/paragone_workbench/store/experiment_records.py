@@ -99,3 +99,8 @@ class Measurement:
     """Seconds since 1970."""
     id: int = 0
     """Its id in the history; 0 before it is saved."""
+
+    @property
+    def measured(self) -> tuple[EngineDefinition, ...]:
+        """The engines that the figures are of: without the reference of a fidelity."""
+        return self.engines[1:] if self.kind == "fidelity" else self.engines

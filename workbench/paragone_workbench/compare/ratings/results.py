@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone_workbench.compare.decimals import decimal
 from paragone_workbench.compare.paired import Interval
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
@@ -71,9 +72,10 @@ class RatedPair:
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        found = (
-            f"{self.difference:.0f} points (95% interval {self.interval.low:.0f} to {self.interval.high:.0f})"
+        difference, low, high = (
+            decimal(it, 0) for it in (self.difference, self.interval.low, self.interval.high)
         )
+        found = f"{difference} points (95% interval {low} to {high})"
         if self.shown:
             return f"{self.a} is rated above {self.b} by {found}."
         return f"No difference between {self.a} and {self.b} is shown: {found}."

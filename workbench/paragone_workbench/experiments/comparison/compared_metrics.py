@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from paragone_workbench.compare.decimals import decimal
+
 __all__ = ["PASS_RATE", "SPEEDS", "Family", "Metric", "score_metric"]
 
 Family: TypeAlias = Literal["quality", "speed"]
@@ -37,7 +39,7 @@ class Metric:
 
     def shown(self, value: float) -> str:
         """Return a value as a number, without its unit."""
-        return f"{self.factor * value:.{self.digits}f}"
+        return decimal(self.factor * value, self.digits)
 
 
 PASS_RATE = Metric(

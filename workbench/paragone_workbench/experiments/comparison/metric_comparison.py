@@ -98,7 +98,7 @@ class MetricComparison:
 
     def _counts(self) -> str:
         if self.metric != PASS_RATE:
-            return _prompts(self.paired.prompts)
+            return _prompts(self.paired.prompts) if self.paired.prompts >= FEWEST else ""
         word = "more often" if self.repeated else "only"
         return f"{_prompts(self.paired.more_b)} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
 

@@ -40,9 +40,9 @@ def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
     figures = [_figure(metric, engine) for engine in engines if metric in engine.metrics]
     title = public(metric.title)
     note = _NOTES.get(metric.name, "Mean score over the prompts.")
-    if metric == PASS_RATE:
-        return Chart(title=_capital(title), note=note, figures=tuple(figures), start=0.0, end=1.0)
-    return bar_chart(_capital(title), note, figures)
+    if metric in SPEEDS:
+        return bar_chart(_capital(title), note, figures)
+    return Chart(title=_capital(title), note=note, figures=tuple(figures), start=0.0, end=1.0)
 
 
 def _figure(metric: Metric, engine: EngineValues) -> Figure:

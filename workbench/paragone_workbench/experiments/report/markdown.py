@@ -86,10 +86,12 @@ def _answer(answer: AnswerView) -> str:
 def _chart(chart: Chart) -> str:
     rows = [
         ("Engine", "Value", "95% interval", "Measured on"),
-        ("---", "---:", "---:", "---:"),
         *((_inline(it.name), _inline(it.text), it.interval, it.count) for it in chart.figures),
     ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    head, *body = zip(*columns, strict=True)
+    rule = ("---", *("---:" for _ in head[1:]))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
     return f"**{_inline(chart.title)}.** {_inline(chart.note)}\n\n{table}\n\n"
 
 

@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from paragone import Backend, InputError, Json
 from paragone_workbench.engines.definitions import EngineDefinition, split_options, without_secrets
+from paragone_workbench.experiments.report.bench_view import bench_view
 from paragone_workbench.experiments.report.content import MeasurementView
 from paragone_workbench.experiments.report.fidelity_view import fidelity_view
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 
 __all__ = ["measurements_of"]
 
 Find = Callable[[str], Backend | None]
+View = Callable[[Measurement, Mapping[str, str]], MeasurementView | None]
+
+_VIEWS: Mapping[MeasurementKind, View] = {"fidelity": fidelity_view, "bench": bench_view}
 
 
 def measurements_of(
     store: Store, engines: Sequence[EngineDefinition], find: Find
 ) -> tuple[MeasurementView, ...]:
-    """Return the newest measurement of fidelity of each engine that was a candidate in one.
+    """Return the newest measurement of each kind and engine. The reference of a fidelity is not one of its engines.
 
     An engine is the same if its backend, its model and its load options are.
     """
     wanted = {_identity(engine, find): engine.name for engine in engines}
-    measured: set[str] = set()
-    views: list[MeasurementView] = []
-    for measurement in store.measurements.all("fidelity"):
-        _, *candidates = measurement.engines
+    return tuple(it for kind in _VIEWS for it in _newest(store, kind, wanted, find))
+
+
+def _newest(
+    store: Store, kind: MeasurementKind, wanted: Mapping[str, str], find: Find
+) -> Iterator[MeasurementView]:
+    """Yield the newest measurement of each wanted engine; `wanted` has the names of the engines by their identity."""
+    shown: set[str] = set()
+    for measurement in store.measurements.all(kind):
         names = {
-            candidate.name: wanted[identity]
-            for candidate in candidates
-            if (identity := _identity(candidate, find)) in wanted and wanted[identity] not in measured
+            engine.name: wanted[identity]
+            for engine in measurement.measured
+            if (identity := _identity(engine, find)) in wanted and wanted[identity] not in shown
         }
-        if names and (view := fidelity_view(measurement, names)) is not None:
-            measured |= set(names.values())
-            views.append(view)
-    return tuple(views)
+        if names and (view := _VIEWS[kind](measurement, names)) is not None:
+            shown |= set(names.values())
+            yield view
 
 
 def _identity(engine: EngineDefinition, find: Find) -> str:

@@ -14,11 +14,11 @@ from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 from paragone_workbench.visible_text import visible
 
-__all__ = ["find_subject", "rows_of"]
+__all__ = ["find_subject", "newest", "rows_of"]
 
 _ID = re.compile(r"(?P<kind>[ec])(?P<number>\d{1,18})")
 _SUGGESTED = 5
-"""Number of ids that the message about an unknown one lists."""
+"""Number of conversations that the message about an unknown id lists."""
 
 
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
@@ -29,14 +29,14 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
     match = _ID.fullmatch(text)
     if match is None:
         raise InputError(
-            f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=_newest(store)
+            f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=newest(store)
         )
     number = int(match["number"])
     try:
         return store.experiments.get(number) if match["kind"] == "e" else store.load(number)
     except InputError:
         kind = "experiment" if match["kind"] == "e" else "conversation"
-        raise InputError(f"There is no {kind} {text} in the history.", hint=_newest(store)) from None
+        raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
 
 
 def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[Row]:
@@ -46,8 +46,6 @@ def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[R
     return conversation_rows(subject)
 
 
-def _newest(store: Store) -> str:
+def newest(store: Store) -> str:
     """Return a hint with the ids of the newest experiments and conversations."""
-    found = [f"e{it.id} ({it.name})" for it in store.experiments.all()[:_SUGGESTED]]
-    found += [f"c{it.id} ({it.title})" for it in store.conversations(_SUGGESTED)]
-    return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
+    return store.experiments.newest([f"c{it.id} ({it.title})" for it in store.conversations(_SUGGESTED)])
