@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bench.terminal import Terminal
@@ -30,18 +29,6 @@ SCREENS = [line for line in COMMANDS if re.match(r"paragone \w+:", line)]
 MAKE = [line for line in COMMANDS if line.startswith("make ")]
 SCRIPTS = [block for block in blocks("sh") if not {*SCREENS, *MAKE} & {*block.splitlines()}]
 """Blocks whose commands are executed in their order, as a person does."""
-COMPUTING = re.compile(r"\bparagone (ask|bench|compare|fidelity|suite run) ")
-"""Commands whose engines use all cores, because no number of threads is set."""
-
-
-def runnable(scripts: list[str]) -> list[Any]:
-    """The scripts for `parametrize`."""
-    return [
-        pytest.param(
-            script, id=script.splitlines()[-1], marks=[pytest.mark.alone] if COMPUTING.search(script) else []
-        )
-        for script in scripts
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +91,11 @@ def test_every_command_is_run_by_a_test():
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("script", runnable(SCRIPTS))
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.splitlines()[-1])
 def test_a_block_of_commands(script, shell, home):
     if "config init" not in script:
-        configured(home / ".config/paragone/config.toml")
+        path = configured(home / ".config/paragone/config.toml")
+        path.write_text(re.sub(r"^model = .*", r"\g<0>\nn_threads = 1", path.read_text(), flags=re.MULTILINE))
     result = subprocess.run(
         ["sh", "-ec", script],
         cwd=home,
