@@ -155,6 +155,15 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
 
 
+async def test_a_backend_that_wants_to_end_the_program(suites):
+    await suites.run(suite("exit x", "y"), A, engine("exits"))
+    failed, done = await suites.saved()
+    assert "raised an unexpected error (SystemExit: 3)" in str(failed.record.error)
+    assert done.record.text == "Y"
+    (error,) = suites.runner.given_up
+    assert "raised an unexpected error (SystemExit: 3)" in error.sentence
+
+
 async def test_an_old_failed_run_stays_until_the_new_one_has_ended(suites, until):
     made = suite("fail endless")
     await suites.run(made, A)

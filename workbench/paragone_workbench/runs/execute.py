@@ -29,7 +29,7 @@ from paragone import (
 )
 from paragone_workbench.conversation.images import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options
-from paragone_workbench.engines.error_boundary import as_paragone_error, report
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.machine.description import describe_machine
@@ -176,7 +176,7 @@ class Execution:
         try:
             async with self._turns.turn(self._handle) as turn:
                 await self._use(turn)
-        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+        except PLUGIN_ERRORS as error:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
@@ -191,7 +191,7 @@ class Execution:
         except asyncio.CancelledError:
             self._cancelled()
             raise
-        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+        except PLUGIN_ERRORS as error:
             self._failed(as_paragone_error(error, run.definition.backend))
         finally:
             handle.end_use(self)
