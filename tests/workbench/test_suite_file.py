@@ -276,6 +276,29 @@ def test_variables_without_jinja(refused, monkeypatch):
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
+DEEP = '{"x": ' + "[" * 450 + "]" * 450 + "}"
+"""Deep enough for the recursion of `to_json` to fail, though it is valid JSON."""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}', "It is nested too deeply."),
+        ("s.toml", f"[[prompts]]\nprompt='a'\n{'.'.join(3000 * 'a')} = 1", "It is nested too deeply."),
+        (
+            "s.toml",
+            f"[[assertions]]\ntype = 'json_schema'\nschema.enum = {'[' * 300}{']' * 300}\n[[prompts]]\nprompt = 'a'",
+            "An assertion is nested too deeply.",
+        ),
+    ],
+    ids=["variables", "a dotted key", "an assertion of the file"],
+)
+def test_a_record_that_is_nested_too_deeply(read, name, content, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read(name, f"{content}\n")
+        raise InputError("; ".join(it.sentence for it in read(name, f"{content}\n").problems))
+
+
 def test_an_expected_answer_alone_is_compared(read):
     suite = read(
         "s.jsonl",

@@ -283,7 +283,9 @@ class Execution:
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run
-        if self._stop_requested.is_set() and not self._handle.is_open:  # the engine was closed or replaced during the answer
+        if (
+            self._stop_requested.is_set() and not self._handle.is_open
+        ):  # the engine was closed or replaced during the answer
             run.state, run.finish = "stopped", "cancelled"
             return
         run.state, run.error = "failed", error
