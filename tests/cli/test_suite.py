@@ -280,6 +280,21 @@ def test_junit_xml(prompts, tmp_path):
 # ── List, show, compare ──────────────────────────────────────────────────────────────────────
 
 
+def test_junit_xml_replaces_no_pipe_or_device_and_keeps_a_link(prompts, tmp_path):
+    file = prompts("x")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = paragone("suite", "run", file, *ENGINES, "--junit", str(pipe))
+    assert done.returncode == 2
+    assert "pipe is not a regular file." in said(done)
+    assert pipe.is_fifo()
+    link, junit = tmp_path / "link.xml", tmp_path / "junit.xml"
+    link.symlink_to(junit)
+    assert paragone("suite", "run", file, *ENGINES, "--junit", str(link)).returncode == 0
+    assert link.is_symlink()
+    assert len(ET.parse(junit).findall(".//testcase")) == 2
+
+
 def test_experiments_are_listed_and_shown(prompts):
     assert data("suite list", paragone("suite", "list", "--json")) == {"experiments": []}
     file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])

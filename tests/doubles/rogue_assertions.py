@@ -50,6 +50,8 @@ class Rogue(Assertion[RogueOptions]):
                 raise KeyboardInterrupt
             case "exits":
                 raise SystemExit(3)
+            case "cancels":
+                raise asyncio.CancelledError
             case "times out":
                 raise TimeoutError
             case "hangs":

@@ -1,9 +1,10 @@
 """A test double: a backend in the application's process whose engines do what their prompts say.
 
 It stands in for engines of suites. An engine answers a prompt with the same text in upper case. It crashes at a
-prompt with the word `crash`, fails at `fail`, does not finish `endless`, and takes the time of its option `delay_s`.
-The model `steady` neither crashes nor fails. The model `judge` answers with a verdict on answers to its prompts instead. The model `gone` cannot be opened, and
-`frail` only once.
+prompt with the word `crash`, fails at `fail`, wants to end the program at `exit`, does not finish `endless`, does
+not even hear a stop at `deaf`, and takes the time of its option `delay_s`. The model `steady` neither crashes nor
+fails. The model `judge` answers with a verdict on answers to its prompts instead. The model `gone` cannot be
+opened, `frail` only once, and `exits` wants to end the program.
 
 Everything that happens is in `EVENTS`, and in the file of the option `log`.
 """
@@ -92,8 +93,12 @@ class ScriptedEngine(OpenEngine):
         if "crash" in words:
             self.crashed = True
             raise EngineCrashed("The engine's process crashed (SIGSEGV).", log_tail=("out of luck",))
+        if "exit" in words:
+            raise SystemExit(3)
         if "fail" in words:
             raise EngineError("The engine failed.", hint="Try again.")
+        if "deaf" in words:
+            await asyncio.sleep(3600)
         if sampling.delay_s or "endless" in words:
             limit = None if "endless" in words else sampling.delay_s
             with contextlib.suppress(TimeoutError):
@@ -137,6 +142,8 @@ class ScriptedBackend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         options = build(ScriptedLoad, request.options, owner="Scripted")
+        if request.model == "exits":
+            raise SystemExit(3)
         if request.model == "gone" or (request.model == "frail" and "frail" in self._opened):
             raise InputError(f"The model {request.model} is gone.", hint="Put it back.")
         self._opened.add(request.model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from polite_assertions import Rhymes
 from rogue_assertions import Rogue
@@ -94,6 +96,7 @@ async def test_no_verdict_is_not_negated(catalog):
         ("raises", "It raised an unexpected error (ZeroDivisionError: on cue)."),
         ("interrupts", "It raised an unexpected error (KeyboardInterrupt)."),
         ("exits", "It raised an unexpected error (SystemExit: 3)."),
+        ("cancels", "It raised an unexpected error (CancelledError)."),
         ("times out", "It raised an unexpected error (TimeoutError)."),
         ("lies", "It raised an unexpected error (TypeError: expected Verdict, not str)."),
         ("none", "It raised an unexpected error (TypeError: expected Verdict, not NoneType)."),
@@ -111,6 +114,14 @@ async def test_an_assertion_that_hangs(catalog, monkeypatch):
     monkeypatch.setattr(module, "CHECK_S", 0.05)
     found = await result(catalog, spec("rogue", check="hangs"))
     assert (found.passed, found.reason) == (None, "It gave no verdict within 0.05 seconds.")
+
+
+async def test_a_check_that_is_cancelled_from_outside_stays_cancelled(catalog):
+    checking = asyncio.create_task(result(catalog, spec("rogue", check="hangs")))
+    await asyncio.sleep(0)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
 
 
 async def test_a_long_reason_is_shortened(catalog):

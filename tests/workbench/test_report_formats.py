@@ -120,6 +120,32 @@ def test_a_file_that_cannot_be_written(tmp_path, name, sentence):
         format_of(tmp_path / name)
 
 
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match=r"pipe\.html is not a regular file"):
+        format_of(pipe)
+    link = tmp_path / "link.html"
+    link.symlink_to(pipe)
+    with pytest.raises(InputError, match=r"link\.html is not a regular file"):
+        format_of(link)
+
+
+def test_a_link_to_itself_is_replaced(tmp_path):
+    link = tmp_path / "link.html"
+    link.symlink_to(link)
+    format_of(link)
+    assert write(link, ["x"]) == 1
+    assert link.read_text() == "x"
+
+
+@pytest.mark.parametrize("length", [250, 3000])
+def test_a_name_that_is_too_long(tmp_path, length):
+    path = tmp_path / f"{'l' * length}.html"
+    with pytest.raises(ParagoneError, match="cannot be written: File name too long"):
+        write(path, "x" * (format_of(path) == "html"))
+
+
 def test_the_suffix_may_be_in_capitals():
     assert format_of(Path("REPORT.HTML")) == "html"
 

@@ -276,6 +276,30 @@ def test_variables_without_jinja(refused, monkeypatch):
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
+DEEP = '{"x": ' + "[" * 450 + "]" * 450 + "}"
+"""Deep enough for the recursion of `to_json` to fail, though it is valid JSON."""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}', "It is nested too deeply."),
+        ("s.toml", f"[[prompts]]\nprompt='a'\n{'.'.join(3000 * 'a')} = 1", "It is nested too deeply."),
+        (
+            "s.toml",
+            f"[[assertions]]\ntype = 'json_schema'\nschema.enum = {'[' * 300}{']' * 300}",
+            "An assertion is nested too deeply.",
+        ),
+    ],
+    ids=["variables", "a dotted key", "an assertion of the file"],
+)
+def test_a_record_that_is_nested_too_deeply(read, name, content, sentence):
+    good = GOOD if name == "s.jsonl" else "[[prompts]]\nprompt = 'good'\n"
+    suite = read(name, f"{content}\n{good}")
+    assert [problem.sentence for problem in suite.problems] == [sentence]
+    assert suite.prompts[-1].text == "good"
+
+
 def test_an_expected_answer_alone_is_compared(read):
     suite = read(
         "s.jsonl",

@@ -11,6 +11,7 @@ import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json
+from paragone_workbench.engines import slot
 from paragone_workbench.experiments.running import retrying
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
@@ -153,6 +154,26 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert suites.runner.progress[0].failed == 1
     assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
     assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+
+
+async def test_a_backend_that_wants_to_end_the_program(suites):
+    await suites.run(suite("exit x", "y"), A, engine("exits"))
+    failed, done = await suites.saved()
+    assert "raised an unexpected error (SystemExit: 3)" in str(failed.record.error)
+    assert done.record.text == "Y"
+    (error,) = suites.runner.given_up
+    assert "raised an unexpected error (SystemExit: 3)" in error.sentence
+
+
+async def test_an_engine_that_does_not_hear_the_stop_is_cancelled(suites, until, monkeypatch):
+    monkeypatch.setattr(slot, "CANCEL_TIMEOUT", 0.05)
+    runner = await suites.begin(suite("deaf x"), A)
+    running = asyncio.create_task(runner.run())
+    await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: deaf x"])
+    await runner.stop()
+    await asyncio.wait_for(running, 30)
+    assert await suites.saved() == []
+    await runner.close()
 
 
 async def test_an_old_failed_run_stays_until_the_new_one_has_ended(suites, until):

@@ -49,6 +49,6 @@ def notify_observers(
             report(f"An observer of {observed} failed.", error)
 
 
-def report(message: str, error: Exception) -> None:
+def report(message: str, error: BaseException) -> None:
     """Pass an error that interrupts nothing to the event loop's exception handler."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

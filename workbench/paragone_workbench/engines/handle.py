@@ -266,7 +266,7 @@ class EngineHandle:
         self._set("open")
         self._notify(lambda it: it.engine_opened(self, engine.loaded))
 
-    def _open_failed(self, error: Exception) -> None:
+    def _open_failed(self, error: BaseException) -> None:
         failure = self.error = as_paragone_error(error, self.definition.backend)
         self._set("crashed" if isinstance(failure, EngineCrashed) else "failed")
         self._notify(lambda it: it.engine_failed(self, failure))

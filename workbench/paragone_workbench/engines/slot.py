@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
 from paragone import OpenEngine
-from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, report
 
 __all__ = ["Slot", "wait_for_end"]
 
@@ -20,7 +20,7 @@ class Slot:
     `opened` or `failed` is called at the end of an opening that was not cancelled.
     """
 
-    def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[BaseException], None]) -> None:
         self.engine: OpenEngine | None = None
         self._opened = opened
         self._failed = failed
@@ -63,7 +63,7 @@ class Slot:
             await asyncio.wait([freeing])  # two engines may not fit in memory together
         try:
             engine = await opening()
-        except Exception as error:  # noqa: BLE001 (the lane reports a backend's errors)
+        except PLUGIN_ERRORS as error:  # the lane reports it
             if self._is_wanted():
                 self._failed(error)
         else:
@@ -97,7 +97,7 @@ class Slot:
 async def _close(engine: OpenEngine) -> None:
     try:
         await engine.close()
-    except Exception as error:  # noqa: BLE001 (the engine is dropped in any case)
+    except PLUGIN_ERRORS as error:  # the engine is dropped in any case
         report("A backend failed to close an engine.", error)
 
 

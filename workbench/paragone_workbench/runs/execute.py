@@ -29,7 +29,7 @@ from paragone import (
 )
 from paragone_workbench.conversation.images import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options
-from paragone_workbench.engines.error_boundary import as_paragone_error, report
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.machine.description import describe_machine
@@ -114,7 +114,7 @@ class Execution:
         self._turns = turns
         self._asked: OpenEngine | None = None
         """The engine, while it executes the run."""
-        self._stopping = False
+        self._stop_requested = asyncio.Event()
         turns.join(engine)
         self._task = asyncio.create_task(self._execute())
         # Not in the task itself: a task that is cancelled before its first step executes nothing.
@@ -124,7 +124,7 @@ class Execution:
         """Cancel the run if it still waits. Returns False if the engine executes it; then `stop` ends it."""
         if self._task.done():
             return True
-        self._stopping = True
+        self._stop_requested.set()
         if self._asked is not None:
             return False
         self._task.cancel()
@@ -143,10 +143,12 @@ class Execution:
 
     async def ended(self) -> None:
         """Wait until the run has ended. A stopped run that does not end in time is cancelled."""
-        if self._stopping:
-            await wait_for_end(self._task)
-        elif not self._task.done():
-            await asyncio.wait([self._task])
+        stopping = asyncio.create_task(self._stop_requested.wait())
+        try:
+            await asyncio.wait([self._task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        await wait_for_end(self._task)
 
     async def text(self) -> AsyncGenerator[str, None]:
         """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
@@ -176,7 +178,7 @@ class Execution:
         try:
             async with self._turns.turn(self._handle) as turn:
                 await self._use(turn)
-        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+        except PLUGIN_ERRORS as error:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
@@ -191,7 +193,7 @@ class Execution:
         except asyncio.CancelledError:
             self._cancelled()
             raise
-        except Exception as error:  # noqa: BLE001 (a plugin's error is stored in its run)
+        except PLUGIN_ERRORS as error:
             self._failed(as_paragone_error(error, run.definition.backend))
         finally:
             handle.end_use(self)
@@ -281,7 +283,9 @@ class Execution:
 
     def _failed(self, error: ParagoneError) -> None:
         run = self.run
-        if self._stopping and not self._handle.is_open:  # the engine was closed or replaced during the answer
+        if (
+            self._stop_requested.is_set() and not self._handle.is_open
+        ):  # the engine was closed or replaced during the answer
             run.state, run.finish = "stopped", "cancelled"
             return
         run.state, run.error = "failed", error
@@ -289,7 +293,7 @@ class Execution:
             self._handle.mark_crashed(error)
 
     def _cancelled(self) -> None:
-        if self._stopping:
+        if self._stop_requested.is_set():
             self.run.state, self.run.finish = "stopped", "cancelled"
         else:  # the event loop was ended
             self.run.state = "interrupted"

@@ -20,8 +20,14 @@ def format_of(path: Path) -> Format:
     """Return the format of a file by its suffix. Raises InputError if it is none, or the file cannot be written."""
     formats = {name: name for name in get_args(Format)}
     found: Format | None = formats.get(path.suffix[1:].lower())
-    if path.is_dir():
-        raise InputError(f"{path} is a folder.", hint="Name a file in it, such as report.html.")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", hint="Name a file in it, such as report.html.")
+        if path.exists() and not path.is_file():
+            # it would be replaced: /dev/null by a file
+            raise InputError(f"{path} is not a regular file.", hint="Choose another name.")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     if found is None:
         raise InputError(
             f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",
@@ -40,7 +46,7 @@ def write(path: Path, pieces: Iterable[str]) -> int:
     The file has its name only once it is complete: if something fails, an earlier file stays as it was.
     Raises ParagoneError, and InputError if the file cannot be created.
     """
-    target = path.resolve()  # a symbolic link stays one
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
     try:
         with _beside(target) as new:
             with new.open("w", encoding="utf-8", newline="") as file:

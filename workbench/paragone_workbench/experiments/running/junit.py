@@ -32,8 +32,14 @@ _TITLE = 80
 
 def check_target(path: Path) -> None:
     """Check that the file can be written, before hours of work. Raises InputError."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder.", hint="Name a file for --junit.")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", hint="Name a file for --junit.")
+        if path.exists() and not path.is_file():
+            # it would be replaced: /dev/null by a file
+            raise InputError(f"{path} is not a regular file.", hint="Name another file for --junit.")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: its folder does not exist, or may not be written to.")
 
@@ -46,8 +52,9 @@ async def write_junit(
     chosen: frozenset[int] | None = None,
 ) -> None:
     """Write the finished runs of the chosen prompts. The file is replaced at once. Raises ParagoneError."""
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write('<?xml version="1.0" encoding="utf-8"?>\n')
@@ -58,7 +65,7 @@ async def write_junit(
             umask = os.umask(0)
             os.umask(umask)
             Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(path)
+            Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -149,6 +149,12 @@ async def _result(
     except PLUGIN_ERRORS as error:
         reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
         return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # nobody cancelled the check: the assertion raised it itself
+        return AssertionResult(index=index, type=title, passed=None, reason=_shortened(_unexpected(error)))
     return AssertionResult(
         index=index,
         type=title,

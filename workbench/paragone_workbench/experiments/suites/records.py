@@ -18,6 +18,9 @@ __all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "
 KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
 """What a record may have."""
 
+DEEPEST = 100
+"""Levels of lists and objects that a record may have. Python's own limit depends on who calls."""
+
 ROLES = ("system", "user", "assistant")
 
 
@@ -51,6 +54,9 @@ class RecordReader:
 
     def prompt(self, index: int) -> SuitePrompt | None:
         """Return the prompt; None if there are problems."""
+        if _is_deeper(self._values, DEEPEST):
+            self._wrong("It is nested too deeply.")
+            return None
         for key in self._values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
@@ -181,11 +187,21 @@ def assertion_spec(item: Json) -> AssertionSpec:
     """Return the assertion that an item of `assertions` describes. Raises InputError; options are not checked."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
+    if _is_deeper(item, DEEPEST):
+        raise InputError("An assertion is nested too deeply.")
     negated = item.get("not", False)
     if not isinstance(negated, bool):
         raise InputError("The 'not' of an assertion must be true or false.")
     options = {key: value for key, value in item.items() if key not in ("type", "not")}
     return AssertionSpec(type=cast("str", item["type"]), options=options, negated=negated)
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    """Return whether lists and objects are nested in more than this many levels."""
+    if not isinstance(value, Mapping | list):
+        return False
+    items = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def parse_json(text: str) -> Json:
