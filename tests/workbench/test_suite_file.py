@@ -254,6 +254,12 @@ def test_what_is_no_expression_is_text(read):
         ("{{ name. }}", "{{ name. }} cannot be read"),
         ("{{ name | no }}", "{{ name | no }} cannot be read: No filter named 'no'"),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
+        ("{{ name * 10000000000 }}", "the operator * is not allowed"),
+        ("{{ 10 ** 10 ** 10 }}", "the operator ** is not allowed"),
+        ("{{ '%9999999999d' % 1 }}", "the operator % is not allowed"),
+        ("{{ name.ljust(9999999999) }}", "is not safely callable"),
+        ("{{ name | center(9999999999) }}", "No filter named 'center'"),
+        ("{{ range(9) }}", "is not safely callable"),
         ("{{ name.__init__.__globals__ }}", "has no value"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from paragone import InputError, Json
 
@@ -13,10 +13,26 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
-__all__ = ["fill"]
+__all__ = ["FILTERS", "fill"]
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 """What is filled in. All else is text: Jinja's statements too, which could compute forever."""
+
+FILTERS = (
+    "capitalize",
+    "default",
+    "first",
+    "int",
+    "last",
+    "length",
+    "lower",
+    "round",
+    "title",
+    "trim",
+    "upper",
+)
+"""Jinja's filters that an expression can use. A suite may come from somebody else: what could make a short text
+fill the memory (other filters, calls, repetition by `*`) is not allowed."""
 
 
 def fill(text: str, variables: Mapping[str, Json]) -> str:
@@ -54,8 +70,10 @@ def _template(expression: str) -> Template:
 
 @functools.cache
 def _environment() -> SandboxedEnvironment:
+    """Return the environment of all expressions. Raises InputError if jinja2 is missing."""
     try:
         from jinja2 import StrictUndefined  # not at the top: only suites with variables need it
+        from jinja2.exceptions import SecurityError
         from jinja2.sandbox import SandboxedEnvironment
     except ModuleNotFoundError as error:
         if error.name != "jinja2":
@@ -64,4 +82,17 @@ def _environment() -> SandboxedEnvironment:
             "Prompts with variables need the package jinja2, which is not installed.",
             hint="Install it with: pip install 'paragone[experiments]'.",
         ) from error
-    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+
+    class Environment(SandboxedEnvironment):
+        intercepted_binops = frozenset({"*", "**", "%"})
+
+        def call_binop(self, context: object, operator: str, left: object, right: object) -> NoReturn:
+            raise SecurityError(f"the operator {operator} is not allowed")
+
+        def is_safe_callable(self, obj: object) -> bool:
+            return False
+
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    environment.globals.clear()
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    return environment
