@@ -118,6 +118,20 @@ async def test_another_schedule_is_the_same_experiment_and_other_options_are_ano
         assert not suites.resumed
 
 
+async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_path, monkeypatch):
+    for name in ("q4", "q8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.gguf").touch()
+    monkeypatch.chdir(tmp_path / "q4")
+    model = engine("model.gguf")
+    await suites.run(THREE, model)
+    monkeypatch.chdir(tmp_path / "q8")
+    assert len(asked(await suites.run(THREE, model))) == 3
+    assert not suites.resumed
+    same = dataclasses.replace(model, model=str(tmp_path / "q4" / "model.gguf"))
+    assert await suites.run(THREE, same) == []
+
+
 async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
     await suites.run(THREE, engine("a", password="hunter2"))
     assert await suites.run(THREE, engine("a", password="other")) == []
