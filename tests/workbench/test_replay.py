@@ -151,6 +151,21 @@ async def test_weights_that_are_gone_are_found_elsewhere(history, smol, model, t
 
 
 @pytest.mark.model
+async def test_a_relative_path_is_replayed_from_another_folder(history, smol, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    engine = dataclasses.replace(smol(temperature=0), model=model.name)
+    number = await run_experiment(history, [engine], ["Name a colour."])
+    runs = await recorded_runs(history, f"e{number}")
+    _, (report,) = await replayed(history, runs)
+    assert changed(report) == {}
+    monkeypatch.chdir(tmp_path)
+    (result,), (report,) = await replayed(history, runs)
+    assert result.same
+    assert report.model == str(model)
+    assert report.weights.same
+
+
+@pytest.mark.model
 async def test_a_document_is_replayed_on_another_machine(
     history, smol, smollm2, model, tmp_path, monkeypatch
 ):
