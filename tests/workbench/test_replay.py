@@ -9,7 +9,7 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
-from paragone import EngineError, InputError, WeightsFile
+from paragone import EngineError, InputError
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -239,17 +239,6 @@ async def test_a_replay_can_be_stopped(history, rogue):
     await stopping[0]
     await replay.close()
     assert [str(result.error) for result in results] == ["The repetition was stopped."]
-
-
-async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
-    file = tmp_path / "large"
-    with file.open("wb") as large:
-        large.truncate(2**36)  # has no blocks on the disk
-    replay = Replay([], Registry(), history)
-    digesting = asyncio.create_task(replay._digested([WeightsFile.of(file)]))
-    await asyncio.sleep(0.05)
-    await replay.stop()
-    assert await digesting == [WeightsFile.of(file)]
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):

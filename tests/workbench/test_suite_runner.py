@@ -10,8 +10,9 @@ import pytest
 import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
-from paragone import InputError, Json
+from paragone import InputError, Json, WeightsFile
 from paragone_workbench.experiments.running import retrying
+from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History
@@ -157,6 +158,26 @@ async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
     await running
     await runner.close()
     assert asked(scripted_backend.EVENTS[before:]) == ["a: endless y"]
+
+
+async def test_stopping_ends_the_computation_of_a_digest(suites, tmp_path):
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(2**36)  # has no blocks on the disk
+    file = WeightsFile.of(tmp_path / "large")
+
+    class Stopping(SuiteObserver):
+        def digesting(self, path):
+            asyncio.get_running_loop().call_later(
+                0.05, lambda: stops.append(asyncio.ensure_future(runner.stop()))
+            )
+
+    stops = []
+    runner = await suites.begin(THREE, A, observer=Stopping())
+    runner._weights[file.path] = file
+    await asyncio.wait_for(runner.run(), 30)
+    assert stops
+    await runner.close()
+    assert [it.done for it in runner.progress] == [3]
 
 
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from paragone import InputError, Json, ParagoneError, WeightsFile
+from paragone import InputError, Json, ParagoneError
 from paragone.chat.sampling import without_effect
 from paragone.options import describe
 from paragone_workbench.compare.diff import common_length
@@ -23,7 +23,7 @@ from paragone_workbench.experiments.replaying.changes import (
 )
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
-from paragone_workbench.experiments.weights import digest_weights, known_weights, weights_in
+from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.scheduler import cores_for_each
@@ -173,7 +173,8 @@ class Replay:
         """Compare the manifests, once for all runs of an engine."""
         before = engine.runs[-1].record.manifest
         recorded = await known_weights(self._history, weights_in(before))
-        report.weights, changes = compare_weights(recorded, await self._digested(weights_in(last.manifest)))
+        now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
+        report.weights, changes = compare_weights(recorded, now)
         report.describes_past = "weights" in before and "machine" in before
         per_run = {info.name for info in describe(engine.backend.sampling)}
         report.add(changes)
@@ -181,17 +182,6 @@ class Replay:
             report.add(
                 changes_of_engine(run.record.manifest, last.manifest, per_run=per_run, weights=report.weights)
             )
-
-    async def _digested(self, files: Sequence[WeightsFile]) -> Sequence[WeightsFile]:
-        """Return the files with their digests; without them if the replay is stopped meanwhile."""
-        digesting = asyncio.create_task(digest_weights(self._history, files))
-        stopping = asyncio.create_task(self._stopped.wait())
-        try:
-            await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return await digesting if digesting.done() else files
-        finally:
-            digesting.cancel()
-            stopping.cancel()
 
 
 def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
