@@ -163,9 +163,13 @@ async def _finish(
             f"The suite was stopped: {runner.failure.sentence}",
             hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
         )
-    if left or interrupted:
+    if left:
         note(
             f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+        )
+    elif interrupted:
+        note(
+            "Interrupted after the last run. The same command goes on with the judges, if any are left to be asked."
         )
     if interrupted:
         return INTERRUPTED
