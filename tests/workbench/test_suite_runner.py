@@ -171,7 +171,7 @@ async def test_stopping_ends_the_computation_of_a_digest(suites, tmp_path):
                 0.05, lambda: stops.append(asyncio.ensure_future(runner.stop()))
             )
 
-    stops = []
+    stops: list[asyncio.Future[None]] = []
     runner = await suites.begin(THREE, A, observer=Stopping())
     runner._weights[file.path] = file
     await asyncio.wait_for(runner.run(), 30)

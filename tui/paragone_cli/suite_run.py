@@ -17,7 +17,8 @@ from paragone_cli.suite_table import SuiteTable
 from paragone_cli.suite_totals import put_totals
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.junit import check_target, write_junit
+from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.running.saved_runs import saved_runs

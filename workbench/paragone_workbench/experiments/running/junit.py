@@ -6,36 +6,26 @@ test case `failure` or `error`. An engine is a test suite, a prompt and a repeti
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from paragone import InputError, ParagoneError
 from paragone.wire import from_json
+from paragone_workbench.experiments.output_file import replacing
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History
 
-__all__ = ["check_target", "write_junit"]
+__all__ = ["write_junit"]
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain, in any notation."""
 
 _TITLE = 80
 """Largest number of characters of a prompt in the name of a test case."""
-
-
-def check_target(path: Path) -> None:
-    """Check that the file can be written, before hours of work. Raises InputError."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder.", hint="Name a file for --junit.")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: its folder does not exist, or may not be written to.")
 
 
 async def write_junit(
@@ -46,27 +36,12 @@ async def write_junit(
     chosen: frozenset[int] | None = None,
 ) -> None:
     """Write the finished runs of the chosen prompts. The file is replaced at once. Raises ParagoneError."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write('<?xml version="1.0" encoding="utf-8"?>\n')
-                file.write(_opening("testsuites", {"name": experiment.name}))
-                for index, engine in enumerate(totals):
-                    await _write_engine(file, history, experiment, index, engine, chosen)
-                file.write("</testsuites>\n")
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ParagoneError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Check the permissions and the free space there. The results are kept in the history.",
-        ) from error
+    with replacing(path) as file:
+        file.write('<?xml version="1.0" encoding="utf-8"?>\n')
+        file.write(_opening("testsuites", {"name": experiment.name}))
+        for index, engine in enumerate(totals):
+            await _write_engine(file, history, experiment, index, engine, chosen)
+        file.write("</testsuites>\n")
 
 
 async def _write_engine(
