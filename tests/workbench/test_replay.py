@@ -121,6 +121,20 @@ async def test_other_weights_at_the_same_path_are_named(history, smol, model, sm
 
 
 @pytest.mark.model
+async def test_weights_that_only_some_of_the_runs_had_are_named(history, smol, model, smaller_smollm2):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    shutil.copy(smaller_smollm2, model)
+    later = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    runs = [*await recorded_runs(history, f"e{number}"), *await recorded_runs(history, f"e{later}")]
+    (first, second), (report,) = await replayed(history, runs)
+    assert second.same
+    assert report.weights.same is False
+    assert "weights" in changed(report)
+    if not first.same:
+        assert "what has changed may be the reason" in replay_verdict([first], [report])
+
+
+@pytest.mark.model
 async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model, smollm2, smaller_smollm2):
     number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")

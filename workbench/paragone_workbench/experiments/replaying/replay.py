@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paragone import InputError, Json, ParagoneError
@@ -171,28 +171,26 @@ class Replay:
 
     async def _describe(self, report: EngineReport, engine: ReplayEngine, last: RunRecord) -> None:
         """Compare the manifests, once for all runs of an engine."""
-        before = engine.runs[-1].record.manifest
-        recorded = await known_weights(self._history, weights_in(before))
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
-        report.weights, changes = compare_weights(recorded, now)
-        report.describes_past = "weights" in before and "machine" in before
         per_run = {info.name for info in describe(engine.backend.sampling)}
-        report.add(changes)
-        for run in _distinct_manifests(engine.runs):
-            report.add(
-                changes_of_engine(run.record.manifest, last.manifest, per_run=per_run, weights=report.weights)
-            )
+        verdicts: list[WeightsVerdict] = []
+        for before in _distinct_manifests(engine.runs):
+            recorded = await known_weights(self._history, weights_in(before))
+            verdict, changes = compare_weights(recorded, now)
+            verdicts.append(verdict)
+            report.add(changes)
+            report.add(changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict))
+            report.describes_past = report.describes_past and "weights" in before and "machine" in before
+        report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
 
 
-def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-    """Return runs with all different manifests, apart from the requests."""
-    seen: list[dict[str, Json]] = []
-    found: list[RecordedRun] = []
+def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
+    """Return all different manifests of runs, without the requests."""
+    found: list[Mapping[str, Json]] = []
     for run in runs:
         common = {name: value for name, value in run.record.manifest.items() if name != "request"}
-        if common not in seen:
-            seen.append(common)
-            found.append(run)
+        if common not in found:
+            found.append(common)
     return found
 
 
