@@ -6,16 +6,17 @@ test case `failure` or `error`. An engine is a test suite, a prompt and a repeti
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from paragone.wire import from_json
 from paragone_workbench.experiments.output_file import replacing
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History
 
@@ -63,14 +64,10 @@ async def _write_engine(
     file.write(_opening("testsuite", attributes))
     async for run in saved_runs(history, experiment, chosen):
         if run.key.engine_index == index:
-            prompt = await _prompt(history, experiment, run.key.prompt_index)
+            read = functools.partial(saved_prompt, experiment_id=experiment.id, index=run.key.prompt_index)
+            prompt = await history.call(read)
             file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
     file.write("</testsuite>\n")
-
-
-async def _prompt(history: History, experiment: Experiment, index: int) -> SuitePrompt:
-    ((_, content),) = await history.call(lambda store: store.experiments.prompts(experiment.id, index, 1))
-    return from_json(SuitePrompt, content)
 
 
 def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
