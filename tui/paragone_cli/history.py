@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from paragone import InputError, Json
 from paragone_cli.arguments import Arguments
 from paragone_cli.compare import figures
 from paragone_cli.event_loop import run
+from paragone_cli.formats import date
 from paragone_cli.output import note, one_line, put, put_json, put_table, warn
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import parse_id
@@ -57,7 +57,7 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
         note("The history has no conversations yet.")
         return
     rows = [
-        (f"c{it.id}", _time(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
+        (f"c{it.id}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
         for it in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
@@ -107,7 +107,3 @@ def _run(run: RunRecord) -> dict[str, Json]:
 def _first(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _WORDS else f"{line[:_WORDS]}…"
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

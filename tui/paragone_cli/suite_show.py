@@ -12,9 +12,9 @@ from paragone import Json
 from paragone_cli.arguments import Arguments
 from paragone_cli.event_loop import run
 from paragone_cli.experiment_ids import one_experiment
+from paragone_cli.formats import date
 from paragone_cli.output import one_line, put, shortened, warn
 from paragone_cli.suite_json import put_runs
-from paragone_cli.suite_list import date
 from paragone_cli.suite_totals import put_totals
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
@@ -61,7 +61,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
             else:
                 put(
                     one_line(
-                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment)}"
+                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
                     )
                 )
                 put()
