@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from paragone_workbench.compare.intervals import mean_interval, share_interval
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Metric, in_order
 from paragone_workbench.experiments.comparison.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart, Figure
-from paragone_workbench.experiments.report.intervals import mean_interval, share_interval
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.words import counted
 
