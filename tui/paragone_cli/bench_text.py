@@ -33,7 +33,7 @@ def put_bench(bench: Bench) -> None:
     partial = ", partial" if bench.partial else ""
     put(f"Mean ± standard deviation of {bench.repeat} runs, {tokens:,} tokens generated in each{partial}")
     put()
-    _put_speeds(rows, bench)
+    _put_speeds(rows)
     put()
     _put_latencies(rows)
     _put_energy(rows, bench)
@@ -46,7 +46,7 @@ def put_bench(bench: Bench) -> None:
         put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
 
 
-def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
+def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
     table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
     for benched, test, figures in rows:
         speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]

@@ -167,7 +167,7 @@ class SuiteRunner:
         results: tuple[AssertionResult, ...] = ()
         if record.error is None:
             answer = answer_of(record, total_s=executed.total_s)
-            results = await evaluate(job.prompt, answer, self._catalog, with_engine=False)
+            results = await evaluate(job.prompt, answer, self._catalog, leave_judges_out=True)
         await self._save(job, record, results)
         if record.loaded is not None:
             self._weights |= {file.path: file for file in record.loaded.weights}
