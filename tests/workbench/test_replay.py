@@ -348,6 +348,29 @@ async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
     assert "--trust" in await refused(python="/tmp/evil")
 
 
+async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_user(
+    history, rogue, model, tmp_path
+):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    path = await write_document(history, f"e{number}", tmp_path / "document.json")
+    (run,) = read_document(path).runs
+    theirs = EngineDefinition(
+        name="smol", backend="llama_cpp", model="gone.gguf", options={"rpc_servers": ["evil.example:50052"]}
+    )
+
+    async def planned(**choices):
+        chosen = ReplayChoices(foreign=True, replacements=(f"smol=llama_cpp:{model}",), **choices)
+        (engine,) = await engines_to_replay(
+            [dataclasses.replace(run, engine=theirs)], chosen, load(None), Registry(), history
+        )
+        return engine.definition.options["rpc_servers"]
+
+    with pytest.raises(InputError, match=r"smol contacts evil\.example:50052"):
+        await planned()
+    assert await planned(settings=("rpc_servers=127.0.0.1:9",)) == ["127.0.0.1:9"]
+    assert await planned(trusted=True) == ["evil.example:50052"]
+
+
 async def test_a_document_does_not_say_which_keys_are_sent(history, rogue, tmp_path):
     number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
