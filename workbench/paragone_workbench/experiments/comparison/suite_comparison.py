@@ -18,6 +18,7 @@ __all__ = [
     "EngineSummary",
     "SuiteComparison",
     "compare_suite",
+    "compare_values",
     "comparison_json",
 ]
 
@@ -87,13 +88,17 @@ class SuiteComparison:
 
 
 def compare_suite(rows: Iterable[SuiteRow], engines: Sequence[str], *, seed: int = 0) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, from its runs in any order.
+    """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
+    return compare_values(collect(rows, engines), seed=seed)
+
+
+def compare_values(collected: Sequence[EngineValues], *, seed: int = 0) -> SuiteComparison:
+    """Compare engines by the values of their runs.
 
     A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
     Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
     of tokens and time. `seed` is for the resampling.
     """
-    collected = collect(rows, engines)
     metrics = in_order(metric for it in collected for metric in it.metrics)
     found = [
         (one, other, metric, paired)
