@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from paragone_workbench.compare.intervals import mean_interval, share_interval
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Metric, in_order
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.comparison.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart, Figure
 from paragone_workbench.experiments.report.public_text import public
