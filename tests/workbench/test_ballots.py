@@ -65,6 +65,15 @@ def experiment(store, texts, *, engines=2, failed=()):
     return new
 
 
+def test_the_style_of_an_answer_leaves_out_its_thinking():
+    first, second = ended(ENGINES[0], "one two"), ended(ENGINES[1], "one two")
+    first.add("thinking", "x" * 21)
+    first.metrics = RunMetrics(completion_tokens=40)
+    first.id, second.id = 1, 2
+    vote = Ballot(prompt="?", answers=(first, second)).vote(0, blind=True)
+    assert [from_json(Candidate, it).style.tokens for it in vote.candidates] == [10, 2]
+
+
 def test_every_order_is_about_equally_likely():
     chance = random.Random(7)
     runs = [ended(engine, "x") for engine in ENGINES]

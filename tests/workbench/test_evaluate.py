@@ -154,10 +154,10 @@ async def test_a_fault_of_one_leaves_the_others(catalog):
 async def test_those_with_an_engine_can_be_left_for_later(catalog):
     asking = spec("rhymes", word="hat", critic="big")
     one = prompt(spec("equals", value="cat"), asking, spec("nothing"), asking)
-    now = await evaluate(one, Answer(text="cat"), catalog, with_engine=False)
+    now = await evaluate(one, Answer(text="cat"), catalog, leave_judges_out=True)
     assert [each.index for each in now] == [0, 2]
-    later = await evaluate(one, Answer(text="cat"), catalog, Critic("yes"), with_engine=True)
-    assert [(each.index, each.passed) for each in later] == [(1, True), (3, True)]
+    later = await evaluate(one, Answer(text="cat"), catalog, Critic("yes"))
+    assert [(each.index, each.passed) for each in later] == [(0, True), (1, True), (2, None), (3, True)]
 
 
 async def test_without_an_engine_there_is_no_verdict(catalog):

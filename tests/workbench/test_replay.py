@@ -9,7 +9,7 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
-from paragone import EngineError, InputError, WeightsFile
+from paragone import EngineError, InputError
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -121,6 +121,20 @@ async def test_other_weights_at_the_same_path_are_named(history, smol, model, sm
 
 
 @pytest.mark.model
+async def test_weights_that_only_some_of_the_runs_had_are_named(history, smol, model, smaller_smollm2):
+    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    shutil.copy(smaller_smollm2, model)
+    later = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+    runs = [*await recorded_runs(history, f"e{number}"), *await recorded_runs(history, f"e{later}")]
+    (first, second), (report,) = await replayed(history, runs)
+    assert second.same
+    assert report.weights.same is False
+    assert "weights" in changed(report)
+    if not first.same:
+        assert "what has changed may be the reason" in replay_verdict([first], [report])
+
+
+@pytest.mark.model
 async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model, smollm2, smaller_smollm2):
     number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
@@ -148,6 +162,21 @@ async def test_weights_that_are_gone_are_found_elsewhere(history, smol, model, t
     (elsewhere / "renamed.gguf").unlink()
     with pytest.raises(InputError, match=r"The weights of smol are gone: there is no file .*smol\.gguf"):
         await replayed(history, runs)
+
+
+@pytest.mark.model
+async def test_a_relative_path_is_replayed_from_another_folder(history, smol, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    engine = dataclasses.replace(smol(temperature=0), model=model.name)
+    number = await run_experiment(history, [engine], ["Name a colour."])
+    runs = await recorded_runs(history, f"e{number}")
+    _, (report,) = await replayed(history, runs)
+    assert changed(report) == {}
+    monkeypatch.chdir(tmp_path)
+    (result,), (report,) = await replayed(history, runs)
+    assert result.same
+    assert report.model == str(model)
+    assert report.weights.same
 
 
 @pytest.mark.model
@@ -224,17 +253,6 @@ async def test_a_replay_can_be_stopped(history, rogue):
     await stopping[0]
     await replay.close()
     assert [str(result.error) for result in results] == ["The repetition was stopped."]
-
-
-async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
-    file = tmp_path / "large"
-    with file.open("wb") as large:
-        large.truncate(2**36)  # has no blocks on the disk
-    replay = Replay([], Registry(), history)
-    digesting = asyncio.create_task(replay._digested([WeightsFile.of(file)]))
-    await asyncio.sleep(0.05)
-    await replay.stop()
-    assert await digesting == [WeightsFile.of(file)]
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):
@@ -328,6 +346,29 @@ async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
     assert "contacts http://evil.example:80" in await refused(**server, address="http://evil.example:80")
     assert "contacts" in await refused(**server, model="m"), "the server on this machine, too"
     assert "--trust" in await refused(python="/tmp/evil")
+
+
+async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_user(
+    history, rogue, model, tmp_path
+):
+    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    path = await write_document(history, f"e{number}", tmp_path / "document.json")
+    (run,) = read_document(path).runs
+    theirs = EngineDefinition(
+        name="smol", backend="llama_cpp", model="gone.gguf", options={"rpc_servers": ["evil.example:50052"]}
+    )
+
+    async def planned(**choices):
+        chosen = ReplayChoices(foreign=True, replacements=(f"smol=llama_cpp:{model}",), **choices)
+        (engine,) = await engines_to_replay(
+            [dataclasses.replace(run, engine=theirs)], chosen, load(None), Registry(), history
+        )
+        return engine.definition.options["rpc_servers"]
+
+    with pytest.raises(InputError, match=r"smol contacts evil\.example:50052"):
+        await planned()
+    assert await planned(settings=("rpc_servers=127.0.0.1:9",)) == ["127.0.0.1:9"]
+    assert await planned(trusted=True) == ["evil.example:50052"]
 
 
 async def test_a_document_does_not_say_which_keys_are_sent(history, rogue, tmp_path):

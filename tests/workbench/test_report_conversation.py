@@ -128,3 +128,9 @@ def test_an_empty_conversation():
     found = report(saved)
     assert list(found.prompts()) == []
     assert found.left_out.startswith("1 prompt")
+
+
+def test_nothing_is_marked_beside_a_failed_answer():
+    (prompt,) = report(conversation("Why?", "", "It is.")).prompts()
+    _, other = prompt.rounds[0]
+    assert [(it.text, it.differs) for it in other.segments] == [("It is.", False)]

@@ -354,6 +354,14 @@ def test_a_bench_without_figures_is_not_shown(store):
     assert report(store, experiment).measurements == ()
 
 
+def test_engines_that_differ_in_sampling_only_have_one_fidelity(store):
+    warm = dataclasses.replace(SMOL, name="warm", options={**SMOL.options, "temperature": 0.1})
+    experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(SMOL, warm))
+    store.measurements.add(fidelity(LARGE, SMOL, created=1.0, kld=0.5))
+    (found,) = report(store, experiment).measurements
+    assert [it.name for it in found.charts[1].figures] == ["smol, warm"]
+
+
 def test_a_chart_of_zeros_has_an_axis(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     key = RunKey(prompt_index=0, engine_index=0, repetition=0)

@@ -112,10 +112,12 @@ def test_lines_end_as_rfc_4180_says():
         ("report.pdf", "must end in .html, .md, .csv or .json"),
         ("folder.html", "is a folder"),
         ("nowhere/report.html", "does not exist"),
+        ("pipe.html", "is not a regular file"),
     ],
 )
 def test_a_file_that_cannot_be_written(tmp_path, name, sentence):
     (tmp_path / "folder.html").mkdir()
+    os.mkfifo(tmp_path / "pipe.html")
     with pytest.raises(InputError, match=sentence):
         format_of(tmp_path / name)
 

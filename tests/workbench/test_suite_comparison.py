@@ -8,7 +8,8 @@ import pytest
 from tests.docs.existing import ROOT
 
 from paragone_cli.suite_comparison import put_comparison
-from paragone_workbench.compare.paired import Interval, PairedDifference
+from paragone_workbench.compare.intervals import Interval
+from paragone_workbench.compare.paired import PairedDifference
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, score_metric
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison
 from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json

@@ -10,9 +10,10 @@ import pytest
 import scripted_backend
 from tests.workbench.suites import Suites, asked, engine, suite
 
-from paragone import InputError, Json
+from paragone import InputError, Json, WeightsFile
 from paragone_workbench.engines import slot
 from paragone_workbench.experiments.running import retrying
+from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History
@@ -119,6 +120,20 @@ async def test_another_schedule_is_the_same_experiment_and_other_options_are_ano
         assert not suites.resumed
 
 
+async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_path, monkeypatch):
+    for name in ("q4", "q8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.gguf").touch()
+    monkeypatch.chdir(tmp_path / "q4")
+    model = engine("model.gguf")
+    await suites.run(THREE, model)
+    monkeypatch.chdir(tmp_path / "q8")
+    assert len(asked(await suites.run(THREE, model))) == 3
+    assert not suites.resumed
+    same = dataclasses.replace(model, model=str(tmp_path / "q4" / "model.gguf"))
+    assert await suites.run(THREE, same) == []
+
+
 async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
     await suites.run(THREE, engine("a", password="hunter2"))
     assert await suites.run(THREE, engine("a", password="other")) == []
@@ -144,6 +159,26 @@ async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
     await running
     await runner.close()
     assert asked(scripted_backend.EVENTS[before:]) == ["a: endless y"]
+
+
+async def test_stopping_ends_the_computation_of_a_digest(suites, tmp_path):
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(2**36)  # has no blocks on the disk
+    file = WeightsFile.of(tmp_path / "large")
+
+    class Stopping(SuiteObserver):
+        def digesting(self, path):
+            asyncio.get_running_loop().call_later(
+                0.05, lambda: stops.append(asyncio.ensure_future(runner.stop()))
+            )
+
+    stops: list[asyncio.Future[None]] = []
+    runner = await suites.begin(THREE, A, observer=Stopping())
+    runner._weights[file.path] = file
+    await asyncio.wait_for(runner.run(), 30)
+    assert stops
+    await runner.close()
+    assert [it.done for it in runner.progress] == [3]
 
 
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):

@@ -10,7 +10,7 @@ from paragone import LoadedModel, RunRequest, WeightsFile
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import weights as module
-from paragone_workbench.experiments.weights import digest_weights, known_weights, weights_in
+from paragone_workbench.experiments.weights import digest_until, digest_weights, known_weights, weights_in
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.runs.manifest import manifest
 
@@ -28,6 +28,14 @@ async def test_a_digest_is_computed_once_and_kept(history, file, monkeypatch):
     monkeypatch.setattr(module, "_sha256", None)  # a second computation would fail
     assert await digest_weights(history, [WeightsFile.of(file)]) == (found,)
     assert await known_weights(history, [WeightsFile.of(file)]) == (found,)
+
+
+async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(2**36)  # has no blocks on the disk
+    files, stopped = [WeightsFile.of(tmp_path / "large")], asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, stopped.set)
+    assert await asyncio.wait_for(digest_until(stopped, history, files), 30) == files
 
 
 async def test_a_file_with_another_time_is_another_file(history, file):

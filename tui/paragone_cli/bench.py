@@ -58,7 +58,6 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
 def _exit_code(bench: Bench, errors: list[ParagoneError]) -> int:
     nothing = not any(it.samples for it in bench.engines)
     if nothing and all(error.exit_code == InputError.exit_code for error in errors):
-        return (
-            InputError.exit_code
-        )  # engines that cannot be opened as asked for, or tests beyond their contexts
+        # engines that cannot be opened as asked for, or tests beyond their contexts
+        return InputError.exit_code
     return int(bool(errors))

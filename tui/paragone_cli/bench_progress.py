@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from types import TracebackType
 
+from paragone_cli.formats import bar, duration
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.plan import BenchStep, BenchTest
 
 __all__ = ["BenchProgress"]
-
-_WIDTH = 24
 
 
 class BenchProgress:
@@ -43,11 +42,9 @@ class BenchProgress:
             self._took[last.engine, last.test].append(now - began)
         self._current = step, now
         self._total = max(self._total, len(left))
-        filled = _WIDTH * (self._total - len(left)) // self._total
-        text = f"{'█' * filled}{'░' * (_WIDTH - filled)} "
+        text = f"{bar(self._total - len(left), self._total)} "
         if self._took:
-            seconds = round(sum(map(self._estimate, left)))
-            text += f"{seconds // 60}:{seconds % 60:02} left · "
+            text += f"{duration(sum(map(self._estimate, left)))} left · "
         test = step.test
         if test is None:
             text += "warm-up"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from paragone_cli.bench_plot import put_plots
+from paragone_cli.formats import short_name
 from paragone_cli.output import one_line, put, put_table
 from paragone_workbench.compare.bench.figures import Spread, figures_of
 from paragone_workbench.compare.bench.measure import Bench
@@ -13,9 +14,6 @@ from paragone_workbench.compare.bench.measured import BenchedEngine
 from paragone_workbench.compare.bench.plan import BenchTest
 
 __all__ = ["put_bench"]
-
-_LONGEST = 17
-"""Characters of a name in a table."""
 
 Figures = dict[str, Spread | None]
 
@@ -35,7 +33,7 @@ def put_bench(bench: Bench) -> None:
     partial = ", partial" if bench.partial else ""
     put(f"Mean ± standard deviation of {bench.repeat} runs, {tokens:,} tokens generated in each{partial}")
     put()
-    _put_speeds(rows, bench)
+    _put_speeds(rows)
     put()
     _put_latencies(rows)
     _put_energy(rows, bench)
@@ -45,10 +43,10 @@ def put_bench(bench: Bench) -> None:
     for benched, test, note in notes:
         put(one_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {note}"))
     if sys.stdout.isatty():
-        put_plots([(_short(benched.name), test, figures) for benched, test, figures in rows])
+        put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
 
 
-def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
+def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
     table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
     for benched, test, figures in rows:
         speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
@@ -102,13 +100,7 @@ def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench:
 
 
 def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
-    return [_short(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
-
-
-def _short(name: str) -> str:
-    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
-    keep = _LONGEST // 3
-    return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
+    return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
 
 
 def _shown(spread: Spread | None) -> str:

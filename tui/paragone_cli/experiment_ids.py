@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 
 from paragone import InputError, ParagoneError
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.store.store import Store
 
 __all__ = ["experiment_id", "newest_experiments", "one_experiment"]
@@ -14,13 +14,13 @@ __all__ = ["experiment_id", "newest_experiments", "one_experiment"]
 
 def experiment_id(text: str) -> int:
     """Return the number in the id of an experiment, such as `e3`. Raises InputError."""
-    match = re.fullmatch(r"[eE](\d{1,18})", text)
-    if match is None:
+    found = parse_id(text)
+    if found is None or found.kind != "e" or found.run is not None:
         raise InputError(
             f"{text!r} is not the id of an experiment.",
             hint=f"It is an e and a number, such as e3. {newest_experiments()}",
         )
-    return int(match[1])
+    return found.number
 
 
 def one_experiment(words: Sequence[str], command: str) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
+from paragone_cli.formats import bar, duration
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.compare.fidelity import Step
 
 __all__ = ["FidelityProgress"]
-
-_WIDTH = 24
 
 
 class FidelityProgress:
@@ -33,9 +32,8 @@ class FidelityProgress:
         """Show a step that begins."""
         now = time.monotonic()
         began = self._began = now if self._began is None else self._began
-        filled = _WIDTH * step.done // step.total
-        text = f"{'█' * filled}{'░' * (_WIDTH - filled)} window {step.window} of {step.windows}"
+        text = f"{bar(step.done, step.total)} window {step.window} of {step.windows}"
         if step.done:
-            left = round((now - began) / step.done * (step.total - step.done))
-            text += f" · {left // 60}:{left % 60:02} left"
+            left = (now - began) / step.done * (step.total - step.done)
+            text += f" · {duration(left)} left"
         self._line.show(text)

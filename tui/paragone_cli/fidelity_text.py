@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from paragone_cli.formats import short_name
 from paragone_cli.output import one_line, put, put_table
 from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import Fidelity
@@ -21,8 +22,6 @@ from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 __all__ = ["put_fidelity"]
 
 _BAR = 40
-_LONGEST = 17
-"""Characters of a name in a table, so that two engines fit in 80 columns."""
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
@@ -75,7 +74,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
 
     ratios = [None if it.reason else log_ratio(it, reference) for it in candidates]
     return [
-        ["", _short(reference.name), _NOISE, *(_short(it.name) for it in candidates)],
+        ["", short_name(reference.name), _NOISE, *(short_name(it.name) for it in candidates)],
         of_engines("weights", lambda it: _megabytes(it.size)),
         of_engines("perplexity", lambda it: _shown(it.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
@@ -116,7 +115,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     put_table(
         [
             [
-                _short(name),
+                short_name(name),
                 _megabytes(size),
                 f"{'█' * max(1, round(_BAR * it.value / largest)) if largest else ''} {it.value:.3g}",
             ]
@@ -125,7 +124,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     )
     put("\nShare of the positions, by their KLD")
     drawn = [
-        [_short(name), "".join(_columns(shares(difference.kld)))]
+        [short_name(name), "".join(_columns(shares(difference.kld)))]
         for name, _, difference in rows
         if difference.windows
     ]
@@ -139,15 +138,6 @@ def _columns(found: Sequence[float]) -> Iterator[str]:
     for part in found:
         level = round(part / most * (len(_HEIGHTS) - 1)) if most else 0
         yield _HEIGHTS[max(level, 1) if part else 0]
-
-
-def _short(name: str) -> str:
-    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
-    return (
-        name
-        if len(name) <= _LONGEST
-        else f"{name[: _LONGEST // 3]}…{name[len(name) + _LONGEST // 3 + 1 - _LONGEST :]}"
-    )
 
 
 def _shown(estimate: Estimate | None) -> str:

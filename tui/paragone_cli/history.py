@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Sequence
 
 from paragone import InputError, Json
 from paragone_cli.arguments import Arguments
 from paragone_cli.compare import figures
 from paragone_cli.event_loop import run
+from paragone_cli.formats import date
 from paragone_cli.output import note, one_line, put, put_json, put_table, warn
 from paragone_workbench.compare.answers import answer_json
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import History, SavedConversation, Summary
 
@@ -36,13 +36,14 @@ async def _history(args: Arguments) -> int:
         if args.target is None:
             _list(await opened.conversations(args.limit), as_json=args.json)
         else:
-            match = re.fullmatch(r"c(\d{1,18})", args.target)
-            if match is None:
+            found = parse_id(args.target)
+            if found is None or found.kind != "c":
                 raise InputError(
                     f"{args.target!r} is not the id of a conversation.",
-                    hint="Write c7, for example. `paragone history` lists the conversations.",
+                    hint="Write c7, for example. `paragone history` lists the conversations, `paragone suite list` "
+                    "the experiments.",
                 )
-            _show(await opened.load(int(match[1])), as_json=args.json)
+            _show(await opened.load(found.number), as_json=args.json)
     finally:
         await opened.close()
     return 0
@@ -56,7 +57,7 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
         note("The history has no conversations yet.")
         return
     rows = [
-        (f"c{it.id}", _time(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
+        (f"c{it.id}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
         for it in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
@@ -106,7 +107,3 @@ def _run(run: RunRecord) -> dict[str, Json]:
 def _first(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _WORDS else f"{line[:_WORDS]}…"
-
-
-def _time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

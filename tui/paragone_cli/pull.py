@@ -10,6 +10,7 @@ from paragone import Backend, Json, PullProgress
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
+from paragone_cli.formats import bar
 from paragone_cli.output import note, one_line, put
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
@@ -17,9 +18,6 @@ from paragone_workbench.engines.error_boundary import as_paragone_error
 from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["pull"]
-
-BAR = 30
-"""Columns of the progress bar."""
 
 
 def pull(args: Arguments) -> int:
@@ -46,7 +44,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                 if step != before and not status.on:
                     note(_progress_text(progress, percent) if progress.total else f"{progress.status} …")
                 if step != before or status.due:
-                    status.show(f"{_bar(percent)} {_progress_text(progress, percent)}")
+                    status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
     except asyncio.CancelledError:
         status.end()
         note("The download was cancelled; the server may keep the downloaded part and resume later.")
@@ -65,8 +63,3 @@ def _percent(progress: PullProgress) -> int:
 def _progress_text(progress: PullProgress, percent: int) -> str:
     size = f"{percent}% of {size_text(progress.total)}: " if progress.total else ""
     return f"{size}{progress.status}"
-
-
-def _bar(percent: int) -> str:
-    filled = BAR * percent // 100
-    return "█" * filled + "░" * (BAR - filled)

@@ -12,8 +12,9 @@ from paragone_cli.event_loop import run
 from paragone_cli.interrupts import InterruptHandler
 from paragone_cli.output import flush, note, one_line, put, put_json, warn
 from paragone_cli.status_line import StatusLine
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document_reader import read_document
-from paragone_workbench.experiments.replaying.recorded import RecordedRun, is_id, recorded_runs
+from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
 from paragone_workbench.experiments.replaying.replay import EngineReport, Replay, ReplayedRun, replayable
 from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
 from paragone_workbench.experiments.replaying.replay_report import (
@@ -44,7 +45,7 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
         choices = ReplayChoices(
             settings=args.settings,
             replacements=args.replacements,
-            foreign=not is_id(target),
+            foreign=parse_id(target) is None,
             trusted=args.trust,
         )
         engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
@@ -59,7 +60,7 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
 
 
 async def _find(history: History, target: str) -> Sequence[RecordedRun]:
-    if is_id(target):
+    if parse_id(target) is not None:
         return await recorded_runs(history, target)
     path = Path(target).expanduser()
     if not path.exists() and path.suffix != ".json":

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 
 from paragone import InputError
 from paragone_cli.arguments import Arguments
+from paragone_cli.formats import date
 from paragone_cli.output import note, put_json, put_table, warn
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.store import Store
 
-__all__ = ["date", "suite_list"]
+__all__ = ["suite_list"]
 
 
 def suite_list(args: Arguments) -> int:
@@ -50,9 +50,11 @@ def suite_list(args: Arguments) -> int:
 
 def _row(it: Experiment) -> tuple[str, ...]:
     names = ", ".join(engine.name for engine in it.engines)
-    return f"e{it.id}", it.name, names, f"{it.done + it.failed:,}/{it.runs:,}", f"{it.failed:,}", date(it)
-
-
-def date(experiment: Experiment) -> str:
-    """Return when an experiment was begun, in local time."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(experiment.created))
+    return (
+        f"e{it.id}",
+        it.name,
+        names,
+        f"{it.done + it.failed:,}/{it.runs:,}",
+        f"{it.failed:,}",
+        date(it.created),
+    )

@@ -17,7 +17,8 @@ from paragone_cli.suite_table import SuiteTable
 from paragone_cli.suite_totals import put_totals
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.junit import check_target, write_junit
+from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.running.saved_runs import saved_runs
@@ -163,9 +164,13 @@ async def _finish(
             f"The suite was stopped: {runner.failure.sentence}",
             hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
         )
-    if left or interrupted:
+    if left:
         note(
             f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+        )
+    elif interrupted:
+        note(
+            "Interrupted after the last run. The same command goes on with the judges, if any are left to be asked."
         )
     if interrupted:
         return INTERRUPTED

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import sys
 from collections.abc import AsyncIterator
 
 from paragone import Json
-from paragone.wire import from_json
 from paragone_cli.arguments import Arguments
 from paragone_cli.event_loop import run
 from paragone_cli.experiment_ids import one_experiment
+from paragone_cli.formats import date
 from paragone_cli.output import one_line, put, shortened, warn
 from paragone_cli.suite_json import put_runs
-from paragone_cli.suite_list import date
 from paragone_cli.suite_totals import put_totals
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
-from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.store import Experiment, History
 
 __all__ = ["suite_show"]
@@ -61,7 +61,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
             else:
                 put(
                     one_line(
-                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment)}"
+                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
                     )
                 )
                 put()
@@ -100,18 +100,14 @@ async def _put_prompts(
                 put(f"\nMore: paragone suite show e{experiment.id}{options} | less")
                 return
             shown, last = shown + 1, index
-            put("\n" + _cut(f"#{index} {await _prompt(history, experiment, index)}", width))
+            read = functools.partial(saved_prompt, experiment_id=experiment.id, index=index)
+            put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
         name = one_line(_name(saved.record.definition.name, saved.key.repetition, experiment))
         put(_cut(f"  {name.ljust(column)}  {_result(saved)}", width))
         for result in saved.results:
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
                 put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
-
-
-async def _prompt(history: History, experiment: Experiment, index: int) -> str:
-    ((_, content),) = await history.call(lambda store: store.experiments.prompts(experiment.id, index, 1))
-    return from_json(SuitePrompt, content).text
 
 
 def _name(engine: str, repetition: int, experiment: Experiment) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from types import TracebackType
 
+from paragone_cli.formats import duration
 from paragone_cli.output import note, table_lines
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.scheduling.scheduler import Scheduler
 
-__all__ = ["SuiteTable", "duration"]
+__all__ = ["SuiteTable"]
 
 _HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
 _STEP = 10
@@ -118,10 +119,3 @@ def _state(it: EngineProgress) -> str:
         fraction = it.engine.handle.load_fraction
         return "loading" if fraction is None else f"loading {fraction:.0%}"
     return ""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as `M:SS` or `H:MM:SS`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -7,46 +7,25 @@ no further prompts.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Json
+from paragone_workbench.compare.intervals import FEWEST, Interval, bootstrap
 from paragone_workbench.compare.scientific import np, stats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "Interval", "PairedDifference", "holm", "paired_difference"]
+__all__ = ["PairedDifference", "holm", "paired_difference"]
 
 Values: TypeAlias = "NDArray[np.float64]"
-
-FEWEST = 10
-"""Number of prompts below which there is no interval: bootstrap intervals of so few values are much too narrow."""
 
 _MANY = 1_000
 """Number of prompts above which approximations that hold for many values replace slower methods."""
 
 _RESAMPLES = 9_999
 _RESAMPLES_OF_MANY = 1_999
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A 95% confidence interval."""
-
-    low: float
-    high: float
-
-    @property
-    def contains_zero(self) -> bool:
-        """Whether no difference is one of the values in the interval."""
-        return self.low <= 0 <= self.high
-
-    def to_json(self) -> dict[str, Json]:
-        """Return both ends."""
-        return {"low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,25 +125,11 @@ def _interval(differences: Values, seed: int) -> tuple[Interval | None, Literal[
     if differences.size < FEWEST or not np.ptp(differences):
         return None, "none"
     if differences.size <= _MANY:
-        found = _bootstrap(differences, "BCa", _RESAMPLES, seed)
+        found = bootstrap(differences, "BCa", _RESAMPLES, seed=seed)
         if np.isfinite([found.low, found.high]).all():
             return found, "bca"
-        return _bootstrap(differences, "percentile", _RESAMPLES, seed), "percentile"
-    return _bootstrap(differences, "percentile", _RESAMPLES_OF_MANY, seed), "percentile"
-
-
-def _bootstrap(differences: Values, method: str, resamples: int, seed: int) -> Interval:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # BCa of extreme values is NaN, which the caller checks
-        found = stats.bootstrap(
-            (differences,),
-            np.mean,
-            n_resamples=resamples,
-            batch=max(1, 1_000_000 // differences.size),  # bounds the memory
-            method=method,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    return Interval(low=float(found.low), high=float(found.high))
+        return bootstrap(differences, "percentile", _RESAMPLES, seed=seed), "percentile"
+    return bootstrap(differences, "percentile", _RESAMPLES_OF_MANY, seed=seed), "percentile"
 
 
 def _mcnemar(only_a: int, only_b: int) -> float:

@@ -7,14 +7,14 @@ import contextlib
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import Json, WeightsFile
 from paragone.threads import in_daemon_thread
 from paragone.wire import from_json
 from paragone_workbench.store import History
 
-__all__ = ["digest_weights", "known_weights", "weights_in"]
+__all__ = ["digest_until", "digest_weights", "known_weights", "weights_in"]
 
 _BLOCK = 2**22
 
@@ -43,6 +43,20 @@ async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tupl
     Raises StoreError.
     """
     return tuple([await _digested(history, file) for file in files])
+
+
+async def digest_until(
+    stopped: asyncio.Event, history: History, files: Sequence[WeightsFile]
+) -> Sequence[WeightsFile]:
+    """Do what `digest_weights` does; if `stopped` is set meanwhile, return the files as they are. Raises StoreError."""
+    digesting = asyncio.create_task(digest_weights(history, files))
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await digesting if digesting.done() else files
+    finally:
+        digesting.cancel()
+        stopping.cancel()
 
 
 async def _known(history: History, file: WeightsFile) -> WeightsFile:

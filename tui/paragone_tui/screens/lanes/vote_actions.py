@@ -11,9 +11,6 @@ from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["VoteActions"]
 
-MOST_LANES = 6
-"""Maximum number of answers on a ballot: each has a letter."""
-
 
 class VoteActions(LanesLayout):
     """Adds votes to the screen."""
@@ -33,12 +30,14 @@ class VoteActions(LanesLayout):
 
     def can_vote(self, edited: Prompt | None) -> bool:
         """Return whether two lanes or more can answer blind: say so if not. `edited`: as another prompt than this."""
+        from paragone_workbench.experiments.voting.ballots import LETTERS
+
         lanes = [lane for lane in self.session.lanes if self.session.can_answer(lane)]
         if edited is not None:
             lanes = [lane for lane in lanes if lane.answer(edited) is not None]
-        if not 2 <= len(lanes) <= MOST_LANES:
+        if not 2 <= len(lanes) <= len(LETTERS):
             self.app.say(
-                f"A blind vote needs two lanes that can answer, and has at most {MOST_LANES}; "
+                f"A blind vote needs two lanes that can answer, and has at most {len(LETTERS)}; "
                 f"{self.key_of('blind-vote')} ends blind voting, {self.key_of('add-lane')} adds a lane."
             )
             return False

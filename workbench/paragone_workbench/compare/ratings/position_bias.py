@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.compare.paired import Interval
-from paragone_workbench.compare.scientific import stats
+from paragone_workbench.compare.intervals import Interval, share_interval
 from paragone_workbench.compare.votes import Vote
 
 __all__ = ["PositionBias", "position_bias"]
@@ -63,10 +62,9 @@ def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
     if not decided:
         return None
     first = sum(it.choice == 0 for it in decided)
-    found = stats.binomtest(first, len(decided)).proportion_ci(method="wilson")
     return PositionBias(
         votes=len(decided),
         first=first,
-        interval=Interval(low=float(found.low), high=float(found.high)),
+        interval=share_interval(first / len(decided), len(decided)),
         expected=sum(1 / len(it.candidates) for it in decided) / len(decided),
     )

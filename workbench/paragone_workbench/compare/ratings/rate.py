@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone_workbench.compare.paired import Interval
+from paragone_workbench.compare.intervals import Interval
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Comparison, Fit, fit
 from paragone_workbench.compare.ratings.contests import Contest, contests, tally
 from paragone_workbench.compare.ratings.position_bias import position_bias

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from paragone import Json
 from paragone_workbench.compare.decimals import decimal
-from paragone_workbench.compare.paired import Interval
+from paragone_workbench.compare.intervals import Interval
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
 

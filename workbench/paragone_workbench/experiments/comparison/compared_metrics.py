@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from paragone_workbench.compare.decimals import decimal
 
-__all__ = ["PASS_RATE", "SPEEDS", "Family", "Metric", "score_metric"]
+__all__ = ["PASS_RATE", "SPEEDS", "Family", "Metric", "in_order", "score_metric"]
 
 Family: TypeAlias = Literal["quality", "speed"]
 """Metrics that are judged together. Holm's correction is for all pairs of engines × all metrics of a family."""
@@ -89,6 +90,13 @@ SPEEDS = (
     ),
 )
 """The metrics of a run's tokens and times. `total_s` is the time to the last token."""
+
+
+def in_order(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return metrics, each once, in the order in which they are shown: pass rate, scores by name, tokens and times."""
+    known = set(metrics)
+    scores = sorted(known - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
+    return [metric for metric in (PASS_RATE, *scores, *SPEEDS) if metric in known]
 
 
 def score_metric(name: str) -> Metric:

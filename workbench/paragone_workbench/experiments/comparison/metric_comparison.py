@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.compare.paired import FEWEST, PairedDifference
+from paragone_workbench.compare.intervals import FEWEST
+from paragone_workbench.compare.paired import PairedDifference
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Metric
 
 __all__ = ["MetricComparison", "SameAnswers"]

@@ -10,7 +10,7 @@ from typing import get_args
 
 from paragone import Json
 from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Family, Metric
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
 
@@ -18,6 +18,7 @@ __all__ = [
     "EngineSummary",
     "SuiteComparison",
     "compare_suite",
+    "compare_values",
     "comparison_json",
 ]
 
@@ -87,17 +88,22 @@ class SuiteComparison:
 
 
 def compare_suite(rows: Iterable[SuiteRow], engines: Sequence[str], *, seed: int = 0) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, from its runs in any order.
+    """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
+    return compare_values(collect(rows, engines), seed=seed)
+
+
+def compare_values(collected: Sequence[EngineValues], *, seed: int = 0) -> SuiteComparison:
+    """Compare engines by the values of their runs.
 
     A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
     Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
     of tokens and time. `seed` is for the resampling.
     """
-    collected = collect(rows, engines)
+    metrics = in_order(metric for it in collected for metric in it.metrics)
     found = [
         (one, other, metric, paired)
         for one, other in combinations(collected, 2)
-        for metric in _metrics(collected)
+        for metric in metrics
         if (paired := _paired(one, other, metric, seed)) is not None
     ]
     adjusted: dict[int, tuple[float, int]] = {}
@@ -137,13 +143,6 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
     }
 
 
-def _metrics(values: Sequence[EngineValues]) -> list[Metric]:
-    """Return the metrics that any engine has values of: pass rate, scores by name, tokens and times."""
-    found = {metric for it in values for metric in it.metrics}
-    scores = sorted(found - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
-    return [metric for metric in (PASS_RATE, *scores, *SPEEDS) if metric in found]
-
-
 def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -> PairedDifference | None:
     a, b = one.values(metric), other.values(metric)
     prompts = sorted(a.keys() & b.keys())
@@ -169,7 +168,7 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
 def _summary(values: EngineValues) -> EngineSummary:
     means = {
         metric: (math.fsum(known.values()) / len(known), len(known))
-        for metric in _metrics([values])
+        for metric in in_order(values.metrics)
         if (known := values.values(metric))
     }
     return EngineSummary(

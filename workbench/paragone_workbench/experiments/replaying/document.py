@@ -6,7 +6,6 @@ docs/replay.md describes the format. A document has no secrets, because the hist
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import AsyncIterator, Mapping
 
@@ -14,17 +13,15 @@ from paragone import Json
 from paragone.wire import from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.running.saved_runs import experiment_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store import ExperimentRun, History, RunKey, Store
+from paragone_workbench.store import Experiment, History
 
 __all__ = ["FORMAT", "definition_of", "document_of_conversation", "document_of_experiment"]
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
-
-_BATCH = 200
-"""Runs that are read from the history at a time."""
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
@@ -50,7 +47,7 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             for index, content in prompts
         ],
     }
-    runs = _experiment_runs(history, experiment_id, parts)
+    runs = _experiment_runs(history, experiment, parts)
     async for piece in _pieces(history, head, runs, parts, {"votes": [to_json(vote) for vote in votes]}):
         yield piece
 
@@ -168,23 +165,17 @@ async def _pieces(
 
 
 async def _experiment_runs(
-    history: History, experiment_id: int, parts: _Parts
+    history: History, experiment: Experiment, parts: _Parts
 ) -> AsyncIterator[dict[str, Json]]:
-    last: RunKey | None = None
-    while True:
-        batch = await history.call(functools.partial(_batch, experiment_id, last))
-        if not batch:
-            return
-        for run in batch:
-            yield {
-                "id": f"e{experiment_id}/{run.record.id}",
-                "prompt": run.key.prompt_index,
-                "engine": run.key.engine_index,
-                "repetition": run.key.repetition,
-                **parts.run(run.record),
-                "assertions": list(run.assertions),
-            }
-        last = batch[-1].key
+    async for run in experiment_runs(history, experiment):
+        yield {
+            "id": f"e{experiment.id}/{run.record.id}",
+            "prompt": run.key.prompt_index,
+            "engine": run.key.engine_index,
+            "repetition": run.key.repetition,
+            **parts.run(run.record),
+            "assertions": list(run.assertions),
+        }
 
 
 def _dump(value: Json) -> str:
@@ -195,10 +186,6 @@ def _dump(value: Json) -> str:
     except UnicodeEncodeError:
         return json.dumps(value)
     return text
-
-
-def _batch(experiment_id: int, after: RunKey | None, store: Store) -> list[ExperimentRun]:
-    return list(store.experiments.runs(experiment_id, after=after, limit=_BATCH))
 
 
 def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:

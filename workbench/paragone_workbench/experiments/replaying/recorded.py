@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 from paragone import InputError, Json, Message
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document import definition_of
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import ExperimentRun, History, Store
 
-__all__ = ["RecordedRun", "is_id", "messages_of_prompt", "recorded_runs"]
-
-_ID = re.compile(r"(?P<kind>[rce])(?P<number>\d{1,18})(?:/(?P<run>\d{1,18}))?")
+__all__ = ["RecordedRun", "messages_of_prompt", "recorded_runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,27 +30,19 @@ class RecordedRun:
     messages: tuple[Message, ...]
 
 
-def is_id(text: str) -> bool:
-    """Whether a text has the form of an id: `r45`, `c7`, `e3` or `e3/17`."""
-    match = _ID.fullmatch(text)
-    return match is not None and (match["run"] is None or match["kind"] == "e")
-
-
 async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     """Return the run, or all runs of the conversation or experiment, with this id.
 
     Raises InputError if it does not exist, and StoreError.
     """
-    match = _ID.fullmatch(text)
-    if match is None or not is_id(text):
+    found = parse_id(text)
+    if found is None:
         raise InputError(f"{text!r} is not the id of a run, a conversation or an experiment.")
-    number = int(match["number"])
-    if match["kind"] == "e":
-        only = None if match["run"] is None else int(match["run"])
-        return await history.call(functools.partial(_of_experiment, number, only))
-    conversation_id = number
-    if match["kind"] == "r":
-        conversation_id = await history.call(lambda store: store.conversation_of(number))
+    if found.kind == "e":
+        return await history.call(functools.partial(_of_experiment, found.number, found.run))
+    conversation_id = found.number
+    if found.kind == "r":
+        conversation_id = await history.call(lambda store: store.conversation_of(found.number))
     saved = await history.load(conversation_id)
     return tuple(
         RecordedRun(
@@ -62,7 +52,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
             messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
         )
         for run in saved.runs
-        if match["kind"] == "c" or run.id == number
+        if found.kind == "c" or run.id == found.number
     )
 
 

@@ -27,9 +27,11 @@ async def find_model(
     no such model, and StoreError.
     """
     files = [file for file in weights if file.modified_ns is not None]  # others are on a server
-    if not files or _exists(files[0].path):
+    if not files:
         return definition.model
     first = files[0]
+    if _exists(first.path):
+        return _recorded(definition.model, Path(first.path))
     beside = ""  # the file's name in the model's folder; empty if the model is the file
     if Path(first.path).name != Path(definition.model).name:
         beside = Path(first.path).name
@@ -54,6 +56,13 @@ async def find_model(
         hint=f"Name the engine to use instead: --engine {definition.name}=BACKEND:MODEL. "
         "`paragone models` lists the models.",
     )
+
+
+def _recorded(model: str, file: Path) -> str:
+    """Return the recorded model; by its absolute path, if a relative one was recorded in another folder."""
+    path = Path(model).expanduser()
+    places = [place for place in (file, file.parent) if place.name == path.name]
+    return model if path.absolute() in places or path.is_absolute() or not places else str(places[0])
 
 
 def _exists(path: str) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from paragone import InputError, Json, ParagoneError, WeightsFile
+from paragone import InputError, Json, ParagoneError
 from paragone.chat.sampling import without_effect
 from paragone.options import describe
 from paragone_workbench.compare.diff import common_length
@@ -23,7 +23,7 @@ from paragone_workbench.experiments.replaying.changes import (
 )
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
-from paragone_workbench.experiments.weights import digest_weights, known_weights, weights_in
+from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.scheduler import cores_for_each
@@ -171,38 +171,26 @@ class Replay:
 
     async def _describe(self, report: EngineReport, engine: ReplayEngine, last: RunRecord) -> None:
         """Compare the manifests, once for all runs of an engine."""
-        before = engine.runs[-1].record.manifest
-        recorded = await known_weights(self._history, weights_in(before))
-        report.weights, changes = compare_weights(recorded, await self._digested(weights_in(last.manifest)))
-        report.describes_past = "weights" in before and "machine" in before
+        now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
-        report.add(changes)
-        for run in _distinct_manifests(engine.runs):
-            report.add(
-                changes_of_engine(run.record.manifest, last.manifest, per_run=per_run, weights=report.weights)
-            )
-
-    async def _digested(self, files: Sequence[WeightsFile]) -> Sequence[WeightsFile]:
-        """Return the files with their digests; without them if the replay is stopped meanwhile."""
-        digesting = asyncio.create_task(digest_weights(self._history, files))
-        stopping = asyncio.create_task(self._stopped.wait())
-        try:
-            await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return await digesting if digesting.done() else files
-        finally:
-            digesting.cancel()
-            stopping.cancel()
+        verdicts: list[WeightsVerdict] = []
+        for before in _distinct_manifests(engine.runs):
+            recorded = await known_weights(self._history, weights_in(before))
+            verdict, changes = compare_weights(recorded, now)
+            verdicts.append(verdict)
+            report.add(changes)
+            report.add(changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict))
+            report.describes_past = report.describes_past and "weights" in before and "machine" in before
+        report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
 
 
-def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-    """Return runs with all different manifests, apart from the requests."""
-    seen: list[dict[str, Json]] = []
-    found: list[RecordedRun] = []
+def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
+    """Return all different manifests of runs, without the requests."""
+    found: list[Mapping[str, Json]] = []
     for run in runs:
         common = {name: value for name, value in run.record.manifest.items() if name != "request"}
-        if common not in seen:
-            seen.append(common)
-            found.append(run)
+        if common not in found:
+            found.append(common)
     return found
 
 

@@ -106,6 +106,8 @@ async def engines_to_replay(
         settings = settings_of(recorded.name, choices.settings, names)
         definition = apply_settings(definition, backend, settings)
         check_engine(definition, backend)
+        if replacement is not None and choices.foreign and not choices.trusted:
+            _refuse_addresses(definition, apply_settings(replacement, backend, settings), backend)
         engines.append(
             ReplayEngine(
                 recorded=recorded,
@@ -188,8 +190,7 @@ def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -
     if definition.python is not None:
         reason = f"starts the program {definition.python}"
     else:
-        load, _ = split_options(definition, backend)
-        if addresses := backend.reaches(definition.model, load):
+        if addresses := _addresses(definition, backend):
             reason = f"contacts {', '.join(addresses)}"
     if reason:
         raise InputError(
@@ -198,3 +199,19 @@ def _foreign(definition: EngineDefinition, backend: Backend, *, trusted: bool) -
             hint=f"Name an engine of yours, --engine {definition.name}=BACKEND:MODEL, or write --trust.",
         )
     return definition
+
+
+def _refuse_addresses(definition: EngineDefinition, own: EngineDefinition, backend: Backend) -> None:
+    """Raise InputError if an engine with options of a document contacts others than the user's engine does."""
+    allowed = _addresses(own, backend)
+    if added := [address for address in _addresses(definition, backend) if address not in allowed]:
+        raise InputError(
+            f"With the options of the document, {definition.name} contacts {', '.join(added)}. A document may come "
+            "from somebody else, so this is not done without your consent.",
+            hint="Set the option that names the address with --set, or write --trust.",
+        )
+
+
+def _addresses(definition: EngineDefinition, backend: Backend) -> tuple[str, ...]:
+    load, _ = split_options(definition, backend)
+    return backend.reaches(definition.model, load)

@@ -32,7 +32,7 @@ def answers_side_by_side(
     remarks: Sequence[tuple[Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[AnswerView, ...]:
-    """Return the answers to one prompt. The first one is the reference of the differences.
+    """Return the answers to one prompt. The first one is the reference of the differences, unless it is empty.
 
     `checks` and `remarks` have those of each answer.
     """
@@ -44,10 +44,11 @@ def answers_side_by_side(
             reference = text
         shown = text[:SHOWN]
         first = answers[0][0]
+        spans = differing(reference[:SHOWN], shown) if index and reference else ()
         views.append(
             AnswerView(
                 engine=visible(name),
-                segments=tuple(_segments(shown, differing(reference[:SHOWN], shown) if index else ())),
+                segments=tuple(_segments(shown, spans)),
                 thinking=visible(run.thinking)[:SHOWN],
                 left_out=_left_out(len(text)) or _left_out(len(run.thinking)),
                 compared=_compared(reference, text, visible(first)) if index and reference and text else "",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric
+from paragone_workbench.compare.intervals import mean_interval, share_interval
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.comparison.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart, Figure
-from paragone_workbench.experiments.report.intervals import mean_interval, share_interval
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.words import counted
 
@@ -25,9 +25,8 @@ _NOTES = {
 
 def charts_of(engines: Sequence[EngineValues]) -> tuple[Chart, ...]:
     """Return a chart for each metric that an engine has values of."""
-    known = {metric for engine in engines for metric in engine.metrics}
-    scores = sorted(known - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
-    return tuple(_chart(metric, engines) for metric in (PASS_RATE, *scores, *SPEEDS) if metric in known)
+    metrics = in_order(metric for engine in engines for metric in engine.metrics)
+    return tuple(_chart(metric, engines) for metric in metrics)
 
 
 def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:

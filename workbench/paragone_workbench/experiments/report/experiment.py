@@ -7,8 +7,8 @@ from itertools import groupby
 
 from paragone import Backend, Json
 from paragone_workbench.experiments.comparison.comparable import comparable
-from paragone_workbench.experiments.comparison.suite_comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow
+from paragone_workbench.experiments.comparison.suite_comparison import SuiteComparison, compare_values
+from paragone_workbench.experiments.comparison.suite_values import SuiteRow, collect
 from paragone_workbench.experiments.report.charts import charts_of
 from paragone_workbench.experiments.report.conditions import conditions_of
 from paragone_workbench.experiments.report.content import (
@@ -43,9 +43,9 @@ def experiment_report(
     The store must stay open while the report is written.
     """
     names, rows = comparable(store, [experiment])
-    values = {name: EngineValues(name) for name in names}
     selection = Selection()
-    comparison = compare_suite(_watched(rows, values, selection), names)
+    values = collect(_watched(rows, selection), names)
+    comparison = compare_values(values)
     prompts = ExperimentPrompts(store, experiment)
     examples, conditions = _first_answers(store, experiment, find)
     return Report(
@@ -63,7 +63,7 @@ def experiment_report(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
         ),
-        charts=charts_of(tuple(values.values())),
+        charts=charts_of(values),
         comparisons=_comparisons(comparison),
         notes=tuple(_notes(comparison, experiment)),
         ratings=ratings,
@@ -79,15 +79,11 @@ def experiment_report(
     )
 
 
-def _watched(
-    rows: Iterator[SuiteRow], values: dict[str, EngineValues], selection: Selection
-) -> Iterator[SuiteRow]:
-    """Yield the runs, which come in the order of their prompts, and collect what the report needs of them."""
+def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRow]:
+    """Yield the runs, which come in the order of their prompts, and have `selection` choose prompts by them."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
         selection.add(number, of_prompt)
-        for row in of_prompt:
-            values[row.engine].add(row)
         yield from of_prompt
 
 

@@ -6,15 +6,13 @@ import functools
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from paragone import ParagoneError
-from paragone.wire import from_json
 from paragone_workbench.experiments.report.answers import answers_side_by_side
 from paragone_workbench.experiments.report.content import Check, Fact, MessageView, PromptView
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.table import Row, row_of
 from paragone_workbench.experiments.running.saved_runs import SavedRun
 from paragone_workbench.experiments.suites.assertions import AssertionResult
-from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.store import Experiment, RunKey, Store
 from paragone_workbench.visible_text import visible
 
@@ -29,13 +27,13 @@ class ExperimentPrompts:
 
     def __init__(self, store: Store, experiment: Experiment) -> None:
         self._runs = functools.partial(store.experiments.runs, experiment.id)
-        self._saved = functools.partial(store.experiments.prompts, experiment.id)
+        self._store = store
         self._experiment = experiment
 
     @functools.cached_property
     def indices(self) -> list[int]:
         """The indices of all prompts, in order."""
-        return [index for index, _ in self._saved()]
+        return [index for index, _ in self._store.experiments.prompts(self._experiment.id)]
 
     def views(self, indices: Iterable[int]) -> Iterator[PromptView]:
         """Yield the prompts with these indices, with their answers."""
@@ -44,7 +42,7 @@ class ExperimentPrompts:
     def rows(self) -> Iterator[Row]:
         """Yield all runs as rows of a table."""
         for index, runs in groupby(map(SavedRun.of, self._runs()), lambda run: run.key.prompt_index):
-            text = self._prompt(index).text
+            text = saved_prompt(self._store, self._experiment.id, index).text
             for run in runs:
                 failed = [f"{it.type}: {it.reason}" for it in run.results if it.passed is False]
                 yield row_of(
@@ -59,7 +57,7 @@ class ExperimentPrompts:
                 )
 
     def _view(self, index: int) -> PromptView:
-        prompt = self._prompt(index)
+        prompt = saved_prompt(self._store, self._experiment.id, index)
         most = len(self._experiment.engines) * self._experiment.repetitions
         before = RunKey(prompt_index=index, engine_index=-1, repetition=-1)
         rounds: dict[int, list[SavedRun]] = {}
@@ -86,17 +84,6 @@ class ExperimentPrompts:
             if left_out > 0
             else "",
         )
-
-    def _prompt(self, index: int) -> SuitePrompt:
-        """Return a prompt. Raises ParagoneError if another version saved it in another form."""
-        ((_, content),) = self._saved(first=index, limit=1)
-        try:
-            return from_json(SuitePrompt, content)
-        except (TypeError, ValueError) as error:
-            raise ParagoneError(
-                f"Prompt {index + 1} of the experiment was saved in a form that this version cannot read.",
-                hint="Use the version of paragone that ran the experiment.",
-            ) from error
 
 
 def _check(result: AssertionResult) -> Check:

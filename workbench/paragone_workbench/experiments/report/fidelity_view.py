@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from paragone import Json
+from paragone_workbench.compare.intervals import Z
 from paragone_workbench.experiments.report.charts import bar_chart
 from paragone_workbench.experiments.report.content import Chart, Figure, MeasurementView, Remark
 from paragone_workbench.experiments.report.public_text import public
@@ -12,9 +13,6 @@ from paragone_workbench.experiments.report.words import date_text
 from paragone_workbench.store.experiment_records import Measurement
 
 __all__ = ["fidelity_view"]
-
-_Z = 1.959964
-"""Standard errors on each side of a 95% interval."""
 
 
 def fidelity_view(measurement: Measurement, names: Mapping[str, str]) -> MeasurementView | None:
@@ -88,7 +86,7 @@ def _figures(
         if not isinstance(deviation, int | float) or not deviation:
             yield Figure(name=public(name), value=value, text=text)
             continue
-        low, high = max(0.0, value - _Z * factor * deviation), value + _Z * factor * deviation
+        low, high = max(0.0, value - Z * factor * deviation), value + Z * factor * deviation
         yield Figure(
             name=public(name),
             value=value,

@@ -27,9 +27,13 @@ def measurements_of(
 ) -> tuple[MeasurementView, ...]:
     """Return the newest measurement of each kind and engine. The reference of a fidelity is not one of its engines.
 
-    An engine is the same if its backend, its model and its load options are.
+    An engine is the same if its backend, its model and its load options are. Several of the report's engines can be
+    the same, with other sampling options: they are named together.
     """
-    wanted = {_identity(engine, find): engine.name for engine in engines}
+    wanted: dict[str, str] = {}
+    for engine in engines:
+        identity = _identity(engine, find)
+        wanted[identity] = f"{wanted[identity]}, {engine.name}" if identity in wanted else engine.name
     return tuple(it for kind in _VIEWS for it in _newest(store, kind, wanted, find))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from paragone import InputError
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.report.conversation_rows import conversation_rows
 from paragone_workbench.experiments.report.experiment_prompts import ExperimentPrompts
 from paragone_workbench.experiments.report.table import Row
@@ -16,7 +16,6 @@ from paragone_workbench.visible_text import visible
 
 __all__ = ["find_subject", "newest", "rows_of"]
 
-_ID = re.compile(r"(?P<kind>[ec])(?P<number>\d{1,18})")
 _SUGGESTED = 5
 """Number of conversations that the message about an unknown id lists."""
 
@@ -26,16 +25,15 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
 
     Raises InputError, which lists the newest ones, and StoreError.
     """
-    match = _ID.fullmatch(text)
-    if match is None:
+    found = parse_id(text)
+    if found is None or found.kind == "r" or found.run is not None:
         raise InputError(
             f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=newest(store)
         )
-    number = int(match["number"])
     try:
-        return store.experiments.get(number) if match["kind"] == "e" else store.load(number)
+        return store.experiments.get(found.number) if found.kind == "e" else store.load(found.number)
     except InputError:
-        kind = "experiment" if match["kind"] == "e" else "conversation"
+        kind = "experiment" if found.kind == "e" else "conversation"
         raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from paragone import Json
 from paragone.wire import to_json
@@ -15,7 +15,7 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 __all__ = ["fingerprint"]
 
 
-def fingerprint(prompts: Iterable[SuitePrompt], engines: Sequence[EngineDefinition], repetitions: int) -> str:
+def fingerprint(prompts: Iterable[SuitePrompt], engines: Iterable[EngineDefinition], repetitions: int) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
     The prompts include the system prompt and the assertions, the engines their options. Pass the engines

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone.wire import from_json
 from paragone_workbench.experiments.running.retrying import retrying
+from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 
@@ -72,6 +72,6 @@ async def _pages(
         rows, states = await retrying(functools.partial(history.call, read))
         if not rows:
             return
-        kept = [content for position, content in rows if chosen is None or position in chosen]
-        yield [from_json(SuitePrompt, content) for content in kept], states
+        kept = [row for row in rows if chosen is None or row[0] in chosen]
+        yield [prompt_from(index, content) for index, content in kept], states
         first = rows[-1][0] + 1

@@ -64,7 +64,7 @@ class Judging:
         self._progress = progress
         self._observer = observer
         self._prompts = {prompt.index: prompt for prompt in request.suite.prompts}
-        self._bench: _Bench | None = None
+        self._panel: _Panel | None = None
         self._stopped = False
 
     async def run(self) -> None:
@@ -81,13 +81,13 @@ class Judging:
     async def stop(self) -> None:
         """Ask no more. The results so far are kept."""
         self._stopped = True
-        if self._bench is not None:
-            await self._bench.stop()
+        if self._panel is not None:
+            await self._panel.stop()
 
     async def close(self) -> None:
         """Close the judges."""
-        if self._bench is not None:
-            await self._bench.workbench.close()
+        if self._panel is not None:
+            await self._panel.workbench.close()
 
     async def _ask(self, names: tuple[str, ...]) -> None:
         """Check all assertions that ask these engines."""
@@ -97,28 +97,28 @@ class Judging:
             if first is None or self._stopped:
                 return
             self._observer.judging(names)
-            self._bench = bench = _Bench(
+            self._panel = panel = _Panel(
                 {name: self._judges[name] for name in names},
                 Workbench(self._registry, mode=self._request.schedule),
                 self._observer,
             )
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._work(open_runs, bench, first))
-                for _ in range(bench.width - 1):
-                    tasks.create_task(self._work(open_runs, bench, None))
-            if bench.given_up is not None:
-                self.given_up.append(bench.given_up)
+                tasks.create_task(self._work(open_runs, panel, first))
+                for _ in range(panel.width - 1):
+                    tasks.create_task(self._work(open_runs, panel, None))
+            if panel.given_up is not None:
+                self.given_up.append(panel.given_up)
         finally:
             await open_runs.close()
             await self.close()
-            self._bench = None
+            self._panel = None
 
-    async def _work(self, open_runs: SharedIterator[_OpenRun], bench: _Bench, first: _OpenRun | None) -> None:
+    async def _work(self, open_runs: SharedIterator[_OpenRun], panel: _Panel, first: _OpenRun | None) -> None:
         """Judge answers until none is left. The first failure ends the work of all tasks."""
         try:
             run = first or await open_runs.take()
-            while run is not None and not self._stopped and bench.given_up is None:
-                await self._judge(run, bench)
+            while run is not None and not self._stopped and panel.given_up is None:
+                await self._judge(run, panel)
                 run = await open_runs.take()
         except ParagoneError as error:
             self.failure = self.failure or error
@@ -137,11 +137,11 @@ class Judging:
             if indices and run.record.state == "done":
                 yield _OpenRun(run=run, indices=tuple(indices))
 
-    async def _judge(self, open_run: _OpenRun, bench: _Bench) -> None:
+    async def _judge(self, open_run: _OpenRun, panel: _Panel) -> None:
         run, indices = open_run.run, open_run.indices
         whole = self._prompts[run.key.prompt_index]
         prompt = dataclasses.replace(whole, assertions=tuple(whole.assertions[index] for index in indices))
-        judge = _OneAnswer(bench)
+        judge = _OneAnswer(panel)
         found = await evaluate(prompt, answer_of(run.record), self._catalog, judge)
         if judge.unanswered:
             return
@@ -159,8 +159,8 @@ class Judging:
         self._observer.progressed()
 
 
-class _Bench:
-    """The judges of some assertions."""
+class _Panel:
+    """The judges of an assertion."""
 
     def __init__(
         self, judges: Mapping[str, EngineDefinition], workbench: Workbench, observer: SuiteObserver
@@ -190,14 +190,14 @@ class _Bench:
 class _OneAnswer:
     """Asks the judges about one answer. Implements `Judge`."""
 
-    def __init__(self, bench: _Bench) -> None:
+    def __init__(self, panel: _Panel) -> None:
         self.unanswered = False
         """Whether a judge could not be asked: it was given up, or the work was stopped."""
-        self._bench = bench
+        self._panel = panel
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
         """Return the answer of a judge. Raises NoVerdict."""
-        executed = await self._bench.engines[engine].execute(RunSpec(messages=messages, cold=True))
+        executed = await self._panel.engines[engine].execute(RunSpec(messages=messages, cold=True))
         if executed is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")

@@ -6,42 +6,27 @@ test case `failure` or `error`. An engine is a test suite, a prompt and a repeti
 
 from __future__ import annotations
 
-import os
+import functools
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from paragone import InputError, ParagoneError
-from paragone.wire import from_json
+from paragone_workbench.experiments.output_file import replacing
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History
 
-__all__ = ["check_target", "write_junit"]
+__all__ = ["write_junit"]
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain, in any notation."""
 
 _TITLE = 80
 """Largest number of characters of a prompt in the name of a test case."""
-
-
-def check_target(path: Path) -> None:
-    """Check that the file can be written, before hours of work. Raises InputError."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder.", hint="Name a file for --junit.")
-        if path.exists() and not path.is_file():
-            # it would be replaced: /dev/null by a file
-            raise InputError(f"{path} is not a regular file.", hint="Name another file for --junit.")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: its folder does not exist, or may not be written to.")
 
 
 async def write_junit(
@@ -52,28 +37,12 @@ async def write_junit(
     chosen: frozenset[int] | None = None,
 ) -> None:
     """Write the finished runs of the chosen prompts. The file is replaced at once. Raises ParagoneError."""
-    target = Path(os.path.realpath(path))  # a symbolic link stays one
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write('<?xml version="1.0" encoding="utf-8"?>\n')
-                file.write(_opening("testsuites", {"name": experiment.name}))
-                for index, engine in enumerate(totals):
-                    await _write_engine(file, history, experiment, index, engine, chosen)
-                file.write("</testsuites>\n")
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ParagoneError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Check the permissions and the free space there. The results are kept in the history.",
-        ) from error
+    with replacing(path) as file:
+        file.write('<?xml version="1.0" encoding="utf-8"?>\n')
+        file.write(_opening("testsuites", {"name": experiment.name}))
+        for index, engine in enumerate(totals):
+            await _write_engine(file, history, experiment, index, engine, chosen)
+        file.write("</testsuites>\n")
 
 
 async def _write_engine(
@@ -95,14 +64,10 @@ async def _write_engine(
     file.write(_opening("testsuite", attributes))
     async for run in saved_runs(history, experiment, chosen):
         if run.key.engine_index == index:
-            prompt = await _prompt(history, experiment, run.key.prompt_index)
+            read = functools.partial(saved_prompt, experiment_id=experiment.id, index=run.key.prompt_index)
+            prompt = await history.call(read)
             file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
     file.write("</testsuite>\n")
-
-
-async def _prompt(history: History, experiment: Experiment, index: int) -> SuitePrompt:
-    ((_, content),) = await history.call(lambda store: store.experiments.prompts(experiment.id, index, 1))
-    return from_json(SuitePrompt, content)
 
 
 def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from paragone import Backend
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
@@ -43,8 +46,9 @@ async def find_or_create(
 
     Raises InputError if another instance of the program runs it, and StoreError.
     """
-    engines = tuple(without_secrets(it, registry.find(it.backend)) for it in request.engines)
-    digest = fingerprint(request.suite.prompts, engines, request.repetitions)
+    backends = [registry.find(it.backend) for it in request.engines]
+    engines = tuple(map(without_secrets, request.engines, backends))
+    digest = fingerprint(request.suite.prompts, map(_placed, engines, backends), request.repetitions)
     if not request.fresh:
         found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
         if found is not None:
@@ -67,3 +71,14 @@ async def find_or_create(
         return store.experiments.get(store.experiments.create(new, prompts))
 
     return await retrying(lambda: history.call(create)), False
+
+
+def _placed(engine: EngineDefinition, backend: Backend | None) -> EngineDefinition:
+    """Return an engine whose model, if it is a file or folder here, is named by its absolute path.
+
+    In another folder, the same relative path is another model.
+    """
+    path = Path(engine.model).expanduser()
+    if backend is None or not backend.capabilities.local or not path.exists():
+        return engine
+    return dataclasses.replace(engine, model=str(path.absolute()))

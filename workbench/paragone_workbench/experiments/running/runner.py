@@ -18,7 +18,7 @@ from paragone_workbench.experiments.running.saved_runs import answer_of, results
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
-from paragone_workbench.experiments.weights import digest_weights, known_weights
+from paragone_workbench.experiments.weights import digest_until, known_weights
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History
@@ -60,7 +60,7 @@ class SuiteRunner:
         )
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights that answered, by path."""
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
@@ -72,10 +72,10 @@ class SuiteRunner:
         """Execute the runs, and then ask the judges. Returns early after `stop`, and after a failure."""
         try:
             await self._count_finished()
-            if any(it.left for it in self.progress) and not self._stopped:
+            if any(it.left for it in self.progress) and not self._stopped.is_set():
                 await self._execute()
                 await self._workbench.close()
-            if not self._stopped:
+            if not self._stopped.is_set():
                 await self._digest_weights()
                 await self._judging.run()
                 self.failure = self._judging.failure
@@ -84,7 +84,7 @@ class SuiteRunner:
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no more. What has finished is kept."""
-        self._stopped = True
+        self._stopped.set()
         stopping = [engine.stop() for engine in self._engines.values()]
         await asyncio.gather(self._workbench.stop(), self._judging.stop(), *stopping)
 
@@ -127,9 +127,9 @@ class SuiteRunner:
     async def _digest_weights(self) -> None:
         """Compute the digests of weights, by which a replay recognizes them. Not during the runs: it takes a core."""
         for file in self._weights.values():
-            if not self._stopped and (await known_weights(self._history, [file]))[0].sha256 is None:
+            if not self._stopped.is_set() and (await known_weights(self._history, [file]))[0].sha256 is None:
                 self._observer.digesting(file.path)
-                await digest_weights(self._history, [file])
+                await digest_until(self._stopped, self._history, [file])
 
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
@@ -150,7 +150,7 @@ class SuiteRunner:
 
     async def _work(self, jobs: SharedIterator[Job]) -> None:
         try:
-            while not self._stopped and (job := await jobs.take()) is not None:
+            while not self._stopped.is_set() and (job := await jobs.take()) is not None:
                 await self._do(job)
         except ParagoneError as error:
             if self.failure is None:
@@ -167,7 +167,7 @@ class SuiteRunner:
         results: tuple[AssertionResult, ...] = ()
         if record.error is None:
             answer = answer_of(record, total_s=executed.total_s)
-            results = await evaluate(job.prompt, answer, self._catalog, with_engine=False)
+            results = await evaluate(job.prompt, answer, self._catalog, leave_judges_out=True)
         await self._save(job, record, results)
         if record.loaded is not None:
             self._weights |= {file.path: file for file in record.loaded.weights}

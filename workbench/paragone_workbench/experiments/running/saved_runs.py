@@ -15,7 +15,7 @@ from paragone_workbench.experiments.suites.assertions import AssertionResult
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 
-__all__ = ["SavedRun", "answer_of", "results_json", "saved_runs"]
+__all__ = ["SavedRun", "answer_of", "experiment_runs", "results_json", "saved_runs"]
 
 PAGE = 100
 """Runs in memory at a time."""
@@ -75,6 +75,13 @@ async def saved_runs(
 
     Raises StoreError.
     """
+    async for run in experiment_runs(history, experiment):
+        if chosen is None or run.key.prompt_index in chosen:
+            yield SavedRun.of(run)
+
+
+async def experiment_runs(history: History, experiment: Experiment) -> AsyncGenerator[ExperimentRun, None]:
+    """Yield the finished runs in the same order, with their assertions as the history has them. Raises StoreError."""
     last: RunKey | None = None
     while True:
         after = last
@@ -84,8 +91,7 @@ async def saved_runs(
 
         page = await retrying(functools.partial(history.call, read))
         for run in page:
-            if chosen is None or run.key.prompt_index in chosen:
-                yield SavedRun.of(run)
+            yield run
         if len(page) < PAGE:
             return
         last = page[-1].key

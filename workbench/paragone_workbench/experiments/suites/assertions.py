@@ -110,7 +110,7 @@ async def evaluate(
     catalog: AssertionCatalog,
     judge: Judge | None = None,
     *,
-    with_engine: bool | None = None,
+    leave_judges_out: bool = False,
 ) -> tuple[AssertionResult, ...]:
     """Check an answer with the assertions of its prompt; return the results in their order.
 
@@ -121,14 +121,14 @@ async def evaluate(
         answer: The answer of an engine to it. Its messages and expected answer are those of the prompt.
         catalog: The installed assertions.
         judge: Asks the engines that judge; None if there are none.
-        with_engine: True for the assertions that ask an engine only, False for the others only, None for all.
+        leave_judges_out: Leave out the assertions that ask an engine.
     """
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
         [
             await _result(index, spec, answer, catalog, judge or _NoJudge())
             for index, spec in enumerate(prompt.assertions)
-            if with_engine is None or with_engine == _asks_an_engine(spec, catalog)
+            if not (leave_judges_out and _asks_an_engine(spec, catalog))
         ]
     )
 

@@ -72,14 +72,24 @@ class Ballot:
         )
 
     def _candidate(self, run: RunRecord) -> Candidate:
-        tokens = run.metrics.completion_tokens if run.metrics is not None else 0
         return Candidate(
             engine=run.definition.name,
             backend=run.definition.backend,
             model=run.definition.model,
             run=f"r{run.id}" if self.experiment_id is None else f"e{self.experiment_id}/{run.id}",
-            style=style_of(run.text, tokens),
+            style=style_of(run.text, _tokens_of(run)),
         )
+
+
+def _tokens_of(run: RunRecord) -> int:
+    """Return the number of tokens of an answer without its thinking, which is not shown on a ballot.
+
+    Engines count both together; each is taken to have its share of the characters.
+    """
+    tokens = run.metrics.completion_tokens if run.metrics is not None else 0
+    if not run.thinking:
+        return tokens
+    return round(tokens * len(run.text) / (len(run.text) + len(run.thinking)))
 
 
 def shuffled(runs: Iterable[RunRecord], chance: random.Random | None = None) -> tuple[RunRecord, ...]:

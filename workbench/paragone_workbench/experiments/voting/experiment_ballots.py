@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from paragone import Message
-from paragone.wire import from_json
 from paragone_workbench.compare.votes import Choice
-from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.experiments.voting.masking import names_of
 from paragone_workbench.runs.record import RunRecord
@@ -126,10 +125,10 @@ class ExperimentBallots:
 
     def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
         experiment = self.experiment
-        ((_, content),) = self._store.experiments.prompts(experiment.id, prompt_index, 1)
+        prompt = saved_prompt(self._store, experiment.id, prompt_index)
         answers = shuffled((self._answer(prompt_index, engine) for engine in pair.engines), self._chance)
         return Ballot(
-            prompt=_text_of(from_json(SuitePrompt, content).messages),
+            prompt=_text_of(prompt.messages),
             answers=answers,
             names=frozenset(name for run in answers for name in names_of(run.definition, run.loaded)),
             experiment_id=experiment.id,

@@ -1,0 +1,31 @@
+"""The ids by which users name what the history has: `r45` a run, `c7` a conversation, `e3` an experiment, `e3/17` its run."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple, cast
+
+__all__ = ["Id", "parse_id"]
+
+_ID = re.compile(r"([rce])([0-9]{1,18})(?:/([0-9]{1,18}))?", re.IGNORECASE)
+
+
+class Id(NamedTuple):
+    """A parsed id."""
+
+    kind: Literal["r", "c", "e"]
+    """A run of a conversation, a conversation, or an experiment."""
+    number: int
+    run: int | None = None
+    """The run of the experiment; None for the whole experiment."""
+
+
+def parse_id(text: str) -> Id | None:
+    """Return an id; None if the text is none."""
+    match = _ID.fullmatch(text)
+    if match is None:
+        return None
+    kind = cast('Literal["r", "c", "e"]', match[1].lower())
+    if match[3] is not None and kind != "e":
+        return None
+    return Id(kind, int(match[2]), None if match[3] is None else int(match[3]))

@@ -1,0 +1,67 @@
+"""Files that commands write for the user: an earlier one is replaced only when the new one is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from paragone import InputError, ParagoneError
+
+__all__ = ["check_target", "replacing"]
+
+
+def check_target(path: Path) -> None:
+    """Check that a file can be written, before hours of work. Raises InputError."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", hint="Name a file in it.")
+        if path.exists() and not path.is_file():  # replacing a device such as /dev/stdout would remove it
+            raise InputError(f"{path} is not a regular file.", hint="Name another one.")
+    except OSError as error:  # the name is too long
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    folder = _target(path).parent
+    if not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist.", hint="Create it, or choose another one.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} may not be written to.", hint="Choose another one.")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a text file in UTF-8 that takes the place of `path` at the end of the block.
+
+    If something fails, an earlier file stays as it was. A symbolic link stays one. Raises ParagoneError if the file
+    cannot be written, InputError if that is because of its permissions.
+    """
+    target = _target(path)
+    new = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with _created(new), new.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            new.replace(target)
+    except OSError as error:
+        unwritable = InputError if isinstance(error, PermissionError) else ParagoneError
+        kept = " The earlier file was kept." if target.exists() else ""
+        raise unwritable(
+            f"{path} cannot be written: {error.strerror or error}.{kept}",
+            hint="Check the permissions and the free space there.",
+        ) from error
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path leads to. A circular link leads to itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+@contextlib.contextmanager
+def _created(new: Path) -> Iterator[None]:
+    """Create a file, and delete it at the end if it still has its first name."""
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield
+    finally:
+        new.unlink(missing_ok=True)

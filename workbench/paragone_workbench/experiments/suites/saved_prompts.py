@@ -1,0 +1,27 @@
+"""The prompts of experiments, as the history has them."""
+
+from __future__ import annotations
+
+from paragone import Json, ParagoneError
+from paragone.wire import from_json
+from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.store import Store
+
+__all__ = ["prompt_from", "saved_prompt"]
+
+
+def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
+    """Return a prompt of an experiment. Raises ParagoneError if it cannot be read, and StoreError."""
+    ((_, content),) = store.experiments.prompts(experiment_id, index, 1)
+    return prompt_from(index, content)
+
+
+def prompt_from(index: int, content: Json) -> SuitePrompt:
+    """Return a prompt by what is saved of it. Raises ParagoneError if another version saved it in another form."""
+    try:
+        return from_json(SuitePrompt, content)
+    except (TypeError, ValueError) as error:
+        raise ParagoneError(
+            f"Prompt {index + 1} of the experiment was saved in a form that this version cannot read.",
+            hint="Use the version of paragone that ran the experiment.",
+        ) from error
