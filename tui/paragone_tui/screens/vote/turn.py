@@ -102,7 +102,7 @@ class BlindTurn(VoteScreen[bool]):
     async def cast(self, ballot: Ballot, choice: Choice) -> None:
         """Save the vote, and show which engine is which."""
         self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
-        if self.leaving:
+        if self.is_gone:
             return
         self.show_names(choice)
         self.say(f"Saved: {verdict_of(choice)}.")
@@ -144,7 +144,7 @@ class BlindTurn(VoteScreen[bool]):
         if vote_id is not None:
             await self._history.call(lambda store: store.votes.delete(vote_id))
             self._vote_id = None
-            if self.leaving:
+            if self.is_gone:
                 return
             self.show_names(None)
             self._show_keys()
