@@ -55,7 +55,6 @@ class VoteActions(LanesLayout):
         """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
         from paragone_tui.screens.vote.turn import BlindTurn
         from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-        from paragone_workbench.experiments.voting.masking import names_of
 
         if self.app.history is None or not self.is_active:
             return
@@ -64,11 +63,9 @@ class VoteActions(LanesLayout):
             prompt = ask()
             if prompt is None:
                 return None
-            engines = [lane.engine for lane in self.session.lanes]
             return Ballot(
                 prompt=_text_of(prompt),
                 answers=shuffled(_answers(self.session.lanes, prompt)),
-                names=frozenset(name for it in engines for name in names_of(it.definition, it.loaded)),
                 asked=prompt,
             )
 

@@ -51,7 +51,7 @@ class BlindTurn(VoteScreen[bool]):
         if ballot is None:
             self.dismiss(True)
             return
-        self._answers = BlindAnswers(ballot.answers, ballot.mask)
+        self._answers = BlindAnswers(ballot)
         await self.add_columns(len(ballot.answers))
         self.show_prompt(ballot)
         self._show_keys()

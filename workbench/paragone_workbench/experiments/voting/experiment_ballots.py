@@ -13,7 +13,6 @@ from paragone.wire import from_json
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-from paragone_workbench.experiments.voting.masking import names_of
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import RunKey, Store
 
@@ -131,7 +130,6 @@ class ExperimentBallots:
         return Ballot(
             prompt=_text_of(from_json(SuitePrompt, content).messages),
             answers=answers,
-            names=frozenset(name for run in answers for name in names_of(run.definition, run.loaded)),
             experiment_id=experiment.id,
             prompt_index=prompt_index,
         )
