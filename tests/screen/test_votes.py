@@ -178,6 +178,15 @@ async def test_stopped_answers_can_be_voted_on(start):
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
+async def test_a_vote_between_engines_of_the_same_name_says_that_it_is_not_rated(start):
+    async with start(rogue("steady", "same"), rogue("wide", "same"), size=(100, 30)) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.press("a")
+        await screen.until(lambda: "Saved: A is better. It counts in no rating" in screen.text)
+        await screen.press("q")
+
+
 async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
     async with start(*PAIR) as screen:
         await ask_blind(screen)

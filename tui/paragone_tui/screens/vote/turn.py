@@ -105,7 +105,8 @@ class BlindTurn(VoteScreen[bool]):
         if self.is_gone:
             return
         self.show_names(choice)
-        self.say(f"Saved: {verdict_of(choice)}.")
+        uncounted = "" if ballot.is_rated else " It counts in no rating: the engines have the same name."
+        self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
 
     def name_of(self, run: RunRecord) -> str:

@@ -49,6 +49,11 @@ class Ballot:
         """The answers that can be voted on: those that have not failed."""
         return tuple(run for run in self.answers if run.state != "failed")
 
+    @property
+    def is_rated(self) -> bool:
+        """Whether a vote counts in ratings, which know engines by their names: not if all have the same."""
+        return len({run.definition.name for run in self.candidates}) > 1
+
     def vote(self, choice: Choice, *, blind: bool) -> SavedVote:
         """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.
 
