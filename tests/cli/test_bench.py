@@ -58,10 +58,29 @@ def test_on_a_terminal_there_are_plots_without_escape_codes(terminal):
     assert "\x1b" not in written
 
 
+def test_on_a_narrow_terminal_no_table_is_wider_than_it(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    argv = ("rogue:steady", "--set", "rate=500", "--tokens", "4", "--repeat", "2")
+    with running("bench", *argv, stdout=terminal.theirs) as process:
+        lines = terminal.read(process).decode().splitlines()
+    headings = [at for at, line in enumerate(lines) if line.startswith("engine  prompt  depth")]
+    assert max(len(line) for at in headings for line in lines[at : at + 2]) <= 50
+    shown = " ".join(lines[at] for at in headings)
+    for title in ("prefill, tokens/s", "decode, tokens/s", "runs", "TTFT, s", "TPOT, ms", "ITL p50/95/99"):
+        assert shown.count(title) == 1
+
+
+def test_one_run_has_no_standard_deviation():
+    done = paragone("bench", "rogue:steady", "--tokens", "4", "--repeat", "1")
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "1 run, 4 tokens generated in each"
+    assert "±" not in "".join(lines)
+
+
 def test_an_engine_that_crashes_does_not_end_the_others():
     done = paragone("bench", "rogue:killed", "rogue:steady", *SMALL, "--set", "at=2", "--json")
     assert done.returncode == 1
-    assert "ended by SIGKILL" in said(done)
+    assert "paragone: killed: The engine's process was ended by SIGKILL" in said(done)
     killed, steady = data("bench", done)["engines"]
     assert "ended by SIGKILL" in killed["error"]
     assert [test["repetitions"] for test in steady["tests"]] == [2, 2]

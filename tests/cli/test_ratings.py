@@ -101,6 +101,13 @@ def test_no_blind_votes(store):
     assert "--all" in said(done)
 
 
+def test_votes_between_engines_of_the_same_name(store):
+    store.votes.add(saved_vote(vote(0, engines=("small", "small"))))
+    done = paragone("ratings")
+    assert done.returncode == 1
+    assert "all engines had the same name" in said(done)
+
+
 @pytest.mark.parametrize("name", ["e9", "3", "e", "r3", "e³"])
 def test_an_experiment_that_does_not_exist(home, name):
     done = paragone("ratings", "--experiment", name)

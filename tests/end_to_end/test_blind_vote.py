@@ -68,3 +68,16 @@ def test_votes_over_an_experiment_are_saved_until_the_user_quits(start):
     store = Store.open()
     assert len(store.votes.all(number)) == 1
     store.close()
+
+
+def test_the_program_quits_once_the_vote_that_was_typed_before_is_saved(start):
+    store = Store.open()
+    number = experiment(store, [("red", "blue"), ("green", "yellow")])
+    store.close()
+    program = start("vote", f"e{number}", columns=80, rows=24)
+    program.sees("0/2")
+    program.type("a\x11")
+    assert program.terminal.process.wait(PATIENCE) == 0
+    store = Store.open()
+    assert len(store.votes.all(number)) == 1
+    store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import sqlite3
@@ -17,6 +18,7 @@ from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.voting.masking import MASK
+from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file, state_file
 from paragone_workbench.store import Store
 
@@ -176,6 +178,15 @@ async def test_stopped_answers_can_be_voted_on(start):
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
 
 
+async def test_a_vote_between_engines_of_the_same_name_says_that_it_is_not_rated(start):
+    async with start(rogue("steady", "same"), rogue("wide", "same"), size=(100, 30)) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.press("a")
+        await screen.until(lambda: "Saved: A is better. It counts in no rating" in screen.text)
+        await screen.press("q")
+
+
 async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
     async with start(*PAIR) as screen:
         await ask_blind(screen)
@@ -205,6 +216,25 @@ async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start):
         await screen.press("b")
         await screen.until(lambda: "Saved: B is better." in screen.text)
         assert [vote.choice for vote in await votes(screen)] == ["1"]
+
+
+@pytest.mark.parametrize("keys", [("a",), ("q", "alt+a")])
+async def test_a_vote_is_saved_though_the_program_is_quit_meanwhile(start, monkeypatch, keys):
+    leaves = asyncio.Event()
+
+    async def saved(self):
+        await leaves.wait()
+
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.app.lanes.session.saved()
+        monkeypatch.setattr(Session, "saved", saved)  # a history that takes its time
+        await screen.press(*keys)
+        screen.app.exit()
+        asyncio.get_running_loop().call_later(0.2, leaves.set)
+    with contextlib.closing(Store.open()) as store:
+        assert len(store.votes.all()) == 1
 
 
 async def test_a_blind_vote_needs_two_lanes(start):

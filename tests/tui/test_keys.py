@@ -48,6 +48,18 @@ def test_a_sequence_without_a_meaning_costs_no_other_key(sequence):
     assert told(b"a" + sequence + b"bc") == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("report", [b"\x1b[?2026;2$y", b"\x1b[I", b"\x1b[<35;5;5M"])
+def test_a_report_right_after_an_alt_key_does_not_turn_it_into_characters(report):
+    assert told(b"\x1bu" + report + b"b") == ["alt+u", "b"]
+    assert told(b"\x1b", b"u", report) == ["alt+u"]
+
+
+def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
+    assert told(b"\x1bu\x1bv\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9") == [
+        *("alt+u", "alt+v", "up", *"h" * 40, "alt+shift+u", "alt+é")
+    ]
+
+
 @pytest.mark.parametrize("at", range(len(PASTE) + 3))
 def test_a_paste_may_be_cut_anywhere(at):
     sent = b"a" + PASTE + b"b"

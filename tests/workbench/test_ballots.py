@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from paragone import InputError, Message, ParagoneError
+from paragone import InputError, LoadedModel, Message, ParagoneError
 from paragone.wire import from_json, to_json
 from paragone_workbench.compare.votes import Candidate, Style
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -13,7 +13,7 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
-from paragone_workbench.experiments.voting.masking import MASK, NameMask
+from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, RunKey, Store
@@ -170,7 +170,7 @@ def test_an_experiment_that_is_deleted_meanwhile_is_an_input_error(store):
 
 def test_running_answers_are_masked_and_paced_together():
     fast, slow = (RunRecord(definition=engine) for engine in ENGINES[:2])
-    answers = BlindAnswers((fast, slow), NameMask([]))
+    answers = BlindAnswers(Ballot(prompt="Hi", answers=(fast, slow)))
     fast.add("answer", "I am Qwen2 and my answer is long. ")
     fast.add("thinking", "hidden")
     assert list(answers.take(0)) == ["", ""]
@@ -188,3 +188,13 @@ def test_running_answers_are_masked_and_paced_together():
     assert answers.show_all()
     answers.take(3)
     assert answers.are_complete
+
+
+def test_names_that_are_known_once_a_model_is_loaded_are_masked():
+    early, late = (RunRecord(definition=engine) for engine in ENGINES[:2])
+    answers = BlindAnswers(Ballot(prompt="Hi", answers=(early, late)))
+    early.add("answer", "I am not an okapi, nor ")
+    assert list(answers.take(0)) == ["", ""]
+    late.loaded = LoadedModel(name="Okapi 3B", context=64)
+    late.add("answer", "I am an okapi. And what are you?")
+    assert list(answers.take(1)) == [f"I am not an {MASK}, nor ", f"I am an {MASK}. And what"]

@@ -55,6 +55,22 @@ def test_names_in_the_prompt_are_not_masked():
     assert mask.masked("Llama 3, SmolLM2 or Qwen") == f"Llama 3, SmolLM2 or {MASK}"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "masked"),
+    [
+        ("Сайга-8B", "Я Сайга, САЙГА и сайга.", f"Я {MASK}, {MASK} и {MASK}."),
+        ("Österreich", "I am Österreich-7B, ÖSTERREICH or österreich.", f"I am {MASK}, {MASK} or {MASK}."),
+        ("İnce", "I am İnce.", f"I am {MASK}."),
+    ],
+)
+def test_names_that_are_not_of_latin_letters_are_masked_however_they_are_written(name, text, masked):
+    mask = NameMask(names_of(EngineDefinition(name=name, backend="b", model=name), None))
+    assert mask.masked(text) == masked
+    stream = MaskedStream(mask)
+    assert "".join(map(stream.feed, text)) + stream.end() == masked
+    assert NameMask([name], f"Are you {name}?").masked(name) == name
+
+
 @given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=3)), max_size=14), st.data())
 def test_an_answer_in_pieces_is_masked_as_a_whole_one(words, data):
     text = "".join(words)

@@ -47,12 +47,12 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
     for benched in bench.engines:
         for sentence in (*benched.warnings, *benched.skipped.values()):
             warn(sentence)
-    errors = [it.error for it in bench.engines if it.error is not None]
-    for error in errors:
-        print_error(error)
+    failed = {it.name: it.error for it in bench.engines if it.error is not None}
+    for name, error in failed.items():
+        print_error(error, name if len(bench.engines) > 1 else "")
     if interrupts.interrupted:
         return 130
-    return _exit_code(bench, errors)
+    return _exit_code(bench, list(failed.values()))
 
 
 def _exit_code(bench: Bench, errors: list[ParagoneError]) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 
 from paragone_cli.bench_plot import put_plots
 from paragone_cli.formats import short_name
-from paragone_cli.output import one_line, put, put_table
+from paragone_cli.output import cells, one_line, put, table_lines
 from paragone_workbench.compare.bench.figures import Spread, figures_of
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.measured import BenchedEngine
 from paragone_workbench.compare.bench.plan import BenchTest
 
 __all__ = ["put_bench"]
+
+_NAMING = 3
+"""Columns that name the engine and the test, before those with figures."""
 
 Figures = dict[str, Spread | None]
 
@@ -31,7 +35,8 @@ def put_bench(bench: Bench) -> None:
         return
     tokens = bench.tests[0].tokens
     partial = ", partial" if bench.partial else ""
-    put(f"Mean ± standard deviation of {bench.repeat} runs, {tokens:,} tokens generated in each{partial}")
+    runs = "1 run" if bench.repeat == 1 else f"Mean ± standard deviation of {bench.repeat} runs"
+    put(f"{runs}, {tokens:,} tokens generated in each{partial}")
     put()
     _put_speeds(rows)
     put()
@@ -51,7 +56,7 @@ def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> Non
     for benched, test, figures in rows:
         speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
         table.append([*_row(benched, test), *speeds, str(len(benched.samples[test]))])
-    put_table(table)
+    _put_figures(table)
 
 
 def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
@@ -71,7 +76,7 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
                 shown + (" (pieces)" if pieces else ""),
             ]
         )
-    put_table(table)
+    _put_figures(table)
 
 
 def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
@@ -92,11 +97,29 @@ def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench:
         )
         for benched, test, figures in rows:
             table.append([*_row(benched, test), *(_shown(figures[name]) for name in names)])
-        put_table(table)
+        _put_figures(table)
     elif bench.energy.missing:
         put()
     for sentence in bench.energy.missing:
         put(one_line(sentence))
+
+
+def _put_figures(table: Sequence[Sequence[str]]) -> None:
+    """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    begin, columns = _NAMING, len(table[0])
+    while begin < columns:
+        end = columns
+        while True:
+            lines = table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
+            if end == begin + 1 or max(map(cells, lines)) <= room:
+                break
+            end -= 1
+        if begin > _NAMING:
+            put()
+        for line in lines:
+            put(line)
+        begin = end
 
 
 def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
@@ -104,7 +127,10 @@ def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
 
 
 def _shown(spread: Spread | None) -> str:
-    return "unknown" if spread is None else f"{_number(spread.mean)} ± {_number(spread.stdev, spread.mean)}"
+    if spread is None:
+        return "unknown"
+    mean = _number(spread.mean)
+    return f"{mean} ± {_number(spread.stdev, spread.mean)}" if spread.stdev else mean  # 0 if there is one run
 
 
 def _number(value: float, beside: float | None = None) -> str:

@@ -15,6 +15,7 @@ from paragone_tui.terminal.text import visible
 
 __all__ = [
     "OutputError",
+    "cells",
     "print_error",
     "flush",
     "json_line",
@@ -112,30 +113,30 @@ def put_table(rows: Sequence[Sequence[str]]) -> None:
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines of aligned columns, separated by two spaces."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*cleaned, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*cleaned, strict=True)]
     padded = [
-        (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
         for row in cleaned
     ]
-    return ["  ".join(cells).rstrip() for cells in padded]
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def shortened(text: str, width: int) -> str:
     """Return the beginning of a text without line breaks that fits in `width` cells; with `…` if it is not the whole."""
     end = used = 0
     for character in text:
-        used += _width(character)
+        used += cells(character)
         if used > width:
             break
         end += 1
     else:
         return text
-    while _width(text[:end]) >= width:
+    while cells(text[:end]) >= width:
         end -= 1
     return f"{text[:end]}…"
 
 
-def _width(text: str) -> int:
+def cells(text: str) -> int:
     """Return the number of cells of a text in a terminal."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
@@ -143,9 +144,9 @@ def _width(text: str) -> int:
     )
 
 
-def print_error(error: ParagoneError) -> None:
-    """Print on standard error what failed, and what to do about it."""
-    lines = [f"paragone: {one_line(error.sentence)}"]
+def print_error(error: ParagoneError, engine: str = "") -> None:
+    """Print on standard error what failed, for which engine if several were asked, and what to do about it."""
+    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.sentence)}"]
     if isinstance(error, EngineCrashed):
         lines += [f"  | {one_line(text)}" for text in error.log_tail]
     if error.hint:

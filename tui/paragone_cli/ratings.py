@@ -52,6 +52,11 @@ def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
             f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
             hint="`paragone ratings --all` counts votes that were not blind.",
         )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
     on = f" on the answers of {experiment}" if experiment is not None else ""
     return ParagoneError(
         f"There are no votes{on} to rate engines by.",

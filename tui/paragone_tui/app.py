@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -21,7 +21,7 @@ from textual.worker import WorkerFailed
 
 from paragone import Backend, Image, ParagoneError
 from paragone_tui.garbage import begin_collecting
-from paragone_tui.history_opening import HistoryOpening
+from paragone_tui.history_opening import LEAVING_S, HistoryOpening
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.screen import ThriftyScreen
 from paragone_tui.screen_settings import known_keys, problems
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from paragone_workbench.store.records import Hit
 
 __all__ = ["ParagoneApp", "run_screen"]
+
+HANG_S = 1.0
+"""Seconds to wait for a screen before the program quits."""
 
 
 def run_screen(
@@ -104,7 +107,7 @@ class ParagoneApp(App[None]):
         self.registry = registry
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
-        self._is_leaving = False
+        self._saving: set[asyncio.Task[None]] = set()
         self._early: list[events.Event] | None = []
         """What was typed before the composer could take it; None once it can."""
         self._demo = demo
@@ -224,6 +227,11 @@ class ParagoneApp(App[None]):
         elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
             self.push_screen(HelpScreen(self.keys))
 
+    async def action_quit(self) -> None:
+        """Quit once the screen has handled the keys that were typed before, as a vote; it may hang, though."""
+        self.screen.call_later(self.exit)
+        self.set_timer(HANG_S, self.exit)
+
     def action_help_quit(self) -> None:
         """Show which key quits the program: Ctrl+C where it has no other meaning."""
         self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
@@ -321,7 +329,7 @@ class ParagoneApp(App[None]):
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
-        if self._is_leaving:
+        if self.is_leaving:
             self.exit_messages.append(str(error))
             return
         self.notify(str(error), severity="error", timeout=12, markup=False)
@@ -333,10 +341,23 @@ class ParagoneApp(App[None]):
         super().copy_to_clipboard(text)
         self.run_worker(give_to_tmux(text), group="clipboard")
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the program is about to end; the widgets may be gone."""
+        return self._exit
+
+    def save(self, work: Coroutine[None, None, None]) -> None:
+        """Run a coroutine that saves something, in the background. The program does not end before it has."""
+        # Not a Textual worker: workers are cancelled before the application unmounts.
+        task = asyncio.create_task(work)
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
     async def on_unmount(self) -> None:
         """Close the engines and the history, for whatever reason the program ends."""
-        self._is_leaving = True
         self.remember_lanes()
+        if self._saving:
+            await asyncio.wait(self._saving, timeout=LEAVING_S)
         await self._history.end()
         await self._session.close()
         if self.history is not None:

@@ -13,12 +13,12 @@ from paragone_workbench.store.errors import StoreError
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
 
-__all__ = ["HistoryOpening"]
+__all__ = ["LEAVING_S", "HistoryOpening"]
 
 RETRY_S = 2.0
 """Seconds between a failed attempt and the next one."""
 LEAVING_S = 6.0
-"""Seconds that `end` waits at most; longer than one attempt takes."""
+"""Seconds that the end of the program waits at most to save; longer than one attempt to open takes."""
 
 
 class HistoryOpening:

@@ -15,6 +15,8 @@ __all__ = ["KeyParser"]
 # A report of the mouse in the X10 protocol: a button, a column and a row as one byte each. paragone asks for the
 # SGR protocol, and nothing uses these; as text they could be the beginning of a character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
+_ALT_KEY = re.compile(r"\x1b[^\x1b\[OP\]X^_]\Z")
+"""An escape and a character that begins no longer sequence: the character's key, with Alt."""
 
 
 class KeyParser:
@@ -52,6 +54,8 @@ class KeyParser:
             except (ValueError, ArithmeticError):  # numbers in a sequence that mean nothing
                 self._restart()
             self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
+            if _ALT_KEY.search(self._last):
+                yield from self._complete()
             if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
@@ -69,6 +73,16 @@ class KeyParser:
         yield Paste("".join(pasted).replace("\0", ""))
         self._pasted = None
         return rest
+
+    def _complete(self) -> Iterator[Message]:
+        """Yield the key that the parser has, without waiting for more of a sequence.
+
+        If another sequence came while it waits, as the terminal's answer to a question, it would take the key
+        for the characters `^` and `u`.
+        """
+        if self._parser._timeout_time is not None:
+            self._parser._timeout_time = 0.0
+            yield from self._parser.tick()
 
     def _restart(self) -> None:
         """Replace Textual's parser, which an exception has ended, or which takes what comes for a paste.

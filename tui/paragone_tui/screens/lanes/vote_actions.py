@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from paragone import ParagoneError
 from paragone_tui.screens.lanes.layout import LanesLayout
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.lane import Lane
@@ -53,7 +54,6 @@ class VoteActions(LanesLayout):
         """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
         from paragone_tui.screens.vote.turn import BlindTurn
         from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-        from paragone_workbench.experiments.voting.masking import names_of
 
         if self.app.history is None or not self.is_active:
             return
@@ -62,11 +62,9 @@ class VoteActions(LanesLayout):
             prompt = ask()
             if prompt is None:
                 return None
-            engines = [lane.engine for lane in self.session.lanes]
             return Ballot(
                 prompt=_text_of(prompt),
                 answers=shuffled(_answers(self.session.lanes, prompt)),
-                names=frozenset(name for it in engines for name in names_of(it.definition, it.loaded)),
                 asked=prompt,
             )
 
@@ -86,7 +84,7 @@ class VoteActions(LanesLayout):
         if prompt is None or lane not in lanes or len(lanes) < 2:
             self.app.say("There is no answer of this lane and of another one to the same prompt.")
         elif self._has_history() and not self.is_answering(lanes):
-            self.do(lambda: self._prefer(lane, lanes, prompt))
+            self.app.save(self._prefer(lane, lanes, prompt))
 
     async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
         from paragone_workbench.experiments.voting.ballots import Ballot
@@ -94,7 +92,11 @@ class VoteActions(LanesLayout):
 
         assert self.app.history is not None
         ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
-        await save_vote(self.app.history, self.session, ballot, lanes.index(lane), blind=False)
+        try:
+            await save_vote(self.app.history, self.session, ballot, lanes.index(lane), blind=False)
+        except ParagoneError as error:
+            self.app.complain(error)
+            return
         self.app.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
 
 

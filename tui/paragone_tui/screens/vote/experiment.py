@@ -48,7 +48,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         ballot = await self._history.call(lambda _: ballots.take())
-        if self.leaving:
+        if self.is_gone:
             return
         if ballot is None:
             self._show_end(ballots)
@@ -110,7 +110,7 @@ class ExperimentVote(VoteScreen[None]):
         await self._history.call(lambda _: ballots.vote(ballot, choice, blind=blind))
         self._last = ballot, choice
         await self._next()
-        if self.leaving:
+        if self.is_gone:
             return
         self.say(f"Saved: {verdict_of(choice)}.{'' if blind else ' Not blind, since the names were known.'}")
 
@@ -123,7 +123,7 @@ class ExperimentVote(VoteScreen[None]):
 
     async def _skip(self) -> None:
         await self._next()
-        if not self.leaving:
+        if not self.is_gone:
             self.say("Skipped.")
 
     def action_undo(self) -> None:
@@ -136,7 +136,7 @@ class ExperimentVote(VoteScreen[None]):
         assert ballots is not None
         current = self._waiting if self.revealed else self.ballot
         ballot = await self._history.call(lambda _: ballots.undo(current))
-        if self.leaving:
+        if self.is_gone:
             return
         if ballot is None:
             self.say("There is no vote to take back.")

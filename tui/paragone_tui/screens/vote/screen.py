@@ -118,6 +118,11 @@ class VoteScreen(Modal[ScreenResultType]):
             column.set_class(number == self._first, "-first")
         self._link.join([it.transcript for it in self.columns if it.display] if count > 1 else [])
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is being closed, with or without the program."""
+        return self.leaving or self.app.is_leaving
+
     # What is shown
 
     def show_prompt(self, ballot: Ballot) -> None:
@@ -203,7 +208,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background, one at a time; show the error if it raises ParagoneError.
 
-        It goes on if the screen is closed meanwhile, so that no vote is lost.
+        It goes on if the screen is closed or the program ends meanwhile, so that no vote is lost.
         """
         if self._working:
             return
@@ -217,7 +222,7 @@ class VoteScreen(Modal[ScreenResultType]):
             finally:
                 self._working = False
 
-        self.app.run_worker(done(), group="vote")
+        self.app.save(done())
 
     # Scrolling
 

@@ -51,7 +51,7 @@ class BlindTurn(VoteScreen[bool]):
         if ballot is None:
             self.dismiss(True)
             return
-        self._answers = BlindAnswers(ballot.answers, ballot.mask)
+        self._answers = BlindAnswers(ballot)
         await self.add_columns(len(ballot.answers))
         self.show_prompt(ballot)
         self._show_keys()
@@ -102,10 +102,11 @@ class BlindTurn(VoteScreen[bool]):
     async def cast(self, ballot: Ballot, choice: Choice) -> None:
         """Save the vote, and show which engine is which."""
         self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
-        if self.leaving:
+        if self.is_gone:
             return
         self.show_names(choice)
-        self.say(f"Saved: {verdict_of(choice)}.")
+        uncounted = "" if ballot.is_rated else " It counts in no rating: the engines have the same name."
+        self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
 
     def name_of(self, run: RunRecord) -> str:
@@ -144,7 +145,7 @@ class BlindTurn(VoteScreen[bool]):
         if vote_id is not None:
             await self._history.call(lambda store: store.votes.delete(vote_id))
             self._vote_id = None
-            if self.leaving:
+            if self.is_gone:
                 return
             self.show_names(None)
             self._show_keys()

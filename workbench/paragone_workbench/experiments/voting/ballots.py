@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from paragone_workbench.compare.ratings.saved import saved_vote
 from paragone_workbench.compare.votes import Candidate, Choice, Vote, style_of
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.experiments.voting.masking import NameMask
+from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import SavedVote
 
@@ -27,7 +27,6 @@ class Ballot:
     Attributes:
         prompt: The text of the prompt.
         answers: The answers in the order in which they are shown.
-        names: Names of their engines and models, which are masked in the answers.
         experiment_id: The experiment, if the answers are runs of one.
         prompt_index: The prompt in the experiment.
         asked: The prompt in a conversation, if it belongs to one.
@@ -35,20 +34,25 @@ class Ballot:
 
     prompt: str
     answers: tuple[RunRecord, ...]
-    names: frozenset[str] = frozenset()
     experiment_id: int | None = None
     prompt_index: int | None = None
     asked: Prompt | None = None
 
     @property
     def mask(self) -> NameMask:
-        """The mask for the names in the answers."""
-        return NameMask(self.names, self.prompt)
+        """The mask for the names of the engines and models in the answers. Some are known once a run has begun only."""
+        names = frozenset(name for run in self.answers for name in names_of(run.definition, run.loaded))
+        return NameMask(names, self.prompt)
 
     @property
     def candidates(self) -> tuple[RunRecord, ...]:
         """The answers that can be voted on: those that have not failed."""
         return tuple(run for run in self.answers if run.state != "failed")
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether a vote counts in ratings, which know engines by their names: not if all have the same."""
+        return len({run.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: Choice, *, blind: bool) -> SavedVote:
         """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import Channel
+from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.masking import MaskedStream, NameMask
 from paragone_workbench.experiments.voting.pacing import Pacing, Progress
 from paragone_workbench.runs.observer import RunObserver
@@ -14,10 +15,15 @@ __all__ = ["BlindAnswers"]
 
 
 class BlindAnswers:
-    """Follows several runs, and gives out their text masked and at the same pace. Thinking is left out."""
+    """Follows the answers of a ballot, and gives out their text masked and at the same pace. Thinking is left out.
 
-    def __init__(self, runs: Sequence[RunRecord], mask: NameMask) -> None:
-        self._answers = [_Answer(run, mask) for run in runs]
+    It waits until all have begun: before, not all names of the models are known.
+    """
+
+    def __init__(self, ballot: Ballot) -> None:
+        self._ballot = ballot
+        self._answers = [_Answer(run) for run in ballot.answers]
+        self._is_masking = False
         self._pacing = Pacing()
 
     @property
@@ -41,12 +47,17 @@ class BlindAnswers:
 
     def take(self, now: float) -> Sequence[str]:
         """Return the text of each answer that may be shown at a time in seconds, and was not given out yet."""
-        shown = self._pacing.advance(now, self._progress)
+        if not self._is_masking and all(answer.has_begun for answer in self._answers):
+            self._is_masking = True
+            mask = self._ballot.mask
+            for answer in self._answers:
+                answer.mask(mask)
+        shown = self._pacing.advance(now, self._progress) if self._is_masking else 0
         return [answer.take(shown) for answer in self._answers]
 
     def show_all(self) -> bool:
         """Have `take` give out everything, if all runs have ended. Returns whether they have."""
-        return self._pacing.show_all(self._progress)
+        return self._is_masking and self._pacing.show_all(self._progress)
 
     def close(self) -> None:
         """Stop following the runs."""
@@ -59,18 +70,29 @@ class BlindAnswers:
 
 
 class _Answer(RunObserver):
-    """The masked text of a run so far."""
+    """The masked text of a run so far; empty until it has a mask."""
 
-    def __init__(self, run: RunRecord, mask: NameMask) -> None:
-        self.ended = False
+    def __init__(self, run: RunRecord) -> None:
         self._run = run
-        self._stream = MaskedStream(mask)
+        self._stream: MaskedStream | None = None
         self._parts: list[str] = []
         self._given = 0
-        self.text_came(run, "answer", run.text)
         run.subscribe(self)
-        if run.phase == "ended":
-            self.run_ended(run)
+
+    @property
+    def ended(self) -> bool:
+        return self._run.phase == "ended"
+
+    @property
+    def has_begun(self) -> bool:
+        return self.ended or bool(self._run.text)
+
+    def mask(self, mask: NameMask) -> None:
+        """Mask the text so far, and what comes from now on."""
+        self._stream = MaskedStream(mask)
+        self.text_came(self._run, "answer", self._run.text)
+        if self.ended:
+            self.run_ended(self._run)
 
     @property
     def text(self) -> str:
@@ -80,7 +102,7 @@ class _Answer(RunObserver):
 
     @property
     def is_complete(self) -> bool:
-        return self.ended and self._given == len(self.text)
+        return self._stream is not None and self.ended and self._given == len(self.text)
 
     def take(self, shown: int) -> str:
         text = self.text[self._given : shown]
@@ -91,9 +113,9 @@ class _Answer(RunObserver):
         self._run.unsubscribe(self)
 
     def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
-        if channel == "answer":
+        if channel == "answer" and self._stream is not None:
             self._parts.append(self._stream.feed(text))
 
     def run_ended(self, run: RunRecord) -> None:
-        self._parts.append(self._stream.end())
-        self.ended = True
+        if self._stream is not None:
+            self._parts.append(self._stream.end())

@@ -15,5 +15,5 @@ async def save_vote(
 ) -> int:
     """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
     await session.saved()  # gives the runs their ids
-    vote = ballot.vote(choice, blind=blind)
-    return await history.call(lambda store: store.votes.add(vote))
+    # on the history's thread: the style of a long answer takes a while
+    return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

@@ -12,7 +12,6 @@ from paragone import Message
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-from paragone_workbench.experiments.voting.masking import names_of
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import RunKey, Store
 
@@ -130,7 +129,6 @@ class ExperimentBallots:
         return Ballot(
             prompt=_text_of(prompt.messages),
             answers=answers,
-            names=frozenset(name for run in answers for name in names_of(run.definition, run.loaded)),
             experiment_id=experiment.id,
             prompt_index=prompt_index,
         )

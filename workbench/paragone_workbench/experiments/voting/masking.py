@@ -56,18 +56,18 @@ class NameMask:
 
     def __init__(self, names: Iterable[str], prompt: str = "") -> None:
         """Create a mask for these names, and for well-known models and their makers."""
-        lower = prompt.lower()
+        lower = _lower(prompt)
         known = _well_known()
-        loose = {name for name in known if name == name.lower()} | {name.lower() for name in names}
-        self._loose = [name for name in loose if name.strip() and not _has_word(lower, name)]
+        loose = {name for name in known if name == name.lower()}.union(*map(_written, names))
+        self._loose = [name for name in loose if name.strip() and not _has_word(lower, _lower(name))]
         self._written = [name for name in known if name not in loose and not _has_word(prompt, name)]
         self._starts: dict[str, list[str]] = {}
         """The names in lower case, by their first characters."""
-        for name in (*self._loose, *map(str.lower, self._written)):
+        for name in map(_lower, (*self._loose, *self._written)):
             self._starts.setdefault(name[0], []).append(name)
         self.reach = max(map(len, (*self._loose, *self._written, ""))) + _LONGEST_TAIL
         """Whether a name begins at a character depends on this number of characters from there on, at most."""
-        # re.ASCII: only A to Z have another case, so that names keep their lengths.
+        # re.ASCII: of other letters than A to Z, the case is that of the names; see `_written`.
         self.pattern = re.compile(
             f"(?i:{_either(self._loose)})(?:{_ANY_TAIL})(?![A-Za-z0-9])"
             f"|(?:{_either(self._written)})(?:{_WRITTEN_TAIL})(?![A-Za-z0-9]|-[a-z])",
@@ -80,16 +80,16 @@ class NameMask:
 
     def may_begin(self, text: str, at: int) -> bool:
         """Return whether a name begins at a character, or may begin there if more text comes."""
-        rest = text[at : at + self.reach].lower()
+        rest = _lower(text[at : at + self.reach])
         return any(
             rest.startswith(name) or name.startswith(rest)
-            for name in self._starts.get(text[at].lower(), ())
+            for name in self._starts.get(_lower(text[at]), ())
             if at == 0 or not (_is_latin(name[0]) and _is_latin(text[at - 1]))
         )
 
     def may_go_on(self, text: str, match: re.Match[str]) -> bool:
         """Return whether a name that was found would be a longer one if more text comes."""
-        found = text[match.start() :].lower()
+        found = _lower(text[match.start() :])
         longer = any(name.startswith(found) for name in self._starts.get(found[0], ()))
         return longer or _GOES_ON.match(text, match.end()) is not None
 
@@ -154,6 +154,18 @@ def _parts(name: str) -> Iterator[str]:
             yield word
 
 
+def _written(name: str) -> set[str]:
+    """Return the ways to write a name that its pattern must have, since it ignores the case of A to Z only."""
+    if name.isascii():
+        return {name.lower()}
+    return {name, name.lower(), name.upper(), name.capitalize()}
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case, and of the same length: İ is the only character whose lower case is longer."""
+    return text.replace("İ", "i").lower()
+
+
 def _has_word(text: str, name: str) -> bool:
     """Return whether a text contains a name as a word; digits may follow it, as the version."""
     at = text.find(name)
@@ -173,5 +185,7 @@ def _is_latin(character: str) -> bool:
 def _either(names: Iterable[str]) -> str:
     """Return a pattern for any of these names, the longest first. None of Latin letters begins in a word."""
     ordered = sorted(names, key=lambda name: (-len(name), name))
-    parts = [("(?<![A-Za-z0-9])" if _is_latin(name[0]) else "") + re.escape(name) for name in ordered]
+    latin = "|".join(re.escape(name) for name in ordered if _is_latin(name[0]))
+    others = [re.escape(name) for name in ordered if not _is_latin(name[0])]
+    parts = [*([f"(?<![A-Za-z0-9])(?:{latin})"] if latin else []), *others]
     return "|".join(parts) or "(?!)"
