@@ -356,3 +356,26 @@ async def test_a_skipped_ballot_is_named_at_the_end_and_quitting_ends_the_progra
         await screen.until(lambda: "Skipped: 1;" in screen.text)
         await screen.press("q")
         await screen.until(lambda: screen.app._exit)
+
+
+async def test_the_help_of_a_vote_begins_with_the_keys_for_votes(start):
+    async with start(*PAIR) as screen:
+        await ask_blind(screen)
+        await complete(screen)
+        await screen.press("question_mark")
+        await screen.until(lambda: "Vote for this answer." in screen.text)
+        assert screen.text.index("Votes") < screen.text.index("Vote for this answer.")
+        assert "Send the prompt" not in screen.text.partition("Vote for this answer.")[0]
+
+
+async def test_the_last_line_of_a_blind_vote_offers_what_works_now(start):
+    async with start(rogue("steady", "one", rate=20, max_tokens=2000), PAIR[1]) as screen:
+        await ask_blind(screen)
+        last = screen.text.splitlines()[-1]
+        assert "stop" in last
+        assert "better" not in last
+        await screen.press("ctrl+c")
+        await complete(screen)
+        last = screen.text.splitlines()[-1]
+        assert "better" in last
+        assert "stop" not in last

@@ -221,11 +221,13 @@ class ParagoneApp(App[None]):
     def action_help(self) -> None:
         """Show the help, or close it. If other dialogs cover it, it is not shown again."""
         from paragone_tui.screens.help.screen import HelpScreen
+        from paragone_tui.widgets.modal import Modal
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
         elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
-            self.push_screen(HelpScreen(self.keys))
+            first = self.screen.HELP if isinstance(self.screen, Modal) else ""
+            self.push_screen(HelpScreen(self.keys, first))
 
     async def action_quit(self) -> None:
         """Quit once the screen has handled the keys that were typed before, as a vote; it may hang, though."""

@@ -27,6 +27,9 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     app: ParagoneApp
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
 
+    HELP: ClassVar[str] = ""
+    """The section that the help begins with when it is opened here."""
+
     leaving = False
     """Whether it is being closed; its widgets may be removed before it is."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from rich.table import Table
 from rich.text import Text
@@ -10,35 +11,44 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from paragone_tui.commands import COMMANDS, GROUPS
+from paragone_tui.commands import COMMANDS, GROUPS, Command
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
 __all__ = ["HelpScreen"]
 
-_ELSEWHERE = (
-    ("Dialogs", "", ""),
-    ("enter", "", "Pick the highlighted line."),
-    ("^j ^k down up", "", "Move the highlight."),
-    ("esc ^c", "", "Close the dialog."),
-    ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
-    ("Votes", "", ""),
-    ("a b c … 1 2 3 …", "", "Vote for this answer."),
-    ("t x", "", "Vote that the answers are equally good, or all bad."),
-    ("s u", "", "Skip without a vote; take the last vote back."),
-    ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
-    ("r", "", "Over an experiment: show the names of the last vote."),
-    ("Mouse", "", ""),
-    ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal."),
-)
+Row: TypeAlias = tuple[str, str, str]
+"""Keys, the command's id, and what it does."""
+
+_ELSEWHERE: Mapping[str, Sequence[Row]] = {
+    "Dialogs": [
+        ("enter", "", "Pick the highlighted line."),
+        ("^j ^k down up", "", "Move the highlight."),
+        ("esc ^c", "", "Close the dialog."),
+        ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
+    ],
+    "Votes": [
+        ("a b c … 1 2 3 …", "", "Vote for this answer."),
+        ("t x", "", "Vote that the answers are equally good, or all bad."),
+        ("s u", "", "Skip without a vote; take the last vote back."),
+        ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
+        ("r", "", "Over an experiment: show the names of the last vote."),
+    ],
+    "Mouse": [
+        ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")
+    ],
+}
+"""The sections with keys that cannot be changed."""
 
 
 class HelpScreen(Sheet):
     """Lists the commands with their keys."""
 
-    def __init__(self, keys: Mapping[str, Keys]) -> None:
+    def __init__(self, keys: Mapping[str, Keys], first: str = "") -> None:
+        """Create the screen. `first` is the section to begin with."""
         super().__init__()
         self._keys = keys
+        self._first = first
 
     def compose(self) -> ComposeResult:
         """Create the list, and notes on lane mode and on how to set keys."""
@@ -62,11 +72,15 @@ class HelpScreen(Sheet):
         table.add_column(no_wrap=True, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
-        for group in GROUPS:
-            table.add_row(Text(group, style="bold italic"))
-            for command in COMMANDS:
-                if command.group == group:
-                    table.add_row(readable(self._keys[command.id].all), command.id, command.help)
-        for keys, name, text in _ELSEWHERE:
-            table.add_row(keys if text else Text(keys, style="bold italic"), name, text)
+        sections: dict[str, Sequence[Row]] = {
+            group: [self._row(it) for it in COMMANDS if it.group == group] for group in GROUPS
+        }
+        sections |= _ELSEWHERE
+        for title in sorted(sections, key=lambda it: it != self._first):  # the others keep their order
+            table.add_row(Text(title, style="bold italic"))
+            for row in sections[title]:
+                table.add_row(*row)
         return table
+
+    def _row(self, command: Command) -> Row:
+        return readable(self._keys[command.id].all), command.id, command.help

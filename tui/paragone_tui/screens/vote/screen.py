@@ -33,6 +33,7 @@ class VoteScreen(Modal[ScreenResultType]):
     """Shows a ballot, and takes the vote. It covers the whole terminal, so that no name is visible beneath."""
 
     AUTO_FOCUS = ""
+    HELP = "Votes"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(f"{letter.lower()},{at + 1}", f"choose({at})", f"{letter} is better", show=at < 2)

@@ -43,6 +43,7 @@ class BlindTurn(VoteScreen[bool]):
         """The answers that were marked as complete."""
         self._timer: Timer | None = None
         self._vote_id: int | None = None
+        self._hints: list[tuple[str, str]] = []
 
     async def on_mount(self) -> None:
         """Send the prompt, and follow the answers."""
@@ -74,6 +75,7 @@ class BlindTurn(VoteScreen[bool]):
             if answers.is_complete(number) and number not in self._ended:
                 self._ended.add(number)
                 _end(self.columns[number], ballot.answers[number])
+        self._show_keys()
         if answers.are_complete:
             if self._timer is not None:
                 self._timer.stop()
@@ -84,10 +86,16 @@ class BlindTurn(VoteScreen[bool]):
     def _show_keys(self) -> None:
         if self._vote_id is not None:
             hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
-        else:
+        elif self._answers is not None and self._answers.are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
-            hints += [("^c", "stop"), ("?", "help"), ("j k", "scroll"), ("enter", "show all that has come")]
-        self.show_hints(hints)
+            hints += [("?", "help"), ("j k", "scroll")]
+        elif self._answers is not None and self._answers.have_ended:
+            hints = [("enter", "show all that has come"), ("s", "skip"), ("q", "quit"), ("?", "help")]
+        else:
+            hints = [("^c", "stop"), ("s", "skip"), ("q", "quit"), ("?", "help"), ("j k", "scroll")]
+        if hints != self._hints:
+            self._hints = hints
+            self.show_hints(hints)
 
     # Voting
 
