@@ -93,6 +93,20 @@ def test_the_table_at_the_end(prompts):
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
 
 
+def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
+    """Both engines are on this machine. With `parallel`, they answer at the same time."""
+    file = prompts("x y z", "z y x")
+    slow = (*ENGINES, "--set", "delay_s=0.1")
+    together = paragone("suite", "run", file, *slow, "--schedule", "parallel").stdout.decode()
+    assert " s (shared)" in together
+    assert together.count("`--schedule swap` or `sequential` gives speeds that can be compared.") == 1
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    assert [it["times_shared"] for it in shown["engines"]] == [True, True]
+    alone = paragone("suite", "run", file, *slow, "--schedule", "swap", "--fresh").stdout.decode()
+    assert " s " in alone.splitlines()[1]
+    assert "shared" not in alone
+
+
 @pytest.mark.parametrize(
     ("texts", "code"),
     [(("x",), 0), (("fail",), 1), (("crash", "x"), 1), (("crash 1", "crash 2", "crash 3", "x"), 1)],

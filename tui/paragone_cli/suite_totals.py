@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from paragone_cli.output import flush, put_table
-from paragone_workbench.experiments.running.totals import EngineTotals
+from paragone_cli.output import flush, put, put_table
+from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
 
 __all__ = ["put_totals"]
 
 _HEADER = ("engine", "runs", "failed", "passed", "mean tokens", "median TTFT", "median decode")
 
+_SHARED = (
+    "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
+    "`--schedule swap` or `sequential` gives speeds that can be compared."
+)
 
-def put_totals(totals: Iterable[EngineTotals]) -> None:
+
+def put_totals(totals: Sequence[EngineTotals]) -> None:
     """Print the table. Raises OutputError."""
     put_table([_HEADER, *map(_row, totals)])
+    if any(it.are_times_shared for it in totals):
+        put()
+        put(_SHARED)
     flush()
 
 
@@ -29,6 +37,13 @@ def _row(it: EngineTotals) -> tuple[str, ...]:
         f"{it.failed:,}",
         passed,
         "–" if it.mean_tokens is None else f"{it.mean_tokens:.1f}",
-        "–" if it.median_ttft_s is None else f"{it.median_ttft_s:.3f} s",
-        "–" if it.median_decode_tps is None else f"{it.median_decode_tps:.1f} tokens/s",
+        _speed(it.ttft_s, 3, "s"),
+        _speed(it.decode_tps, 1, "tokens/s"),
     )
+
+
+def _speed(values: SpeedTotals, digits: int, unit: str) -> str:
+    median = values.median
+    if median is None:
+        return "–"
+    return f"{median:.{digits}f} {unit}" + (" (shared)" if values.are_shared else "")
