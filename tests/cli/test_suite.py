@@ -107,6 +107,20 @@ def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
     assert "shared" not in alone
 
 
+def test_by_default_one_engine_runs_after_the_other(prompts, tmp_path):
+    log = tmp_path / "log"
+    paragone("suite", "run", prompts("x", "y"), *ENGINES, "--set", f"log={log}")
+    assert [line for line in log.read_text().splitlines() if not line.startswith("end")] == [
+        "open a", "ask a: x", "ask a: y", "close a", "open b", "ask b: x", "ask b: y", "close b",
+    ]  # fmt: skip
+    assert data("suite show", paragone("suite", "show", "e1", "--json"))["schedule"] == "swap"
+
+
+def test_the_reason_of_auto_is_printed(prompts):
+    done = paragone("suite", "run", prompts("x"), *ENGINES, "--schedule", "auto")
+    assert "Schedule parallel. The engines fit in memory together" in said(done)
+
+
 @pytest.mark.parametrize(
     ("texts", "code"),
     [(("x",), 0), (("fail",), 1), (("crash", "x"), 1), (("crash 1", "crash 2", "crash 3", "x"), 1)],
