@@ -418,3 +418,25 @@ def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
             status = Path(path).stat()
             known = store.measurements.weights_digest(path, status.st_size, status.st_mtime_ns)
             assert known == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@pytest.mark.model
+def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smollm2):
+    spec = f"llama_cpp:{smollm2}"
+    options = ("n_threads=1", "n_ctx=512", "max_tokens=12", "temperature=0.8")
+    settings = (word for option in options for word in ("--set", option))
+    file = prompts("Tell me of the sea.", "Tell me of the sky.")
+    done = paragone("suite", "run", file, "--engines", spec, spec, "--repeat", "2", *settings, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    first, second = (
+        {
+            (it["prompt_index"], it["repetition"]): it["text"]
+            for it in data("suite run", done)["runs"]
+            if it["engine"].endswith("-2") == again
+        }
+        for again in (False, True)
+    )
+    assert first == second
+    assert len(set(first.values())) == 4, "each repetition has its own seed"
+    replayed = paragone("replay", "e1")
+    assert replayed.returncode == 0, replayed.stderr.decode()

@@ -148,6 +148,13 @@ def test_times_of_shared_runs_are_left_out():
     assert "shared this machine" in found.notes[0]
 
 
+def test_sampled_answers_that_differ_are_said_to_be_sampled():
+    rows = [row(0, "A", text="x", sampled=True), row(0, "B", text="y")]
+    assert "sampling makes answers differ too" in compare_suite(rows, "AB").same[0].sentence
+    alike = [row(0, "A", text="x", sampled=True), row(0, "B", text="x", sampled=True)]
+    assert "sampling" not in compare_suite(alike, "AB").same[0].sentence
+
+
 def test_values_that_are_no_numbers_are_left_out():
     rows = [row(prompt, engine, scores={"judge": float("nan")}) for prompt in range(3) for engine in "AB"]
     assert not compare_suite(rows, "AB").comparisons

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from paragone import Json
 from paragone_workbench.experiments.comparison.suite_values import SuiteRow
 from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, Store
 
 __all__ = ["comparable"]
@@ -39,6 +40,7 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
                 scores=_scores(run),
                 metrics=run.record.metrics,
                 text=run.record.text,
+                sampled=_is_sampled(run.record),
                 failed=run.record.state == "failed",
             )
 
@@ -61,6 +63,13 @@ def _numbered(store: Store, experiment: Experiment, numbers: dict[str, int]) -> 
 
 def _digest(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _is_sampled(record: RunRecord) -> bool:
+    """Return whether the settings in force have a temperature above 0."""
+    sampling = record.settings.sampling if record.settings is not None else None
+    temperature = sampling.get("temperature") if sampling is not None else None
+    return isinstance(temperature, int | float) and temperature > 0
 
 
 def _scores(run: SavedRun) -> dict[str, float]:

@@ -119,17 +119,27 @@ class SameAnswers:
         b: The second engine.
         prompts: Number of prompts that both answered.
         share: Mean over the prompts of the share of repetitions at which the texts are equal.
+        sampled: Whether chance had a part in the answers.
     """
 
     a: str
     b: str
     prompts: int
     share: float
+    sampled: bool = False
 
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        return f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
+        sentence = (
+            f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
+        )
+        if self.sampled and self.share < 1:
+            sentence += (
+                " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
+                "leaves chance out."
+            )
+        return sentence
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""

@@ -161,7 +161,11 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
         return None
     shares = [sum(equal) / len(equal) for equal in by_prompt.values()]
     return SameAnswers(
-        a=one.engine, b=other.engine, prompts=len(shares), share=math.fsum(shares) / len(shares)
+        a=one.engine,
+        b=other.engine,
+        prompts=len(shares),
+        share=math.fsum(shares) / len(shares),
+        sampled=one.sampled or other.sampled,
     )
 
 
