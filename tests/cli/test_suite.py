@@ -345,12 +345,13 @@ def test_experiments_are_listed_and_shown(prompts):
     ]
     text = paragone("suite", "show", "e1").stdout.decode()
     assert "#0 x" in text
-    assert "[1/1] X" in text
+    assert "e1/1  [1/1] X" in text
     assert "failed: The engine failed." in text
     assert "\x1b" not in text
     shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["runs"] for it in shown["engines"]] == [2, 2]
-    assert len(shown["runs"]) == 4
+    assert {it["run"] for it in shown["runs"]} == {"e1/1", "e1/2", "e1/3", "e1/4"}
+    assert paragone("replay", shown["runs"][0]["run"]).returncode == 0
     only = data("suite show", paragone("suite", "show", "e1", "--failed", "--json"))
     assert [it["prompt_index"] for it in only["runs"]] == [1, 1]
     assert "#0" not in paragone("suite", "show", "e1", "--failed").stdout.decode()
@@ -361,8 +362,16 @@ def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     with running("suite", "show", "e1", stdout=terminal.theirs) as process:
         lines = terminal.read(process).decode().splitlines()
     assert "paragone suite show e1 | less" in lines[-1]
+    assert "Whole answers: --json" in lines[-2]
     assert len(lines) < 90
     assert max(map(len, lines)) < 130
+
+
+def test_in_a_pipe_lines_are_whole(prompts):
+    paragone("suite", "run", prompts("long " * 100), *ENGINES)
+    text = paragone("suite", "show", "e1").stdout.decode()
+    assert text.count(("LONG " * 100).strip()) == 2
+    assert "Whole answers: --json · paragone report e1" in text.splitlines()[-1]
 
 
 def test_engines_are_compared(prompts):

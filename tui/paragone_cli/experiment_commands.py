@@ -88,7 +88,8 @@ def _replay() -> Command:
         "target",
         metavar="RUN|EXPERIMENT|FILE",
         help="a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
-        "that `paragone report` wrote; `paragone history` lists conversations and runs",
+        "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
+        "experiments, and `paragone suite show` their runs",
     )
     add = command.options.add_argument
     add(

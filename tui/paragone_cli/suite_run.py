@@ -148,8 +148,9 @@ async def _finish(
     if output.junit is not None:
         await write_junit(output.junit, history, experiment, totals, request.chosen)
     if output.as_json:
+        runs = saved_runs(history, experiment, request.chosen)
         await put_runs(
-            {"id": f"e{experiment.id}", "resumed": resumed}, saved_runs(history, experiment, request.chosen)
+            {"id": f"e{experiment.id}", "resumed": resumed}, (saved.to_json() async for saved in runs)
         )
     else:
         put_totals(totals)
