@@ -74,6 +74,15 @@ def test_no_difference_is_claimed_that_is_not_shown(unsure):
     assert " is shown: B − A = " in unsure.sentence
 
 
+def test_an_interval_without_0_is_explained_if_no_difference_is_shown():
+    assert result(p=0.38, comparisons=6).sentence.endswith(
+        "p = 0.38 after Holm's correction for 6 comparisons, and the interval is not corrected)."
+    )
+    assert "from another method than the interval" in result(p=0.06, comparisons=1).sentence
+    for clear in (result(), result(low=-0.001, p=0.38)):
+        assert "is not corrected" not in clear.sentence
+
+
 def test_a_score_is_named_whatever_its_name_is():
     assert "in a {b} judge" in result(score_metric("a {b} judge")).sentence
 
