@@ -387,6 +387,8 @@ def test_engines_are_compared(prompts):
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
+    pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
+    assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
 # ── The terminal ─────────────────────────────────────────────────────────────────────────────
