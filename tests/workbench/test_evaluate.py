@@ -229,8 +229,8 @@ def test_closing_reaches_all(catalog):
 
 
 async def test_the_score_of_a_negated_assertion_is_turned_around(catalog):
-    several = {"value": ["cat", "dog", "cow", "a"], "match": "any"}
-    assert (await result(catalog, spec("contains", **several))).score == 0.5
+    several = spec("contains", value=["cat", "dog", "cow", "a"], match="any")
+    assert (await result(catalog, several)).score == 0.5
     found = await result(catalog, spec("contains", negated=True, value=["cat", "dog", "cow", "owl"]))
     assert (found.passed, found.score) == (True, 0.75)
 

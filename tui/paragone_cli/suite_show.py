@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from paragone import Json
 from paragone_cli.arguments import Arguments
+from paragone_cli.engine_names import short_names
 from paragone_cli.event_loop import run
 from paragone_cli.experiment_ids import one_experiment
 from paragone_cli.formats import date
@@ -89,10 +90,8 @@ async def _put_prompts(
     """
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else None
-    column = max(
-        len(one_line(_name(engine.name, experiment.repetitions - 1, experiment)))
-        for engine in experiment.engines
-    )
+    names = short_names(engine.name for engine in experiment.engines)
+    column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
     shown, last, more = 0, None, False
     async for saved in runs:
         index = saved.key.prompt_index
@@ -103,7 +102,8 @@ async def _put_prompts(
             shown, last = shown + 1, index
             read = functools.partial(saved_prompt, experiment_id=experiment.id, index=index)
             put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
-        name = one_line(_name(saved.record.definition.name, saved.key.repetition, experiment))
+        engine = experiment.engines[saved.key.engine_index].name
+        name = _name(names[engine], saved.key.repetition, experiment)
         put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
         for result in saved.results:
             if result.passed is not True:
