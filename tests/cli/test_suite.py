@@ -373,9 +373,10 @@ def test_long_names_are_shortened_so_that_tables_fit(prompts):
     for text in (ran, paragone("suite", "show", "e1").stdout.decode(), compared):
         lines = text.splitlines()
         assert "SmolL…Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
-        rows = [line for line in lines if line.startswith(("engine ", "SmolLM2…Q4_1 ", "SmolL…Q3_K_M "))]
+        rows = [line for line in lines if line.startswith(("engine  ", "SmolLM2…Q4_1  ", "SmolL…Q3_K_M  "))]
         assert len(rows) == 3
         assert max(map(len, rows)) <= 80
+    assert "SmolLM2…Q4_1 and SmolL…Q3_K_M gave the same answer to 100.0% of 12 prompts." in compared
 
 
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):

@@ -55,7 +55,8 @@ def test_a_smaller_value_is_said_as_such_with_its_interval():
 def test_negative_numbers_have_a_minus_sign():
     unsure = result(TTFT, difference=-0.0041, low=-0.02, high=-0.00001, p=0.4, comparisons=1)
     assert unsure.sentence == (
-        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4)."
+        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
+        "from another method than the interval)."
     )
 
 
@@ -213,7 +214,7 @@ def test_the_table_and_the_json(capsys):
     put_comparison(found)
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
-    assert "pass rate (%)" in out
+    assert "pass %  tokens  TTFT (ms)  total (s)" in out
     assert "TTFT (ms)" in out
     assert "\x1b" not in out
     schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]

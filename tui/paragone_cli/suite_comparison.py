@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from paragone_cli.engine_names import put_full_names, short_names
 from paragone_cli.output import one_line, put, put_table
 from paragone_workbench.experiments.comparison.compared_metrics import Metric
@@ -23,11 +26,12 @@ def put_comparison(comparison: SuiteComparison) -> None:
     """Print a comparison."""
     metrics = list({metric: None for it in comparison.engines for metric in it.means})
     short = short_names(it.engine for it in comparison.engines)
+    comparison = _renamed(comparison, short)
     put_table(
         [
             ["engine", "runs", "failed", *(_COLUMNS.get(it.name, it.title) for it in metrics)],
             *(
-                [short[it.engine], f"{it.runs:,}", f"{it.failed:,}", *_means(it, metrics)]
+                [it.engine, f"{it.runs:,}", f"{it.failed:,}", *_means(it, metrics)]
                 for it in comparison.engines
             ),
         ]
@@ -44,6 +48,15 @@ def put_comparison(comparison: SuiteComparison) -> None:
         put("No two engines answered the same prompt, so there is nothing to compare.")
     for sentence in comparison.notes:
         put(one_line(sentence))
+
+
+def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
+    """Return the comparison with other names of the engines."""
+    return SuiteComparison(
+        engines=tuple(replace(it, engine=names[it.engine]) for it in comparison.engines),
+        comparisons=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.comparisons),
+        same=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.same),
+    )
 
 
 def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:
