@@ -56,7 +56,8 @@ class Verdict:
         passed: Whether the assertion holds.
         reason: One sentence that says what was found, such as `The answer does not contain 'Paris'.` It
             does not say whether that is good: the user may have negated the assertion.
-        score: How well the assertion holds, from 0 to 1, if it can tell; for tables.
+        score: How well the assertion holds, from 0 to 1, if it can tell more than `passed` does; for tables
+            and comparisons. Of a negated assertion, 1 − score is used.
     """
 
     passed: bool

@@ -57,4 +57,5 @@ class Contains(Assertion[ContainsOptions]):
         else:
             missing = [each for each in wanted if each not in found]
             reason = f"The answer does not contain {', '.join(map(quoted, missing))}."
-        return Verdict(passed=passed, reason=reason, score=len(found) / len(wanted))
+        score = len(found) / len(wanted) if len(wanted) > 1 else None
+        return Verdict(passed=passed, reason=reason, score=score)

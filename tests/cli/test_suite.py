@@ -93,6 +93,33 @@ def test_the_table_at_the_end(prompts):
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
 
 
+def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
+    """Both engines are on this machine. With `parallel`, they answer at the same time."""
+    file = prompts("x y z", "z y x")
+    slow = (*ENGINES, "--set", "delay_s=0.1")
+    together = paragone("suite", "run", file, *slow, "--schedule", "parallel").stdout.decode()
+    assert together.count("(shared)") == 3, "of each engine, and in the sentence"
+    assert together.count("`--schedule swap` or `sequential` gives speeds that can be compared.") == 1
+    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    assert [it["times_shared"] for it in shown["engines"]] == [True, True]
+    alone = paragone("suite", "run", file, *slow, "--schedule", "swap", "--fresh").stdout.decode()
+    assert "shared" not in alone
+
+
+def test_by_default_one_engine_runs_after_the_other(prompts, tmp_path):
+    log = tmp_path / "log"
+    paragone("suite", "run", prompts("x", "y"), *ENGINES, "--set", f"log={log}")
+    assert [line for line in log.read_text().splitlines() if not line.startswith("end")] == [
+        "open a", "ask a: x", "ask a: y", "close a", "open b", "ask b: x", "ask b: y", "close b",
+    ]  # fmt: skip
+    assert data("suite show", paragone("suite", "show", "e1", "--json"))["schedule"] == "swap"
+
+
+def test_the_reason_of_auto_is_printed(prompts):
+    done = paragone("suite", "run", prompts("x"), *ENGINES, "--schedule", "auto")
+    assert "Schedule parallel. The engines fit in memory together" in said(done)
+
+
 @pytest.mark.parametrize(
     ("texts", "code"),
     [(("x",), 0), (("fail",), 1), (("crash", "x"), 1), (("crash 1", "crash 2", "crash 3", "x"), 1)],
@@ -317,15 +344,39 @@ def test_experiments_are_listed_and_shown(prompts):
     ]
     text = paragone("suite", "show", "e1").stdout.decode()
     assert "#0 x" in text
-    assert "[1/1] X" in text
+    assert "e1/1  [1/1] X" in text
     assert "failed: The engine failed." in text
     assert "\x1b" not in text
     shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["runs"] for it in shown["engines"]] == [2, 2]
-    assert len(shown["runs"]) == 4
+    assert {it["run"] for it in shown["runs"]} == {"e1/1", "e1/2", "e1/3", "e1/4"}
+    assert paragone("replay", shown["runs"][0]["run"]).returncode == 0
     only = data("suite show", paragone("suite", "show", "e1", "--failed", "--json"))
     assert [it["prompt_index"] for it in only["runs"]] == [1, 1]
     assert "#0" not in paragone("suite", "show", "e1", "--failed").stdout.decode()
+
+
+def test_experiments_of_one_name_are_told_apart_by_their_settings(prompts):
+    file = prompts("x")
+    paragone("suite", "run", file, *ENGINES)
+    assert "swap" not in paragone("suite", "list").stdout.decode()
+    paragone("suite", "run", file, *ENGINES, "--set", "seed=3", "--repeat", "2", "--schedule", "parallel")
+    second, first = paragone("suite", "list").stdout.decode().splitlines()[1:]
+    assert second.endswith("  parallel, 2 repetitions, seed=3")
+    assert first.endswith("  swap, 1 repetition")
+
+
+def test_long_names_are_shortened_so_that_tables_fit(prompts):
+    long = [f"scripted:SmolLM2-135M-Instruct.{kind}" for kind in ("Q4_1", "Q3_K_M")]
+    ran = paragone("suite", "run", prompts(*map(str, range(12))), "--engines", *long).stdout.decode()
+    compared = paragone("suite", "compare", "e1").stdout.decode()
+    for text in (ran, paragone("suite", "show", "e1").stdout.decode(), compared):
+        lines = text.splitlines()
+        assert "SmolL…Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
+        rows = [line for line in lines if line.startswith(("engine  ", "SmolLM2…Q4_1  ", "SmolL…Q3_K_M  "))]
+        assert len(rows) == 3
+        assert max(map(len, rows)) <= 80
+    assert "SmolLM2…Q4_1 and SmolL…Q3_K_M gave the same answer to 100.0% of 12 prompts." in compared
 
 
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
@@ -333,8 +384,16 @@ def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     with running("suite", "show", "e1", stdout=terminal.theirs) as process:
         lines = terminal.read(process).decode().splitlines()
     assert "paragone suite show e1 | less" in lines[-1]
+    assert "Whole answers: --json" in lines[-2]
     assert len(lines) < 90
     assert max(map(len, lines)) < 130
+
+
+def test_in_a_pipe_lines_are_whole(prompts):
+    paragone("suite", "run", prompts("long " * 100), *ENGINES)
+    text = paragone("suite", "show", "e1").stdout.decode()
+    assert text.count(("LONG " * 100).strip()) == 2
+    assert "Whole answers: --json · paragone report e1" in text.splitlines()[-1]
 
 
 def test_engines_are_compared(prompts):
@@ -350,6 +409,8 @@ def test_engines_are_compared(prompts):
     found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
+    pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
+    assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
 # ── The terminal ─────────────────────────────────────────────────────────────────────────────
@@ -390,3 +451,25 @@ def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
             status = Path(path).stat()
             known = store.measurements.weights_digest(path, status.st_size, status.st_mtime_ns)
             assert known == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@pytest.mark.model
+def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smollm2):
+    spec = f"llama_cpp:{smollm2}"
+    options = ("n_threads=1", "n_ctx=512", "max_tokens=12", "temperature=0.8")
+    settings = (word for option in options for word in ("--set", option))
+    file = prompts("Tell me of the sea.", "Tell me of the sky.")
+    done = paragone("suite", "run", file, "--engines", spec, spec, "--repeat", "2", *settings, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    first, second = (
+        {
+            (it["prompt_index"], it["repetition"]): it["text"]
+            for it in data("suite run", done)["runs"]
+            if it["engine"].endswith("-2") == again
+        }
+        for again in (False, True)
+    )
+    assert first == second
+    assert len(set(first.values())) == 4, "each repetition has its own seed"
+    replayed = paragone("replay", "e1")
+    assert replayed.returncode == 0, replayed.stderr.decode()

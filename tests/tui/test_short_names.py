@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from paragone_tui.screens.lanes.short_names import shortened, shortest
+from paragone_tui.terminal.short_names import shortened, shortest
 
 Q4, Q3 = "SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct.Q3_K_M"
 

@@ -68,7 +68,7 @@ async def test_results_are_in_the_order_of_the_assertions(catalog):
     assert found == (
         AssertionResult(index=0, type="rhymes", passed=True, reason="It ends in 'at'.", score=1.0),
         AssertionResult(index=1, type="equals", passed=False, reason="The answer 'cat' is not 'dog'."),
-        AssertionResult(index=2, type="contains", passed=True, reason="The answer contains 'a'.", score=1.0),
+        AssertionResult(index=2, type="contains", passed=True, reason="The answer contains 'a'."),
     )
 
 
@@ -226,3 +226,14 @@ def test_closing_reaches_all(catalog):
     assert list(catalog.assertions).index("rhymes") < list(catalog.assertions).index("rogue")
     AssertionCatalog(assertions={"rogue": Rogue(), "rhymes": rhymes}).close()
     assert rhymes.held == []
+
+
+async def test_the_score_of_a_negated_assertion_is_turned_around(catalog):
+    several = spec("contains", value=["cat", "dog", "cow", "a"], match="any")
+    assert (await result(catalog, several)).score == 0.5
+    found = await result(catalog, spec("contains", negated=True, value=["cat", "dog", "cow", "owl"]))
+    assert (found.passed, found.score) == (True, 0.75)
+
+
+async def test_an_assertion_that_only_passes_or_fails_has_no_score(catalog):
+    assert (await result(catalog, spec("contains", negated=True, value="dog"))).score is None

@@ -47,7 +47,7 @@ PASSED: Json = {
 def test_prompts_come_with_their_answers_side_by_side(store):
     found = report(store, add_experiment(store, {0: ("It is red.", "It is blue."), 3: ("Yes.", "Yes.")}))
     first, second = found.prompts()
-    assert (first.number, second.number) == (1, 4)
+    assert (first.number, second.number, second.title) == (0, 3, "#3")
     assert first.messages[0].text == "Prompt at 0"
     ((one, other),) = first.rounds
     assert (one.engine, other.engine) == ("smol", "large")
@@ -93,7 +93,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
     monkeypatch.setattr(selections, "PROMPTS_SHOWN", 3)
     answers = {0: ("a b", "a b"), 1: ("a b", "a c"), 2: ("a b", "c d"), 3: ("a", "a"), 4: ("a", "a")}
     found = report(store, add_experiment(store, answers, assertions={4: FAILED}))
-    assert [prompt.number for prompt in found.prompts()] == [5, 3, 2]
+    assert [prompt.number for prompt in found.prompts()] == [4, 2, 1]
     assert found.left_out.startswith("2 of 5 prompts are not shown. Those with failures come first, ")
 
 

@@ -55,7 +55,8 @@ def test_a_smaller_value_is_said_as_such_with_its_interval():
 def test_negative_numbers_have_a_minus_sign():
     unsure = result(TTFT, difference=-0.0041, low=-0.02, high=-0.00001, p=0.4, comparisons=1)
     assert unsure.sentence == (
-        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4)."
+        "No difference in TTFT is shown: B − A = −4.1 ms (95% interval −20.0 to 0.0; 150 prompts; p = 0.4, "
+        "from another method than the interval)."
     )
 
 
@@ -72,6 +73,15 @@ def test_no_difference_is_claimed_that_is_not_shown(unsure):
     assert not unsure.shown
     assert unsure.sentence.startswith("No difference in ")
     assert " is shown: B − A = " in unsure.sentence
+
+
+def test_an_interval_without_0_is_explained_if_no_difference_is_shown():
+    assert result(p=0.38, comparisons=6).sentence.endswith(
+        "p = 0.38 after Holm's correction for 6 comparisons, and the interval is not corrected)."
+    )
+    assert "from another method than the interval" in result(p=0.06, comparisons=1).sentence
+    for clear in (result(), result(low=-0.001, p=0.38)):
+        assert "is not corrected" not in clear.sentence
 
 
 def test_a_score_is_named_whatever_its_name_is():
@@ -148,6 +158,13 @@ def test_times_of_shared_runs_are_left_out():
     assert "shared this machine" in found.notes[0]
 
 
+def test_sampled_answers_that_differ_are_said_to_be_sampled():
+    rows = [row(0, "A", text="x", sampled=True), row(0, "B", text="y")]
+    assert "sampling makes answers differ too" in compare_suite(rows, "AB").same[0].sentence
+    alike = [row(0, "A", text="x", sampled=True), row(0, "B", text="x", sampled=True)]
+    assert "sampling" not in compare_suite(alike, "AB").same[0].sentence
+
+
 def test_values_that_are_no_numbers_are_left_out():
     rows = [row(prompt, engine, scores={"judge": float("nan")}) for prompt in range(3) for engine in "AB"]
     assert not compare_suite(rows, "AB").comparisons
@@ -197,7 +214,7 @@ def test_the_table_and_the_json(capsys):
     put_comparison(found)
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
-    assert "pass rate (%)" in out
+    assert "pass %  tokens  TTFT (ms)  total (s)" in out
     assert "TTFT (ms)" in out
     assert "\x1b" not in out
     schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]

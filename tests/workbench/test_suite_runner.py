@@ -134,6 +134,32 @@ async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_pa
     assert await suites.run(THREE, same) == []
 
 
+async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(suites):
+    await suites.run(THREE, A, B, repetitions=2)
+    seeds = {it.key: it.record.settings.seed for it in await suites.saved()}
+    of_a, of_b = (
+        {
+            (key.prompt_index, key.repetition): seed
+            for key, seed in seeds.items()
+            if key.engine_index == engine
+        }
+        for engine in (0, 1)
+    )
+    assert of_a == of_b
+    assert len(set(of_a.values())) == 6
+    assert all(0 <= seed < 2**31 for seed in of_a.values())
+    await suites.run(THREE, A, repetitions=2, fresh=True)
+    again = {(it.key.prompt_index, it.key.repetition): it.record.settings.seed for it in await suites.saved()}
+    assert again == of_a
+
+
+@pytest.mark.parametrize("seed", [3, None])
+async def test_the_users_seed_applies_instead(suites, seed):
+    await suites.run(THREE, engine("a", seed=seed), B)
+    seeds = [it.record.settings.seed for it in await suites.saved() if it.key.engine_index == 0]
+    assert seeds == [seed] * 3
+
+
 async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
     await suites.run(THREE, engine("a", password="hunter2"))
     assert await suites.run(THREE, engine("a", password="other")) == []

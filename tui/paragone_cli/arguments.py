@@ -155,12 +155,12 @@ def common(command: Command, *, runs: bool = False, opens: bool = False, prints:
     return command
 
 
-def with_schedule(command: Command, prefix: str = "") -> None:
-    """Add the option for the order of runs."""
+def with_schedule(command: Command, prefix: str = "", *, default: str) -> None:
+    """Add the option for the order of runs. `default` says in words what applies without it."""
     command.options.add_argument(
         "--schedule",
         metavar="MODE",
         choices=get_args(Mode),
         help=f"{prefix}parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
-        "memory at a time; auto: parallel if all fit in memory, else swap",
+        f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}",
     )

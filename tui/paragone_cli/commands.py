@@ -37,7 +37,7 @@ def _compare() -> Command:
     command = Command("compare", "Send a prompt to several engines and print their answers and metrics.")
     command.words.add_argument("engines", metavar="ENGINE", nargs="+", help=ENGINE)
     command.options.add_argument("--prompt", metavar="TEXT", help=PROMPT)
-    with_schedule(command)
+    with_schedule(command, default="that of config.toml")
     return _with_images(_with_logprobs(common(command, runs=True, prints=True)))
 
 

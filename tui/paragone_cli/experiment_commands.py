@@ -46,7 +46,7 @@ def _suite() -> Command:
         type=int,
         help="run: number of runs of each prompt on each engine; default: 1",
     )
-    with_schedule(command, "run: ")
+    with_schedule(command, "run: ", default="swap, so that the engines' speeds can be compared")
     add("--filter", metavar="TEXT", help="run: only the prompts that contain this text, or tag:NAME")
     add("--retry-failed", action="store_true", help="run: run failed runs again; old results stay until then")
     add("--fresh", action="store_true", help="run: begin anew, even if the same command was run before")
@@ -88,7 +88,8 @@ def _replay() -> Command:
         "target",
         metavar="RUN|EXPERIMENT|FILE",
         help="a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
-        "that `paragone report` wrote; `paragone history` lists conversations and runs",
+        "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
+        "experiments, and `paragone suite show` their runs",
     )
     add = command.options.add_argument
     add(

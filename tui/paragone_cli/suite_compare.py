@@ -28,8 +28,8 @@ def suite_compare(args: Arguments) -> int:
         if store.warning:
             warn(store.warning)
         experiments = [store.experiments.get(number) for number in numbers]
-        engines, rows = comparable(store, experiments)
-        comparison = compare_suite(rows, engines)
+        found = comparable(store, experiments)
+        comparison = compare_suite(found.rows, found.engines, groups=found.groups)
     if args.json:
         put_json(comparison_json(comparison))
     else:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+from paragone_cli.engine_names import put_full_names, short_names
 from paragone_cli.output import one_line, put, put_table
 from paragone_workbench.experiments.comparison.compared_metrics import Metric
 from paragone_workbench.experiments.comparison.suite_comparison import EngineSummary, SuiteComparison
 
 __all__ = ["put_comparison"]
 
+_COLUMNS = {
+    "pass_rate": "pass %",
+    "completion_tokens": "tokens",
+    "ttft_s": "TTFT (ms)",
+    "decode_tps": "tokens/s",
+    "total_s": "total (s)",
+}
+"""Titles of columns, by the names of metrics."""
+
 
 def put_comparison(comparison: SuiteComparison) -> None:
     """Print a comparison."""
     metrics = list({metric: None for it in comparison.engines for metric in it.means})
+    short = short_names(it.engine for it in comparison.engines)
+    comparison = _renamed(comparison, short)
     put_table(
         [
-            ["engine", "runs", "failed", *map(_title, metrics)],
+            ["engine", "runs", "failed", *(_COLUMNS.get(it.name, it.title) for it in metrics)],
             *(
                 [it.engine, f"{it.runs:,}", f"{it.failed:,}", *_means(it, metrics)]
                 for it in comparison.engines
             ),
         ]
     )
+    put_full_names(short)
     put()
     for same in comparison.same:
         for result in comparison.comparisons:
@@ -34,9 +50,13 @@ def put_comparison(comparison: SuiteComparison) -> None:
         put(one_line(sentence))
 
 
-def _title(metric: Metric) -> str:
-    unit = "%" if metric.unit == "points" else metric.unit
-    return metric.title if unit in ("", "tokens") else f"{metric.title} ({unit})"
+def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
+    """Return the comparison with other names of the engines."""
+    return SuiteComparison(
+        engines=tuple(replace(it, engine=names[it.engine]) for it in comparison.engines),
+        comparisons=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.comparisons),
+        same=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.same),
+    )
 
 
 def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, Mapping
 
 from paragone import Json
 from paragone_cli.output import flush, json_line, put
-from paragone_workbench.experiments.running.saved_runs import SavedRun
 
 __all__ = ["put_runs"]
 
 
-async def put_runs(head: Mapping[str, Json], runs: AsyncIterator[SavedRun]) -> None:
+async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
     put("{")
     for name, value in head.items():
         put(f"  {json_line(name)}: {json_line(value)},")
     put('  "runs": [')
     before = None
-    async for saved in runs:
+    async for run in runs:
         if before is not None:
             put(f"    {before},")
-        before = json_line(saved.to_json())
+        before = json_line(run)
     if before is not None:
         put(f"    {before}")
     put("  ]\n}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from paragone import InputError
+from paragone.options import value_text
 from paragone_cli.arguments import Arguments
+from paragone_cli.engine_names import short_names
 from paragone_cli.formats import date
 from paragone_cli.output import note, put_json, put_table, warn
 from paragone_workbench.store.experiment_records import Experiment
@@ -42,19 +45,33 @@ def suite_list(args: Arguments) -> int:
             }
         )
     elif experiments:
-        put_table([("id", "name", "engines", "done", "failed", "begun"), *map(_row, experiments)])
+        put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
     else:
         note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
     return 0
 
 
-def _row(it: Experiment) -> tuple[str, ...]:
-    names = ", ".join(engine.name for engine in it.engines)
-    return (
-        f"e{it.id}",
-        it.name,
-        names,
-        f"{it.done + it.failed:,}/{it.runs:,}",
-        f"{it.failed:,}",
-        date(it.created),
-    )
+def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows; of experiments of one name, with the settings in which they differ."""
+    settings = {it.id: _settings(it) for it in experiments}
+    for it in experiments:
+        alike = [settings[other.id] for other in experiments if other.name == it.name]
+        own = [setting for setting in settings[it.id] if not all(setting in other for other in alike)]
+        yield (
+            f"e{it.id}",
+            it.name,
+            ", ".join(short_names(engine.name for engine in it.engines).values()),
+            f"{it.done + it.failed:,}/{it.runs:,}",
+            f"{it.failed:,}",
+            date(it.created),
+            ", ".join(own),
+        )
+
+
+def _settings(it: Experiment) -> list[str]:
+    """Return the schedule, the repetitions and the options of an experiment, each as a short text."""
+    options = {
+        f"{name}={value_text(value)}": None for engine in it.engines for name, value in engine.options.items()
+    }
+    repetitions = "1 repetition" if it.repetitions == 1 else f"{it.repetitions} repetitions"
+    return [it.schedule, repetitions, *options]

@@ -19,7 +19,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.junit import write_junit
-from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.running.saved_runs import saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
@@ -70,7 +70,7 @@ def suite_run(args: Arguments) -> int:
         suite=suite,
         engines=engines,
         repetitions=args.repetitions or 1,
-        schedule=args.schedule or context.config.lanes.mode,
+        schedule=args.schedule or SCHEDULE,
         chosen=chosen,
         retry_failed=args.retry_failed,
         fresh=args.fresh,
@@ -148,8 +148,9 @@ async def _finish(
     if output.junit is not None:
         await write_junit(output.junit, history, experiment, totals, request.chosen)
     if output.as_json:
+        runs = saved_runs(history, experiment, request.chosen)
         await put_runs(
-            {"id": f"e{experiment.id}", "resumed": resumed}, saved_runs(history, experiment, request.chosen)
+            {"id": f"e{experiment.id}", "resumed": resumed}, (saved.to_json() async for saved in runs)
         )
     else:
         put_totals(totals)

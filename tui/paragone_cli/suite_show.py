@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from paragone import Json
 from paragone_cli.arguments import Arguments
+from paragone_cli.engine_names import short_names
 from paragone_cli.event_loop import run
 from paragone_cli.experiment_ids import one_experiment
 from paragone_cli.formats import date
@@ -25,9 +26,6 @@ __all__ = ["suite_show"]
 
 SHOWN = 20
 """Prompts that are shown on a terminal."""
-
-_WIDTH = 120
-"""Width of a line that is not printed on a terminal."""
 
 
 def suite_show(args: Arguments) -> int:
@@ -57,7 +55,9 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                     "created": experiment.created,
                     "engines": [it.to_json() for it in totals],
                 }
-                await put_runs(head, chosen)
+                await put_runs(
+                    head, ({"run": _run_id(experiment, it), **it.to_json()} async for it in chosen)
+                )
             else:
                 put(
                     one_line(
@@ -84,30 +84,36 @@ def _size(experiment: Experiment) -> str:
 async def _put_prompts(
     history: History, experiment: Experiment, runs: AsyncIterator[SavedRun], *, failed: bool
 ) -> None:
-    """Print the runs below their prompts; on a terminal those of the first prompts only."""
+    """Print the runs below their prompts, a line each.
+
+    On a terminal, those of the first prompts only, and lines are cut at its width.
+    """
     on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else _WIDTH
-    column = max(
-        len(one_line(_name(engine.name, experiment.repetitions - 1, experiment)))
-        for engine in experiment.engines
-    )
-    shown, last = 0, None
+    width = shutil.get_terminal_size().columns if on_terminal else None
+    names = short_names(engine.name for engine in experiment.engines)
+    column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
+    shown, last, more = 0, None, False
     async for saved in runs:
         index = saved.key.prompt_index
         if index != last:
             if on_terminal and shown == SHOWN:
-                options = " --failed" if failed else ""
-                put(f"\nMore: paragone suite show e{experiment.id}{options} | less")
-                return
+                more = True
+                break
             shown, last = shown + 1, index
             read = functools.partial(saved_prompt, experiment_id=experiment.id, index=index)
             put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
-        name = one_line(_name(saved.record.definition.name, saved.key.repetition, experiment))
-        put(_cut(f"  {name.ljust(column)}  {_result(saved)}", width))
+        engine = experiment.engines[saved.key.engine_index].name
+        name = _name(names[engine], saved.key.repetition, experiment)
+        put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
         for result in saved.results:
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
                 put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
+    if shown:
+        put(f"\nWhole answers: --json · paragone report e{experiment.id} --to report.html")
+    if more:
+        options = " --failed" if failed else ""
+        put(f"More: paragone suite show e{experiment.id}{options} | less")
 
 
 def _name(engine: str, repetition: int, experiment: Experiment) -> str:
@@ -123,5 +129,11 @@ def _result(saved: SavedRun) -> str:
     return f"{counted}{record.text.strip()}"
 
 
-def _cut(text: str, width: int) -> str:
-    return shortened(one_line(text), width - 1)
+def _run_id(experiment: Experiment, saved: SavedRun) -> str:
+    """Return the id of a run, as `paragone replay` accepts it."""
+    return f"e{experiment.id}/{saved.record.id}"
+
+
+def _cut(text: str, width: int | None) -> str:
+    line = one_line(text)
+    return line if width is None else shortened(line, width - 1)

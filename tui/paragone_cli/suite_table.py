@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from types import TracebackType
 
+from paragone_cli.engine_names import short_names
 from paragone_cli.formats import duration
 from paragone_cli.output import note, table_lines
 from paragone_cli.status_line import StatusLine
@@ -80,6 +82,10 @@ class SuiteTable(SuiteObserver):
     def _show(self) -> None:
         self._lines.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
 
+    @functools.cached_property
+    def _names(self) -> Mapping[str, str]:
+        return short_names(it.name for it in self.engines)
+
     @property
     def _done(self) -> int:
         return sum(it.done for it in self.engines)
@@ -103,7 +109,7 @@ class SuiteTable(SuiteObserver):
     def _row(self, it: EngineProgress) -> tuple[str, ...]:
         rate = it.tokens_per_second(time.monotonic())
         return (
-            it.name,
+            self._names[it.name],
             f"{it.done:,}/{it.total:,}",
             f"{it.failed:,}",
             f"{it.passed:,}/{it.passed + it.not_passed:,}" if it.passed + it.not_passed else "–",

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from paragone_cli.output import flush, put_table
-from paragone_workbench.experiments.running.totals import EngineTotals
+from paragone_cli.engine_names import put_full_names, short_names
+from paragone_cli.output import flush, put, put_table
+from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
 
 __all__ = ["put_totals"]
 
-_HEADER = ("engine", "runs", "failed", "passed", "mean tokens", "median TTFT", "median decode")
+_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s")
+
+_SHARED = (
+    "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
+    "`--schedule swap` or `sequential` gives speeds that can be compared."
+)
 
 
-def put_totals(totals: Iterable[EngineTotals]) -> None:
-    """Print the table. Raises OutputError."""
-    put_table([_HEADER, *map(_row, totals)])
+def put_totals(totals: Sequence[EngineTotals]) -> None:
+    """Print the table, and what must be known to read it. Raises OutputError."""
+    short = short_names(it.engine for it in totals)
+    put_table([_HEADER, *(_row(it, short[it.engine]) for it in totals)])
+    put_full_names(short)
+    if any(it.are_times_shared for it in totals):
+        put()
+        put(_SHARED)
     flush()
 
 
-def _row(it: EngineTotals) -> tuple[str, ...]:
+def _row(it: EngineTotals, name: str) -> tuple[str, ...]:
     runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
     passed = f"{it.passed:,} of {it.asserted:,}" if it.asserted else "–"
     if it.undecided:
         passed += f", {it.undecided:,} undecided"
     return (
-        it.engine,
+        name,
         runs,
         f"{it.failed:,}",
         passed,
         "–" if it.mean_tokens is None else f"{it.mean_tokens:.1f}",
-        "–" if it.median_ttft_s is None else f"{it.median_ttft_s:.3f} s",
-        "–" if it.median_decode_tps is None else f"{it.median_decode_tps:.1f} tokens/s",
+        _speed(it.ttft_s, 3),
+        _speed(it.decode_tps, 1),
     )
+
+
+def _speed(values: SpeedTotals, digits: int) -> str:
+    median = values.median
+    if median is None:
+        return "–"
+    return f"{median:.{digits}f}" + (" (shared)" if values.are_shared else "")

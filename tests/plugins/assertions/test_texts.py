@@ -43,14 +43,14 @@ async def test_nothing_to_compare_with(check, name):
 @pytest.mark.parametrize(
     ("answer", "options", "passed", "score"),
     [
-        ("in Paris", {"value": "Paris"}, True, 1),
-        ("in paris", {"value": "Paris"}, False, 0),
-        ("in paris", {"value": "Paris", "ignore_case": True}, True, 1),
+        ("in Paris", {"value": "Paris"}, True, None),
+        ("in paris", {"value": "Paris"}, False, None),
+        ("in paris", {"value": "Paris", "ignore_case": True}, True, None),
         ("Rome", {"value": ["Paris", "Rome"]}, False, 0.5),
         ("Rome", {"value": ["Paris", "Rome"], "match": "any"}, True, 0.5),
         ("Rome", {"value": ["Paris", "Oslo"], "match": "any"}, False, 0),
         ("Rome, Paris", {"value": ["Paris", "Rome"]}, True, 1),
-        ("the expected", {}, True, 1),
+        ("the expected", {}, True, None),
     ],
 )
 async def test_contains(check, answer, options, passed, score):

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.screens.lanes.short_names import shortened, shortest
+from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import LaneState
 

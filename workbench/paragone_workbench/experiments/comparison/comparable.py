@@ -6,24 +6,49 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from paragone import Json
 from paragone_workbench.experiments.comparison.suite_values import SuiteRow
 from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, Store
 
-__all__ = ["comparable"]
+__all__ = ["Comparable", "comparable"]
 
 
-def comparable(store: Store, experiments: Sequence[Experiment]) -> tuple[tuple[str, ...], Iterator[SuiteRow]]:
-    """Return the names of the engines of the experiments, and an iterator over all their runs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparable:
+    """The runs of experiments, for a comparison.
+
+    Attributes:
+        engines: The names of all engines.
+        rows: All runs. Iterating raises StoreError.
+        groups: The names of the engines of each experiment, if there are several: those of one experiment are
+            not compared again.
+    """
+
+    engines: tuple[str, ...]
+    rows: Iterator[SuiteRow]
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
+    """Return the engines and runs of the experiments.
 
     Over several experiments, a name has the experiment's id after it, and prompts are the same if their messages
-    and expected answers are. Iterating raises StoreError.
+    and expected answers are.
     """
     several = len(experiments) > 1
-    names = tuple(_name(it, engine.name, several=several) for it in experiments for engine in it.engines)
-    return names, _rows(store, experiments, several=several)
+    groups = tuple(
+        tuple(_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
+    )
+    return Comparable(
+        engines=tuple(chain.from_iterable(groups)),
+        rows=_rows(store, experiments, several=several),
+        groups=groups if several else (),
+    )
 
 
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
@@ -39,6 +64,7 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
                 scores=_scores(run),
                 metrics=run.record.metrics,
                 text=run.record.text,
+                sampled=_is_sampled(run.record),
                 failed=run.record.state == "failed",
             )
 
@@ -61,6 +87,13 @@ def _numbered(store: Store, experiment: Experiment, numbers: dict[str, int]) -> 
 
 def _digest(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _is_sampled(record: RunRecord) -> bool:
+    """Return whether the settings in force have a temperature above 0."""
+    sampling = record.settings.sampling if record.settings is not None else None
+    temperature = sampling.get("temperature") if sampling is not None else None
+    return isinstance(temperature, int | float) and temperature > 0
 
 
 def _scores(run: SavedRun) -> dict[str, float]:

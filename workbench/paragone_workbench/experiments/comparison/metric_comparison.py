@@ -43,8 +43,11 @@ class MetricComparison:
 
         Never below `FEWEST` prompts.
         """
-        excluded = self.paired.interval is None or not self.paired.interval.contains_zero
-        return self.paired.prompts >= FEWEST and excluded and self.adjusted_p < _LEVEL
+        return self.paired.prompts >= FEWEST and self._is_zero_excluded and self.adjusted_p < _LEVEL
+
+    @property
+    def _is_zero_excluded(self) -> bool:
+        return self.paired.interval is None or not self.paired.interval.contains_zero
 
     @property
     def sentence(self) -> str:
@@ -105,9 +108,11 @@ class MetricComparison:
 
     def _p(self) -> str:
         p = "p < 0.001" if self.adjusted_p < 0.001 else f"p = {self.adjusted_p:.2g}"
+        contradicts = self.paired.interval is not None and self._is_zero_excluded and not self.shown
         if self.comparisons == 1:
-            return p
-        return f"{p} after Holm's correction for {self.comparisons} comparisons"
+            return f"{p}, from another method than the interval" if contradicts else p
+        corrected = f"{p} after Holm's correction for {self.comparisons} comparisons"
+        return f"{corrected}, and the interval is not corrected" if contradicts else corrected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +124,27 @@ class SameAnswers:
         b: The second engine.
         prompts: Number of prompts that both answered.
         share: Mean over the prompts of the share of repetitions at which the texts are equal.
+        sampled: Whether chance had a part in the answers.
     """
 
     a: str
     b: str
     prompts: int
     share: float
+    sampled: bool = False
 
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        return f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
+        sentence = (
+            f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
+        )
+        if self.sampled and self.share < 1:
+            sentence += (
+                " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
+                "leaves chance out."
+            )
+        return sentence
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import get_args
@@ -87,22 +87,36 @@ class SuiteComparison:
         return (*failed, *shared)
 
 
-def compare_suite(rows: Iterable[SuiteRow], engines: Sequence[str], *, seed: int = 0) -> SuiteComparison:
+def compare_suite(
+    rows: Iterable[SuiteRow],
+    engines: Sequence[str],
+    *,
+    groups: Sequence[Collection[str]] = (),
+    seed: int = 0,
+) -> SuiteComparison:
     """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
-    return compare_values(collect(rows, engines), seed=seed)
+    return compare_values(collect(rows, engines), groups=groups, seed=seed)
 
 
-def compare_values(collected: Sequence[EngineValues], *, seed: int = 0) -> SuiteComparison:
+def compare_values(
+    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), seed: int = 0
+) -> SuiteComparison:
     """Compare engines by the values of their runs.
 
     A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
     Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
-    of tokens and time. `seed` is for the resampling.
+    of tokens and time. Engines of one of the `groups` are not compared with each other. `seed` is for the
+    resampling.
     """
     metrics = in_order(metric for it in collected for metric in it.metrics)
+    pairs = [
+        (one, other)
+        for one, other in combinations(collected, 2)
+        if not any(one.engine in group and other.engine in group for group in groups)
+    ]
     found = [
         (one, other, metric, paired)
-        for one, other in combinations(collected, 2)
+        for one, other in pairs
         for metric in metrics
         if (paired := _paired(one, other, metric, seed)) is not None
     ]
@@ -125,11 +139,7 @@ def compare_values(collected: Sequence[EngineValues], *, seed: int = 0) -> Suite
             )
             for index, (one, other, metric, paired) in enumerate(found)
         ),
-        same=tuple(
-            same
-            for one, other in combinations(collected, 2)
-            if (same := _same_answers(one, other)) is not None
-        ),
+        same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
     )
 
 
@@ -161,7 +171,11 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
         return None
     shares = [sum(equal) / len(equal) for equal in by_prompt.values()]
     return SameAnswers(
-        a=one.engine, b=other.engine, prompts=len(shares), share=math.fsum(shares) / len(shares)
+        a=one.engine,
+        b=other.engine,
+        prompts=len(shares),
+        share=math.fsum(shares) / len(shares),
+        sampled=one.sampled or other.sampled,
     )
 
 

@@ -25,6 +25,7 @@ class SuiteRow:
         scores: Scores by name, such as a judge's.
         metrics: The metrics of the run; None if unknown.
         text: The answer.
+        sampled: Whether chance had a part in the answer: its temperature was above 0.
         failed: Whether the run failed, so that there is no complete answer.
     """
 
@@ -35,6 +36,7 @@ class SuiteRow:
     scores: Mapping[str, float] = field(default_factory=dict)
     metrics: RunMetrics | None = None
     text: str = ""
+    sampled: bool = False
     failed: bool = False
 
 
@@ -49,6 +51,8 @@ class EngineValues:
         """Number of runs that failed. None of their values is used."""
         self.shared = 0
         """Number of runs that shared the machine or their server with others. Their times are not used."""
+        self.sampled = False
+        """Whether chance had a part in an answer."""
         self.texts: dict[tuple[int, int], bytes] = {}
         """Digests of the answers, by prompt and repetition."""
         self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
@@ -59,6 +63,7 @@ class EngineValues:
         if row.failed:
             self.failed += 1
             return
+        self.sampled |= row.sampled
         self.texts[row.prompt_index, row.repetition] = blake2b(
             row.text.encode(errors="surrogatepass"), digest_size=16
         ).digest()

@@ -164,7 +164,8 @@ class PromptView:
     """A prompt with the answers to it.
 
     Attributes:
-        number: Its number in the suite or the conversation, from 1.
+        number: Its index in the suite, from 0, or its number in the conversation, from 1.
+        title: The heading: `#0` in a suite, as in the terminal, `Prompt 1` in a conversation.
         messages: What was sent, without earlier turns of a conversation.
         facts: Expected answer, tags, images.
         remarks: What is special about the prompt, such as that it was edited.
@@ -174,6 +175,7 @@ class PromptView:
     """
 
     number: int
+    title: str
     messages: tuple[MessageView, ...]
     facts: tuple[Fact, ...] = ()
     remarks: tuple[Remark, ...] = ()

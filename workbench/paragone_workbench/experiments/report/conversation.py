@@ -149,6 +149,7 @@ def _prompts(
         answers: list[Answer] = [(lane.name, run) for lane, run in answering]
         yield PromptView(
             number=number,
+            title=f"Prompt {number}",
             messages=tuple(messages),
             facts=tuple(_facts(prompt)),
             remarks=tuple(_remarks(prompt, saved, everywhere=len(answering) == len(lanes))),

@@ -42,7 +42,8 @@ def experiment_report(
 
     The store must stay open while the report is written.
     """
-    names, rows = comparable(store, [experiment])
+    found = comparable(store, [experiment])
+    names, rows = found.engines, found.rows
     selection = Selection()
     values = collect(_watched(rows, selection), names)
     comparison = compare_values(values)

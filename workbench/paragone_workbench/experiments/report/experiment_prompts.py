@@ -66,7 +66,8 @@ class ExperimentPrompts:
                 rounds.setdefault(run.key.repetition, []).append(run)
         left_out = self._experiment.repetitions - REPETITIONS_SHOWN
         return PromptView(
-            number=index + 1,
+            number=index,
+            title=f"#{index}",
             messages=tuple(MessageView(role=it.role, text=visible(it.text)) for it in prompt.messages),
             facts=tuple(
                 Fact(name=name, value=visible(value))

@@ -53,7 +53,7 @@ def markdown_pieces(report: Report, now: float) -> Iterator[str]:
 
 
 def _prompt(prompt: PromptView) -> Iterator[str]:
-    yield f"### Prompt {prompt.number}\n\n"
+    yield f"### {prompt.title}\n\n"
     for message in prompt.messages:
         yield (f"{message.role}:\n\n" if len(prompt.messages) > 1 else "") + _fenced(message.text)
     yield _facts(prompt.facts)

@@ -19,7 +19,10 @@ from paragone_workbench.experiments.suites.suite import Suite
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.store import Experiment, History, Store
 
-__all__ = ["SuiteRequest", "find_or_create"]
+__all__ = ["SCHEDULE", "SuiteRequest", "find_or_create"]
+
+SCHEDULE: Mode = "swap"
+"""The schedule of a suite by default: no engine slows another one down, and each is loaded once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class SuiteRequest:
     engines: Sequence[EngineDefinition]
     """With the options of the command line."""
     repetitions: int = 1
-    schedule: Mode = "parallel"
+    schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
     """Indices of the prompts to run now; None for all."""
     retry_failed: bool = False

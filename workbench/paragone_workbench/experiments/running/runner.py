@@ -15,6 +15,7 @@ from paragone_workbench.experiments.running.progress import EngineProgress, Suit
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
+from paragone_workbench.experiments.running.seeds import seed_option
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
@@ -160,7 +161,8 @@ class SuiteRunner:
     async def _do(self, job: Job) -> None:
         engine, progress = self._engines[job.key.engine_index], self.progress[job.key.engine_index]
         progress.began = progress.began or time.monotonic()
-        executed = await engine.execute(RunSpec(messages=job.prompt.messages, cold=True))
+        sampling = seed_option(job.key, engine.definition, engine.handle.backend)
+        executed = await engine.execute(RunSpec(messages=job.prompt.messages, sampling=sampling, cold=True))
         if executed is None:
             return
         record = executed.record

@@ -11,7 +11,37 @@ from paragone import Json
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.store import Experiment, History
 
-__all__ = ["EngineTotals", "engine_totals"]
+__all__ = ["EngineTotals", "SpeedTotals", "engine_totals"]
+
+
+@dataclass(slots=True, kw_only=True)
+class SpeedTotals:
+    """A time or a rate of runs. It keeps 8 bytes a run.
+
+    Runs that shared the machine or their server with others are slower, so their values do not count if there
+    are others.
+    """
+
+    alone: array[float] = field(default_factory=lambda: array("d"))
+    """The values of the runs that shared nothing."""
+    shared: array[float] = field(default_factory=lambda: array("d"))
+    """The values of the other runs."""
+
+    def add(self, value: float | None, *, shared: bool) -> None:
+        """Add the value of a run, if it is known."""
+        if value is not None:
+            (self.shared if shared else self.alone).append(value)
+
+    @property
+    def median(self) -> float | None:
+        """Median of the runs that shared nothing, or of all if all shared; None without values."""
+        values = self.alone or self.shared
+        return statistics.median(values) if values else None
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether there are values, all of them of runs that shared the machine or their server."""
+        return bool(self.shared) and not self.alone
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,8 +69,10 @@ class EngineTotals:
     """Seconds that the runs took."""
     tokens: int = 0
     """Number of generated tokens."""
-    ttft_s: array[float] = field(default_factory=lambda: array("d"))
-    decode_tps: array[float] = field(default_factory=lambda: array("d"))
+    ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
+    """Times to first token, in seconds."""
+    decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
+    """Decode rates, in tokens per second."""
 
     def add(self, run: SavedRun) -> None:
         """Count a run."""
@@ -57,9 +89,8 @@ class EngineTotals:
         metrics = run.record.metrics
         if metrics is not None and run.record.state == "done":
             self.tokens += metrics.completion_tokens
-            for values, value in ((self.ttft_s, metrics.ttft_s), (self.decode_tps, metrics.decode_tps)):
-                if value is not None:
-                    values.append(value)
+            self.ttft_s.add(metrics.ttft_s, shared=bool(metrics.shared))
+            self.decode_tps.add(metrics.decode_tps, shared=bool(metrics.shared))
 
     @property
     def mean_tokens(self) -> float | None:
@@ -68,14 +99,9 @@ class EngineTotals:
         return self.tokens / done if done else None
 
     @property
-    def median_ttft_s(self) -> float | None:
-        """Median time to first token, in seconds."""
-        return statistics.median(self.ttft_s) if self.ttft_s else None
-
-    @property
-    def median_decode_tps(self) -> float | None:
-        """Median decode rate, in tokens per second."""
-        return statistics.median(self.decode_tps) if self.decode_tps else None
+    def are_times_shared(self) -> bool:
+        """Whether a median is of runs that shared the machine or their server."""
+        return self.ttft_s.are_shared or self.decode_tps.are_shared
 
     @property
     def is_clean(self) -> bool:
@@ -93,8 +119,9 @@ class EngineTotals:
             "passed": self.passed,
             "undecided": self.undecided,
             "mean_tokens": self.mean_tokens,
-            "median_ttft_s": self.median_ttft_s,
-            "median_decode_tps": self.median_decode_tps,
+            "median_ttft_s": self.ttft_s.median,
+            "median_decode_tps": self.decode_tps.median,
+            "times_shared": self.are_times_shared,
         }
 
 

@@ -37,7 +37,8 @@ class AssertionResult:
         type: The name of the assertion; with `not ` before it if it is negated.
         passed: Whether it passed; None if no verdict could be given.
         reason: One sentence that says what was found, or why no verdict could be given.
-        score: How well the assertion holds, from 0 to 1, if it can tell.
+        score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
+            passes or fails.
     """
 
     index: int
@@ -155,12 +156,13 @@ async def _result(
             raise
         # nobody cancelled the check: the assertion raised it itself
         return AssertionResult(index=index, type=title, passed=None, reason=_shortened(_unexpected(error)))
+    score = verdict.score
     return AssertionResult(
         index=index,
         type=title,
         passed=verdict.passed != spec.negated,
         reason=_shortened(verdict.reason),
-        score=verdict.score,
+        score=1 - score if spec.negated and score is not None else score,
     )
 
 

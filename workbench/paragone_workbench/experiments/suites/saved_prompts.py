@@ -22,6 +22,6 @@ def prompt_from(index: int, content: Json) -> SuitePrompt:
         return from_json(SuitePrompt, content)
     except (TypeError, ValueError) as error:
         raise ParagoneError(
-            f"Prompt {index + 1} of the experiment was saved in a form that this version cannot read.",
+            f"The prompt #{index} of the experiment was saved in a form that this version cannot read.",
             hint="Use the version of paragone that ran the experiment.",
         ) from error

@@ -1,4 +1,4 @@
-"""Shortens the names of lanes so that what distinguishes them stays visible."""
+"""Shortens the names of engines so that what distinguishes them stays visible."""
 
 from __future__ import annotations
 
