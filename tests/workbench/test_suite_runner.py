@@ -134,6 +134,16 @@ async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_pa
     assert await suites.run(THREE, same) == []
 
 
+async def test_a_model_file_that_was_replaced_begins_a_new_experiment(suites, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"old")
+    model = engine(str(path))
+    await suites.run(THREE, model)
+    path.write_bytes(b"newer")
+    assert len(asked(await suites.run(THREE, model))) == 3
+    assert not suites.resumed
+
+
 async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(suites):
     await suites.run(THREE, A, B, repetitions=2)
     seeds = {it.key: it.record.settings.seed for it in await suites.saved()}

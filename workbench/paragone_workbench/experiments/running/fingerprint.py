@@ -9,22 +9,21 @@ from collections.abc import Iterable
 
 from paragone import Json
 from paragone.wire import to_json
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 
 __all__ = ["fingerprint"]
 
 
-def fingerprint(prompts: Iterable[SuitePrompt], engines: Iterable[EngineDefinition], repetitions: int) -> str:
+def fingerprint(prompts: Iterable[SuitePrompt], engines: Iterable[Json], repetitions: int) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
-    The prompts include the system prompt and the assertions, the engines their options. Pass the engines
-    without secrets. The lines of the file do not count: an added comment begins no new experiment.
+    The prompts include the system prompt and the assertions, the engines their options and which weights
+    they have. Pass the engines without secrets. The lines of the file do not count: an added comment begins no new experiment.
     """
     digest = hashlib.sha256()
     for prompt in prompts:
         digest.update(_line(to_json(dataclasses.replace(prompt, line=0))))
-    digest.update(_line([to_json(engine) for engine in engines]))
+    digest.update(_line(list(engines)))
     digest.update(_line(repetitions))
     return digest.hexdigest()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import Backend
+from paragone import Backend, Json, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
@@ -51,7 +51,7 @@ async def find_or_create(
     """
     backends = [registry.find(it.backend) for it in request.engines]
     engines = tuple(map(without_secrets, request.engines, backends))
-    digest = fingerprint(request.suite.prompts, map(_placed, engines, backends), request.repetitions)
+    digest = fingerprint(request.suite.prompts, map(_identity, engines, backends), request.repetitions)
     if not request.fresh:
         found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
         if found is not None:
@@ -76,12 +76,13 @@ async def find_or_create(
     return await retrying(lambda: history.call(create)), False
 
 
-def _placed(engine: EngineDefinition, backend: Backend | None) -> EngineDefinition:
-    """Return an engine whose model, if it is a file or folder here, is named by its absolute path.
+def _identity(engine: EngineDefinition, backend: Backend | None) -> Json:
+    """Return an engine's definition, with the absolute path, the size and the time of change of its model's file.
 
-    In another folder, the same relative path is another model.
+    In another folder, the same relative path is another model, and a file that was replaced has other weights.
     """
     path = Path(engine.model).expanduser()
     if backend is None or not backend.capabilities.local or not path.exists():
-        return engine
-    return dataclasses.replace(engine, model=str(path.absolute()))
+        return to_json(engine)
+    placed = dataclasses.replace(engine, model=str(path.absolute()))
+    return [to_json(placed), to_json(WeightsFile.of(str(path)))]
