@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import shutil
+import signal
 
 import pytest
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
@@ -12,7 +14,7 @@ from tests.workbench.experiment_writer import chat, run_experiment, write_docume
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store import History
 
-from .conftest import data, paragone, said
+from .conftest import PATIENCE, data, first, paragone, running, said
 
 STEADY = EngineDefinition(name="steady", backend="rogue", model="steady", options={"max_tokens": 3})
 
@@ -31,7 +33,7 @@ def written(make, *arguments):
 
 
 def test_conversations_and_their_runs_are_listed():
-    first = written(chat, STEADY, ["Name a colour."])
+    earlier = written(chat, STEADY, ["Name a colour."])
     second = written(chat, STEADY, ["Hi.", "x" * 100])
     done = paragone("history")
     heading, newest, oldest = done.stdout.decode().splitlines()
@@ -42,7 +44,7 @@ def test_conversations_and_their_runs_are_listed():
     found = data("history", paragone("history", "--json"))["conversations"]
     assert [(it["id"], it["prompts"], it["engines"]) for it in found] == [
         (f"c{second}", 2, ["steady"]),
-        (f"c{first}", 1, ["steady"]),
+        (f"c{earlier}", 1, ["steady"]),
     ]
     shown = paragone("history", f"c{second}").stdout.decode()
     assert "> Hi.\n" in shown
@@ -101,6 +103,20 @@ def test_the_same_answers_and_other_ones():
         "before": "word2 ",
         "now": "",
     }
+
+
+def test_ctrl_c_tells_what_was_repeated():
+    number = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="slow")], ["Hi."])
+    endless = ("--set", "slow.max_tokens=1000000", "--set", "slow.rate=100")
+    with running("replay", f"e{number}", *endless) as process:
+        begin = first(process, 20)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    lines = (begin + out).decode().splitlines()
+    assert lines[0].startswith(f"e{number}/1  steady  the same")
+    assert lines[-1] == "Stopped: 1 of 2 runs were repeated, 1 not. 1 answer is the same, 0 different."
+    assert not any("slow" in line or "failed" in line for line in lines)
 
 
 def test_an_engine_that_fails(tmp_path):

@@ -252,7 +252,32 @@ async def test_a_replay_can_be_stopped(history, rogue):
     results = [result async for result in replay.runs()]
     await stopping[0]
     await replay.close()
-    assert [str(result.error) for result in results] == ["The repetition was stopped."]
+    assert (results, replay.reports) == ([], []), "a stopped run is not a failed one"
+    assert replay_verdict(results, replay.reports, left=replay.total) == (
+        "Stopped: 0 of 2 runs were repeated, 2 not."
+    )
+
+
+async def test_a_stopped_replay_compares_what_was_repeated(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
+    able, _ = replayable(await recorded_runs(history, f"e{number}"))
+    registry = Registry()
+    choices = ReplayChoices(settings=("max_tokens=3",))
+    replay = Replay(await engines_to_replay(able, choices, load(None), registry, history), registry, history)
+    results = []
+    async for result in replay.runs():
+        results.append(result)
+        await replay.stop()
+    await replay.close()
+    (report,) = replay.reports
+    assert [result.id for result in results] == [able[0].id]
+    assert changed(report)["max_tokens"] == ("2", "3")
+    found = replay_json("x", results, {}, replay.reports, left=replay.total - len(results))
+    assert (found["total"], found["left"]) == (1, 2)
+    assert found["verdict"].startswith(
+        "Stopped: 1 of 3 runs were repeated, 2 not. 0 answers are the same, 1 different. "
+        "steady: what has changed may be the reason ("
+    )
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):

@@ -86,15 +86,16 @@ async def _repeat(replay: Replay, target: str, count: int, skipped: dict[str, st
             done = len(results)
             line.show(f"replaying {done + 1:,} of {count:,}" if done < count else "comparing the weights")
         line.end()
+    left = replay.total - len(results)
     if as_json:
-        put_json(replay_json(target, results, skipped, replay.reports))
+        put_json(replay_json(target, results, skipped, replay.reports, left=left))
     else:
         for number, reason in skipped.items():
             put(one_line(f"{number}  left out: {reason}"))
         for report in replay.reports:
             _put_report(report)
         put()
-        put(one_line(replay_verdict(results, replay.reports)))
+        put(one_line(replay_verdict(results, replay.reports, left=left)))
     if interrupts.interrupted:
         return 130
     return int(not all(result.same for result in results))

@@ -58,6 +58,7 @@ class ReplayedRun:
     id: str
     engine: str
     error: ParagoneError | None = None
+    """Why the repetition failed."""
     difference: Difference | None = None
 
     @property
@@ -115,26 +116,36 @@ class Replay:
     """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache."""
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
+        self.total = sum(len(engine.runs) for engine in engines)
+        """Number of runs to repeat."""
         self.reports: list[EngineReport] = []
-        """A report for each engine whose runs have been repeated."""
+        """A report for each engine of which a run has been repeated."""
         self._engines = engines
         self._workbench = Workbench(registry, mode="sequential")
         self._history = history
         self._stopped = asyncio.Event()
 
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs and yield them. Raises StoreError."""
+        """Repeat the runs and yield them. Raises StoreError.
+
+        After `stop` it yields no more; the reports then cover what was repeated.
+        """
         for engine in self._engines:
             if self._stopped.is_set():
                 return
             handle = self._workbench.add(engine.definition)
             report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
-            self.reports.append(report)
             last: RunRecord | None = None
+            repeated: list[RecordedRun] = []
             for recorded in engine.runs:
                 if self._stopped.is_set():
                     break
                 again = await self._repeat(handle, engine, recorded)
+                if again.state != "done" and self._stopped.is_set():
+                    break
+                if not repeated:
+                    self.reports.append(report)
+                repeated.append(recorded)
                 if again.manifest:
                     last = again
                     report.add(changes_of_run(recorded.record, again))
@@ -142,8 +153,8 @@ class Replay:
                 yield _compared(recorded, again)
             report.promises = handle.capabilities.seed
             await handle.close()
-            if last is not None and not self._stopped.is_set():
-                await self._describe(report, engine, last)
+            if last is not None:
+                await self._describe(report, engine, repeated, last)
 
     async def stop(self) -> None:
         """Stop after the run in progress, which is stopped too."""
@@ -169,12 +180,14 @@ class Replay:
         await execution.ended()
         return execution.run
 
-    async def _describe(self, report: EngineReport, engine: ReplayEngine, last: RunRecord) -> None:
-        """Compare the manifests, once for all runs of an engine."""
+    async def _describe(
+        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunRecord
+    ) -> None:
+        """Compare the manifests, once for all repeated runs of an engine."""
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[WeightsVerdict] = []
-        for before in _distinct_manifests(engine.runs):
+        for before in _distinct_manifests(repeated):
             recorded = await known_weights(self._history, weights_in(before))
             verdict, changes = compare_weights(recorded, now)
             verdicts.append(verdict)
