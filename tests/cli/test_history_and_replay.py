@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import shutil
 import signal
 
@@ -84,14 +85,15 @@ def test_an_empty_history():
 def test_the_same_answers_and_other_ones():
     number = written(chat, STEADY, ["Hi.", "Again."])
     done = paragone("replay", f"c{number}", "--json")
-    assert (done.returncode, said(done)) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch(r"paragone: 50%: 1 of 2 runs, 0:\d\d left\n", said(done))
     found = data("replay", done)
     assert (found["same"], found["total"], found["skipped"]) == (2, 2, [])
     assert found["verdict"] == "2 of 2 answers are the same."
     one = found["runs"][1]["id"]
     done = paragone("replay", one, "--set", "max_tokens=2")
     assert (done.returncode, said(done)) == (1, "")
-    assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12\n")
+    assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12  > Again.\n")
     assert "  before: “word2 ”\n  now:    (the end)\n" in done.stdout.decode()
     assert "≠ max_tokens: 3 → 2. It changes which tokens are chosen.\n" in done.stdout.decode()
     assert "The answer differs. steady: what has changed may be the reason (" in done.stdout.decode()
@@ -114,7 +116,7 @@ def test_ctrl_c_tells_what_was_repeated():
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     lines = (begin + out).decode().splitlines()
-    assert lines[0].startswith(f"e{number}/1  steady  the same")
+    assert lines[0].startswith(f"e{number}/1  steady  the same  > Hi.")
     assert lines[-1] == "Stopped: 1 of 2 runs were repeated, 1 not. 1 answer is the same, 0 different."
     assert not any("slow" in line or "failed" in line for line in lines)
 
@@ -127,6 +129,17 @@ def test_an_engine_that_fails(tmp_path):
     done = paragone("replay", str(tmp_path / "d.json"))
     assert done.returncode == 1
     assert "failed: There is no model 'gone'." in done.stdout.decode()
+def test_progress_on_a_terminal(terminal):
+    number = written(run_experiment, [STEADY], ["x" * 100, "Line one.\nTwo."])
+    with running("replay", f"e{number}", stdout=terminal.theirs, stderr=terminal.theirs) as process:
+        text = terminal.read(process).decode()
+    assert "\r0 of 2 runs\x1b[K" in text
+    assert re.search(r"\r1 of 2 runs, 0:\d\d left\x1b\[K\r\x1b\[K", text)
+    assert "\rcomparing the weights\x1b[K\r\x1b[K" in text
+    assert f"the same  > {'x' * 59}…\r\n" in text
+    assert "the same  > Line one. Two.\r\n" in text
+
+
     assert "1 run failed." in done.stdout.decode()
 
 

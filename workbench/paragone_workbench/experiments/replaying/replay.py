@@ -57,6 +57,8 @@ class ReplayedRun:
 
     id: str
     engine: str
+    prompt: str
+    """The text of the last message."""
     error: ParagoneError | None = None
     """Why the repetition failed."""
     difference: Difference | None = None
@@ -216,7 +218,7 @@ def _seed_unknown(run: RecordedRun) -> bool:
 
 
 def _compared(recorded: RecordedRun, again: RunRecord) -> ReplayedRun:
-    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name)
+    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name, prompt=recorded.messages[-1].text)
     if again.state != "done":
         error = again.error or ParagoneError(f"The repetition was {again.state}.")
         return dataclasses.replace(result, error=error)
