@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from paragone import InputError, Json, ParagoneError
 from paragone.chat.sampling import without_effect
+from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
@@ -26,7 +27,6 @@ from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.scheduler import cores_for_each
 from paragone_workbench.store import History
 from paragone_workbench.workbench import Workbench
 
@@ -115,7 +115,10 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
 
 
 class Replay:
-    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache."""
+    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache.
+
+    Runs get the recorded number of threads, which changes the speed, and the rounding of some computations.
+    """
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
@@ -169,7 +172,7 @@ class Replay:
 
     async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunRecord:
         if handle.error is None or handle.state == "crashed":
-            handle.open(cores_for_each([handle]))
+            handle.open(_threads_at_opening(recorded.record))
         request = recorded.record.manifest.get("request")
         logprobs = request.get("logprobs") if isinstance(request, dict) else None
         spec = RunSpec(
@@ -177,6 +180,7 @@ class Replay:
             sampling=engine.sampling_of(recorded),
             logprobs=logprobs if type(logprobs) is int else None,
             cold=True,
+            threads=_threads(recorded.record),
         )
         execution = self._workbench.run(handle, spec)
         await execution.ended()
@@ -207,6 +211,18 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
         if common not in found:
             found.append(common)
     return found
+
+
+def _threads_at_opening(run: RunRecord) -> int:
+    """Return the number of threads to open an engine with: as it was opened for the recorded run."""
+    fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
+    return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
+
+
+def _threads(run: RunRecord) -> int | None:
+    """Return the recorded number of threads, but not more than this machine has cores; None if it is not known."""
+    recorded = run.settings.threads if run.settings is not None else None
+    return None if recorded is None else min(recorded, physical_cores())
 
 
 def _seed_unknown(run: RecordedRun) -> bool:
