@@ -10,10 +10,11 @@ import shutil
 import signal
 
 import pytest
+from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.store import History
+from paragone_workbench.store import History, Store
 
 from .conftest import PATIENCE, data, first, paragone, running, said
 
@@ -62,6 +63,8 @@ def test_conversations_and_their_runs_are_listed():
     [
         (("history", "c9"), "Conversation c9 no longer exists"),
         (("history", "r9"), "'r9' is not the id of a conversation"),
+        (("history", "e9"), "`paragone suite show e9` shows an experiment."),
+        (("history", "e9/1"), "`paragone suite show e9` shows an experiment."),
         (("history", "--limit", "0"), "The limit must be 1 or more"),
         (("replay", "r9"), "There is no run r9"),
         (("replay", "e9"), "There is no experiment e9"),
@@ -80,6 +83,25 @@ def test_an_empty_history():
     done = paragone("history")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "no conversations yet" in said(done)
+
+
+def test_a_history_with_experiments_only():
+    written(run_experiment, [STEADY], ["Hi."])
+    done = paragone("history")
+    assert done.returncode == 0
+    assert "has no conversations yet, but 1 experiment, which `paragone suite list` lists." in said(done)
+
+
+def test_a_run_that_another_instance_is_writing():
+    store = Store.open()
+    writer = ConversationWriter(store, "hello")
+    run = writer.start(writer.conversation.prompts[0], writer.lane())
+    writer.add(run, "So far")
+    assert f"r{run.id}  smol  running  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
+    (prompt,) = data("history", paragone("history", f"c{writer.id}", "--json"))["prompts"]
+    assert prompt["runs"][0]["state"] == "running"
+    store.close()
+    assert "  interrupted  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
 
 
 def test_the_same_answers_and_other_ones():
@@ -107,6 +129,17 @@ def test_the_same_answers_and_other_ones():
     }
 
 
+def test_progress_on_a_terminal(terminal):
+    number = written(run_experiment, [STEADY], ["x" * 100, "Line one.\nTwo."])
+    with running("replay", f"e{number}", stdout=terminal.theirs, stderr=terminal.theirs) as process:
+        text = terminal.read(process).decode()
+    assert "\r0 of 2 runs\x1b[K" in text
+    assert re.search(r"\r1 of 2 runs, 0:\d\d left\x1b\[K\r\x1b\[K", text)
+    assert "\rcomparing the weights\x1b[K\r\x1b[K" in text
+    assert f"the same  > {'x' * 59}…\r\n" in text
+    assert "the same  > Line one. Two.\r\n" in text
+
+
 def test_ctrl_c_tells_what_was_repeated():
     number = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="slow")], ["Hi."])
     endless = ("--set", "slow.max_tokens=1000000", "--set", "slow.rate=100")
@@ -129,17 +162,6 @@ def test_an_engine_that_fails(tmp_path):
     done = paragone("replay", str(tmp_path / "d.json"))
     assert done.returncode == 1
     assert "failed: There is no model 'gone'." in done.stdout.decode()
-def test_progress_on_a_terminal(terminal):
-    number = written(run_experiment, [STEADY], ["x" * 100, "Line one.\nTwo."])
-    with running("replay", f"e{number}", stdout=terminal.theirs, stderr=terminal.theirs) as process:
-        text = terminal.read(process).decode()
-    assert "\r0 of 2 runs\x1b[K" in text
-    assert re.search(r"\r1 of 2 runs, 0:\d\d left\x1b\[K\r\x1b\[K", text)
-    assert "\rcomparing the weights\x1b[K\r\x1b[K" in text
-    assert f"the same  > {'x' * 59}…\r\n" in text
-    assert "the same  > Line one. Two.\r\n" in text
-
-
     assert "1 run failed." in done.stdout.decode()
 
 
