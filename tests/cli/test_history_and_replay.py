@@ -136,7 +136,7 @@ def test_progress_on_a_terminal(terminal):
     assert "\r0 of 2 runs\x1b[K" in text
     assert re.search(r"\r1 of 2 runs, 0:\d\d left\x1b\[K\r\x1b\[K", text)
     assert "\rcomparing the weights\x1b[K\r\x1b[K" in text
-    assert f"the same  > {'x' * 59}…\r\n" in text
+    assert f"the same  > {'x' * 39}…\r\n" in text
     assert "the same  > Line one. Two.\r\n" in text
 
 

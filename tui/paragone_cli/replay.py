@@ -26,7 +26,7 @@ from paragone_workbench.store import History
 
 __all__ = ["replay"]
 
-_WORDS = 60
+_WORDS = 40
 """Cells of a prompt that are shown."""
 
 
