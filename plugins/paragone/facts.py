@@ -89,7 +89,7 @@ STANDARD_FACTS = (
     StandardFact(
         name="threads",
         doc="CPU threads at opening, as digits. `RunSettings.threads` takes precedence.",
-        effect="It changes the speed.",
+        effect="It changes the speed, and can change rounding.",
     ),
 )
 """All standard facts, those with the greatest effect first."""

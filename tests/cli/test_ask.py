@@ -128,6 +128,16 @@ def test_an_engine_that_is_not_there(settings):
     assert said(done).startswith("paragone: There is no engine 'smal'.\nDid you mean 'small'?")
 
 
+@pytest.mark.model
+def test_a_path_instead_of_an_engine(smollm2):
+    done = paragone("ask", str(smollm2), "hi")
+    assert done.returncode == 2
+    assert said(done) == (
+        f"paragone: There is no engine {str(smollm2)!r}.\n"
+        f"To use the model in this file, write: llama_cpp:{smollm2}\n"
+    )
+
+
 def test_a_model_that_is_not_there():
     done = paragone("ask", "llama_cpp:/nowhere/model.gguf", "hi")
     assert done.returncode == 2

@@ -115,7 +115,8 @@ def test_which_quantization_of_a_large_model_fits(large):
     done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G", "--ctx", "8192")
     assert (done.returncode, said(done)) == (0, "")
     text = done.stdout.decode()
-    assert "Planned for a hypothetical GPU with 51.5 GB free" in text
+    assert "Planned for a hypothetical GPU with 48G (51.5 GB) free" in text
+    assert "QUANTIZATION  FILE " in text, "the weights take less than their file"
     assert "about 472 MB" in text
     assert "of 81 layers (the output counts as one); the others stay on the CPU." in text
     rows = {line.split()[0]: line for line in text.splitlines() if line[:1] in "FQ" and "GB" in line}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import re
 import shutil
+import signal
 
 import pytest
+from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.store import History
+from paragone_workbench.store import History, Store
 
-from .conftest import data, paragone, said
+from .conftest import PATIENCE, data, first, paragone, running, said
 
 STEADY = EngineDefinition(name="steady", backend="rogue", model="steady", options={"max_tokens": 3})
 
@@ -31,7 +35,7 @@ def written(make, *arguments):
 
 
 def test_conversations_and_their_runs_are_listed():
-    first = written(chat, STEADY, ["Name a colour."])
+    earlier = written(chat, STEADY, ["Name a colour."])
     second = written(chat, STEADY, ["Hi.", "x" * 100])
     done = paragone("history")
     heading, newest, oldest = done.stdout.decode().splitlines()
@@ -42,7 +46,7 @@ def test_conversations_and_their_runs_are_listed():
     found = data("history", paragone("history", "--json"))["conversations"]
     assert [(it["id"], it["prompts"], it["engines"]) for it in found] == [
         (f"c{second}", 2, ["steady"]),
-        (f"c{first}", 1, ["steady"]),
+        (f"c{earlier}", 1, ["steady"]),
     ]
     shown = paragone("history", f"c{second}").stdout.decode()
     assert "> Hi.\n" in shown
@@ -59,6 +63,8 @@ def test_conversations_and_their_runs_are_listed():
     [
         (("history", "c9"), "Conversation c9 no longer exists"),
         (("history", "r9"), "'r9' is not the id of a conversation"),
+        (("history", "e9"), "`paragone suite show e9` shows an experiment."),
+        (("history", "e9/1"), "`paragone suite show e9` shows an experiment."),
         (("history", "--limit", "0"), "The limit must be 1 or more"),
         (("replay", "r9"), "There is no run r9"),
         (("replay", "e9"), "There is no experiment e9"),
@@ -79,17 +85,37 @@ def test_an_empty_history():
     assert "no conversations yet" in said(done)
 
 
+def test_a_history_with_experiments_only():
+    written(run_experiment, [STEADY], ["Hi."])
+    done = paragone("history")
+    assert done.returncode == 0
+    assert "has no conversations yet, but 1 experiment, which `paragone suite list` lists." in said(done)
+
+
+def test_a_run_that_another_instance_is_writing():
+    store = Store.open()
+    writer = ConversationWriter(store, "hello")
+    run = writer.start(writer.conversation.prompts[0], writer.lane())
+    writer.add(run, "So far")
+    assert f"r{run.id}  smol  running  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
+    (prompt,) = data("history", paragone("history", f"c{writer.id}", "--json"))["prompts"]
+    assert prompt["runs"][0]["state"] == "running"
+    store.close()
+    assert "  interrupted  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
+
+
 def test_the_same_answers_and_other_ones():
     number = written(chat, STEADY, ["Hi.", "Again."])
     done = paragone("replay", f"c{number}", "--json")
-    assert (done.returncode, said(done)) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch(r"paragone: 50%: 1 of 2 runs, 0:\d\d left\n", said(done))
     found = data("replay", done)
     assert (found["same"], found["total"], found["skipped"]) == (2, 2, [])
     assert found["verdict"] == "2 of 2 answers are the same."
     one = found["runs"][1]["id"]
     done = paragone("replay", one, "--set", "max_tokens=2")
     assert (done.returncode, said(done)) == (1, "")
-    assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12\n")
+    assert done.stdout.decode().startswith(f"{one}  steady  differs at character 12  > Again.\n")
     assert "  before: “word2 ”\n  now:    (the end)\n" in done.stdout.decode()
     assert "≠ max_tokens: 3 → 2. It changes which tokens are chosen.\n" in done.stdout.decode()
     assert "The answer differs. steady: what has changed may be the reason (" in done.stdout.decode()
@@ -101,6 +127,31 @@ def test_the_same_answers_and_other_ones():
         "before": "word2 ",
         "now": "",
     }
+
+
+def test_progress_on_a_terminal(terminal):
+    number = written(run_experiment, [STEADY], ["x" * 100, "Line one.\nTwo."])
+    with running("replay", f"e{number}", stdout=terminal.theirs, stderr=terminal.theirs) as process:
+        text = terminal.read(process).decode()
+    assert "\r0 of 2 runs\x1b[K" in text
+    assert re.search(r"\r1 of 2 runs, 0:\d\d left\x1b\[K\r\x1b\[K", text)
+    assert "\rcomparing the weights\x1b[K\r\x1b[K" in text
+    assert f"the same  > {'x' * 39}…\r\n" in text
+    assert "the same  > Line one. Two.\r\n" in text
+
+
+def test_ctrl_c_tells_what_was_repeated():
+    number = written(run_experiment, [STEADY, dataclasses.replace(STEADY, name="slow")], ["Hi."])
+    endless = ("--set", "slow.max_tokens=1000000", "--set", "slow.rate=100")
+    with running("replay", f"e{number}", *endless) as process:
+        begin = first(process, 20)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    lines = (begin + out).decode().splitlines()
+    assert lines[0].startswith(f"e{number}/1  steady  the same  > Hi.")
+    assert lines[-1] == "Stopped: 1 of 2 runs were repeated, 1 not. 1 answer is the same, 0 different."
+    assert not any("slow" in line or "failed" in line for line in lines)
 
 
 def test_an_engine_that_fails(tmp_path):

@@ -106,7 +106,7 @@ def test_models_in_lines(folder):
     lines = done.stdout.decode().splitlines()
     assert lines[0].split() == [
         "NAME",
-        "SIZE",
+        "FILE",
         "QUANTIZATION",
         "CONTEXT",
         "ARCHITECTURE",

@@ -14,6 +14,7 @@ from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.replaying.changes import Change
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.experiments.replaying.replay import Replay, replayable
@@ -252,7 +253,54 @@ async def test_a_replay_can_be_stopped(history, rogue):
     results = [result async for result in replay.runs()]
     await stopping[0]
     await replay.close()
-    assert [str(result.error) for result in results] == ["The repetition was stopped."]
+    assert (results, replay.reports) == ([], []), "a stopped run is not a failed one"
+    assert replay_verdict(results, replay.reports, left=replay.total) == (
+        "Stopped: 0 of 2 runs were repeated, 2 not."
+    )
+
+
+async def test_a_stopped_replay_compares_what_was_repeated(history, rogue):
+    number = await run_experiment(history, [rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
+    able, _ = replayable(await recorded_runs(history, f"e{number}"))
+    registry = Registry()
+    choices = ReplayChoices(settings=("max_tokens=3",))
+    replay = Replay(await engines_to_replay(able, choices, load(None), registry, history), registry, history)
+    results = []
+    async for result in replay.runs():
+        results.append(result)
+        await replay.stop()
+    await replay.close()
+    (report,) = replay.reports
+    assert [result.id for result in results] == [able[0].id]
+    assert changed(report)["max_tokens"] == ("2", "3")
+    assert replay_json("x", results, {}, replay.reports, left=2)["left"] == replay.total - len(results) == 2
+    assert replay_verdict(results, replay.reports, left=2).startswith(
+        "Stopped: 1 of 3 runs were repeated, 2 not. 0 answers are the same, 1 different. "
+        "steady: what has changed may be the reason ("
+    )
+
+
+@pytest.mark.parametrize(("recorded", "threads"), [(3, 3), (8, 4)])
+async def test_runs_get_the_recorded_number_of_threads(history, rogue, monkeypatch, recorded, threads):
+    """The engine answers with its number of threads."""
+    monkeypatch.setattr("paragone_workbench.experiments.replaying.replay.physical_cores", lambda: 4)
+    number = await run_experiment(history, [rogue("threads", max_tokens=1)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    run.record._pieces["answer"] = [f"{recorded} "]
+    run.record.settings = dataclasses.replace(run.record.settings, threads=recorded)
+    loaded = run.record.loaded = dataclasses.replace(run.record.loaded, facts={"threads": str(recorded)})
+    run.record.manifest = {**run.record.manifest, "loaded": to_json(loaded)}
+    (result,), (report,) = await replayed(history, [run])
+    assert result.same == (threads == recorded)
+    if result.same:
+        assert "threads" not in changed(report)
+    else:
+        assert result.difference.now == "4 "
+        effect = "It changes the speed, and can change rounding."
+        assert [it for it in report.changes if it.what == "threads"] == [
+            Change(what="threads", before="8", now="4", effect=effect)
+        ]
+        assert "what has changed may be the reason (threads)" in replay_verdict([result], [report])
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):

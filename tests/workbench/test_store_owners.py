@@ -85,7 +85,10 @@ def test_runs_of_a_living_program_are_not_changed(start):
     store = Store.open()
     assert states(store, theirs) == ["running", "running"]
     assert states(store, lost) == ["interrupted", "interrupted"]
-    assert store.load(theirs).runs[0].text == "striped 0 striped 1 striped 2 "
+    loaded = store.load(theirs)
+    assert loaded.runs[0].text == "striped 0 striped 1 striped 2 "
+    assert loaded.running == {run.id for run in loaded.runs}
+    assert store.load(lost).running == frozenset()
     living.communicate("end\n")
     assert states(store, theirs) == ["done", "interrupted"], "it closed normally during one run"
     store.close()

@@ -33,7 +33,7 @@ async def test_a_digest_is_computed_once_and_kept(history, file, monkeypatch):
 async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
     with (tmp_path / "large").open("wb") as large:
         large.truncate(2**36)  # has no blocks on the disk
-    files, stopped = [WeightsFile.of(tmp_path / "large")], asyncio.Event()
+    files, stopped = (WeightsFile.of(tmp_path / "large"),), asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, stopped.set)
     assert await asyncio.wait_for(digest_until(stopped, history, files), 30) == files
 

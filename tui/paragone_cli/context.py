@@ -11,6 +11,7 @@ from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
+    UnknownEngine,
     apply_settings,
     check_engine,
     resolve_all,
@@ -45,7 +46,15 @@ class CommandContext:
 
     def engines(self, names: Iterable[str], settings: list[str]) -> tuple[EngineDefinition, ...]:
         """Return the named engines with their options overridden by `--set`. Raises InputError."""
-        definitions = resolve_all(names, self.config.engines)
+        try:
+            definitions = resolve_all(names, self.config.engines)
+        except UnknownEngine as error:
+            from paragone_cli.event_loop import run  # these modules are not needed to open an engine
+            from paragone_workbench.inventory.unknown_engine import hint_for
+
+            folders = self.config.models.folders
+            error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
+            raise
         known = [definition.name for definition in definitions]
         return tuple(self.with_settings(it, settings_of(it.name, settings, known)) for it in definitions)
 

@@ -15,6 +15,7 @@ from paragone_cli.fit_text import put_fit, put_quantizations
 from paragone_cli.output import put_json, warn
 from paragone_workbench.compare.saved_fidelity import SavedFidelity, saved_fidelity
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.memory_plan import MemoryPlan
 from paragone_workbench.inventory.planner import MemoryPlanner
 from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
@@ -43,7 +44,7 @@ def fit(args: Arguments) -> int:
         if args.json:
             put_json(_json(definition.model, plan, largest))
             return
-        put_fit(definition, plan, largest, vram=vram)
+        put_fit(definition, plan, largest, vram="" if vram is None else f"{args.vram} ({size_text(vram)})")
         try:
             own, models = await find_siblings(definition, backend, context.config.models.folders)
         except ParagoneError as error:

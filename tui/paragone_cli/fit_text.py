@@ -22,14 +22,14 @@ __all__ = ["put_fit", "put_quantizations"]
 _OUTPUT = " (the output counts as one)"
 
 
-def put_fit(definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: int | None) -> None:
-    """Print what an engine would take, and whether it fits."""
+def put_fit(definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: str) -> None:
+    """Print what an engine would take, and whether it fits. `vram` is the size of the hypothetical GPU, as text."""
     put(
         one_line(f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it")
     )
-    if vram is not None:
+    if vram:
         put(
-            f"Planned for a hypothetical GPU with {size_text(vram)} free, instead of the GPUs of this machine. Not "
+            f"Planned for a hypothetical GPU with {vram} free, instead of the GPUs of this machine. Not "
             f"included: what its driver takes (about {size_text(DRIVER)}), and the {size_text(MARGIN)} that the "
             "schedule `auto` leaves free on each device."
         )
@@ -58,7 +58,7 @@ def put_quantizations(
         put("\nOther quantizations of this model on this machine, with the same context:\n")
         put_table(
             [
-                ("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS", "ENGINE"),
+                ("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"),
                 *(_row(it, _spec(definition, it.model)) for it in siblings),
             ]
         )

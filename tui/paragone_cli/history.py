@@ -11,7 +11,7 @@ from paragone_cli.event_loop import run
 from paragone_cli.formats import date
 from paragone_cli.output import note, one_line, put, put_json, put_table, warn
 from paragone_workbench.compare.answers import answer_json
-from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.experiments.ids import Id, parse_id
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import History, SavedConversation, Summary
 
@@ -34,19 +34,32 @@ async def _history(args: Arguments) -> int:
         if opened.warning:
             warn(opened.warning)
         if args.target is None:
-            _list(await opened.conversations(args.limit), as_json=args.json)
+            found = await opened.conversations(args.limit)
+            _list(found, as_json=args.json)
+            if not found and not args.json:
+                await _note_empty(opened)
         else:
-            found = parse_id(args.target)
-            if found is None or found.kind != "c":
-                raise InputError(
-                    f"{args.target!r} is not the id of a conversation.",
-                    hint="Write c7, for example. `paragone history` lists the conversations, `paragone suite list` "
-                    "the experiments.",
-                )
-            _show(await opened.load(found.number), as_json=args.json)
+            named = parse_id(args.target)
+            if named is None or named.kind != "c":
+                raise _not_a_conversation(args.target, named)
+            _show(await opened.load(named.number), as_json=args.json)
     finally:
         await opened.close()
     return 0
+
+
+def _not_a_conversation(target: str, named: Id | None) -> InputError:
+    hint = "Write c7, for example. `paragone history` lists the conversations, `paragone suite list` the experiments."
+    if named is not None and named.kind == "e":
+        hint = f"`paragone suite show e{named.number}` shows an experiment."
+    return InputError(f"{target!r} is not the id of a conversation.", hint=hint)
+
+
+async def _note_empty(opened: History) -> None:
+    count = len(await opened.call(lambda store: store.experiments.all()))
+    experiments = f"{count:,} {'experiment' if count == 1 else 'experiments'}"
+    more = f", but {experiments}, which `paragone suite list` lists" if count else ""
+    note(f"The history has no conversations yet{more}.")
 
 
 def _list(found: Sequence[Summary], *, as_json: bool) -> None:
@@ -54,7 +67,6 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
         put_json({"conversations": [_summary(it) for it in found]})
         return
     if not found:
-        note("The history has no conversations yet.")
         return
     rows = [
         (f"c{it.id}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
@@ -83,7 +95,7 @@ def _show(saved: SavedConversation, *, as_json: bool) -> None:
                 "prompts": [
                     {
                         "text": prompt.text,
-                        "runs": [_run(run) for run in saved.runs if run.prompt is prompt],
+                        "runs": [_run(saved, run) for run in saved.runs if run.prompt is prompt],
                     }
                     for prompt in prompts
                 ],
@@ -95,13 +107,17 @@ def _show(saved: SavedConversation, *, as_json: bool) -> None:
         for run_ in saved.runs:
             if run_.prompt is prompt:
                 words = _first(run_.text) if run_.error is None else str(run_.error)
-                put(one_line(f"  r{run_.id}  {run_.definition.name}  {run_.state}  {words}"))
+                put(one_line(f"  r{run_.id}  {run_.definition.name}  {_state(saved, run_)}  {words}"))
                 if run_.metrics is not None:
                     put(f"      {figures(run_.metrics)}")
 
 
-def _run(run: RunRecord) -> dict[str, Json]:
-    return {"id": f"r{run.id}", "state": run.state, "started": run.started, **answer_json(run)}
+def _run(saved: SavedConversation, run: RunRecord) -> dict[str, Json]:
+    return {"id": f"r{run.id}", "state": _state(saved, run), "started": run.started, **answer_json(run)}
+
+
+def _state(saved: SavedConversation, run: RunRecord) -> str:
+    return "running" if run.id in saved.running else run.state
 
 
 def _first(text: str) -> str:

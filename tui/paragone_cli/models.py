@@ -132,7 +132,7 @@ def _json(listed: _Listed) -> dict[str, Json]:
 
 def _print(listed: Sequence[_Listed]) -> None:
     if listed:
-        heading = ("NAME", "SIZE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
+        heading = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
         put_table([heading, *map(_row, listed)])
 
 

@@ -10,8 +10,8 @@ from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
 from paragone_cli.interrupts import InterruptHandler
-from paragone_cli.output import flush, note, one_line, put, put_json, warn
-from paragone_cli.status_line import StatusLine
+from paragone_cli.output import flush, note, one_line, put, put_json, shortened, warn
+from paragone_cli.replay_progress import ReplayProgress
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
@@ -25,6 +25,9 @@ from paragone_workbench.experiments.replaying.replay_report import (
 from paragone_workbench.store import History
 
 __all__ = ["replay"]
+
+_WORDS = 40
+"""Cells of a prompt that are shown."""
 
 
 def replay(args: Arguments) -> int:
@@ -52,9 +55,7 @@ async def _replay(args: Arguments, context: CommandContext) -> int:
         for engine in engines:
             if engine.definition.model != engine.recorded.model:
                 note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
-        return await _repeat(
-            Replay(engines, context.registry, history), target, len(runs), skipped, as_json=args.json
-        )
+        return await _repeat(Replay(engines, context.registry, history), target, skipped, as_json=args.json)
     finally:
         await history.close()
 
@@ -72,29 +73,28 @@ async def _find(history: History, target: str) -> Sequence[RecordedRun]:
     return read_document(path).runs
 
 
-async def _repeat(replay: Replay, target: str, count: int, skipped: dict[str, str], *, as_json: bool) -> int:
+async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
     results: list[ReplayedRun] = []
     interrupts = InterruptHandler(replay)
-    line = StatusLine()
     async with interrupts.installed():
-        line.show(f"replaying 1 of {count:,}")
+        progress = ReplayProgress(replay.total)
         async for result in replay.runs():
             results.append(result)
             if not as_json:
-                line.clear()
+                progress.clear()
                 _put_run(result)
-            done = len(results)
-            line.show(f"replaying {done + 1:,} of {count:,}" if done < count else "comparing the weights")
-        line.end()
+            progress.repeated()
+        progress.end()
+    left = replay.total - len(results)
     if as_json:
-        put_json(replay_json(target, results, skipped, replay.reports))
+        put_json(replay_json(target, results, skipped, replay.reports, left=left))
     else:
         for number, reason in skipped.items():
             put(one_line(f"{number}  left out: {reason}"))
         for report in replay.reports:
             _put_report(report)
         put()
-        put(one_line(replay_verdict(results, replay.reports)))
+        put(one_line(replay_verdict(results, replay.reports, left=left)))
     if interrupts.interrupted:
         return 130
     return int(not all(result.same for result in results))
@@ -102,15 +102,16 @@ async def _repeat(replay: Replay, target: str, count: int, skipped: dict[str, st
 
 def _put_run(result: ReplayedRun) -> None:
     heading = f"{result.id}  {result.engine}"
+    prompt = f"  > {shortened(one_line(result.prompt), _WORDS)}" if result.prompt else ""
     difference = result.difference
     if result.error is not None:
-        put(one_line(f"{heading}  failed: {result.error}"))
+        put(one_line(f"{heading}  failed: {result.error}{prompt}"))
     elif difference is None:
-        put(one_line(f"{heading}  the same"))
+        put(one_line(f"{heading}  the same{prompt}"))
     else:
         where = "" if difference.channel == "answer" else f" of the {difference.channel}"
         token = "" if difference.token is None else f" (token {difference.token:,})"
-        put(one_line(f"{heading}  differs at character {difference.char:,}{where}{token}"))
+        put(one_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}"))
         put(one_line(f"  before: {_quoted(difference.before)}"))
         put(one_line(f"  now:    {_quoted(difference.now)}"))
     flush()

@@ -15,10 +15,10 @@ from paragone_cli.status_line import StatusLine
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.scheduling.scheduler import Scheduler
 
-__all__ = ["SuiteTable"]
+__all__ = ["STEP", "SuiteTable"]
 
 _HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
-_STEP = 10
+STEP = 10
 """Percent of the runs after which a line is printed if standard error is not a terminal."""
 
 
@@ -44,7 +44,7 @@ class SuiteTable(SuiteObserver):
     def scheduled(self, scheduler: Scheduler) -> None:
         """Print the reason for the schedule, if it was decided."""
         self._at_once = scheduler.order == "parallel"
-        self._told = self._percent // _STEP * _STEP
+        self._told = self._percent // STEP * STEP
         if scheduler.decision is not None:
             self._lines.clear()
             note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
@@ -69,8 +69,8 @@ class SuiteTable(SuiteObserver):
         if self._lines.on:
             if self._lines.due:
                 self._show()
-        elif self._told is not None and self._percent >= self._told + _STEP:
-            self._told = self._percent // _STEP * _STEP
+        elif self._told is not None and self._percent >= self._told + STEP:
+            self._told = self._percent // STEP * STEP
             failed = sum(it.failed for it in self.engines)
             parts = [
                 f"{self._percent}%: {self._done:,} of {self._total:,} runs",

@@ -19,6 +19,7 @@ from paragone.options import address_option, build, describe, parse
 
 __all__ = [
     "EngineDefinition",
+    "UnknownEngine",
     "address_of",
     "apply_settings",
     "check_engine",
@@ -61,6 +62,14 @@ class EngineDefinition:
     """URL of the server, if the definition comes from an engine spec; otherwise one of the options holds it."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
+
+
+class UnknownEngine(InputError):
+    """A text is neither the name of an engine nor an engine spec."""
+
+    def __init__(self, text: str, *, hint: str) -> None:
+        super().__init__(f"There is no engine {text!r}.", hint=hint)
+        self.text = text
 
 
 def from_spec(text: str) -> EngineDefinition | None:
@@ -156,14 +165,11 @@ def strip_password(text: str) -> str:
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
-    """Return the engine of this name, or else the engine of this spec. Raises InputError."""
+    """Return the engine of this name, or else the engine of this spec. Raises InputError, with UnknownEngine."""
     found = engines.get(text) or from_spec(text)
     if found is None:
         hint = suggest(text, engines) if engines else "No engines are defined yet."
-        raise InputError(
-            f"There is no engine {text!r}.",
-            hint=f"{hint} To use an engine that is not defined, write BACKEND:MODEL.",
-        )
+        raise UnknownEngine(text, hint=f"{hint} To use an engine that is not defined, write BACKEND:MODEL.")
     return found
 
 

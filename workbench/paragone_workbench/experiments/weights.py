@@ -48,12 +48,12 @@ async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tupl
 async def digest_until(
     stopped: asyncio.Event, history: History, files: Sequence[WeightsFile]
 ) -> Sequence[WeightsFile]:
-    """Do what `digest_weights` does; if `stopped` is set meanwhile, return the files as they are. Raises StoreError."""
+    """Do what `digest_weights` does; if `stopped` is set meanwhile, what `known_weights` does. Raises StoreError."""
     digesting = asyncio.create_task(digest_weights(history, files))
     stopping = asyncio.create_task(stopped.wait())
     try:
         await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return await digesting if digesting.done() else files
+        return await (digesting if digesting.done() else known_weights(history, files))
     finally:
         digesting.cancel()
         stopping.cancel()

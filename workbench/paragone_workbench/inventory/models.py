@@ -10,7 +10,7 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, checked
 
-__all__ = ["USUAL_FOLDER", "find_models"]
+__all__ = ["USUAL_FOLDER", "find_models", "models_in"]
 
 USUAL_FOLDER = "~/models"
 """A folder that is searched in addition to the configured ones and to those of the backends."""
@@ -32,6 +32,17 @@ async def find_models(backend: Backend, folders: Sequence[str]) -> Sequence[Mode
         raise EngineError(
             f"The backend {backend.name} did not list its models within {TIMEOUT:g} seconds."
         ) from error
+    except PLUGIN_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error
+
+
+async def models_in(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    """Return the models that a backend finds in these folders only.
+
+    Raises ParagoneError, whatever the backend raised or returned.
+    """
+    try:
+        return _checked(await backend.models(folders))
     except PLUGIN_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
 

@@ -26,7 +26,7 @@ class Quantization:
     Attributes:
         name: Its name, such as `Q4_K_M`; that of the model if it is unknown.
         model: The model on this machine; None for one that is not here, of which the plan is rough.
-        size: Bytes of its weights.
+        size: Bytes of its files; of its weights, if there are none.
         plan: What it would take.
     """
 

@@ -208,7 +208,7 @@ class Execution:
             messages=messages,
             sampling={**handle.sampling, **spec.sampling},
             logprobs=spec.logprobs,
-            threads=turn.threads,
+            threads=turn.threads if spec.threads is None else spec.threads,
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
         )

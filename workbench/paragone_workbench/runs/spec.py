@@ -26,6 +26,8 @@ class RunSpec:
     """
     cold: bool = False
     """Do not reuse the KV cache."""
+    threads: int | None = None
+    """CPU threads; None for the number that the run's turn gives."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
 

@@ -59,7 +59,7 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
             closed=bool(closed),
         )
         heads[lane_id] = head_id
-    runs = _runs(database, conversation_id, prompts, lanes)
+    runs, running = _runs(database, conversation_id, prompts, lanes)
     for lane_id, head_id in heads.items():
         lanes[lane_id].head = None if head_id is None else runs.get(head_id)
     return SavedConversation(
@@ -68,6 +68,7 @@ def load(database: Database, conversation_id: int) -> SavedConversation:
         updated=updated,
         lanes=tuple(lanes.values()),
         runs=tuple(runs.values()),
+        running=running,
     )
 
 
@@ -102,9 +103,13 @@ def _images(database: Database, conversation_id: int) -> dict[int, tuple[Image, 
 
 def _runs(
     database: Database, conversation_id: int, prompts: Mapping[int, Prompt], lanes: Mapping[int, LaneRecord]
-) -> dict[int, RunRecord]:
-    """Return the runs by id, each after the run that it continues, and add each to its lane."""
+) -> tuple[dict[int, RunRecord], frozenset[int]]:
+    """Return the runs by id, each after the run that it continues, and the ids of those that are running.
+
+    Adds each run to its lane.
+    """
     runs: dict[int, RunRecord] = {}
+    running: set[int] = set()
     for row in database.rows(_RUNS, conversation_id):
         run_id, prompt_id, lane_id, continues_id, manifest, text, thinking, tokens = row[:8]
         run = record_of(row[8:], json.loads(manifest))
@@ -114,6 +119,7 @@ def _runs(
         run.tokens = [] if tokens is None else unpack(tokens)
         if run.state == "running":  # in another instance of the program, whose events do not arrive here
             run.state = "interrupted"
+            running.add(run_id)
             text, thinking = saved_text(database, run_id)
         if text:
             run.add("answer", text)
@@ -121,4 +127,4 @@ def _runs(
             run.add("thinking", thinking)
         runs[run_id] = run
         lanes[lane_id].runs.append(run)
-    return runs
+    return runs, frozenset(running)

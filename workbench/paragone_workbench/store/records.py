@@ -46,6 +46,8 @@ class SavedConversation:
     """All lanes in the order of their positions, including closed ones."""
     runs: tuple[RunRecord, ...]
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
+    running: frozenset[int] = frozenset()
+    """Ids of the runs that had not ended: another instance of the program is writing them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ def changes_of_run(before: RunRecord, now: RunRecord) -> Iterator[Change]:
     if before.settings is None or now.settings is None:
         return
     yield from _change("rendered prompt", before.settings.prompt, now.settings.prompt, effect=_PROMPT)
-    yield from _change("threads", before.settings.threads, now.settings.threads, effect=_SPEED)
+    yield from _change("threads", before.settings.threads, now.settings.threads)
     theirs, ours = before.settings.sampling or {}, now.settings.sampling or {}
     idle = without_effect(theirs) & without_effect(ours)
     if "seed" not in idle:

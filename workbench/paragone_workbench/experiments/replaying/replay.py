@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from paragone import InputError, Json, ParagoneError
 from paragone.chat.sampling import without_effect
+from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
@@ -26,7 +27,6 @@ from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.scheduler import cores_for_each
 from paragone_workbench.store import History
 from paragone_workbench.workbench import Workbench
 
@@ -57,7 +57,10 @@ class ReplayedRun:
 
     id: str
     engine: str
+    prompt: str
+    """The text of the last message."""
     error: ParagoneError | None = None
+    """Why the repetition failed."""
     difference: Difference | None = None
 
     @property
@@ -112,29 +115,42 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
 
 
 class Replay:
-    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache."""
+    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache.
+
+    Runs get the recorded number of threads, which changes the speed, and the rounding of some computations.
+    """
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
+        self.total = sum(len(engine.runs) for engine in engines)
+        """Number of runs to repeat."""
         self.reports: list[EngineReport] = []
-        """A report for each engine whose runs have been repeated."""
+        """A report for each engine of which a run has been repeated."""
         self._engines = engines
         self._workbench = Workbench(registry, mode="sequential")
         self._history = history
         self._stopped = asyncio.Event()
 
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs and yield them. Raises StoreError."""
+        """Repeat the runs and yield them. Raises StoreError.
+
+        After `stop` it yields no more; the reports then cover what was repeated.
+        """
         for engine in self._engines:
             if self._stopped.is_set():
                 return
             handle = self._workbench.add(engine.definition)
             report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
-            self.reports.append(report)
             last: RunRecord | None = None
+            repeated: list[RecordedRun] = []
             for recorded in engine.runs:
                 if self._stopped.is_set():
                     break
                 again = await self._repeat(handle, engine, recorded)
+                if again.state != "done" and self._stopped.is_set():
+                    break
+                if not repeated:
+                    self.reports.append(report)
+                repeated.append(recorded)
                 if again.manifest:
                     last = again
                     report.add(changes_of_run(recorded.record, again))
@@ -142,8 +158,8 @@ class Replay:
                 yield _compared(recorded, again)
             report.promises = handle.capabilities.seed
             await handle.close()
-            if last is not None and not self._stopped.is_set():
-                await self._describe(report, engine, last)
+            if last is not None:
+                await self._describe(report, engine, repeated, last)
 
     async def stop(self) -> None:
         """Stop after the run in progress, which is stopped too."""
@@ -156,7 +172,7 @@ class Replay:
 
     async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunRecord:
         if handle.error is None or handle.state == "crashed":
-            handle.open(cores_for_each([handle]))
+            handle.open(_threads_at_opening(recorded.record))
         request = recorded.record.manifest.get("request")
         logprobs = request.get("logprobs") if isinstance(request, dict) else None
         spec = RunSpec(
@@ -164,17 +180,20 @@ class Replay:
             sampling=engine.sampling_of(recorded),
             logprobs=logprobs if type(logprobs) is int else None,
             cold=True,
+            threads=_threads(recorded.record),
         )
         execution = self._workbench.run(handle, spec)
         await execution.ended()
         return execution.run
 
-    async def _describe(self, report: EngineReport, engine: ReplayEngine, last: RunRecord) -> None:
-        """Compare the manifests, once for all runs of an engine."""
+    async def _describe(
+        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunRecord
+    ) -> None:
+        """Compare the manifests, once for all repeated runs of an engine."""
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[WeightsVerdict] = []
-        for before in _distinct_manifests(engine.runs):
+        for before in _distinct_manifests(repeated):
             recorded = await known_weights(self._history, weights_in(before))
             verdict, changes = compare_weights(recorded, now)
             verdicts.append(verdict)
@@ -194,6 +213,18 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
     return found
 
 
+def _threads_at_opening(run: RunRecord) -> int:
+    """Return the number of threads to open an engine with: as it was opened for the recorded run."""
+    fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
+    return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
+
+
+def _threads(run: RunRecord) -> int | None:
+    """Return the recorded number of threads, but not more than this machine has cores; None if it is not known."""
+    recorded = run.settings.threads if run.settings is not None else None
+    return None if recorded is None else min(recorded, physical_cores())
+
+
 def _seed_unknown(run: RecordedRun) -> bool:
     settings = run.record.settings
     if settings is not None and settings.seed is not None:
@@ -203,7 +234,7 @@ def _seed_unknown(run: RecordedRun) -> bool:
 
 
 def _compared(recorded: RecordedRun, again: RunRecord) -> ReplayedRun:
-    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name)
+    result = ReplayedRun(id=recorded.id, engine=recorded.engine.name, prompt=recorded.messages[-1].text)
     if again.state != "done":
         error = again.error or ParagoneError(f"The repetition was {again.state}.")
         return dataclasses.replace(result, error=error)

@@ -16,26 +16,34 @@ def replay_json(
     runs: Sequence[ReplayedRun],
     skipped: Mapping[str, str],
     reports: Sequence[EngineReport],
+    *,
+    left: int = 0,
 ) -> dict[str, Json]:
-    """Return the result of a replay. docs/command-line.schema.json has the schema."""
+    """Return the result of a replay; `left` runs were not repeated. docs/command-line.schema.json has the schema."""
     return {
         "replay": target,
         "same": sum(run.same for run in runs),
         "total": len(runs),
-        "verdict": replay_verdict(runs, reports),
+        "left": left,
+        "verdict": replay_verdict(runs, reports, left=left),
         "runs": [_run(run) for run in runs],
         "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
         "engines": [_engine(report) for report in reports],
     }
 
 
-def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport]) -> str:
-    """Return in sentences how many answers are the same, and what the others may come from."""
+def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
+    """Return in sentences how many answers are the same, and what the others may come from.
+
+    `left` is the number of runs that were not repeated, since the replay was stopped.
+    """
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}
     sentences = [
-        "The answer is the same."
+        _stopped(total, left, same=same, different=total - same - failed)
+        if left
+        else "The answer is the same."
         if same == total == 1
         else "The answer differs."
         if total == 1 and differing
@@ -59,8 +67,16 @@ def weights_sentence(verdict: WeightsVerdict) -> str:
         case False, _:
             return "different"
         case None, "size":
-            return "of the same size; whether they are the same is not known: no SHA-256 was recorded"
+            return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
     return "not known: the engine or the recorded run does not name them"
+
+
+def _stopped(total: int, left: int, *, same: int, different: int) -> str:
+    """Return what was done until the replay was stopped."""
+    repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
+    if not total:
+        return repeated
+    return f"{repeated} {same:,} {'answer is' if same == 1 else 'answers are'} the same, {different:,} different."
 
 
 def _causes(report: EngineReport) -> list[str]:

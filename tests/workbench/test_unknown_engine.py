@@ -1,0 +1,49 @@
+"""What to write instead of a path, or a name, that is no engine."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.unknown_engine import hint_for
+
+
+@pytest.mark.model
+async def test_the_path_of_a_model(smollm2, home, monkeypatch):
+    file = home / "My model.gguf"
+    shutil.copy(smollm2, file)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
+    written = f"write: 'llama_cpp:{file}'"
+    for text in (str(file), "~/My model.gguf", "My model.gguf"):
+        assert await hint_for(text, Registry(), ()) == f"To use the model in this file, {written}"
+    folder = home / "kept" / "here"
+    folder.mkdir(parents=True)
+    file.rename(folder / "smol.gguf")
+    hint = await hint_for("kept", Registry(), ())
+    assert hint == f"To use the model in this folder, write: llama_cpp:{folder}/smol.gguf"
+
+
+@pytest.mark.model
+async def test_the_name_of_a_model(smollm2, tmp_path):
+    shutil.copy(smollm2, tmp_path / "smol.gguf")
+    hint = await hint_for("smol", Registry(), [str(tmp_path)])
+    assert hint == f"smol is a model, not an engine. Write: llama_cpp:{tmp_path}/smol.gguf"
+    assert await hint_for("other", Registry(), [str(tmp_path)]) == ""
+
+
+async def test_a_file_that_cannot_be_opened(tmp_path):
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
+    hint = await hint_for(str(tmp_path / "cut.gguf"), Registry(), ())
+    assert hint.startswith("The model in this file cannot be used: ")
+
+
+async def test_other_files_and_folders(home, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("hi")
+    hint = await hint_for(str(tmp_path / "notes" / "a.txt"), Registry(), ())
+    assert hint.startswith("No backend finds a model in this file. `paragone doctor`")
+    assert await hint_for(str(tmp_path / "notes"), Registry(), ()) == ""
+    assert await hint_for("/", Registry(), ()) == "", "it has the home folder, and is not searched"

@@ -1,0 +1,113 @@
+"""What to write instead of a text that names no engine: the engine spec of a model's file, or of a model found here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from paragone import Backend, ModelInfo, ParagoneError
+from paragone_workbench.engines.definitions import engine_for_model, expand_home, to_spec
+from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.demo import existing_demo_models
+from paragone_workbench.inventory.models import find_models, models_in
+
+__all__ = ["hint_for"]
+
+_TIMEOUT = 10.0
+"""Seconds that the search may take."""
+_SHOWN = 3
+"""Number of engine specs that are named."""
+
+
+async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str:
+    """Return a hint for a text that is the path, or the name, of a model; empty if it is neither.
+
+    Models are searched in these folders and in the usual places.
+    """
+    path = Path(expand_home(text)).absolute()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_TIMEOUT):
+            if path.exists() and (hint := await _hint_for_path(path, registry)):
+                return hint
+            found = await _search(registry, lambda backend: _named(backend, text, folders))
+            if found:
+                return f"{text} is a model, not an engine. Write: {_listed(found)}"
+    return ""
+
+
+async def _hint_for_path(path: Path, registry: Registry) -> str:
+    found = await _search(registry, lambda backend: _models_at(backend, path))
+    able = [(backend, model) for backend, model in found if not model.problem]
+    usable = [(backend, model) for backend, model in able if await _is_usable(backend)]
+    place = "in this folder" if path.is_dir() else "in this file"
+    if usable:
+        return f"To use the model {place}, write: {_listed(usable)}"
+    if able:
+        return f"Repair its backend, as `paragone doctor` says. Then, to use the model {place}, write: {_listed(able)}"
+    if found:
+        return f"The model {place} cannot be used: {found[0][1].problem.rstrip('.')}."
+    if path.is_dir():
+        return ""
+    return "No backend finds a model in this file. `paragone doctor` tells which backends can be used."
+
+
+async def _search(
+    registry: Registry, models: Callable[[Backend], Awaitable[Sequence[ModelInfo]]]
+) -> list[tuple[Backend, ModelInfo]]:
+    async def search(backend: Backend) -> Sequence[ModelInfo]:
+        try:
+            return await models(backend)
+        except (ParagoneError, OSError):
+            return ()  # the error to report is the unknown engine
+
+    backends = registry.all().values()
+    answers = await asyncio.gather(*map(search, backends))
+    return [(backend, model) for backend, answer in zip(backends, answers, strict=True) for model in answer]
+
+
+async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequence[ModelInfo]:
+    """Return the models that `paragone models`, or the screen, lists under this name."""
+    models = [*await find_models(backend, folders)]
+    with contextlib.suppress(ParagoneError):  # the demo is not installed
+        models += await existing_demo_models(backend)
+    return [it for it in models if not it.problem and name in (it.name, engine_for_model("", it.model).name)]
+
+
+async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
+    """Return the model in a file, or those in a folder."""
+    if not backend.capabilities.local:
+        return ()
+    if path.is_dir():
+        # Searching a folder that contains the home folder would take too long.
+        return () if Path.home().is_relative_to(path) else await models_in(backend, [str(path)])
+    # A backend searches a folder with all its subfolders: give it one with nothing but the file and its other parts.
+    with tempfile.TemporaryDirectory() as folder:
+        for part in path.parent.iterdir():
+            if part.suffix == path.suffix and part.is_file():
+                (Path(folder) / part.name).symlink_to(part)
+        models = await models_in(backend, [folder])
+        return [
+            ModelInfo(name=it.name, model=str(path), problem=it.problem)
+            for it in models
+            if Path(it.model).name == path.name
+        ]
+
+
+async def _is_usable(backend: Backend) -> bool:
+    try:
+        return (await backend.probe()).usable
+    except PLUGIN_ERRORS:
+        return False
+
+
+def _listed(found: Sequence[tuple[Backend, ModelInfo]]) -> str:
+    specs = [
+        shlex.quote(to_spec(engine_for_model(backend.name, model.model, model.address), backend))
+        for backend, model in found
+    ]
+    return " or ".join(dict.fromkeys(specs[:_SHOWN]))
