@@ -108,6 +108,7 @@ class ParagoneApp(App[None]):
         self.exit_messages: list[str] = []
         """Messages to print after the screen is closed."""
         self._saving: set[asyncio.Task[None]] = set()
+        self._is_unmounted = False
         self._early: list[events.Event] | None = []
         """What was typed before the composer could take it; None once it can."""
         self._demo = demo
@@ -346,7 +347,7 @@ class ParagoneApp(App[None]):
     @property
     def is_leaving(self) -> bool:
         """Whether the program is about to end; the widgets may be gone."""
-        return self._exit
+        return self._exit or self._is_unmounted
 
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""
@@ -357,6 +358,7 @@ class ParagoneApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Close the engines and the history, for whatever reason the program ends."""
+        self._is_unmounted = True  # also if an error ended the program
         self.remember_lanes()
         if self._saving:
             await asyncio.wait(self._saving, timeout=LEAVING_S)
