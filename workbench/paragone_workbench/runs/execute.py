@@ -32,7 +32,6 @@ from paragone_workbench.engines.definitions import secret_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import wait_for_end
-from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
@@ -212,6 +211,8 @@ class Execution:
             cold=spec.cold,
             prompt_ids=spec.prompt_ids,
         )
+        from paragone_workbench.machine.description import describe_machine  # not needed at start
+
         describe = functools.partial(
             manifest,
             run.definition,
