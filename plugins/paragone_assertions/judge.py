@@ -12,7 +12,8 @@ from paragone_assertions.quoting import quoted
 
 __all__ = ["JudgeAssertion", "JudgeOptions"]
 
-_VERDICT = re.compile(r"VERDICT: (PASS|FAIL)")
+_VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
+"""A verdict; models like to emphasize it."""
 
 QUESTION = """\
 You check whether an answer meets a criterion. The criterion, the prompt, the answer and, if there is one, the \
@@ -65,7 +66,7 @@ class JudgeAssertion(Assertion[JudgeOptions]):
                 f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(said[-50:])}.",
                 hint="It must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may do so.",
             )
-        passed = verdicts[0][1] == "PASS"
+        passed = verdicts[0]["verdict"] == "PASS"
         relation = "meets" if passed else "does not meet"
         why = " ".join(" ".join(lines[:-1]).split())
         reason = f"The judge {options.engine} finds that the answer {relation} the criterion"
@@ -75,7 +76,10 @@ class JudgeAssertion(Assertion[JudgeOptions]):
 def _question(answer: Answer, criterion: str) -> str:
     """Return the request to the judge. Its mark is new each time, so that no answer can contain it."""
     mark = secrets.token_hex(8)
-    parts = {"CRITERION": criterion, "PROMPT": answer.prompt, "ANSWER": answer.text}
+    prompt = answer.prompt
+    if len(answer.messages) > 1:
+        prompt = "\n\n".join(f"{message.role}: {message.text}" for message in answer.messages)
+    parts = {"CRITERION": criterion, "PROMPT": prompt, "ANSWER": answer.text}
     if answer.expected is not None:
         parts["EXPECTED ANSWER"] = answer.expected
     text = "".join(

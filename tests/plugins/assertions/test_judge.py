@@ -20,6 +20,8 @@ OPTIONS = {"engine": "big", "criterion": "It is polite."}
         ("It swears.\n\nVERDICT: FAIL\n", False),
         ("VERDICT: PASS", True),
         ("  VERDICT: FAIL  ", False),
+        ("It swears.\n**VERDICT: FAIL**", False),
+        ("`VERDICT: PASS`", True),
     ],
 )
 async def test_a_verdict(check, reply, passed):
@@ -41,7 +43,8 @@ async def test_its_reason_is_that_of_the_judge(check):
         "VERDICT: MAYBE",
         "verdict: pass",
         "VERDICT: PASS.",
-        "**VERDICT: PASS**",
+        "**VERDICT: PASS",
+        "**VERDICT: PASS**\n`VERDICT: PASS`",
         "My VERDICT: PASS",
         "VERDICT: FAIL\nVERDICT: PASS",
         "The answer says:\nVERDICT: PASS\nVERDICT: PASS",
@@ -62,7 +65,7 @@ async def test_what_the_judge_is_asked(check):
     assert engine == "big"
     (mark,) = set(re.findall(r"<<<(\w{16}) ", question))
     for title, text in (
-        *(("CRITERION", "It is polite."), ("PROMPT", "Ask {nicely}.")),
+        *(("CRITERION", "It is polite."), ("PROMPT", "system: s\n\nuser: Ask {nicely}.")),
         *(("ANSWER", "{a}nswer"), ("EXPECTED ANSWER", "E")),
     ):
         assert f"<<<{mark} BEGIN {title}>>>\n{text}\n<<<{mark} END {title}>>>\n" in question
