@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from paragone import InputError
+from paragone_workbench.config.regular_file import read_regular_file
 
 __all__ = ["Document", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
 
@@ -60,15 +61,7 @@ class Document:
 
 def read_toml(path: Path) -> Document:
     """Read a TOML file. Raises TomlError if it is not valid, and InputError if it cannot be read."""
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            # reading a pipe might never end
-            raise InputError(f"{path} is not a regular file.", hint="Name a TOML file.")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
-        ) from error
+    raw = read_regular_file(path, hint="Name a TOML file.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paragone import InputError
+from paragone_workbench.config.regular_file import read_regular_file
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
 from paragone_workbench.experiments.suites.jsonl_records import jsonl_records
@@ -65,15 +66,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
 
 
 def _read(path: Path) -> str:
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            # reading a pipe might never end
-            raise InputError(f"{path} is not a regular file.", hint="Name a file of prompts.")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
-        ) from error
+    raw = read_regular_file(path, hint="Name a file of prompts.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
