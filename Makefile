@@ -1,4 +1,5 @@
-# Requirements: python3 (3.11 or newer), a C++ compiler, make, and the Python registry or a mirror of it.
+# Requirements: python3 (3.11 or newer), make, and the Python registry or a mirror of it; `make native` and the real servers
+# of the tests also need a C++ compiler.
 # Everything else is pinned with hashes in requirements/*.txt, which `make lock` writes from pyproject.toml.
 
 PYTHON ?= python3
@@ -26,13 +27,15 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 # tests/conftest.py decides which tests share a process, and which run alone.
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed format lock upgrade clean
+.PHONY: help demo native test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo ## run paragone with two small models side by side
 	@$(BIN)/paragone demo
+
+native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
 test: lint ## run all checks
 	$(PYTEST) -n logical
@@ -83,9 +86,10 @@ lock: export UV_CACHE_DIR := .tools/cache
 lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that still fit are kept
 	@$(COMPILE) --group uv -o requirements/uv.txt
 	@$(COMPILE) --group build -o requirements/build.txt
-	@$(COMPILE) pyproject.toml --extra demo --extra remote -o requirements/demo.txt
-	@$(COMPILE) pyproject.toml --extra demo --extra remote --group dev \
+	@$(COMPILE) pyproject.toml --extra complete --group model -o requirements/demo.txt
+	@$(COMPILE) pyproject.toml --extra complete --group model --group dev \
 	  -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
+	@$(COMPILE) --group native -c requirements/dev.txt -o requirements/native.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock ## pin the newest versions that pyproject.toml allows
@@ -95,16 +99,23 @@ clean: ## remove everything that make and the tests created in this folder
 
 # The environment for the program; .venv/dev adds the development tools to it.
 .venv/demo: requirements/demo.txt requirements/build.txt pyproject.toml $(BIN)/python
-	@echo "Installing paragone in .venv. The first time, llama.cpp is compiled for this machine, which takes a few minutes."
-	@$(UV_PIP) install $(IN_VENV) --compile-bytecode --require-hashes -r requirements/demo.txt $(OR_EXPLAIN)
+	@echo "Installing paragone in .venv."
+	@$(UV_PIP) install $(IN_VENV) --require-hashes -r requirements/demo.txt
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
 	@touch $@
 
 .venv/dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python
-	@echo "Installing paragone and its development tools in .venv. The first time, llama.cpp is compiled for this machine, which takes a few minutes."
-	@$(UV_PIP) sync $(IN_VENV) --compile-bytecode --require-hashes requirements/dev.txt $(OR_EXPLAIN)
+	@echo "Installing paragone and its development tools in .venv."
+	@$(UV_PIP) sync $(IN_VENV) --compile-bytecode --require-hashes requirements/dev.txt
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
+	@rm -f .venv/native
 	@touch .venv/demo $@
+
+# llama.cpp compiled for this machine, beside the prebuilt one.
+.venv/native: requirements/native.txt requirements/build.txt .venv/demo
+	@echo "Compiling llama.cpp for this machine, which takes a few minutes."
+	@$(UV_PIP) install $(IN_VENV) --compile-bytecode --require-hashes -r requirements/native.txt $(OR_EXPLAIN)
+	@touch $@
 
 OR_EXPLAIN = || { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
   echo "No C++ compiler found; llama.cpp needs one. Install g++ or clang, then run make again." >&2; exit 1; }

@@ -130,10 +130,10 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def smaller_smollm2(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model at Q3_K_M, made as `paragone demo` makes it."""
+    """The same model at Q4_0, made as `paragone demo` makes it."""
     import asyncio
 
     from paragone_workbench.engines.registry import Registry
 
     made = asyncio.run(Registry().get("llama_cpp").demo(str(tmp_path_factory.mktemp("models"))))
-    return next(Path(model.model) for model in made if model.quantization == "Q3_K_M")
+    return next(Path(model.model) for model in made if model.quantization == "Q4_0")

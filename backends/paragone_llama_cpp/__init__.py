@@ -1,1 +1,1 @@
-"""llama.cpp, for GGUF models, through llama-cpp-python."""
+"""llama.cpp, for GGUF models, in this program's own worker processes."""

@@ -6,9 +6,9 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import Cancelled
+from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.c_api.structures import AbortCallback
 
 __all__ = ["aborted_by"]
 
@@ -17,12 +17,12 @@ __all__ = ["aborted_by"]
 # (it takes a pointer, and its result is zero or not) and does not involve Python. It returns 0,
 # "continue", for the empty string that its argument points to, and 1, "abort", as soon as another
 # thread writes a character there.
-_strlen = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
-_none = lib.ggml_abort_callback()
+_strlen = ctypes.cast(ctypes.CDLL(None).strlen, AbortCallback)
+_none = AbortCallback()
 
 
 @contextmanager
-def aborted_by(cancelled: Cancelled, context: int) -> Iterator[None]:
+def aborted_by(cancelled: Cancelled, context: Pointer) -> Iterator[None]:
     """Abort the computations of a context when the user asks to stop. Has no effect on a GPU."""
     text = ctypes.create_string_buffer(2)
 

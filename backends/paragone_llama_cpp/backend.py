@@ -34,7 +34,6 @@ class LlamaCppBackend(NativeBackend):
     )
     quantizations = QUANTIZATIONS
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"
-    install: ClassVar[str] = "Install it with: pip install 'paragone[llama-cpp]'."
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and their subfolders."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import Caution
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.opening import OpenModel
 
 __all__ = ["cautions"]
@@ -30,8 +29,10 @@ def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
         yield Caution(code="beyond-trained-context", sentence=sentence)
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
-            sentence = "The options request a GPU, but llama-cpp-python cannot use one on this machine."
+            sentence = (
+                "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
+            )
             yield Caution(code="no-gpu", sentence=sentence)
         elif library.has_nvidia_gpu():
-            sentence = "This machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU only."
+            sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
             yield Caution(code="no-gpu", sentence=sentence)

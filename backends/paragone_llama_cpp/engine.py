@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import (
     Cancelled,
     DistributionsRequest,
@@ -34,6 +32,7 @@ from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_llama_cpp import library
 from paragone_llama_cpp.abort import aborted_by
+from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.cautions import cautions
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.distributions import Distributions

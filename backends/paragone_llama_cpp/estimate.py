@@ -10,10 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Int64, lib
 from paragone_llama_cpp.gguf import Tensor, read_tensors
 from paragone_llama_cpp.loading import make_context, with_defaults
 from paragone_llama_cpp.lora import check_lora
@@ -159,8 +158,7 @@ def _places(lines: Iterable[str]) -> dict[int, str]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    ggml = library.libggml
-    row: int = ggml.ggml_row_size(tensor.kind, tensor.shape[0] if tensor.shape else 1)
+    row: int = lib.ggml_row_size(tensor.kind, Int64(tensor.shape[0] if tensor.shape else 1))
     for length in tensor.shape[1:]:
         row *= length
     return row

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from llama_cpp import llama_cpp as lib
-
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.opening import OpenModel
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 

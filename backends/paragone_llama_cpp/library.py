@@ -1,4 +1,4 @@
-"""The llama.cpp library: its build, its devices and its log."""
+"""The loaded llama.cpp library: its build, its devices and its log."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import llama_cpp
-from llama_cpp import llama_cpp as lib
-from llama_cpp._ggml import libggml
+from paragone_llama_cpp.c_api.functions import Size, lib
+from paragone_llama_cpp.c_api.installed import Build, BuildName
+from paragone_llama_cpp.c_api.loading import load_build
+from paragone_llama_cpp.c_api.structures import LogCallback
 
 __all__ = [
     "Device",
     "Log",
-    "libggml",
+    "captured_stderr",
     "devices",
     "facts",
     "has_nvidia_gpu",
-    "offloads",
-    "captured_stderr",
+    "load",
     "log_lines",
+    "offloads",
 ]
 
 _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
@@ -47,8 +48,17 @@ def _log(level: int, text: bytes, _: object) -> None:
     _lines.append((level, " ".join(line[:300].split())))
 
 
-_callback = lib.llama_log_callback(_log)  # kept: the library keeps no reference
-lib.llama_log_set(_callback, ctypes.c_void_p(0))
+_callback = LogCallback(_log)  # kept: the library keeps no reference
+
+
+def load(name: BuildName | None = None) -> Build:
+    """Load the named build of llama.cpp, or the preferred one, unless it is loaded already. Returns the build.
+
+    Raises InputError if it is not installed, and EngineError if it cannot be used.
+    """
+    build = load_build(name)
+    lib.llama_log_set(_callback, None)
+    return build
 
 
 class Log:
@@ -105,7 +115,7 @@ class Device:
 
 def devices() -> list[Device]:
     """Return the devices of this machine that this build can compute on."""
-    return [_device(index) for index in range(libggml.ggml_backend_dev_count())]
+    return [_device(Size(index)) for index in range(lib.ggml_backend_dev_count())]
 
 
 def offloads() -> bool:
@@ -120,8 +130,9 @@ def has_nvidia_gpu() -> bool:
 
 def facts() -> dict[str, str]:
     """Return the library's versions, build flags and devices."""
+    build = load()
     found = {
-        "llama-cpp-python": llama_cpp.__version__,
+        "library": f"{build}, {build.name}",
         "llama.cpp": lib.llama_version().decode(),
         "build": " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |"),
         "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
@@ -130,42 +141,20 @@ def facts() -> dict[str, str]:
     if gpus:
         found["GPU"] = ", ".join(gpus)
     elif has_nvidia_gpu():
-        found["GPU"] = "this machine has an NVIDIA GPU, but llama-cpp-python was built for the CPU only"
+        found["GPU"] = "this machine has an NVIDIA GPU, but the library was built for the CPU only"
     else:
         found["GPU"] = "none found"
     return found
 
 
-def _device(index: int) -> Device:
-    pointer = libggml.ggml_backend_dev_get(index)
+def _device(index: Size) -> Device:
+    pointer = lib.ggml_backend_dev_get(index)
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    libggml.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+    lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
     return Device(
-        name=libggml.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
-        title=libggml.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
-        gpu=libggml.ggml_backend_dev_type(pointer) in _GPUS,
+        name=lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
+        title=lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
+        gpu=lib.ggml_backend_dev_type(pointer) in _GPUS,
         free=free.value,
         total=total.value,
     )
-
-
-def _declare() -> None:
-    """Declare the argument and result types of ggml functions that llama-cpp-python does not declare."""
-    pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
-    for name, result, *arguments in (
-        ("ggml_backend_dev_count", size),
-        ("ggml_backend_dev_get", pointer, size),
-        ("ggml_backend_dev_name", text, pointer),
-        ("ggml_backend_dev_description", text, pointer),
-        ("ggml_backend_dev_type", ctypes.c_int, pointer),
-        ("ggml_backend_dev_memory", None, pointer, pointer, pointer),
-        ("ggml_backend_reg_by_name", pointer, text),
-        ("ggml_backend_reg_get_proc_address", pointer, pointer, text),
-        ("ggml_backend_register", None, pointer),
-        ("ggml_row_size", size, ctypes.c_int, ctypes.c_int64),
-    ):
-        function = getattr(libggml, name)
-        function.restype, function.argtypes = result, arguments
-
-
-_declare()

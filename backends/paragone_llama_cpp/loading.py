@@ -6,10 +6,10 @@ import ctypes
 from dataclasses import replace
 from pathlib import Path
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import Cancelled, EngineError, InputError, Report
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.c_api.structures import LOAD_MODE_NONE, ModelParams, ProgressCallback
 from paragone_llama_cpp.mapped_file import release_pages
 from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
@@ -17,16 +17,17 @@ from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 __all__ = ["load_model", "make_context", "with_defaults"]
 
 _CACHE_TYPES: dict[CacheType, int] = {
-    "f32": lib.GGML_TYPE_F32,
-    "f16": lib.GGML_TYPE_F16,
-    "bf16": 30,  # not declared by llama-cpp-python
-    "q8_0": lib.GGML_TYPE_Q8_0,
-    "q5_1": lib.GGML_TYPE_Q5_1,
-    "q5_0": lib.GGML_TYPE_Q5_0,
-    "q4_1": lib.GGML_TYPE_Q4_1,
-    "q4_0": lib.GGML_TYPE_Q4_0,
-    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+    "f32": 0,
+    "f16": 1,
+    "bf16": 30,
+    "q8_0": 8,
+    "q5_1": 7,
+    "q5_0": 6,
+    "q4_1": 3,
+    "q4_0": 2,
+    "iq4_nl": 20,
 }
+"""Numbers of the types in ggml (ggml_type)."""
 _FLOATS = ("f32", "f16", "bf16")
 _ROPE_SCALING = {None: -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
 _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
@@ -60,7 +61,7 @@ def load_model(
     cancelled: Cancelled | bool,
     *,
     weights: bool = True,
-) -> tuple[int, str]:
+) -> tuple[Pointer, str]:
     """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
     Without `weights` only the header is read. Contexts of the model then allocate no memory; they only
@@ -70,15 +71,15 @@ def load_model(
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
     if not weights:  # as in llama.cpp's common/fit.cpp
-        params.no_alloc, params.load_mode = True, lib.LLAMA_LOAD_MODE_NONE
+        params.no_alloc, params.load_mode = True, LOAD_MODE_NONE
 
     def progress(fraction: float, _: object) -> bool:
         report(fraction)
         return not cancelled
 
-    params.progress_callback = lib.llama_progress_callback(progress)
+    params.progress_callback = ProgressCallback(progress)
     log = library.Log()
-    model: int | None = lib.llama_model_load_from_file(str(path).encode(), params)
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
         raise _failed(path, log, cancelled)
     if weights and log.find(_COPIED):
@@ -88,8 +89,14 @@ def load_model(
 
 
 def make_context(
-    model: int, options: LlamaCppLoadOptions, *, n_ctx: int, threads: int, owner: str, outputs: int = OUTPUTS
-) -> tuple[int, str]:
+    model: Pointer,
+    options: LlamaCppLoadOptions,
+    *,
+    n_ctx: int,
+    threads: int,
+    owner: str,
+    outputs: int = OUTPUTS,
+) -> tuple[Pointer, str]:
     """Return a pointer to a context of the model, and whether it uses flash attention.
 
     The defaults of the options must be filled in. `outputs` is the largest number of positions whose logits one computation
@@ -113,7 +120,7 @@ def make_context(
     params.rope_freq_scale = options.rope_freq_scale or 0.0
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
     log = library.Log()
-    context: int | None = lib.llama_init_from_model(model, params)
+    context = lib.llama_init_from_model(model, params)
     if context is None:
         raise EngineError(
             f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
@@ -123,7 +130,7 @@ def make_context(
     return context, "off" if refused else "on"
 
 
-def _place(params: lib.llama_model_params, options: LlamaCppLoadOptions) -> None:
+def _place(params: ModelParams, options: LlamaCppLoadOptions) -> None:
     """Set how the model is distributed over GPUs."""
     split = options.tensor_split
     if options.main_gpu is not None:
@@ -155,7 +162,7 @@ def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Except
     if unknown := log.find(r"unknown model architecture: '(.+)'"):
         return InputError(
             f"{path.name} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
-            hint="Try a newer version of llama-cpp-python.",
+            hint="Try a newer paragone, or a server with a newer llama.cpp.",
         )
     if log.find(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file"):
         return InputError(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from paragone import Alternative
+from paragone_llama_cpp.numeric import np
 from paragone_llama_cpp.vocab import Vocab
 
 if TYPE_CHECKING:

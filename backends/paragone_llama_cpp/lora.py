@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import TypeAlias
-
-from llama_cpp import llama_cpp as lib
 
 from paragone import InputError
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Pointer, Size, lib
 from paragone_llama_cpp.gguf import GgufError, read_header
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
-__all__ = ["Adapter", "apply_lora", "check_lora", "load_lora"]
-
-Adapter: TypeAlias = "ctypes._Pointer[ctypes.c_void_p]"
+__all__ = ["apply_lora", "check_lora", "load_lora"]
 
 
 def check_lora(options: LlamaCppLoadOptions) -> int:
@@ -34,7 +30,7 @@ def check_lora(options: LlamaCppLoadOptions) -> int:
     return path.stat().st_size
 
 
-def load_lora(model: int, options: LlamaCppLoadOptions) -> Adapter | None:
+def load_lora(model: Pointer, options: LlamaCppLoadOptions) -> Pointer | None:
     """Return a pointer to the adapter in the options, if any.
 
     It is freed with its model. Raises InputError.
@@ -44,16 +40,16 @@ def load_lora(model: int, options: LlamaCppLoadOptions) -> Adapter | None:
     check_lora(options)
     path = Path(options.lora).expanduser()
     log = library.Log()
-    adapter: Adapter | None = lib.llama_adapter_lora_init(model, str(path).encode())
+    adapter = lib.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
         raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
     return adapter
 
 
-def apply_lora(adapter: Adapter | None, context: int, options: LlamaCppLoadOptions) -> None:
+def apply_lora(adapter: Pointer | None, context: Pointer, options: LlamaCppLoadOptions) -> None:
     """Apply an adapter, if any, to a context. Raises InputError."""
     if adapter is None:
         return
-    adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
-    if lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(options.lora_scale)):
+    adapters = (ctypes.c_void_p * 1)(adapter)
+    if lib.llama_set_adapters_lora(context, adapters, Size(1), (ctypes.c_float * 1)(options.lora_scale)):
         raise InputError(f"The LoRA adapter {options.lora} does not fit the model.")

@@ -6,9 +6,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from llama_cpp import llama_cpp as lib
-
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
@@ -30,7 +29,7 @@ _STEP = 256
 
 
 def longest_context(
-    model: int, options: LlamaCppLoadOptions, header: Header, before: int, *, loaded: bool = True
+    model: Pointer, options: LlamaCppLoadOptions, header: Header, before: int, *, loaded: bool = True
 ) -> int:
     """Return the model's own context, or as much of it as fits in a quarter of the free memory.
 
@@ -63,7 +62,7 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
     return max(0, free)
 
 
-def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -> float:
+def _bytes_per_token(model: Pointer, options: LlamaCppLoadOptions, header: Header) -> float:
     """Return the bytes of one token in the KV cache and in the attention scores of a batch."""
     head = lib.llama_model_n_embd(model) // max(1, lib.llama_model_n_head(model))
 
@@ -77,7 +76,7 @@ def _bytes_per_token(model: int, options: LlamaCppLoadOptions, header: Header) -
     return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
 
-def _free(model: int, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
+def _free(model: Pointer, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
     """Return the free bytes of the memory that will hold the KV cache."""
     layers = options.n_gpu_layers
     if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):

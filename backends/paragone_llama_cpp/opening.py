@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import Cancelled, InputError, OpenRequest, Report
 from paragone.chat.template import ChatTemplate
 from paragone.chat.text import THINKING_TAGS
 from paragone.cores import physical_cores
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
 from paragone_llama_cpp.loading import load_model, with_defaults
@@ -32,7 +31,7 @@ class OpenModel:
     path: Path
     header: Header
     options: LlamaCppLoadOptions
-    pointer: int
+    pointer: Pointer
     vocab: Vocab
     template: ChatTemplate | None
     on_gpu: str
@@ -53,6 +52,7 @@ def open_model(
     """Open a GGUF file. Raises InputError if the file or an option is wrong, EngineError otherwise."""
     path = Path(request.model).expanduser()
     header = check_model(path)
+    library.load(options.build)
     add_rpc_servers(options.rpc_servers)
     check_lora(options)
     options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())

@@ -88,6 +88,11 @@ class LlamaCppLoadOptions(Options):
         "with an empty one the model continues the plain text of the messages.",
         metavar="text or @path",
     )
+    build: Literal["native", "prebuilt"] | None = option(
+        None,
+        "Build of llama.cpp: native (llama-cpp-python, compiled for this machine) or prebuilt (xllamacpp, for any "
+        "machine); by default native if it is installed. Texts of two builds can differ.",
+    )
     rpc_servers: tuple[str, ...] = option(
         (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ctypes
 import socket
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import EngineError, InputError
-from paragone_llama_cpp.library import libggml
+from paragone_llama_cpp.c_api.functions import lib
 
 __all__ = ["add_rpc_servers"]
 
@@ -24,19 +22,19 @@ def add_rpc_servers(addresses: tuple[str, ...]) -> None:
         return
     if not lib.llama_supports_rpc():
         raise InputError(
-            "The option 'rpc_servers' needs llama-cpp-python built with RPC support.",
+            "The option 'rpc_servers' needs a native build of llama.cpp with RPC support.",
             hint='Reinstall it with CMAKE_ARGS="-DGGML_RPC=on".',
         )
-    registry = libggml.ggml_backend_reg_by_name(b"RPC")
+    registry = lib.ggml_backend_reg_by_name(b"RPC")
     add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(
-        libggml.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
+        lib.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
     )
     for address in addresses:
         _reach(address)
         server = add_server(address.encode())
         if not server:
             raise EngineError(f"The RPC server {address} has no devices.", hint=_HINT)
-        libggml.ggml_backend_register(server)
+        lib.ggml_backend_register(server)
 
 
 def _reach(address: str) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TypeAlias
-
-import numpy as np
-from llama_cpp import llama_cpp as lib
 
 from paragone import EngineError, InputError
 from paragone.chat.text import AnswerText
 from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
+from paragone_llama_cpp.c_api.structures import TokenData, TokenDataArray
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.grammar import gbnf
+from paragone_llama_cpp.numeric import np
 from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.vocab import Vocab
 
 __all__ = ["GrammarSampler", "GreedySampler", "Sampler", "make_sampler"]
-
-_Pointer: TypeAlias = "ctypes._Pointer[lib.llama_sampler]"
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama_token_data."""
@@ -70,9 +67,9 @@ def _penalizes(options: LlamaCppSampling) -> bool:
     return (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
 
 
-def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
+def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
     """Return the samplers of the chain, in llama.cpp's own order."""
-    chain: list[_Pointer] = []
+    chain: list[Pointer] = []
     if _penalizes(options):
         chain.append(
             lib.llama_sampler_init_penalties(
@@ -88,11 +85,12 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[_Pointer]:
     if options.top_k:
         chain.append(lib.llama_sampler_init_top_k(options.top_k))
     if options.top_p < 1:
-        chain.append(lib.llama_sampler_init_top_p(options.top_p, 1))
+        chain.append(lib.llama_sampler_init_top_p(options.top_p, Size(1)))
     if options.min_p > 0:
-        chain.append(lib.llama_sampler_init_min_p(options.min_p, 1))
+        chain.append(lib.llama_sampler_init_min_p(options.min_p, Size(1)))
     temperature = lib.llama_sampler_init_temp(options.temperature)
-    return [*chain, temperature, lib.llama_sampler_init_dist(options.seed)]
+    assert options.seed is not None, "the options have a seed: see make_sampler"
+    return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
 
 
 class GrammarSampler(Sampler):
@@ -100,17 +98,18 @@ class GrammarSampler(Sampler):
 
     def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
         with library.captured_stderr() as lines:
-            self._grammar = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
-        if not self._grammar:
+            made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+        if made is None:
             reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
                 "parse: error parsing grammar: "
             )
             raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
         super().__init__(options, vocab)
+        self._grammar = made
         self._text = text
         self._ids = np.arange(vocab.size, dtype=np.int32)
         self._data = np.zeros(vocab.size, _CANDIDATE)
-        self._array = lib.llama_token_data_array(data=self._data.ctypes.data_as(lib.llama_token_data_p))
+        self._array = TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(TokenData)))
 
     def pick(self, context: Context) -> int:
         """Return the next token after the last computation. Raises EngineError if the grammar allows none."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 
-from llama_cpp import llama_cpp as lib
-
 from paragone import Vocabulary, fingerprint
+from paragone_llama_cpp.c_api.functions import Pointer, lib
 
 __all__ = ["Vocab"]
 
@@ -15,7 +14,7 @@ __all__ = ["Vocab"]
 class Vocab:
     """The vocabulary of a loaded model."""
 
-    def __init__(self, model: int, visible: Iterable[str] = ()) -> None:
+    def __init__(self, model: Pointer, visible: Iterable[str] = ()) -> None:
         """Wrap the vocabulary of `model`.
 
         `visible` are texts, such as thinking tags, whose tokens are decoded as text even if they are
@@ -42,7 +41,7 @@ class Vocab:
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
         while True:
-            tokens = (lib.llama_token * room)()
+            tokens = (ctypes.c_int32 * room)()
             n = lib.llama_tokenize(self.pointer, data, len(data), tokens, room, False, special)
             if n >= 0:
                 return tokens[:n]

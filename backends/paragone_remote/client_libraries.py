@@ -10,10 +10,9 @@ import threading
 from importlib.metadata import PackageNotFoundError, version
 
 from paragone import EngineError, Probe
+from paragone.installation import install_command
 
 __all__ = ["find_client", "import_client"]
-
-_INSTALL = "Install it with: pip install 'paragone[remote]'."
 
 
 def find_client(name: str) -> Probe:
@@ -21,8 +20,12 @@ def find_client(name: str) -> Probe:
     try:
         facts = {f"{name} (client)": version(name), "httpx": version("httpx")}
     except PackageNotFoundError as error:
-        return Probe(usable=False, reason=f"The package {error.name} is not installed.", remedy=_INSTALL)
+        return Probe(usable=False, reason=f"The package {error.name} is not installed.", remedy=_install())
     return Probe(usable=True, facts=facts)
+
+
+def _install() -> str:
+    return f"Install it with: {install_command('remote')}"
 
 
 _importing = threading.Lock()
@@ -33,7 +36,7 @@ async def import_client(name: str) -> None:
     try:
         await asyncio.to_thread(_import, name)
     except ImportError as error:
-        raise EngineError(f"The package {name} cannot be imported: {error.msg}.", hint=_INSTALL) from error
+        raise EngineError(f"The package {name} cannot be imported: {error.msg}.", hint=_install()) from error
     except (OSError, ValueError) as error:  # an invalid value in the environment, such as a host
         reason = getattr(error, "strerror", None) or str(error)
         hint = "Check environment variables such as OLLAMA_HOST and SSLKEYLOGFILE."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Json, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
+from paragone.installation import install_command
 from paragone_assertions.limited import LimitedProcess
 from paragone_assertions.valid_json import json_fault, json_part
 
@@ -68,7 +69,7 @@ def _schema_fault(schema: str) -> str:
             raise
         raise InputError(
             "The assertion 'json_schema' needs the package jsonschema, which is not installed.",
-            hint="Install it with: pip install 'paragone[experiments]'.",
+            hint=f"Install it with: {install_command('experiments')}",
         ) from error
     parsed = json.loads(schema)
     kind = jsonschema.validators.validator_for(parsed, default=jsonschema.Draft202012Validator)

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("build", "demo", "dev", "uv")
+LOCKS = ("build", "demo", "dev", "native", "uv")
 
 
 def entries(lock: Path) -> list[str]:
@@ -52,11 +52,12 @@ def extra(project, name: str) -> list[str]:
 
 def asked(project, lock: str) -> list[str]:
     groups = project["dependency-groups"]
-    demo = [*project["project"]["dependencies"], *extra(project, "demo")]
+    demo = [*project["project"]["dependencies"], *extra(project, "complete"), *groups["model"]]
     return {
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
         "dev": [*demo, *groups["dev"]],
+        "native": groups["native"],
         "uv": groups["uv"],
     }[lock]
 

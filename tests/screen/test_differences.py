@@ -121,7 +121,7 @@ def smol(path, name):
 
 @pytest.mark.parametrize("reference", [0, 1])
 async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smaller_smollm2, reference):
-    engines = smol(smollm2, "Q4_1"), smol(smaller_smollm2, "Q3_K_M")
+    engines = smol(smollm2, "Q4_1"), smol(smaller_smollm2, "Q4_0")
     async with start(*engines, size=(120, 40)) as screen:
         await screen.ask("Why is the sky blue?")
         await screen.answered()

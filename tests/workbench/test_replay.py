@@ -117,7 +117,7 @@ async def test_other_weights_at_the_same_path_are_named(history, smol, model, sm
     before, now = changed(report)["weights"]
     assert before != now
     assert "SHA-256" in before
-    assert changed(report)["quantization"] == ("Q4_1", "Q3_K_M")
+    assert changed(report)["quantization"] == ("Q4_1", "Q4_0")
     assert "weights" in replay_verdict(results, [report]) or results[0].same
 
 

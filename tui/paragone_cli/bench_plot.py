@@ -6,6 +6,7 @@ import os
 import string
 from collections.abc import Mapping, Sequence
 
+from paragone.installation import install_command
 from paragone_cli.output import note, one_line, put
 from paragone_workbench.compare.bench.figures import Spread
 from paragone_workbench.compare.bench.plan import BenchTest
@@ -24,7 +25,7 @@ def put_plots(rows: Sequence[Row]) -> None:
     try:
         import plotext
     except ModuleNotFoundError:
-        note("The plots need the package plotext. Install it with: pip install 'paragone[experiments]'")
+        note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
         return
     width = min(os.get_terminal_size().columns or 80, _WIDEST) - 1
     several = len({_place(test) for _, test, _ in rows}) > 1

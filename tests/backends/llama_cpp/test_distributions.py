@@ -54,7 +54,7 @@ def count_contexts(chat, monkeypatch):
 
 
 def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
-    from llama_cpp import llama_cpp as lib
+    from paragone_llama_cpp.c_api.functions import lib
 
     made = count_contexts(chat, monkeypatch)
     chat.engine._distributions.close()

@@ -9,6 +9,7 @@ import pytest
 
 from paragone import EngineError, InputError, Message, WeightsFile
 from paragone.options import describe
+from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 
 pytestmark = pytest.mark.model
@@ -23,7 +24,7 @@ def test_the_loaded_model_describes_how_it_was_opened(chat):
     assert loaded.facts["threads"] == "1"
     assert (loaded.facts["K cache"], loaded.facts["V cache"]) == ("f16", "f16")
     assert loaded.facts["layers on a GPU"]
-    assert loaded.facts["llama-cpp-python"]
+    assert loaded.facts["library"]
 
 
 def test_probe_reports_the_build():
@@ -31,7 +32,7 @@ def test_probe_reports_the_build():
 
     probe = LlamaCppEngine.probe()
     assert probe.usable
-    assert {"llama-cpp-python", "llama.cpp", "build", "devices", "GPU"} <= set(probe.facts)
+    assert {"library", "llama.cpp", "build", "devices", "GPU"} <= set(probe.facts)
     assert "CPU" in probe.facts["devices"]
 
 
@@ -128,8 +129,6 @@ def test_memory_limits_of_control_groups_are_respected(tmp_path):
 
 
 def test_a_run_uses_its_own_threads_or_those_of_loading(chat):
-    from llama_cpp import llama_cpp as lib
-
     def used(threads):
         chat.ask("Hello", max_tokens=1, threads=threads)
         return lib.llama_n_threads(chat.engine._context.pointer)
@@ -138,8 +137,6 @@ def test_a_run_uses_its_own_threads_or_those_of_loading(chat):
 
 
 def test_threads_in_the_load_options_override_those_of_a_run(open_chat):
-    from llama_cpp import llama_cpp as lib
-
     chat = open_chat(n_threads=1)
     chat.ask("Hello", max_tokens=1, threads=2)
     assert lib.llama_n_threads(chat.engine._context.pointer) == 1
@@ -181,8 +178,9 @@ def test_insufficient_memory_is_reported(model_path):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from paragone import EngineError\n"
-        "from paragone_llama_cpp import loading\n"
+        "from paragone_llama_cpp import library, loading\n"
         "from paragone_llama_cpp.options import LlamaCppLoadOptions\n"
+        "library.load()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"
         "try:\n"
@@ -198,8 +196,9 @@ def test_insufficient_memory_is_reported(model_path):
 
 def test_an_abort_of_the_library_ends_the_log_with_its_reason():
     code = (
-        "from paragone_llama_cpp.library import libggml\n"
-        "libggml.ggml_abort(b'file.c', 7, b'the reason: %s', b'none')\n"
+        "import ctypes\n"
+        "from paragone_llama_cpp import library\n"
+        "ctypes.CDLL(str(library.load().file)).ggml_abort(b'file.c', 7, b'the reason: %s', b'none')\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode < 0

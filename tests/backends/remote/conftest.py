@@ -64,6 +64,19 @@ def status_of(url):
 
 
 @pytest.fixture(scope="session")
+def vocab(smollm2):
+    """Give the vocabulary of SmolLM2's own file."""
+    from paragone import OpenRequest
+    from paragone_llama_cpp.opening import open_model
+    from paragone_llama_cpp.options import LlamaCppLoadOptions
+
+    request = OpenRequest(model=str(smollm2), options={})
+    return open_model(
+        request, LlamaCppLoadOptions(n_ctx=512), lambda fraction: None, False, weights=False
+    ).vocab
+
+
+@pytest.fixture(scope="session")
 def llama_cpp_server(smollm2, tmp_path_factory):
     """Give the URL and the log of a real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2.
 

@@ -1,7 +1,5 @@
 """The prompts and run settings that the real llama-server reports, compared with what it does."""
 
-import ctypes
-
 import httpx
 import pytest
 
@@ -171,19 +169,10 @@ async def test_tokens_have_their_ids(llama_server, open_smollm2):
             assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
 
 
-async def test_its_vocabulary_is_that_of_the_models_file(llama_server, open_smollm2, smollm2):
-    llama_cpp = pytest.importorskip("llama_cpp")
+async def test_its_vocabulary_is_that_of_the_models_file(llama_server, open_smollm2, vocab):
     told = await (await open_smollm2(llama_server)).engine.vocabulary()
-    model = llama_cpp.Llama(str(smollm2), vocab_only=True, verbose=False)
-    vocab = llama_cpp.llama_model_get_vocab(model.model)
-    buffer = ctypes.create_string_buffer(256)
-
-    def piece(token):
-        length = llama_cpp.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, True)
-        return buffer.raw[:length]
-
-    size = model.n_vocab()
-    assert told == Vocabulary(size=size, fingerprint=fingerprint(map(piece, range(size))))
+    pieces = map(vocab.written, range(vocab.size))
+    assert told == Vocabulary(size=vocab.size, fingerprint=fingerprint(pieces))
 
 
 async def test_the_template_is_the_models_own(llama_server, open_smollm2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone import InputError
+from paragone.installation import install_command
 
 try:
     import numpy as np
@@ -11,7 +12,7 @@ except ModuleNotFoundError as error:
         raise
     raise InputError(
         "Measuring fidelity needs the package numpy, which is not installed.",
-        hint="Install it with: pip install 'paragone[fidelity]'.",
+        hint=f"Install it with: {install_command('fidelity')}",
     ) from error
 
 __all__ = ["np"]

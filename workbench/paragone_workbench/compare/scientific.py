@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone import InputError
+from paragone.installation import install_command
 
 try:
     import numpy as np
@@ -12,7 +13,7 @@ except ModuleNotFoundError as error:
         raise
     raise InputError(
         f"Intervals and tests need the package {error.name}, which is not installed.",
-        hint="Install it with: pip install 'paragone[experiments]'.",
+        hint=f"Install it with: {install_command('experiments')}",
     ) from error
 
 __all__ = ["np", "stats"]

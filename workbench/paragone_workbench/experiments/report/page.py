@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from paragone import InputError
+from paragone.installation import install_command
 from paragone_workbench.experiments.report.content import Report
 from paragone_workbench.experiments.report.words import date_text
 
@@ -16,7 +17,7 @@ except ModuleNotFoundError as error:
         raise
     raise InputError(
         "Reports in HTML need the package jinja2, which is not installed.",
-        hint="Install it with: pip install 'paragone[experiments]'.",
+        hint=f"Install it with: {install_command('experiments')}",
     ) from error
 
 __all__ = ["html_pieces"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from paragone import InputError, Json
+from paragone.installation import install_command
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -80,7 +81,7 @@ def _environment() -> SandboxedEnvironment:
             raise
         raise InputError(
             "Prompts with variables need the package jinja2, which is not installed.",
-            hint="Install it with: pip install 'paragone[experiments]'.",
+            hint=f"Install it with: {install_command('experiments')}",
         ) from error
 
     class Environment(SandboxedEnvironment):

@@ -1,0 +1,93 @@
+"""Loads one build of llama.cpp into this process, after a check that its structures are those declared here."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from paragone import EngineError, InputError
+from paragone.installation import install_command
+from paragone_llama_cpp.c_api.functions import lib
+from paragone_llama_cpp.c_api.installed import Build, BuildName, installed_builds
+
+__all__ = ["load_build"]
+
+_MODEL: Final = {
+    "n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1, "main_gpu": 0,
+    "vocab_only": False, "check_tensors": False, "use_extra_bufts": True, "no_host": False, "no_alloc": False,
+    "load_mtp": False,
+}  # fmt: skip
+_CONTEXT: Final = {
+    "n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1, "n_rs_seq": 0, "n_outputs_max": 0,
+    "n_outputs_max_per_seq": 1, "n_threads": 4, "n_threads_batch": 4, "ctx_type": 0, "rope_scaling_type": -1,
+    "pooling_type": -1, "attention_type": -1, "flash_attn_type": -1, "rope_freq_base": 0.0,
+    "rope_freq_scale": 0.0, "yarn_ext_factor": -1.0, "yarn_attn_factor": -1.0, "yarn_beta_fast": -1.0,
+    "yarn_beta_slow": -1.0, "yarn_orig_ctx": 0, "defrag_thold": -1.0, "type_k": 1, "type_v": 1,
+    "embeddings": False, "offload_kqv": True, "no_perf": True, "op_offload": True, "swa_full": True,
+    "kv_unified": False, "n_samplers": 0,
+}  # fmt: skip
+"""Default parameters of the declared structures. The pointers that are not named here are null."""
+
+_loaded: Build | None = None
+
+
+def load_build(name: BuildName | None = None) -> Build:
+    """Load the named build, or the preferred one, into this process, which keeps it. Returns the build.
+
+    Raises InputError if it is not installed, and EngineError if it cannot be used.
+    """
+    global _loaded
+    if _loaded is not None and name in (None, _loaded.name):
+        return _loaded
+    build = _pick(installed_builds(), name)
+    if _loaded is not None:
+        raise EngineError(f"This process has already loaded {_loaded}, so it cannot load {build}.")
+    try:
+        library = ctypes.CDLL(str(build.file))
+    except OSError as error:
+        raise EngineError(f"{build} cannot be loaded: {error}.", hint=_hint(build.name)) from error
+    problems = [f"has no function {function}" for function in lib.bind(library)] or list(_differences())
+    if problems:
+        raise EngineError(
+            f"This paragone does not fit {build}, whose llama.cpp {_some(problems)}.",
+            hint=f"Install the version that it fits: {install_command(_EXTRAS[build.name])}",
+        )
+    _loaded = build
+    return build
+
+
+_EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
+
+
+def _pick(builds: Sequence[Build], name: BuildName | None) -> Build:
+    found = next((build for build in builds if name in (None, build.name)), None)
+    if found is None:
+        what = f"The {name} build of llama.cpp" if name else "llama.cpp"
+        raise InputError(f"{what} is not installed.", hint=_hint(name or "prebuilt"))
+    return found
+
+
+def _hint(name: BuildName) -> str:
+    return f"Install it with: {install_command(_EXTRAS[name])}"
+
+
+def _differences() -> Iterator[str]:
+    """Describe the default parameters that differ from those of the declared structures.
+
+    If a field was inserted, the values of the fields after it are read at wrong places.
+    """
+    for what, params, expected in (
+        ("model", lib.llama_model_default_params(), _MODEL),
+        ("context", lib.llama_context_default_params(), _CONTEXT),
+    ):
+        for field in params._fields_:
+            value, usual = getattr(params, field[0]), expected.get(field[0])
+            if bool(value) if usual is None else value != usual:
+                yield f"has other default parameters of a {what} ({field[0]})"
+    if not lib.llama_sampler_chain_default_params().no_perf:
+        yield "has other default parameters of a sampler chain (no_perf)"
+
+
+def _some(problems: Sequence[str]) -> str:
+    return problems[0] if len(problems) == 1 else f"{problems[0]}, and {len(problems) - 1} more differences"

@@ -1,0 +1,86 @@
+"""Quantize the weights of a GGUF file again, with ggml's own functions.
+
+`python -m paragone_llama_cpp.requantize SOURCE TARGET TYPE` does it in a process of its own, because the library prints to
+the terminal and must not be loaded in the application.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from paragone import EngineError, InputError
+from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import Int64, Pointer, UInt32, lib
+from paragone_llama_cpp.c_api.structures import GgufInitParams, TypeTraits
+
+__all__ = ["TYPES", "requantize"]
+
+
+class Type(NamedTuple):
+    """A quantization."""
+
+    tensor: int
+    """ggml_type of the tensors."""
+    file: int
+    """llama_ftype of the whole file."""
+
+
+TYPES: Final = {"F16": Type(1, 1), "Q4_0": Type(2, 2), "Q8_0": Type(8, 7)}
+
+_F32 = 0
+
+
+def requantize(source: str, target: str, type_name: str) -> None:
+    """Write a copy of a GGUF file in which the matrices of all layers have the type `type_name`.
+
+    The token embeddings and the output keep their types, which matter most for the quality. Still loses quality twice: in the source and here. Raises InputError if the source cannot be read, and EngineError or
+    OSError if the target cannot be written.
+    """
+    library.load()
+    tensors = ctypes.c_void_p()
+    file = lib.gguf_init_from_file(source.encode(), GgufInitParams(False, ctypes.pointer(tensors)))
+    if file is None:
+        raise InputError(f"{source} cannot be read as a GGUF file.")
+    wanted = TYPES[type_name]
+    weights = []
+    for index in range(lib.gguf_get_n_tensors(file)):
+        name, kind = (
+            lib.gguf_get_tensor_name(file, Int64(index)),
+            lib.gguf_get_tensor_type(file, Int64(index)),
+        )
+        tensor = lib.ggml_get_tensor(Pointer(tensors.value or 0), name)
+        new = wanted.tensor if name.startswith(b"blk.") and lib.ggml_nrows(tensor) > 1 else kind
+        lib.gguf_set_tensor_type(file, name, new)
+        weights.append((tensor, kind, new))
+    lib.gguf_set_val_u32(file, b"general.file_type", UInt32(wanted.file))
+    if not lib.gguf_write_to_file(file, target.encode(), True):
+        raise EngineError(f"{target} cannot be written.")
+    with Path(target).open("ab") as content:
+        for tensor, kind, new in weights:
+            data = _converted(tensor, kind, new)
+            content.write(data)
+            content.write(bytes(-len(data) % lib.gguf_get_alignment(file)))
+    lib.gguf_free(file)
+    lib.ggml_free(Pointer(tensors.value or 0))
+
+
+def _converted(tensor: Pointer, source: int, target: int) -> ctypes.Array[ctypes.c_char]:
+    """Return the numbers of a tensor of the type `source` as the type `target`."""
+    rows, count = lib.ggml_nrows(tensor), lib.ggml_nelements(tensor)
+    row = Int64(count // rows)
+    numbers = (ctypes.c_float * count)()
+    if source == _F32:
+        ctypes.memmove(numbers, lib.ggml_get_data(tensor), 4 * count)
+    else:
+        traits = TypeTraits.from_address(lib.ggml_get_type_traits(source))
+        traits.to_float(lib.ggml_get_data(tensor), numbers, count)
+    data = (ctypes.c_char * (lib.ggml_row_size(target, row) * rows))()
+    lib.ggml_quantize_chunk(target, numbers, data, Int64(0), rows, row, None)
+    return data
+
+
+if __name__ == "__main__":
+    requantize(*sys.argv[1:])
