@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragone import EngineError
 from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.c_api.structures import Batch
-from paragone_llama_cpp.numeric import np
+from paragone_llama_cpp.packages import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -38,6 +38,7 @@ from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.distributions import Distributions
 from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.facts import facts_of
+from paragone_llama_cpp.instructions import instructions, other_build
 from paragone_llama_cpp.loading import make_context
 from paragone_llama_cpp.lora import apply_lora, load_lora
 from paragone_llama_cpp.models import parts
@@ -61,8 +62,11 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     @classmethod
     def probe(cls) -> Probe:
-        """Return the library's versions, build flags and devices."""
-        return Probe(usable=True, facts=library.facts())
+        """Return the library's versions, build flags and devices, and what another build would bring."""
+        build, facts = library.load(), library.facts()
+        used = instructions(facts["build"])
+        more = {"instructions": ", ".join(used), "another build": other_build(build, used)}
+        return Probe(usable=True, facts={**facts, **more})
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:

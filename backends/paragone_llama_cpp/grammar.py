@@ -9,8 +9,6 @@ import json
 import re
 from pathlib import Path
 
-from llama_cpp.llama_grammar import json_schema_to_gbnf
-
 from paragone import InputError
 from paragone.chat.guard import GuardError, bounded
 from paragone_llama_cpp.options import LlamaCppSampling
@@ -65,6 +63,8 @@ def _from_schema(schema: str) -> str:
         raise InputError(f"The option 'json_schema' is not JSON: {error}.") from error
     try:
         with bounded():
+            from llama_cpp.llama_grammar import json_schema_to_gbnf
+
             converted: str = json_schema_to_gbnf(schema)
             return converted
     except GuardError as error:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import paragone_llama_cpp.packages  # noqa: F401 (before other modules import what may be missing)
 from paragone_llama_cpp.c_api.functions import Size, lib
 from paragone_llama_cpp.c_api.installed import Build, BuildName
 from paragone_llama_cpp.c_api.loading import load_build

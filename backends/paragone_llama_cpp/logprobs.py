@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paragone import Alternative
-from paragone_llama_cpp.numeric import np
+from paragone_llama_cpp.packages import np
 from paragone_llama_cpp.vocab import Vocab
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
 from paragone_llama_cpp.c_api.structures import TokenData, TokenDataArray
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.grammar import gbnf
-from paragone_llama_cpp.numeric import np
 from paragone_llama_cpp.options import LlamaCppSampling
+from paragone_llama_cpp.packages import np
 from paragone_llama_cpp.vocab import Vocab
 
 __all__ = ["GrammarSampler", "GreedySampler", "Sampler", "make_sampler"]

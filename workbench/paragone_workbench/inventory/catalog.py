@@ -62,6 +62,8 @@ class CatalogEntry:
     """Whether it is an engine that was added on the screen."""
     can_estimate: bool = False
     """Whether its backend can estimate the memory that it needs."""
+    has_demo: bool = False
+    """Whether it is a backend with a demo, which is the easiest to begin with."""
 
     @property
     def search_text(self) -> str:
@@ -230,6 +232,7 @@ def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEnt
         name=backend.title,
         problem=problem,
         remedy=remedy,
+        has_demo=type(backend).demo is not Backend.demo,
     )
 
 

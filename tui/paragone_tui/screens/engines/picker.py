@@ -201,5 +201,8 @@ class EnginePicker(Picker[Picked | None]):
         if not self.options.option_count:
             remarks.insert(0, "Nothing fits; an engine is written BACKEND:MODEL.")
         elif not any(map(self.is_offered, self._entries)):
-            remarks.insert(0, "Nothing can be used yet. Move down to read what each one needs.")
+            begin = next((it.remedy for it in self._entries.values() if it.has_demo and it.remedy), "")
+            remarks.insert(
+                0, f"Nothing can be used yet. Move down to read what each one needs.\n{begin}".strip()
+            )
         return "\n".join(remarks)

@@ -1,0 +1,20 @@
+"""The packages that the engine needs besides llama.cpp. If one is missing, the import of this module says how to install it."""
+
+from __future__ import annotations
+
+from paragone import InputError
+from paragone.installation import install_command
+from paragone_llama_cpp.c_api.installed import installed_builds
+
+try:
+    import jinja2  # noqa: F401
+    import numpy as np
+except ModuleNotFoundError as error:
+    if error.name not in ("jinja2", "numpy"):
+        raise
+    missing = f"llama.cpp needs the package {error.name}, which" if installed_builds() else "llama.cpp"
+    raise InputError(
+        f"{missing} is not installed.", hint=f"Install it with: {install_command('llama-cpp-prebuilt')}"
+    ) from error
+
+__all__ = ["np"]
