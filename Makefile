@@ -21,6 +21,11 @@ PIP_MIRROR = $$($(PYTHON) -m pip config list 2>/dev/null | sed -n "s/^[a-z]*\.in
 UV_PIP = mirror="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(PIP_MIRROR)}}"; \
   env $${mirror:+UV_DEFAULT_INDEX="$$mirror"} $(UV) pip
 IN_VENV := --python $(BIN)/python --build-constraints requirements/build.txt
+# llama.cpp is compiled without AMX where the compiler breaks it. uv keeps the wheels that it builds: these settings are
+# part of a wheel's key, so that uv does not take one that was built before with AMX.
+WITHOUT_BROKEN_AMX = amx="$$(sh tools/amx_flags.sh)"; set -- $${amx:+ \
+  --config-settings-package "llama-cpp-python:cmake.define.CMAKE_C_FLAGS=$$CFLAGS $$amx" \
+  --config-settings-package "llama-cpp-python:cmake.define.CMAKE_CXX_FLAGS=$$CXXFLAGS $$amx"};
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
@@ -111,10 +116,11 @@ clean: ## remove everything that make and the tests created in this folder
 	@rm -f .venv/native
 	@touch .venv/demo $@
 
-# llama.cpp compiled for this machine, beside the prebuilt one.
+# llama.cpp compiled for this machine, beside the prebuilt one. uv would keep an installed build with AMX.
 .venv/native: requirements/native.txt requirements/build.txt .venv/demo
 	@echo "Compiling llama.cpp for this machine, which takes a few minutes."
-	@$(UV_PIP) install $(IN_VENV) --compile-bytecode --require-hashes -r requirements/native.txt $(OR_EXPLAIN)
+	@$(UV) pip uninstall --quiet --python $(BIN)/python llama-cpp-python 2>/dev/null
+	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt $(OR_EXPLAIN)
 	@touch $@
 
 OR_EXPLAIN = || { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \

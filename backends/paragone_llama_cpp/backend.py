@@ -9,6 +9,7 @@ from typing import ClassVar
 from paragone import Capabilities, Json, ModelInfo
 from paragone.options import build
 from paragone.worker import NativeBackend
+from paragone_llama_cpp.crash_causes import CRASH_CAUSES
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 
 __all__ = ["LlamaCppBackend"]
@@ -34,6 +35,7 @@ class LlamaCppBackend(NativeBackend):
     )
     quantizations = QUANTIZATIONS
     engine: ClassVar[str] = "paragone_llama_cpp.engine:LlamaCppEngine"
+    crash_causes = CRASH_CAUSES
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and their subfolders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import sys
@@ -59,7 +60,18 @@ def load(name: BuildName | None = None) -> Build:
     """
     build = load_build(name)
     lib.llama_log_set(_callback, None)
+    _print_build(build)
     return build
+
+
+def _system_info() -> str:
+    return " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |")
+
+
+@functools.cache
+def _print_build(build: Build) -> None:
+    """Print the instructions that the build uses: `CRASH_CAUSES` has a pattern for this line of a worker's log."""
+    sys.stderr.write(f"{build}: {_system_info()}\n")
 
 
 class Log:
@@ -135,7 +147,7 @@ def facts() -> dict[str, str]:
     found = {
         "library": f"{build}, {build.name}",
         "llama.cpp": lib.llama_version().decode(),
-        "build": " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |"),
+        "build": _system_info(),
         "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
     }
     gpus = [device.title for device in devices() if device.gpu and not device.name.startswith("RPC")]

@@ -14,6 +14,7 @@ import httpx
 
 from paragone import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone_remote.endpoint import Endpoint, check_url
+from paragone_remote.server_crashes import cure
 from paragone_remote.server_text import sentence_of
 from paragone_remote.timeouts import ReplyTimeout
 from paragone_remote.transport import InvalidReply, Refusal
@@ -89,9 +90,8 @@ def explain(
             return Fault(error=_overflow(endpoint.quote(str(error)), endpoint, context))
         case ReportedFailure():
             when = "failed in the middle of the answer" if begun else "failed"
-            return Fault(
-                error=EngineError(f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}")
-            )
+            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}"
+            return Fault(error=EngineError(sentence, hint=cure(str(error))))
         case InvalidReply():
             return Fault(error=_invalid(error, endpoint))
         case IncompleteAnswer():
@@ -176,7 +176,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
         return _busy(error, endpoint, told)
     if status < 500:
         return Fault(error=InputError(f"{at} rejected the request ({status}){told}"))
-    return Fault(error=EngineError(f"{at} failed ({status}){told}"))
+    return Fault(error=EngineError(f"{at} failed ({status}){told}", hint=cure(words)))
 
 
 def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:

@@ -46,6 +46,14 @@ async def test_the_card_shows_what_the_library_said(start):
         await screen.until(lambda: "GGML_ASSERT(false) failed" in screen.text, "the card is there")
 
 
+async def test_the_card_shows_a_known_cause_and_its_cure(start):
+    async with start(rogue("null", build="ROGUE = 1"), size=(120, 30)) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: "SIGSEGV: it is a rogue." in screen.text, "the card names the cause")
+        assert "Ask it politely." in screen.text
+
+
 async def test_an_engine_that_does_not_stop_is_ended(start):
     async with start(rogue("deaf"), rogue("steady", rate=50, max_tokens=200), size=(160, 30)) as screen:
         await screen.ask("go")

@@ -11,9 +11,10 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import IO, Any
 
+from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Json
-from paragone.worker.process import crash, open_log, spawn
+from paragone.worker.process import crash, open_log, spawn, with_cure
 from paragone.worker.protocol import VERSION, load_error
 from paragone.worker.sender import Sender
 
@@ -44,10 +45,17 @@ class _Job:
 class Worker:
     """A process that runs one native engine. It does one job at a time; others wait their turn."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes], path: str | None) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        log: IO[bytes],
+        path: str | None,
+        causes: Sequence[CrashCause],
+    ) -> None:
         self._process = process
         self._log = log
         self._log_path = path
+        self._causes = causes
         self._turn = asyncio.Lock()
         self._job: _Job | None = None
         self._numbers = 0
@@ -62,16 +70,25 @@ class Worker:
 
     @classmethod
     async def start(
-        cls, engine: str, packages: Sequence[str], *, python: str | None = None, log: str | None = None
+        cls,
+        engine: str,
+        packages: Sequence[str],
+        *,
+        python: str | None = None,
+        log: str | None = None,
+        causes: Sequence[CrashCause] = (),
     ) -> Worker:
-        """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed."""
+        """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed.
+
+        The errors of its jobs name the cure, if it is one of these causes or a common one.
+        """
         log_file = open_log(log)
         try:
             process, ours = await spawn(engine, packages, python, log_file)
         except BaseException:
             log_file.close()
             raise
-        worker = cls(process, log_file, log)
+        worker = cls(process, log_file, log, causes)
         try:
             worker._sender = Sender(ours)
         except BaseException:
@@ -113,7 +130,7 @@ class Worker:
                     if isinstance(message, ParagoneError):
                         raise message
                     if message["say"] == "failed":
-                        raise load_error(message["error"])
+                        raise with_cure(load_error(message["error"]), self._causes)
                     yield message
                     if job.ended.is_set() and job.inbox.empty():
                         return
@@ -241,15 +258,13 @@ class Worker:
         except TimeoutError:
             self._kill()
             status = await self._process.wait()
-            why = "sent an unreadable message" if unreadable else "closed its pipe"
+            did = "sent an unreadable message" if unreadable else "closed its pipe"
+            why = f"The engine's process {did}, so it was killed."
+        if self._disobeyed:
+            why = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
         if self._closing:
             return EngineError("The engine was closed.")
-        error = crash(status, self._log, self._log_path)
-        if self._disobeyed:
-            error.sentence = f"The engine did not stop within {GRACE:.0f} seconds, so its process was killed."
-        elif why:
-            error.sentence = f"The engine's process {why}, so it was killed."
-        return error
+        return crash(status, self._log, self._log_path, self._causes, killed=why)
 
     async def _abandon(self) -> None:
         """Kill a process that has no usable connection."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import ClassVar
 
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
+from paragone.crash_causes import CrashCause
 from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, ParagoneError
 from paragone.events import Event, LoadProgress
@@ -38,6 +39,8 @@ class NativeBackend(Backend):
     """How to install the engine's library if it is missing."""
     environment: ClassVar[Environment | None] = None
     """The engine's own virtual environment; None if it does not need one."""
+    crash_causes: ClassVar[Sequence[CrashCause]] = ()
+    """Known causes of the library's crashes, which come before `COMMON_CAUSES`."""
 
     @abstractmethod
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
@@ -93,7 +96,7 @@ class NativeBackend(Backend):
 
     async def _start(self, python: str | None, log: str | None) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
-        return await Worker.start(self.engine, packages, python=python, log=log)
+        return await Worker.start(self.engine, packages, python=python, log=log, causes=self.crash_causes)
 
 
 class WorkerEngine(OpenEngine):

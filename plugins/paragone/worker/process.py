@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from paragone.errors import EngineCrashed, EngineError, InputError
+from paragone.crash_causes import CrashCause, find_cause
+from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
 
-__all__ = ["crash", "folder_of", "open_log", "spawn", "tail"]
+__all__ = ["crash", "folder_of", "open_log", "spawn", "tail", "with_cure"]
 
 TOO_OLD = 78
 """The exit code of `bootstrap.py` in an interpreter that is too old."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 8192
+HEAD_BYTES = 65536
 
 
 def folder_of(package: str) -> str:
@@ -112,32 +114,49 @@ def tail(log: IO[bytes]) -> tuple[str, ...]:
     return tuple(lines[-TAIL_LINES:])
 
 
-def crash(status: int, log: IO[bytes], path: str | None) -> EngineCrashed:
-    """Return the error for a worker that ended unexpectedly with `status`."""
+def crash(
+    status: int, log: IO[bytes], path: str | None, causes: Sequence[CrashCause], *, killed: str = ""
+) -> EngineCrashed:
+    """Return the error for a worker that ended unexpectedly with `status`.
+
+    `causes` are those that its backend knows. `killed` says why, if we killed it.
+    """
     if status == TOO_OLD:
         sentence = "The engine's interpreter is older than Python 3.11."
         return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
-    if status < 0:
-        name, meaning = _signal(-status)
-        sentence = f"The engine's process was ended by {name}: {meaning}."
+    lines = tail(log)
+    sentence, cure = (killed, "") if killed else _explain(status, lines, _head(log), causes)
+    where = f"What it printed is in {path}." if path else ""
+    return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
+
+
+def _explain(status: int, lines: Sequence[str], build: str, causes: Sequence[CrashCause]) -> tuple[str, str]:
+    """Return the sentence for an end with this status, and the cure, if the cause is known."""
+    number = max(0, -status)
+    known = find_cause(causes, says="\n".join(lines), number=number, build=build)
+    if known is not None:
+        why = f": {known.cause}"
     else:
-        sentence = f"The engine's process ended unexpectedly with exit code {status}."
-    hint = f"What it printed is in {path}." if path else ""
-    return EngineCrashed(sentence, hint=hint, status=status, log_tail=tail(log))
+        why = f": {signal.strsignal(number) or 'unknown reason'}" if number else ""
+    how = f"was ended by {_name(number)}" if number else f"ended unexpectedly with exit code {status}"
+    return f"The engine's process {how}{why}.", known.cure if known else ""
 
 
-def _signal(number: int) -> tuple[str, str]:
-    meanings = {
-        signal.SIGKILL: "another process killed it, or the system did because memory ran out",
-        signal.SIGSEGV: "it accessed invalid memory",
-        signal.SIGABRT: "its library aborted",
-        signal.SIGBUS: "it accessed invalid memory, such as a file that was truncated meanwhile",
-        signal.SIGILL: "its library was built for another processor",
-        signal.SIGFPE: "an arithmetic error",
-        signal.SIGTERM: "another process terminated it",
-    }
+def with_cure(error: ParagoneError, causes: Sequence[CrashCause]) -> ParagoneError:
+    """Return an engine's error, with the cure as its hint if it has none and its cause is known."""
+    unexplained = isinstance(error, EngineError) and not error.hint
+    if unexplained and (known := find_cause(causes, says=error.sentence)):
+        error.hint = known.cure
+    return error
+
+
+def _head(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read(HEAD_BYTES).decode(errors="replace")
+
+
+def _name(number: int) -> str:
     try:
-        name = signal.Signals(number)
+        return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}", "unknown reason"
-    return name.name, meanings.get(name, signal.strsignal(number) or "unknown reason")
+        return f"signal {number}"

@@ -1,15 +1,19 @@
 #!/bin/sh
 # Builds llama-server, llama-perplexity (for the tests) or llama-bench (for the benchmarks), as named by $1, once, outside
 # the repository. The make targets of these names call this script.
-# The source is the llama.cpp that llama-cpp-python contains, the build flags are the same: Release, for this machine's CPU.
+# The source is the llama.cpp that llama-cpp-python contains, the build flags are the same: Release, for this machine's CPU,
+# without AMX where the compiler breaks it.
 set -eu
 program=$1
 here=$(dirname "$0")
 root=$(cd "$here/../../.." && pwd)
 place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-$program
 version=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$root/requirements/demo.txt")
+amx_flags=$(sh "$root/tools/amx_flags.sh")
+export CFLAGS="${CFLAGS-} $amx_flags" CXXFLAGS="${CXXFLAGS-} $amx_flags"
+built=$(echo $version $CXXFLAGS) # with other flags it is built anew; echo drops the unneeded spaces
 
-if [ -x "$place/$program" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$version" ]; then
+if [ -x "$place/$program" ] && [ "$(cat "$place/version" 2>/dev/null)" = "$built" ]; then
   echo "$program of llama-cpp-python $version is already built: $place/$program"
   exit 0
 fi
@@ -43,4 +47,4 @@ if ! build > "$place/build.log" 2>&1; then
   exit 1
 fi
 mv "$work/build/bin/$program" "$place/$program"
-echo "$version" > "$place/version"
+echo "$built" > "$place/version"

@@ -26,6 +26,7 @@ source=$(sh "$(dirname "$0")/fetch_llama_cpp.sh" "$work")
 headers=$source/vendor
 
 # By default, cgo compiles for the oldest CPU of the architecture, which makes each token take several times as long.
+# x86-64-v3 has no AMX, which some compilers break (see tools/amx_flags.sh).
 fast="-O3"
 if grep -qs avx2 /proc/cpuinfo; then fast="-O3 -march=x86-64-v3"; fi
 echo "Building Ollama $version in $place; this takes a few minutes, once."

@@ -125,6 +125,43 @@ async def test_a_key_is_refused_and_not_shown(hostile, open_lane, monkeypatch):
     assert error.sentence == f"The server at {hostile.url} refused the key (401)."
 
 
+SERVER_CRASHES = {  # in the words of Ollama
+    "llama runner process has terminated: signal: segmentation fault (core dumped)": "Ollama before 0.32.2",
+    "llama-server process has terminated: signal: segmentation fault (core dumped)": "Ollama before 0.32.2",
+    "llama runner process has terminated: signal: illegal instruction": "Ollama before 0.32.2",
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
+    "check ollama server logs for details": "Ollama before 0.32.2",
+    "llama runner process has terminated: signal: killed": "memory ran out",
+    "llama runner process has terminated: CUDA error: out of memory": "Close what else uses the GPU",
+    "model requires more system memory (9.1 GiB) than is available (5.0 GiB)": "smaller quantization",
+    "llama runner process has terminated: exit status 2": "",
+}
+
+
+@pytest.mark.parametrize("words", SERVER_CRASHES)
+async def test_a_crash_of_the_server_names_the_cure(hostile, open_lane, words):
+    hostile.on_chat = lambda exchange: exchange.refuse(500, {"error": words})
+    _, error = await (await open_lane(hostile)).ask()
+    assert error.sentence == f"The server at {hostile.url} failed (500): {words}."
+    assert SERVER_CRASHES[words] in error.hint
+    assert bool(SERVER_CRASHES[words]) == bool(error.hint)
+
+
+async def test_a_crash_of_the_server_in_the_middle_of_the_answer(hostile, open_lane, text):
+    words = "llama runner process has terminated: signal: segmentation fault (core dumped)"
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Once")
+        await exchange.send(exchange.protocol.line({"error": words}))
+
+    hostile.on_chat = chat
+    events, error = await (await open_lane(hostile)).ask()
+    assert text(events) == "Once"
+    assert words in error.sentence
+    assert "-mno-amx-int8" in error.hint
+
+
 async def test_the_model_is_gone(hostile, open_lane):
     hostile.on_chat = lambda exchange: exchange.refuse(404, {"error": "model 'm' not found"})
     _, error = await (await open_lane(hostile)).ask()

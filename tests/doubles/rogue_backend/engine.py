@@ -43,7 +43,7 @@ from paragone.options import as_values
 from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
-    "steady", "escapes", "killed", "null", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
+    "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
     "wide", "threads", "seeing",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
@@ -62,6 +62,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
     ) -> LoadedModel:
         if request.model not in MODELS:
             raise InputError(f"There is no model {request.model!r}.", hint=f"There are: {', '.join(MODELS)}.")
+        if options.build:
+            print(options.build, file=sys.stderr)
         for step in range(10):
             report(step / 10)
             time.sleep(options.load_s / 10)
@@ -134,18 +136,23 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         return f"word{number} "
 
     def misbehave(self, cancelled: Cancelled) -> None:
+        last_words = self.options.last_words
+        if last_words and self.model != "raises":
+            print(last_words, file=sys.stderr)
         match self.model:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "null":
                 ctypes.string_at(0)
+            case "illegal":
+                os.kill(os.getpid(), signal.SIGILL)
             case "abort":
                 os.write(2, b"GGML_ASSERT(false) failed: this is what a library says before it aborts\n")
                 os.abort()
             case "exit":
                 os._exit(3)
             case "raises":
-                raise RuntimeError("the kernel image is unhappy")
+                raise RuntimeError(last_words or "the kernel image is unhappy")
             case "deaf":
                 time.sleep(60)
             case "loud":

@@ -17,6 +17,8 @@ class RogueLoad(Options):
     fails_at: int | None = option(
         None, "Token before which scores and distributions fail, as the model does."
     )
+    build: str | None = option(None, "Line that it prints when it loads, as a library describes its build.")
+    last_words: str | None = option(None, "Text that it prints, or raises, when it fails.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

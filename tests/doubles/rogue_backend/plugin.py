@@ -1,9 +1,11 @@
 """The plugin of the rogue backend."""
 
+import signal
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from paragone import Backend, Capabilities, ModelInfo
+from paragone.crash_causes import CrashCause
 from paragone.hooks import hookimpl
 from paragone.worker import NativeBackend
 from rogue_backend.options import RogueLoad, RogueSampling
@@ -17,6 +19,11 @@ class RogueBackend(NativeBackend):
     sampling = RogueSampling
     capabilities = Capabilities(tokenize=True, estimate=True, local=True)
     engine: ClassVar[str] = "rogue_backend.engine:RogueEngine"
+    crash_causes = (
+        CrashCause(
+            signals=(signal.SIGSEGV,), build="ROGUE = 1", cause="it is a rogue", cure="Ask it politely."
+        ),
+    )
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         return ()

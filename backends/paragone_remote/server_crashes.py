@@ -1,0 +1,40 @@
+"""What to do about a server whose engine crashed, as far as its words tell."""
+
+from __future__ import annotations
+
+from paragone.crash_causes import CrashCause, find_cause
+
+__all__ = ["cure"]
+
+_AMX = (
+    "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "
+    "Update the server, or compile it with CFLAGS and CXXFLAGS set to -mno-amx-int8."
+)
+_DIED = r"(runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
+"""Ollama's words for the end of the process that computes."""
+
+_CAUSES = (
+    # Ollama's issues 17006, 17205 and 17249; its releases since 0.32.2 are compiled by GCC 13 (17244).
+    CrashCause(
+        says=rf"{_DIED}.*(segmentation fault|illegal instruction)",
+        cause="its engine crashed",
+        cure=f"Its log says more. A known cause: {_AMX}",
+    ),
+    CrashCause(
+        says=rf"{_DIED}.*killed",
+        cause="its engine was killed",
+        cure="The system probably killed it because memory ran out: choose a smaller quantization or context, or "
+        "unload other models.",
+    ),
+    CrashCause(
+        says=rf"{_DIED}, this may be due to resource limitations",
+        cause="its engine crashed",
+        cure=f"Its log says why. Often memory ran out; and {_AMX}",
+    ),
+)
+
+
+def cure(words: str) -> str:
+    """Return what to do about a failure that a server reports in these words; empty if that is not known."""
+    known = find_cause(_CAUSES, says=words)
+    return known.cure if known is not None else ""

@@ -1,0 +1,117 @@
+"""Known causes of crashes and failures of native libraries, and what to do about each."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["COMMON_CAUSES", "CrashCause", "find_cause"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashCause:
+    """A known cause of a crash, and its cure. It applies if all that is given of the last three attributes applies.
+
+    Attributes:
+        cause: Why, as it stands after the colon in "The engine's process was ended by SIGSEGV: …."
+        cure: What to do, as a sentence; may be empty.
+        signals: The signals that end the process; empty for any end. Without a signal and without
+            `build`, the cause also applies to an exception with the words `says`.
+        says: A regular expression that matches in the last lines that the process printed, in any case.
+        build: A regular expression that matches in the first lines that it printed, such as a description
+            of how the library was built.
+    """
+
+    cause: str
+    cure: str = ""
+    signals: tuple[int, ...] = ()
+    says: str = ""
+    build: str = ""
+
+    def applies(self, *, says: str, number: int = 0, build: str = "") -> bool:
+        """Whether this is the cause of an end by the signal `number` (0: none), with these last and first lines."""
+        return (
+            (not self.signals or number in self.signals)
+            and (not self.says or re.search(self.says, says, re.IGNORECASE) is not None)
+            and (not self.build or re.search(self.build, build) is not None)
+        )
+
+
+def find_cause(
+    causes: Sequence[CrashCause], *, says: str, number: int = 0, build: str = ""
+) -> CrashCause | None:
+    """Return the first of these causes, and then of the common ones, that applies; see `CrashCause.applies`."""
+    every = (*causes, *COMMON_CAUSES)
+    return next((it for it in every if it.applies(says=says, number=number, build=build)), None)
+
+
+_SMALLER = "`paragone fit` shows what fits."
+
+COMMON_CAUSES = (
+    CrashCause(
+        says=r"no kernel image is available|invalid device function",
+        cause="its library was not compiled for this GPU",
+        cure="Install a build for this GPU, or compile the library for its compute capability, which "
+        "`nvidia-smi --query-gpu=name,compute_cap --format=csv` shows.",
+    ),
+    CrashCause(
+        says=r"driver version is insufficient|NVIDIA driver on your system is too old",
+        cause="the NVIDIA driver is older than the CUDA version of its library",
+        cure="Update the driver, or install a build for the CUDA version that `nvidia-smi` shows.",
+    ),
+    CrashCause(
+        says=r"no CUDA-capable device|no CUDA GPUs are available|found no NVIDIA driver|libcuda\.so[.\d]*: cannot open",
+        cause="its library finds no NVIDIA driver or no GPU",
+        cure="Check `nvidia-smi` and CUDA_VISIBLE_DEVICES; a container needs `--gpus all`. On a machine without a "
+        "GPU, install a build for the CPU.",
+    ),
+    CrashCause(
+        says=r"(cuda|hip|rocm|cublas|vulkan|vk::|metal|gpu).{0,60}(out ?of ?(device ?)?memory|alloc_failed)",
+        cause="the memory of the GPU ran out",
+        cure="Close what else uses the GPU, or open the engine with a shorter context, with fewer layers on the "
+        f"GPU, or with a smaller quantization: {_SMALLER}",
+    ),
+    CrashCause(
+        says=r"std::bad_alloc|(failed|unable) to allocate|(cannot|can't) allocate memory|insufficient memory"
+        r"|out of memory|\bMemoryError\b|more system memory",
+        cause="the memory of the machine ran out",
+        cure=f"Close other engines, or open this one with a shorter context or a smaller quantization: {_SMALLER}",
+    ),
+    CrashCause(
+        says=r"version [`']GLIBC(XX)?_[\d.]+' not found",
+        cause="its library was built on a newer system than this one",
+        cure="Compile the library on this machine, or install a build for an older system.",
+    ),
+    CrashCause(
+        says=r"lib(cudart|cublas|cublasLt|cufft|curand|cusparse|nvrtc|cudnn)\.so\.?\d*: cannot open shared object file",
+        cause="the CUDA libraries that its library was built with are missing",
+        cure="Install the CUDA toolkit of the same major version (libcudart.so.12 is of CUDA 12), or another build of "
+        "the library.",
+    ),
+    CrashCause(
+        says=r"\.so[.\d]*: cannot open shared object file",
+        cause="a shared library that it needs is missing",
+        cure="Install the package with this file, or add its folder to LD_LIBRARY_PATH.",
+    ),
+    CrashCause(
+        signals=(signal.SIGILL,),
+        cause="its library was built for another processor",
+        cure="Install a build of the library for this processor, or compile it on this machine.",
+    ),
+    CrashCause(
+        signals=(signal.SIGKILL,),
+        cause="another process killed it, or the system did because memory ran out",
+        cure=f"If memory ran out, open the engine with a shorter context or a smaller quantization: {_SMALLER}",
+    ),
+    CrashCause(signals=(signal.SIGSEGV,), cause="it accessed invalid memory"),
+    CrashCause(signals=(signal.SIGABRT,), cause="its library aborted"),
+    CrashCause(
+        signals=(signal.SIGBUS,),
+        cause="it accessed invalid memory, such as a file that was truncated meanwhile",
+    ),
+    CrashCause(signals=(signal.SIGFPE,), cause="an arithmetic error"),
+    CrashCause(signals=(signal.SIGTERM,), cause="another process terminated it"),
+)
+"""Causes that do not depend on the library, the specific ones first."""

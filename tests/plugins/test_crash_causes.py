@@ -1,0 +1,144 @@
+"""Crashes whose cause is known: the error names it, and what to do about it."""
+
+import asyncio
+import signal
+
+import pytest
+from rogue_backend.plugin import RogueBackend
+
+from paragone import EngineCrashed, EngineError, Message, OpenRequest, ParagoneError, RunRequest, Token
+from paragone.crash_causes import COMMON_CAUSES, CrashCause, find_cause
+
+LAST_WORDS = {  # as libraries print or raise them
+    "CUDA error: no kernel image is available for execution on the device": "not compiled for this GPU",
+    "ROCm error: invalid device function": "not compiled for this GPU",
+    "CUDA driver version is insufficient for CUDA runtime version": "driver is older",
+    "The NVIDIA driver on your system is too old (found version 11040).": "driver is older",
+    "ggml_cuda_init: failed to initialize CUDA: no CUDA-capable device is detected": "no NVIDIA driver or no GPU",
+    "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory": "no NVIDIA driver or no GPU",
+    "CUDA error: out of memory": "memory of the GPU",
+    "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9216.00 MiB on device 0: cudaMalloc failed: out of memory": "memory of the GPU",
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.": "memory of the GPU",
+    "cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED": "memory of the GPU",
+    "vk::Device::allocateMemory: ErrorOutOfDeviceMemory": "memory of the GPU",
+    "terminate called after throwing an instance of 'std::bad_alloc'": "memory of the machine",
+    "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 9663676416": "memory of the machine",
+    "mmap: Cannot allocate memory": "memory of the machine",
+    "The engine failed: MemoryError.": "memory of the machine",
+    "libllama.so: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by libllama.so)": "newer system",
+    "/lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.32' not found": "newer system",
+    "OSError: libcudart.so.12: cannot open shared object file: No such file or directory": "CUDA libraries",
+    "OSError: libgomp.so.1: cannot open shared object file: No such file or directory": "a shared library",
+}
+
+
+@pytest.mark.parametrize("words", LAST_WORDS)
+def test_the_words_of_libraries_are_known(words):
+    known = find_cause((), says=words)
+    assert known is not None
+    assert LAST_WORDS[words] in known.cause
+    assert known.cure.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "RuntimeError: the kernel image is unhappy",
+        "GGML_ASSERT(n_tokens <= n_batch) failed",
+        "llama_kv_cache: allocated 512 MiB of memory on the GPU",
+        "load_backend: loaded CUDA backend from libggml-cuda.so",
+    ],
+)
+def test_other_words_have_no_cause(words):
+    assert find_cause((), says=words) is None
+
+
+def test_every_common_cause_is_found_by_its_words_or_signal():
+    words = {find_cause((), says=words) for words in LAST_WORDS}
+    signals = {find_cause((), says="", number=number) for it in COMMON_CAUSES for number in it.signals}
+    assert words | signals == set(COMMON_CAUSES)
+
+
+def test_causes_are_the_second_half_of_a_sentence():
+    for it in COMMON_CAUSES:
+        assert not it.cause.endswith(".")
+        assert it.cause[0].islower()
+
+
+def test_words_come_before_signals_and_a_backends_causes_before_both():
+    words = "CUDA error: out of memory"
+    common = find_cause((), says=words, number=signal.SIGABRT)
+    assert common is not None
+    assert "memory of the GPU" in common.cause
+    own = CrashCause(cause="mine", signals=(signal.SIGABRT,))
+    assert find_cause((own,), says=words, number=signal.SIGABRT) is own
+    assert find_cause((own,), says=words) is common
+
+
+# ── In a real worker, whose engine is a test double that fails on cue ──────────────────────────
+
+
+async def failure(model: str, log: str | None = None, **options: str) -> ParagoneError:
+    engine = await RogueBackend().open(OpenRequest(model=model, options=options, log=log), lambda _: None)
+    request = RunRequest(messages=(Message(role="user", text="hi"),), sampling={"at": 1, "max_tokens": 9})
+    try:
+        async for event in engine.run(request):
+            if model == "deaf" and isinstance(event, Token):
+                asyncio.get_running_loop().create_task(engine.stop())
+    except ParagoneError as error:
+        return error
+    finally:
+        await engine.close()
+    raise AssertionError("it did not fail")
+
+
+async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
+    log = str(tmp_path / "log")
+    error = await failure("null", log=log, build="ROGUE = 1")
+    assert error.sentence == "The engine's process was ended by SIGSEGV: it is a rogue."
+    assert error.hint == f"Ask it politely. What it printed is in {log}."
+    assert isinstance(error, EngineCrashed)
+    assert error.status == -signal.SIGSEGV
+
+
+async def test_another_build_does_not():
+    error = await failure("null", build="ROGUE = 0")
+    assert error.sentence == "The engine's process was ended by SIGSEGV: it accessed invalid memory."
+    assert error.hint == ""
+
+
+async def test_an_illegal_instruction():
+    error = await failure("illegal")
+    assert error.sentence.endswith("SIGILL: its library was built for another processor.")
+    assert "compile it on this machine" in error.hint
+
+
+async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
+    words = "CUDA error: no kernel image is available for execution on the device"
+    error = await failure("exit", last_words=words)
+    said = (
+        "The engine's process ended unexpectedly with exit code 3: its library was not compiled for this GPU."
+    )
+    assert error.sentence == said
+    assert "compute_cap" in error.hint
+    assert isinstance(error, EngineCrashed)
+    assert error.log_tail == (words,)
+
+
+async def test_words_long_before_the_end_do_not_count():
+    error = await failure("abort", build="failed to allocate a cache\n" + "and went on\n" * 20)
+    assert error.sentence == "The engine's process was ended by SIGABRT: its library aborted."
+
+
+async def test_an_exception_gets_the_cure_too():
+    error = await failure("raises", last_words="libcudart.so.12: cannot open shared object file")
+    assert type(error) is EngineError
+    assert "libcudart.so.12" in error.sentence
+    assert "CUDA toolkit" in error.hint
+
+
+async def test_a_kill_of_our_own_has_no_other_cause():
+    error = await failure("deaf", last_words="std::bad_alloc")
+    assert "did not stop" in error.sentence
+    assert error.hint == ""
