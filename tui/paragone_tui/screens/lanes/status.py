@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.painting.screen import paint
 from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import LaneState
@@ -106,7 +107,7 @@ class LaneStatus(Widget):
         super().__init__(name=name, id=id, classes=classes)
         self._info = LaneStatusInfo()
         self._styles: dict[str, Style] = {}
-        self._cadence = Cadence(lambda: self.call_later(self.refresh), _EVERY)
+        self._cadence = Cadence(lambda: paint(self), _EVERY)
 
     @property
     def text(self) -> str:
