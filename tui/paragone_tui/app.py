@@ -195,17 +195,25 @@ class ParagoneApp(App[None]):
 
     def _begin_work(self) -> None:
         begin_collecting()
-        exposed = permission_warning(self.config.document, self.registry.find)
-        for problem in filter(None, (*self._problems, self.state.warning, exposed)):
+        for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
             self.lanes.do(self.lanes.add_demo)
         elif self._session.lanes:
             self._session.open_engines()
-            self.remember_lanes()
         else:
             self.lanes.action_add_lane()
+        self.lanes.do(self._use_backends)
+
+    async def _use_backends(self) -> None:
+        """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""
+        await self.registry.load(self._session.backends)
+        self.lanes.lay_out_lanes()  # with the options that are set
+        self.remember_lanes()
+        exposed = await asyncio.to_thread(permission_warning, self.config.document, self.registry.find)
+        if exposed:
+            self.say(exposed, warning=True)
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
@@ -279,7 +287,7 @@ class ParagoneApp(App[None]):
 
     def remember_lanes(self) -> None:
         """Save the current engines for the next start, except in a demo."""
-        if self._remembers:
+        if self._remembers and all(map(self.registry.knows, self._session.backends)):
             with contextlib.suppress(ParagoneError):  # not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
 

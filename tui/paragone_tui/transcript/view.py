@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
 
 from rich.segment import Segment
 from textual.geometry import Region
@@ -16,7 +15,7 @@ from paragone_tui.painting.screen import paint
 from paragone_tui.transcript.block import GUTTER, Block, Kind
 from paragone_tui.transcript.marks import Layers, clipped
 from paragone_tui.transcript.page import Page, Place
-from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of
+from paragone_tui.transcript.palette import Palette, palette_of
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -36,8 +35,14 @@ class Transcript(ScrolledText):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
-    DEFAULT_CSS = CSS
+    DEFAULT_CSS = """
+    Transcript {
+        width: 1fr;
+        height: 1fr;
+        background: $background;
+        color: $foreground;
+    }
+    """
 
     def __init__(
         self,
@@ -262,9 +267,7 @@ class Transcript(ScrolledText):
                 self.wrap()
                 self.place()
         blank, background = self._palette["answer"].background_style, self.background_colors[1]
-        rows = [
-            row.adjust_cell_length(self.size.width, blank) for row in self._painted[crop.y : crop.bottom]
-        ]
+        rows = [row.adjust_cell_length(self.size.width, blank) for row in self._painted[crop.y : crop.bottom]]
         rows += [Strip.blank(self.size.width, blank)] * (crop.height - len(rows))
         for line_filter in self.get_line_filters():
             rows = [row.apply_filter(line_filter, background) for row in rows]

@@ -81,8 +81,8 @@ class Session:
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
-            if self.scheduler.mode == "auto":
-                self._opening = asyncio.create_task(self._decide_and_open())
+            if self.scheduler.mode == "auto" or not all(map(self.registry.knows, self.backends)):
+                self._opening = asyncio.create_task(self._prepare_and_open())
             else:
                 self._open_all()
 
@@ -163,7 +163,13 @@ class Session:
         configured = self._engines.get(kept.name)
         return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
-    async def _decide_and_open(self) -> None:
+    @property
+    def backends(self) -> Sequence[str]:
+        """The names of the lanes' backends."""
+        return [lane.engine.definition.backend for lane in self.lanes]
+
+    async def _prepare_and_open(self) -> None:
+        await self.registry.load(self.backends)
         await self.scheduler.decide_order()
         self._open_all()
 

@@ -48,6 +48,7 @@ class LaneColumn(Vertical, LaneObserver):
         self,
         lane: Lane,
         *,
+        is_first: bool,
         markdown: bool,
         fold_thinking: bool,
         restart_key: str,
@@ -57,16 +58,18 @@ class LaneColumn(Vertical, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
+        `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
         `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
         answers are shown anew.
         """
-        super().__init__()
+        super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
@@ -98,8 +101,10 @@ class LaneColumn(Vertical, LaneObserver):
 
     def show_settings(self, text: str) -> None:
         """Show which options are set, on a line of its own; hide the line if the text is empty."""
-        self.settings.update(one_line(text))
-        self.settings.display = bool(text)
+        if text != self._settings:
+            self._settings = text
+            self.settings.update(one_line(text))
+            self.settings.display = bool(text)
 
     def show_differences(self, count: int) -> None:
         """Set how many conditions of the last answers were not the same as in other lanes."""
