@@ -19,7 +19,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from paragone import Backend, Image, ParagoneError
+from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S, HistoryOpening
 from paragone_tui.keys import key_map, keys_in_force, readable
@@ -37,6 +37,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
+    from paragone import Backend, Image
     from paragone_tui.screens.engines.picker import Picked
     from paragone_tui.screens.history.picker import Found
     from paragone_workbench.store.history import History
@@ -76,6 +77,12 @@ def run_screen(
     for sentence in app.exit_messages:
         sys.stderr.write(f"paragone: {sentence}\n")
     return app.return_code or 0
+
+
+def _import_for_answers() -> None:
+    """Import what the first answer needs, while the user still types the prompt."""
+    import paragone_tui.transcript.markdown  # noqa: F401 (so that they are loaded)
+    import paragone_workbench.runs.execute  # noqa: F401
 
 
 class ParagoneApp(App[None]):
@@ -214,6 +221,8 @@ class ParagoneApp(App[None]):
         exposed = await asyncio.to_thread(permission_warning, self.config.document, self.registry.find)
         if exposed:
             self.say(exposed, warning=True)
+        await self._session.opened()
+        await asyncio.to_thread(_import_for_answers)
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""

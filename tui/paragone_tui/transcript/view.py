@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
 
-from paragone import Channel
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.screen import paint
-from paragone_tui.transcript.block import GUTTER, Block, Kind
-from paragone_tui.transcript.marks import Layers, clipped
-from paragone_tui.transcript.page import Page, Place
-from paragone_tui.transcript.palette import Palette, palette_of
+from paragone_tui.transcript.block import GUTTER, Block
+from paragone_tui.transcript.marks import clipped
+from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.palette import palette_of
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
+
+if TYPE_CHECKING:
+    from paragone import Channel
+    from paragone_tui.transcript.block import Kind
+    from paragone_tui.transcript.marks import Layers
+    from paragone_tui.transcript.page import Place
+    from paragone_tui.transcript.palette import Palette
 
 __all__ = ["Transcript"]
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from paragone import Backend, InputError
+from paragone import InputError
 from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import suggest
 
 if TYPE_CHECKING:
+    from paragone import Backend
     from paragone.discovery import Discovery, Problem
 
 __all__ = ["Registry"]

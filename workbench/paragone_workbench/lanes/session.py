@@ -6,23 +6,25 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from paragone import Image, InputError, ParagoneError
-from paragone_workbench.config.settings import Mode
+from paragone import InputError
 from paragone_workbench.conversation.system_prompt import SystemPrompt
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
-from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
-from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
+    from paragone import Image, ParagoneError
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.record import RunRecord
     from paragone_workbench.store.history import History
     from paragone_workbench.store.recorder import Recorder
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from paragone import Caution, Channel, EngineCrashed, ParagoneError
+from paragone import EngineCrashed
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.settings import changes
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store.records import Hit
+
+if TYPE_CHECKING:
+    from paragone import Caution, Channel, ParagoneError
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.store.records import Hit
 
 __all__ = ["LaneColumn"]
 
