@@ -3,104 +3,69 @@
 This package imports the standard library only. Import `paragone.assertions` (the interface of an
 assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.testing` (the conformance
 suite) separately.
+
+A module of it is imported when one of its names is first used: most programs and workers need few of them.
+`__init__.pyi` has the same names for type checkers.
 """
 
-from paragone.backend import (
-    API_VERSION,
-    Backend,
-    EndpointReport,
-    OnProgress,
-    OpenEngine,
-    Probe,
-    PullProgress,
-)
-from paragone.distributions import LogitsBlock
-from paragone.engine import Cancelled, Engine, Report
-from paragone.errors import ContextOverflow, EngineCrashed, EngineError, InputError, ParagoneError
-from paragone.events import (
-    Alternative,
-    Caution,
-    Channel,
-    Event,
-    Finish,
-    FinishReason,
-    LoadProgress,
-    PromptProgress,
-    Queued,
-    RunSettings,
-    Timings,
-    Token,
-    Usage,
-)
-from paragone.memory import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
-from paragone.messages import (
-    DistributionsRequest,
-    Image,
-    Message,
-    OpenRequest,
-    Role,
-    RunRequest,
-    ScoreRequest,
-    TokenizeRequest,
-    TopTokensRequest,
-)
-from paragone.models import Capabilities, LoadedModel, ModelInfo
-from paragone.options import Options, option
-from paragone.tokens import TokenizedText, Vocabulary, fingerprint
-from paragone.weights import WeightsFile
-from paragone.wire import Json
+from __future__ import annotations
 
-__all__ = [
-    "API_VERSION",
-    "Alternative",
-    "Backend",
-    "Cancelled",
-    "Capabilities",
-    "Caution",
-    "Channel",
-    "ContextOverflow",
-    "DeviceMemory",
-    "DistributionsRequest",
-    "EndpointReport",
-    "Engine",
-    "EngineCrashed",
-    "EngineError",
-    "Event",
-    "Finish",
-    "FinishReason",
-    "Image",
-    "InputError",
-    "Json",
-    "LoadProgress",
-    "LoadedModel",
-    "LogitsBlock",
-    "MemoryEstimate",
-    "Message",
-    "ModelInfo",
-    "ModelLayout",
-    "ModelPart",
-    "OnProgress",
-    "OpenEngine",
-    "OpenRequest",
-    "Options",
-    "ParagoneError",
-    "Probe",
-    "PromptProgress",
-    "Queued",
-    "PullProgress",
-    "Report",
-    "Role",
-    "RunRequest",
-    "RunSettings",
-    "ScoreRequest",
-    "Timings",
-    "Token",
-    "TokenizeRequest",
-    "TokenizedText",
-    "TopTokensRequest",
-    "Usage",
-    "Vocabulary",
-    "WeightsFile",
-    "fingerprint",
-    "option",
-]
+import importlib
+
+_NAMES = {
+    "backend": (
+        "API_VERSION",
+        "Backend",
+        "EndpointReport",
+        "OnProgress",
+        "OpenEngine",
+        "Probe",
+        "PullProgress",
+    ),
+    "distributions": ("LogitsBlock",),
+    "engine": ("Cancelled", "Engine", "Report"),
+    "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
+    "events": (
+        "Alternative",
+        "Caution",
+        "Channel",
+        "Event",
+        "Finish",
+        "FinishReason",
+        "LoadProgress",
+        "PromptProgress",
+        "Queued",
+        "RunSettings",
+        "Timings",
+        "Token",
+        "Usage",
+    ),
+    "memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
+    "messages": (
+        "DistributionsRequest",
+        "Image",
+        "Message",
+        "OpenRequest",
+        "Role",
+        "RunRequest",
+        "ScoreRequest",
+        "TokenizeRequest",
+        "TopTokensRequest",
+    ),
+    "models": ("Capabilities", "LoadedModel", "ModelInfo"),
+    "options": ("Options", "option"),
+    "tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
+    "weights": ("WeightsFile",),
+    "wire": ("Json",),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of the interface, the first time that it is used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value

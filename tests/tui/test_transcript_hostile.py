@@ -76,8 +76,8 @@ async def test_console_markup_is_shown_as_text():
         assert app.terminal.text.count(text) == 6 * 3 + 2 + 1 - 2
         assert not any(
             segment.style and (segment.style.meta or segment.style.link)
-            for y in range(60)
-            for segment in lane.render_line(y)
+            for row in lane.render_lines(lane.size.region)
+            for segment in row
         )
 
 

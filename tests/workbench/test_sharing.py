@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from paragone_workbench.runs.execute import Turn
+from paragone_workbench.runs.turns import Turn
 from paragone_workbench.scheduling import scheduler
 from paragone_workbench.scheduling.sharing import Sharing, resources_of
 

@@ -19,7 +19,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from paragone import Backend, Image, ParagoneError
+from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S, HistoryOpening
 from paragone_tui.keys import key_map, keys_in_force, readable
@@ -37,6 +37,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
+    from paragone import Backend, Image
     from paragone_tui.screens.engines.picker import Picked
     from paragone_tui.screens.history.picker import Found
     from paragone_workbench.store.history import History
@@ -76,6 +77,12 @@ def run_screen(
     for sentence in app.exit_messages:
         sys.stderr.write(f"paragone: {sentence}\n")
     return app.return_code or 0
+
+
+def _import_for_answers() -> None:
+    """Import what the first answer needs, while the user still types the prompt."""
+    import paragone_tui.transcript.markdown  # noqa: F401 (so that they are loaded)
+    import paragone_workbench.runs.execute  # noqa: F401
 
 
 class ParagoneApp(App[None]):
@@ -195,17 +202,27 @@ class ParagoneApp(App[None]):
 
     def _begin_work(self) -> None:
         begin_collecting()
-        exposed = permission_warning(self.config.document, self.registry.find)
-        for problem in filter(None, (*self._problems, self.state.warning, exposed)):
+        for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
             self.lanes.do(self.lanes.add_demo)
         elif self._session.lanes:
             self._session.open_engines()
-            self.remember_lanes()
         else:
             self.lanes.action_add_lane()
+        self.lanes.do(self._use_backends)
+
+    async def _use_backends(self) -> None:
+        """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""
+        await self.registry.load(self._session.backends)
+        self.lanes.lay_out_lanes()  # with the options that are set
+        self.remember_lanes()
+        exposed = await asyncio.to_thread(permission_warning, self.config.document, self.registry.find)
+        if exposed:
+            self.say(exposed, warning=True)
+        await self._session.opened()
+        await asyncio.to_thread(_import_for_answers)
 
     def action_palette(self) -> None:
         """Show the command palette, unless it is open."""
@@ -279,7 +296,7 @@ class ParagoneApp(App[None]):
 
     def remember_lanes(self) -> None:
         """Save the current engines for the next start, except in a demo."""
-        if self._remembers:
+        if self._remembers and all(map(self.registry.knows, self._session.backends)):
             with contextlib.suppress(ParagoneError):  # not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
 

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Seconds between two messages with the tokens of a fast engine."""
-
-QUICK = 0.012
-"""An engine is fast if it needs fewer seconds than this from one token to the next."""
+"""Seconds between two messages with tokens. Those of an engine that needs more for a token are sent at once."""
 
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
@@ -81,7 +78,7 @@ class _Incoming(io.RawIOBase):
 
 
 class Frames:
-    """Batches a run's events, so that a fast engine does not need one write per token.
+    """Batches a run's events, so that a fast engine does not need a message per token.
 
     Normally the engine's own thread sends them between two tokens. If all cores are computing, any
     other thread that wakes during a token takes a core from the compute threads, and the rest of these
@@ -93,7 +90,6 @@ class Frames:
         self._job = job
         self._waiting: list[Json] = []
         self._sent = 0.0
-        self._came = 0.0
         self._open = True
         self._watched = False
         """Whether the thread will check the waiting events without a notification."""
@@ -105,11 +101,8 @@ class Frames:
         """Send an event, now or together with the next ones."""
         data = dump_event(event)
         with self._condition:
-            now = time.monotonic()
-            slow = now - self._came >= QUICK
-            self._came = now
             self._waiting.append(data)
-            if slow or now - self._sent >= FRAME:
+            if time.monotonic() - self._sent >= FRAME:
                 self._flush()
             elif not self._watched:
                 self._watched = True

@@ -8,6 +8,7 @@ most of the bytes. This module depends on Textual's compositor, which is private
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
 from operator import itemgetter
@@ -18,10 +19,11 @@ from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
+from textual.widget import Widget
 
 from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 
-__all__ = ["ThriftyScreen"]
+__all__ = ["ThriftyScreen", "paint"]
 
 _MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
@@ -42,11 +44,44 @@ class ThriftyScreen(Screen[ScreenResultType]):
     ) -> None:
         super().__init__(name, id, classes)
         self._thrifty = self._compositor = _ThriftyCompositor()
+        self._paints = False
+        """Whether `_paint` is scheduled."""
 
     def repaint(self) -> None:
         """Paint everything, whatever the terminal shows."""
         self._thrifty.terminal.forget()
         self.refresh()
+
+    def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
+        """Have regions of a widget of this screen painted in the next turn of the event loop."""
+        widget._set_dirty(*regions)
+        self._dirty_widgets.add(widget)
+        if not self._paints:
+            self._paints = True
+            asyncio.get_running_loop().call_soon(self._paint)
+
+    def _paint(self) -> None:
+        self._paints = False
+        if self.is_current and not self._layout_required and not self.app._batch_count:
+            self._compositor.update_widgets(self._dirty_widgets)
+            self._compositor_refresh()
+        else:
+            self.check_idle()  # Textual paints what is dirty when it can
+
+
+def paint(widget: Widget, *regions: Region) -> None:
+    """Have regions of a widget painted, or all of it, together with what other widgets ask for in this turn.
+
+    `Widget.refresh` does so by two messages, two idle events and a timer, which takes longer than the painting. It
+    is needed where the widget's size or styles change.
+    """
+    if not widget.is_attached:
+        return
+    screen = widget.screen
+    if isinstance(screen, ThriftyScreen):
+        screen.paint(widget, regions)
+    else:
+        widget.refresh(*regions)
 
 
 class _ThriftyCompositor(Compositor):

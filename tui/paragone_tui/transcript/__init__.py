@@ -1,7 +1,6 @@
 """The transcript widget of a lane: prompts, thinking, answers and notes."""
 
-from paragone import Channel
 from paragone_tui.transcript.block import Block, Kind
 from paragone_tui.transcript.view import Transcript
 
-__all__ = ["Block", "Channel", "Kind", "Transcript"]
+__all__ = ["Block", "Kind", "Transcript"]

@@ -184,7 +184,7 @@ class Block:
         if layers == self._layers:
             return False
         self._layers = layers
-        self._body.layers = moved(layers, self._shown)
+        self._body.layers = moved(layers, self._shown) if any(layers) else ()
         self._marked = None
         return True
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
 
-from paragone import Channel
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.transcript.block import GUTTER, Block, Kind
-from paragone_tui.transcript.marks import Layers, clipped
-from paragone_tui.transcript.page import Page, Place
-from paragone_tui.transcript.palette import COMPONENTS, CSS, Palette, palette_of
+from paragone_tui.painting.screen import paint
+from paragone_tui.transcript.block import GUTTER, Block
+from paragone_tui.transcript.marks import clipped
+from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.palette import palette_of
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
 from paragone_tui.transcript.typesetter import Typesetter
+
+if TYPE_CHECKING:
+    from paragone import Channel
+    from paragone_tui.transcript.block import Kind
+    from paragone_tui.transcript.marks import Layers
+    from paragone_tui.transcript.page import Place
+    from paragone_tui.transcript.palette import Palette
 
 __all__ = ["Transcript"]
 
@@ -34,8 +42,14 @@ class Transcript(ScrolledText):
     """
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
-    DEFAULT_CSS = CSS
+    DEFAULT_CSS = """
+    Transcript {
+        width: 1fr;
+        height: 1fr;
+        background: $background;
+        color: $foreground;
+    }
+    """
 
     def __init__(
         self,
@@ -56,7 +70,7 @@ class Transcript(ScrolledText):
         self._palette: Palette = {}
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
-        self._cadence = Cadence(lambda: self.call_later(self._flush))
+        self._cadence = Cadence(self._flush_soon)
 
     # Content
 
@@ -207,6 +221,10 @@ class Transcript(ScrolledText):
         if self.is_mounted:
             self._cadence.ask()
 
+    def _flush_soon(self) -> None:
+        """Flush after what else is due at this beat, such as the marks of differences."""
+        asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
         """Arrange and repaint what changed since the last frame."""
         changed, self._changed = self._changed, None
@@ -232,7 +250,7 @@ class Transcript(ScrolledText):
             if old is not new and old != new
         ]
         if regions:
-            self.refresh(*regions)
+            paint(self, *regions)
 
     def _rows(self) -> list[Strip]:
         top, height = self._top, self.size.height
@@ -243,15 +261,24 @@ class Transcript(ScrolledText):
             rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
         return rows
 
-    def render_line(self, y: int) -> Strip:
-        """Return a row of the view by its index, counted from the top."""
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return the part `crop` of the view.
+
+        Textual's own method composes each row with borders, padding, opacity and tint, of which there are none here;
+        that takes longer than all else that a token costs.
+        """
         if self.is_resized:
             if self.link is not None:
                 self.link.lay_out()
             else:
                 self.wrap()
                 self.place()
-        return self._painted[y] if y < len(self._painted) else Strip([], 0)
+        blank, background = self._palette["answer"].background_style, self.background_colors[1]
+        rows = [row.adjust_cell_length(self.size.width, blank) for row in self._painted[crop.y : crop.bottom]]
+        rows += [Strip.blank(self.size.width, blank)] * (crop.height - len(rows))
+        for line_filter in self.get_line_filters():
+            rows = [row.apply_filter(line_filter, background) for row in rows]
+        return [row.crop(crop.x, crop.right) for row in rows]
 
     @property
     def is_resized(self) -> bool:

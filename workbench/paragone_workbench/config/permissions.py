@@ -6,10 +6,13 @@ import os
 import shlex
 import stat
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from paragone import Backend
 from paragone.options import describe
 from paragone_workbench.config.toml_file import Document
+
+if TYPE_CHECKING:
+    from paragone import Backend
 
 __all__ = ["permission_warning"]
 

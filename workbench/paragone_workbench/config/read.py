@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from paragone import Backend, InputError, Json, Options, ParagoneError, option
+from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
 from paragone_workbench.config.settings import (
     ChatSettings,
@@ -22,7 +22,7 @@ from paragone_workbench.config.settings import (
     UiSettings,
 )
 from paragone_workbench.config.state import State
-from paragone_workbench.config.toml_file import Document, Key, TomlError, read_toml
+from paragone_workbench.config.toml_file import Document, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     check_engine,
@@ -33,11 +33,15 @@ from paragone_workbench.engines.definitions import (
 )
 from paragone_workbench.paths import config_file, private_folder, state_file
 
+if TYPE_CHECKING:
+    from paragone import Backend, Json
+    from paragone_workbench.config.toml_file import Key
+
 __all__ = ["BackendLookup", "check", "init", "load", "sample", "load_with_problems"]
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
-BackendLookup: TypeAlias = Callable[[str], Backend | None]
+BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 """Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 

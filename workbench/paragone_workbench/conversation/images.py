@@ -8,8 +8,12 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from paragone import Caution, Image, InputError, LoadedModel, Message
+from paragone import Caution, Image, InputError
+
+if TYPE_CHECKING:
+    from paragone import LoadedModel, Message
 
 __all__ = ["SUFFIXES", "drop_unsupported_images", "image_size", "read_image"]
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from paragone import Image, Json
+from paragone import Json
+
+if TYPE_CHECKING:
+    from paragone import Image
 
 __all__ = ["Conversation", "Prompt"]
 

@@ -11,11 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from paragone import Backend, InputError, Json, Options
+from paragone import InputError, Json, Options
 from paragone.hub import repository_of
 from paragone.options import address_option, build, describe, parse
+
+if TYPE_CHECKING:
+    from paragone import Backend
 
 __all__ = [
     "EngineDefinition",

@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from paragone import (
-    Backend,
-    Capabilities,
-    EngineCrashed,
-    Json,
-    LoadedModel,
-    LoadProgress,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    Vocabulary,
-)
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone import EngineCrashed, ParagoneError
+from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error, notify_observers, report
 from paragone_workbench.engines.logs import engine_log
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.slot import Slot
+
+if TYPE_CHECKING:
+    from paragone import Backend, Capabilities, Json, LoadedModel, LoadProgress, OpenEngine, Vocabulary
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
 
 __all__ = ["EngineHandle", "EngineObserver", "EngineState", "EngineUse"]
 
@@ -109,6 +102,8 @@ class EngineHandle:
     @property
     def capabilities(self) -> Capabilities:
         """What the engine can do; if it is not open, what its backend's engines can do."""
+        from paragone import Capabilities  # not needed at start
+
         own = self.loaded.capabilities if self.loaded is not None else None
         return own or (self.backend.capabilities if self.backend is not None else Capabilities())
 
@@ -242,7 +237,8 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone_workbench.engines.environments import interpreter  # not needed at start
+        from paragone import OpenRequest  # neither is needed at start
+        from paragone_workbench.engines.environments import interpreter
 
         definition = self.definition
         backend = self._registry.get(definition.backend)

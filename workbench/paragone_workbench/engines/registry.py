@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from paragone import Backend, InputError
+from paragone import InputError
+from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import suggest
 
 if TYPE_CHECKING:
+    from paragone import Backend
     from paragone.discovery import Discovery, Problem
 
 __all__ = ["Registry"]
@@ -21,6 +24,7 @@ class Registry:
         self._found: dict[str, Backend] = {}
         self._problems: tuple[Problem, ...] = ()
         self._complete = False
+        self._loading = asyncio.Lock()
 
     def get(self, name: str) -> Backend:
         """Return the backend of this name. Raises InputError if there is none or its plugin is broken."""
@@ -46,6 +50,18 @@ class Registry:
             self.all()
         return self._found.get(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether `find` returns at once: it has looked for the backend before."""
+        return self._complete or name in self._found
+
+    async def load(self, names: Iterable[str]) -> None:
+        """Look for backends in a thread: importing their plugins takes time, and meanwhile the event loop goes on."""
+        async with self._loading:
+            unknown = [name for name in names if not self.knows(name)]
+            if unknown:
+                found = in_daemon_thread(lambda: [self.find(name) for name in unknown])
+                await asyncio.wrap_future(found)
+
     def all(self) -> Mapping[str, Backend]:
         """Return all usable backends by name, sorted."""
         if not self._complete:
@@ -65,6 +81,5 @@ class Registry:
 def _discover(only: str | None = None) -> Discovery:
     """Import plugins in a thread, so that Ctrl+C interrupts the caller and is not taken for a plugin's mistake."""
     from paragone.discovery import discover  # not at start: loads pluggy and package metadata
-    from paragone.threads import in_daemon_thread
 
     return in_daemon_thread(lambda: discover(only)).result()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING
 
-from paragone import OpenEngine
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, report
+
+if TYPE_CHECKING:
+    from paragone import OpenEngine
 
 __all__ = ["Slot", "wait_for_end"]
 

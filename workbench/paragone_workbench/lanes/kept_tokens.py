@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paragone_workbench.engines.handle import EngineHandle
-
 if TYPE_CHECKING:
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.lanes.lane import Lane
 
 __all__ = ["ALTERNATIVES", "KeptTokens"]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Caution, Channel, LoadedModel, ParagoneError
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.engines.definitions import without_passwords
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.runs.execute import Execution, Turns, execute
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store.records import LaneRecord
+
+if TYPE_CHECKING:
+    from paragone import Caution, Channel, LoadedModel, ParagoneError
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.lanes.observer import LaneObserver
+    from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.spec import RunSpec
+    from paragone_workbench.runs.turns import Turns
 
 __all__ = ["Lane", "LaneState"]
 
@@ -192,6 +196,11 @@ class Lane(EngineObserver, RunObserver):
         await self._idle.wait()
 
     def _begin(self, prompt: Prompt, continues: RunRecord | None) -> RunRecord:
+        # The start of the program needs no runs.
+        from paragone_workbench.runs.execute import execute
+        from paragone_workbench.runs.record import RunRecord
+        from paragone_workbench.runs.spec import RunSpec
+
         self._asked = True
         run = RunRecord(definition=self.engine.definition, prompt=prompt, continues=continues)
         self.record.head = run

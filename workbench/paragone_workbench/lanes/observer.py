@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paragone import Caution, Channel, ParagoneError
-from paragone_workbench.runs.record import RunRecord
-
 if TYPE_CHECKING:
+    from paragone import Caution, Channel, ParagoneError
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["LaneObserver"]
 

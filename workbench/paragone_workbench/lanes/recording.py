@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from paragone import ParagoneError
-from paragone_workbench.conversation.tree import Conversation
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
-from paragone_workbench.store.records import LaneRecord, SavedConversation
 
 if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.store.history import History
     from paragone_workbench.store.recorder import Recorder
+    from paragone_workbench.store.records import LaneRecord, SavedConversation
 
 __all__ = ["Recording"]
 

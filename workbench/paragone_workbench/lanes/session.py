@@ -6,23 +6,25 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from paragone import Image, InputError, ParagoneError
-from paragone_workbench.config.settings import Mode
+from paragone import InputError
 from paragone_workbench.conversation.system_prompt import SystemPrompt
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
-from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.recording import Recording
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
-from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
+    from paragone import Image, ParagoneError
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.record import RunRecord
     from paragone_workbench.store.history import History
     from paragone_workbench.store.recorder import Recorder
 
@@ -81,8 +83,8 @@ class Session:
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
-            if self.scheduler.mode == "auto":
-                self._opening = asyncio.create_task(self._decide_and_open())
+            if self.scheduler.mode == "auto" or not all(map(self.registry.knows, self.backends)):
+                self._opening = asyncio.create_task(self._prepare_and_open())
             else:
                 self._open_all()
 
@@ -163,7 +165,13 @@ class Session:
         configured = self._engines.get(kept.name)
         return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
-    async def _decide_and_open(self) -> None:
+    @property
+    def backends(self) -> Sequence[str]:
+        """The names of the lanes' backends."""
+        return [lane.engine.definition.backend for lane in self.lanes]
+
+    async def _prepare_and_open(self) -> None:
+        await self.registry.load(self.backends)
         await self.scheduler.decide_order()
         self._open_all()
 

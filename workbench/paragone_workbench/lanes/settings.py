@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Backend, Json, Options
+from paragone import Json, Options
 from paragone.options import OptionInfo, describe, parse, value_text
 from paragone_workbench.engines.definitions import EngineDefinition, address_of
+
+if TYPE_CHECKING:
+    from paragone import Backend
 
 __all__ = ["Origin", "Setting", "changes", "edited", "lane_settings", "summary"]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.runs.record import RunRecord
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["find_run", "neighbour", "newest_after", "prompt_to_answer_again"]
 

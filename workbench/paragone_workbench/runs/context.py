@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from paragone import Message
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from paragone import Message
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["messages_for", "path_to"]
 
@@ -21,6 +24,8 @@ def messages_for(prompt: Prompt, continues: RunRecord | None) -> tuple[Message, 
 
     Prompts without an answer are left out: their run failed, or was stopped before any text arrived.
     """
+    from paragone import Message  # the start needs `path_to` only
+
     system = prompt.system_in_force
     messages = [Message(role="system", text=system)] if system else []
     for run in path_to(continues):

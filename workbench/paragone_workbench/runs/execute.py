@@ -7,20 +7,14 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
 
 from paragone import (
     Caution,
-    Channel,
     EngineCrashed,
     EngineError,
-    Event,
     Finish,
-    OpenEngine,
-    ParagoneError,
     PromptProgress,
     Queued,
     RunRequest,
@@ -30,60 +24,26 @@ from paragone import (
 from paragone_workbench.conversation.images import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
-from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.silence import SilenceWatch
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.turns import EngineTurns
 
-__all__ = ["EngineTurns", "Execution", "Turn", "Turns", "execute"]
+if TYPE_CHECKING:
+    from paragone import (
+        Channel,
+        Event,
+        OpenEngine,
+        ParagoneError,
+    )
+    from paragone_workbench.engines.handle import EngineHandle
+    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.spec import RunSpec
+    from paragone_workbench.runs.turns import Turn, Turns
 
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """The resources that a run may use during its turn."""
-
-    threads: int | None = None
-    """CPU threads; None for the engine's own number."""
-    schedule: str = ""
-    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
-    cautions: tuple[Caution, ...] = ()
-    """Warnings for the user that arose before the turn."""
-    shared: bool | None = None
-    """Whether another run has used the same server or this machine during the turn; None if unknown."""
-
-
-class Turns(Protocol):
-    """Schedules runs: decides when each one may use its engine."""
-
-    def join(self, engine: EngineHandle) -> None:
-        """Register a run of this engine that waits for its turn."""
-
-    def leave(self, engine: EngineHandle) -> None:
-        """Unregister a run of this engine that has ended."""
-
-    def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
-        """Wait until a run may use the engine. The engine is open then, unless opening it failed."""
-
-
-class EngineTurns(Turns):
-    """Each engine executes one run at a time; engines do not wait for each other."""
-
-    def join(self, engine: EngineHandle) -> None:
-        """Do nothing: engines share no resources here."""
-
-    def leave(self, engine: EngineHandle) -> None:
-        """Do nothing: engines share no resources here."""
-
-    @contextlib.asynccontextmanager
-    async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait until the engine is open and its earlier runs have ended."""
-        async with engine.turn:
-            await engine.opened()
-            yield Turn()
+__all__ = ["Execution", "execute"]
 
 
 def execute(

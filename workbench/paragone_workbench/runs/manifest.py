@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from paragone import Backend, Json, LoadedModel, Message, RunRequest
+from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition, secret_options, without_secrets
+
+if TYPE_CHECKING:
+    from paragone import Backend, LoadedModel, Message, RunRequest
 
 __all__ = ["manifest"]
 

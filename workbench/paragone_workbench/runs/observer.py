@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paragone import Caution, Channel
-
 if TYPE_CHECKING:
+    from paragone import Caution, Channel
     from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["RunObserver"]

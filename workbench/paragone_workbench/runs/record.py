@@ -5,25 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import (
-    Caution,
-    Channel,
-    FinishReason,
-    Json,
-    LoadedModel,
-    ParagoneError,
-    PromptProgress,
-    RunSettings,
-    Token,
-)
+from paragone import Caution, Channel, FinishReason, Json, ParagoneError, PromptProgress, RunSettings, Token
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.runs.metrics import Meter, RunMetrics
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from paragone import LoadedModel
 
 __all__ = ["EndState", "RunPhase", "RunRecord", "RunState"]
 

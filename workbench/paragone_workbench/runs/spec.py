@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from paragone import Image, Json, Message
+from paragone import Json, Message
+
+if TYPE_CHECKING:
+    from paragone import Image
 
 __all__ = ["RunSpec"]
 

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
-from paragone import Caution
 from paragone.cores import physical_cores
-from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.execute import Turn, Turns
+from paragone_workbench.runs.turns import Turn, Turns
 from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_here, servers_of
 
 if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
+    from paragone import Caution
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.scheduling.decision import Decision
     from paragone_workbench.scheduling.swapping import Swapping
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from paragone_workbench.runs.execute import Turn
+if TYPE_CHECKING:
+    from paragone_workbench.runs.turns import Turn
 
 __all__ = ["Sharing", "resources_of", "servers_here", "servers_of"]
 

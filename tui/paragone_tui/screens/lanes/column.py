@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from paragone import Caution, Channel, EngineCrashed, ParagoneError
+from paragone import EngineCrashed
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.settings import changes
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store.records import Hit
+
+if TYPE_CHECKING:
+    from paragone import Caution, Channel, ParagoneError
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.store.records import Hit
 
 __all__ = ["LaneColumn"]
 
@@ -48,6 +52,7 @@ class LaneColumn(Vertical, LaneObserver):
         self,
         lane: Lane,
         *,
+        is_first: bool,
         markdown: bool,
         fold_thinking: bool,
         restart_key: str,
@@ -57,16 +62,18 @@ class LaneColumn(Vertical, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
+        `is_first` is whether it is the left one; a class that is set later makes Textual compute all styles again.
         `is_unsaved` returns whether the history cannot be written now. `on_history` is called when all
         answers are shown anew.
         """
-        super().__init__()
+        super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
         self._is_unsaved = is_unsaved
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
         self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking)
+        self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()
         self._differences = 0
@@ -98,8 +105,10 @@ class LaneColumn(Vertical, LaneObserver):
 
     def show_settings(self, text: str) -> None:
         """Show which options are set, on a line of its own; hide the line if the text is empty."""
-        self.settings.update(one_line(text))
-        self.settings.display = bool(text)
+        if text != self._settings:
+            self._settings = text
+            self.settings.update(one_line(text))
+            self.settings.display = bool(text)
 
     def show_differences(self, count: int) -> None:
         """Set how many conditions of the last answers were not the same as in other lanes."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.layout import LanesLayout
-from paragone_workbench.compare.divergence import Divergence
-from paragone_workbench.lanes.lane import Lane
 
 if TYPE_CHECKING:
     from paragone_tui.screens.divergence.screen import Side
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_workbench.lanes.lane import Lane
 
 __all__ = ["CompareActions"]
 
@@ -70,6 +69,7 @@ class CompareActions(LanesLayout):
 
     async def _show_divergence(self, column: LaneColumn) -> None:
         from paragone_tui.screens.divergence.screen import DivergenceSheet
+        from paragone_workbench.compare.divergence import Divergence
 
         await asyncio.gather(*(it.lane.engine.vocabulary() for it in self.columns))
         sides = self._sides(column.lane)

@@ -9,13 +9,13 @@ from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 
-from paragone import Image
 from paragone_tui.keys import composer_binding
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
+    from paragone import Image
     from paragone_tui.app import ParagoneApp
 
 __all__ = ["Composer"]

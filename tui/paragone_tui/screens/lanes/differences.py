@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import exp
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from paragone import Channel, Token
 from paragone_tui.painting.cadence import Cadence
-from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.transcript.marks import Mark
-from paragone_workbench.compare.divergence import Divergence, divergence, place_of
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
-from paragone_workbench.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from paragone import Channel, Token
+    from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_workbench.compare.divergence import Divergence
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["Differences"]
 
@@ -159,6 +161,8 @@ class Differences(LaneObserver):
 
         The reference lane's mark is where the first other lane parts from it.
         """
+        from paragone_workbench.compare.divergence import place_of  # the start does not need it
+
         if not self.shown or self.reference is None:
             return []
         others = self._columns if column.lane is self.reference else [column]
@@ -185,6 +189,8 @@ class _Compared:
 
     def parting(self, run: RunRecord, same_vocabulary: bool) -> Divergence:
         """Return where a run that has ended parts from its reference, which has ended, too."""
+        from paragone_workbench.compare.divergence import Divergence, divergence
+
         if same_vocabulary not in self._partings:
             found = divergence(self.reference, run, same_vocabulary=same_vocabulary)
             self._partings[same_vocabulary] = found if same_vocabulary else Divergence(char=found.char)

@@ -76,7 +76,7 @@ class LanesLayout(ThriftyScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Create the columns, the composer and the line of key hints."""
-        self.columns = [self._column(lane) for lane in self.session.lanes]
+        self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(self.session.lanes)]
         with Lanes():
             yield Static(id="welcome", markup=False)
             yield from self.columns
@@ -133,10 +133,13 @@ class LanesLayout(ThriftyScreen[None]):
             )
 
     def _show_settings(self) -> None:
-        """Show the options that are set in each lane; if there are any, in all lanes, so that they align."""
-        texts = [
-            summary(column.lane.engine.definition, column.lane.engine.backend) for column in self.columns
-        ]
+        """Show the options that are set in each lane; if there are any, in all lanes, so that they align.
+
+        A backend knows which of them are secret. The first paint does not wait for its plugin.
+        """
+        engines = [column.lane.engine for column in self.columns]
+        known = all(self.session.registry.knows(engine.definition.backend) for engine in engines)
+        texts = [summary(engine.definition, engine.backend) if known else "" for engine in engines]
         for column, text in zip(self.columns, texts, strict=True):
             column.show_settings((text or "defaults") if any(texts) else "")
 
@@ -193,9 +196,10 @@ class LanesLayout(ThriftyScreen[None]):
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
 
-    def _column(self, lane: Lane) -> LaneColumn:
+    def _column(self, lane: Lane, *, is_first: bool = False) -> LaneColumn:
         column = LaneColumn(
             lane,
+            is_first=is_first,
             markdown=self._markdown,
             fold_thinking=self.fold_thinking,
             restart_key=self.key_of("restart-engine"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,6 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cadence import Cadence
+from paragone_tui.painting.looks import Look, styles_of
+from paragone_tui.painting.screen import paint
 from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import visible
 from paragone_workbench.lanes.lane import LaneState
@@ -30,7 +31,13 @@ _BUSY: frozenset[LaneState] = frozenset({"loading", "waiting", "queued", "readin
 _BAD: frozenset[LaneState] = frozenset({"failed", "crashed"})
 _FIGURE = 10
 """Cells of most figures. A name gets the room beyond, so that it does not change when a digit is added."""
-_TONES = ("engine", "busy", "bad", "figure")
+_LOOKS: Mapping[str, Look] = {
+    "": Look(),
+    "engine": Look("foreground", "default", "bold"),
+    "busy": Look("primary", "blue"),
+    "bad": Look("text-error", "red"),
+    "figure": Look("text-muted", "bright_black"),
+}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -75,24 +82,13 @@ class LaneStatus(Widget):
     """A line that shows a new state at once, and new figures at most every `_EVERY` seconds."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lane-status--{tone}" for tone in _TONES}
     DEFAULT_CSS = """
     LaneStatus {
         width: 1fr;
         height: 1;
         background: $background;
         color: $text-muted;
-    }
-    LaneStatus > .lane-status--engine { text-style: bold; color: $foreground; }
-    LaneStatus > .lane-status--busy { color: $primary; }
-    LaneStatus > .lane-status--bad { color: $text-error; }
-    LaneStatus > .lane-status--figure { color: $text-muted; }
-    LaneStatus:ansi {
-        color: ansi_bright_black;
-        & > .lane-status--engine { color: ansi_default; }
-        & > .lane-status--busy { color: ansi_blue; }
-        & > .lane-status--bad { color: ansi_red; }
-        & > .lane-status--figure { color: ansi_bright_black; }
+        &:ansi { color: ansi_bright_black; }
     }
     """
 
@@ -106,7 +102,7 @@ class LaneStatus(Widget):
         super().__init__(name=name, id=id, classes=classes)
         self._info = LaneStatusInfo()
         self._styles: dict[str, Style] = {}
-        self._cadence = Cadence(lambda: self.call_later(self.refresh), _EVERY)
+        self._cadence = Cadence(lambda: paint(self), _EVERY)
 
     @property
     def text(self) -> str:
@@ -138,8 +134,7 @@ class LaneStatus(Widget):
     def _strip(self) -> Strip:
         info, width = self._info, self.size.width
         if not self._styles:
-            self._styles = {tone: self.get_component_rich_style(f"lane-status--{tone}") for tone in _TONES}
-            self._styles[""] = self.rich_style
+            self._styles = styles_of(self, _LOOKS)
         style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]

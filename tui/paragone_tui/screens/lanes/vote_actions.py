@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
 from paragone_tui.screens.lanes.layout import LanesLayout
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["VoteActions"]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
-from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
-from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
+    from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["ParityMarks"]
 
