@@ -1,7 +1,7 @@
 """Common to all tests: a separate home folder for each, the test doubles on the path, and marks.
 
 Tests are marked automatically by their fixtures and their folder: see `MARKS_BY_FIXTURE` and `MARKS_BY_FOLDER`.
-`ONE_PROCESS` and `LONG_TESTS` control how pytest-xdist distributes them.
+`ONE_PROCESS` and `LONG_TESTS` control how pytest-xdist distributes them, `LONG_LIMIT` when long ones fail.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.limits import Limits
 from tests.strangers import install
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
@@ -48,6 +49,13 @@ ONE_PROCESS = {"server"}
 LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
 """Marks of long tests, in the order in which they start. They start first, so that all processes finish together."""
 
+LONG_LIMIT = 900
+"""Seconds after which a test fails that has one of these marks, or is marked `alone` or `gpu`; for others: pyproject.toml."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Limits())
+
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixtures & MARKS_BY_FIXTURE.get(mark, set()) or folder in MARKS_BY_FOLDER.get(mark, ()):
                 item.add_marker(mark)
         marks = {mark.name for mark in item.iter_markers()}
+        if marks & {"alone", "gpu"}.union(*LONG_TESTS) and "timeout" not in marks:
+            item.add_marker(pytest.mark.timeout(LONG_LIMIT))
         group = groups[item] = next(iter(marks & ONE_PROCESS), item.nodeid.partition("::")[0])
         item.add_marker(pytest.mark.xdist_group(group))
         place = next((place for place, long in enumerate(LONG_TESTS) if marks & long), len(LONG_TESTS))
@@ -80,7 +90,7 @@ def pytest_fixture_setup(
     yield
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)  # before pytest-timeout starts the test's limit
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """If tests run in several processes, run no other test at the same time as one marked `alone`."""
     if "PYTEST_XDIST_WORKER" not in os.environ:

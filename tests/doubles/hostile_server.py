@@ -14,6 +14,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
+from loopback_server import LoopbackServer
+
 
 @dataclass
 class Request:
@@ -103,10 +105,11 @@ class Exchange:
             await self._reader.read()
 
 
-class HostileServer:
+class HostileServer(LoopbackServer):
     """A server for one protocol; the test sets `on_chat` to answer chats."""
 
     def __init__(self, protocol):
+        super().__init__()
         self.protocol = protocol
         self.requests = []
         self.heads = []
@@ -118,9 +121,6 @@ class HostileServer:
         self.running = []
         self.rendered = "<user>Hello?"
         """The rendered prompt that Ollama returns on request; None simulates a server without this feature."""
-        self._tasks = set()
-        self._server = None
-        self.port = 0
 
     @property
     def url(self):
@@ -140,34 +140,13 @@ class HostileServer:
 
     async def start(self, port=0, tls: ssl.SSLContext | None = None):
         self.scheme = "https" if tls else "http"
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=tls, limit=2**24)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await super().start(port, tls)
 
-    async def stop(self):
-        if self._server is None:
-            return
-        server, self._server = self._server, None
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        task = asyncio.current_task()
-        self._tasks.add(task)
-        try:
-            request = await self._read(reader, writer)
-            if request is not None:
-                self.requests.append(request)
-                await self._reply(Exchange(request, reader, writer, self.protocol))
-        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
-            pass  # the client closed the connection, or the test ended
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-            with contextlib.suppress(Exception):
-                await writer.wait_closed()
+    async def serve(self, reader, writer):
+        request = await self._read(reader, writer)
+        if request is not None:
+            self.requests.append(request)
+            await self._reply(Exchange(request, reader, writer, self.protocol))
 
     async def _read(self, reader, writer):
         try:

@@ -18,12 +18,6 @@ from paragone_workbench.engines.registry import Registry
 SECRET = "sk-verysecret"
 
 
-@pytest.fixture(autouse=True)
-async def nothing_hangs():
-    async with asyncio.timeout(20):
-        yield
-
-
 async def refused(backend, **options):
     with pytest.raises(ParagoneError) as caught:
         await backend.open(OpenRequest(model="m", options=options), lambda progress: None)

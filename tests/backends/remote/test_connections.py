@@ -5,60 +5,45 @@ import itertools
 
 import pytest
 from hostile_server import OLLAMA, OPENAI, HostileServer
+from loopback_server import LoopbackServer
 
 from paragone import Caution, EngineError, ParagoneError
-
-
-@pytest.fixture(autouse=True)
-async def nothing_hangs():
-    async with asyncio.timeout(20):
-        yield
 
 
 def codes(events):
     return [event.code for event in events if isinstance(event, Caution)]
 
 
-class HangsUp:
+class HangsUp(LoopbackServer):
     """Stands before a hostile server, keeps connections open, and closes each as its next request comes.
 
     A double of what idle connections meet: the server closes one while a request is on its way.
     """
 
     def __init__(self, behind, *, serves):
+        super().__init__()
         self.behind = behind
+        self.protocol = behind.protocol
         self.serves = serves
         """Requests that a connection is good for."""
         self.lost = 0
-        self._server = None
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        self.protocol = self.behind.protocol
-        return self
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
 
-    async def __aexit__(self, *_):
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        try:
-            for number in itertools.count():
-                head = await reader.readuntil(b"\r\n\r\n")
-                if number == self.serves:
-                    self.lost += 1
-                    return
-                length = int((head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) or 0)
-                reply = await self._ask(head + await reader.readexactly(length))
-                status, _, body = reply.partition(b"\r\n\r\n")
-                status = status.replace(b"connection: close", f"content-length: {len(body)}".encode())
-                writer.write(status + b"\r\n\r\n" + body)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has closed it first
-        finally:
-            writer.close()
+    async def serve(self, reader, writer):
+        for number in itertools.count():
+            head = await reader.readuntil(b"\r\n\r\n")
+            if number == self.serves:
+                self.lost += 1
+                return
+            length = int((head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) or 0)
+            reply = await self._ask(head + await reader.readexactly(length))
+            status, _, body = reply.partition(b"\r\n\r\n")
+            status = status.replace(b"connection: close", f"content-length: {len(body)}".encode())
+            writer.write(status + b"\r\n\r\n" + body)
+            await writer.drain()
 
     async def _ask(self, request):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.behind.port)
@@ -66,6 +51,13 @@ class HangsUp:
         reply = await reader.read()
         writer.close()
         return reply
+
+
+async def test_a_double_that_stops_closes_a_connection_that_its_client_keeps(hostile):
+    reader, writer = await asyncio.open_connection("127.0.0.1", hostile.port)
+    await hostile.stop()
+    assert await reader.read() == b""
+    writer.close()
 
 
 @pytest.mark.parametrize("serves", [1, 2, 3])

@@ -11,13 +11,6 @@ from hostile_server import HostileServer
 from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
 
 
-@pytest.fixture(autouse=True)
-async def nothing_hangs():
-    """Fail whatever takes longer than any deadline in these tests."""
-    async with asyncio.timeout(20):
-        yield
-
-
 def codes(events):
     return [event.code for event in events if isinstance(event, Caution)]
 

@@ -9,12 +9,6 @@ from paragone import Caution, Finish, Message, OpenRequest, RunRequest, Token
 from .conftest import backend_of
 
 
-@pytest.fixture(autouse=True)
-async def nothing_hangs():
-    async with asyncio.timeout(60):
-        yield
-
-
 def codes(events):
     return [event.code for event in events if isinstance(event, Caution)]
 

@@ -16,12 +16,6 @@ from paragone_remote.ollama_api.pulling import pull_command
 LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}
 
 
-@pytest.fixture(autouse=True)
-async def nothing_hangs():
-    async with asyncio.timeout(20):
-        yield
-
-
 @pytest_asyncio.fixture
 async def server():
     server = HostileServer(OLLAMA)
