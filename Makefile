@@ -29,10 +29,14 @@ WITHOUT_BROKEN_AMX = amx="$$(sh tools/amx_flags.sh)"; set -- $${amx:+ \
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
+# Tests wait for engines about as long as they compute: two processes for each core keep the cores busy.
 # tests/conftest.py decides which tests share a process, and which run alone.
-PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --maxprocesses 8 \
+  --dist loadgroup --no-loadscope-reorder
+# Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed format lock upgrade clean
+.PHONY: help demo native test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +46,8 @@ demo: .venv/demo ## run paragone with two small models side by side
 
 native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
-test: lint ## run all checks
-	$(PYTEST) -n logical
+test: .venv/dev ## run all checks
+	@$(MAKE) --no-print-directory --jobs 4 formatted linted typed tested
 
 check: .venv/dev ## run the fast checks, in about a minute: lint, types, tests without models, servers or installations
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
@@ -78,8 +82,11 @@ linted: .venv/dev
 typed: .venv/dev
 	$(BIN)/mypy
 
+tested: .venv/dev
+	$(PYTEST)
+
 quick: .venv/dev
-	$(PYTEST) -n 4 -q -m 'not (model or server or install or gpu or program or slow or alone)'
+	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow or alone)'
 
 format: .venv/dev ## format the code and fix lint errors
 	$(BIN)/ruff check --fix

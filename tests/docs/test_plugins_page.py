@@ -51,7 +51,8 @@ async def answer(reader, writer):
 
 class TestLines(BackendConformance):
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
-    async def port(self):
+    @classmethod
+    async def port(cls):
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         yield server.sockets[0].getsockname()[1]
         server.close()

@@ -14,7 +14,8 @@ Needs pytest and pytest-asyncio, in either of its modes. In a test module of the
             return OpenRequest(model="…")
 
 The tests of such a class share one open engine and one event loop: declare your asynchronous
-fixtures with `pytest_asyncio.fixture(loop_scope="class")`.
+fixtures with `pytest_asyncio.fixture(loop_scope="class")`. One with `scope="class"` has to be a
+`classmethod`.
 """
 
 import pytest

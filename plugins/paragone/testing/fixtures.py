@@ -80,11 +80,12 @@ class ConformanceFixtures:
         return engine.loaded.capabilities or backend.capabilities
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
-    async def opened(self) -> AsyncIterator[Opened]:
+    @classmethod  # each test has an instance of its own: pytest 10 refuses a method
+    async def opened(cls) -> AsyncIterator[Opened]:
         """Yield the shared engine, and close it after the last test."""
         opened = Opened()
         yield opened
-        await opened.drop(self.patience)
+        await opened.drop(cls.patience)
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def engine(

@@ -4,7 +4,22 @@ The end of a process always frees its VRAM. The application survives an abort in
 output stays off the screen, and engines with conflicting dependencies can run side by side.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from paragone.worker.environment import Build, Environment
-from paragone.worker.native import NativeBackend
+
+if TYPE_CHECKING:
+    from paragone.worker.native import NativeBackend
 
 __all__ = ["Build", "Environment", "NativeBackend"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the application's side when it is used: a worker needs neither it nor asyncio."""
+    if name == "NativeBackend":
+        from paragone.worker.native import NativeBackend
+
+        return NativeBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

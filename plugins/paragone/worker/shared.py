@@ -10,7 +10,6 @@ import contextlib
 import errno
 import mmap
 import os
-import tempfile
 from pathlib import Path
 
 __all__ = ["SLOTS", "SLOT_BYTES", "SharedBuffer"]
@@ -44,6 +43,8 @@ class SharedBuffer:
 
     @classmethod
     def _create(cls, folder: Path | None) -> SharedBuffer:
+        import tempfile  # the worker, which only opens files, starts sooner without it
+
         descriptor, path = tempfile.mkstemp(prefix="paragone-", dir=folder)
         try:
             _allocate(descriptor, SLOTS * SLOT_BYTES)

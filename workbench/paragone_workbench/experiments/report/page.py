@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -25,12 +26,17 @@ __all__ = ["html_pieces"]
 
 def html_pieces(report: Report, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""
-    environment = Environment(
+    template = _environment().get_template("report.html.j2")
+    return template.generate(report=report, written=date_text(now), version=version("paragone"))
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return the environment of all pages; it keeps the compiled templates."""
+    return Environment(
         loader=PackageLoader("paragone_workbench.experiments.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("report.html.j2")
-    return template.generate(report=report, written=date_text(now), version=version("paragone"))
