@@ -9,9 +9,9 @@ from pathlib import Path
 from llama_cpp import llama_cpp as lib
 
 from paragone import Cancelled, EngineError, InputError, Report
+from paragone.gguf.files import parts
 from paragone_llama_cpp import library
 from paragone_llama_cpp.mapped_file import release_pages
-from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
 __all__ = ["load_model", "make_context", "with_defaults"]

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from llama_cpp import llama_cpp as lib
 
 from paragone import InputError
+from paragone.gguf.header import GgufError, read_header
 from paragone_llama_cpp import library
-from paragone_llama_cpp.gguf import GgufError, read_header
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["Adapter", "apply_lora", "check_lora", "load_lora"]

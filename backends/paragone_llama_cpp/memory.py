@@ -8,8 +8,8 @@ from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
 
+from paragone.gguf.header import Header
 from paragone_llama_cpp import library
-from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
 __all__ = ["available", "longest_context"]
