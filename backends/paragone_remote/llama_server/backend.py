@@ -1,0 +1,98 @@
+"""The backend that starts llama-servers. This module imports neither the HTTP client nor the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from paragone import (
+    Backend,
+    Capabilities,
+    Json,
+    ModelInfo,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    Probe,
+)
+from paragone.options import build
+from paragone.threads import in_daemon_thread
+from paragone_remote.client_libraries import find_client, import_client
+from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.openai_api.options import OpenAISampling
+
+__all__ = ["CAPABILITIES", "LlamaServerBackend"]
+
+CAPABILITIES = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, local=True)
+"""What every llama-server can do."""
+
+
+class LlamaServerBackend(Backend):
+    """GGUF models, each in a llama-server of its own that paragone starts and ends."""
+
+    name = "llama_server"
+    title = "llama-server"
+    api_version = 2
+    load_options = LlamaServerLoadOptions
+    sampling = OpenAISampling
+    capabilities = CAPABILITIES
+
+    async def probe(self, python: str | None = None) -> Probe:
+        """Find the llama-server that is used unless the option program names another one."""
+        from paragone_remote.llama_server.devices import devices_of
+        from paragone_remote.llama_server.program import find_program, printed_by, with_flags
+
+        if not (client := find_client("openai")).usable:
+            return client
+        try:
+            program = await with_flags(*find_program(None))
+            printed = await printed_by(program.command, program.name, "--version")
+        except ParagoneError as error:
+            return Probe(
+                usable=False, reason=error.sentence, remedy=error.hint or "Use another llama-server."
+            )
+        devices = await devices_of(program)
+        return Probe(
+            usable=True,
+            facts={
+                "program": program.name,
+                "version": version_in(printed),
+                "devices": ", ".join(devices) or "CPU",
+                **client.facts,
+            },
+        )
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the GGUF models in these folders and their subfolders."""
+        from paragone.gguf.files import find_models
+
+        return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
+
+    def model_folders(self) -> Sequence[str]:
+        """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
+        from paragone.gguf.files import usual_folders
+
+        return usual_folders()
+
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        """Check the arguments that the options name."""
+        from paragone_remote.llama_server.command_line import check_arguments
+
+        check_arguments(build(LlamaServerLoadOptions, options).arguments)
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the addresses of the RPC servers that the options name."""
+        return build(LlamaServerLoadOptions, options).rpc_servers
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        """Open a model in a new llama-server."""
+        await import_client("openai")
+        from paragone_remote.llama_server.opening import open_model
+
+        return await open_model(request, on_progress)
+
+
+def version_in(printed: str) -> str:
+    """Return the version in the output of `--version`."""
+    return printed.partition("version:")[2].partition("\n")[0].strip() or "unknown"

@@ -1,0 +1,136 @@
+"""Open a model in a new llama-server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from paragone import (
+    Caution,
+    LoadedModel,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    WeightsFile,
+)
+from paragone.cores import physical_cores
+from paragone.gguf.files import check_model, parts
+from paragone.gguf.header import Header
+from paragone.options import build
+from paragone_remote.llama_server.backend import CAPABILITIES
+from paragone_remote.llama_server.command_line import command_line, is_on_cpu
+from paragone_remote.llama_server.devices import devices_of
+from paragone_remote.llama_server.engine import LlamaServerEngine
+from paragone_remote.llama_server.listening import listen_at
+from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.process import ServerProcess
+from paragone_remote.llama_server.program import find_program, with_flags
+from paragone_remote.llama_server.server_log import facts_in_log
+from paragone_remote.openai_api.identity import identity_of
+from paragone_remote.openai_api.server import Server, find_models, identify
+from paragone_remote.server_text import lines
+
+__all__ = ["open_model"]
+
+_BATCH_ON_CPU = 128
+"""Prompt tokens at once on the CPU: a server notices only between two batches that a prompt was stopped."""
+
+
+async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    """Open a GGUF file in a new llama-server."""
+    options = build(LlamaServerLoadOptions, request.options, owner="llama-server")
+    path = Path(request.model).expanduser().absolute()
+    header = await asyncio.to_thread(check_model, path)
+    program = await with_flags(*find_program(options.program))
+    on_cpu = is_on_cpu(options, await devices_of(program))
+    threads = options.n_threads or request.threads or physical_cores()
+    alias = path.stem.replace(",", " ")  # a comma separates several names
+    listening = listen_at(program, options.port)
+    arguments = command_line(
+        options,
+        program,
+        model=path,
+        alias=alias,
+        threads=threads,
+        n_batch=options.n_batch or (_BATCH_ON_CPU if on_cpu else None),
+        address=listening.arguments,
+    )
+    weights = _weights(path, options)
+    process = await ServerProcess.start(program, arguments, listening, log=request.log)
+    try:
+        size = sum(file.size or 0 for file in weights)
+        await process.loaded(on_progress, model=path.name, size=size, program=program.name)
+        listed = await find_models(process.http, process.endpoint)
+        server = await identify(process.http, process.endpoint)
+        raw = _is_raw(options, header)
+        facts = {"server": server.title, "program": program.name, **server.facts}
+        facts |= facts_in_log(process.process.output())
+        facts |= _facts(options, server, raw=raw, threads=threads)
+        return LlamaServerEngine(
+            process,
+            _loaded(path, header, server, weights, raw=raw, facts=facts),
+            model=alias,
+            server=server,
+            raw=raw,
+            identity=identity_of(alias, listed, server),
+            threads=threads,
+        )
+    except BaseException:
+        await process.close()
+        raise
+
+
+def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
+    """Whether the model continues plain text: it has no chat template, or is to be used without one."""
+    if options.chat_template is not None:
+        return not options.chat_template
+    return not header.values.get("tokenizer.chat_template")
+
+
+def _loaded(
+    path: Path,
+    header: Header,
+    server: Server,
+    weights: tuple[WeightsFile, ...],
+    *,
+    raw: bool,
+    facts: Mapping[str, str],
+) -> LoadedModel:
+    name = header.name or path.stem
+    cautions: tuple[Caution, ...] = ()
+    if raw:
+        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        cautions = (Caution(code="no-chat-template", sentence=sentence),)
+    return LoadedModel(
+        name=name,
+        context=server.context,
+        size=sum(it.size or 0 for it in weights[: len(parts(path))]) or None,
+        quantization=header.quantization,
+        architecture=header.architecture,
+        vision=bool(server.vision) and not raw,
+        cautions=cautions,
+        capabilities=CAPABILITIES,
+        facts=facts,
+        weights=weights,
+    )
+
+
+def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, threads: int) -> dict[str, str]:
+    facts = {"LoRA adapter": "none", "threads": str(threads)}
+    if options.lora is not None:
+        facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
+    if options.draft_model is not None:
+        facts["draft model"] = Path(options.draft_model).name
+    if server.template and not raw:
+        facts["chat template"] = lines(server.template)
+    return facts
+
+
+def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
+    """Return the files to load, those of the model first; empty if one cannot be read, which loading reports."""
+    others = [Path(it) for it in (options.lora, options.mmproj, options.draft_model) if it is not None]
+    try:
+        return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
+    except (OSError, ValueError):  # ValueError: a path with a null character in it
+        return ()
