@@ -85,6 +85,10 @@ class LlamaServerBackend(Backend):
         """Return the addresses of the RPC servers that the options name."""
         return build(LlamaServerLoadOptions, options).rpc_servers
 
+    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+        """Return the number of slots of a server with these options."""
+        return build(LlamaServerLoadOptions, options).n_parallel
+
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model in a new llama-server."""
         await import_client("openai")

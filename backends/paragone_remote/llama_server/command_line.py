@@ -61,14 +61,13 @@ def command_line(
     alias: str,
     threads: int,
     n_batch: int | None,
-    address: Sequence[str],
 ) -> list[str]:
-    """Return the arguments of a server for these options, without the program. Raises InputError.
+    """Return the arguments of a server for these options, except for where it listens. Raises InputError.
 
-    `n_batch` is the batch size in force; None for the program's own. `address` are the arguments for where it listens.
+    `n_batch` is the batch size in force; None for the program's own.
     """
     line = _CommandLine(program)
-    line.add("--model", str(model), "--alias", alias, *address)
+    line.add("--model", str(model), "--alias", alias)
     for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
         line.add_if_known(flag)
     line.add_if_known("--no-ui", "--no-webui")

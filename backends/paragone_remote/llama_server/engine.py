@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncGenerator
 
+import httpx
+
 from paragone import (
     Alternative,
-    EngineError,
     LoadedModel,
     RunRequest,
     RunSettings,
@@ -16,8 +17,8 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
-from paragone_remote.faults import Fault
-from paragone_remote.llama_server.process import ServerProcess
+from paragone_remote.faults import Fault, IncompleteAnswer
+from paragone_remote.llama_server.sharing import Share
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.refused_fields import RefusedFields
@@ -31,23 +32,23 @@ _END_S = 1.0
 
 
 class LlamaServerEngine(OpenAIEngine):
-    """A model in a llama-server that ends with the engine."""
+    """A model in a llama-server that ends with the engine, or with the last one that shares it."""
 
     def __init__(
         self,
-        process: ServerProcess,
+        share: Share,
+        http: httpx.AsyncClient,
         loaded: LoadedModel,
         *,
         model: str,
         server: Server,
         raw: bool,
         identity: Identity,
-        threads: int,
     ) -> None:
-        """Create an engine. `threads` is the number of CPU threads that the server computes with."""
+        """Create an engine, which owns its share and its HTTP client."""
         super().__init__(
-            process.endpoint,
-            process.http,
+            share.server.endpoint,
+            http,
             loaded,
             model=model,
             server=server,
@@ -55,17 +56,18 @@ class LlamaServerEngine(OpenAIEngine):
             refused_fields=RefusedFields(),
             identity=identity,
         )
-        self._process = process
-        self._threads = threads
+        self._share = share
+        self._process = share.server.process
+        self._threads = share.server.threads
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._threads)
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
-        fault = await super()._fault(error, begun=begun)
-        if isinstance(fault.error, EngineError) and await self._process.process.ended(_END_S):
-            return Fault(error=self._process.process.error())
-        return fault
+        broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
+        if broken and await self._process.ended(_END_S):
+            return Fault(error=self._process.error())
+        return await super()._fault(error, begun=begun)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
@@ -84,12 +86,12 @@ class LlamaServerEngine(OpenAIEngine):
         return await super().vocabulary()
 
     async def close(self) -> None:
-        """End the server, which frees its memory."""
-        await self.stop()
-        await self._process.close()
+        """End the server unless another engine uses it, which frees its memory."""
+        await super().close()
+        await self._share.release()
 
     def _see_running(self) -> None:
         """Raise EngineCrashed if the server has ended."""
         self._see_open()
-        if self._process.process.has_ended:
-            raise self._process.process.error()
+        if self._process.has_ended:
+            raise self._process.error()

@@ -25,11 +25,13 @@ from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.listening import listen_at
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.llama_server.process import ServerProcess
-from paragone_remote.llama_server.program import find_program, with_flags
+from paragone_remote.llama_server.program import Program, find_program, with_flags
 from paragone_remote.llama_server.server_log import facts_in_log
+from paragone_remote.llama_server.sharing import Share, take_share
 from paragone_remote.openai_api.identity import identity_of
 from paragone_remote.openai_api.server import Server, find_models, identify
 from paragone_remote.server_text import lines
+from paragone_remote.single_requests import connected
 
 __all__ = ["open_model"]
 
@@ -46,7 +48,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     on_cpu = is_on_cpu(options, await devices_of(program))
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # a comma separates several names
-    listening = listen_at(program, options.port)
     arguments = command_line(
         options,
         program,
@@ -54,31 +55,55 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         alias=alias,
         threads=threads,
         n_batch=options.n_batch or (_BATCH_ON_CPU if on_cpu else None),
-        address=listening.arguments,
     )
     weights = _weights(path, options)
-    process = await ServerProcess.start(program, arguments, listening, log=request.log)
+    size = sum(file.size or 0 for file in weights)
+
+    async def start(on_progress: OnProgress) -> ServerProcess:
+        listening = listen_at(program, options.port)
+        process = await ServerProcess.start(program, arguments, listening, threads=threads, log=request.log)
+        try:
+            await process.loaded(on_progress, model=path.name, size=size, program=program.name)
+        except BaseException:
+            await process.close()
+            raise
+        return process
+
+    share = await take_share((program.key, path, options), options.n_parallel, start, on_progress)
     try:
-        size = sum(file.size or 0 for file in weights)
-        await process.loaded(on_progress, model=path.name, size=size, program=program.name)
-        listed = await find_models(process.http, process.endpoint)
-        server = await identify(process.http, process.endpoint)
+        return await _engine(share, path, header, program, options, alias, weights)
+    except BaseException:
+        await share.release()
+        raise
+
+
+async def _engine(
+    share: Share,
+    path: Path,
+    header: Header,
+    program: Program,
+    options: LlamaServerLoadOptions,
+    alias: str,
+    weights: tuple[WeightsFile, ...],
+) -> LlamaServerEngine:
+    """Return an engine for a share in a server that has loaded its model."""
+    endpoint = share.server.endpoint
+    async with connected(endpoint) as http:
+        listed = await find_models(http, endpoint)
+        server = await identify(http, endpoint)
         raw = _is_raw(options, header)
         facts = {"server": server.title, "program": program.name, **server.facts}
-        facts |= facts_in_log(process.process.output())
-        facts |= _facts(options, server, raw=raw, threads=threads)
+        facts |= facts_in_log(share.server.process.output())
+        facts |= _facts(options, server, raw=raw, threads=share.server.threads)
         return LlamaServerEngine(
-            process,
+            share,
+            http,
             _loaded(path, header, server, weights, raw=raw, facts=facts),
             model=alias,
             server=server,
             raw=raw,
             identity=identity_of(alias, listed, server),
-            threads=threads,
         )
-    except BaseException:
-        await process.close()
-        raise
 
 
 def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:

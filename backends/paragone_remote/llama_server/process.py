@@ -27,21 +27,28 @@ _LOOK_S = 0.05
 
 
 class ServerProcess:
-    """A llama-server that runs, with the client for it."""
+    """A llama-server that runs."""
 
     def __init__(
-        self, process: ProgramProcess, endpoint: Endpoint, http: httpx.AsyncClient, listening: Listening
+        self, process: ProgramProcess, endpoint: Endpoint, listening: Listening, threads: int
     ) -> None:
         self.process = process
         self.endpoint = endpoint
-        self.http = http
+        self.threads = threads
+        """CPU threads that it computes with."""
         self._listening = listening
 
     @classmethod
     async def start(
-        cls, program: Program, arguments: Sequence[str], listening: Listening, *, log: str | None
+        cls,
+        program: Program,
+        arguments: Sequence[str],
+        listening: Listening,
+        *,
+        threads: int,
+        log: str | None,
     ) -> ServerProcess:
-        """Start a server with these arguments, which include those of `listening`. Raises EngineError."""
+        """Start a server with these arguments and those of `listening`. Raises EngineError."""
         key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
         endpoint = Endpoint(
             url=f"{listening.origin}/v1",
@@ -52,8 +59,8 @@ class ServerProcess:
         )
         # Other users cannot read the environment of a process, but can read its arguments.
         environment = {**child_environment(), "LLAMA_API_KEY": key}
-        process = await ProgramProcess.start([*program.command, *arguments], environment, log=log)
-        return cls(process, endpoint, make_client(endpoint), listening)
+        command = [*program.command, *arguments, *listening.arguments]
+        return cls(await ProgramProcess.start(command, environment, log=log), endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, *, model: str, size: int, program: str) -> None:
         """Wait until the model is loaded. `size` is that of its files in bytes.
@@ -61,30 +68,28 @@ class ServerProcess:
         Raises InputError, EngineError or EngineCrashed if the server ends before.
         """
         fraction = 0.0
-        on_progress(LoadProgress(fraction=fraction))
-        while not await self._is_ready():
-            if await self.process.ended(_LOOK_S):
-                raise explain_end(self.process.error(), self.process.output(), model=model, program=program)
-            held = min(0.99, self._held() / max(size, 1))
-            if held > fraction:
-                fraction = held
-                on_progress(LoadProgress(fraction=fraction))
-        on_progress(LoadProgress(fraction=1.0))
+        async with make_client(self.endpoint) as http:
+            while not await self._is_ready(http):
+                if await self.process.ended(_LOOK_S):
+                    raise explain_end(
+                        self.process.error(), self.process.output(), model=model, program=program
+                    )
+                held = min(0.99, self._held() / max(size, 1))
+                if held > fraction:
+                    fraction = held
+                    on_progress(LoadProgress(fraction=fraction))
 
     async def close(self) -> None:
         """End the server, which frees its memory. May be called more than once."""
         try:
-            await self.http.aclose()
+            await self.process.close()
         finally:
-            try:
-                await self.process.close()
-            finally:
-                self._listening.release()
+            self._listening.release()
 
-    async def _is_ready(self) -> bool:
+    async def _is_ready(self, http: httpx.AsyncClient) -> bool:
         try:
             async with asyncio.timeout(self.endpoint.options.connect_timeout):
-                reply = await self.http.get(f"{self.endpoint.origin}/health")
+                reply = await http.get(f"{self.endpoint.origin}/health")
         except (*FAULTS, TimeoutError):
             return False
         return reply.status_code == httpx.codes.OK

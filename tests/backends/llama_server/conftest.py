@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -58,19 +59,20 @@ class Lane:
         request = RunRequest(messages=(message,), sampling=sampling, logprobs=logprobs, cold=cold)
         return self.engine.run(request)
 
-    async def ask(self, text="Hello?", **options):
+    async def ask(self, text="Hello?", *, on_event=lambda event: None, **options):
         """Return the events of a run, and the error that it ended in, if it did."""
         events = []
         try:
             async for event in self.run(text, **options):
-                events.append(event)  # noqa: PERF401 (what came before an error counts)
+                events.append(event)
+                on_event(event)
         except ParagoneError as error:
             return events, error
         return events, None
 
     @property
     def pid(self):
-        return self.engine._process.process.pid
+        return self.engine._process.pid
 
 
 @pytest_asyncio.fixture
@@ -97,3 +99,10 @@ def text_of(events, channel="answer"):
 @pytest.fixture
 def text():
     return text_of
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
