@@ -77,7 +77,7 @@ class LlamaServerBackend(Backend):
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check the arguments that the options name."""
-        from paragone_remote.llama_server.command_line import check_arguments
+        from paragone_remote.llama_server.arguments import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)
 

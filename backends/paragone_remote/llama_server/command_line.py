@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from paragone import InputError
+from paragone.gguf.files import check_model
+from paragone.gguf.header import GgufError, read_header
+from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.llama_server.program import Program
 
-__all__ = ["check_arguments", "command_line", "is_on_cpu"]
-
-_SET_BY_OPTIONS = {
-    "n_ctx": ("-c", "--ctx-size"),
-    "n_gpu_layers": ("-ngl", "--gpu-layers", "--n-gpu-layers"),
-    "n_threads": ("-t", "--threads", "-tb", "--threads-batch"),
-    "n_batch": ("-b", "--batch-size", "-ub", "--ubatch-size"),
-    "flash_attn": ("-fa", "--flash-attn"),
-    "type_k": ("-ctk", "--cache-type-k"),
-    "type_v": ("-ctv", "--cache-type-v"),
-    "tensor_split": ("-ts", "--tensor-split"),
-    "main_gpu": ("-mg", "--main-gpu"),
-    "lora": ("--lora", "--lora-scaled"),
-    "mmproj": ("-mm", "--mmproj"),
-    "draft_model": ("-md", "--model-draft", "--spec-draft-model"),
-    "draft_max": ("--spec-draft-n-max", "--draft", "--draft-n", "--draft-max"),
-    "draft_min": ("--spec-draft-n-min", "--draft-min", "--draft-n-min"),
-    "draft_p_min": ("--spec-draft-p-min", "--draft-p-min"),
-    "draft_gpu_layers": ("--spec-draft-ngl", "-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft"),
-    "chat_template": ("--chat-template", "--chat-template-file"),
-    "n_parallel": ("-np", "--parallel"),
-    "rpc_servers": ("--rpc",),
-    "port": ("--port",),
-}
-"""The arguments that our options stand for, the usual name of each argument first."""
-
-_OURS = {
-    *("-h", "--help", "--usage", "--version", "--list-devices", "--completion-bash", "-cl", "--cache-list"),
-    *("-m", "--model", "-a", "--alias", "--host", "--api-prefix", "--path", "--reuse-port"),
-    *("--ssl-key-file", "--ssl-cert-file", "--no-slots", "--log-disable", "--log-file", "-lv", "--verbosity"),
-    *("-v", "--verbose", "--log-verbose", "--log-verbosity", "--log-jsonl", "--embedding", "--embeddings"),
-    *("--rerank", "--reranking", "--models-dir", "--models-preset", "--models-max"),
-}
-"""Arguments that would keep paragone from starting the server or asking it."""
-
-_SECRETS = {"--api-key", "--api-key-file", "-hft", "--hf-token"}
-
-_DOWNLOADS = {
-    *("-hf", "-hfr", "--hf-repo", "-mu", "--model-url", "-mmu", "--mmproj-url", "-dr", "--docker-repo"),
-    *("-hff", "--hf-file", "-hfv", "-hfrv", "--hf-repo-v", "-hffv", "--hf-file-v"),
-    *("--spec-draft-hf", "-hfd", "-hfrd", "--hf-repo-draft"),
-}
+__all__ = ["command_line"]
 
 
 def command_line(
@@ -60,12 +22,8 @@ def command_line(
     model: Path,
     alias: str,
     threads: int,
-    n_batch: int | None,
 ) -> list[str]:
-    """Return the arguments of a server for these options, except for where it listens. Raises InputError.
-
-    `n_batch` is the batch size in force; None for the program's own.
-    """
+    """Return the arguments of a server for these options, except for where it listens. Raises InputError."""
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
     for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
@@ -77,8 +35,8 @@ def command_line(
     if options.n_ctx is not None:
         line.option("n_ctx", str(options.n_ctx * options.n_parallel))
     line.add("-t", str(threads), "-tb", str(threads))
-    if n_batch is not None:
-        line.add("-b", str(n_batch), "-ub", str(n_batch))
+    if options.n_batch is not None:
+        line.add("-b", str(options.n_batch), "-ub", str(options.n_batch))
     _add_device_options(line, options)
     _add_cache_options(line, options)
     _add_files(line, options)
@@ -86,40 +44,6 @@ def command_line(
     check_arguments(options.arguments)
     line.add_arguments(options.arguments)
     return line.arguments
-
-
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Check the option `arguments` as far as that is possible without the program. Raises InputError."""
-    if arguments and not arguments[0].startswith("-"):
-        raise InputError(
-            f"The option 'arguments' begins with {arguments[0]!r}, which is not an argument's name.",
-            hint="Write it as a list, such as --override-kv,KEY=TYPE:VALUE.",
-        )
-    for name in _names_in(arguments):
-        if name in _SECRETS:
-            raise InputError(
-                f"The option 'arguments' has {name}, whose value would be recorded.",
-                hint="Remove it: paragone sets a key of its own.",
-            )
-        if name in _DOWNLOADS:
-            raise InputError(
-                f"The option 'arguments' has {name}: a server of paragone's downloads nothing.",
-                hint="Download the file, and name it.",
-            )
-        if name in _OURS:
-            raise InputError(
-                f"The option 'arguments' has {name}, which paragone sets itself.", hint="Remove it."
-            )
-        for option, flags in _SET_BY_OPTIONS.items():
-            if name in flags:
-                raise InputError(
-                    f"The option 'arguments' has {name}.", hint=f"Set the option {option} instead."
-                )
-
-
-def is_on_cpu(options: LlamaServerLoadOptions, devices: Sequence[str]) -> bool:
-    """Whether a server with these options computes on the CPU alone. `devices` are those that the program lists."""
-    return options.n_gpu_layers == 0 or not (devices or options.rpc_servers)
 
 
 class _CommandLine:
@@ -143,9 +67,9 @@ class _CommandLine:
 
     def help_of(self, option: str, *flags: str) -> str:
         """Return what `--help` says about the argument for an option. Raises InputError if there is none."""
-        known = self._program.flag(*(flags or _SET_BY_OPTIONS[option]))
+        known = self._program.flag(*(flags or SET_BY_OPTIONS[option]))
         if known is None:
-            wanted = flags or _SET_BY_OPTIONS[option]
+            wanted = flags or SET_BY_OPTIONS[option]
             raise InputError(
                 f"The llama-server {self._program.name} cannot set {option}: it does not know {wanted[0]}.",
                 hint=f"Leave {option} out, or use another llama-server.",
@@ -155,25 +79,18 @@ class _CommandLine:
     def option(self, option: str, value: str, *flags: str) -> None:
         """Add the argument for an option, under a name that the program knows, and its value."""
         self.help_of(option, *flags)
-        named = flags or _SET_BY_OPTIONS[option]
+        named = flags or SET_BY_OPTIONS[option]
         self.add(next(flag for flag in named if self._program.flag(flag) is not None), value)
 
     def add_arguments(self, arguments: Sequence[str]) -> None:
         """Add the option `arguments`. Raises InputError if the program does not know one."""
-        for name in _names_in(arguments):
+        for name in names_in(arguments):
             if self._program.flag(name) is None:
                 raise InputError(
                     f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
                     hint="Its --help lists what it knows.",
                 )
         self.add(*arguments)
-
-
-def _names_in(arguments: Sequence[str]) -> Iterator[str]:
-    """Yield the names among arguments. A value can begin with a minus sign too: a number, such as -1."""
-    for argument in arguments:
-        if argument.startswith("-") and not argument[1:2].isdigit():
-            yield argument
 
 
 def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
@@ -214,7 +131,7 @@ def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
 
 def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
     if options.lora is not None:
-        path, scale = str(_existing(options.lora, "lora")), f"{options.lora_scale:g}"
+        path, scale = str(_gguf(options.lora, "lora", "adapter", "a LoRA adapter")), f"{options.lora_scale:g}"
         if options.lora_scale == 1:
             line.option("lora", path)
         elif ":" in line.help_of("lora", "--lora-scaled").partition(" ")[0]:
@@ -222,7 +139,7 @@ def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
         else:  # older versions: two values
             line.add("--lora-scaled", path, scale)
     if options.mmproj is not None:
-        line.option("mmproj", str(_existing(options.mmproj, "mmproj")))
+        line.option("mmproj", str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder")))
     else:
         line.add_if_known("--no-mmproj")
     if options.chat_template:
@@ -240,7 +157,9 @@ def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
             if getattr(options, name) is not None:
                 raise InputError(f"The option '{name}' is set, but not draft_model.")
         return
-    line.option("draft_model", str(_existing(options.draft_model, "draft_model")))
+    draft_model = _existing(options.draft_model, "draft_model")
+    check_model(draft_model)
+    line.option("draft_model", str(draft_model))
     if "draft-simple" in line.known("--spec-type"):
         line.add("--spec-type", "draft-simple")
     for name in ("draft_max", "draft_min", "draft_p_min"):
@@ -263,3 +182,17 @@ def _existing(named: str, option: str) -> Path:
     ) as error:  # RuntimeError: an unknown home folder; ValueError: a null
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
+
+
+def _gguf(named: str, option: str, kind: str, title: str) -> Path:
+    """Return the path of a GGUF file of this kind. Raises InputError."""
+    path = _existing(named, option)
+    try:
+        header = read_header(str(path))
+    except GgufError as error:
+        raise InputError(f"{option}: {path.name} {error}.") from error
+    except OSError as error:
+        raise InputError(f"{option}: {path} cannot be read: {error.strerror or error}.") from error
+    if header.kind != kind and not (kind == "mmproj" and header.architecture == "clip"):
+        raise InputError(f"{option}: {path.name} is not {title}.")
+    return path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from paragone import (
     Caution,
+    InputError,
     LoadedModel,
     OnProgress,
     OpenEngine,
@@ -19,7 +20,8 @@ from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.options import build
 from paragone_remote.llama_server.backend import CAPABILITIES
-from paragone_remote.llama_server.command_line import command_line, is_on_cpu
+from paragone_remote.llama_server.command_line import command_line
+from paragone_remote.llama_server.defaults import with_defaults
 from paragone_remote.llama_server.devices import devices_of
 from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.listening import listen_at
@@ -35,17 +37,14 @@ from paragone_remote.single_requests import connected
 
 __all__ = ["open_model"]
 
-_BATCH_ON_CPU = 128
-"""Prompt tokens at once on the CPU: a server notices only between two batches that a prompt was stopped."""
-
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Open a GGUF file in a new llama-server."""
-    options = build(LlamaServerLoadOptions, request.options, owner="llama-server")
+    given = build(LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
-    program = await with_flags(*find_program(options.program))
-    on_cpu = is_on_cpu(options, await devices_of(program))
+    program = await with_flags(*find_program(given.program))
+    options = with_defaults(given, await devices_of(program))
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # a comma separates several names
     arguments = command_line(
@@ -54,16 +53,14 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         model=path,
         alias=alias,
         threads=threads,
-        n_batch=options.n_batch or (_BATCH_ON_CPU if on_cpu else None),
     )
     weights = _weights(path, options)
-    size = sum(file.size or 0 for file in weights)
 
     async def start(on_progress: OnProgress) -> ServerProcess:
         listening = listen_at(program, options.port)
         process = await ServerProcess.start(program, arguments, listening, threads=threads, log=request.log)
         try:
-            await process.loaded(on_progress, model=path.name, size=size, program=program.name)
+            await process.loaded(on_progress, weights, program=program.name)
         except BaseException:
             await process.close()
             raise
@@ -153,9 +150,9 @@ def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, thread
 
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
-    """Return the files to load, those of the model first; empty if one cannot be read, which loading reports."""
+    """Return the files to load, which were checked; those of the model come first."""
     others = [Path(it) for it in (options.lora, options.mmproj, options.draft_model) if it is not None]
     try:
         return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
-    except (OSError, ValueError):  # ValueError: a path with a null character in it
-        return ()
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error

@@ -53,7 +53,7 @@ class LlamaServerLoadOptions(Options):
     flash_attn: Literal["auto", "on", "off"] = option(
         "auto",
         "Flash attention: takes less memory for long contexts; required for a quantized V cache. By default "
-        "llama-server decides.",
+        "on if the GPU supports it, and off on the CPU, which is faster without it.",
         fact="flash attention",
     )
     type_k: CacheType = option(  # noqa: RUF009 (frozen)
@@ -119,6 +119,6 @@ class LlamaServerLoadOptions(Options):
     )
     arguments: tuple[str, ...] = option(
         (),
-        "Other arguments for llama-server, such as --no-mmap; its --help lists them.",
+        "Other arguments for llama-server, such as --no-kv-offload; its --help lists them.",
         metavar="list of arguments",
     )

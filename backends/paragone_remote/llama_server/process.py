@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from paragone import LoadProgress, OnProgress
+from paragone import LoadProgress, OnProgress, WeightsFile
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS
@@ -62,17 +62,19 @@ class ServerProcess:
         command = [*program.command, *arguments, *listening.arguments]
         return cls(await ProgramProcess.start(command, environment, log=log), endpoint, listening, threads)
 
-    async def loaded(self, on_progress: OnProgress, *, model: str, size: int, program: str) -> None:
-        """Wait until the model is loaded. `size` is that of its files in bytes.
+    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
+        """Wait until these files are loaded.
 
         Raises InputError, EngineError or EngineCrashed if the server ends before.
         """
+        files = [file.path for file in weights]
+        size = sum(file.size or 0 for file in weights)
         fraction = 0.0
         async with make_client(self.endpoint) as http:
             while not await self._is_ready(http):
                 if await self.process.ended(_LOOK_S):
                     raise explain_end(
-                        self.process.error(), self.process.output(), model=model, program=program
+                        self.process.error(), self.process.output(), files=files, program=program
                     )
                 held = min(0.99, self._held() / max(size, 1))
                 if held > fraction:

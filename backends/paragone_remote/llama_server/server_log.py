@@ -7,8 +7,10 @@ no interface: what is not found is left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import PurePath
 
-from paragone import EngineCrashed, EngineError, InputError
+from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_remote.server_text import plain
 
 __all__ = ["explain_end", "facts_in_log"]
@@ -44,17 +46,20 @@ def facts_in_log(log: str) -> dict[str, str]:
     return facts
 
 
-def explain_end(error: EngineError, log: str, *, model: str, program: str) -> Exception:
-    """Return the error for a server that ended while it loaded its model, by what it printed.
+def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:
+    """Return the error for a server that ended while it loaded these files, by what it printed.
 
     `error` is the one for a process that ended, which is returned if the log does not say why.
     """
     if not isinstance(error, EngineCrashed) or error.status <= 0:
         return error
-    if argument := re.search(r"error: (invalid argument: \S+|(?:while handling|unknown) .*)", log):
+    model = PurePath(max(files, key=log.rfind)).name  # the file that the log names last
+    if argument := re.search(
+        r"^error: (invalid argument: \S+)|^error while handling argument (.+)", log, re.MULTILINE
+    ):
         return InputError(
-            f"llama-server refused its command line: {plain(argument[1])}.",
-            hint=f"Check the engine's options; {program} --help lists what it knows.",
+            f"llama-server refused its command line: {plain(argument[1] or argument[2])}.",
+            hint=f"Check the engine's options: this is {program}.",
         )
     if re.search(r"couldn't bind|address already in use", log, re.IGNORECASE):
         return EngineError(
