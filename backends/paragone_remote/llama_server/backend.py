@@ -39,29 +39,19 @@ class LlamaServerBackend(Backend):
     capabilities = CAPABILITIES
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Find the llama-server that is used unless the option program names another one."""
-        from paragone_remote.llama_server.devices import devices_of
-        from paragone_remote.llama_server.program import find_program, printed_by, with_flags
+        """Find the llama-server that is used unless the option program names another one, and start it once."""
+        from paragone_remote.llama_server.devices import described
+        from paragone_remote.llama_server.program import find_program
 
         if not (client := find_client("openai")).usable:
             return client
         try:
-            program = await with_flags(*find_program(None))
-            printed = await printed_by(program.command, program.name, "--version")
+            facts = await described(*find_program(None))
         except ParagoneError as error:
             return Probe(
                 usable=False, reason=error.sentence, remedy=error.hint or "Use another llama-server."
             )
-        devices = await devices_of(program)
-        return Probe(
-            usable=True,
-            facts={
-                "program": program.name,
-                "version": version_in(printed),
-                "devices": ", ".join(devices) or "CPU",
-                **client.facts,
-            },
-        )
+        return Probe(usable=True, facts={**facts, **client.facts})
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and their subfolders."""
@@ -95,8 +85,3 @@ class LlamaServerBackend(Backend):
         from paragone_remote.llama_server.opening import open_model
 
         return await open_model(request, on_progress)
-
-
-def version_in(printed: str) -> str:
-    """Return the version in the output of `--version`."""
-    return printed.partition("version:")[2].partition("\n")[0].strip() or "unknown"

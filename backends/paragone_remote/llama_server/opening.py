@@ -44,7 +44,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
     program = await with_flags(*find_program(given.program))
-    options = with_defaults(given, await devices_of(program))
+    options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # a comma separates several names
     arguments = command_line(

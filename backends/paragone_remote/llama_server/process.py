@@ -15,7 +15,8 @@ from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS
 from paragone_remote.llama_server.listening import Listening
-from paragone_remote.llama_server.program import Program, child_environment
+from paragone_remote.llama_server.printed import child_environment
+from paragone_remote.llama_server.program import Program
 from paragone_remote.llama_server.server_log import explain_end
 from paragone_remote.options import EndpointOptions
 from paragone_remote.transport import make_client

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.util
 import os
-import re
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from paragone import EngineError, InputError
+from paragone import InputError
 from paragone_remote.llama_server.flags import Flag, read_flags
+from paragone_remote.llama_server.printed import printed_by
 from paragone_remote.llama_server.wheel import VERSION
 from paragone_remote.server_text import plain
 
-__all__ = ["Program", "child_environment", "find_program", "printed_by", "with_flags"]
-
-_PATIENCE = 60.0
-"""Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
-
-_LONGEST = 1 << 20
-"""Largest number of bytes of a program's description."""
+__all__ = ["Program", "find_program", "with_flags"]
 
 _NEEDED = ("--model", "--host", "--port", "--alias", "--api-key")
-_OURS = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
-"""Variables that would change a server's arguments unseen."""
 
 _INSTALL = (
-    "Install xllamacpp with: pip install 'paragone[llama-server]', put a llama-server on PATH, "
-    "or set the option program to its path."
+    "Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp with: "
+    f"pip install xllamacpp=={VERSION}."
 )
 
 
@@ -111,71 +100,3 @@ async def with_flags(command: tuple[str, ...], name: str) -> Program:
             )
         _known[key] = Program(command=command, name=name, flags=flags, key=key)
     return _known[key]
-
-
-async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> str:
-    """Return what a program prints when it is called with these arguments. Raises InputError or EngineError."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            env=child_environment(),
-        )
-    except OSError as error:
-        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            printed = (await process.stdout.read(_LONGEST)).decode(errors="replace")
-            while len(printed) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
-                printed += more.decode(errors="replace")
-            status = await process.wait()
-    except TimeoutError as error:
-        raise EngineError(
-            f"{name} did not describe itself within {_PATIENCE:.0f} seconds: {' '.join(arguments)}.",
-            hint="Is it a llama-server?",
-        ) from error
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    if status != 0:
-        raise _failed(name, status, printed)
-    return printed
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment of a llama-server: the options alone decide on its arguments."""
-    return {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
-
-
-_WRONG_BUILD = "It may be for another system or processor, or need another loader."
-
-_LIBRARY = re.compile(
-    r"error while loading shared libraries: ([^\s:]+)|Library not loaded: (\S+)|version `(\S+)' not found"
-)
-
-
-def _failed(name: str, status: int, printed: str) -> EngineError | InputError:
-    if library := _LIBRARY.search(printed):
-        missing = next(filter(None, library.groups()))
-        return EngineError(
-            f"{name} cannot be started: it needs {plain(missing)}, which was not found.",
-            hint="Install that library, or name its folder in LD_LIBRARY_PATH.",
-        )
-    lines = [line for line in printed.splitlines() if line.strip()]
-    said = f": {plain(lines[-1])}" if lines else ""
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            ended = signal.Signals(-status).name
-            return EngineError(
-                f"{name} was ended by {ended} when it was asked for --help{said}.", hint=_WRONG_BUILD
-            )
-    return InputError(
-        f"{name} is not a llama-server, or does not work: --help ended with exit code {status}{said}.",
-        hint="Set the option program to the path of a llama-server.",
-    )
