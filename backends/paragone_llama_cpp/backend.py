@@ -39,13 +39,13 @@ class LlamaCppBackend(NativeBackend):
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and their subfolders."""
-        from paragone_llama_cpp.models import find_models
+        from paragone.gguf.files import find_models
 
         return find_models(folders)
 
     def model_folders(self) -> Sequence[str]:
         """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
-        from paragone_llama_cpp.models import usual_folders
+        from paragone.gguf.files import usual_folders
 
         return usual_folders()
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from paragone import EngineError, InputError, ModelInfo
+from paragone.gguf.files import find_models
 from paragone.installation import pip_install
-from paragone_llama_cpp.models import find_models
 
 __all__ = ["demo_models", "existing_models"]
 

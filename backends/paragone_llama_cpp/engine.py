@@ -29,6 +29,7 @@ from paragone import (
 from paragone.chat.prompt import PromptMaker
 from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
+from paragone.gguf.files import parts
 from paragone.options import as_values, build
 from paragone_llama_cpp import library
 from paragone_llama_cpp.abort import aborted_by
@@ -41,7 +42,6 @@ from paragone_llama_cpp.facts import facts_of
 from paragone_llama_cpp.instructions import instructions, other_build
 from paragone_llama_cpp.loading import make_context
 from paragone_llama_cpp.lora import apply_lora, load_lora
-from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.run import run

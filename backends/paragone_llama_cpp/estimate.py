@@ -11,13 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
+from paragone.gguf.files import parts
+from paragone.gguf.header import Tensor, read_tensors
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Int64, lib
-from paragone_llama_cpp.gguf import Tensor, read_tensors
 from paragone_llama_cpp.loading import make_context, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available
-from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 

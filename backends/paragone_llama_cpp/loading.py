@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, Report
+from paragone.gguf.files import parts
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.c_api.structures import LOAD_MODE_NONE, ModelParams, ProgressCallback
 from paragone_llama_cpp.mapped_file import release_pages
-from paragone_llama_cpp.models import parts
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
 __all__ = ["load_model", "make_context", "with_defaults"]

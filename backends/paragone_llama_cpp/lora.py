@@ -6,9 +6,9 @@ import ctypes
 from pathlib import Path
 
 from paragone import InputError
+from paragone.gguf.header import GgufError, read_header
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, Size, lib
-from paragone_llama_cpp.gguf import GgufError, read_header
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["apply_lora", "check_lora", "load_lora"]

@@ -6,9 +6,9 @@ import contextlib
 import sys
 from pathlib import Path
 
+from paragone.gguf.header import Header
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
 __all__ = ["available", "longest_context"]

@@ -9,14 +9,14 @@ from paragone import Cancelled, InputError, OpenRequest, Report
 from paragone.chat.template import ChatTemplate
 from paragone.chat.text import THINKING_TAGS
 from paragone.cores import physical_cores
+from paragone.gguf.files import check_model
+from paragone.gguf.header import Header
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.gguf import Header
 from paragone_llama_cpp.grammar import text_or_file
 from paragone_llama_cpp.loading import load_model, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available, longest_context
-from paragone_llama_cpp.models import check_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions
 from paragone_llama_cpp.rpc import add_rpc_servers
 from paragone_llama_cpp.vocab import Vocab

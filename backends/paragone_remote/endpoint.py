@@ -29,6 +29,8 @@ class Endpoint:
     options: EndpointOptions
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: ssl.SSLContext | None = None
+    socket: str | None = None
+    """Path of the Unix socket to connect to instead of host and port."""
 
     @property
     def has_key(self) -> bool:

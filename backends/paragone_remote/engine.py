@@ -27,7 +27,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, IncompleteAnswer, Loading, explain
+from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
 from paragone_remote.run_settings import AskPrompt, SettingsReport
 from paragone_remote.server_changes import Identity, caution_about
 from paragone_remote.thinking import InlineThinking
@@ -103,6 +103,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def _identify(self) -> Identity:
         """Return what identifies the server and its model now. Raises ParagoneError or those in `FAULTS`."""
 
+    async def _fault(self, error: Exception, *, begun: bool) -> Fault:
+        """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
+        return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
+
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy or restarting.
 
@@ -149,9 +153,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                     except FAULTS as error:
                         if wait.stopped:  # the engine was closed during the run
                             raise Stopped from error
-                        fault = explain(
-                            error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun
-                        )
+                        fault = await self._fault(error, begun=begun)
                         loading = isinstance(fault.error, Loading)
                         tries += not loading
                         again = time.monotonic() < until if loading else tries < _TRIES

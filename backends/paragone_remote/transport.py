@@ -160,7 +160,7 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
 
             async def watch(event: str, _: object) -> None:
                 nonlocal reused
-                reused = reused and "connect_tcp" not in event
+                reused = reused and not event.startswith("connection.connect_")
 
             request.extensions = {**request.extensions, "timeout": self._patience, "trace": watch}
             try:
@@ -201,7 +201,11 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
     """Return an HTTP client that contacts this endpoint only. Raises InputError for an invalid proxy."""
     tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
     inner = httpx.AsyncHTTPTransport(
-        verify=tls, trust_env=False, proxy=_proxy(endpoint), limits=httpx.Limits(max_connections=8)
+        verify=tls,
+        trust_env=False,
+        proxy=_proxy(endpoint),
+        uds=endpoint.socket,
+        limits=httpx.Limits(max_connections=8),
     )
     return httpx.AsyncClient(
         transport=_EndpointTransport(endpoint, inner),

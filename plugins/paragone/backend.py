@@ -217,6 +217,14 @@ class Backend(ABC):
         del model, options
         return ()
 
+    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+        """Return how many engines with this model and these load options share one loaded model, 1 for none.
+
+        Each of them answers while the others do. The application opens several of them to execute many runs.
+        """
+        del model, options
+        return 1
+
     async def estimate(self, request: OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it.
 

@@ -55,6 +55,10 @@ async def show(line, **info):
             },
             " s  done  241 tok/s  context 90/100  TTFT 2.2 s",
         ),
+        (
+            {"engine": "s", "state": "done", "tokens_per_s": 54, "acceptance": 0.45, "tokens_per_step": 2.5},
+            " s  done  54.0 tok/s  2.5 a step, 45% of drafts",
+        ),
         ({"engine": "smol", "state": "stopped", "tokens": 1}, " smol  stopped  1 token"),
         (
             {"engine": "smol", "state": "done", "tokens_per_s": 54.0, "shared": True, "tokens": 99},

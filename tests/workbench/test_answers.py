@@ -7,6 +7,8 @@ from paragone_workbench.compare.parity.check import parity_of_runs
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
+NO_DRAFTS = {"drafted_tokens": None, "accepted_tokens": None}
+
 
 async def compared(*definitions):
     """Return the JSON of one prompt to these engines."""
@@ -43,7 +45,7 @@ async def test_the_keys_are_exactly_these(rogue):
         "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
         "seed": None,
         "sampling": {"max_tokens": 20, "rate": 200.0, "prefill_s": 0.0, "at": 5},
-        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20, "pieces": 20},
+        "usage": {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 20, "pieces": 20, **NO_DRAFTS},
     }
     itl = timings.pop("itl_ms")
     assert timings.pop("shared") is False
@@ -62,9 +64,21 @@ async def test_failed_lanes_have_an_error(rogue):
     assert killed["finish"] is None
     assert killed["error"].startswith("The engine's process was ended by SIGKILL: ")
     assert "What it printed is in /" in killed["error"]
-    assert killed["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 5, "pieces": 5}
+    assert killed["usage"] == {
+        "prompt_tokens": 4,
+        "cached_tokens": 0,
+        "completion_tokens": 5,
+        "pieces": 5,
+        **NO_DRAFTS,
+    }
     assert positive(killed["timings"]["ttft_s"])
-    nothing = {"prompt_tokens": None, "cached_tokens": None, "completion_tokens": None, "pieces": None}
+    nothing = {
+        "prompt_tokens": None,
+        "cached_tokens": None,
+        "completion_tokens": None,
+        "pieces": None,
+        **NO_DRAFTS,
+    }
     nowhere = {"p50": None, "p95": None, "p99": None}
     assert (nonsense["text"], nonsense["finish"], nonsense["usage"]) == ("", None, nothing)
     assert nonsense["error"].startswith("There is no model 'nonsense'. There are: steady, ")
@@ -79,7 +93,13 @@ async def test_failed_lanes_have_an_error(rogue):
         "shared": None,
     }
     assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
-    assert raises["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "completion_tokens": 0, "pieces": 0}
+    assert raises["usage"] == {
+        "prompt_tokens": 4,
+        "cached_tokens": 0,
+        "completion_tokens": 0,
+        "pieces": 0,
+        **NO_DRAFTS,
+    }
     assert (silent["text"], silent["finish"], silent["error"]) == ("", "length", None)
     assert silent["usage"]["completion_tokens"] == 0
     assert (silent["timings"]["ttft_s"], silent["timings"]["itl_ms"]) == (None, nowhere)

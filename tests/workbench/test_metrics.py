@@ -150,6 +150,24 @@ def test_the_live_rate():
     assert live.rate(1.0) is None
 
 
+def test_drafts_are_what_a_step_gains():
+    counted = Meter(sent=0.0)
+    usage = Usage(completion_tokens=30, drafted_tokens=40, accepted_tokens=18)
+    counted.feed(Finish(reason="stop", usage=usage, time=5.0))
+    metrics = counted.metrics()
+    assert (metrics.drafted_tokens, metrics.accepted_tokens) == (40, 18)
+    assert metrics.acceptance == 0.45
+    assert metrics.tokens_per_step == 2.5  # 12 steps
+
+
+@pytest.mark.parametrize(("drafted", "accepted"), [(None, None), (0, 0)])
+def test_no_drafts_gain_nothing(drafted, accepted):
+    counted = Meter(sent=0.0)
+    usage = Usage(completion_tokens=30, drafted_tokens=drafted, accepted_tokens=accepted)
+    counted.feed(Finish(reason="stop", usage=usage, time=5.0))
+    assert (counted.metrics().acceptance, counted.metrics().tokens_per_step) == (None, None)
+
+
 def test_metrics_survive_json():
     metrics = meter([1.0, 2.0, 4.0]).metrics()
     assert from_json(RunMetrics, to_json(metrics)) == metrics

@@ -125,6 +125,10 @@ def figures(metrics: RunMetrics) -> str:
     if metrics.decode_tps is not None:
         shared = " (shared)" if metrics.shared else ""
         parts.append(f"{metrics.decode_tps:.1f} tokens/s{shared}")
+    if metrics.tokens_per_step is not None and metrics.acceptance is not None:
+        parts.append(
+            f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
+        )
     if metrics.ttft_s is not None:
         parts.append(f"first after {metrics.ttft_s:.2f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:

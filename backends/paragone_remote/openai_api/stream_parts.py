@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
@@ -26,6 +26,10 @@ class Part:
     reason: str = ""
     """The `finish_reason` of the protocol; empty while the answer continues."""
     usage: Usage | None = None
+    drafted: int | None = None
+    """Tokens that speculative decoding proposed; None without it."""
+    accepted: int | None = None
+    """The part of the proposed tokens that was kept."""
     timings: Timings | None = None
     progress: PromptProgress | None = None
 
@@ -41,8 +45,14 @@ class Answer:
         self.held: tuple[Scored, ...] = ()
         """Log-probabilities whose text has not arrived yet."""
         self.reason = ""
-        self.usage = Usage()
         self.timings = Timings()
+        self._usage = Usage()
+        self._drafts: dict[str, int | None] = {}
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts; those of drafts can come in another part than the others."""
+        return replace(self._usage, **self._drafts)
 
     def take(self, part: Part) -> None:
         """Update the state from a part."""
@@ -51,7 +61,9 @@ class Answer:
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
         self.reason = part.reason or self.reason
-        self.usage = part.usage or self.usage
+        self._usage = part.usage or self._usage
+        if part.drafted is not None:
+            self._drafts = {"drafted_tokens": part.drafted, "accepted_tokens": part.accepted}
         self.timings = part.timings or self.timings
 
 
@@ -102,6 +114,8 @@ def _read(chunk: Data, now: float) -> Part:
             prefill_s=duration(timings.get("prompt_ms"), unit=1e-3),
             decode_s=duration(timings.get("predicted_ms"), unit=1e-3),
         )
+        read.drafted = count(timings, "draft_n")
+        read.accepted = count(timings, "draft_n_accepted")
     progress = part(chunk, "prompt_progress")
     done, total = count(progress, "processed"), count(progress, "total")
     if done is not None and total is not None:

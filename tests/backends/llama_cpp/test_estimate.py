@@ -223,8 +223,8 @@ def test_weights_lie_where_their_layers_do():
 
 
 def test_the_tensors_of_a_header_add_up(model_path):
+    from paragone.gguf.header import read_tensors
     from paragone_llama_cpp.estimate import _bytes
-    from paragone_llama_cpp.gguf import read_tensors
 
     tensors = read_tensors(model_path)
     assert {"token_embd.weight", "output_norm.weight", "blk.29.attn_q.weight"} <= {t.name for t in tensors}

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from paragone_llama_cpp.gguf import GgufError, read_header
-from paragone_llama_cpp.models import find_models, usual_folders
+from paragone.gguf.files import find_models, usual_folders
+from paragone.gguf.header import GgufError, read_header
 
 VOCABULARY = [f"token{i}" for i in range(60_000)]
 MODEL = {

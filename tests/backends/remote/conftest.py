@@ -1,6 +1,7 @@
 """Fixtures for engines at servers: real servers on loopback, a hostile double, helpers for requests."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -135,21 +136,32 @@ def ollama_server(smollm2, ollama_folder):
         yield url
 
 
+def llama_server_program():
+    """Return the command of a real llama-server: the one that was built, else the wheel's."""
+    if LLAMA_SERVER_PROGRAM.is_file():
+        return [str(LLAMA_SERVER_PROGRAM)]
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("there is no real llama-server: install xllamacpp, or run `make llama-server`")
+    return [sys.executable, "-P", "-m", "paragone_remote.llama_server.wheel"]
+
+
 @pytest.fixture(scope="session")
 def run_llama_server(smollm2, tmp_path_factory):
-    """Run real llama-servers on one thread: `with run_llama_server("-c", "1024") as url`; `make llama-server` builds it.
+    """Run real llama-servers on one thread: `with run_llama_server("-c", "1024") as url`.
 
-    `port` and `status` are for one that takes another's place and for one that is not ready yet.
+    The one that `make llama-server` builds, else the wheel's. `port` and `status` are for one that takes another's
+    place and for one that is not ready yet.
     """
-    if not LLAMA_SERVER_PROGRAM.is_file():
-        pytest.skip(f"there is no real llama-server at {LLAMA_SERVER_PROGRAM}: run `make llama-server`")
+    program = llama_server_program()
 
     @contextlib.contextmanager
     def run(*options, model=smollm2, port=None, status=200):
+        if model is None and len(program) > 1:
+            pytest.skip("the wheel's llama-server has no router: run `make llama-server`")
         port = free_port() if port is None else port
         folder = tmp_path_factory.mktemp("llama_server")
-        command = [str(LLAMA_SERVER_PROGRAM), "--host", "127.0.0.1", "--port", str(port), "--offline"]
-        command += ["-t", "1", "-b", "128", *options]
+        command = [*program, "--host", "127.0.0.1", "--port", str(port), "--offline", "-t", "1", "-b", "128"]
+        command += options
         if model is not None:
             command += ["--model", str(model), "--alias", "smollm2"]
         url = f"http://127.0.0.1:{port}"

@@ -256,7 +256,7 @@ async def test_llama_servers_own_times_and_progress(server, open_lane):
         progress = {"total": 50, "cache": 10, "processed": 30, "time_ms": 5}
         await exchange.send(exchange.protocol.line({"choices": [], "prompt_progress": progress}))
         await exchange.say("Hello.")
-        timings = {"prompt_ms": 250.0, "predicted_ms": 1500.0}
+        timings = {"prompt_ms": 250.0, "predicted_ms": 1500.0, "draft_n": 12, "draft_n_accepted": 5}
         last = {"choices": [{"delta": {}, "finish_reason": "length"}], "timings": timings}
         await exchange.send(exchange.protocol.line(last))
         usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}
@@ -275,6 +275,7 @@ async def test_llama_servers_own_times_and_progress(server, open_lane):
     assert last.reason == "length"
     assert (last.timings.prefill_s, last.timings.decode_s) == (0.25, 1.5)
     assert (last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens) == (50, 10, 9)
+    assert (last.usage.drafted_tokens, last.usage.accepted_tokens) == (12, 5)
     assert server.chats[0].body["cache_prompt"] is False
     assert cautions(events) == {}
 

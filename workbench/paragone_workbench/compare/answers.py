@@ -89,6 +89,8 @@ def figures_json(known: RunMetrics | None) -> dict[str, Json]:
             "cached_tokens": metrics.cached_tokens,
             "completion_tokens": metrics.completion_tokens if known is not None else None,
             "pieces": metrics.pieces,
+            "drafted_tokens": metrics.drafted_tokens,
+            "accepted_tokens": metrics.accepted_tokens,
         },
         "timings": {
             "load_s": metrics.load_s,

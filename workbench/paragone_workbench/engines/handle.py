@@ -126,6 +126,18 @@ class EngineHandle:
             return ()
 
     @property
+    def sharing(self) -> int:
+        """How many engines with this definition share one loaded model; 1 if each loads it."""
+        backend = self.backend
+        if backend is None:
+            return 1
+        try:
+            load, _ = split_options(self.definition, backend)
+            return max(1, backend.sharing(self.definition.model, load))
+        except Exception:  # noqa: BLE001 (opening the engine reports the error)
+            return 1
+
+    @property
     def sampling(self) -> Mapping[str, Json]:
         """The sampling options of the definition."""
         return self._sampling

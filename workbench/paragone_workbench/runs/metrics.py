@@ -54,6 +54,10 @@ class RunMetrics:
     """Generated tokens as the engine counts them, else the number of token events."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
+    drafted_tokens: int | None = None
+    """Tokens that speculative decoding proposed. None without it."""
+    accepted_tokens: int | None = None
+    """The part of the proposed tokens that was kept."""
     shared: bool | None = None
     """Whether another run used the same server or this machine, or the run waited in its server's queue.
 
@@ -67,6 +71,23 @@ class RunMetrics:
         One token more than pieces means nothing: it can be the token that ends the answer.
         """
         return self.pieces is not None and self.completion_tokens > self.pieces + 1
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of the proposed tokens that was kept, from 0 to 1. None without speculative decoding."""
+        if not self.drafted_tokens or self.accepted_tokens is None:
+            return None
+        return min(1.0, self.accepted_tokens / self.drafted_tokens)
+
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Tokens generated per step of the model: one, and those that speculative decoding proposed and the step kept.
+
+        The upper limit of the speed-up, since proposing and checking tokens takes time too.
+        """
+        if self.acceptance is None or self.accepted_tokens is None:
+            return None
+        return self.completion_tokens / max(1, self.completion_tokens - self.accepted_tokens)
 
 
 class Meter:
@@ -150,6 +171,8 @@ class Meter:
             cached_tokens=cached,
             completion_tokens=self.tokens,
             pieces=len(self._times),
+            drafted_tokens=self._usage.drafted_tokens,
+            accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
         )
 

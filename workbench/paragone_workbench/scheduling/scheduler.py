@@ -16,6 +16,7 @@ from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers
 if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
     from paragone import Caution
     from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.scheduling.decision import Decision
     from paragone_workbench.scheduling.swapping import Swapping
@@ -115,9 +116,15 @@ def cores_for_each(engines: Iterable[EngineHandle]) -> int:
     """Return the number of CPU threads for each of these engines: an equal share of the cores.
 
     More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
-    share too.
+    share too, and engines with one loaded model have one together.
     """
-    here: set[int | str] = set()
+    here: set[object] = set()
+    shared: list[EngineDefinition] = []
     for engine in engines:
-        here |= {id(engine)} if engine.is_local else servers_here(engine)
-    return max(1, physical_cores() // max(1, len(here)))
+        if not engine.is_local:
+            here |= servers_here(engine)
+        elif engine.sharing == 1:
+            here.add(id(engine))
+        elif engine.definition not in shared:
+            shared.append(engine.definition)
+    return max(1, physical_cores() // max(1, len(here) + len(shared)))

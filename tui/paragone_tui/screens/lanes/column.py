@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from paragone import Caution, Channel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.runs.metrics import RunMetrics
     from paragone_workbench.runs.record import RunRecord
     from paragone_workbench.store.records import Hit
 
@@ -244,8 +245,12 @@ class LaneColumn(Vertical, LaneObserver):
         meter = run.meter if run is not None and lane.engine.state != "opening" else None
         progress = run.progress if run is not None and meter is not None else None
         rate: float | None = None
-        if meter is not None:
-            rate = meter.rate(time.monotonic()) if lane.present is not None else meter.metrics().decode_tps
+        ended: RunMetrics | None = None
+        if meter is not None and lane.present is not None:
+            rate = meter.rate(time.monotonic())
+        elif meter is not None:
+            ended = meter.metrics()
+            rate = ended.decode_tps
         loaded = lane.engine.loaded
         silent_s = lane.present.silent_s if lane.present is not None else 0
         self._shown_state = lane.state, silent_s
@@ -267,6 +272,8 @@ class LaneColumn(Vertical, LaneObserver):
                 tokens_per_s=rate,
                 shared=meter is not None and meter.shared is True,
                 ttft_s=meter.ttft_s if meter else None,
+                acceptance=ended.acceptance if ended else None,
+                tokens_per_step=ended.tokens_per_step if ended else None,
                 context_used=_context_used(lane),
                 context_size=(loaded.context or 0) if loaded else 0,
             )

@@ -73,6 +73,10 @@ class LaneStatusInfo:
     """Whether the speed was measured while another run used the same server or this machine."""
     ttft_s: float | None = None
     """Seconds until the first token."""
+    acceptance: float | None = None
+    """Share of the tokens proposed by speculative decoding that was kept, from 0 to 1; None without it."""
+    tokens_per_step: float | None = None
+    """Tokens per step of the model, with those that speculative decoding proposed."""
     context_used: int | None = None
     """Tokens used in the context window, of `context_size`; None if unknown."""
     context_size: int = 0
@@ -175,6 +179,9 @@ class LaneStatus(Widget):
                 rate = _rate(info.tokens_per_s)
                 shared = f"({rate})" if short else f"{rate} shared"
                 yield [Segment(shared if info.shared else rate, style)]
+            if info.acceptance is not None and info.tokens_per_step is not None:
+                drafts = f"{info.tokens_per_step:.1f} a step"
+                yield [Segment(drafts if short else f"{drafts}, {info.acceptance:.0%} of drafts", style)]
             if info.context_size and info.context_used is not None:
                 used, size = info.context_used, info.context_size
                 context = f"{_short(used)}/{_short(size)}" if short else f"context {used:,}/{size:,}"

@@ -124,6 +124,10 @@ def _figures(metrics: RunMetrics | None) -> str:
     parts = [counted(metrics.completion_tokens, "token")]
     if metrics.decode_tps is not None:
         parts.append(f"{metrics.decode_tps:.1f} tokens/s{' (shared)' if metrics.shared else ''}")
+    if metrics.tokens_per_step is not None and metrics.acceptance is not None:
+        parts.append(
+            f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
+        )
     if metrics.ttft_s is not None:
         parts.append(f"first after {_seconds(metrics.ttft_s)}")
     if metrics.prompt_tokens is not None:

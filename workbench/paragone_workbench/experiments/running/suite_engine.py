@@ -35,8 +35,8 @@ class Executed:
 class SuiteEngine(EngineObserver, RunObserver):
     """An engine of a suite. It is opened for its first run, and again for the next one after a crash.
 
-    A native engine has one run in progress and one that waits. A server has several runs in progress: for
-    each one it is opened once, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits. A server has several runs in progress, and so has a
+    model that engines share: for each one it is opened once, since an open engine executes one run at a time.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._on_progress = on_progress
         first = workbench.add(definition)
         many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else 1
+        if first.is_local and workbench.scheduler.mode == "parallel":  # else one engine answers at a time
+            many = first.sharing
         self._handles = [first, *(workbench.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
         self._available = asyncio.Semaphore(len(self._free))
@@ -151,7 +153,7 @@ class SuiteEngine(EngineObserver, RunObserver):
             self._crashes = 0
             return
         self._crashes += 1
-        if self._crashes == CRASHES:
+        if self._crashes == CRASHES * len(self._handles):  # engines that share a model crash together
             sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
             self._give_up(ParagoneError(sentence, hint=error.hint))
         elif self._waiting and not self._workbench.scheduler.opens_engines:

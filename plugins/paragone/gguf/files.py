@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paragone import InputError, ModelInfo
+from paragone.gguf.header import GgufError, Header, read_header
 from paragone.hub import repository_of, snapshot_folders, stored_file
-from paragone_llama_cpp.gguf import GgufError, Header, read_header
 
 __all__ = ["check_model", "find_models", "parts", "usual_folders"]
 

@@ -1,0 +1,87 @@
+"""The backend that starts llama-servers. This module imports neither the HTTP client nor the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from paragone import (
+    Backend,
+    Capabilities,
+    Json,
+    ModelInfo,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    Probe,
+)
+from paragone.options import build
+from paragone.threads import in_daemon_thread
+from paragone_remote.client_libraries import find_client, import_client
+from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.openai_api.options import OpenAISampling
+
+__all__ = ["CAPABILITIES", "LlamaServerBackend"]
+
+CAPABILITIES = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True, local=True)
+"""What every llama-server can do."""
+
+
+class LlamaServerBackend(Backend):
+    """GGUF models, each in a llama-server of its own that paragone starts and ends."""
+
+    name = "llama_server"
+    title = "llama-server"
+    api_version = 2
+    load_options = LlamaServerLoadOptions
+    sampling = OpenAISampling
+    capabilities = CAPABILITIES
+
+    async def probe(self, python: str | None = None) -> Probe:
+        """Find the llama-server that is used unless the option program names another one, and start it once."""
+        from paragone_remote.llama_server.devices import described
+        from paragone_remote.llama_server.program import find_program
+
+        if not (client := find_client("openai")).usable:
+            return client
+        try:
+            facts = await described(*find_program(None))
+        except ParagoneError as error:
+            return Probe(
+                usable=False, reason=error.sentence, remedy=error.hint or "Use another llama-server."
+            )
+        return Probe(usable=True, facts={**facts, **client.facts})
+
+    async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
+        """List the GGUF models in these folders and their subfolders."""
+        from paragone.gguf.files import find_models
+
+        return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
+
+    def model_folders(self) -> Sequence[str]:
+        """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
+        from paragone.gguf.files import usual_folders
+
+        return usual_folders()
+
+    def check(self, model: str, options: Mapping[str, Json]) -> None:
+        """Check the arguments that the options name."""
+        from paragone_remote.llama_server.arguments import check_arguments
+
+        check_arguments(build(LlamaServerLoadOptions, options).arguments)
+
+    def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the addresses of the RPC servers that the options name."""
+        return build(LlamaServerLoadOptions, options).rpc_servers
+
+    def sharing(self, model: str, options: Mapping[str, Json]) -> int:
+        """Return the number of slots of a server with these options."""
+        return build(LlamaServerLoadOptions, options).n_parallel
+
+    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+        """Open a model in a new llama-server."""
+        await import_client("openai")
+        from paragone_remote.llama_server.opening import open_model
+
+        return await open_model(request, on_progress)

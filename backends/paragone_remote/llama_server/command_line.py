@@ -1,0 +1,198 @@
+"""The command line of a llama-server: its options as arguments that this build of it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from paragone import InputError
+from paragone.gguf.files import check_model
+from paragone.gguf.header import GgufError, read_header
+from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
+from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.program import Program
+
+__all__ = ["command_line"]
+
+
+def command_line(
+    options: LlamaServerLoadOptions,
+    program: Program,
+    *,
+    model: Path,
+    alias: str,
+    threads: int,
+) -> list[str]:
+    """Return the arguments of a server for these options, except for where it listens. Raises InputError."""
+    line = _CommandLine(program)
+    line.add("--model", str(model), "--alias", alias)
+    for flag in ("--offline", "--slots"):  # no downloads; the slots tell whether a request waits
+        line.add_if_known(flag)
+    line.add_if_known("--no-ui", "--no-webui")
+    if "trace" in line.known("-lv"):
+        line.add("-lv", "4")  # with llama.cpp's own lines, which tell what is in force
+    line.option("n_parallel", str(options.n_parallel))
+    if options.n_ctx is not None:
+        line.option("n_ctx", str(options.n_ctx * options.n_parallel))
+    line.add("-t", str(threads), "-tb", str(threads))
+    if options.n_batch is not None:
+        line.add("-b", str(options.n_batch), "-ub", str(options.n_batch))
+    _add_device_options(line, options)
+    _add_cache_options(line, options)
+    _add_files(line, options)
+    _add_draft_options(line, options)
+    check_arguments(options.arguments)
+    line.add_arguments(options.arguments)
+    return line.arguments
+
+
+class _CommandLine:
+    """Arguments for one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.arguments: list[str] = []
+        self._program = program
+
+    def add(self, *arguments: str) -> None:
+        self.arguments += arguments
+
+    def add_if_known(self, *flags: str) -> None:
+        """Add the first of these arguments that the program knows, if any."""
+        self.add(*[flag for flag in flags if self._program.flag(flag) is not None][:1])
+
+    def known(self, flag: str) -> str:
+        """Return what `--help` says about an argument; empty if the program does not know it."""
+        found = self._program.flag(flag)
+        return found.text if found is not None else ""
+
+    def help_of(self, option: str, *flags: str) -> str:
+        """Return what `--help` says about the argument for an option. Raises InputError if there is none."""
+        known = self._program.flag(*(flags or SET_BY_OPTIONS[option]))
+        if known is None:
+            wanted = flags or SET_BY_OPTIONS[option]
+            raise InputError(
+                f"The llama-server {self._program.name} cannot set {option}: it does not know {wanted[0]}.",
+                hint=f"Leave {option} out, or use another llama-server.",
+            )
+        return known.text
+
+    def option(self, option: str, value: str, *flags: str) -> None:
+        """Add the argument for an option, under a name that the program knows, and its value."""
+        self.help_of(option, *flags)
+        named = flags or SET_BY_OPTIONS[option]
+        self.add(next(flag for flag in named if self._program.flag(flag) is not None), value)
+
+    def add_arguments(self, arguments: Sequence[str]) -> None:
+        """Add the option `arguments`. Raises InputError if the program does not know one."""
+        for name in names_in(arguments):
+            if self._program.flag(name) is None:
+                raise InputError(
+                    f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
+                    hint="Its --help lists what it knows.",
+                )
+        self.add(*arguments)
+
+
+def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
+    if options.n_gpu_layers is not None:
+        line.option("n_gpu_layers", _layers(options.n_gpu_layers))
+    if options.tensor_split:
+        line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
+    if options.main_gpu is not None:
+        if options.tensor_split:
+            raise InputError("Only one of the options 'main_gpu' and 'tensor_split' can be set.")
+        line.add("--split-mode", "none")
+        line.option("main_gpu", str(options.main_gpu))
+    if options.rpc_servers:
+        line.option("rpc_servers", ",".join(options.rpc_servers))
+
+
+def _layers(number: int) -> str:
+    """Return a number of layers on the GPU; -1 becomes a number that is more than all, which every version knows."""
+    return "9999" if number < 0 else str(number)
+
+
+def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
+    if options.flash_attn != "auto":
+        takes_value = "auto" in line.help_of("flash_attn").partition(" ")[0]
+        if takes_value:
+            line.option("flash_attn", options.flash_attn)
+        elif options.flash_attn == "on":  # older versions: it is off unless the argument is there
+            line.add("--flash-attn")
+    if options.type_v not in ("f32", "f16", "bf16") and options.flash_attn == "off":
+        raise InputError(
+            f"The option 'type_v' cannot be {options.type_v} without flash attention.",
+            hint="Set flash_attn to auto, or type_v to f16.",
+        )
+    for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
+        if value != "f16":
+            line.option(name, value)
+
+
+def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
+    if options.lora is not None:
+        path, scale = str(_gguf(options.lora, "lora", "adapter", "a LoRA adapter")), f"{options.lora_scale:g}"
+        if options.lora_scale == 1:
+            line.option("lora", path)
+        elif ":" in line.help_of("lora", "--lora-scaled").partition(" ")[0]:
+            line.option("lora", f"{path}:{scale}", "--lora-scaled")
+        else:  # older versions: two values
+            line.add("--lora-scaled", path, scale)
+    if options.mmproj is not None:
+        line.option("mmproj", str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder")))
+    else:
+        line.add_if_known("--no-mmproj")
+    if options.chat_template:
+        line.add_if_known("--jinja")
+        if options.chat_template.startswith("@"):
+            path = str(_existing(options.chat_template[1:], "chat_template"))
+            line.option("chat_template", path, "--chat-template-file")
+        else:
+            line.option("chat_template", options.chat_template)
+
+
+def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
+    if options.draft_model is None:
+        for name in ("draft_max", "draft_min", "draft_p_min", "draft_gpu_layers"):
+            if getattr(options, name) is not None:
+                raise InputError(f"The option '{name}' is set, but not draft_model.")
+        return
+    draft_model = _existing(options.draft_model, "draft_model")
+    check_model(draft_model)
+    line.option("draft_model", str(draft_model))
+    if "draft-simple" in line.known("--spec-type"):
+        line.add("--spec-type", "draft-simple")
+    for name in ("draft_max", "draft_min", "draft_p_min"):
+        value = getattr(options, name)
+        if value is not None:
+            line.option(name, f"{value:g}")
+    if options.draft_gpu_layers is not None:
+        line.option("draft_gpu_layers", _layers(options.draft_gpu_layers))
+
+
+def _existing(named: str, option: str) -> Path:
+    try:
+        path = Path(named).expanduser().absolute()
+        with path.open("rb"):
+            return path
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # RuntimeError: an unknown home folder; ValueError: a null
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
+
+
+def _gguf(named: str, option: str, kind: str, title: str) -> Path:
+    """Return the path of a GGUF file of this kind. Raises InputError."""
+    path = _existing(named, option)
+    try:
+        header = read_header(str(path))
+    except GgufError as error:
+        raise InputError(f"{option}: {path.name} {error}.") from error
+    except OSError as error:
+        raise InputError(f"{option}: {path} cannot be read: {error.strerror or error}.") from error
+    if header.kind != kind and not (kind == "mmproj" and header.architecture == "clip"):
+        raise InputError(f"{option}: {path.name} is not {title}.")
+    return path

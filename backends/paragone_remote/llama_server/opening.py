@@ -1,0 +1,158 @@
+"""Open a model in a new llama-server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from paragone import (
+    Caution,
+    InputError,
+    LoadedModel,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    WeightsFile,
+)
+from paragone.cores import physical_cores
+from paragone.gguf.files import check_model, parts
+from paragone.gguf.header import Header
+from paragone.options import build
+from paragone_remote.llama_server.backend import CAPABILITIES
+from paragone_remote.llama_server.command_line import command_line
+from paragone_remote.llama_server.defaults import with_defaults
+from paragone_remote.llama_server.devices import devices_of
+from paragone_remote.llama_server.engine import LlamaServerEngine
+from paragone_remote.llama_server.listening import listen_at
+from paragone_remote.llama_server.options import LlamaServerLoadOptions
+from paragone_remote.llama_server.process import ServerProcess
+from paragone_remote.llama_server.program import Program, find_program, with_flags
+from paragone_remote.llama_server.server_log import facts_in_log
+from paragone_remote.llama_server.sharing import Share, take_share
+from paragone_remote.openai_api.identity import identity_of
+from paragone_remote.openai_api.server import Server, find_models, identify
+from paragone_remote.server_text import lines
+from paragone_remote.single_requests import connected
+
+__all__ = ["open_model"]
+
+
+async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    """Open a GGUF file in a new llama-server."""
+    given = build(LlamaServerLoadOptions, request.options, owner="llama-server")
+    path = Path(request.model).expanduser().absolute()
+    header = await asyncio.to_thread(check_model, path)
+    program = await with_flags(*find_program(given.program))
+    options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
+    threads = options.n_threads or request.threads or physical_cores()
+    alias = path.stem.replace(",", " ")  # a comma separates several names
+    arguments = command_line(
+        options,
+        program,
+        model=path,
+        alias=alias,
+        threads=threads,
+    )
+    weights = _weights(path, options)
+
+    async def start(on_progress: OnProgress) -> ServerProcess:
+        listening = listen_at(program, options.port)
+        process = await ServerProcess.start(program, arguments, listening, threads=threads, log=request.log)
+        try:
+            await process.loaded(on_progress, weights, program=program.name)
+        except BaseException:
+            await process.close()
+            raise
+        return process
+
+    share = await take_share((program.key, path, options), options.n_parallel, start, on_progress)
+    try:
+        return await _engine(share, path, header, program, options, alias, weights)
+    except BaseException:
+        await share.release()
+        raise
+
+
+async def _engine(
+    share: Share,
+    path: Path,
+    header: Header,
+    program: Program,
+    options: LlamaServerLoadOptions,
+    alias: str,
+    weights: tuple[WeightsFile, ...],
+) -> LlamaServerEngine:
+    """Return an engine for a share in a server that has loaded its model."""
+    endpoint = share.server.endpoint
+    async with connected(endpoint) as http:
+        listed = await find_models(http, endpoint)
+        server = await identify(http, endpoint)
+        raw = _is_raw(options, header)
+        facts = {"server": server.title, "program": program.name, **server.facts}
+        facts |= facts_in_log(share.server.process.output())
+        facts |= _facts(options, server, raw=raw, threads=share.server.threads)
+        return LlamaServerEngine(
+            share,
+            http,
+            _loaded(path, header, server, weights, raw=raw, facts=facts),
+            model=alias,
+            server=server,
+            raw=raw,
+            identity=identity_of(alias, listed, server),
+        )
+
+
+def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
+    """Whether the model continues plain text: it has no chat template, or is to be used without one."""
+    if options.chat_template is not None:
+        return not options.chat_template
+    return not header.values.get("tokenizer.chat_template")
+
+
+def _loaded(
+    path: Path,
+    header: Header,
+    server: Server,
+    weights: tuple[WeightsFile, ...],
+    *,
+    raw: bool,
+    facts: Mapping[str, str],
+) -> LoadedModel:
+    name = header.name or path.stem
+    cautions: tuple[Caution, ...] = ()
+    if raw:
+        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        cautions = (Caution(code="no-chat-template", sentence=sentence),)
+    return LoadedModel(
+        name=name,
+        context=server.context,
+        size=sum(it.size or 0 for it in weights[: len(parts(path))]) or None,
+        quantization=header.quantization,
+        architecture=header.architecture,
+        vision=bool(server.vision) and not raw,
+        cautions=cautions,
+        capabilities=CAPABILITIES,
+        facts=facts,
+        weights=weights,
+    )
+
+
+def _facts(options: LlamaServerLoadOptions, server: Server, *, raw: bool, threads: int) -> dict[str, str]:
+    facts = {"LoRA adapter": "none", "threads": str(threads)}
+    if options.lora is not None:
+        facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
+    if options.draft_model is not None:
+        facts["draft model"] = Path(options.draft_model).name
+    if server.template and not raw:
+        facts["chat template"] = lines(server.template)
+    return facts
+
+
+def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
+    """Return the files to load, which were checked; those of the model come first."""
+    others = [Path(it) for it in (options.lora, options.mmproj, options.draft_model) if it is not None]
+    try:
+        return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,91 @@
+"""What a llama-server prints when it is asked to describe itself, and the error if it cannot even do that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+
+from paragone import EngineError, InputError
+from paragone_remote.server_text import plain
+
+__all__ = ["child_environment", "printed_by"]
+
+_PATIENCE = 60.0
+"""Seconds that a program may take to describe itself. Loading the libraries of a GPU from a cold disk is slow."""
+
+_LONGEST = 1 << 20
+"""Largest number of bytes of a program's description."""
+
+_OURS = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
+"""Variables that would change a server's arguments unseen."""
+
+
+async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> str:
+    """Return what a program prints when it is called with these arguments. Raises InputError or EngineError."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            env=child_environment(),
+        )
+    except OSError as error:
+        raise InputError(f"{name} cannot be started: {error.strerror}.", hint=_WRONG_BUILD) from error
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            printed = (await process.stdout.read(_LONGEST)).decode(errors="replace")
+            while len(printed) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
+                printed += more.decode(errors="replace")
+            status = await process.wait()
+    except TimeoutError as error:
+        raise EngineError(
+            f"{name} did not answer {' '.join(arguments)} within {_PATIENCE:.0f} seconds.",
+            hint="Is it a llama-server?",
+        ) from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if status != 0:
+        raise _failed(name, " ".join(arguments), status, printed)
+    return printed
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a llama-server: the options alone decide on its arguments."""
+    return {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
+
+
+_WRONG_BUILD = "It may be for another system or processor, or need another loader."
+
+_LIBRARY = re.compile(
+    r"error while loading shared libraries: ([^\s:]+)|Library not loaded: (\S+)|version `(\S+)' not found"
+)
+
+
+def _failed(name: str, asked: str, status: int, printed: str) -> EngineError | InputError:
+    if library := _LIBRARY.search(printed):
+        missing = next(filter(None, library.groups()))
+        return EngineError(
+            f"{name} cannot be started: it needs {plain(missing)}, which was not found.",
+            hint="Install that library, or name its folder in LD_LIBRARY_PATH.",
+        )
+    lines = [line for line in printed.splitlines() if line.strip()]
+    said = f": {plain(lines[-1])}" if lines else ""
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            ended = signal.Signals(-status).name
+            return EngineError(
+                f"{name} was ended by {ended} when it was asked for {asked}{said}.", hint=_WRONG_BUILD
+            )
+    return InputError(
+        f"{name} is not a llama-server, or does not work: {asked} ended with exit code {status}{said}.",
+        hint="Set the option program to the path of a llama-server.",
+    )

@@ -1,0 +1,96 @@
+"""What a llama-server says in its log: what is in force, and why it did not start.
+
+The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. They are
+no interface: what is not found is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from paragone import EngineCrashed, EngineError, InputError, ParagoneError
+from paragone_remote.server_text import plain
+
+__all__ = ["explain_end", "facts_in_log"]
+
+_ATTENTION = re.compile(
+    r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
+)
+_BATCH = re.compile(r"n_ubatch\s+= (\d+)")
+_CACHE = re.compile(r"K \((\w+)\):.*?V \((\w+)\):")
+_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
+_LOADED = re.compile(r"load_tensors:")
+
+_PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
+"""What llama-server puts before a line: the time and the level."""
+
+
+def facts_in_log(log: str) -> dict[str, str]:
+    """Return the standard facts (`paragone.facts`) in the log of a server that has loaded its model.
+
+    The first lines that match are those of the model itself; those of a draft model follow.
+    """
+    facts: dict[str, str] = {}
+    if attention := _ATTENTION.search(log):
+        facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
+    if batch := _BATCH.search(log):
+        facts["batch size"] = batch[1]
+    if cache := _CACHE.search(log):
+        facts["K cache"], facts["V cache"] = cache[1], cache[2]
+    if offloaded := _OFFLOADED.search(log):
+        facts["layers on a GPU"] = f"{offloaded[1]} of {offloaded[2]}" if offloaded[1] != "0" else "none"
+    elif _LOADED.search(log):
+        facts["layers on a GPU"] = "none"
+    return facts
+
+
+def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:
+    """Return the error for a server that ended while it loaded these files, by what it printed.
+
+    `error` is the one for a process that ended, which is returned if the log does not say why.
+    """
+    if not isinstance(error, EngineCrashed) or error.status <= 0:
+        return error
+    model = PurePath(max(files, key=log.rfind)).name  # the file that the log names last
+    if argument := re.search(
+        r"^error: (invalid argument: \S+)|^error while handling argument (.+)", log, re.MULTILINE
+    ):
+        return InputError(
+            f"llama-server refused its command line: {plain(argument[1] or argument[2])}.",
+            hint=f"Check the engine's options: this is {program}.",
+        )
+    if re.search(r"couldn't bind|address already in use", log, re.IGNORECASE):
+        return EngineError(
+            "llama-server could not listen: its port is in use, or its socket could not be made.",
+            hint="Leave the option port out, or choose another one.",
+        )
+    if unknown := re.search(r"unknown model architecture: '(.+)'", log):
+        return InputError(
+            f"{model} has the architecture {plain(unknown[1])!r}, which this llama-server does not know.",
+            hint="Use a newer llama-server.",
+        )
+    if re.search(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file", log):
+        return InputError(
+            f"{model} is truncated: some of its weights are missing.", hint="Download the file again."
+        )
+    if re.search(r"(failed|unable) to allocate|cannot allocate|out of memory|cudaMalloc failed", log):
+        return EngineError(
+            f"{model} does not fit in memory: {_reason(log)}.",
+            hint="Close another engine, use a smaller quantization, or lower n_gpu_layers or n_ctx.",
+        )
+    if reason := _reason(log):
+        return EngineError(f"llama-server could not load {model}: {reason}.", hint=error.hint)
+    return error
+
+
+def _reason(log: str) -> str:
+    """Return the first line that names a reason; empty if there is none."""
+    said = re.compile(
+        r"error loading model|failed to|error[:,]|unable to|invalid|mismatch|not supported", re.IGNORECASE
+    )
+    for line in log.splitlines():
+        if " I " not in line[:16] and said.search(line):
+            return plain(_PREFIX.sub("", line)).rstrip(".")
+    return ""

@@ -1,0 +1,21 @@
+"""The conformance suite on llama-servers with the real model."""
+
+import pytest
+
+from paragone import OpenRequest
+from paragone.testing import BackendConformance
+from paragone_remote.llama_server.backend import LlamaServerBackend
+
+
+class TestLlamaServer(BackendConformance):
+    @pytest.fixture
+    def backend(self, wheel):
+        return LlamaServerBackend()
+
+    @pytest.fixture
+    def opening(self, smollm2, wheel, small):
+        return OpenRequest(model=str(smollm2), options={"program": wheel, **small})
+
+    @pytest.fixture
+    def sampling(self):
+        return {"max_tokens": 12}

@@ -1,0 +1,37 @@
+"""Draft models: the same answers, and how many of the proposed tokens were kept."""
+
+import pytest
+
+from paragone import InputError, WeightsFile
+
+
+async def test_its_own_draft_model_is_always_right(program, open_lane, smollm2, text):
+    """The model proposes what it would say itself, so everything is kept and nothing changes."""
+    plain = await open_lane(program)
+    wanted, _ = await plain.ask("Count to ten.", max_tokens=24, temperature=0, cold=True)
+    await plain.engine.close()
+    lane = await open_lane(program, draft_model=str(smollm2), draft_max=4)
+    events, error = await lane.ask("Count to ten.", max_tokens=24, temperature=0, cold=True)
+    assert error is None
+    assert text(events) == text(wanted)
+    usage = events[-1].usage
+    assert usage.completion_tokens == 24
+    assert 0.9 * usage.drafted_tokens <= usage.accepted_tokens <= usage.drafted_tokens
+    assert usage.accepted_tokens >= 12
+    assert lane.loaded.facts["draft model"] == smollm2.name
+    assert lane.loaded.weights == (WeightsFile.of(smollm2), WeightsFile.of(smollm2))
+
+
+async def test_without_one_nothing_is_told(wheel, open_lane):
+    events, _ = await (await open_lane(wheel)).ask(max_tokens=4)
+    assert (events[-1].usage.drafted_tokens, events[-1].usage.accepted_tokens) == (None, None)
+
+
+async def test_its_options_need_one(wheel, open_lane):
+    with pytest.raises(InputError, match="'draft_max' is set, but not draft_model"):
+        await open_lane(wheel, draft_max=4)
+
+
+async def test_one_that_is_not_there(wheel, open_lane, tmp_path):
+    with pytest.raises(InputError, match=r"draft_model: the file .* cannot be read: No such file"):
+        await open_lane(wheel, draft_model=str(tmp_path / "none.gguf"))

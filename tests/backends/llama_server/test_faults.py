@@ -1,0 +1,251 @@
+"""What can go wrong before a llama-server answers, with the sentence for each.
+
+Doubles of llama-server are shell scripts: they print the help of the real one, and fail instead of serving.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+from tests.gguf_writer import gguf
+
+from paragone import EngineCrashed, EngineError, InputError, OpenRequest
+from paragone_remote.llama_server.backend import LlamaServerBackend
+
+
+@pytest.fixture(scope="module")
+def printed_help(wheel):
+    done = subprocess.run([wheel, "--help"], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def double(tmp_path, printed_help):
+    """Make a double of llama-server with this help, which runs `serve` when it is to serve."""
+
+    def make(serve, *, said=printed_help):
+        (tmp_path / "help").write_text(said)
+        program = tmp_path / "llama-server-double"
+        program.write_text(
+            "#!/bin/sh\n"
+            f'case "$1" in --help) cat {tmp_path / "help"} ;; --list-devices) ;; *) {serve} ;; esac\n'
+        )
+        program.chmod(0o755)
+        return str(program)
+
+    return make
+
+
+@pytest.fixture
+def damaged(smollm2, tmp_path):
+    """Write a copy of the real model, changed by a function."""
+
+    def write(change):
+        path = tmp_path / "damaged.gguf"
+        path.write_bytes(change(smollm2.read_bytes()))
+        return path
+
+    return write
+
+
+async def fails(open_lane, program, error=InputError, **options):
+    with pytest.raises(error) as caught:
+        await open_lane(program, **options)
+    return caught.value
+
+
+async def test_no_program(open_lane, tmp_path):
+    error = await fails(open_lane, str(tmp_path / "none"))
+    assert error.sentence == f"The llama-server {tmp_path / 'none'} was not found."
+    assert "option program" in error.hint
+
+
+async def test_a_file_that_is_no_program(open_lane, smollm2):
+    error = await fails(open_lane, str(smollm2))
+    assert error.sentence.endswith("is not an executable file.")
+
+
+@pytest.mark.parametrize("name", ["ls", "true", "cat"])
+async def test_a_wrong_program(open_lane, name):
+    error = await fails(open_lane, shutil.which(name))
+    assert "is not a llama-server" in error.sentence
+
+
+async def test_a_program_for_another_machine(open_lane, tmp_path):
+    program = tmp_path / "llama-server"
+    program.write_bytes(b"\x7fELF for another machine")
+    program.chmod(0o755)
+    error = await fails(open_lane, str(program))
+    assert error.sentence == f"{program} cannot be started: Exec format error."
+
+
+async def test_a_missing_library(open_lane, tmp_path):
+    """As the loader says it when the CUDA runtime is not installed."""
+    program = tmp_path / "llama-server"
+    said = (
+        "llama-server: error while loading shared libraries: libcudart.so.12: cannot open shared object file"
+    )
+    program.write_text(f"#!/bin/sh\necho '{said}: No such file or directory' >&2\nexit 127\n")
+    program.chmod(0o755)
+    error = await fails(open_lane, str(program), EngineError)
+    assert error.sentence == f"{program} cannot be started: it needs libcudart.so.12, which was not found."
+    assert "LD_LIBRARY_PATH" in error.hint
+
+
+async def test_a_program_that_dies_of_a_signal(open_lane, tmp_path):
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\nkill -ILL $$\n")
+    program.chmod(0o755)
+    error = await fails(open_lane, str(program), EngineError)
+    assert "SIGILL" in error.sentence
+
+
+async def test_a_program_that_is_too_old(open_lane, double, printed_help):
+    error = await fails(open_lane, double("exit 1", said=printed_help.replace("--api-key ", "--old-key ")))
+    assert error.sentence.endswith("does not know --api-key, which paragone needs.")
+
+
+async def test_a_program_without_a_needed_option(open_lane, double, printed_help, smollm2):
+    said = printed_help.replace("--spec-draft-model, -md, --model-draft", "--nothing")
+    error = await fails(open_lane, double("exit 1", said=said), draft_model=str(smollm2))
+    assert "cannot set draft_model: it does not know -md" in error.sentence
+    assert error.hint == "Leave draft_model out, or use another llama-server."
+
+
+async def test_it_dies_while_it_loads(open_lane, double, tmp_path):
+    serve = "echo 'loading the model'; kill -SEGV $$"
+    error = await fails(open_lane, double(serve), EngineCrashed, log=tmp_path / "log")
+    assert "SIGSEGV" in error.sentence
+    assert error.log_tail == ("loading the model",)
+    assert error.hint == f"What it printed is in {tmp_path / 'log'}."
+
+
+async def test_it_ends_without_a_word(open_lane, double):
+    error = await fails(open_lane, double("exit 3"), EngineCrashed)
+    assert error.sentence == "The engine's process ended unexpectedly with exit code 3."
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "sentence"),
+    [
+        ("E ggml_cuda: cudaMalloc failed: out of memory", EngineError, "does not fit in memory"),
+        (
+            "error: invalid argument: --offline",
+            InputError,
+            "refused its command line: invalid argument: --offline.",
+        ),
+        ("0.01 E load: error loading model: no such tensor", EngineError, "could not load"),
+    ],
+)
+async def test_the_reason_that_it_prints(open_lane, double, line, kind, sentence):
+    error = await fails(open_lane, double(f"echo '{line}'; exit 1"), kind)
+    assert sentence in error.sentence
+
+
+async def test_a_model_that_is_not_there(wheel, open_lane, tmp_path):
+    error = await fails(open_lane, wheel, model=tmp_path / "none.gguf")
+    assert error.sentence == f"There is no file {tmp_path / 'none.gguf'}."
+
+
+async def test_a_truncated_model(program, open_lane, damaged):
+    error = await fails(open_lane, program, model=damaged(lambda data: data[:80_000_000]))
+    assert error.sentence == "damaged.gguf is truncated: some of its weights are missing."
+
+
+async def test_a_truncated_draft_model(wheel, open_lane, damaged):
+    draft = str(damaged(lambda data: data[:80_000_000]))
+    error = await fails(open_lane, wheel, draft_model=draft)
+    assert error.sentence == "damaged.gguf is truncated: some of its weights are missing."
+
+
+async def test_an_unknown_architecture(program, open_lane, damaged):
+    named = len(b"llama").to_bytes(8, "little") + b"llama"
+    model = damaged(lambda data: data.replace(named, named[:-1] + b"x", 1))
+    error = await fails(open_lane, program, model=model)
+    assert error.sentence.startswith("damaged.gguf has the architecture 'llamx'")
+
+
+async def test_a_port_in_use(program, open_lane):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        error = await fails(open_lane, program, EngineError, port=taken.getsockname()[1])
+    assert "its port is in use" in error.sentence
+
+
+async def test_a_context_that_does_not_fit(wheel, open_lane):
+    error = await fails(open_lane, wheel, EngineError, n_ctx=1 << 24)
+    assert "does not fit in memory" in error.sentence
+
+
+@pytest.mark.parametrize(("option", "title"), [("lora", "a LoRA adapter"), ("mmproj", "an image encoder")])
+async def test_a_file_of_another_kind(wheel, open_lane, smollm2, option, title):
+    error = await fails(open_lane, wheel, **{option: str(smollm2)})
+    assert error.sentence == f"{option}: {smollm2.name} is not {title}."
+
+
+async def test_an_image_encoder_is_no_model(wheel, open_lane, tmp_path):
+    path = tmp_path / "encoder.gguf"
+    path.write_bytes(gguf({"general.architecture": "clip", "general.type": "mmproj"}, []))
+    error = await fails(open_lane, wheel, model=path)
+    assert "is the image encoder of a model" in error.sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--nosuch"], "does not know --nosuch"),
+        (["nosuch"], "is not an argument's name"),
+        (["--api-key", "abc"], "has --api-key, whose value would be recorded"),
+        (["-hf", "someone/model"], "downloads nothing"),
+        (["--host", "0.0.0.0"], "which paragone sets itself"),
+        (["-c", "512"], "has -c"),
+        (["--override-kv", "nonsense"], "refused its command line"),
+    ],
+)
+async def test_arguments_that_cannot_be(wheel, open_lane, arguments, sentence):
+    error = await fails(open_lane, wheel, arguments=arguments)
+    assert sentence in error.sentence
+
+
+async def test_arguments_reach_the_server(wheel, open_lane):
+    lane = await open_lane(wheel, arguments=["--no-warmup", "--mirostat", "2"])
+    assert lane.loaded.facts["other samplers"] == "mirostat 2"
+
+
+async def test_variables_of_the_environment_do_not(wheel, open_lane, monkeypatch):
+    """They would change an engine without a trace in its definition."""
+    monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "256")
+    monkeypatch.setenv("LLAMA_API_KEY", "mine")
+    lane = await open_lane(wheel)
+    assert lane.loaded.context == 1024
+    assert "mine" not in lane.engine._endpoint.headers["authorization"]
+
+
+class TestFinding:
+    async def test_one_on_path_is_used_first(self, double, tmp_path, monkeypatch):
+        os.rename(double("exit 1"), tmp_path / "llama-server")
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        probe = await LlamaServerBackend().probe()
+        assert not probe.usable, "this one has no --version"
+        assert str(tmp_path / "llama-server") in probe.reason
+
+    async def test_else_the_wheel_is(self, wheel, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        probe = await LlamaServerBackend().probe()
+        assert probe.usable
+        assert probe.facts["program"].startswith("xllamacpp 20")
+        assert probe.facts["devices"] == "CPU"
+
+    async def test_another_version_of_the_wheel_is_not(self, wheel, smollm2, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr("paragone_remote.llama_server.program.version", lambda name: "2026.1.1")
+        with pytest.raises(InputError, match=r"2026\.1\.1 is installed"):
+            await LlamaServerBackend().open(OpenRequest(model=str(smollm2)), lambda progress: None)
+
+    async def test_without_any_it_says_how_to_get_one(self, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        probe = await LlamaServerBackend().probe()
+        assert (probe.usable, probe.reason) == (False, "No llama-server was found.")
+        assert "xllamacpp" in probe.remedy

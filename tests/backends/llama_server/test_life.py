@@ -1,0 +1,214 @@
+"""The life of a server that paragone starts: it is private, it ends with its engine, and its end is told."""
+
+import asyncio
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from paragone import EngineCrashed, EngineError, OpenRequest, Token, TokenizeRequest
+from paragone_remote.llama_server.backend import LlamaServerBackend
+
+STORY = "Write a very long story, with many chapters."
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path, monkeypatch):
+    """Give the folder for this test's sockets."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    return folder / f"paragone-{os.geteuid()}"
+
+
+async def gone(pid):
+    async with asyncio.timeout(10):
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+
+
+async def test_it_loads_answers_and_is_gone(program, open_lane, runtime, smollm2, text, tmp_path):
+    fractions = []
+    lane = await open_lane(
+        program, log=tmp_path / "log", on_progress=lambda it: fractions.append(it.fraction)
+    )
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert len(fractions) > 2, "it says nothing while it loads"
+    assert lane.loaded.context == 1024
+    assert (lane.loaded.quantization, lane.loaded.architecture) == ("Q4_1", "llama")
+    assert [file.path for file in lane.loaded.weights] == [str(smollm2)]
+    events, error = await lane.ask("Say hello.", max_tokens=8)
+    assert error is None
+    assert text(events)
+    assert "llama" in (tmp_path / "log").read_text()
+    await lane.engine.close()
+    assert not psutil.pid_exists(lane.pid)
+    assert list(runtime.iterdir()) == []
+
+
+async def test_what_is_in_force_is_told(program, open_lane):
+    lane = await open_lane(program, n_batch=64, flash_attn="off", type_k="q8_0")
+    wanted = {
+        "threads": "1",
+        "batch size": "64",
+        "flash attention": "off",
+        "K cache": "q8_0",
+        "V cache": "f16",
+    }
+    wanted |= {"layers on a GPU": "none", "LoRA adapter": "none", "other samplers": "none"}
+    assert {name: lane.loaded.facts.get(name) for name in wanted} == wanted
+    assert "<|im_start|>" in lane.loaded.facts["chat template"]
+
+
+async def test_nobody_else_can_use_it(program, open_lane, runtime):
+    lane = await open_lane(program)
+    assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
+    (socket,) = runtime.iterdir()
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(socket))) as stranger:
+        refused = await stranger.post("http://llama-server/v1/completions", json={"prompt": "a"})
+    assert refused.status_code == 401
+    key = lane.engine._endpoint.headers["authorization"].removeprefix("Bearer ")
+    server = psutil.Process(lane.pid)
+    assert key in server.environ().values()
+    assert key not in " ".join(server.cmdline())
+    assert key not in repr(lane.engine._endpoint)
+    assert server.net_connections("inet") == []
+
+
+async def test_the_key_is_in_no_log(program, open_lane, tmp_path):
+    lane = await open_lane(program, log=tmp_path / "log")
+    await lane.ask("Say hello.", max_tokens=4)
+    key = lane.engine._endpoint.headers["authorization"].removeprefix("Bearer ")
+    assert key not in (tmp_path / "log").read_text()
+    assert "hello" not in (tmp_path / "log").read_text(), "prompts do not belong in a log"
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+async def test_on_a_port(wheel, open_lane, free_port, runtime):
+    lane = await open_lane(wheel, port=free_port)
+    assert lane.engine._endpoint.origin == f"http://127.0.0.1:{free_port}"
+    events, error = await lane.ask("Say hello.", max_tokens=4)
+    assert error is None
+    assert any(isinstance(event, Token) for event in events)
+    async with httpx.AsyncClient() as stranger:
+        refused = await stranger.post(f"http://127.0.0.1:{free_port}/v1/completions", json={"prompt": "a"})
+    assert refused.status_code == 401
+    assert not runtime.exists()
+
+
+async def test_killed_in_an_answer(program, open_lane, text):
+    lane = await open_lane(program)
+
+    def kill(event):
+        if isinstance(event, Token):
+            os.kill(lane.pid, signal.SIGKILL)
+
+    events, error = await lane.ask(STORY, max_tokens=800, on_event=kill)
+    assert text(events)
+    assert isinstance(error, EngineCrashed)
+    assert error.status == -signal.SIGKILL
+    assert error.sentence.startswith("The engine's process was ended by SIGKILL")
+    assert error.log_tail
+    with pytest.raises(EngineCrashed):
+        await lane.engine.tokenize(TokenizeRequest(text="Hello?"))
+    _, error = await lane.ask()
+    assert isinstance(error, EngineCrashed)
+
+
+async def test_killed_while_nobody_asks(wheel, open_lane):
+    lane = await open_lane(wheel)
+    os.kill(lane.pid, signal.SIGSEGV)
+    await gone(lane.pid)
+    events, error = await lane.ask()
+    assert events == [], "a server that is gone needs no second try"
+    assert isinstance(error, EngineCrashed)
+    assert "SIGSEGV" in error.sentence
+
+
+async def test_stopped_with_sigstop_it_can_be_closed(wheel, open_lane):
+    """A process that hangs obeys no SIGTERM."""
+    lane = await open_lane(wheel)
+    os.kill(lane.pid, signal.SIGSTOP)
+    await lane.engine.close()
+    assert not psutil.pid_exists(lane.pid)
+
+
+async def test_closed_while_it_loads(wheel, smollm2, small, runtime):
+    opening = asyncio.create_task(
+        LlamaServerBackend().open(
+            OpenRequest(model=str(smollm2), options={"program": wheel, **small}), lambda progress: None
+        )
+    )
+    async with asyncio.timeout(60):
+        while not (runtime.exists() and list(runtime.iterdir())):
+            await asyncio.sleep(0.005)
+            assert not opening.done()
+    (server,) = [it for it in psutil.Process().children() if any(".sock" in word for word in it.cmdline())]
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not server.is_running()
+    assert list(runtime.iterdir()) == []
+
+
+SCRIPT = """
+import asyncio, sys
+from paragone import OpenRequest
+from paragone_remote.llama_server.backend import LlamaServerBackend
+
+async def main():
+    options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1}
+    engine = await LlamaServerBackend().open(OpenRequest(model=sys.argv[1], options=options), lambda it: None)
+    print(engine._process.pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_it_ends_with_an_application_that_is_killed(program, smollm2, runtime, open_lane):
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(smollm2), program], stdout=subprocess.PIPE, text=True
+    ) as application:
+        pid = int(application.stdout.readline())
+        assert psutil.pid_exists(pid)
+        application.kill()
+    await gone(pid)
+    (left,) = runtime.iterdir()
+    await open_lane(program)  # the next one removes what is left
+    assert left not in runtime.iterdir()
+
+
+async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane):
+    """Someone else could have made it, with access for others."""
+    runtime.mkdir(mode=0o755)
+    lane = await open_lane(wheel)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", lane.engine._endpoint.origin)
+
+
+async def test_closed_it_cannot_be_used(wheel, open_lane):
+    lane = await open_lane(wheel)
+    await lane.engine.close()
+    await lane.engine.close()
+    _, error = await lane.ask()
+    assert isinstance(error, EngineError)
+    assert error.sentence == "This engine is closed."
+
+
+async def test_its_memory_is_free_after_it_is_closed(wheel, open_lane):
+    lane = await open_lane(wheel)
+    held = psutil.Process(lane.pid).memory_info().rss
+    assert held > 90e6, "the model takes 98 MB"
+    started = time.monotonic()
+    await lane.engine.close()
+    assert time.monotonic() - started < 10
+    assert not Path(f"/proc/{lane.pid}").exists()

@@ -1,0 +1,90 @@
+"""Engines that share a server: several answers at once, with one copy of the weights."""
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+
+from paragone import EngineCrashed, OpenRequest, Token
+from paragone_remote.llama_server.backend import LlamaServerBackend
+from paragone_remote.llama_server.engine import LlamaServerEngine
+
+
+async def test_two_engines_have_one_server(program, open_lane, text):
+    first, second = await asyncio.gather(*(open_lane(program, n_parallel=2) for _ in range(2)))
+    assert first.pid == second.pid
+    assert (first.loaded.context, second.loaded.context) == (1024, 1024)
+    alone, _ = await first.ask("Count to ten.", max_tokens=12, temperature=0, cold=True)
+    both = await asyncio.gather(
+        *(lane.ask("Count to ten.", max_tokens=12, temperature=0, cold=True) for lane in (first, second))
+    )
+    assert [error for _, error in both] == [None, None]
+    assert text(both[0][0]) == text(alone) == text(both[1][0])
+
+
+async def test_they_answer_at_the_same_time(wheel, open_lane):
+    first, second = await asyncio.gather(*(open_lane(wheel, n_parallel=2) for _ in range(2)))
+    long = first.run("Write a very long story.", max_tokens=900)
+    async for event in long:
+        if isinstance(event, Token):
+            break
+    events, error = await second.ask("Say hello.", max_tokens=4)
+    assert error is None
+    assert events[-1].usage.completion_tokens
+    await first.engine.stop()
+    rest = [event async for event in long]
+    assert rest[-1].reason == "cancelled", "the long answer ended before the short one"
+
+
+async def test_the_last_one_ends_it(wheel, open_lane):
+    first, second = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
+    await first.engine.close()
+    assert psutil.pid_exists(second.pid)
+    _, error = await second.ask(max_tokens=4)
+    assert error is None
+    await second.engine.close()
+    assert not psutil.pid_exists(second.pid)
+
+
+async def test_a_third_one_gets_a_server_of_its_own(wheel, open_lane):
+    lanes = [await open_lane(wheel, n_parallel=2) for _ in range(3)]
+    assert len({lane.pid for lane in lanes}) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"n_ctx": 512, "n_parallel": 2}], ids=["alone", "other options"])
+async def test_others_do_not_share(wheel, open_lane, options):
+    first, second = (
+        await open_lane(wheel, **options),
+        await open_lane(wheel, **{"n_parallel": 1, **options, "n_ctx": 256}),
+    )
+    assert first.pid != second.pid
+
+
+async def test_a_crash_is_one_of_both(wheel, open_lane):
+    first, second = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
+    os.kill(first.pid, signal.SIGKILL)
+    for lane in (first, second):
+        _, error = await lane.ask()
+        assert isinstance(error, EngineCrashed)
+    third = await open_lane(wheel, n_parallel=2)
+    assert third.pid != first.pid
+    assert (await third.ask(max_tokens=4))[1] is None
+
+
+async def test_giving_up_one_opening_leaves_the_other(wheel, smollm2, small):
+    request = OpenRequest(model=str(smollm2), options={"program": wheel, "n_parallel": 2, **small})
+    first, second = [
+        asyncio.create_task(LlamaServerBackend().open(request, lambda progress: None)) for _ in range(2)
+    ]
+    while not any(".sock" in word for it in psutil.Process().children() for word in it.cmdline()):
+        await asyncio.sleep(0.01)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    engine = await second
+    assert isinstance(engine, LlamaServerEngine)
+    assert psutil.pid_exists(engine._process.pid)
+    await engine.close()
+    assert not psutil.pid_exists(engine._process.pid)
