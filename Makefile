@@ -109,11 +109,13 @@ upgrade: lock ## pin the newest versions that pyproject.toml allows
 clean: ## remove everything that make and the tests created in this folder
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis snapshot_report.html
 
-# The environment for the program; .venv/dev adds the development tools to it.
+# The environment for the program; .venv/dev adds the development tools to it. If the prebuilt llama.cpp does not work
+# here, the native one may.
 .venv/demo: requirements/demo.txt requirements/build.txt pyproject.toml $(BIN)/python
 	@echo "Installing paragone in .venv."
 	@$(UV_PIP) install $(IN_VENV) --require-hashes -r requirements/demo.txt
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
+	@$(BIN)/paragone doctor llama_cpp || true
 	@touch $@
 
 .venv/dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python
@@ -128,6 +130,7 @@ clean: ## remove everything that make and the tests created in this folder
 	@echo "Compiling llama.cpp for this machine, which takes a few minutes."
 	@$(UV) pip uninstall --quiet --python $(BIN)/python llama-cpp-python 2>/dev/null
 	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt $(OR_EXPLAIN)
+	@$(BIN)/paragone doctor llama_cpp
 	@touch $@
 
 OR_EXPLAIN = || { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \

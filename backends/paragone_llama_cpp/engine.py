@@ -47,6 +47,7 @@ from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.run import run
 from paragone_llama_cpp.sampler import make_sampler
 from paragone_llama_cpp.score import score
+from paragone_llama_cpp.self_test import check_computation
 
 __all__ = ["LlamaCppEngine"]
 
@@ -62,11 +63,17 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     @classmethod
     def probe(cls) -> Probe:
-        """Return the library's versions, build flags and devices, and what another build would bring."""
-        build, facts = library.load(), library.facts()
-        used = instructions(facts["build"])
-        more = {"instructions": ", ".join(used), "another build": other_build(build, used)}
-        return Probe(usable=True, facts={**facts, **more})
+        """Return the library's properties, what another build would bring, and whether this one computes correctly."""
+        build, found = library.load(), library.facts()
+        used = instructions(found["build"])
+        facts = {**found, "instructions": ", ".join(used), "another build": other_build(build, used)}
+        try:
+            check_computation()
+        except OSError as error:
+            return Probe(usable=True, facts={**facts, "self-test": f"skipped: {error.strerror or error}"})
+        except EngineError as error:
+            return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
+        return Probe(usable=True, facts={**facts, "self-test": "passed"})
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from paragone.installation import install_command
 from paragone_llama_cpp.c_api.installed import Build, installed_builds
+from paragone_llama_cpp.crash_causes import WITHOUT_AMX
 
 __all__ = ["instructions", "other_build"]
 
@@ -17,9 +18,6 @@ _FLAGS = {
     "avx_vnni": "AVX_VNNI", "asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE",
 }  # fmt: skip
 """Instructions that a native build uses where the processor has them: Linux's name, and llama.cpp's."""
-
-_WITHOUT_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-"""Compiler options: llama.cpp's code for AMX crashes if GCC before 13 compiled it."""
 
 
 def instructions(system_info: str) -> list[str]:
@@ -46,7 +44,7 @@ def _native_command(flags: frozenset[str]) -> str:
     clone = Path(__file__).parents[2]
     if (clone / "Makefile").exists():
         return f"To install it, run `make native` in {clone}."
-    options = f"CFLAGS='{_WITHOUT_AMX}' CXXFLAGS='{_WITHOUT_AMX}' " if "amx_tile" in flags else ""
+    options = f"{WITHOUT_AMX} " if "amx_tile" in flags else ""
     return f"To install it: {options}{install_command('llama-cpp')}"
 
 

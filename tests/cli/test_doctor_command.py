@@ -28,6 +28,30 @@ def test_doctor_in_lines(settings):
     assert f"  ✗ {path}:1: There is no section [lane]. Did you mean 'lanes'?" in lines
 
 
+def test_one_backend_that_works():
+    done = paragone("doctor", "rogue")
+    assert (done.returncode, done.stdout.decode(), said(done)) == (0, "✓ rogue: Rogue works\n", "")
+
+
+def test_one_backend_that_does_not():
+    done = paragone("doctor", "exllamav3")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "ExLlamaV3" in said(done)
+    assert "paragone env create exllamav3" in said(done)
+
+
+def test_one_backend_that_is_not_there():
+    done = paragone("doctor", "rouge")
+    assert done.returncode == 2
+    assert "There is no backend 'rouge'.\nDid you mean 'rogue'?" in said(done)
+
+
+def test_one_backend_has_no_json():
+    done = paragone("doctor", "rogue", "--json")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "describes all backends" in said(done)
+
+
 def test_a_broken_plugin_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "more" / "broken-1.0.dist-info"
     folder.mkdir(parents=True)

@@ -71,7 +71,7 @@ def test_the_flags_leave_amx_out(checkout):
 def test_a_program_that_was_built_with_broken_amx_is_built_again(
     checkout, compiler, tmp_path, version, rebuilt
 ):
-    pins = (checkout / "requirements" / "demo.txt").read_text()
+    pins = (checkout / "requirements" / "native.txt").read_text()
     pinned = pins.partition("\nllama-cpp-python==")[2].split()[0]
     place = tmp_path / "paragone-llama-bench"
     place.mkdir()

@@ -142,3 +142,14 @@ async def test_a_kill_of_our_own_has_no_other_cause():
     error = await failure("deaf", last_words="std::bad_alloc")
     assert "did not stop" in error.sentence
     assert error.hint == ""
+
+
+class Dying(RogueBackend):
+    engine = "rogue_backend.dying:DyingEngine"
+
+
+async def test_a_library_that_dies_in_its_self_test_is_not_usable():
+    probe = await Dying().probe()
+    assert not probe.usable
+    assert probe.reason == "The engine's process was ended by SIGSEGV: it is a rogue."
+    assert probe.remedy == "Ask it politely."

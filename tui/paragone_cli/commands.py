@@ -149,9 +149,11 @@ def _env() -> Command:
 
 
 def _doctor() -> Command:
-    return common(
-        Command("doctor", "Show what this machine can run, and what is missing for the rest."), prints=True
+    command = Command("doctor", "Show what this machine can run, and what is missing for the rest.")
+    command.words.add_argument(
+        "backend", metavar="BACKEND", nargs="?", help="check only this backend, and fail if it cannot be used"
     )
+    return common(command, prints=True)
 
 
 COMMANDS: Mapping[str, Callable[[], Command]] = {

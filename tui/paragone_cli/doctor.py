@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from paragone import Json, Probe
+from paragone import EngineError, InputError, Json, Probe
 from paragone_cli.arguments import Arguments
 from paragone_cli.config import problem_json
 from paragone_cli.event_loop import run
@@ -13,6 +13,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
+from paragone_workbench.inventory.doctor import probe as probe_backend
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import state_file
 
@@ -24,6 +25,8 @@ NAMED = 20
 
 def doctor(args: Arguments) -> int:
     """Run the command. Returns the exit code."""
+    if args.backend is not None:
+        return _check_backend(args.backend, args)
     state = State(state_file())
     if state.warning:
         warn(state.warning)
@@ -33,6 +36,18 @@ def doctor(args: Arguments) -> int:
     else:
         _print(diagnosis)
     return 0
+
+
+def _check_backend(name: str, args: Arguments) -> int:
+    """Print in one line that a backend works, or else why not and what to do. Returns the exit code."""
+    if args.json:
+        raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
+    backend = Registry().get(name)
+    found = run(probe_backend(backend))
+    if found.usable:
+        put(one_line(f"✓ {name}: {backend.title or name} works"))
+        return 0
+    raise EngineError(found.reason or f"{backend.title or name} cannot be used.", hint=found.remedy)
 
 
 def _json(diagnosis: Diagnosis) -> dict[str, Json]:

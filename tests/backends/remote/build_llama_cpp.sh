@@ -8,7 +8,7 @@ program=$1
 here=$(dirname "$0")
 root=$(cd "$here/../../.." && pwd)
 place=${XDG_CACHE_HOME:-$HOME/.cache}/paragone-$program
-version=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$root/requirements/demo.txt")
+version=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$root/requirements/native.txt")
 amx_flags=$(sh "$root/tools/amx_flags.sh")
 export CFLAGS="${CFLAGS-} $amx_flags" CXXFLAGS="${CXXFLAGS-} $amx_flags"
 built=$(echo $version $CXXFLAGS) # with other flags it is built anew; echo drops the unneeded spaces

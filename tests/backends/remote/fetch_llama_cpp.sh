@@ -3,7 +3,7 @@
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 awk '/^llama-cpp-python==/ { found = 1 } found { print } found && !/\\$/ { exit }' \
-  "$root/requirements/demo.txt" > "$1/source.txt"
+  "$root/requirements/native.txt" > "$1/source.txt"
 ${PYTHON:-python3} -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
   --require-hashes --requirement "$1/source.txt" --dest "$1"
 tar -xzf "$1"/llama_cpp_python-*.tar.gz -C "$1"

@@ -1,0 +1,152 @@
+"""Computes tokens of a tiny model whose logits are known, to see whether this build of llama.cpp works here.
+
+The embedding of token i is row i of a Hadamard matrix, the output's row for token i + 1 is the same, and the one layer
+between them adds zeros. The rows have the elements 1 and -1 and are orthogonal, so that after token i the logit of
+token i + 1 is the number of dimensions, and that of every other token is 0. The matrices are quantized to Q8_0, in
+which they are exact but for the rounding of a scale, and which all kernels for special instructions support. The
+prompt is long enough for the kernels for batches, which break where those for single tokens do not.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from paragone import EngineError
+from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import lib
+from paragone_llama_cpp.context import Context
+from paragone_llama_cpp.loading import load_model, make_context, with_defaults
+from paragone_llama_cpp.options import LlamaCppLoadOptions
+from paragone_llama_cpp.packages import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Matrix: TypeAlias = NDArray[np.float64]
+
+__all__ = ["check_computation", "tiny_model"]
+
+_SIZE = 64
+"""Dimensions, and tokens of the vocabulary."""
+_PROMPT, _ANSWER = 32, 4
+"""Tokens of the prompt, and tokens computed one by one after it."""
+_TOLERANCE = 0.5
+"""Largest error of a logit, where the right ones are 0 and 64. Kernels in half precision stay far below it."""
+_BLOCK = 32
+"""Values in a block of Q8_0: a scale in half precision, and a signed byte for each value."""
+_F32, _Q8_0 = 0, 8  # ggml_type
+
+
+def check_computation(folder: Path | None = None) -> None:
+    """Compute a few tokens with the model, which is written to a temporary file in `folder`.
+
+    Raises EngineError if the result is wrong, and OSError if the file cannot be written. A broken build may also end
+    the process.
+    """
+    library.load()
+    options = with_defaults(LlamaCppLoadOptions(), on_gpu=library.offloads())
+    with tempfile.NamedTemporaryFile(suffix=".gguf", dir=folder) as file:
+        file.write(tiny_model())
+        file.flush()
+        model, _ = load_model(Path(file.name), options, lambda _: None, False)
+        # One thread: several would wait for each other in loops, for seconds on a busy machine.
+        pointer, _ = make_context(model, options, n_ctx=_SIZE, threads=1, owner="the self-test")
+        context = Context(pointer, _SIZE)
+        try:
+            error = _largest_error(context)
+        finally:
+            context.close()
+            lib.llama_model_free(model)
+    if not error < _TOLERANCE:  # not a number is an error too
+        raise EngineError(
+            f"llama.cpp computes wrongly on this machine: in a self-test, a logit is off by {error:.2g}.",
+            hint="Install another build of llama.cpp, or compile it on this machine.",
+        )
+
+
+def _largest_error(context: Context) -> float:
+    """Return the largest error of a logit after a prompt and a few more tokens."""
+    context.feed(list(range(_PROMPT)), outputs=_PROMPT)
+    rows = [*context.all_logits(_PROMPT).copy()]
+    for token in range(_PROMPT, _PROMPT + _ANSWER):
+        context.decode(token)
+        rows.append(context.logits().copy())
+    expected = _SIZE * np.eye(_SIZE)[1 : len(rows) + 1]
+    return float(np.abs(np.array(rows) - expected).max())
+
+
+def tiny_model() -> bytes:
+    """Return a GGUF file with the model, of about 40 KB."""
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < _SIZE:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    zeros, ones = np.zeros((_SIZE, _SIZE)), np.ones(_SIZE)
+    tensors = {
+        "token_embd": hadamard,
+        "output": np.roll(hadamard, 1, axis=0),
+        "output_norm": ones,
+        "blk.0.attn_norm": ones,
+        "blk.0.attn_q": hadamard,
+        "blk.0.attn_k": hadamard,
+        "blk.0.attn_v": hadamard,
+        "blk.0.attn_output": zeros,
+        "blk.0.ffn_norm": ones,
+        "blk.0.ffn_gate": hadamard,
+        "blk.0.ffn_up": hadamard,
+        "blk.0.ffn_down": zeros,
+    }
+    values = {
+        "general.architecture": "llama",
+        "general.file_type": 7,  # Q8_0
+        "tokenizer.ggml.model": "no_vocab",
+        "llama.vocab_size": _SIZE,
+        "llama.context_length": _SIZE,
+        "llama.embedding_length": _SIZE,
+        "llama.feed_forward_length": _SIZE,
+        "llama.block_count": 1,
+        "llama.attention.head_count": 1,
+        "llama.attention.layer_norm_rms_epsilon": 1e-6,
+        "llama.rope.dimension_count": _SIZE,
+    }
+    return _gguf(values, tensors)
+
+
+def _gguf(values: Mapping[str, object], tensors: Mapping[str, Matrix]) -> bytes:
+    """Return a file in version 3 of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
+    header = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(values))]
+    for key, value in values.items():
+        header += [_text(key), _value(value)]
+    weights = b""
+    for name, tensor in tensors.items():
+        shape = tensor.shape[::-1]
+        kind = _F32 if len(shape) == 1 else _Q8_0
+        header += [_text(f"{name}.weight"), struct.pack(f"<I{len(shape)}Q", len(shape), *shape)]
+        header.append(struct.pack("<IQ", kind, len(weights)))
+        weights += tensor.astype("<f4").tobytes() if kind == _F32 else _q8_0(tensor)
+        weights += bytes(-len(weights) % 32)
+    head = b"".join(header)
+    return head + bytes(-len(head) % 32) + weights
+
+
+def _q8_0(tensor: Matrix) -> bytes:
+    """Return the blocks of a matrix of ones, zeros and minus ones."""
+    scale = np.float16(1 / 127)
+    blocks = np.zeros(tensor.size // _BLOCK, np.dtype([("scale", "<f2"), ("values", "i1", _BLOCK)]))
+    blocks["scale"], blocks["values"] = scale, 127 * tensor.reshape(-1, _BLOCK)
+    return blocks.tobytes()
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def _value(value: object) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _text(value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    return struct.pack("<II", 4, value)

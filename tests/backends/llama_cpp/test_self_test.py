@@ -1,0 +1,67 @@
+"""The self-test: a tiny model whose logits are known."""
+
+import subprocess
+import sys
+
+import pytest
+
+from paragone_llama_cpp.backend import LlamaCppBackend
+from paragone_llama_cpp.c_api.installed import installed_builds
+
+BUILDS = [build.name for build in installed_builds()]
+
+# The library prints to the terminal, and a process can load only one build.
+PROGRAM = """
+import sys
+from paragone import ParagoneError
+from paragone_llama_cpp import library, self_test
+library.load(sys.argv[1])
+{change}
+try:
+    self_test.check_computation()
+except (ParagoneError, OSError) as error:
+    print(type(error).__name__, error)
+else:
+    print("passed")
+"""
+
+
+def checked(build: str, change: str = "") -> str:
+    command = [sys.executable, "-c", PROGRAM.format(change=change), build]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_builds_here_pass(build):
+    assert checked(build) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        # every -1 becomes -0.88
+        ("model = self_test.tiny_model(); self_test.tiny_model = lambda: model.replace(b'\\x81' * 8, b'\\x70' * 8)", "computes wrongly"),
+        ("self_test._TOLERANCE = 1e-6", "computes wrongly"),
+        ("self_test.tiny_model = lambda: b'GGUF'", "could not load"),
+    ],
+)  # fmt: skip
+def test_a_wrong_result_is_found(change, error):
+    said = checked(BUILDS[0], change)
+    assert error in said
+
+
+async def test_the_probe_tells_that_it_passed():
+    probe = await LlamaCppBackend().probe()
+    assert probe.usable
+    assert probe.facts["self-test"] == "passed"
+
+
+async def test_a_temporary_folder_that_is_full_or_missing_is_not_the_librarys_fault(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tempfile\ndef full(**_):\n    raise OSError(28, 'No space left on device')\n"
+        "tempfile.NamedTemporaryFile = full\n"
+    )
+    probe = await LlamaCppBackend().probe()
+    assert probe.usable
+    assert probe.facts["self-test"] == "skipped: No space left on device"
