@@ -36,7 +36,7 @@ PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n $$((2 * $$(getconf
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ native: .venv/native ## compile llama.cpp for this machine and use it, which is 
 
 test: .venv/dev ## run all checks
 	@$(MAKE) --no-print-directory --jobs 4 formatted linted typed tested
+
+test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
+	$(PYTEST) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
 
 check: .venv/dev ## run the fast checks, in about a minute: lint, types, tests without models, servers or installations
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted quick typed
