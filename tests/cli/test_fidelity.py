@@ -156,7 +156,8 @@ sys.exit(main(["fidelity", "graded:exact", "graded:rough", "--text", {str(text)!
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert said(done).endswith("not installed.\nInstall it with: pip install 'paragone[fidelity]'.\n")
+    command = f"pip install --python {sys.executable} 'numpy<3,>=1.26'"
+    assert said(done).endswith(f"not installed.\nInstall it with: uv {command}\n")
 
 
 # What ends early

@@ -13,6 +13,7 @@ import pytest
 from tests.workbench.conversation_writer import LARGE, ConversationWriter
 from tests.workbench.report_subjects import add_experiment
 
+from paragone.installation import install_command
 from paragone_workbench.store import Store
 
 from .conftest import paragone, said
@@ -124,5 +125,5 @@ sys.exit(main(["report", "e1", "--to", "{tmp_path / name}"]))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.returncode == 2
     assert f"need the package {missing}, which is not installed.\n" in said(done)
-    assert "pip install 'paragone[experiments]'" in said(done)
+    assert f"Install it with: {install_command('experiments')}\n" in said(done)
     assert not (tmp_path / name).exists()

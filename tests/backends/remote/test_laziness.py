@@ -8,6 +8,7 @@ import pytest
 
 from paragone import EngineError, OpenRequest
 from paragone.discovery import discover
+from paragone.installation import install_command
 
 
 @pytest.mark.parametrize("name", ["ollama", "openai"])
@@ -39,11 +40,11 @@ async def test_a_client_that_is_not_installed(name, monkeypatch):
     probe = await backend.probe()
     assert not probe.usable
     assert probe.reason == f"The package {name} is not installed."
-    assert "paragone[remote]" in probe.remedy
+    assert install_command("remote") in probe.remedy
     report = await backend.endpoint({"url": "http://127.0.0.1:1"})
     assert not report.probe.usable
     with pytest.raises(EngineError) as caught:
         await backend.open(
             OpenRequest(model="m", options={"url": "http://127.0.0.1:1"}), lambda progress: None
         )
-    assert "paragone[remote]" in caught.value.hint
+    assert install_command("remote") in caught.value.hint

@@ -30,7 +30,9 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
                 EngineDefinition(name=model.name, backend=backend.name, model=model.model)
                 for model in models[:2]
             ]
-    raise failure or InputError("No backend has demo models.", hint="Install paragone[demo].")
+    raise failure or InputError(
+        "No backend has demo models.", hint="Install a backend that has some, such as that of llama.cpp."
+    )
 
 
 async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
