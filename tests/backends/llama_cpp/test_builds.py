@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_missing_build_is_named_with_the_command_that_installs_it(fresh, only)
 
 
 def test_a_library_without_its_functions_is_refused(fresh, only, tmp_path):
-    only(Build("prebuilt", "other", ctypes.util.find_library("m")))
+    only(Build("prebuilt", "other", Path(ctypes.util.find_library("m") or "")))
     with pytest.raises(
         EngineError, match=r"whose llama\.cpp has no function llama_version, and \d+ more"
     ) as caught:
