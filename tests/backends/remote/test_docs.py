@@ -11,7 +11,7 @@ from paragone.discovery import discover
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", *sorted((DOCS / "openai").glob("*.md"))]
+PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", DOCS / "llama-server.md", *sorted((DOCS / "openai").glob("*.md"))]
 
 
 def engines(page):
@@ -36,7 +36,7 @@ def test_every_config_block_is_good(page):
 
 def test_every_server_has_a_page_and_says_whether_it_was_tried():
     listed = (DOCS / "openai.md").read_text()
-    for page in PAGES[2:]:
+    for page in sorted((DOCS / "openai").glob("*.md")):
         assert f"(openai/{page.name})" in listed
         assert "ested with the real server" in page.read_text()
 

@@ -1,4 +1,4 @@
-"""The real llama-server of llama.cpp with SmolLM2; skipped unless `make llama-server` has built it."""
+"""The real llama-server of llama.cpp with SmolLM2: the one that `make llama-server` builds, else the wheel's."""
 
 import asyncio
 import math
