@@ -1,10 +1,13 @@
 """Which modules are imported when, according to `sys.modules` of a separate interpreter."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import paragone
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = sorted(init.parent.name for init in (ROOT / "backends").glob("*/__init__.py"))
@@ -93,3 +96,26 @@ for backend in discover().backends.values():
 def test_names_of_plugins_import_no_plugin():
     program = "from paragone.discovery import plugin_names; assert plugin_names()"
     assert not packages(modules_after(program)) & set(BACKENDS)
+
+
+def test_the_first_screen_needs_no_runs_and_no_plugins():
+    """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
+    modules = modules_after("import paragone_cli.screen, paragone_tui.app")
+    plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
+    runs = {f"paragone.{name}" for name in ("backend", "events", "memory", "messages", "models", "tokens")}
+    executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
+    assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
+    assert not packages(modules) & ENGINES
+
+
+def test_every_name_of_the_interface_is_declared_for_type_checkers():
+    stub = ast.parse(Path(paragone.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imported = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == {name: f"paragone.{module}" for name, module in paragone._MODULES.items()}
+    for name in paragone.__all__:
+        assert getattr(paragone, name) is not None

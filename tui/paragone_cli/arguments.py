@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -76,12 +76,12 @@ class Command:
     argparse cannot mix positional arguments and options freely, so each kind has its own parser here.
     """
 
-    def __init__(self, name: str, summary: str, *, epilog: str | None = None) -> None:
+    def __init__(self, name: str, summary: str, *, epilog: Callable[[], str] | None = None) -> None:
         self.name = name
         """Empty for the screen, which needs no command."""
         self.summary = summary
         self.epilog = epilog
-        """The end of the help text."""
+        """Returns the end of the help text; that of the screen takes all commands."""
         self.prog = f"paragone {name}".rstrip()
         self.options = _Parser(prog=self.prog, add_help=False, allow_abbrev=False)
         # a prefix that never occurs: the options have been parsed already
@@ -94,7 +94,7 @@ class Command:
             parents=[self.words, self.options],
             add_help=False,
             description=self.summary,
-            epilog=self.epilog,
+            epilog=self.epilog() if self.epilog is not None else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         return whole.format_help()

@@ -15,7 +15,7 @@ PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, pipe
 
 def screen() -> Command:
     """Return the command that opens the screen, for a command line without a command's name."""
-    command = Command("", "Run inference engines side by side and compare their answers.", epilog=_list())
+    command = Command("", "Run inference engines side by side and compare their answers.", epilog=_list)
     command.words.add_argument("engines", metavar="ENGINE", nargs="*", help=f"opened in a lane: {ENGINE}")
     common(command, runs=True)
     command.options.add_argument("--version", action="store_true", help="show the version and exit")

@@ -61,7 +61,10 @@ def cells_of(strip: Strip, colors: ColorSystem) -> list[Cell]:
         look = _look(style, colors) if style else _PLAIN
         blank = (BLANK, look if look[0] & _MARKED else (0, "", look[2]))
         if text.isascii():
-            cells += [blank if character == BLANK else (character, look) for character in text]
+            if text.isspace():
+                cells += [blank] * len(text)
+            else:
+                cells += [blank if character == BLANK else (character, look) for character in text]
             continue
         first = len(cells)
         for start, end, width in split_graphemes(text)[0]:
@@ -128,18 +131,19 @@ class Pen:
     def __init__(self, colors: str | None) -> None:
         self.colors = COLOR_SYSTEMS[colors or "truecolor"]
         """The terminal's colour system; if unknown, true colour, as Textual assumes."""
-        self._look = _PLAIN
+        self.look = _PLAIN
+        """What it writes with now."""
 
     def take(self, cell: Cell) -> str:
         """Return the escape sequence to write before the cell's text; empty if none is needed."""
         text, look = cell
-        if look == self._look:
+        if look == self.look:
             return ""
-        old_attributes, old_fore, old_back = self._look
+        old_attributes, old_fore, old_back = self.look
         attributes, _, back = look
         if text == BLANK and back == old_back and not (attributes | old_attributes) & _MARKED:
             return ""
-        self._look = look
+        self.look = look
         # An empty code is a reset, and one byte shorter than 0.
         codes = [""] if (removed := old_attributes & ~attributes) else []
         codes += _set(look, _PLAIN if removed else (old_attributes, old_fore, old_back))
@@ -151,4 +155,4 @@ class Pen:
 
     def lift(self) -> str:
         """Return the sequence that resets the terminal to its defaults; empty if it has them."""
-        return "\x1b[m" if self._look != _PLAIN else ""
+        return "\x1b[m" if self.look != _PLAIN else ""

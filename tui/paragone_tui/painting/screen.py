@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from rich.console import Console, RenderableType
+from textual import events
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
@@ -51,6 +52,14 @@ class ThriftyScreen(Screen[ScreenResultType]):
         """Paint everything, whatever the terminal shows."""
         self._thrifty.terminal.forget()
         self.refresh()
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        # Textual lays out a screen whose size is new, which paints all of it, and then has all of it painted again.
+        event.prevent_default()
+        before = self._thrifty.terminal.size
+        super()._on_screen_resume(event)
+        if self._thrifty.terminal.size != before:
+            self._repaint_required = False
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Have regions of a widget of this screen painted in the next turn of the event loop."""
@@ -117,10 +126,26 @@ class _ThriftyCompositor(Compositor):
                 rows = Region.from_union(hit)
                 part = seen.intersection(Region(seen.x, rows.y, seen.width, rows.height))
                 yield region, part, widget.render_lines(part.translate(-region.offset))
-                wanted = [part for part in wanted if not seen.contains_region(part)]
+                wanted = [rest for part in wanted for rest in _without(part, seen)]
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
         return _Everything(super().render_full_update(simplify), self.terminal)
+
+
+def _without(region: Region, cover: Region) -> Iterator[Region]:
+    """Yield the parts of a region that another one does not cover: those above, below, left and right of it."""
+    common = region.intersection(cover)
+    if not common:
+        yield region
+        return
+    for left, top, right, bottom in (
+        (region.x, region.y, region.right, common.y),
+        (region.x, common.bottom, region.right, region.bottom),
+        (region.x, common.y, common.x, common.bottom),
+        (common.right, common.y, region.right, common.bottom),
+    ):
+        if left < right and top < bottom:
+            yield Region.from_corners(left, top, right, bottom)
 
 
 class _Changes(ChopsUpdate):
@@ -192,7 +217,7 @@ def _changes(before: list[Cell], after: list[Cell]) -> Iterator[tuple[int, int]]
     for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
         start = x if start is None else start
         if following - x > _MAX_GAP:
-            if any(is_doubtful(text) for text, _ in after[start : x + 1]):
+            if any(len(text) > 1 and is_doubtful(text) for text, _ in after[start : x + 1]):
                 # The terminal may draw it wider than expected: rewrite everything to its right.
                 yield start, len(after)
                 return
@@ -215,8 +240,10 @@ def _print(cells: list[Cell], x: int, y: int, pen: Pen, out: list[str]) -> int:
     for at, (text, look) in enumerate(cells):
         if not text:
             continue  # the right half of the character before
-        if not is_doubtful(text):
-            out += (pen.take((text, look)), text)
+        if len(text) == 1 or not is_doubtful(text):
+            if look != pen.look:
+                out.append(pen.take((text, look)))
+            out.append(text)
             continue
         width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
         column = x + at

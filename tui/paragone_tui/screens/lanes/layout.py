@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.getters import query_one
+from textual.widget import Widget
 from textual.widgets import Static
 
 from paragone import ParagoneError
@@ -111,7 +112,7 @@ class LanesLayout(ThriftyScreen[None]):
         first = max(0, min(self.position - count // 2, len(columns) - count))
         self.differences.watch(columns)
         for number, column in enumerate(columns):
-            column.display = first <= number < first + count
+            _display(column, first <= number < first + count)
             column.set_class(number == first, "-first")
             mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
             if column.lane is self.differences.reference and self.differences.shown and len(columns) > 1:
@@ -123,7 +124,7 @@ class LanesLayout(ThriftyScreen[None]):
         self._show_settings()
         shown = [column.transcript for column in columns if column.display]
         self._link.join(shown if self.linked and count > 1 else [])
-        self.welcome.display = not columns
+        _display(self.welcome, not columns)
         if not columns:
             self.welcome.update(
                 "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
@@ -153,7 +154,8 @@ class LanesLayout(ThriftyScreen[None]):
                 is_linked=self.linked,
                 is_blind=self.blind,
                 width=width - 2,
-            )
+            ),
+            layout=False,
         )
 
     # Modes
@@ -254,3 +256,9 @@ class LanesLayout(ThriftyScreen[None]):
                 self.app.complain(error)
 
         self.run_worker(done(), group="work")
+
+
+def _display(widget: Widget, shown: bool) -> None:
+    """Show or hide a widget. Textual lays out the screen again even if nothing changes."""
+    if widget.display != shown:
+        widget.display = shown
