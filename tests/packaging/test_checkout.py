@@ -1,7 +1,6 @@
 """The files in the repository: none is large, none is a model, none has the address of a package registry."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ REGISTRY = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-
-
-@pytest.fixture(scope="module")
-def tracked(checkout) -> list[Path]:
-    if not (checkout / ".git").exists():
-        pytest.skip("not a git checkout")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=checkout, capture_output=True, check=True)
-    files = [checkout / name for name in listed.stdout.decode().split("\0") if name]
-    return [file for file in files if file.is_file()]
 
 
 def test_the_list_of_files_is_not_empty(tracked, checkout):

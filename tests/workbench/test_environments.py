@@ -332,7 +332,10 @@ def driver(monkeypatch, tmp_path):
     """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""
     file = tmp_path / "version"
     monkeypatch.setattr("paragone_workbench.engines.environments.planning._DRIVER", file)
-    monkeypatch.setenv("PATH", os.defpath)
+    compiler = tmp_path / "compiler" / "c++"  # a stand-in: this machine may have none
+    compiler.parent.mkdir()
+    compiler.touch(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}{os.pathsep}{os.defpath}")
 
     def is_there(version):
         file.write_text(
