@@ -116,6 +116,6 @@ def test_every_name_of_the_interface_is_declared_for_type_checkers():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == {name: f"paragone.{module}" for name, module in paragone._MODULES.items()}
+    assert imported == {name: f"paragone.{module}" for name, module in vars(paragone)["_MODULES"].items()}
     for name in paragone.__all__:
         assert getattr(paragone, name) is not None
