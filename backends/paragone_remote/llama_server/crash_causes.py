@@ -13,7 +13,7 @@ CRASH_CAUSES = (
     CrashCause(
         signals=(signal.SIGSEGV, signal.SIGILL),
         build=r"\bAMX_INT8 = 1\b",
-        cause="probably by its Intel AMX code, which GCC before 13.3 compiles wrongly",
+        cause="probably its Intel AMX code, which GCC before 13.3 compiles wrongly",
         cure="Compile llama-server again with CFLAGS and CXXFLAGS set to -mno-amx-int8, or use another build: see the "
         "option `program`.",
     ),

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import signal
 import time
 import urllib.request
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -202,6 +204,20 @@ async def test_thinking_asked_of_a_model_that_cannot(opened):
     with pytest.raises(InputError) as caught:
         await drain(engine.run(asking("Hello?", thinking=True)))
     assert "does not support thinking" in caught.value.sentence
+
+
+async def test_a_runner_that_dies_by_sigsegv(opened):
+    """As on Intel CPUs with AMX, if a compiler broke it: the cure is named. The next prompt starts another runner."""
+    engine = await opened()
+    with pytest.raises(EngineError) as caught:  # noqa: PT012 (the answer must have begun)
+        async for event in engine.run(asking("Write a very long story, with many chapters.")):
+            if isinstance(event, Token):
+                for process in psutil.Process().children(recursive=True):
+                    if "runner" in process.cmdline():
+                        process.send_signal(signal.SIGSEGV)
+    assert "-mno-amx-int8" in caught.value.hint
+    events = [event async for event in engine.run(asking("Say hello.", max_tokens=5))]
+    assert any(isinstance(event, Token) for event in events)
 
 
 async def test_a_name_that_is_nearly_right(ollama_server):
