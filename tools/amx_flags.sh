@@ -5,7 +5,7 @@
 # the stores to the others: llama.cpp then dies by SIGSEGV at the first prompt. Distributions change compilers without
 # changing their version, so this compiles and runs a program that configures tiles as ggml does.
 set -eu
-cxx=${CXX:-c++}
+cxx=${CXX:-$(command -v c++ || command -v g++ || command -v clang++ || :)}
 flags="${CXXFLAGS-} -O3 -march=native"
 
 # ggml uses AMX only where the compiler defines this name for this machine.
