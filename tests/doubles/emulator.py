@@ -86,13 +86,16 @@ class Watched(App[None]):
         yield from self._widgets
 
     @property
+    def is_headless(self) -> bool:
+        return False  # the emulator shows what is written
+
+    @property
     def palette(self) -> Console:
         return Console(color_system=self._colors, force_terminal=True, legacy_windows=False)  # type: ignore[arg-type]
 
     def _display(self, screen: Screen[object], renderable: object) -> None:
         if isinstance(renderable, CompositorUpdate) and screen is self.screen:
             self.terminal.write(renderable.render_segments(self.palette), self.size)
-        super()._display(screen, renderable)  # type: ignore[arg-type]
 
     def assert_painted_as_by_textual(self) -> None:
         """Compare the terminal with one on which Textual's own compositor has painted the screen."""

@@ -6,6 +6,7 @@ spaces, and the distribution depends on all previous tokens. It consists of smal
 """
 
 import asyncio
+import functools
 import itertools
 import math
 import random
@@ -78,6 +79,13 @@ class PoliteSampling(Options):
     stop: tuple[str, ...] = option((), "Texts that end the answer.")
 
 
+@functools.cache
+def logits_of(turn: int) -> tuple[float, ...]:
+    """Return the logits for one of as many states as there are words."""
+    rare = [RARE * (1 + (turn + token) % 7) for token in range(len(WORDS), SIZE)]
+    return tuple(math.log(share) for share in (*SHARES[turn:], *SHARES[:turn], *rare))
+
+
 class PoliteEngine(OpenEngine):
     def __init__(self, backend: "PoliteBackend", loaded: LoadedModel) -> None:
         self.backend = backend
@@ -99,10 +107,7 @@ class PoliteEngine(OpenEngine):
 
     def logits(self, before: Sequence[int], batch: int = 0) -> list[float]:
         """Return the logits after these tokens. The number of tokens computed at once, `batch`, has no effect."""
-        turn = sum(before) % len(WORDS)
-        rare = [RARE * (1 + (turn + token) % 7) for token in range(len(WORDS), SIZE)]
-        shares = [*SHARES[turn:], *SHARES[:turn], *rare]
-        return [math.log(share) for share in shares]
+        return list(logits_of(sum(before) % len(WORDS)))
 
     def likelihoods(self, before: Sequence[int], batch: int = 0) -> list[float]:
         """Return the log-probabilities after these tokens."""

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from rich.console import Console, RenderableType
 from textual import events
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual._context import active_app
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
@@ -103,6 +104,8 @@ class _ThriftyCompositor(Compositor):
         self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
     ) -> RenderableType | None:
         unknown = bool(self._dirty_regions) and self.terminal.size != self.size
+        if unknown and active_app.get().is_headless:
+            unknown = False  # nothing is written, so nothing would ever be known
         return super().render_update(full or unknown, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
