@@ -140,7 +140,9 @@ def test_a_folder_that_is_not_there(settings):
     assert f"warning: /nowhere/at/all, named in {path}:2, is not a folder." in said(done)
 
 
-@pytest.mark.parametrize("backend", ["llama_cpp", "llama_server", "exllamav2", "exllamav3", "ollama", "openai", "rogue"])
+@pytest.mark.parametrize(
+    "backend", ["llama_cpp", "llama_server", "exllamav2", "exllamav3", "ollama", "openai", "rogue"]
+)
 def test_every_option_is_listed_with_what_it_does(backend):
     done = paragone("options", backend)
     assert (done.returncode, said(done)) == (0, "")

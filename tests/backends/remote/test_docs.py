@@ -11,7 +11,12 @@ from paragone.discovery import discover
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = [DOCS / "ollama.md", DOCS / "endpoints.md", DOCS / "llama-server.md", *sorted((DOCS / "openai").glob("*.md"))]
+PAGES = [
+    DOCS / "ollama.md",
+    DOCS / "endpoints.md",
+    DOCS / "llama-server.md",
+    *sorted((DOCS / "openai").glob("*.md")),
+]
 
 
 def engines(page):
