@@ -50,7 +50,11 @@ def _describe(info: OptionInfo) -> Iterator[str]:
     yield one_line(f"  {info.name}: {' '.join((info.kind, *bounds))}{default}")
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     yield from textwrap.wrap(
-        one_line(info.doc), max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 6
+        one_line(info.doc),
+        max(width, 40),
+        initial_indent=" " * 6,
+        subsequent_indent=" " * 6,
+        break_on_hyphens=False,  # names such as llama-server and --no-kv-offload stay whole
     )
 
 

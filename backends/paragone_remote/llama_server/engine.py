@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator
 
@@ -57,16 +58,15 @@ class LlamaServerEngine(OpenAIEngine):
             identity=identity,
         )
         self._share = share
-        self._process = share.server.process
-        self._threads = share.server.threads
+        self._server_process = share.server
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
-        return dataclasses.replace(super()._settings(request, sampling), threads=self._threads)
+        return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
         broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
-        if broken and await self._process.ended(_END_S):
-            return Fault(error=self._process.error())
+        if broken and await self._server_process.process.ended(_END_S):
+            return Fault(error=self._server_process.error())
         return await super()._fault(error, begun=begun)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
@@ -77,8 +77,9 @@ class LlamaServerEngine(OpenAIEngine):
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence: one request for each position."""
         self._see_running()
-        async for found in super().top_tokens(request):
-            yield found
+        async with contextlib.aclosing(super().top_tokens(request)) as positions:
+            async for found in positions:
+                yield found
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary, which llama-server reports token by token."""
@@ -93,5 +94,5 @@ class LlamaServerEngine(OpenAIEngine):
     def _see_running(self) -> None:
         """Raise EngineCrashed if the server has ended."""
         self._see_open()
-        if self._process.has_ended:
-            raise self._process.error()
+        if self._server_process.process.has_ended:
+            raise self._server_process.error()

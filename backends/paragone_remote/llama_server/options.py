@@ -78,7 +78,7 @@ class LlamaServerLoadOptions(Options):
     draft_model: str | None = option(
         None,
         "Path of a small model in GGUF with the same vocabulary, which proposes tokens that the model checks: "
-        "the same answers, faster.",
+        "faster answers that differ by rounding only.",
         metavar="path",
     )
     draft_max: int | None = option(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from paragone import LoadProgress, OnProgress, WeightsFile
+from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
 from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS
@@ -18,7 +18,7 @@ from paragone_remote.llama_server.crash_causes import CRASH_CAUSES
 from paragone_remote.llama_server.listening import Listening
 from paragone_remote.llama_server.printed import child_environment
 from paragone_remote.llama_server.program import Program
-from paragone_remote.llama_server.server_log import explain_end
+from paragone_remote.llama_server.server_log import explain_end, telling_lines
 from paragone_remote.options import EndpointOptions
 from paragone_remote.transport import make_client
 
@@ -76,13 +76,18 @@ class ServerProcess:
         async with make_client(self.endpoint) as http:
             while not await self._is_ready(http):
                 if await self.process.ended(_LOOK_S):
-                    raise explain_end(
-                        self.process.error(), self.process.output(), files=files, program=program
-                    )
+                    raise explain_end(self.error(), self.process.output(), files=files, program=program)
                 held = min(0.99, self._held() / max(size, 1))
                 if held > fraction:
                     fraction = held
                     on_progress(LoadProgress(fraction=fraction))
+
+    def error(self) -> EngineError:
+        """Return the error for the end of the process."""
+        error = self.process.error()
+        if isinstance(error, EngineCrashed):
+            error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
+        return error
 
     async def close(self) -> None:
         """End the server, which frees its memory. May be called more than once."""

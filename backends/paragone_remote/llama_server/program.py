@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from paragone import InputError
+from paragone.installation import pip_install
 from paragone_remote.llama_server.flags import Flag, read_flags
 from paragone_remote.llama_server.printed import printed_by
 from paragone_remote.llama_server.wheel import VERSION
@@ -21,10 +22,7 @@ __all__ = ["Program", "find_program", "with_flags"]
 
 _NEEDED = ("--model", "--host", "--port", "--alias", "--api-key")
 
-_INSTALL = (
-    "Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp with: "
-    f"pip install xllamacpp=={VERSION}."
-)
+_PACKAGE = f"xllamacpp=={VERSION}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +65,11 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     if path := shutil.which("llama-server"):
         return (path,), path
     if importlib.util.find_spec("xllamacpp") is None:
-        raise InputError("No llama-server was found.", hint=_INSTALL)
+        raise InputError(
+            "No llama-server was found.",
+            hint="Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp "
+            f"with: {pip_install(_PACKAGE)}",
+        )
     try:
         installed = version("xllamacpp")
     except PackageNotFoundError:
@@ -75,7 +77,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     if installed != VERSION:
         raise InputError(
             f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
-            hint=f"Install it with: pip install xllamacpp=={VERSION}.",
+            hint=f"Install it with: {pip_install(_PACKAGE)}",
         )
     return (sys.executable, "-P", "-m", "paragone_remote.llama_server.wheel"), f"xllamacpp {installed}"
 

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_remote.server_text import plain
 
-__all__ = ["explain_end", "facts_in_log"]
+__all__ = ["explain_end", "facts_in_log", "telling_lines"]
 
 _ATTENTION = re.compile(
     r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
@@ -25,6 +25,17 @@ _LOADED = re.compile(r"load_tensors:")
 
 _PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
 """What llama-server puts before a line: the time and the level."""
+
+
+_ROUTINE = re.compile(r"[\d.]+ I |\s|$")
+"""Lines of a server that works: those of the level `info`, and what continues them."""
+
+_MOST_LINES = 12
+
+
+def telling_lines(log: str) -> tuple[str, ...]:
+    """Return the last lines of a log that a server that works would not have printed."""
+    return tuple(line.rstrip() for line in log.splitlines() if not _ROUTINE.match(line))[-_MOST_LINES:]
 
 
 def facts_in_log(log: str) -> dict[str, str]:

@@ -72,7 +72,7 @@ class Lane:
 
     @property
     def pid(self):
-        return self.engine._process.pid
+        return self.engine._server_process.process.pid
 
 
 @pytest_asyncio.fixture

@@ -168,7 +168,7 @@ from paragone_remote.llama_server.backend import LlamaServerBackend
 async def main():
     options = {"program": sys.argv[2], "n_ctx": 512, "n_threads": 1}
     engine = await LlamaServerBackend().open(OpenRequest(model=sys.argv[1], options=options), lambda it: None)
-    print(engine._process.pid, flush=True)
+    print(engine._server_process.process.pid, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
