@@ -87,6 +87,7 @@ def start():
         mode: Mode = "parallel",
         system: str = "",
         with_history: bool = True,
+        demo: bool = False,
     ) -> AsyncIterator[Screen]:
         state = State(state_file())
         path = None
@@ -101,6 +102,7 @@ def start():
             definitions=None if remembered else definitions,
             mode=mode,
             system=system,
+            demo=demo,
         )
         async with app.run_test(size=size) as pilot:
             screen = Screen(app, pilot)

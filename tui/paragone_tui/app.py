@@ -206,7 +206,7 @@ class ParagoneApp(App[None]):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
-            self.lanes.do(self.lanes.add_demo)
+            self.lanes.add_demo()
         elif self._session.lanes:
             self._session.open_engines()
         else:

@@ -71,6 +71,10 @@ class LanesLayout(ThriftyScreen[None]):
         """Whether the lanes' turns are aligned, and the lanes scroll together."""
         self.blind = False
         """Whether the answers to the next prompts come without the names of the lanes."""
+        self.demo_is_coming = False
+        """Whether the demo's lanes are about to be added."""
+        self.sends_to_demo = False
+        """Whether the prompt is sent once they are."""
         self._link = Link()
         self.differences = Differences(self.do)
         self.fold_thinking = False

@@ -26,6 +26,10 @@ class PromptActions(VoteActions):
     def _send(self, lanes: Sequence[Lane], *, to_all: bool) -> None:
         if not self.composer.text.strip():
             return
+        if self.demo_is_coming and not lanes:
+            self.sends_to_demo = True
+            self.app.say("The prompt is sent once the demo's engines are there.")
+            return
         if not any(self.session.can_answer(lane) for lane in lanes):
             self.app.say(
                 f"No engine is running; {self.key_of('restart-engine')} starts one again, "

@@ -74,7 +74,10 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
         def chosen(picked: Picked | None) -> None:
             if picked is not None:
                 definition, is_written = picked.definition, picked.is_written
-                self.do(self.add_demo if definition is None else lambda: self._add(definition, is_written))
+                if definition is None:
+                    self.add_demo()
+                else:
+                    self.do(lambda: self._add(definition, is_written))
 
         self.app.pick_engine(chosen, advice="" if self.session.lanes else self.start_advice)
 
@@ -85,8 +88,12 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
         self.position = len(self.session.lanes) - 1
         await self._show_added()
 
-    async def add_demo(self) -> None:
-        """Add lanes with the demo's two engines, as far as there is room. Raises ParagoneError."""
+    def add_demo(self) -> None:
+        """Add lanes with the demo's two engines, as far as there is room."""
+        self.demo_is_coming = True
+        self.do(self._add_demo)
+
+    async def _add_demo(self) -> None:
         from paragone_workbench.inventory.demo import demo_engines
 
         self.welcome.update("Making the demo's second model, once …")
@@ -95,7 +102,11 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
                 if len(self.session.lanes) < MOST_LANES:
                     self.session.add_lane(definition)
         finally:
+            self.demo_is_coming, sends = False, self.sends_to_demo
+            self.sends_to_demo = False
             await self._show_added()
+        if sends:
+            self.action_send()
 
     async def _show_added(self) -> None:
         await self.rebuild()
