@@ -67,7 +67,7 @@ llama-bench: ## build the llama-bench that `make bench` compares decoding with, 
 llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is tested against, once, outside this folder
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-perplexity
 
-bench: .venv/dev ## measure the figures in the README, each beside its baseline
+bench: .venv/dev .venv/native ## measure the figures in the README, each beside its baseline
 	$(BIN)/python -m bench
 
 screens: .venv/dev ## make the screenshots in the README
