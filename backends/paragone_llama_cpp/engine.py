@@ -46,6 +46,7 @@ from paragone_llama_cpp.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.run import run
 from paragone_llama_cpp.sampler import make_sampler
+from paragone_llama_cpp.schema import JsonSchemas
 from paragone_llama_cpp.score import score
 from paragone_llama_cpp.self_test import check_computation
 
@@ -87,6 +88,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
+        self._schemas = JsonSchemas(model.vocab)
         self._own_threads = options.n_threads
         self._threads = self._usual_threads = model.threads
         self._lora = load_lora(model.pointer, model.options)
@@ -131,7 +133,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         prompt = self._prompts.make(request.messages, sampling)
         text = AnswerText(sampling.stop, inside=prompt.inside)
         sampling = with_seed(sampling)
-        sampler = make_sampler(sampling, self._vocab, text)
+        sampler = make_sampler(sampling, self._vocab, self._schemas, text)
         try:
             self._share_cores(request.threads)
             yield RunSettings(

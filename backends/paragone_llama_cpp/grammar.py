@@ -1,25 +1,24 @@
-"""Grammars in GBNF, given or converted from a JSON schema.
+"""Constrains an answer to a grammar in GBNF.
 
 Rejects grammars that would crash llama.cpp's parser.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from paragone import InputError
-from paragone.chat.guard import GuardError, bounded
-from paragone_llama_cpp.options import LlamaCppSampling
+from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api.functions import lib
+from paragone_llama_cpp.candidates import Candidates
+from paragone_llama_cpp.packages import np
+from paragone_llama_cpp.vocab import Vocab
 
-__all__ = ["gbnf", "text_or_file"]
+__all__ = ["Grammar", "text_or_file"]
 
 _LONGEST = 1 << 20
-"""Largest number of characters of a grammar.
-
-A schema with a `maxLength` of 100,000 reaches it when converted.
-"""
+"""Largest number of characters of a grammar."""
 
 _DEEPEST = 2_000
 _MOST = 10_000
@@ -29,18 +28,39 @@ _PARTS = re.compile(
 )
 
 
-def gbnf(options: LlamaCppSampling) -> str | None:
-    """Return the grammar of the options in GBNF, if any. Raises InputError."""
-    if options.grammar is not None and options.json_schema is not None:
-        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
-    if options.json_schema is not None:
-        grammar = _from_schema(text_or_file(options.json_schema, "json_schema"))
-    elif options.grammar is not None:
-        grammar = text_or_file(options.grammar, "grammar")
-    else:
-        return None
-    _check(grammar)
-    return grammar
+class Grammar:
+    """The constraint that an answer follows a grammar in GBNF."""
+
+    def __init__(self, grammar: str, vocab: Vocab) -> None:
+        """Compile a grammar; close it after use. Raises InputError."""
+        _check(grammar)
+        with library.captured_stderr() as lines:
+            made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+        if made is None:
+            reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
+                "parse: error parsing grammar: "
+            )
+            raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
+        self._sampler = made
+        self._one = Candidates(1)
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` can be the next one."""
+        self._one.fill(token, 1.0)
+        self._one.apply(self._sampler)
+        return bool(np.isfinite(self._one.logits[0]))
+
+    def restrict(self, candidates: Candidates) -> None:
+        """Set the logits of the tokens that cannot be the next one to -inf."""
+        candidates.apply(self._sampler)
+
+    def accept(self, token: int) -> None:
+        """Go on to the token after `token`."""
+        lib.llama_sampler_accept(self._sampler, token)
+
+    def close(self) -> None:
+        """Free the grammar."""
+        lib.llama_sampler_free(self._sampler)
 
 
 def text_or_file(value: str, option: str) -> str:
@@ -54,24 +74,6 @@ def text_or_file(value: str, option: str) -> str:
     except ValueError:
         reason = "it is not UTF-8 text"
     raise InputError(f"The file {value[1:]} of the option {option!r} cannot be used: {reason}.")
-
-
-def _from_schema(schema: str) -> str:
-    try:
-        json.loads(schema)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"The option 'json_schema' is not JSON: {error}.") from error
-    try:
-        with bounded():
-            from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-            converted: str = json_schema_to_gbnf(schema)
-            return converted
-    except GuardError as error:
-        raise InputError(f"The option 'json_schema' takes too {error} to convert to a grammar.") from error
-    except Exception as error:  # the converter can raise anything on an invalid schema
-        reason = str(error).partition("\n")[0].rstrip(".")[:200] or type(error).__name__
-        raise InputError(f"The option 'json_schema' cannot be converted to a grammar: {reason}.") from error
 
 
 def _check(grammar: str) -> None:

@@ -120,6 +120,7 @@ class LlamaCppSampling(SamplingOptions):
     )
     json_schema: str | None = option(
         None,
-        "JSON schema that the answer must follow: the JSON itself, or @PATH of a file.",
+        "JSON Schema that the answer must follow: the JSON itself, or @PATH of a file. Objects may have properties "
+        "that it does not name, unless it sets additionalProperties to false.",
         metavar="text or @path",
     )

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
+from typing import Protocol
 
 from paragone import EngineError, InputError
 from paragone.chat.text import AnswerText
-from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
-from paragone_llama_cpp.c_api.structures import TokenData, TokenDataArray
+from paragone_llama_cpp.candidates import Candidates
 from paragone_llama_cpp.context import Context
-from paragone_llama_cpp.grammar import gbnf
+from paragone_llama_cpp.grammar import Grammar, text_or_file
 from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.packages import np
+from paragone_llama_cpp.schema import JsonSchemas
 from paragone_llama_cpp.vocab import Vocab
 
-__all__ = ["GrammarSampler", "GreedySampler", "Sampler", "make_sampler"]
-
-_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""llama_token_data."""
+__all__ = ["ConstrainedSampler", "Constraint", "GreedySampler", "Sampler", "make_sampler"]
 
 
-def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
+def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, text: AnswerText) -> Sampler:
     """Return the sampler for these options, which must have a seed. Close it after use.
 
     Raises InputError.
     """
-    grammar = gbnf(options)
-    if grammar is None:
+    constraint = _constraint(options, vocab, schemas)
+    if constraint is None:
         return GreedySampler(options, vocab) if _is_greedy(options) else Sampler(options, vocab)
-    return GrammarSampler(options, vocab, grammar, text)
+    return ConstrainedSampler(options, vocab, constraint, text)
 
 
 class Sampler:
@@ -93,58 +90,68 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
     return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
 
 
-class GrammarSampler(Sampler):
-    """Selects tokens that a grammar allows. The grammar does not apply to thinking."""
+def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -> Constraint | None:
+    """Return what the answer must follow, if anything. Raises InputError."""
+    if options.grammar is not None and options.json_schema is not None:
+        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
+    if options.json_schema is not None:
+        return schemas.compile(text_or_file(options.json_schema, "json_schema"))
+    if options.grammar is not None:
+        return Grammar(text_or_file(options.grammar, "grammar"), vocab)
+    return None
 
-    def __init__(self, options: LlamaCppSampling, vocab: Vocab, grammar: str, text: AnswerText) -> None:
-        with library.captured_stderr() as lines:
-            made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
-        if made is None:
-            reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
-                "parse: error parsing grammar: "
-            )
-            raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
+
+class Constraint(Protocol):
+    """What an answer must follow."""
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` can be the next one."""
+
+    def restrict(self, candidates: Candidates) -> None:
+        """Set the logits of the tokens that cannot be the next one to -inf. Raises EngineError."""
+
+    def accept(self, token: int) -> None:
+        """Go on to the token after `token`."""
+
+    def close(self) -> None:
+        """Free what the constraint takes."""
+
+
+class ConstrainedSampler(Sampler):
+    """Selects tokens that a constraint allows. It does not apply to thinking."""
+
+    def __init__(
+        self, options: LlamaCppSampling, vocab: Vocab, constraint: Constraint, text: AnswerText
+    ) -> None:
         super().__init__(options, vocab)
-        self._grammar = made
+        self._constraint = constraint
         self._text = text
         self._ids = np.arange(vocab.size, dtype=np.int32)
-        self._data = np.zeros(vocab.size, _CANDIDATE)
-        self._array = TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(TokenData)))
+        self._candidates = Candidates(vocab.size)
 
     def pick(self, context: Context) -> int:
-        """Return the next token after the last computation. Raises EngineError if the grammar allows none."""
-        # Checking the whole vocabulary against the grammar takes far longer than checking one token.
-        # It is done only if the freely selected token violates the grammar.
+        """Return the next token after the last computation. Raises EngineError if the constraint allows none."""
+        # Checking the whole vocabulary takes far longer than checking one token. It is done only if the
+        # freely selected token is not allowed.
         token = self._pick(context)
         if not self._text.thinking:
-            if not self._allowed(token):
+            if not self._constraint.allows(token):
                 token = self._pick(context, strictly=True)
-            lib.llama_sampler_accept(self._grammar, token)
+            self._constraint.accept(token)
         lib.llama_sampler_accept(self._chain, token)
         return token
 
     def close(self) -> None:
-        """Free the chain and the grammar."""
+        """Free the chain and the constraint."""
         super().close()
-        lib.llama_sampler_free(self._grammar)
+        self._constraint.close()
 
     def _pick(self, context: Context, *, strictly: bool = False) -> int:
-        self._data["id"], self._data["logit"] = self._ids, context.logits()
-        array = self._candidates(len(self._data))
+        candidates = self._candidates
+        candidates.fill(self._ids, context.logits())
         if strictly:
-            lib.llama_sampler_apply(self._grammar, array)
-            if not np.isfinite(self._data["logit"]).any():
-                raise EngineError("The grammar allows no token of the model at this point.")
-        lib.llama_sampler_apply(self._chain, array)
-        return int(self._data["id"][self._array.selected])
-
-    def _allowed(self, token: int) -> bool:
-        self._data[0] = (token, 1.0, 0.0)
-        lib.llama_sampler_apply(self._grammar, self._candidates(1))
-        return bool(np.isfinite(self._data["logit"][0]))
-
-    def _candidates(self, count: int) -> object:
-        self._array.size = count
-        self._array.selected = -1
-        self._array.sorted = False
-        return ctypes.byref(self._array)
+            self._constraint.restrict(candidates)
+            if not np.isfinite(candidates.logits).any():
+                raise EngineError("The grammar or JSON schema allows no token of the model at this point.")
+        candidates.apply(self._chain)
+        return candidates.selected

@@ -1,8 +1,10 @@
 """Answers of the real model: text, stop sequences, seeds, cache, cancellation, log-probabilities."""
 
 import json
+import sys
 import threading
 
+import psutil
 import pytest
 
 from paragone import (
@@ -367,14 +369,72 @@ def test_a_grammar_that_does_not_parse_is_an_input_error(chat, grammar):
         '{"$ref": "https://example.org/schema.json"}',
         '{"$ref": "#/nowhere"}',
         '{"type": "nonsense"}',
+        '{"$ref": "#"}',
+        '{"not": {"type": "string"}}',
+        "[]",
         "[" * 100_000,
-        '{"type": "string", "minLength": 3000000}',
+        '{"items": ' * 200 + "{}" + "}" * 200,
+        json.dumps({"enum": list(range(200_000))}),
+        json.dumps({"properties": {f"property {number}": {} for number in range(20_000)}}),
+        '{"type": "integer", "multipleOf": 999999937}',  # its automaton would have a state for each remainder
     ],
-    ids=["no JSON", "from the network", "dangling", "no such type", "deep", "long"],
+    ids=[
+        "no JSON",
+        "from the network",
+        "dangling",
+        "no such type",
+        "circular",
+        "unsupported",
+        "no object",
+        "deep",
+        "deep object",
+        "long",
+        "large",
+        "costly",
+    ],
 )
 def test_a_schema_that_cannot_be_used_is_an_input_error(chat, schema):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="schema") as raised:
         chat.ask("Hello", json_schema=schema, max_tokens=5)
+    assert len(str(raised.value)) < 300
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 3_000_000},
+        {"type": "array", "items": {"type": "integer"}, "minItems": 10**9},
+        {"type": "string", "pattern": "^(((a{1,1000}){1,1000}){1,1000}){9}$"},
+    ],
+    ids=["text", "array", "pattern"],
+)
+def test_a_schema_that_no_context_has_space_for_takes_little_memory(chat, schema):
+    before = psutil.Process().memory_info().rss
+    finish = chat.ask("Hello", json_schema=json.dumps(schema), max_tokens=5)[1]
+    assert finish.reason == "length"
+    assert psutil.Process().memory_info().rss - before < 200 << 20
+
+
+def test_a_schema_applies_to_bytes_of_several_tokens(chat):
+    # no token of the model has all bytes of such a character
+    text, finish = chat.ask("Hello", json_schema=json.dumps({"const": "naïve \U0001f999"}), temperature=0)
+    assert json.loads(text) == "naïve \U0001f999"
+    assert finish.reason == "stop"
+
+
+def test_after_the_end_of_a_schema_nothing_follows_but_the_end(chat):
+    options = {"json_schema": '{"const": 1}', "temperature": 0, "ignore_eos": True, "max_tokens": 4}
+    text, finish = chat.ask("Hello", **options)
+    assert text == "1"
+    assert finish.usage.completion_tokens == 4
+
+
+def test_a_schema_without_llguidance_names_the_package(chat, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(InputError, match="llguidance") as raised:
+        chat.ask("Hello", json_schema="{}")
+    assert "llguidance" in raised.value.hint
 
 
 def test_grammar_and_schema_exclude_each_other(chat):

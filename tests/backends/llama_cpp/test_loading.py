@@ -231,14 +231,14 @@ def test_a_template_that_opens_a_thinking_block_has_its_text_on_that_channel(ope
         "<|im_start|>assistant\n{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
     )
     chat = open_chat(chat_template=f"@{path}")
-    grammar = 'root ::= "Yes"'
-    free = chat.events("Go.", temperature=0, max_tokens=6, grammar=grammar)
-    tokens = [event for event in free if hasattr(event, "channel")]
-    # The grammar applies to the answer only.
-    assert {token.channel for token in tokens} == {"thinking"}
-    assert "".join(token.text for token in tokens) != "Yes"
-    text, finish = chat.ask("Go.", thinking=False, temperature=0, grammar=grammar)
-    assert (text, finish.reason) == ("Yes", "stop")
+    for constraint in ({"grammar": 'root ::= "7"'}, {"json_schema": '{"const": 7}'}):
+        free = chat.events("Go.", temperature=0, max_tokens=6, **constraint)
+        tokens = [event for event in free if hasattr(event, "channel")]
+        # The constraint applies to the answer only.
+        assert {token.channel for token in tokens} == {"thinking"}
+        assert "".join(token.text for token in tokens) != "7"
+        text, finish = chat.ask("Go.", thinking=False, temperature=0, **constraint)
+        assert (text, finish.reason) == ("7", "stop")
 
 
 def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tmp_path, make_gguf):
