@@ -50,7 +50,7 @@ class JsonSchemas:
                 raise
             raise InputError(
                 "The option 'json_schema' needs the package llguidance, which is not installed.",
-                hint=f"Install it with: {install_command('llama-cpp-prebuilt')}",
+                hint=f"Install it with: {install_command('json-schema')}",
             ) from error
         limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)

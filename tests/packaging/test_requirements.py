@@ -56,7 +56,7 @@ def asked(project, lock: str) -> list[str]:
     return {
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
-        "dev": [*demo, *groups["dev"]],
+        "dev": [*demo, *extra(project, "json-schema"), *groups["dev"]],
         "native": groups["native"],
         "uv": groups["uv"],
     }[lock]
