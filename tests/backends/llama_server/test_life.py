@@ -64,7 +64,12 @@ async def test_what_is_in_force_is_told(program, open_lane):
         "K cache": "q8_0",
         "V cache": "f16",
     }
-    wanted |= {"layers on a GPU": "none", "LoRA adapter": "none", "other samplers": "none"}
+    wanted |= {
+        "parameters": "134515008",
+        "layers on a GPU": "none",
+        "LoRA adapter": "none",
+        "other samplers": "none",
+    }
     assert {name: lane.loaded.facts.get(name) for name in wanted} == wanted
     assert "<|im_start|>" in lane.loaded.facts["chat template"]
 
