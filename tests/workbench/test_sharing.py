@@ -15,11 +15,15 @@ class Engine:
 
     addresses: tuple[str, ...] = ()
     is_local: bool = False
+    sharing: int = 1
+    definition: str = ""
 
 
 HERE = Engine(is_local=True)
 LOOPBACK = Engine(("http://127.0.0.1:8080",))
 BOX = Engine(("https://gpu-box:8443",))
+SLOT = Engine(is_local=True, sharing=4, definition="a")
+"""One of four engines with one loaded model."""
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,9 @@ def test_one_server_in_two_spellings_has_one_limit():
         ([HERE, LOOPBACK, Engine(("http://localhost:8080",))], 4),
         ([HERE, LOOPBACK, Engine(("http://localhost:8081",))], 2),
         ([HERE, BOX], 8),
+        ([SLOT, SLOT, SLOT], 8),
+        ([SLOT, HERE, SLOT], 4),
+        ([SLOT, dataclasses.replace(SLOT, definition="b")], 4),
     ],
 )
 def test_a_server_on_this_machine_has_a_share_of_the_cores(monkeypatch, engines, cores):

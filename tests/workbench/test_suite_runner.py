@@ -12,11 +12,14 @@ from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json, WeightsFile
 from paragone_workbench.engines import slot
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running import retrying
 from paragone_workbench.experiments.running.progress import SuiteObserver
+from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History
+from paragone_workbench.workbench import Workbench
 
 A, B = engine("a"), engine("b")
 ALL = [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
@@ -67,6 +70,16 @@ async def test_sequential_begins_each_prompt_with_another_engine(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
     assert [it.split()[0] for it in events if it.startswith(("ask", "end"))] == ["ask", "end"] * 6
+
+
+@pytest.mark.parametrize(("mode", "handles"), [("parallel", 3), ("sequential", 1), ("swap", 1), ("auto", 1)])
+async def test_engines_that_share_a_model_are_opened_together(mode, handles):
+    definition = EngineDefinition(
+        name="a", backend="llama_server", model="/m.gguf", options={"n_parallel": 3}
+    )
+    async with Workbench(mode=mode) as workbench:
+        SuiteEngine(workbench, definition, lambda: None)
+        assert len(workbench.engines) == handles
 
 
 async def test_auto_decides_by_memory(suites):

@@ -47,10 +47,10 @@ def listen_at(program: Program, port: int | None) -> Listening:
     """Return where a new server of this program listens: at `port`, if it is set."""
     host = program.flag("--host")
     if port is None and host is not None and "socket" in host.text.lower():
-        folder = _private_folder()
-        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.sock" if folder is not None else None
-        if path is not None and len(os.fsencode(path)) <= _LONGEST:
-            return Listening("http://llama-server", ("--host", str(path)), str(path))
+        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir())):
+            path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+            if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
+                return Listening("http://llama-server", ("--host", str(path)), str(path))
     if port is None:
         port = _free_port()
     return Listening(f"http://{_LOOPBACK}:{port}", ("--host", _LOOPBACK, "--port", str(port)))
@@ -64,23 +64,22 @@ def _free_port() -> int:
         return port
 
 
-def _private_folder() -> Path | None:
-    """Return a folder that only the user can enter, without the sockets of programs that were killed.
+def _is_private(folder: Path) -> bool:
+    """Create a folder that only the user can enter, and remove the sockets of programs that were killed from it.
 
-    None if there is none: someone else may have made a folder of that name.
+    Returns whether it is one: someone else may have made a folder of that name.
     """
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"paragone-{os.geteuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            return None
+            return False
         for left in folder.glob("*.sock"):
             if not _runs(left.name.partition("-")[0]):
                 left.unlink(missing_ok=True)
     except OSError:
-        return None
-    return folder
+        return False
+    return True
 
 
 def _runs(process: str) -> bool:

@@ -90,6 +90,8 @@ async def _engine(
         server = await identify(http, endpoint)
         raw = _is_raw(options, header)
         facts = {"server": server.title, "program": program.name, **server.facts}
+        if (parameters := next((it.parameters for it in listed), None)) is not None:
+            facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
         return LlamaServerEngine(

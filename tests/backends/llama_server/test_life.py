@@ -64,7 +64,12 @@ async def test_what_is_in_force_is_told(program, open_lane):
         "K cache": "q8_0",
         "V cache": "f16",
     }
-    wanted |= {"layers on a GPU": "none", "LoRA adapter": "none", "other samplers": "none"}
+    wanted |= {
+        "parameters": "134515008",
+        "layers on a GPU": "none",
+        "LoRA adapter": "none",
+        "other samplers": "none",
+    }
     assert {name: lane.loaded.facts.get(name) for name in wanted} == wanted
     assert "<|im_start|>" in lane.loaded.facts["chat template"]
 
@@ -117,7 +122,7 @@ async def test_killed_in_an_answer(program, open_lane, text):
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGKILL
     assert error.sentence.startswith("The engine's process was ended by SIGKILL")
-    assert error.log_tail
+    assert len(error.log_tail) <= 1, "what a server prints when all is well does not tell why it died"
     with pytest.raises(EngineCrashed):
         await lane.engine.tokenize(TokenizeRequest(text="Hello?"))
     _, error = await lane.ask()
@@ -188,9 +193,10 @@ async def test_it_ends_with_an_application_that_is_killed(program, smollm2, runt
     assert left not in runtime.iterdir()
 
 
-async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane):
+async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane, monkeypatch):
     """Someone else could have made it, with access for others."""
     runtime.mkdir(mode=0o755)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere")
     lane = await open_lane(wheel)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", lane.engine._endpoint.origin)
 

@@ -1,0 +1,103 @@
+"""A foreign program as an engine's process: its output, its end, and that it leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest_asyncio
+
+from paragone import EngineCrashed
+from paragone.worker.program import ProgramProcess
+
+
+@pytest_asyncio.fixture
+async def start():
+    processes = []
+
+    async def run(script, **options):
+        processes.append(await ProgramProcess.start(["sh", "-c", script], os.environ, **options))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        await process.close()
+
+
+async def printed(process, text):
+    async with asyncio.timeout(20):
+        while text not in process.output():
+            await asyncio.sleep(0.01)
+
+
+async def gone(pid):
+    async with asyncio.timeout(20):
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
+
+
+async def test_its_output_and_its_end_are_known(start, tmp_path):
+    process = await start("echo one; echo two >&2; exit 3", log=str(tmp_path / "log"))
+    assert await process.ended(20)
+    assert process.output() == "one\ntwo\n" == (tmp_path / "log").read_text()
+    error = process.error()
+    assert isinstance(error, EngineCrashed)
+    assert (error.status, error.log_tail) == (3, ("one", "two"))
+
+
+async def test_it_replaces_the_launcher(start):
+    process = await start("echo $$; exec sleep 600")
+    await printed(process, "\n")
+    assert int(process.output()) == process.pid
+    assert not await process.ended(0)
+
+
+async def test_one_that_ignores_signals_is_killed(start):
+    process = await start("trap '' TERM INT HUP; echo ready; while :; do sleep 600; done")
+    await printed(process, "ready")
+    children = psutil.Process(process.pid).children()
+    await process.close()
+    for child in children:
+        await gone(child.pid)
+    assert not psutil.pid_exists(process.pid)
+    assert process.error().sentence == "The engine was closed."
+
+
+async def test_a_program_that_cannot_be_executed(start, tmp_path):
+    process = await ProgramProcess.start([str(tmp_path)], os.environ)
+    assert await process.ended(20)
+    assert process.error().status == 126
+    assert process.output() == f"{tmp_path}: Permission denied\n"
+    await process.close()
+
+
+class TestSupervised:
+    """What the launcher does where the kernel does not end a process with its parent."""
+
+    SUPERVISE = (
+        "import os, sys; from paragone.worker.launcher import supervise; "
+        "supervise(os.getppid(), ['sh', '-c', sys.argv[1]])"
+    )
+
+    def run(self, script):
+        return subprocess.run(
+            [sys.executable, "-c", self.SUPERVISE, script], stdout=subprocess.PIPE, text=True, timeout=60
+        )
+
+    def test_it_ends_with_the_status_of_the_program(self):
+        assert self.run("exit 5").returncode == 5
+        assert self.run("kill -SEGV $$").returncode == -signal.SIGSEGV
+
+    async def test_the_program_ends_with_the_parent(self):
+        parent = (
+            "import subprocess, sys, time; "
+            f"subprocess.Popen([sys.executable, '-c', {self.SUPERVISE!r}, 'echo $$; exec sleep 600']); "
+            "time.sleep(600)"
+        )
+        with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+            pid = int(process.stdout.readline())
+            assert psutil.pid_exists(pid)
+            process.kill()
+        await gone(pid)
