@@ -1,7 +1,7 @@
 """Common to all tests: a separate home folder for each, the test doubles on the path, and marks.
 
 Tests are marked automatically by their fixtures and their folder: see `MARKS_BY_FIXTURE` and `MARKS_BY_FOLDER`.
-`ONE_PROCESS` and `LONG_TESTS` control how pytest-xdist distributes them, `LONG_LIMIT` when long ones fail.
+`LONG_TESTS` controls how pytest-xdist distributes them, `LONG_LIMIT` when long ones fail.
 """
 
 import fcntl
@@ -43,11 +43,11 @@ MARKS_BY_FIXTURE = {
 MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "screen")}
 """Marks of all tests in these folders."""
 
-ONE_PROCESS = {"server"}
-"""Marks whose tests all run in one process, so that the servers that they share are started once."""
-
 LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
-"""Marks of long tests, in the order in which they start. They start first, so that all processes finish together."""
+"""Marks of long tests, in the order in which they start. They start first, so that all processes finish together.
+
+Tests marked `alone` come last, when hardly another test has to wait for them.
+"""
 
 LONG_LIMIT = 900
 """Seconds after which a test fails that has one of these marks, or is marked `alone` or `gpu`; for others: pyproject.toml."""
@@ -59,7 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the automatic marks, and keep tests of one file, or with a shared server, in one process."""
+    """Add the automatic marks, and keep tests of one file, or of one server, in one process.
+
+    A server that tests share is started once then. Tests that are marked `server` by hand choose theirs at run time.
+    """
     first: dict[str, int] = {}
     groups: dict[pytest.Item, str] = {}
     for item in items:
@@ -71,9 +74,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark.name for mark in item.iter_markers()}
         if marks & {"alone", "gpu"}.union(*LONG_TESTS) and "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(LONG_LIMIT))
-        group = groups[item] = next(iter(marks & ONE_PROCESS), item.nodeid.partition("::")[0])
+        servers = sorted(fixtures & MARKS_BY_FIXTURE["server"]) or sorted(marks & {"server"})
+        group = groups[item] = servers[0] if servers else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
         place = next((place for place, long in enumerate(LONG_TESTS) if marks & long), len(LONG_TESTS))
+        place = len(LONG_TESTS) + 1 if "alone" in marks else place
         first[group] = min(place, first.get(group, place))
     items.sort(key=lambda item: first[groups[item]])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import fastjsonschema
 import psutil
 import pytest
+from tests.cli import fork_server
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
@@ -27,8 +28,13 @@ CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end o
 
 def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end; its standard input is a pipe, empty if nothing is given."""
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    return subprocess.run([PROGRAM, *argv], input=data, capture_output=True, timeout=PATIENCE)
+    return fork_server.run(PROGRAM, argv, stdin.encode() if isinstance(stdin, str) else stdin, PATIENCE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_fork_server() -> Iterator[None]:
+    yield
+    fork_server.close()
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:

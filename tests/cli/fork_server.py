@@ -1,0 +1,157 @@
+"""Runs the program in forks of a process that has imported it.
+
+A fork is a process of its own, with its own pipes, environment and exit code. It does not start an interpreter and import
+the program again, which takes nine tenths of the CPU time of a short command.
+
+pytest imports this module and calls `run`. The interpreter that forks runs it as a script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+PRELOADED = (
+    *("ask", "bench", "compare", "config", "doctor", "engines", "env", "fit", "history", "models"),
+    *("options", "pull", "replay", "report", "suite", "vote"),
+)
+"""Commands whose modules are imported before the first fork. Others import NumPy, which starts threads."""
+
+
+def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
+    if _for_interpreter(os.environ) != _server().settings:
+        return subprocess.run([program, *argv], input=data, capture_output=True, timeout=timeout)
+    return _server().run(program, argv, data, timeout)
+
+
+def close() -> None:
+    """End the process that forks, if there is one."""
+    if _server.cache_info().currsize:
+        _server().close()
+        _server.cache_clear()
+
+
+def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that an interpreter reads when it starts, so that a change needs a new one."""
+    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_")) or k == "LANG"}
+
+
+class _Server:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self.settings = _for_interpreter(os.environ)
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                # Pipes, as the forks have: the stream objects of Python that they inherit are made for these.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+
+    def run(
+        self, program: str, argv: Sequence[str], data: bytes, timeout: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        (stdin, its_stdin), (its_stdout, stdout), (its_stderr, stderr), (ended, end) = (
+            os.pipe() for _ in range(4)
+        )
+        request = {"argv": [program, *argv], "cwd": os.getcwd(), "env": dict(os.environ)}
+        theirs = [stdin, stdout, stderr, end]
+        socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], theirs)
+        for descriptor in theirs:
+            os.close(descriptor)
+        with open(ended, "rb", buffering=0) as told, ThreadPoolExecutor(3) as executor:
+            written = executor.submit(_write, its_stdin, data)
+            out, err = executor.submit(_read, its_stdout), executor.submit(_read, its_stderr)
+            pid = int.from_bytes(told.read(4), "little")
+            if not select.select([told], [], [], timeout)[0]:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired([program, *argv], timeout)
+            status = int.from_bytes(told.read(4), "little", signed=True)
+            written.result()
+            return subprocess.CompletedProcess([program, *argv], status, out.result(), err.result())
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.communicate()
+
+
+@functools.cache
+def _server() -> _Server:
+    return _Server()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
+        pipe.write(data)
+
+
+def _read(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as pipe:
+        return pipe.read()
+
+
+# ── In the process that forks ──────────────────────────────────────────────────────────────────
+
+
+def serve(connection: socket.socket) -> None:
+    """Fork for each request, until the other side closes the connection. Returns in a fork that runs the program, too."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the programs
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, 65536, 4)
+        if not request:
+            return
+        while not request.endswith(b"\n"):
+            request += connection.recv(65536)
+        if os.fork() == 0:
+            connection.close()
+            start(json.loads(request), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def start(request: dict, descriptors: Sequence[int]) -> None:
+    """Run the program in another fork, and write its process id and its exit code to the last descriptor."""
+    *streams, end = descriptors
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid:
+        for descriptor in streams:
+            os.close(descriptor)
+        os.write(end, pid.to_bytes(4, "little"))
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.write(end, status.to_bytes(4, "little", signed=True))
+        os._exit(0)
+    os.close(end)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.argv = request["argv"]
+    sys.exit(importlib.import_module("paragone_cli.main").main())
+
+
+if __name__ == "__main__":
+    sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
+    for name in PRELOADED:
+        importlib.import_module(f"paragone_cli.{name}")
+    importlib.import_module("paragone.discovery").discover()
+    gc.freeze()  # a collection in a fork would copy the memory that it shares
+    serve(socket.socket(fileno=int(sys.argv[1])))
