@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,8 @@ def _existing(path: str, option: str) -> str:
     try:
         found = Path(path).expanduser()
         if not found.is_file():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found.stat()  # raises the reason, if there is one
             raise InputError(f"{option}: there is no file {plain(str(found))}.")
     except (OSError, RuntimeError) as error:  # an unreadable folder, or an unknown home folder
         raise _unreadable(option, path, error) from error

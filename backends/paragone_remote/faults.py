@@ -255,12 +255,19 @@ def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:
     return EngineError(f"{_at(endpoint)} sent {error}.", hint=hint)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it: several if a host has several addresses, such as `localhost`."""
+    waiting: list[BaseException | None] = [error]
     seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting.append(found.__cause__ or found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
 
 
 def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:

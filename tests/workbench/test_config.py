@@ -97,6 +97,13 @@ def test_the_default_file_is_read(write):
     assert load().lanes.mode == "sequential"
 
 
+def test_a_default_file_that_cannot_be_accessed_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):
+    # a name that is too long fails for root, too
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ("x" * 300)))
+    with pytest.raises(InputError, match="cannot be accessed: File name too long"):
+        load()
+
+
 def test_a_file_that_was_named_must_exist(tmp_path):
     with pytest.raises(InputError, match=r"none\.toml cannot be read: No such file"):
         load(tmp_path / "none.toml")

@@ -148,6 +148,11 @@ def test_a_name_that_is_too_long(tmp_path, length):
         write(path, "x" * (format_of(path) == "html"))
 
 
+def test_a_name_that_is_too_long_is_found_before_the_work(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        format_of(tmp_path / f"{'l' * 300}.html")
+
+
 def test_the_suffix_may_be_in_capitals():
     assert format_of(Path("REPORT.HTML")) == "html"
 

@@ -290,7 +290,7 @@ DEEP = '{"x": ' + "[" * 450 + "]" * 450 + "}"
     ("name", "content", "sentence"),
     [
         ("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}', "It is nested too deeply."),
-        ("s.toml", f"[[prompts]]\nprompt='a'\n{'.'.join(3000 * 'a')} = 1", "It is nested too deeply."),
+        ("s.toml", f"[[prompts]]\nprompt='a'\n{'.'.join(999 * 'a')} = 1", "It is nested too deeply."),
         (
             "s.toml",
             f"[[assertions]]\ntype = 'json_schema'\nschema.enum = {'[' * 300}{']' * 300}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from paragone import ParagoneError
@@ -10,6 +11,7 @@ __all__ = [
     "cache_folder",
     "config_file",
     "data_folder",
+    "exists",
     "history_file",
     "log_folder",
     "private_folder",
@@ -57,6 +59,17 @@ def log_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_log_path(_NAME)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder. Raises OSError if it cannot be accessed; `Path.exists` hides that from 3.14 on."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return True
 
 
 def private_folder(folder: Path) -> Path:

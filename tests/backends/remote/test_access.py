@@ -366,6 +366,12 @@ async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
         assert next(iter(options)) in error.sentence
 
 
+async def test_the_reason_why_a_certificate_file_cannot_be_read(secure, backend, tmp_path):
+    # a name that is too long fails for root, too
+    error = await refused(backend, url=secure.url, ca_file=str(tmp_path / ("x" * 300)))
+    assert error.sentence.endswith("cannot be read: File name too long.")
+
+
 async def test_tls_asked_of_a_server_without(hostile, backend):
     error = await refused(backend, url=hostile.url.replace("http:", "https:"))
     assert "does not speak TLS" in error.sentence

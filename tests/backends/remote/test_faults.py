@@ -39,6 +39,23 @@ async def test_connection_refused(backend, protocol):
     assert error.hint == "Is the server running there?"
 
 
+async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatch):
+    """As `localhost` on most machines, at 127.0.0.1 and ::1."""
+
+    def addresses(host, port, *rest, **more):
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.1", "127.0.0.2")
+        ]
+
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        url = f"http://two-addresses:{taken.getsockname()[1]}"
+        monkeypatch.setattr(socket, "getaddrinfo", addresses)
+        error = await refused_to_open(backend, url)
+    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
+    assert error.hint == "Is the server running there?"
+
+
 async def test_no_such_host(backend, monkeypatch):
     def no_name(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

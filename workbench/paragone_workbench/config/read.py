@@ -31,7 +31,7 @@ from paragone_workbench.engines.definitions import (
     split_options,
     suggest,
 )
-from paragone_workbench.paths import config_file, private_folder, state_file
+from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
 if TYPE_CHECKING:
     from paragone import Backend, Json
@@ -143,13 +143,13 @@ def _document(path: Path | None) -> Document:
         return read_toml(path)
     default = config_file()
     try:
-        exists = default.exists()
+        found = exists(default)
     except OSError as error:
         raise InputError(
             f"{default} cannot be accessed: {error.strerror or error}.",
             hint="Check its folder's permissions.",
         ) from error
-    return read_toml(default) if exists else Document(default)
+    return read_toml(default) if found else Document(default)
 
 
 class _Reader:

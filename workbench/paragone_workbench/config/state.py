@@ -12,7 +12,7 @@ from paragone import InputError, Json, ParagoneError
 from paragone.wire import from_json
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import EngineDefinition, strip_password, without_passwords
-from paragone_workbench.paths import private_folder
+from paragone_workbench.paths import exists, private_folder
 
 __all__ = ["State"]
 
@@ -84,7 +84,7 @@ class State:
 
     def _read(self) -> None:
         try:
-            if not self.path.exists():
+            if not exists(self.path):
                 return
         except OSError as error:
             self.warning = f"The program's saved state in {self.path} cannot be accessed: {error.strerror}."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from paragone import InputError, ParagoneError
+from paragone_workbench.paths import exists
 
 __all__ = ["check_target", "replacing"]
 
@@ -16,9 +17,10 @@ __all__ = ["check_target", "replacing"]
 def check_target(path: Path) -> None:
     """Check that a file can be written, before hours of work. Raises InputError."""
     try:
-        if path.is_dir():
+        found = exists(path)
+        if found and path.is_dir():
             raise InputError(f"{path} is a folder.", hint="Name a file in it.")
-        if path.exists() and not path.is_file():  # replacing a device such as /dev/stdout would remove it
+        if found and not path.is_file():  # replacing a device such as /dev/stdout would remove it
             raise InputError(f"{path} is not a regular file.", hint="Name another one.")
     except OSError as error:  # the name is too long
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
