@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,19 +78,13 @@ class AnswerText:
         self._skip_space = inside is not None
         self._text = ""
         self._held: deque[_Held] = deque()
+        self.settled = False
+        """Whether the answer itself has begun and no stop sequence can end it: later text needs no processing."""
 
     @property
     def thinking(self) -> bool:
         """Whether the next token belongs to a thinking block, as far as known."""
         return self._tags is not None
-
-    @property
-    def settled(self) -> bool:
-        """Whether the answer itself has begun and no stop sequence can end it.
-
-        Later text needs no processing.
-        """
-        return self._begun and not (self._text or self._stops or self._tags or self._skip_space or self._held)
 
     @property
     def _channel(self) -> Channel:
@@ -103,20 +97,23 @@ class AnswerText:
         time: float,
         logprob: float | None = None,
         top: tuple[Alternative, ...] = (),
-    ) -> Iterator[Token]:
-        """Add the next token, and yield the settled tokens in order.
+    ) -> Iterable[Token]:
+        """Add the next token, and return the tokens that are settled now, in order.
 
         `piece` is the token's bytes, or its text if it consists of whole characters. `token` is its id,
         if known.
         """
         text = piece if isinstance(piece, str) else self._decoder.decode(piece)
         if self.settled:
-            yield Token(text=text, id=token, logprob=logprob, top=top, time=time)
-            return
+            return (Token(text=text, id=token, logprob=logprob, top=top, time=time),)
         self._text += text
         self._held.append(_Held(token, logprob, top, time, self._channel, len(text)))
         self._settle()
-        yield from self._release()
+        released = list(self._release())
+        self.settled = self._begun and not (
+            self._text or self._stops or self._tags or self._skip_space or self._held
+        )
+        return released
 
     def finish(self) -> Iterator[Token]:
         """Yield the tokens held back. Bytes of an incomplete character are dropped."""

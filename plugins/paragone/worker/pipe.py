@@ -88,20 +88,20 @@ class Frames:
     def __init__(self, pipe: Pipe, job: int) -> None:
         self._pipe = pipe
         self._job = job
-        self._waiting: list[Json] = []
+        self._waiting: list[Event] = []
         self._sent = 0.0
         self._open = True
         self._watched = False
         """Whether the thread will check the waiting events without a notification."""
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._send_late, daemon=True)
         self._thread.start()
 
     def add(self, event: Event) -> None:
         """Send an event, now or together with the next ones."""
-        data = dump_event(event)
-        with self._condition:
-            self._waiting.append(data)
+        with self._lock:
+            self._waiting.append(event)
             if time.monotonic() - self._sent >= FRAME:
                 self._flush()
             elif not self._watched:
@@ -130,7 +130,7 @@ class Frames:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._pipe.say("events", job=self._job, events=self._waiting)
+            self._pipe.say("events", job=self._job, events=[dump_event(event) for event in self._waiting])
             self._waiting = []
             self._sent = time.monotonic()
 
