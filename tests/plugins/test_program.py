@@ -68,7 +68,9 @@ async def test_one_that_ignores_signals_is_killed(start):
 async def test_a_program_that_cannot_be_executed(start, tmp_path):
     process = await ProgramProcess.start([str(tmp_path)], os.environ)
     assert await process.ended(20)
-    assert process.error().status == 126
+    error = process.error()
+    assert isinstance(error, EngineCrashed)
+    assert error.status == 126
     assert process.output() == f"{tmp_path}: Permission denied\n"
     await process.close()
 
