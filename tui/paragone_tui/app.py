@@ -196,7 +196,7 @@ class ParagoneApp(App[None]):
 
     async def _begin(self) -> None:
         if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
-            self._session.open_engines()  # a prompt that was sent already waits for them
+            self._session.open_engines_soon()  # a prompt that was sent already waits for them
         await self._take_early()
         self.call_after_refresh(self._begin_work)  # what was typed is painted first
 
@@ -208,7 +208,7 @@ class ParagoneApp(App[None]):
         if self._demo and not self._session.lanes:
             self.lanes.add_demo()
         elif self._session.lanes:
-            self._session.open_engines()
+            self._session.open_engines_soon()
         else:
             self.lanes.action_add_lane()
         self.lanes.do(self._use_backends)

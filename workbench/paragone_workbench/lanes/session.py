@@ -83,10 +83,15 @@ class Session:
         If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
         """
         if self._opening is None or self._opening.done():
-            if self.scheduler.mode == "auto" or not all(map(self.registry.knows, self.backends)):
+            if self.scheduler.mode == "auto":
                 self._opening = asyncio.create_task(self._prepare_and_open())
             else:
                 self._open_all()
+
+    def open_engines_soon(self) -> None:
+        """Do the same once the lanes' backends are found, in a thread. Prompts that are sent meanwhile wait for that."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._prepare_and_open())
 
     async def opened(self) -> None:
         """Wait until no engine is being opened."""
