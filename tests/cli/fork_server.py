@@ -78,11 +78,11 @@ class _Server:
         with open(ended, "rb", buffering=0) as told, ThreadPoolExecutor(3) as executor:
             written = executor.submit(_write, its_stdin, data)
             out, err = executor.submit(_read, its_stdout), executor.submit(_read, its_stderr)
-            pid = int.from_bytes(told.read(4), "little")
+            pid = _number(told.read(4))
             if not select.select([told], [], [], timeout)[0]:
                 os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired([program, *argv], timeout)
-            status = int.from_bytes(told.read(4), "little", signed=True)
+            status = _number(told.read(4))
             written.result()
             return subprocess.CompletedProcess([program, *argv], status, out.result(), err.result())
 
@@ -94,6 +94,11 @@ class _Server:
 @functools.cache
 def _server() -> _Server:
     return _Server()
+
+
+def _number(data: bytes) -> int:
+    assert len(data) == 4, "the process that forks has ended"
+    return int.from_bytes(data, "little", signed=True)
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -111,16 +116,19 @@ def _read(descriptor: int) -> bytes:
 
 def serve(connection: socket.socket) -> None:
     """Fork for each request, until the other side closes the connection. Returns in a fork that runs the program, too."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the programs
+    waiting: list[int] = []
     while True:
         request, descriptors, _, _ = socket.recv_fds(connection, 65536, 4)
+        while waiting:  # the program before has ended, and with it the fork that waited for it
+            os.waitpid(waiting.pop(), 0)
         if not request:
             return
         while not request.endswith(b"\n"):
             request += connection.recv(65536)
-        if os.fork() == 0:
+        if (pid := os.fork()) == 0:
             connection.close()
             start(json.loads(request), descriptors)
+        waiting.append(pid)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -128,12 +136,11 @@ def serve(connection: socket.socket) -> None:
 def start(request: dict, descriptors: Sequence[int]) -> None:
     """Run the program in another fork, and write its process id and its exit code to the last descriptor."""
     *streams, end = descriptors
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid:
         for descriptor in streams:
             os.close(descriptor)
-        os.write(end, pid.to_bytes(4, "little"))
+        os.write(end, pid.to_bytes(4, "little", signed=True))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.write(end, status.to_bytes(4, "little", signed=True))
         os._exit(0)
