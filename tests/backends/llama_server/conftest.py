@@ -31,14 +31,18 @@ def wheel(tmp_path_factory):
     return str(program)
 
 
-@pytest.fixture(scope="session", params=["wheel", "built"])
-def program(request):
-    """Give each llama-server in turn."""
-    if request.param == "wheel":
-        return request.getfixturevalue("wheel")
+@pytest.fixture(scope="session")
+def built():
+    """Give the real llama-server that `make llama-server` builds."""
     if not BUILT.is_file():
         pytest.skip(f"there is no real llama-server at {BUILT}: run `make llama-server`")
     return str(BUILT)
+
+
+@pytest.fixture(scope="session", params=["wheel", "built"])
+def program(request):
+    """Give each llama-server in turn."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
