@@ -11,9 +11,9 @@ import secrets
 import socket
 import stat
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 from paragone_remote.llama_server.program import Program
 
@@ -47,7 +47,7 @@ def listen_at(program: Program, port: int | None) -> Listening:
     """Return where a new server of this program listens: at `port`, if it is set."""
     host = program.flag("--host")
     if port is None and host is not None and "socket" in host.text.lower():
-        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir())):
+        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
             path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
             if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
                 return Listening("http://llama-server", ("--host", str(path)), str(path))

@@ -27,15 +27,28 @@ _PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
 """What llama-server puts before a line: the time and the level."""
 
 
-_ROUTINE = re.compile(r"[\d.]+ I |\s|$")
-"""Lines of a server that works: those of the level `info`, and what continues them."""
+_LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
+"""What an entry begins with. An entry can have several lines."""
 
 _MOST_LINES = 12
 
 
 def telling_lines(log: str) -> tuple[str, ...]:
-    """Return the last lines of a log that a server that works would not have printed."""
-    return tuple(line.rstrip() for line in log.splitlines() if not _ROUTINE.match(line))[-_MOST_LINES:]
+    """Return the last lines of a log without the entries of a server that works: those of the level `info`.
+
+    What a library or the system prints at a crash has no level: it follows the last entry.
+    """
+    told: list[str] = []
+    unmarked: list[str] = []
+    for line in log.splitlines():
+        if (level := _LEVEL.match(line)) is None:
+            unmarked.append(line)
+            continue
+        unmarked = []  # they belonged to the entry before
+        if level[1] != "I":
+            told.append(line)
+    told += (line for line in unmarked if line and not line[0].isspace())
+    return tuple(line.rstrip() for line in told[-_MOST_LINES:])
 
 
 def facts_in_log(log: str) -> dict[str, str]:

@@ -31,20 +31,24 @@ def wheel(tmp_path_factory):
     return str(program)
 
 
-@pytest.fixture(scope="session", params=["wheel", "built"])
-def program(request):
-    """Give each llama-server in turn."""
-    if request.param == "wheel":
-        return request.getfixturevalue("wheel")
+@pytest.fixture(scope="session")
+def built():
+    """Give the real llama-server that `make llama-server` builds."""
     if not BUILT.is_file():
         pytest.skip(f"there is no real llama-server at {BUILT}: run `make llama-server`")
     return str(BUILT)
 
 
+@pytest.fixture(scope="session", params=["wheel", "built"])
+def program(request):
+    """Give each llama-server in turn."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def small():
-    """Give load options for a quick start, with one thread."""
-    return {"n_ctx": 1024, "n_threads": 1}
+    """Give load options for a quick start, which takes half the CPU time, and one thread."""
+    return {"n_ctx": 1024, "n_threads": 1, "arguments": ["--no-warmup", "-fit", "off"]}
 
 
 class Lane:

@@ -174,7 +174,7 @@ async def test_a_port_in_use(program, open_lane):
 
 
 async def test_a_context_that_does_not_fit(wheel, open_lane):
-    error = await fails(open_lane, wheel, EngineError, n_ctx=1 << 24)
+    error = await fails(open_lane, wheel, EngineError, n_ctx=1 << 24, arguments=[])
     assert "does not fit in memory" in error.sentence
 
 
