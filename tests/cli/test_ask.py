@@ -134,7 +134,7 @@ def test_a_path_instead_of_an_engine(smollm2):
     assert done.returncode == 2
     assert said(done) == (
         f"paragone: There is no engine {str(smollm2)!r}.\n"
-        f"To use the model in this file, write: llama_cpp:{smollm2}\n"
+        f"To use the model in this file, write: llama_cpp:{smollm2} or llama_server:{smollm2}\n"
     )
 
 
