@@ -10,13 +10,16 @@ _AMX = (
     "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "
     "Update the server, or compile it with CFLAGS and CXXFLAGS set to -mno-amx-int8."
 )
-_DIED = r"(runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
-"""Ollama's words for the end of the process that computes."""
+_DIED = (
+    r"((runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
+    r"|an error was encountered while running the model)"
+)
+"""Ollama's words for the end of the process that computes: at the load, in the prompt, and in the answer."""
 
 _CAUSES = (
     # Ollama's issues 17006, 17205 and 17249; its releases since 0.32.2 are compiled by GCC 13 (17244).
     CrashCause(
-        says=rf"{_DIED}.*(segmentation fault|illegal instruction)",
+        says=rf"{_DIED}.*(segmentation|SIGSEGV|illegal instruction|SIGILL)",
         cause="its engine crashed",
         cure=f"Its log says more. A known cause: {_AMX}",
     ),
@@ -27,7 +30,7 @@ _CAUSES = (
         "unload other models.",
     ),
     CrashCause(
-        says=rf"{_DIED}, this may be due to resource limitations",
+        says=rf"{_DIED}(, this may be due to resource limitations|.*unexpected EOF)",
         cause="its engine crashed",
         cure=f"Its log says why. Often memory ran out; and {_AMX}",
     ),

@@ -141,6 +141,7 @@ SERVER_CRASHES = {  # in the words of Ollama
     "llama runner process has terminated: signal: illegal instruction": "Ollama before 0.32.2",
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
     "check ollama server logs for details": "Ollama before 0.32.2",
+    "an error was encountered while running the model: unexpected EOF": "Ollama before 0.32.2",
     "llama runner process has terminated: signal: killed": "memory ran out",
     "llama runner process has terminated: CUDA error: out of memory": "Close what else uses the GPU",
     "model requires more system memory (9.1 GiB) than is available (5.0 GiB)": "smaller quantization",
