@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paragone import Json
+from paragone_workbench.compare.answers import figures_json
 from paragone_workbench.compare.bench.figures import Spread, figures_of
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.measured import BenchedEngine
@@ -47,15 +48,7 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
         "notes": list(benched.notes(test)),
-        "usage": [
-            {
-                "prompt_tokens": it.metrics.prompt_tokens,
-                "cached_tokens": it.metrics.cached_tokens,
-                "completion_tokens": it.metrics.completion_tokens,
-                "pieces": it.metrics.pieces,
-            }
-            for it in samples
-        ],
+        "usage": [figures_json(it.metrics)["usage"] for it in samples],
         **{name: _spread(it) for name, it in figures_of(samples).items()},
     }
 
