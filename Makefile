@@ -130,14 +130,14 @@ clean: ## remove everything that make and the tests created in this folder
 
 # llama.cpp compiled for this machine, beside the prebuilt one. uv would keep an installed build with AMX.
 .venv/native: requirements/native.txt requirements/build.txt .venv/demo
+	@$(HAS_COMPILER) || { echo "No C++ compiler found; llama.cpp needs one. Install g++ or clang, then run make native again." >&2; exit 1; }
 	@echo "Compiling llama.cpp for this machine, which takes a few minutes."
 	@$(UV) pip uninstall --quiet --python $(BIN)/python llama-cpp-python 2>/dev/null
-	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt $(OR_EXPLAIN)
+	@$(WITHOUT_BROKEN_AMX) $(UV_PIP) install $(IN_VENV) "$$@" --compile-bytecode --require-hashes -r requirements/native.txt
 	@$(BIN)/paragone doctor llama_cpp
 	@touch $@
 
-OR_EXPLAIN = || { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
-  echo "No C++ compiler found; llama.cpp needs one. Install g++ or clang, then run make again." >&2; exit 1; }
+HAS_COMPILER = command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null
 
 $(BIN)/python: | $(UV)
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.model
 
 def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program = start("demo")
-    program.sees("smollm2-q4_1", "smollm2-q3_k_m")
+    program.sees("smollm2-q4_1", "smollm2-q4_0")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     assert len(program.workers()) == 2
     program.type("Name three colours.\r")  # all characters at once, as in a paste

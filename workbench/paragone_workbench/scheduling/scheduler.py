@@ -90,7 +90,7 @@ class Scheduler(Turns):
             await self.decide_order()
             order = self.order
             if order != "swap":
-                if self.mode == "auto" and engine.state == "closed":
+                if engine.state == "closed":  # a prompt that was sent before the session opened its engines
                     engine.open(cores_for_each(self._known))
                 await engine.opened()  # before the turn, so that loading delays no other run
             if order != "parallel":

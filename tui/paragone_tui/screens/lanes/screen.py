@@ -91,12 +91,12 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
     def add_demo(self) -> None:
         """Add lanes with the demo's two engines, as far as there is room."""
         self.demo_is_coming = True
+        self.welcome.update("Making the demo's second model, once …")
         self.do(self._add_demo)
 
     async def _add_demo(self) -> None:
         from paragone_workbench.inventory.demo import demo_engines
 
-        self.welcome.update("Making the demo's second model, once …")
         try:
             for definition in await demo_engines(self.app.registry):
                 if len(self.session.lanes) < MOST_LANES:
