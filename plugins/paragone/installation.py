@@ -9,15 +9,15 @@ import sys
 __all__ = ["install_command", "pip_install"]
 
 
-def install_command(extra: str) -> str:
+def install_command(extra: str, *options: str) -> str:
     """Return the shell command that installs the packages of one of paragone's extras for this interpreter.
 
-    It names the packages themselves, so it works wherever paragone itself was installed from.
+    It names the packages themselves, so it works wherever paragone itself was installed from. `options` are those of pip.
     """
     packages = _packages(extra)
     if not packages:
         return f"the packages of paragone's extra {extra}, for {sys.executable}"
-    return pip_install(*packages)
+    return pip_install(*options, *packages)
 
 
 def pip_install(*arguments: str) -> str:

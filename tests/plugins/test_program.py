@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 import pytest_asyncio
 
 from paragone import EngineCrashed
@@ -73,6 +74,33 @@ async def test_a_program_that_cannot_be_executed(start, tmp_path):
     assert error.status == 126
     assert process.output() == f"{tmp_path}: Permission denied\n"
     await process.close()
+
+
+WRAPPED = """
+import asyncio, os, sys
+from paragone.worker.program import ProgramProcess
+
+async def main():
+    process = await ProgramProcess.start(["sh", "-c", "sleep 600 & echo $!; wait"], os.environ)
+    while not process.output():
+        await asyncio.sleep(0.01)
+    print(process.pid, process.output(), flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+"""An application that starts a script, which starts the real program and waits for it."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, the launcher does not become the program")
+@pytest.mark.parametrize("killed", ["application", "script"])
+async def test_a_program_behind_a_script_ends_too(killed):
+    with subprocess.Popen([sys.executable, "-c", WRAPPED], stdout=subprocess.PIPE, text=True) as process:
+        script, program = map(int, process.stdout.readline().split())
+        assert psutil.pid_exists(program)
+        os.kill(process.pid if killed == "application" else script, signal.SIGKILL)
+        await gone(program)
+        process.kill()
 
 
 class TestSupervised:

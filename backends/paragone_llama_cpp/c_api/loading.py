@@ -46,7 +46,10 @@ def load_build(name: BuildName | None = None) -> Build:
     try:
         library = ctypes.CDLL(str(build.file))
     except OSError as error:
-        raise EngineError(f"{build} cannot be loaded: {error}.", hint=_hint(build.name)) from error
+        again = install_command(_EXTRAS[build.name], "--force-reinstall", "--no-deps")
+        raise EngineError(
+            f"{build} cannot be loaded: {error}.", hint=f"Install it again with: {again}"
+        ) from error
     problems = [f"has no function {function}" for function in lib.bind(library)] or list(_differences())
     if problems:
         raise EngineError(

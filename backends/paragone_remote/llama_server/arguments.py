@@ -63,7 +63,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 f"The option 'arguments' has {name}, whose value would be recorded.",
                 hint="Remove it: paragone sets a key of its own.",
             )
-        if name in _DOWNLOADS:
+        if name in _DOWNLOADS or name.endswith("-default"):  # these name models that would be downloaded
             raise InputError(
                 f"The option 'arguments' has {name}: a server of paragone's downloads nothing.",
                 hint="Download the file, and name it.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 __all__ = ["Flag", "read_flags"]
 
-_ENTRY = re.compile(r"(--?[A-Za-z][\w-]*(?:,\s*--?[A-Za-z][\w-]*)*)(.*)")
+_ENTRY = re.compile(r"(--?[A-Za-z][\w.-]*(?:,\s*--?[A-Za-z][\w.-]*)*)(.*)")
 _REMOVED = re.compile(r"the argument has been removed")
 
 

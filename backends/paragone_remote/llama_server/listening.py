@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 
+from paragone import EngineError
 from paragone_remote.llama_server.program import Program
 
 __all__ = ["Listening", "listen_at"]
@@ -53,6 +54,8 @@ def listen_at(program: Program, port: int | None) -> Listening:
                 return Listening("http://llama-server", ("--host", str(path)), str(path))
     if port is None:
         port = _free_port()
+    else:
+        _see_free(port)
     return Listening(f"http://{_LOOPBACK}:{port}", ("--host", _LOOPBACK, "--port", str(port)))
 
 
@@ -62,6 +65,19 @@ def _free_port() -> int:
         probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _see_free(port: int) -> None:
+    """Raise EngineError if something listens at a port: it would be taken for the new server."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as llama-server does
+            probe.bind((_LOOPBACK, port))
+    except OSError as error:
+        raise EngineError(
+            f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",
+            hint="Leave the option port out, or choose another one.",
+        ) from error
 
 
 def _is_private(folder: Path) -> bool:

@@ -28,7 +28,7 @@ from paragone_remote.llama_server.listening import listen_at
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.llama_server.process import ServerProcess
 from paragone_remote.llama_server.program import Program, find_program, with_flags
-from paragone_remote.llama_server.server_log import facts_in_log
+from paragone_remote.llama_server.server_log import draft_problem, facts_in_log
 from paragone_remote.llama_server.sharing import Share, take_share
 from paragone_remote.openai_api.identity import identity_of
 from paragone_remote.openai_api.server import Server, find_models, identify
@@ -61,6 +61,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         process = await ServerProcess.start(program, arguments, listening, threads=threads, log=request.log)
         try:
             await process.loaded(on_progress, weights, program=program.name)
+            _check_draft(process, options)
         except BaseException:
             await process.close()
             raise
@@ -72,6 +73,15 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     except BaseException:
         await share.release()
         raise
+
+
+def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
+    """Raise InputError if the server has dropped the draft model, which it tells its log only."""
+    if options.draft_model is not None and (problem := draft_problem(process.process.output())):
+        raise InputError(
+            f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",
+            hint="Take a smaller model of the same family.",
+        )
 
 
 async def _engine(

@@ -43,6 +43,8 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
             printed = (await process.stdout.read(_LONGEST)).decode(errors="replace")
             while len(printed) < _LONGEST and (more := await process.stdout.read(_LONGEST)):
                 printed += more.decode(errors="replace")
+            if len(printed) >= _LONGEST:
+                raise InputError(f"{name} is not a llama-server: what it prints does not end.")
             status = await process.wait()
     except TimeoutError as error:
         raise EngineError(
@@ -50,9 +52,8 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
             hint="Is it a llama-server?",
         ) from error
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # also what the program has started
+            os.killpg(process.pid, signal.SIGKILL)
     if status != 0:
         raise _failed(name, " ".join(arguments), status, printed)
     return printed

@@ -55,7 +55,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     if named is not None:
         path = shutil.which(os.path.expanduser(named))  # noqa: PTH111 (a name without a folder is looked up on PATH)
         if path is None:
-            there = Path(named).expanduser().exists()
+            there = os.path.exists(os.path.expanduser(named))  # noqa: PTH110, PTH111 (the user may not exist)
             why = "is not an executable file" if there else "was not found"
             raise InputError(
                 f"The llama-server {plain(named)} {why}.",

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_remote.server_text import plain
 
-__all__ = ["explain_end", "facts_in_log", "telling_lines"]
+__all__ = ["draft_problem", "explain_end", "facts_in_log", "telling_lines"]
 
 _ATTENTION = re.compile(
     r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
@@ -68,6 +68,14 @@ def facts_in_log(log: str) -> dict[str, str]:
     elif _LOADED.search(log):
         facts["layers on a GPU"] = "none"
     return facts
+
+
+def draft_problem(log: str) -> str:
+    """Return why a server that has loaded its model does not use the draft model; empty if it does."""
+    if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
+        return "its vocabulary is another one"
+    failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
+    return plain(failed[0]) if failed else ""
 
 
 def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:

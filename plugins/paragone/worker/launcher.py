@@ -3,7 +3,9 @@
 The program ends with the application, also if that is killed.
 """
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +25,8 @@ def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     try:
         if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # kernels before 5.3 cannot do it
+                guard(parent)
             die_with_parent(parent)  # also in force after the program has replaced this one
             os.execvp(command[0], command)  # noqa: S606
         else:
@@ -30,6 +34,30 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.exit(126)  # as in shells: found, but not executable
+
+
+def guard(parent: int) -> None:
+    """Start a process that kills this one's group after `parent` has ended, or this one.
+
+    The kernel ends only this process with the parent. A script that started the real program leaves it running.
+    """
+    group = os.getpid()
+    watched = [os.pidfd_open(parent), os.pidfd_open(group)]
+    if child := os.fork():
+        os.waitpid(child, 0)
+        for descriptor in watched:
+            os.close(descriptor)
+        return
+    os.setsid()  # out of the group
+    if os.fork():
+        os._exit(0)  # init reaps the other one, not the program
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    with contextlib.suppress(OSError):
+        os.killpg(group, signal.SIGKILL)
+    os._exit(0)
 
 
 def supervise(parent: int, command: list[str]) -> None:

@@ -37,3 +37,12 @@ async def test_its_options_need_one(wheel, open_lane):
 async def test_one_that_is_not_there(wheel, open_lane, tmp_path):
     with pytest.raises(InputError, match=r"draft_model: the file .* cannot be read: No such file"):
         await open_lane(wheel, draft_model=str(tmp_path / "none.gguf"))
+
+
+async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_path):
+    from paragone_llama_cpp.self_test import tiny_model
+
+    other = tmp_path / "other.gguf"
+    other.write_bytes(tiny_model())
+    with pytest.raises(InputError, match=r"other\.gguf cannot be the draft model: .*vocabulary is another"):
+        await open_lane(program, draft_model=str(other))

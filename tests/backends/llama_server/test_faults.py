@@ -3,6 +3,7 @@
 Doubles of llama-server are shell scripts: they print the help of the real one, and fail instead of serving.
 """
 
+import asyncio
 import os
 import shutil
 import socket
@@ -171,6 +172,21 @@ async def test_a_port_in_use(program, open_lane):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         error = await fails(open_lane, program, EngineError, port=taken.getsockname()[1])
     assert "its port is in use" in error.sentence
+
+
+async def test_a_foreign_server_at_the_port_gets_no_prompt(wheel, open_lane):
+    requests = []
+
+    async def answer(reader, writer):
+        """A test double of a server of somebody else: it says to every request that it is ready."""
+        requests.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        error = await fails(open_lane, wheel, EngineError, port=other.sockets[0].getsockname()[1])
+    assert "its port is in use" in error.sentence
+    assert requests == []
 
 
 async def test_a_context_that_does_not_fit(wheel, open_lane):
