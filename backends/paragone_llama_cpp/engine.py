@@ -67,7 +67,12 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         """Return the library's properties, what another build would bring, and whether this one computes correctly."""
         build, found = library.load(), library.facts()
         used = instructions(found["build"])
-        facts = {**found, "instructions": ", ".join(used), "another build": other_build(build, used)}
+        facts = {
+            **found,
+            "library": f"{found['library']}; in use",
+            "instructions": ", ".join(used),
+            "another build": other_build(build, used),
+        }
         try:
             check_computation()
         except OSError as error:
