@@ -1,5 +1,6 @@
 """Fixtures for ExLlamaV2 and ExLlamaV3: model folders, interpreters without a GPU, library sources."""
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -151,17 +152,19 @@ def sources():
 
     def unpacked(library):
         folder = CACHE / WHEELS[library]
-        if not (folder / library / "__init__.py").exists():
-            wheel = _fetch(library)
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(folder)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "lock").open("w") as lock:  # tests run in several processes
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / library / "__init__.py").exists():
+                wheel = _fetch(library)
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(folder)
         return folder
 
     return unpacked
 
 
 def _fetch(library):
-    CACHE.mkdir(parents=True, exist_ok=True)
     tried = []
     for python in (sys.executable, shutil.which("python3")):
         if python is None:
