@@ -161,7 +161,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             for held in self._left(report, thinking):
                                 yield held
                             if has_images and not begun and isinstance(error, Refusal):
-                                fault.error.hint = fault.error.hint or _UNREAD
+                                fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
                     yield Caution(code="retried", sentence=f"{fault.error.sentence} The request is repeated.")
