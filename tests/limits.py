@@ -27,16 +27,11 @@ class Limits:
         run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
         self._started = Path(tempfile.gettempdir(), f"pytest-started-{run}") if run else None
         """A folder with a file for each test that has not ended; all processes share it."""
-        if self._started is not None:
-            self._started.mkdir(exist_ok=True)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         if self._started is not None:
-            try:
-                self._file(item).touch(exist_ok=False)
-            except FileExistsError:
-                pytest.fail("This test ended the process that ran it, and is not run again.", pytrace=False)
+            self._note_start(self._started, item)
         with self._watched(item):
             return (yield)
 
@@ -68,6 +63,16 @@ class Limits:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def _note_start(self, folder: Path, item: pytest.Item) -> None:
+        while True:
+            folder.mkdir(exist_ok=True)
+            try:
+                return self._file(item).touch(exist_ok=False)
+            except FileExistsError:
+                pytest.fail("This test ended the process that ran it, and is not run again.", pytrace=False)
+            except FileNotFoundError:
+                continue  # a process that had no more tests has just removed the empty folder
 
     def _file(self, item: pytest.Item) -> Path:
         assert self._started is not None
