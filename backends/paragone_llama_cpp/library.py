@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paragone_llama_cpp.packages  # noqa: F401 (before other modules import what may be missing)
+from paragone.cores import OPENMP
 from paragone_llama_cpp.c_api.functions import Size, lib
 from paragone_llama_cpp.c_api.installed import Build, BuildName
 from paragone_llama_cpp.c_api.loading import load_build
@@ -36,6 +37,9 @@ _ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 contin
 _GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 """Otherwise ggml starts a debugger when it aborts, which prints a long stack trace after the error."""
+
+for _name, _value in OPENMP.items():  # before the library is loaded, which reads them then
+    os.environ.setdefault(_name, _value)
 
 _LOG_PREFIX = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
 """Prefix of an error message: the names of the functions that it passed through."""

@@ -1,11 +1,21 @@
-"""The number of CPU cores that compute threads can use."""
+"""The CPU cores that compute threads can use: their number, and sharing them with others."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
-__all__ = ["physical_cores"]
+__all__ = ["OPENMP", "physical_cores"]
+
+OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
+"""Environment variables for a program that computes with OpenMP, unless the user has set them.
+
+The threads of GCC's OpenMP library spin while they wait for each other, by default for so long that a thread which
+needs a busy core makes all others wait: with two other busy processes on 2 cores, llama.cpp decoded 0.4 to 19 tokens/s,
+and with this setting 30 to 33; with nothing else busy, 63 instead of 65.
+Source: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+"""
 
 
 def physical_cores() -> int:

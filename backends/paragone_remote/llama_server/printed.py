@@ -9,6 +9,7 @@ import re
 import signal
 
 from paragone import EngineError, InputError
+from paragone.cores import OPENMP
 from paragone_remote.server_text import plain
 
 __all__ = ["child_environment", "printed_by"]
@@ -61,7 +62,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
 
 def child_environment() -> dict[str, str]:
     """Return the environment of a llama-server: the options alone decide on its arguments."""
-    return {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
+    return {**OPENMP, **{name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}}
 
 
 _WRONG_BUILD = "It may be for another system or processor, or need another loader."

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from paragone import EngineCrashed, EngineError, OpenRequest, Token, TokenizeRequest
+from paragone.cores import OPENMP
 from paragone_remote.llama_server.backend import LlamaServerBackend
 
 STORY = "Write a very long story, with many chapters."
@@ -68,7 +69,7 @@ async def test_what_is_in_force_is_told(program, open_lane):
         "V cache": "f16",
     }
     wanted |= {
-        "parameters": "134515008",
+        "parameters": "35392320",
         "layers on a GPU": "none",
         "LoRA adapter": "none",
         "other samplers": "none",
@@ -87,6 +88,7 @@ async def test_nobody_else_can_use_it(program, open_lane, runtime):
     key = lane.engine._endpoint.headers["authorization"].removeprefix("Bearer ")
     server = psutil.Process(lane.pid)
     assert key in server.environ().values()
+    assert server.environ()["GOMP_SPINCOUNT"] == OPENMP["GOMP_SPINCOUNT"]
     assert key not in " ".join(server.cmdline())
     assert key not in repr(lane.engine._endpoint)
     assert server.net_connections("inet") == []
