@@ -8,6 +8,7 @@ import fcntl
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tests.limits import Limits
+from tests.shallow_model import make_shallow
 from tests.strangers import install
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
@@ -33,7 +35,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # engines that abort on cue le
 
 
 MARKS_BY_FIXTURE = {
-    "model": {"smollm2", "model_path"},
+    "model": {"whole_smollm2"},
     "server": {"llama_cpp_server", "ollama_server", "run_llama_server"},
     "install": {"wheels", "installer", "wheel", "sources"},
     "program": {"check_nothing_left"},  # lanes and sessions with engines in worker processes
@@ -133,7 +135,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> Path:
+def whole_smollm2() -> Path:
     """The path of the real model of the tests: SmolLM2-135M-Instruct at Q4_1, from its wheel."""
     import importlib.util
 
@@ -144,11 +146,17 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smaller_smollm2(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model at Q4_0, made as `paragone demo` makes it."""
-    import asyncio
+def smollm2(whole_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of the real model without most of its layers: for tests that do not need sense in the answers."""
+    path = tmp_path_factory.mktemp("model") / whole_smollm2.name
+    make_shallow(whole_smollm2, path, layers=2)
+    return path
 
-    from paragone_workbench.engines.registry import Registry
 
-    made = asyncio.run(Registry().get("llama_cpp").demo(str(tmp_path_factory.mktemp("models"))))
-    return next(Path(model.model) for model in made if model.quantization == "Q4_0")
+@pytest.fixture(scope="session")
+def smaller_smollm2(smollm2: Path) -> Path:
+    """The same model at Q4_0."""
+    path = smollm2.with_name(smollm2.name.replace("Q4_1", "Q4_0"))
+    command = [sys.executable, "-m", "paragone_llama_cpp.requantize", str(smollm2), str(path), "Q4_0"]
+    subprocess.run(command, check=True, capture_output=True)
+    return path

@@ -58,8 +58,8 @@ def test_demo(terminal):
     assert found == {"engines": None, "mode": "parallel", "system": "Rhyme.", "demo": True}
 
 
-def test_demo_with_settings(terminal, smollm2, home):
+def test_demo_with_settings(terminal, whole_smollm2, home):
     found = given(terminal, "demo", "--set", "n_ctx=512")
     assert [engine[2] for engine in found["engines"]] == [{"n_ctx": 512}] * 2
-    assert os.path.samefile(found["engines"][0][1], smollm2)
+    assert os.path.samefile(found["engines"][0][1], whole_smollm2)
     assert found["demo"] is True

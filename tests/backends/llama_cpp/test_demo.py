@@ -14,12 +14,12 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 
 
 @pytest.mark.model
-async def test_the_second_model_is_made_once_and_can_be_loaded(model_path, tmp_path, open_chat):
+async def test_the_second_model_is_made_once_and_can_be_loaded(whole_model_path, tmp_path, open_chat):
     cache = tmp_path / "not" / "there"
     first, second = await LlamaCppBackend().demo(str(cache))
     assert (first.name, first.quantization) == ("smollm2-q4_1", "Q4_1")
     assert (second.name, second.quantization, second.problem) == ("smollm2-q4_0", "Q4_0", "")
-    assert os.path.samefile(first.model, model_path)
+    assert os.path.samefile(first.model, whole_model_path)
     assert sorted(map(str, cache.iterdir())) == sorted([first.model, second.model])
     made = os.stat(second.model).st_mtime_ns
     assert await LlamaCppBackend().demo(str(cache)) == [first, second]
@@ -50,21 +50,21 @@ def test_a_kill_leaves_no_incomplete_model_and_the_next_start_makes_it(model_pat
 
 
 @pytest.mark.model
-async def test_before_the_demo_ran_its_models_are_listed_without_making_any(model_path, tmp_path):
+async def test_before_the_demo_ran_its_models_are_listed_without_making_any(whole_model_path, tmp_path):
     (only,) = await LlamaCppBackend().demo(str(tmp_path), create=False)
-    assert (only.name, only.model) == ("smollm2-q4_1", model_path)
+    assert (only.name, only.model) == ("smollm2-q4_1", whole_model_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.model
-async def test_a_link_into_an_environment_that_is_gone_is_made_anew(model_path, tmp_path, monkeypatch):
+async def test_a_link_into_an_environment_that_is_gone_is_made_anew(whole_model_path, tmp_path, monkeypatch):
     (tmp_path / demo._FILE).symlink_to(tmp_path / "gone.gguf")
-    (tmp_path / demo._MADE).symlink_to(model_path)
+    (tmp_path / demo._MADE).symlink_to(whole_model_path)
     (before, _) = await LlamaCppBackend().demo(str(tmp_path), create=False)
-    assert before.model == model_path
+    assert before.model == whole_model_path
     (after, _) = await LlamaCppBackend().demo(str(tmp_path))
     assert after.model == str(tmp_path / demo._FILE)
-    assert os.path.samefile(after.model, model_path)
+    assert os.path.samefile(after.model, whole_model_path)
 
 
 async def test_without_the_model_the_error_says_what_to_install(tmp_path, monkeypatch):

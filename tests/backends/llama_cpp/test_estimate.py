@@ -15,6 +15,17 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 pytestmark = pytest.mark.model
 
 
+@pytest.fixture(scope="session")
+def model_path(whole_model_path):
+    """The model with all its layers: beside its memory, that of the process is small."""
+    return whole_model_path
+
+
+@pytest.fixture(scope="session")
+def quantized(whole_quantized):
+    return whole_quantized
+
+
 def reported(log, what):
     """The bytes of the buffers of a kind, according to llama.cpp's log."""
     sizes = re.findall(rf"{what} buffer size = +([\d.]+) MiB", log.read_text())

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from paragone import EngineError, InputError, Message, WeightsFile
+from paragone.cores import OPENMP
 from paragone.options import describe
 from paragone_llama_cpp.c_api.functions import lib
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
@@ -19,12 +20,22 @@ def test_the_loaded_model_describes_how_it_was_opened(chat):
     loaded = chat.loaded
     assert loaded.context == 1024
     assert (loaded.architecture, loaded.quantization) == ("llama", "Q4_1")
-    assert loaded.size > 90_000_000
+    assert loaded.size > 30_000_000
     assert loaded.cautions == ()
     assert loaded.facts["threads"] == "1"
     assert (loaded.facts["K cache"], loaded.facts["V cache"]) == ("f16", "f16")
     assert loaded.facts["layers on a GPU"]
     assert loaded.facts["library"]
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_threads_that_wait_give_their_cores_away_soon_unless_the_user_says_otherwise(given):
+    """libgomp reads the variable when it is loaded, which comes with llama.cpp."""
+    code = "import os, paragone_llama_cpp.library; print(os.environ['GOMP_SPINCOUNT'])"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": given} if given else {}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert told.stdout.decode().strip() == (given or OPENMP["GOMP_SPINCOUNT"])
 
 
 def test_probe_reports_the_build():
@@ -76,18 +87,18 @@ def test_loading_can_be_cancelled_while_warming_up(open_chat, make_stop):
         open_chat(stop=stop)
 
 
-def test_the_context_is_bounded_by_memory(open_chat, monkeypatch):
+def test_the_context_is_bounded_by_memory(open_chat, whole_model_path, monkeypatch):
     from paragone_llama_cpp import memory
 
     # For each token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter of the memory may be used.
     monkeypatch.setattr(
         memory, "_free", lambda model, options, before, loaded: 4 * 1100 * 30 * 3 * 64 * 2 * 2
     )
-    loaded = open_chat(n_ctx=None, flash_attn="on").loaded
+    loaded = open_chat(whole_model_path, n_ctx=None, flash_attn="on").loaded
     assert loaded.context == 1024
     assert [caution.code for caution in loaded.cautions] == ["context-reduced"]
     # Without flash attention, there are also attention scores of 9 heads for each token of a slice.
-    assert open_chat(n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 768
+    assert open_chat(whole_model_path, n_ctx=None, flash_attn="off", n_batch=128).loaded.context == 768
 
 
 def test_flash_attention_is_off_on_the_cpu_unless_it_is_needed(open_chat):
@@ -146,7 +157,7 @@ def test_the_scale_of_a_lora_adapter_changes_the_answer(open_chat, tmp_path, mak
     numpy = pytest.importorskip("numpy")
     random = numpy.random.default_rng(1)
     tensors = []
-    for layer in range(30):
+    for layer in range(2):
         down, up = random.standard_normal((2, 576), numpy.float32)
         tensors += [
             (f"blk.{layer}.attn_q.weight.lora_a", (576, 1), 0, down.tobytes()),
@@ -205,9 +216,16 @@ def test_an_abort_of_the_library_ends_the_log_with_its_reason():
     assert result.stderr.strip().endswith("file.c:7: the reason: none")
 
 
-def test_options_reach_the_library(open_chat):
+def test_options_reach_the_library(open_chat, whole_model_path):
     chat = open_chat(
-        n_ctx=256, n_batch=32, n_threads=1, type_k="q8_0", type_v="q8_0", flash_attn="on", rope_freq_base=1e5
+        whole_model_path,
+        n_ctx=256,
+        n_batch=32,
+        n_threads=1,
+        type_k="q8_0",
+        type_v="q8_0",
+        flash_attn="on",
+        rope_freq_base=1e5,
     )
     assert (chat.loaded.facts["K cache"], chat.loaded.facts["V cache"]) == ("q8_0", "q8_0")
     assert chat.loaded.facts["batch size"] == "32"
@@ -215,8 +233,8 @@ def test_options_reach_the_library(open_chat):
     assert "France" in text
 
 
-def test_without_a_template_the_text_is_completed_with_a_caution(open_chat):
-    chat = open_chat(chat_template="")
+def test_without_a_template_the_text_is_completed_with_a_caution(open_chat, whole_model_path):
+    chat = open_chat(whole_model_path, chat_template="")
     assert [caution.code for caution in chat.loaded.cautions] == ["no-chat-template"]
     messages = [Message(role="user", text="The capital of France is")]
     assert chat.count(messages) == len(["The", "capital", "of", "France", "is"])

@@ -179,6 +179,13 @@ def llama_server(run_llama_server):
         yield url
 
 
+@pytest.fixture
+def whole_llama_server(run_llama_server, whole_smollm2):
+    """Give the URL of a real llama-server with a model whose answers make sense."""
+    with run_llama_server("-c", "256", "-np", "1", model=whole_smollm2) as url:
+        yield url
+
+
 @pytest.fixture(params=[OLLAMA, OPENAI], ids=["ollama", "openai"])
 def protocol(request):
     return request.param

@@ -241,10 +241,10 @@ async def test_one_of_several_models_that_cannot_be_loaded(run_llama_server, ope
         assert "load" in caught.value.sentence
 
 
-async def test_a_base_model(run_llama_server, smollm2, open_smollm2, text, tmp_path):
+async def test_a_base_model(run_llama_server, whole_smollm2, open_smollm2, text, tmp_path):
     """It takes ChatML for its template without a word, which the lane says."""
     base = tmp_path / "base.gguf"
-    without_template(smollm2, base)
+    without_template(whole_smollm2, base)
     with run_llama_server("-c", "256", "-np", "1", model=base) as url:
         (caution,) = (await open_smollm2(url)).engine.loaded.cautions
         assert caution.code == "assumed-chat-template"

@@ -98,7 +98,7 @@ async def test_how_far_it_is_with_the_prompt(llama_server, open_smollm2):
 
 
 @pytest.mark.parametrize("raw", [False, True], ids=["chat", "raw"])
-async def test_log_probabilities(llama_server, open_smollm2, text, raw):
+async def test_log_probabilities(llama_server, open_smollm2, raw):
     lane = await open_smollm2(llama_server, raw=raw)
     events, _ = await lane.ask("One, two, three, four,", max_tokens=6, temperature=0, logprobs=3)
     tokens = of_kind(events, Token)
@@ -111,7 +111,6 @@ async def test_log_probabilities(llama_server, open_smollm2, text, raw):
         assert sum(math.exp(other.logprob) for other in token.top) <= 1
     if raw:
         assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
-        assert text(events).startswith(" five")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,9 @@ async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(llama_server, ope
     assert events[-1].usage.completion_tokens > 16
 
 
-async def test_going_on_with_an_answer(llama_server, open_smollm2, text):
+async def test_going_on_with_an_answer(whole_llama_server, open_smollm2, text):
     turns = [Message(role="user", text="Count to ten."), Message(role="assistant", text="One, two, three,")]
-    events, _ = await (await open_smollm2(llama_server)).ask(turns, max_tokens=4, temperature=0)
+    events, _ = await (await open_smollm2(whole_llama_server)).ask(turns, max_tokens=4, temperature=0)
     assert text(events).startswith(" four")
     assert of_kind(events, Caution) == []
 
