@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bench.terminal import Terminal
+from tests.shallow_model import make_shallow
 
 from paragone_workbench.config import read as config
 from paragone_workbench.engines.registry import Registry
@@ -32,11 +33,17 @@ SCRIPTS = [block for block in blocks("sh") if not {*SCREENS, *MAKE} & {*block.sp
 
 
 @pytest.fixture(scope="module")
-def demo_home(tmp_path_factory, smollm2: Path) -> Path:
-    """A home folder in which `make demo` was run, once for all tests."""
+def demo_home(tmp_path_factory, whole_smollm2: Path) -> Path:
+    """A home folder in which `make demo` was run, once for all tests. Its models then lose most of their layers."""
     home = tmp_path_factory.mktemp("demo-home")
     with Terminal([sys.executable, "-m", "paragone_cli.main", "demo"], 120, 30, at_home(home)) as terminal:
         quit_once_ready(terminal)
+    models = list((home / ".cache/paragone").glob("*.gguf"))
+    assert len(models) == 2
+    for model in models:
+        shallow = model.with_suffix(".shallow")
+        make_shallow(model, shallow, layers=2)
+        shallow.replace(model)
     return home
 
 
