@@ -47,6 +47,9 @@ from paragone import (
 from paragone.hooks import hookimpl
 from paragone.options import build
 
+FACTS: dict[str, str] = {}
+"""What engines tell about themselves when they are opened."""
+
 EVENTS: list[str] = []
 """`open MODEL`, `close MODEL`, `ask MODEL: PROMPT` and `end MODEL: PROMPT`, in their order."""
 
@@ -66,7 +69,7 @@ class ScriptedSampling(Options):
 
 class ScriptedEngine(OpenEngine):
     def __init__(self, model: str, log: str) -> None:
-        self.loaded = LoadedModel(name=model, context=1024)
+        self.loaded = LoadedModel(name=model, context=1024, facts=FACTS)
         self.crashed = False
         self._model = model
         self._log = log

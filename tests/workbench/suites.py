@@ -50,7 +50,9 @@ class Suites:
         self, made: Suite, *engines: EngineDefinition, judges=(), observer=None, **more
     ) -> SuiteRunner:
         """Prepare a command."""
-        request = SuiteRequest(suite=made, engines=engines, **more)
+        request = SuiteRequest(
+            suite=made, engines=engines, judges={judge.name: judge for judge in judges}, **more
+        )
         self.experiment, self.resumed = await find_or_create(self.history, request, self.registry)
         self.runner = SuiteRunner(
             self.history,
@@ -58,7 +60,6 @@ class Suites:
             request,
             self.registry,
             load_assertions(),
-            judges={judge.name: judge for judge in judges},
             observer=observer or SuiteObserver(),
         )
         return self.runner

@@ -1,6 +1,7 @@
 """The comparison of engines over a suite: pairing, what is left out, families, and the sentences."""
 
 import json
+import math
 import random
 
 import fastjsonschema
@@ -20,6 +21,8 @@ TTFT = SPEEDS[1]
 
 
 def row(prompt, engine, passed=None, repetition=0, **values):
+    """A run of engines that take turns, unless `started` says otherwise."""
+    values.setdefault("started", 100 * prompt + 10 * repetition + ord(engine[0]) % 10)
     return SuiteRow(prompt_index=prompt, repetition=repetition, engine=engine, passed=passed, **values)
 
 
@@ -156,6 +159,98 @@ def test_times_of_shared_runs_are_left_out():
         "total_s": pytest.approx(1.1),
     }
     assert "shared this machine" in found.notes[0]
+
+
+def judged(prompt, engine, *, passes, undecided):
+    """A run with an assertion and a judge, who gave no verdict if it is undecided."""
+    return row(prompt, engine, None if undecided else passes, undecided=undecided, scores={"other": passes})
+
+
+def claims(found):
+    return [it for it in found.comparisons if it.shown]
+
+
+def test_undecided_judges_favour_no_engine():
+    """Both engines pass at 70% of the prompts; the judge is undecided about 60% of the answers of B."""
+    false = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        rows = [
+            judged(prompt, engine, passes=rng.random() < 0.7, undecided=engine == "B" and rng.random() < 0.6)
+            for prompt in range(150)
+            for engine in "AB"
+        ]
+        found = compare_suite(rows, "AB")
+        false += bool(claims(found))
+        assert found.undecided == sum(it.undecided for it in rows)
+    assert false <= 4
+
+
+def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
+    rows = [judged(prompt, engine, passes=True, undecided=False) for prompt in range(20) for engine in "ABC"]
+    rows += [
+        judged(prompt, engine, passes=False, undecided=engine != "A")
+        for prompt in (20, 21)
+        for engine in "ABC"
+    ]
+    rows += [judged(22, engine, passes=False, undecided=engine == "B") for engine in "ABC"]
+    found = compare_suite(rows, "ABC")
+    assert {it.paired.prompts for it in found.comparisons} == {20}
+    assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
+    assert [it.undecided for it in found.engines] == [0, 3, 2]
+    sentence = (
+        "3 prompts are left out of all pass rates and scores, for every engine: an assertion gave no verdict about an "
+        "answer (B: 3, C: 2)."
+    )
+    put_comparison(found)
+    assert found.notes == (sentence,)
+    assert sentence in capsys.readouterr().out
+    assert comparison_json(found)["undecided"] == 3
+
+
+def test_times_are_compared_only_if_the_runs_alternated():
+    def metrics(engine):
+        return RunMetrics(ttft_s=0.1 if engine == "A" else 0.2, decode_tps=10, completion_tokens=11)
+
+    def compared(started):
+        rows = [
+            row(prompt, engine, metrics=metrics(engine), started=started(prompt, engine))
+            for prompt in range(20)
+            for engine in "AB"
+        ]
+        return compare_suite(rows, "AB")
+
+    found = compared(lambda prompt, engine: prompt + 1000 * (engine == "B"))
+    assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
+    assert found.engines[1].means[TTFT] == (pytest.approx(0.2), 20)
+    (note,) = found.notes
+    assert note.startswith("Times are not compared between A and B: their runs did not alternate")
+    # each prompt begins with another engine
+    found = compared(lambda prompt, engine: 2 * prompt + ((engine == "B") ^ (prompt % 2)))
+    assert [it.metric.name for it in claims(found)] == ["ttft_s", "total_s"]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
+    """The same engine under two names, on a machine whose speed wanders by some percent within minutes."""
+    false = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        speed, speeds = 0.0, []
+        for _ in range(80):
+            speed += rng.gauss(0, 0.02)
+            speeds.append(50 * math.exp(speed + rng.gauss(0, 0.02)))
+        rows = []
+        for prompt in range(40):
+            for place, engine in enumerate("AB" if prompt % 2 else "BA"):
+                moment = 2 * prompt + place if alternating else prompt + 40 * (engine == "B")
+                metrics = RunMetrics(
+                    ttft_s=5 / speeds[moment], decode_tps=speeds[moment], completion_tokens=9
+                )
+                rows.append(row(prompt, engine, metrics=metrics, started=float(moment)))
+        false += bool(claims(compare_suite(rows, "AB")))
+    assert false <= (5 if alternating else 0)
 
 
 def test_sampled_answers_that_differ_are_said_to_be_sampled():

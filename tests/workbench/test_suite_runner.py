@@ -410,21 +410,73 @@ async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
         [("judge", None), ("contains", False)],
     ]
     assert "no clear verdict" in next(it.reason for it in runs[-1].results)
-    assert suites.runner.progress[0].not_passed == 4
+    progress = suites.runner.progress[0]
+    assert (progress.passed, progress.not_passed, progress.undecided) == (2, 3, 1)
 
 
 async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(suites):
     made = suite("x", "nonsense z", assertions=[judged()])
-    await suites.run(made, A, judges=[engine("gone", "judge")])
-    assert suites.runner.given_up[0].sentence == "The model gone is gone."
-    assert [run.results for run in await suites.saved()] == [(), ()]
     events = await suites.run(made, A, judges=[engine("judge")])
-    assert asked(events) == ["judge: x X", "judge: nonsense z NONSENSE Z"]
+    assert asked(events)[2:] == ["judge: x X", "judge: nonsense z NONSENSE Z"]
     assert await suites.run(made, A, judges=[engine("judge")]) == []
-    assert suites.runner.progress[0].not_passed == 1
+    assert suites.runner.progress[0].undecided == 1
     events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     assert asked(events) == ["judge: nonsense z NONSENSE Z"]
-    assert suites.runner.progress[0].not_passed == 1
+    assert suites.runner.progress[0].undecided == 1
+
+
+async def test_a_judge_with_another_model_begins_a_new_experiment(suites):
+    made = suite("x", assertions=[judged()])
+    await suites.run(made, A, judges=[engine("gone", "judge")])
+    assert suites.runner.given_up[0].sentence == "The model gone is gone."
+    assert [run.results for run in await suites.saved()] == [()]
+    first = suites.experiment.id
+    events = await suites.run(made, A, judges=[engine("judge")])
+    assert (suites.resumed, suites.experiment.id) == (False, first + 1)
+    assert asked(events) == ["a: x", "judge: x X"]
+
+
+async def test_the_identity_of_the_judge_stands_in_its_results(suites, monkeypatch):
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
+    made = suite("x", "y", assertions=[judged(), contains("X")])
+    await suites.run(made, A, judges=[engine("judge")])
+    for run in await suites.saved():
+        assert [it.judges for it in run.results] == ["judge = scripted:judge, Scripts 1.0", ""]
+
+
+async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):
+    made = suite("x", "nonsense z", assertions=[judged()])
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
+    await suites.run(made, A, judges=[engine("judge")])
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
+    await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
+    (error,) = suites.runner.given_up
+    assert "judged before" in error.sentence
+    assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.sentence
+    assert "--fresh" in error.hint
+    assert {it.judges for run in await suites.saved() for it in run.results} == {
+        "judge = scripted:judge, Scripts 1.0"
+    }
+
+
+@pytest.mark.parametrize("schedule", ["swap", "sequential"])
+async def test_an_engine_that_was_replaced_between_two_commands_adds_no_run(suites, monkeypatch, schedule):
+    """The first command is given fewer prompts: it stands in for one that was interrupted."""
+    made = suite("x", "y")
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
+    await suites.run(made, A, B, chosen=frozenset({0}), schedule=schedule)
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 2.0"})
+    await suites.run(made, A, B, schedule=schedule)
+    assert suites.resumed
+    assert [it.sentence for it in suites.runner.given_up] == [
+        f"{name} is not what it was in the earlier runs of e1: the server was Scripts 1.0 and is Scripts 2.0. "
+        "No run of it was added."
+        for name in "ab"
+    ]
+    assert {run.key.prompt_index for run in await suites.saved()} == {0}
+    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
+    await suites.run(made, A, B, schedule=schedule)
+    assert {run.key.prompt_index for run in await suites.saved()} == {0, 1}
 
 
 async def test_judging_that_was_stopped_goes_on(suites, until):
@@ -433,7 +485,9 @@ async def test_judging_that_was_stopped_goes_on(suites, until):
         runner = await suites.begin(made, engine("steady"), judges=[engine("judge")])
         before = len(scripted_backend.EVENTS)
         running = asyncio.create_task(runner.run())
-        await until(lambda: scripted_backend.EVENTS[-1].startswith("ask judge: endless y"))
+        await until(
+            lambda: scripted_backend.EVENTS and scripted_backend.EVENTS[-1].startswith("ask judge: endless y")
+        )
         await until(lambda progress=runner.progress[0]: progress.passed == 1)
         await runner.stop()
         await running

@@ -52,10 +52,12 @@ def put_comparison(comparison: SuiteComparison) -> None:
 
 def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
     """Return the comparison with other names of the engines."""
-    return SuiteComparison(
+    return replace(
+        comparison,
         engines=tuple(replace(it, engine=names[it.engine]) for it in comparison.engines),
         comparisons=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.comparisons),
         same=tuple(replace(it, a=names[it.a], b=names[it.b]) for it in comparison.same),
+        apart=tuple((names[a], names[b]) for a, b in comparison.apart),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from paragone_cli.output import note, print_error, put, warn
 from paragone_cli.suite_json import put_runs
 from paragone_cli.suite_table import SuiteTable
 from paragone_cli.suite_totals import put_totals
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.junit import write_junit
@@ -66,22 +64,23 @@ def suite_run(args: Arguments) -> int:
             raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
     if args.junit is not None:
         check_target(args.junit)
+    known = {engine.name: engine for engine in engines}
+    judges = {
+        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+    }
     request = SuiteRequest(
         suite=suite,
         engines=engines,
+        judges=judges,
         repetitions=args.repetitions or 1,
         schedule=args.schedule or SCHEDULE,
         chosen=chosen,
         retry_failed=args.retry_failed,
         fresh=args.fresh,
     )
-    known = {engine.name: engine for engine in engines}
-    judges = {
-        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
-    }
     output = _Output(as_json=args.json, junit=args.junit)
     try:
-        return run(_run(request, context.registry, catalog, judges, output))
+        return run(_run(request, context.registry, catalog, output))
     finally:
         catalog.close()
 
@@ -105,7 +104,6 @@ async def _run(
     request: SuiteRequest,
     registry: Registry,
     catalog: AssertionCatalog,
-    judges: Mapping[str, EngineDefinition],
     output: _Output,
 ) -> int:
     history = await History.open()
@@ -119,9 +117,7 @@ async def _run(
                 f"Going on with experiment e{experiment.id}: {finished:,} of {experiment.runs:,} runs are finished."
             )
         with SuiteTable() as table:
-            runner = SuiteRunner(
-                history, experiment, request, registry, catalog, judges=judges, observer=table
-            )
+            runner = SuiteRunner(history, experiment, request, registry, catalog, observer=table)
             table.engines = runner.progress
             interrupts = InterruptHandler(runner)
             async with interrupts.installed():

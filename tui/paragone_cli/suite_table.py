@@ -112,10 +112,16 @@ class SuiteTable(SuiteObserver):
             self._names[it.name],
             f"{it.done:,}/{it.total:,}",
             f"{it.failed:,}",
-            f"{it.passed:,}/{it.passed + it.not_passed:,}" if it.passed + it.not_passed else "–",
+            _passed(it),
             "–" if rate is None else f"{rate:.0f}",
             _state(it),
         )
+
+
+def _passed(it: EngineProgress) -> str:
+    verdicts = it.passed + it.not_passed
+    undecided = f"{it.undecided:,} undecided" if it.undecided else ""
+    return ", ".join(filter(None, (f"{it.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
 
 
 def _state(it: EngineProgress) -> str:

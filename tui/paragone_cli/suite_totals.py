@@ -14,7 +14,7 @@ _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s
 
 _SHARED = (
     "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
-    "`--schedule swap` or `sequential` gives speeds that can be compared."
+    "`--schedule sequential` gives speeds that can be compared."
 )
 
 
@@ -31,7 +31,7 @@ def put_totals(totals: Sequence[EngineTotals]) -> None:
 
 def _row(it: EngineTotals, name: str) -> tuple[str, ...]:
     runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
-    passed = f"{it.passed:,} of {it.asserted:,}" if it.asserted else "–"
+    passed = f"{it.passed:,} of {it.asserted - it.undecided:,}" if it.asserted else "–"
     if it.undecided:
         passed += f", {it.undecided:,} undecided"
     return (

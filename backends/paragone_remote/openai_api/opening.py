@@ -104,6 +104,8 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
 
 def _facts(server: Server, endpoint: Endpoint, model: ModelInfo, *, raw: bool) -> dict[str, str]:
     facts = {"server": endpoint.quote(server.title), "url": endpoint.url, **server.facts}
+    if server.model_file:
+        facts["model file"] = endpoint.quote(server.model_file)
     if model.parameters is not None:
         facts["parameters"] = str(model.parameters)
     if server.template and not raw:

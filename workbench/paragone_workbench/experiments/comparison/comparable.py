@@ -54,17 +54,19 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
     numbers: dict[str, int] = {}
     for experiment in experiments:
-        prompts = _numbered(store, experiment, numbers)
+        prompts, assertions = _numbered(store, experiment, numbers)
         for run in map(SavedRun.of, store.experiments.runs(experiment.id)):
             yield SuiteRow(
                 prompt_index=prompts[run.key.prompt_index],
                 repetition=run.key.repetition,
                 engine=_name(experiment, run.record.definition.name, several=several),
                 passed=run.passed,
+                undecided=run.is_undecided or len(run.results) < assertions[run.key.prompt_index],
                 scores=_scores(run),
                 metrics=run.record.metrics,
                 text=run.record.text,
                 sampled=_is_sampled(run.record),
+                started=run.record.started,
                 failed=run.record.state == "failed",
             )
 
@@ -73,16 +75,24 @@ def _name(experiment: Experiment, engine: str, *, several: bool) -> str:
     return f"{engine} (e{experiment.id})" if several else engine
 
 
-def _numbered(store: Store, experiment: Experiment, numbers: dict[str, int]) -> dict[int, int]:
-    """Return a number for each prompt, by its index: the same one for the same prompt in all experiments."""
+def _numbered(
+    store: Store, experiment: Experiment, numbers: dict[str, int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Return, by the index of each prompt, its number and how many assertions it has.
+
+    The same prompt has the same number in all experiments.
+    """
     found: dict[int, int] = {}
+    assertions: dict[int, int] = {}
     repeated: Counter[str] = Counter()
     for index, content in store.experiments.prompts(experiment.id):
         assert isinstance(content, Mapping)  # a SuitePrompt
         digest = _digest([content.get("messages"), content.get("expected")])
         repeated[digest] += 1
         found[index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
-    return found
+        checks = content.get("assertions")
+        assertions[index] = len(checks) if isinstance(checks, list | tuple) else 0
+    return found, assertions
 
 
 def _digest(data: Json) -> str:

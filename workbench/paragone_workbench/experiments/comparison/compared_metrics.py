@@ -22,6 +22,7 @@ class Metric:
         name: The name in JSON.
         title: The name for people.
         family: The family of comparisons that it belongs to.
+        timed: Whether a value depends on how fast the machine is at the time.
         unit: The unit of the values as they are shown; empty if there is none.
         factor: What a value is multiplied by to be shown.
         digits: Decimals of a shown value.
@@ -32,6 +33,7 @@ class Metric:
     name: str
     title: str
     family: Family
+    timed: bool = False
     unit: str = ""
     factor: float = 1
     digits: int = 1
@@ -66,6 +68,7 @@ SPEEDS = (
         name="ttft_s",
         title="TTFT",
         family="speed",
+        timed=True,
         unit="ms",
         factor=1000,
         more="{b} takes {amount} longer to its first token than {a}",
@@ -75,6 +78,7 @@ SPEEDS = (
         name="decode_tps",
         title="decode rate",
         family="speed",
+        timed=True,
         unit="tokens/s",
         more="{b} decodes {amount} faster than {a}",
         less="{b} decodes {amount} slower than {a}",
@@ -83,6 +87,7 @@ SPEEDS = (
         name="total_s",
         title="total time",
         family="speed",
+        timed=True,
         unit="s",
         digits=2,
         more="{b} takes {amount} longer for an answer than {a}",

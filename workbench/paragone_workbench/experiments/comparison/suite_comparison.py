@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import get_args
 
 from paragone import Json
 from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
+from paragone_workbench.experiments.comparison.alternation import alternate
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
@@ -33,13 +34,16 @@ class EngineSummary:
         failed: Number of runs that failed. They are in no other figure: a failed run tells of a server or a
             machine, not of an answer.
         shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
-        means: For each metric the mean over the prompts that have a value, and the number of these prompts.
+        undecided: Number of prompts to which an answer has an assertion without a verdict.
+        means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
+            prompts that are undecided for any engine are in no mean of the quality family.
     """
 
     engine: str
     runs: int
     failed: int
     shared: int
+    undecided: int
     means: dict[Metric, tuple[float, int]]
 
     def to_json(self) -> dict[str, Json]:
@@ -49,6 +53,7 @@ class EngineSummary:
             "runs": self.runs,
             "failed": self.failed,
             "shared": self.shared,
+            "undecided": self.undecided,
             "means": [
                 {"metric": metric.name, "mean": mean, "prompts": prompts}
                 for metric, (mean, prompts) in self.means.items()
@@ -64,11 +69,16 @@ class SuiteComparison:
         engines: The figures of each engine.
         comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
         same: Each pair of engines that answered a common prompt.
+        undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
+            gave no verdict about an answer.
+        apart: Pairs of engines whose runs did not alternate, so that their times are not compared.
     """
 
     engines: tuple[EngineSummary, ...]
     comparisons: tuple[MetricComparison, ...]
     same: tuple[SameAnswers, ...]
+    undecided: int = 0
+    apart: tuple[tuple[str, str], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -84,7 +94,23 @@ class SuiteComparison:
             for it in self.engines
             if it.shared
         ]
-        return (*failed, *shared)
+        return (*self._undecided_note(), *failed, *shared, *self._apart_note())
+
+    def _undecided_note(self) -> Iterator[str]:
+        if self.undecided:
+            who = ", ".join(f"{it.engine}: {it.undecided:,}" for it in self.engines if it.undecided)
+            yield (
+                f"{self.undecided:,} prompt{'s are' if self.undecided > 1 else ' is'} left out of all pass rates and scores, for every engine: an assertion "
+                f"gave no verdict about an answer ({who})."
+            )
+
+    def _apart_note(self) -> Iterator[str]:
+        if self.apart:
+            pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
+            yield (
+                f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
+                "speed would look like a difference. With `--fresh --schedule sequential` they alternate."
+            )
 
 
 def compare_suite(
@@ -103,7 +129,8 @@ def compare_values(
 ) -> SuiteComparison:
     """Compare engines by the values of their runs.
 
-    A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
+    A pair of engines is compared over the prompts that have a value of both: for pass rates and scores without those
+    that are undecided for any engine, and by times only if their runs alternated. The p-values are adjusted by
     Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
     of tokens and time. Engines of one of the `groups` are not compared with each other. `seed` is for the
     resampling.
@@ -114,11 +141,13 @@ def compare_values(
         for one, other in combinations(collected, 2)
         if not any(one.engine in group and other.engine in group for group in groups)
     ]
+    apart = {(one.engine, other.engine) for one, other in pairs if not alternate(one.starts, other.starts)}
     found = [
         (one, other, metric, paired)
         for one, other in pairs
         for metric in metrics
-        if (paired := _paired(one, other, metric, seed)) is not None
+        if not (metric.timed and (one.engine, other.engine) in apart)
+        and (paired := _paired(one, other, metric, seed)) is not None
     ]
     adjusted: dict[int, tuple[float, int]] = {}
     for family in get_args(Family):
@@ -140,6 +169,12 @@ def compare_values(
             for index, (one, other, metric, paired) in enumerate(found)
         ),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
+        undecided=len(set(chain.from_iterable(it.undecided for it in collected))),
+        apart=tuple(
+            (one.engine, other.engine)
+            for one, other in pairs
+            if (one.engine, other.engine) in apart and one.starts and other.starts
+        ),
     )
 
 
@@ -149,6 +184,7 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
         "engines": [it.to_json() for it in comparison.engines],
         "comparisons": [it.to_json() for it in comparison.comparisons],
         "same_answers": [it.to_json() for it in comparison.same],
+        "undecided": comparison.undecided,
         "notes": list(comparison.notes),
     }
 
@@ -186,5 +222,10 @@ def _summary(values: EngineValues) -> EngineSummary:
         if (known := values.values(metric))
     }
     return EngineSummary(
-        engine=values.engine, runs=values.runs, failed=values.failed, shared=values.shared, means=means
+        engine=values.engine,
+        runs=values.runs,
+        failed=values.failed,
+        shared=values.shared,
+        undecided=len(values.undecided),
+        means=means,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric, score_metric
 from paragone_workbench.runs.metrics import RunMetrics
@@ -21,23 +22,27 @@ class SuiteRow:
         prompt_index: The prompt's index in the suite.
         repetition: Which of the runs of this prompt and engine it is.
         engine: The engine's name.
-        passed: Whether all assertions hold; None if the prompt has none.
+        passed: Whether all assertions hold; None if the prompt has none, or if one gave no verdict.
+        undecided: Whether an assertion gave no verdict, or was not checked yet.
         scores: Scores by name, such as a judge's.
         metrics: The metrics of the run; None if unknown.
         text: The answer.
         sampled: Whether chance had a part in the answer: its temperature was above 0.
         failed: Whether the run failed, so that there is no complete answer.
+        started: When the run began, as seconds since the epoch; None if unknown.
     """
 
     prompt_index: int
     repetition: int
     engine: str
     passed: bool | None = None
+    undecided: bool = False
     scores: Mapping[str, float] = field(default_factory=dict)
     metrics: RunMetrics | None = None
     text: str = ""
     sampled: bool = False
     failed: bool = False
+    started: float | None = None
 
 
 class EngineValues:
@@ -51,10 +56,16 @@ class EngineValues:
         """Number of runs that failed. None of their values is used."""
         self.shared = 0
         """Number of runs that shared the machine or their server with others. Their times are not used."""
+        self.undecided: set[int] = set()
+        """The prompts to which an answer has an assertion without a verdict."""
+        self.left_out: Collection[int] = ()
+        """The prompts that are undecided for any engine. They are in no value of the quality family."""
         self.sampled = False
         """Whether chance had a part in an answer."""
         self.texts: dict[tuple[int, int], bytes] = {}
         """Digests of the answers, by prompt and repetition."""
+        self.starts: dict[tuple[int, int], float] = {}
+        """When the runs began whose times are used, by prompt and repetition."""
         self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
 
     def add(self, row: SuiteRow) -> None:
@@ -67,6 +78,8 @@ class EngineValues:
         self.texts[row.prompt_index, row.repetition] = blake2b(
             row.text.encode(errors="surrogatepass"), digest_size=16
         ).digest()
+        if row.undecided:
+            self.undecided.add(row.prompt_index)
         if row.passed is not None:
             self._add(PASS_RATE, row.prompt_index, float(row.passed))
         for name, score in row.scores.items():
@@ -74,6 +87,8 @@ class EngineValues:
         if row.metrics is None:
             return
         self.shared += bool(row.metrics.shared)
+        if row.started is not None and not row.metrics.shared:
+            self.starts[row.prompt_index, row.repetition] = row.started
         known = _speeds(row.metrics)
         for metric in SPEEDS:
             value = known.get(metric.name)
@@ -91,8 +106,10 @@ class EngineValues:
         return tuple(self._sums)
 
     def values(self, metric: Metric) -> dict[int, float]:
-        """Return the mean of each prompt that has a value."""
-        return {prompt: total / count for prompt, (total, count) in self._sums.get(metric, {}).items()}
+        """Return the mean of each prompt that has a value and is not left out."""
+        left_out = self.left_out if metric.family == "quality" else ()
+        sums = self._sums.get(metric, {})
+        return {prompt: total / count for prompt, (total, count) in sums.items() if prompt not in left_out}
 
     def _add(self, metric: Metric, prompt: int, value: float) -> None:
         if not math.isfinite(value):
@@ -103,12 +120,19 @@ class EngineValues:
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
-    """Return the values of each engine, in the order of `engines`. Rows may come in any order; those of other
-    engines are skipped."""
+    """Return the values of each engine, in the order of `engines`.
+
+    Rows may come in any order; those of other engines are skipped. A prompt to which an answer of any engine is
+    undecided is left out for all of them, whatever their other assertions found: if it counted where an assertion
+    failed and not where all others passed, an undecided judge could only lower an engine's pass rate.
+    """
     found = {engine: EngineValues(engine) for engine in engines}
     for row in rows:
         if row.engine in found:
             found[row.engine].add(row)
+    left_out = frozenset(chain.from_iterable(it.undecided for it in found.values()))
+    for values in found.values():
+        values.left_out = left_out
     return tuple(found.values())
 
 

@@ -26,7 +26,9 @@ _NOTES = {
 def charts_of(engines: Sequence[EngineValues]) -> tuple[Chart, ...]:
     """Return a chart for each metric that an engine has values of."""
     metrics = in_order(metric for engine in engines for metric in engine.metrics)
-    return tuple(_chart(metric, engines) for metric in metrics)
+    return tuple(
+        _chart(metric, engines) for metric in metrics if any(engine.values(metric) for engine in engines)
+    )
 
 
 def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:
@@ -36,7 +38,7 @@ def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:
 
 
 def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
-    figures = [_figure(metric, engine) for engine in engines if metric in engine.metrics]
+    figures = [_figure(metric, engine) for engine in engines if engine.values(metric)]
     title = public(metric.title)
     note = _NOTES.get(metric.name, "Mean score over the prompts.")
     if metric in SPEEDS:

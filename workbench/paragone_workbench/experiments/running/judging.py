@@ -7,10 +7,11 @@ import dataclasses
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
-from paragone import Message, ParagoneError
+from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.identity import identity_of, identity_text
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.retrying import retrying
@@ -46,11 +47,9 @@ class Judging:
         request: SuiteRequest,
         registry: Registry,
         catalog: AssertionCatalog,
-        judges: Mapping[str, EngineDefinition],
         progress: Sequence[EngineProgress],
         observer: SuiteObserver,
     ) -> None:
-        """`judges` are the definitions of the engines that the assertions name."""
         self.given_up: list[ParagoneError] = []
         """Why some judges did not finish their work."""
         self.failure: ParagoneError | None = None
@@ -60,7 +59,8 @@ class Judging:
         self._request = request
         self._registry = registry
         self._catalog = catalog
-        self._judges = judges
+        self._identities: dict[tuple[str, ...], str] = {}
+        """What identifies the judges whose results are saved, by their names."""
         self._progress = progress
         self._observer = observer
         self._prompts = {prompt.index: prompt for prompt in request.suite.prompts}
@@ -98,14 +98,14 @@ class Judging:
                 return
             self._observer.judging(names)
             self._panel = panel = _Panel(
-                {name: self._judges[name] for name in names},
+                {name: self._request.judges[name] for name in names},
                 Workbench(self._registry, mode=self._request.schedule),
                 self._observer,
             )
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._work(open_runs, panel, first))
+                tasks.create_task(self._work(open_runs, names, panel, first))
                 for _ in range(panel.width - 1):
-                    tasks.create_task(self._work(open_runs, panel, None))
+                    tasks.create_task(self._work(open_runs, names, panel, None))
             if panel.given_up is not None:
                 self.given_up.append(panel.given_up)
         finally:
@@ -113,12 +113,18 @@ class Judging:
             await self.close()
             self._panel = None
 
-    async def _work(self, open_runs: SharedIterator[_OpenRun], panel: _Panel, first: _OpenRun | None) -> None:
+    async def _work(
+        self,
+        open_runs: SharedIterator[_OpenRun],
+        names: tuple[str, ...],
+        panel: _Panel,
+        first: _OpenRun | None,
+    ) -> None:
         """Judge answers until none is left. The first failure ends the work of all tasks."""
         try:
             run = first or await open_runs.take()
             while run is not None and not self._stopped and panel.given_up is None:
-                await self._judge(run, panel)
+                await self._judge(run, names, panel)
                 run = await open_runs.take()
         except ParagoneError as error:
             self.failure = self.failure or error
@@ -128,6 +134,10 @@ class Judging:
         """Yield the runs with assertions that these engines have yet to judge."""
         async for run in saved_runs(self._history, self._experiment, self._request.chosen):
             known = {it.index: it.passed for it in run.results}
+            for result in run.results:
+                spec = self._prompts[run.key.prompt_index].assertions[result.index]
+                if result.judges and self._catalog.asks_engines(spec) == names:
+                    self._identities.setdefault(names, result.judges)
             indices = [
                 index
                 for index, spec in enumerate(self._prompts[run.key.prompt_index].assertions)
@@ -137,7 +147,7 @@ class Judging:
             if indices and run.record.state == "done":
                 yield _OpenRun(run=run, indices=tuple(indices))
 
-    async def _judge(self, open_run: _OpenRun, panel: _Panel) -> None:
+    async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
         run, indices = open_run.run, open_run.indices
         whole = self._prompts[run.key.prompt_index]
         prompt = dataclasses.replace(whole, assertions=tuple(whole.assertions[index] for index in indices))
@@ -145,7 +155,21 @@ class Judging:
         found = await evaluate(prompt, answer_of(run.record), self._catalog, judge)
         if judge.unanswered:
             return
-        new = [dataclasses.replace(it, index=index) for it, index in zip(found, indices, strict=True)]
+        identity = "; ".join(judge.identities.values())
+        known = self._identities.setdefault(names, identity)
+        if known != identity:
+            panel.give_up(
+                InputError(
+                    f"The judge is not the one that judged before in e{self._experiment.id}, which was {known}, and is "
+                    f"now {identity}. No verdict of it was added.",
+                    hint="Begin a new experiment with --fresh, or restore what it was.",
+                )
+            )
+            return
+        new = [
+            dataclasses.replace(it, index=index, judges=identity)
+            for it, index in zip(found, indices, strict=True)
+        ]
         old = [it for it in run.results if it.index in indices]
         results: list[AssertionResult] = sorted(
             (*(it for it in run.results if it not in old), *new), key=lambda it: it.index
@@ -181,6 +205,11 @@ class _Panel:
         """Why a judge is not asked any more."""
         return next((it.given_up for it in self.engines.values() if it.given_up is not None), None)
 
+    def give_up(self, error: ParagoneError) -> None:
+        """Ask the judges no more, for this reason."""
+        for engine in self.engines.values():
+            engine.give_up(error)
+
     async def stop(self) -> None:
         """Stop the judges."""
         stopping = [engine.stop() for engine in self.engines.values()]
@@ -193,6 +222,8 @@ class _OneAnswer:
     def __init__(self, panel: _Panel) -> None:
         self.unanswered = False
         """Whether a judge could not be asked: it was given up, or the work was stopped."""
+        self.identities: dict[str, str] = {}
+        """What identifies the judges that were asked, by name."""
         self._panel = panel
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
@@ -201,6 +232,12 @@ class _OneAnswer:
         if executed is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
+        loaded = executed.record.loaded
+        definition = self._panel.engines[engine].definition
+        told = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
+        self.identities[engine] = ", ".join(
+            filter(None, (f"{engine} = {definition.backend}:{definition.model}", told))
+        )
         error = executed.record.error
         if error is not None:
             raise NoVerdict(f"The judge {engine} failed: {error.sentence}")

@@ -29,7 +29,9 @@ class EngineProgress:
     passed: int = 0
     """Number of assertions that passed."""
     not_passed: int = 0
-    """Number of assertions that failed or gave no verdict."""
+    """Number of assertions that failed."""
+    undecided: int = 0
+    """Number of assertions that gave no verdict."""
     now: int = 0
     """Number of runs that this command has finished."""
     began: float | None = None
@@ -58,9 +60,9 @@ class EngineProgress:
     ) -> None:
         """Count results of assertions, and no longer those that they replace."""
         for sign, counted in ((1, results), (-1, instead_of)):
-            passed = sum(result.passed is True for result in counted)
-            self.passed += sign * passed
-            self.not_passed += sign * (len(counted) - passed)
+            self.passed += sign * sum(result.passed is True for result in counted)
+            self.not_passed += sign * sum(result.passed is False for result in counted)
+            self.undecided += sign * sum(result.passed is None for result in counted)
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the rate at which it generates tokens now; None if it does not."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from paragone import Backend, Json, WeightsFile
@@ -32,6 +32,8 @@ class SuiteRequest:
     suite: Suite
     engines: Sequence[EngineDefinition]
     """With the options of the command line."""
+    judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
+    """The definitions of the engines that assertions name."""
     repetitions: int = 1
     schedule: Mode = SCHEDULE
     chosen: frozenset[int] | None = None
@@ -51,7 +53,14 @@ async def find_or_create(
     """
     backends = [registry.find(it.backend) for it in request.engines]
     engines = tuple(map(without_secrets, request.engines, backends))
-    digest = fingerprint(request.suite.prompts, map(_identity, engines, backends), request.repetitions)
+    judging = [registry.find(it.backend) for it in request.judges.values()]
+    judges = map(without_secrets, request.judges.values(), judging)
+    digest = fingerprint(
+        request.suite.prompts,
+        map(_identity, engines, backends),
+        request.repetitions,
+        map(_identity, judges, judging),
+    )
     if not request.fresh:
         found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
         if found is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from paragone import ParagoneError, WeightsFile
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
 from paragone_workbench.experiments.running.jobs import Job, unfinished_jobs
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
@@ -19,7 +19,7 @@ from paragone_workbench.experiments.running.seeds import seed_option
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
-from paragone_workbench.experiments.weights import digest_until, known_weights
+from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History
@@ -42,10 +42,8 @@ class SuiteRunner:
         registry: Registry,
         catalog: AssertionCatalog,
         *,
-        judges: Mapping[str, EngineDefinition] | None = None,
         observer: SuiteObserver | None = None,
     ) -> None:
-        """`judges` are the definitions of the engines that assertions name."""
         self.progress = tuple(EngineProgress(name=it.name) for it in request.engines)
         self.failure: ParagoneError | None = None
         """Why it ended early: the history could not be read or written."""
@@ -57,8 +55,10 @@ class SuiteRunner:
         self._workbench = Workbench(registry, mode=request.schedule)
         self._engines: dict[int, SuiteEngine] = {}
         self._judging = Judging(
-            history, experiment, request, registry, catalog, judges or {}, self.progress, self._observer
+            history, experiment, request, registry, catalog, self.progress, self._observer
         )
+        self._identities: dict[int, Identity] = {}
+        """What identifies the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights that answered, by path."""
         self._stopped = asyncio.Event()
@@ -100,9 +100,14 @@ class SuiteRunner:
         prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
         for progress in self.progress:
             progress.total = prompts * request.repetitions
+        answered: dict[int, tuple[LoadedModel, Sequence[WeightsFile]]] = {}
         async for saved in saved_runs(self._history, self._experiment, request.chosen):
+            if saved.record.loaded is not None:
+                answered[saved.key.engine_index] = (saved.record.loaded, weights_in(saved.record.manifest))
             if saved.record.state == "done" or not request.retry_failed:
                 self.progress[saved.key.engine_index].count(saved.record, saved.results)
+        for index, (loaded, weights) in answered.items():
+            self._identities[index] = identity_of(loaded, await known_weights(self._history, weights))
 
     async def _execute(self) -> None:
         for index, progress in enumerate(self.progress):
@@ -166,6 +171,8 @@ class SuiteRunner:
         if executed is None:
             return
         record = executed.record
+        if not await self._is_the_same(job.key.engine_index, record):
+            return
         results: tuple[AssertionResult, ...] = ()
         if record.error is None:
             answer = answer_of(record, total_s=executed.total_s)
@@ -176,6 +183,23 @@ class SuiteRunner:
         progress.count(record, results)
         progress.now += 1
         self._observer.progressed()
+
+    async def _is_the_same(self, index: int, record: RunRecord) -> bool:
+        """Return whether the model that answered is that of the engine's earlier runs; if not, give the engine up."""
+        if record.loaded is None:
+            return True
+        now = identity_of(record.loaded, await known_weights(self._history, record.loaded.weights))
+        found = changes(self._identities.setdefault(index, now), now)
+        if found:
+            engine = self._engines[index]
+            engine.give_up(
+                InputError(
+                    f"{engine.definition.name} is not what it was in the earlier runs of e{self._experiment.id}: "
+                    f"{', '.join(found)}. No run of it was added.",
+                    hint="Begin a new experiment with --fresh, or restore what it was.",
+                )
+            )
+        return not found
 
     async def _save(self, job: Job, record: RunRecord, results: Sequence[AssertionResult]) -> None:
         number, saved = self._experiment.id, results_json(results)

@@ -37,9 +37,13 @@ class SavedRun:
 
     @property
     def passed(self) -> bool | None:
-        """Whether all assertions passed; None if there are none, or if some gave no verdict and the others passed."""
-        verdicts = {it.passed for it in self.results}
-        return False if False in verdicts else True if verdicts == {True} else None
+        """Whether all assertions passed; None if there are none, or if one gave no verdict."""
+        return all(it.passed for it in self.results) if self.results and not self.is_undecided else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether an assertion gave no verdict, whatever the others found."""
+        return any(it.passed is None for it in self.results)
 
     @property
     def is_clean(self) -> bool:
@@ -61,7 +65,13 @@ class SavedRun:
             "text": record.text,
             "error": str(record.error) if record.error is not None else None,
             "assertions": [
-                {"type": it.type, "passed": it.passed, "reason": it.reason, "score": it.score}
+                {
+                    "type": it.type,
+                    "passed": it.passed,
+                    "reason": it.reason,
+                    "score": it.score,
+                    "judges": it.judges or None,
+                }
                 for it in self.results
             ],
             **figures_json(record.metrics),

@@ -119,7 +119,8 @@ class SuiteEngine(EngineObserver, RunObserver):
             return None
         return Executed(record=record, total_s=total_s)
 
-    def _give_up(self, error: ParagoneError) -> None:
+    def give_up(self, error: ParagoneError) -> None:
+        """Execute no more runs, for this reason. The run in progress ends by itself."""
         self.given_up = self.given_up or error
         for execution in self._waiting.values():
             execution.cancel_if_waiting()
@@ -132,7 +133,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         """Give the engine up: it cannot be opened."""
-        self._give_up(error)
+        self.give_up(error)
 
     def run_started(self, run: RunRecord) -> None:
         """Note the time."""
@@ -155,6 +156,6 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._crashes += 1
         if self._crashes == CRASHES * len(self._handles):  # engines that share a model crash together
             sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
-            self._give_up(ParagoneError(sentence, hint=error.hint))
+            self.give_up(ParagoneError(sentence, hint=error.hint))
         elif self._waiting and not self._workbench.scheduler.opens_engines:
             self.handle.open(cores_for_each(self._workbench.engines))

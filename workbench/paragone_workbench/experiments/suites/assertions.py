@@ -39,6 +39,7 @@ class AssertionResult:
         reason: One sentence that says what was found, or why no verdict could be given.
         score: How well the assertion holds, or does not hold if it is negated, from 0 to 1; None if it only
             passes or fails.
+        judges: What identifies the engines that were asked: their definitions, versions and weights; empty without.
     """
 
     index: int
@@ -46,6 +47,7 @@ class AssertionResult:
     passed: bool | None
     reason: str
     score: float | None = None
+    judges: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

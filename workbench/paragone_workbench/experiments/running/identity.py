@@ -1,0 +1,73 @@
+"""What identifies the model behind an engine, as far as its engine tells: the same in all runs of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from paragone import LoadedModel, WeightsFile
+
+__all__ = ["Identity", "changes", "identity_of", "identity_text"]
+
+Identity = Mapping[str, str]
+"""Names of properties and their values."""
+
+_FACTS = (
+    "server",
+    "library",
+    "llama.cpp",
+    "build",
+    "program",
+    "parameters",
+    "model file",
+    "LoRA adapter",
+    "draft model",
+    "chat template",
+)
+"""Facts of an open model that stay the same while the model and its engine do."""
+
+_SHOWN = ("server", "library", "llama.cpp", "quantization")
+
+
+def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:
+    """Return what identifies an open model. `weights` are its files, with the digests that are known."""
+    known: dict[str, str | None] = {
+        "architecture": loaded.architecture,
+        "quantization": loaded.quantization,
+        **{name: loaded.facts.get(name) for name in _FACTS},
+    }
+    for file in weights:
+        name = PurePath(file.path).name
+        known[f"digest of {name}"] = file.sha256
+        if file.modified_ns is not None:
+            known[f"size of {name}"] = f"{file.size} bytes"
+            known[f"time of change of {name}"] = str(file.modified_ns)
+    if not weights and loaded.size is not None:
+        known["size"] = f"{loaded.size} bytes"
+    return {name: value for name, value in known.items() if value}
+
+
+def changes(before: Identity, now: Identity) -> list[str]:
+    """Return how two identities differ in what both tell, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    digests = {name for name in before.keys() & now.keys() if name.startswith("digest")}
+    found = []
+    for name, value in before.items():
+        known_by_digest = name.partition(" of ")[2] in {it.partition(" of ")[2] for it in digests}
+        if name in now and now[name] != value and (name in digests or not known_by_digest):
+            found.append(f"the {name} was {_short(value)} and is {_short(now[name])}")
+    return found
+
+
+def identity_text(identity: Identity) -> str:
+    """Return the identity for people, and for comparing: digests, sizes and versions, in one line."""
+    files = [
+        f"{name.partition(' of ')[2]} {_short(value)}"
+        for name, value in identity.items()
+        if name.startswith(("digest of ", "size of "))
+    ]
+    return ", ".join([*(identity[name] for name in _SHOWN if name in identity), *files])
+
+
+def _short(value: str) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= 40 else f"{line[:12]}…"
