@@ -130,6 +130,16 @@ class Experiments:
         )
         return tuple((position, json.loads(content)) for position, content in rows)
 
+    def judges(self, experiment_id: int) -> tuple[str, ...]:
+        """Return what identifies the engines that judged answers of an experiment, each once."""
+        rows = self._database.rows(
+            "SELECT DISTINCT json_extract(result.value, '$.judges') AS judges"
+            " FROM experiment_run, json_each(experiment_run.assertions) AS result"
+            " WHERE experiment_id = ? AND judges != '' ORDER BY judges",
+            experiment_id,
+        )
+        return tuple(judges for (judges,) in rows)
+
     def save(self, experiment_id: int, key: RunKey, run: RunRecord, assertions: Sequence[Json] = ()) -> int:
         """Write an ended run in place of an earlier one with the same key, and return its id."""
         request = {**run.manifest}.pop("request", {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from paragone import Backend, Json
@@ -59,7 +59,7 @@ def experiment_report(
                 counted(experiment.repetitions, "repetition"),
             )
         ),
-        facts=tuple(_facts(experiment)),
+        facts=tuple(_facts(experiment, store.experiments.judges(experiment.id))),
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
@@ -102,11 +102,13 @@ def _first_answers(
     return examples, None
 
 
-def _facts(experiment: Experiment) -> Iterator[Fact]:
+def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
     yield Fact(name="Begun", value=date_text(experiment.created))
     yield Fact(name="Schedule", value=public(experiment.schedule))
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     yield Fact(name="Runs", value=f"{experiment.done:,} of {experiment.runs:,} done{failed}")
+    if judges:
+        yield Fact(name="Judges", value=public(" · ".join(judges)))
     yield from _machine(experiment.machine)
 
 
