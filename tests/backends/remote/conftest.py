@@ -78,7 +78,7 @@ def vocab(smollm2):
 
 
 @pytest.fixture(scope="session")
-def llama_cpp_server(smollm2, tmp_path_factory):
+def llama_cpp_server(whole_smollm2, tmp_path_factory):
     """Give the URL and the log of a real OpenAI-compatible server: llama-cpp-python's own, with SmolLM2.
 
     By hand: `python -m llama_cpp.server --model SmolLM2-135M-Instruct.Q4_1.gguf --model_alias smollm2
@@ -88,7 +88,15 @@ def llama_cpp_server(smollm2, tmp_path_factory):
     pytest.importorskip("llama_cpp.server.app", reason="llama-cpp-python[server] is not installed")
     port = free_port()
     folder = tmp_path_factory.mktemp("llama_cpp_server")
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(smollm2), "--model_alias", "smollm2"]
+    command = [
+        sys.executable,
+        "-m",
+        "llama_cpp.server",
+        "--model",
+        str(whole_smollm2),
+        "--model_alias",
+        "smollm2",
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", "--n_batch", "128"]
     command += ["--n_threads", "1", "--n_threads_batch", "1", "--logits_all", "true"]
     command += ["--interrupt_requests", "false"]
@@ -126,10 +134,10 @@ def ollama_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ollama_server(smollm2, ollama_folder):
+def ollama_server(whole_smollm2, ollama_folder):
     """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it."""
     modelfile = ollama_folder / "Modelfile"
-    modelfile.write_text(f"FROM {smollm2}\n")
+    modelfile.write_text(f"FROM {whole_smollm2}\n")
     with running_ollama(ollama_folder) as (url, _, env):
         create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
         subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
@@ -179,10 +187,10 @@ def llama_server(run_llama_server):
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def whole_llama_server(run_llama_server, whole_smollm2):
-    """Give the URL of a real llama-server with a model whose answers make sense."""
-    with run_llama_server("-c", "256", "-np", "1", model=whole_smollm2) as url:
+    """Give the URL of a real llama-server with the model of the other servers, whose answers make sense."""
+    with run_llama_server("-c", "1024", "-np", "1", "--metrics", model=whole_smollm2) as url:
         yield url
 
 

@@ -13,11 +13,11 @@ SETTINGS = ["temperature=0", "max_tokens=24"]
 
 
 @pytest.fixture
-def engines(smollm2, llama_server, llama_cpp_server, ollama_server):
+def engines(whole_smollm2, whole_llama_server, llama_cpp_server, ollama_server):
     """Give the four engines: in process, llama-server, llama-cpp-python's server, Ollama."""
     return (
-        f"llama_cpp:{smollm2}",
-        f"openai:smollm2@{llama_server}",
+        f"llama_cpp:{whole_smollm2}",
+        f"openai:smollm2@{whole_llama_server}",
         f"openai:smollm2@{llama_cpp_server[0]}",
         f"ollama:smollm2@{ollama_server}",
     )

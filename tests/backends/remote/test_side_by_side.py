@@ -53,10 +53,10 @@ async def compare(*engines, settings=(), options=()):
 
 @pytest.mark.model
 async def test_a_local_engine_beside_two_servers_and_two_that_fail(
-    smollm2, llama_cpp_server, ollama_server, broken
+    whole_smollm2, llama_cpp_server, ollama_server, broken
 ):
     found, code = await compare(
-        f"llama_cpp:{smollm2}",
+        f"llama_cpp:{whole_smollm2}",
         f"openai:smollm2@{llama_cpp_server[0]}",
         f"ollama:smollm2@{ollama_server}",
         f"ollama:m@{broken[0].url}",
