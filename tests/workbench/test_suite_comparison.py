@@ -253,6 +253,28 @@ def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
     assert false <= (5 if alternating else 0)
 
 
+def test_speeds_that_drift_are_marked(capsys):
+    def compared(trend):
+        rng = random.Random(1)
+        rows = [
+            row(
+                prompt,
+                engine,
+                metrics=RunMetrics(decode_tps=rng.gauss(50, 2) * trend(prompt), completion_tokens=9),
+            )
+            for prompt in range(40)
+            for engine in "AB"
+        ]
+        return compare_suite(rows, "AB")
+
+    found = compared(lambda prompt: 1 - prompt / 100)
+    assert [it.drift for it in found.engines] == [pytest.approx(-0.27, abs=0.06)] * 2
+    assert len(found.notes) == 2
+    assert "A: the decode rate fell by " in found.notes[0]
+    assert comparison_json(found)["engines"][0]["drift"] == found.engines[0].drift
+    assert [it.drift for it in compared(lambda prompt: 1).engines] == [None, None]
+
+
 def test_sampled_answers_that_differ_are_said_to_be_sampled():
     rows = [row(0, "A", text="x", sampled=True), row(0, "B", text="y")]
     assert "sampling makes answers differ too" in compare_suite(rows, "AB").same[0].sentence

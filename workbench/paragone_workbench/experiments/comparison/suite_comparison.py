@@ -12,6 +12,7 @@ from paragone import Json
 from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
 from paragone_workbench.experiments.comparison.alternation import alternate
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
+from paragone_workbench.experiments.comparison.drift import drift
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
 
@@ -35,6 +36,7 @@ class EngineSummary:
             machine, not of an answer.
         shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
         undecided: Number of prompts to which an answer has an assertion without a verdict.
+        drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
             prompts that are undecided for any engine are in no mean of the quality family.
     """
@@ -44,6 +46,7 @@ class EngineSummary:
     failed: int
     shared: int
     undecided: int
+    drift: float | None
     means: dict[Metric, tuple[float, int]]
 
     def to_json(self) -> dict[str, Json]:
@@ -54,6 +57,7 @@ class EngineSummary:
             "failed": self.failed,
             "shared": self.shared,
             "undecided": self.undecided,
+            "drift": self.drift,
             "means": [
                 {"metric": metric.name, "mean": mean, "prompts": prompts}
                 for metric, (mean, prompts) in self.means.items()
@@ -94,7 +98,7 @@ class SuiteComparison:
             for it in self.engines
             if it.shared
         ]
-        return (*self._undecided_note(), *failed, *shared, *self._apart_note())
+        return (*self._undecided_note(), *failed, *shared, *self._apart_note(), *self._drift_notes())
 
     def _undecided_note(self) -> Iterator[str]:
         if self.undecided:
@@ -111,6 +115,16 @@ class SuiteComparison:
                 f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
                 "speed would look like a difference. With `--fresh --schedule sequential` they alternate."
             )
+
+    def _drift_notes(self) -> Iterator[str]:
+        for it in self.engines:
+            if it.drift is not None:
+                verb = "fell" if it.drift < 0 else "rose"
+                yield (
+                    f"{it.engine}: the decode rate {verb} by {abs(it.drift):.0%} from the first third of the runs to the "
+                    "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: its "
+                    "speeds are uncertain."
+                )
 
 
 def compare_suite(
@@ -227,5 +241,6 @@ def _summary(values: EngineValues) -> EngineSummary:
         failed=values.failed,
         shared=values.shared,
         undecided=len(values.undecided),
+        drift=drift(values.rates),
         means=means,
     )

@@ -66,6 +66,8 @@ class EngineValues:
         """Digests of the answers, by prompt and repetition."""
         self.starts: dict[tuple[int, int], float] = {}
         """When the runs began whose times are used, by prompt and repetition."""
+        self.rates: list[tuple[float, float]] = []
+        """When these runs began, and their decode rates in tokens per second."""
         self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
 
     def add(self, row: SuiteRow) -> None:
@@ -89,6 +91,8 @@ class EngineValues:
         self.shared += bool(row.metrics.shared)
         if row.started is not None and not row.metrics.shared:
             self.starts[row.prompt_index, row.repetition] = row.started
+            if row.metrics.decode_tps is not None:
+                self.rates.append((row.started, row.metrics.decode_tps))
         known = _speeds(row.metrics)
         for metric in SPEEDS:
             value = known.get(metric.name)
