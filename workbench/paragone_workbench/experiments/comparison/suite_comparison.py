@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import get_args
 
 from paragone import Json
-from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
+from paragone_workbench.compare.paired import Kind, PairedDifference, holm, paired_difference
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
@@ -158,9 +158,10 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -
     prompts = sorted(a.keys() & b.keys())
     if not prompts:
         return None
-    return paired_difference(
-        [a[it] for it in prompts], [b[it] for it in prompts], passes=metric == PASS_RATE, seed=seed
-    )
+    kind: Kind = "numbers"
+    if metric == PASS_RATE:
+        kind = "shares" if one.repeated or other.repeated else "passes"
+    return paired_difference([a[it] for it in prompts], [b[it] for it in prompts], kind=kind, seed=seed)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
