@@ -1,17 +1,13 @@
-"""The metrics by which engines are compared over a suite: their families, and the words for a difference."""
+"""The metrics by which engines are compared over a suite, and the words for a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from paragone_workbench.compare.decimals import decimal
 
-__all__ = ["PASS_RATE", "SPEEDS", "Family", "Metric", "in_order", "score_metric"]
-
-Family: TypeAlias = Literal["quality", "speed"]
-"""Metrics that are judged together. Holm's correction is for all pairs of engines × all metrics of a family."""
+__all__ = ["PASS_RATE", "SPEEDS", "Metric", "in_order", "score_metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +17,6 @@ class Metric:
     Attributes:
         name: The name in JSON.
         title: The name for people.
-        family: The family of comparisons that it belongs to.
         unit: The unit of the values as they are shown; empty if there is none.
         factor: What a value is multiplied by to be shown.
         digits: Decimals of a shown value.
@@ -31,7 +26,6 @@ class Metric:
 
     name: str
     title: str
-    family: Family
     unit: str = ""
     factor: float = 1
     digits: int = 1
@@ -46,7 +40,6 @@ class Metric:
 PASS_RATE = Metric(
     name="pass_rate",
     title="pass rate",
-    family="quality",
     unit="points",
     factor=100,
     more="{b} passes {amount} more often than {a}",
@@ -57,7 +50,6 @@ SPEEDS = (
     Metric(
         name="completion_tokens",
         title="completion tokens",
-        family="speed",
         unit="tokens",
         more="{b} generates {amount} more than {a}",
         less="{b} generates {amount} less than {a}",
@@ -65,7 +57,6 @@ SPEEDS = (
     Metric(
         name="ttft_s",
         title="TTFT",
-        family="speed",
         unit="ms",
         factor=1000,
         more="{b} takes {amount} longer to its first token than {a}",
@@ -74,7 +65,6 @@ SPEEDS = (
     Metric(
         name="decode_tps",
         title="decode rate",
-        family="speed",
         unit="tokens/s",
         more="{b} decodes {amount} faster than {a}",
         less="{b} decodes {amount} slower than {a}",
@@ -82,7 +72,6 @@ SPEEDS = (
     Metric(
         name="total_s",
         title="total time",
-        family="speed",
         unit="s",
         digits=2,
         more="{b} takes {amount} longer for an answer than {a}",
@@ -104,7 +93,6 @@ def score_metric(name: str) -> Metric:
     return Metric(
         name=f"score {name}",
         title=name,
-        family="quality",
         digits=3,
         more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
         less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import get_args
 
 from paragone import Json
+from paragone_workbench.compare.intervals import FEWEST
 from paragone_workbench.compare.paired import Kind, PairedDifference, holm, paired_difference
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Metric, in_order
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
 
@@ -103,10 +103,10 @@ def compare_values(
 ) -> SuiteComparison:
     """Compare engines by the values of their runs.
 
-    A pair of engines is compared over the prompts that have a value of both. The p-values are adjusted by
-    Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
-    of tokens and time. Engines of one of the `groups` are not compared with each other. `seed` is for the
-    resampling.
+    A pair of engines is compared over the prompts that have a value of both. The p-values of all comparisons over
+    `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
+    engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
+    with each other. `seed` is for the resampling.
     """
     metrics = in_order(metric for it in collected for metric in it.metrics)
     pairs = [
@@ -120,11 +120,8 @@ def compare_values(
         for metric in metrics
         if (paired := _paired(one, other, metric, seed)) is not None
     ]
-    adjusted: dict[int, tuple[float, int]] = {}
-    for family in get_args(Family):
-        members = [index for index, (_, _, metric, _) in enumerate(found) if metric.family == family]
-        for index, p in zip(members, holm([found[index][3].p for index in members]), strict=True):
-            adjusted[index] = (p, len(members))
+    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
     return SuiteComparison(
         engines=tuple(map(_summary, collected)),
         comparisons=tuple(
@@ -133,8 +130,8 @@ def compare_values(
                 b=other.engine,
                 metric=metric,
                 paired=paired,
-                adjusted_p=adjusted[index][0],
-                comparisons=adjusted[index][1],
+                adjusted_p=adjusted.get(index),
+                comparisons=len(adjusted),
                 repeated=one.repeated or other.repeated,
             )
             for index, (one, other, metric, paired) in enumerate(found)
