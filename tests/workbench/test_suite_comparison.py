@@ -203,8 +203,8 @@ def test_all_comparisons_are_corrected_together():
 
 
 def test_the_same_engine_under_two_names_is_seldom_told_apart():
-    trials = 80
-    assert false_claims(2, 12, trials) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+    trials = 60
+    assert false_claims(2, 10, trials) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
 def test_a_score_over_few_prompts_is_not_corrected_for():
