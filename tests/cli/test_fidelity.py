@@ -84,6 +84,13 @@ def test_without_a_text_a_short_one_is_used():
     assert data("fidelity", done)["windows"] == 2
 
 
+def test_few_windows_are_said_to_leave_the_uncertainty_unknown(text):
+    text.write_text(" ".join(TEXT.split()[:50]))
+    printed = fidelity(text, "graded:exact", "twin:rough").stdout.decode()
+    assert "\nThere are no uncertainties: these need 4 windows or more.\n" in printed
+    assert "±" not in printed
+
+
 # What cannot be measured
 
 

@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
@@ -18,6 +20,7 @@ from paragone.worker.native import WorkerEngine
 from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import WINDOW, Fidelity
 from paragone_workbench.compare.fidelity_report import fidelity_json, figures_of, verdict
+from paragone_workbench.compare.log_probabilities import Scores
 from paragone_workbench.compare.sample import sample_text
 from paragone_workbench.compare.statistics import mean
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -69,7 +72,7 @@ async def test_another_backend_with_the_same_vocabulary_is_measured():
     fidelity = await measured("exact", handle("rough", "twin"), handle("jittery"))
     rough, jittery = fidelity.candidates
     assert mean(rough.difference.kld).value > 10 * mean(jittery.difference.kld).value > 0
-    assert len(rough.difference.kld) == 6 * 7
+    assert rough.difference.kld.shape == (6, 7)
     assert rough.reason == ""
 
 
@@ -95,6 +98,47 @@ async def test_the_noise_floor_stands_beside_the_result():
     assert "within the noise floor of jittery-graded" in verdict(alike, fidelity)
     times = mean(rough.difference.kld).value / noise.value
     assert f"{times:.0f} × above the noise floor of jittery-graded; picks another" in verdict(rough, fidelity)
+
+
+def scores(kld):
+    """A window in which every one of 50 positions has this KL divergence."""
+    constant = np.full(50, kld)
+    return Scores(constant, constant, constant, constant < 1)
+
+
+def test_windows_decide_what_is_within_the_noise_floor():
+    """Each of 50 positions as further evidence would make the candidate's mean significantly larger."""
+    fidelity = Fidelity(handle("exact"), [handle("rough")], TEXT, window=16)
+    (candidate,) = fidelity.candidates
+    fidelity.noise.add(scores(0.010))
+    for kld in (0.005, 0.013, 0.017, 0.025):
+        candidate.difference.add(scores(kld))
+    assert "mean KLD 0.0150 ± 0.0042, within the noise floor of exact-graded (0.01)" in verdict(
+        candidate, fidelity
+    )
+    found = printed(fidelity)["candidates"][0]
+    assert found["mean_kld_se"] == pytest.approx(statistics.stdev((0.005, 0.013, 0.017, 0.025)) / 2)
+    assert found["llama_perplexity_se"]["mean_kld"] == pytest.approx(
+        statistics.stdev([0.005, 0.013, 0.017, 0.025] * 50) / 200**0.5
+    )
+    clear = Fidelity(handle("exact"), [handle("rough")], TEXT, window=16)
+    clear.noise.add(scores(0.001))
+    for kld in (0.005, 0.013, 0.017, 0.025):
+        clear.candidates[0].difference.add(scores(kld))
+    assert ", 15 × above the noise floor of exact-graded;" in verdict(clear.candidates[0], clear)
+
+
+async def test_few_windows_have_no_uncertainty():
+    fidelity = await measured("jittery", handle("rough"), text=" ".join(TEXT.split()[:50]))
+    (rough,) = fidelity.candidates
+    assert rough.windows == 3
+    found = printed(fidelity)["candidates"][0]
+    assert {
+        value for key, value in found.items() if key.endswith("_se") and key != "llama_perplexity_se"
+    } == {None}
+    assert all(isinstance(it, float) for it in found["llama_perplexity_se"].values())
+    assert "(it takes 4 windows to tell them apart); picks another" in verdict(rough, fidelity)
+    assert " ± " not in verdict(rough, fidelity)
 
 
 async def test_a_different_vocabulary_has_bits_per_byte_and_no_divergence():
@@ -129,7 +173,7 @@ async def test_a_candidate_that_crashes_keeps_what_was_measured():
     crashing, rough = fidelity.candidates
     assert isinstance(crashing.error, EngineCrashed)
     assert (crashing.windows, rough.windows, fidelity.reference.windows) == (2, 6, 6)
-    assert len(crashing.difference.kld) == 14
+    assert crashing.difference.kld.shape == (2, 7)
     assert crashing.engine.state == "closed"
     found = printed(fidelity)
     assert found["partial"] is True
@@ -337,6 +381,7 @@ async def test_the_sample_has_at_least_four_windows(smollm2):
         (Estimate(28.876, 2.2), "28.9 ± 2.2"),
         (Estimate(1234.5, 250), "1234 ± 250"),
         (Estimate(0.00012345, 0.0), "0.000123"),
+        (Estimate(0.312345, None), "0.312"),
     ],
 )
 def test_a_value_has_as_many_digits_as_its_uncertainty(estimate, shown):

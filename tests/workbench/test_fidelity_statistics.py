@@ -8,15 +8,21 @@ from array import array
 
 import numpy as np
 import pytest
+from bench.simulate.fidelity import above_noise, coverage
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from paragone import EngineError, LogitsBlock
+from paragone_workbench.compare import independent_positions as independent
 from paragone_workbench.compare import statistics as ours
 from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.histogram import DECADES, shares
 from paragone_workbench.compare.log_probabilities import compared, joined, log_probabilities, losses
 
+windows = st.lists(
+    st.lists(st.floats(-50, 50, width=32), min_size=5, max_size=5), min_size=ours.FEWEST_WINDOWS, max_size=20
+)
 numbers = st.lists(st.floats(-50, 50, width=32), min_size=11, max_size=60)
 
 
@@ -34,60 +40,124 @@ def by_hand(rows):
     return found
 
 
-# Means and their uncertainty
+# Means and their uncertainty: windows are the units
 
 
-@given(numbers)
-def test_a_mean_and_its_standard_error(values):
+@given(windows)
+def test_a_mean_and_the_standard_error_of_the_windows_means(values):
     found = ours.mean(np.array(values))
-    assert found.value == pytest.approx(statistics.fmean(values), abs=1e-9)
-    # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
-    assert found.error == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
+    means = [statistics.fmean(window) for window in values]
+    assert found.value == pytest.approx(statistics.fmean(means), abs=1e-6)
+    assert found.error == pytest.approx(statistics.stdev(means) / math.sqrt(len(means)), abs=1e-6)
 
 
-def test_few_values_have_no_uncertainty():
-    assert ours.mean(np.arange(10.0)) == Estimate(4.5, 0.0)
-    assert ours.mean(np.arange(11.0)).error == pytest.approx(math.sqrt(10 / 10))
-    assert ours.mean(np.empty(0)) is None
+def test_the_uncertainty_of_few_windows_is_unknown():
+    values = np.arange(12.0).reshape(4, 3)
+    assert ours.mean(values).error == pytest.approx(statistics.stdev([1, 4, 7, 10]) / 2)
+    for found in (ours.mean(values[:3]), ours.perplexity(values[:3]), ours.root_mean_square(values[:3])):
+        assert found.error is None
+    assert ours.mean(ours.stacked([])) is None
+
+
+def test_repeated_positions_make_nothing_more_certain():
+    """That is what goes wrong with positions as units: copies of each position would look like further evidence."""
+    values = np.random.default_rng(3).gamma(1, 1, (10, 7))
+    copied = np.repeat(values, 9, axis=1)
+    assert ours.mean(copied).error == pytest.approx(ours.mean(values).error)
+    assert independent.mean_error(copied) < independent.mean_error(values) / 2.9
 
 
 def test_perplexity_by_hand():
-    # losses ln 2 and ln 8, equally often: the mean is ln 4
-    found = ours.perplexity(np.log(np.array([2.0, 8.0] * 8)))
+    # mean losses of the windows ln 2 and ln 8, equally often: the mean is ln 4
+    found = ours.perplexity(np.log(np.array([[2.0, 2.0], [8.0, 8.0]] * 8)))
     assert found.value == pytest.approx(4)
     assert found.error == pytest.approx(4 * math.log(2) / math.sqrt(15))
 
 
-@given(numbers, st.floats(-3, 3, width=32))
-def test_the_same_losses_plus_a_constant_have_a_certain_ratio(values, constant):
-    reference = np.array(values)
-    found = ours.log_perplexity_ratio(reference + constant, reference)
-    assert found.value == pytest.approx(constant, abs=1e-6)
-    assert found.error == pytest.approx(0, abs=1e-5)
-
-
-def test_a_ratio_is_the_mean_of_the_paired_differences():
-    chooser = np.random.default_rng(1)
-    reference = chooser.gamma(2, 1, 500)
-    candidate = reference + chooser.normal(0.1, 0.2, 500)
-    found = ours.log_perplexity_ratio(candidate, reference)
-    paired = ours.mean(candidate - reference)
-    assert found == pytest.approx(paired)
-
-
 def test_a_root_mean_square_by_hand():
-    values = np.array([0.3, -0.4] * 10)
+    values = np.array([[0.3], [-0.4]] * 10)
     found = ours.root_mean_square(values)
     assert found.value == pytest.approx(math.sqrt(0.125))
     spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
     assert found.error == pytest.approx(spread / (2 * math.sqrt(0.125)))
-    assert ours.root_mean_square(np.zeros(20)) == Estimate(0.0, 0.0)
+    assert ours.root_mean_square(np.zeros((20, 2))) == Estimate(0.0, 0.0)
 
 
-def test_a_share_by_hand():
-    found = ours.share(np.array([True] * 90 + [False] * 10))
-    assert found == pytest.approx(Estimate(0.9, math.sqrt(0.09 / 99)))
-    assert ours.share(np.empty(0, bool)) is None
+def test_a_share_is_the_mean_of_the_windows_shares():
+    held = np.array([[True] * 9 + [False], [True] * 10] * 3)
+    assert ours.mean(held) == pytest.approx(Estimate(0.95, statistics.stdev([0.9, 1.0] * 3) / math.sqrt(6)))
+
+
+def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
+    chooser = np.random.default_rng(5)
+    many, few = chooser.normal(1, 0.2, (12, 3)), chooser.normal(1, 0.2, (4, 3))
+    many, few = many / many.mean(), few / few.mean()  # then the shares of the means are the values themselves
+    t = scipy_stats.ttest_ind(many.mean(axis=1) + 1, few.mean(axis=1)).statistic
+    assert ours.ratio_error(many, few) == pytest.approx(1 / t)
+    assert ours.ratio_error(7 * many, few / 9) == pytest.approx(1 / t)
+    single = ours.ratio_error(many, few[:1])
+    assert single == pytest.approx(statistics.stdev(many.mean(axis=1)) * math.sqrt(1 + 1 / 12))
+    assert ours.ratio_error(many[:3], few) is None
+
+
+@pytest.mark.parametrize("windows", [4, 14, 60])
+def test_intervals_hold_as_often_as_they_say(windows):
+    """Windows as units; positions as units, which depend on each other, would hold far less often."""
+    trials = 300
+    by_windows, by_positions = coverage(windows, trials)
+    error = math.sqrt(0.95 * 0.05 / trials)
+    assert 0.93 - 2 * error <= by_windows <= 0.97 + 2 * error
+    assert by_positions < 0.7
+
+
+def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
+    assert above_noise(4, 1, 300) < 0.05
+    assert above_noise(64, 4, 300) < 0.02
+    assert above_noise(5, 1, 100, times=6) > 0.95
+
+
+# The uncertainty as llama-perplexity computes it
+
+
+@given(numbers)
+def test_positions_as_units(values):
+    # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
+    found = independent.mean_error(np.array(values))
+    assert found == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
+
+
+def test_few_positions_have_an_uncertainty_of_zero():
+    assert independent.mean_error(np.arange(10.0)) == 0
+    assert independent.mean_error(np.arange(11.0)) == pytest.approx(math.sqrt(10 / 10))
+
+
+def test_a_perplexity_of_independent_positions_by_hand():
+    found = independent.perplexity_error(np.log(np.array([2.0, 8.0] * 8)))
+    assert found == pytest.approx(4 * math.log(2) / math.sqrt(15))
+
+
+def test_a_ratio_of_independent_positions_uses_the_covariance():
+    chooser = np.random.default_rng(1)
+    reference = chooser.gamma(2, 1, 500)
+    candidate = reference + chooser.normal(0.1, 0.2, 500)
+    covariance = np.cov(candidate, reference)
+    expected = (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / 500
+    assert independent.mean_error(candidate - reference) == pytest.approx(math.sqrt(expected))
+
+
+def test_a_root_mean_square_of_independent_positions_by_hand():
+    spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
+    found = independent.root_mean_square_error(np.array([0.3, -0.4] * 10))
+    assert found == pytest.approx(spread / (2 * math.sqrt(0.125)))
+    assert independent.root_mean_square_error(np.zeros(20)) == 0
+
+
+def test_a_share_of_independent_positions_by_hand():
+    found = independent.mean_error(np.array([True] * 90 + [False] * 10))
+    assert found == pytest.approx(math.sqrt(0.09 / 99))
+
+
+# Percentiles
 
 
 @given(st.lists(st.floats(0, 10), min_size=100, max_size=300), st.floats(0, 1))

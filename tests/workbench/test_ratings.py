@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from bench.simulate.ratings import false_claims, simulated_votes
 from scipy import optimize
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
@@ -25,19 +26,6 @@ def won(winner, loser, count=1):
     return [vote((winner, loser), 0) if number % 2 else vote((loser, winner), 1) for number in range(count)]
 
 
-def simulated(truth, count, rng, ties=0.2):
-    """Votes over random pairs of engines with true ratings."""
-    votes = []
-    for _ in range(count):
-        a, b = rng.sample(sorted(truth), 2)
-        p = 1 / (1 + 10 ** ((truth[b] - truth[a]) / POINTS))
-        # a tie takes evenly from both, so that its half keeps the expected outcome at p
-        tie = min(ties, 2 * p, 2 * (1 - p))
-        drawn = rng.random()
-        votes.append(vote((a, b), "tie" if drawn < tie else 0 if drawn < tie / 2 + p else 1))
-    return votes
-
-
 def by_engine(found):
     return {it.engine: it for it in found.engines}
 
@@ -50,7 +38,7 @@ TRUTH = dict(zip("abcde", (1130, 1060, 1000, 950, 860), strict=True))
 
 
 def test_true_ratings_are_recovered_from_many_votes():
-    found = rate(simulated(TRUTH, 20_000, random.Random(1)))
+    found = rate(simulated_votes(TRUTH, 20_000, random.Random(1)))
     for engine, it in by_engine(found).items():
         width = it.interval.high - it.interval.low
         assert width < 40
@@ -64,10 +52,34 @@ def test_intervals_cover_the_true_ratings(count):
     held = [
         it.interval.low <= TRUTH[it.engine] <= it.interval.high
         for _ in range(60)
-        for it in rate(simulated(TRUTH, count, rng), resamples=300).engines
+        for it in rate(simulated_votes(TRUTH, count, rng), resamples=300).engines
     ]
     # 300 intervals; those of a simulation depend on each other, so count each simulation as two
     assert np.mean(held) == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 120) ** 0.5)
+
+
+def test_five_equal_engines_are_seldom_told_apart():
+    """Ten intervals that held 95% each would tell some of them apart in 30% of the simulations."""
+    trials = 80
+    assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+
+
+def test_the_intervals_of_pairs_are_corrected_for_their_number():
+    few, many = rate(won("a", "b", 30)), rate(won("a", "b", 30) + won("c", "d", 30) + won("b", "c", 30))
+    (alone,) = few.pairs
+    assert "points (95% interval" in alone.sentence
+    assert "correction" not in alone.sentence
+    assert all("after correction for 6 pairs)" in it.sentence for it in many.pairs)
+    # an interval agrees with what is claimed
+    assert all(it.shown == (it.interval.low > 0) for it in (alone, *many.pairs))
+
+
+def test_the_interval_of_a_single_pair_is_not_corrected():
+    """It is about as wide as the percentile interval of the difference."""
+    votes = simulated_votes({"a": 1020, "b": 980}, 200, random.Random(14))
+    (pair,), (a, b) = rate(votes).pairs, rate(votes).engines
+    single = (a.interval.high - a.interval.low) + (b.interval.high - b.interval.low)
+    assert pair.interval.high - pair.interval.low == pytest.approx(single, rel=0.08)
 
 
 def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
@@ -142,7 +154,7 @@ def test_style_control_removes_the_effect_of_length():
 
 def test_swapping_two_engines_mirrors_the_ratings():
     rng = random.Random(10)
-    votes = simulated({"a": 1080, "b": 920}, 60, rng)
+    votes = simulated_votes({"a": 1080, "b": 920}, 60, rng)
     swap = {"a": "b", "b": "a"}
     swapped = [vote([swap[it.engine] for it in each.candidates], each.choice) for each in votes]
     one, other = rating(rate(votes)), rating(rate(swapped))
@@ -269,7 +281,7 @@ def test_negative_numbers_have_a_minus_sign():
 
 
 def test_the_same_votes_give_the_same_intervals():
-    votes = simulated(TRUTH, 100, random.Random(13))
+    votes = simulated_votes(TRUTH, 100, random.Random(13))
     assert rate(votes) == rate(votes)
     assert rate(votes) != rate(votes, seed=1)
 

@@ -238,7 +238,7 @@ def test_votes_that_were_not_blind_are_only_counted(store):
 
 
 def fidelity(*engines, created, kld):
-    figures = {"mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.01}
+    figures = {"windows": 5, "mean_kld_se": 0.01, "top1_agreement": 0.9, "top1_se": 0.05}
     return Measurement(
         kind="fidelity",
         engines=engines,
@@ -246,7 +246,7 @@ def fidelity(*engines, created, kld):
             "text": "book.txt",
             "tokens_scored": 1275,
             "partial": False,
-            "noise": {"mean_kld": 0.001, "mean_kld_se": 0.0001},
+            "noise": {"windows": 1, "mean_kld": 0.001, "mean_kld_se": None},
             "candidates": [
                 {"engine": it.name, "mean_kld": kld, "bits_per_byte": 1.1, **figures} for it in engines[1:]
             ],
@@ -268,8 +268,10 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
         ("smol", "0.2500 nats"),
         ("noise floor", "0.0010 nats"),
     ]
-    assert kld.figures[0].interval == "0.2304 to 0.2696"
+    # Student's t: 2.776 standard errors to each side for 5 windows; a share ends at 100%
+    assert (kld.figures[0].interval, kld.figures[1].interval) == ("0.2222 to 0.2778", "")
     assert (top.figures[0].text, bits.figures[0].text) == ("90.0%", "1.100")
+    assert top.figures[0].interval == "76.1 to 100.0"
     assert found.remarks[0].text.endswith(
         "against large (paper:/m/large), over book.txt, with 1,275 tokens scored."
     )

@@ -3,9 +3,11 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import fastjsonschema
 import pytest
+from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
 from paragone_cli.suite_comparison import put_comparison
@@ -34,7 +36,7 @@ def result(metric=PASS_RATE, *, difference=0.06, low=0.012, high=0.109, p=0.03, 
         more_a=5,
         more_b=14,
         interval=None if low is None else Interval(low=low, high=high),
-        method="none" if low is None else "bca",
+        method="none" if low is None else "bonett_price",
         p=0.01,
         test="mcnemar",
     )
@@ -68,7 +70,7 @@ def test_negative_numbers_have_a_minus_sign():
     [
         result(low=-0.001),
         result(p=0.05),
-        result(low=None, prompts=9),
+        result(low=None, p=None, prompts=9),
         result(TTFT, low=-1, p=0.001),
     ],
 )
@@ -96,12 +98,21 @@ def test_all_prompts_alike():
     (shown,) = compare_suite(rows, "AB").comparisons
     assert shown.shown
     assert shown.sentence.startswith(
-        "B passes 100.0 points more often than A (no interval, as all prompts differ by"
+        "B passes 100.0 points more often than A (95% interval 73.5 to 100.0; 20"
     )
     (same,) = compare_suite(
         [row(prompt, engine, passed=True) for prompt in range(20) for engine in "AB"], "AB"
     ).comparisons
     assert same.sentence == "B and A do not differ in pass rate at any of 20 prompts."
+    (judged,) = compare_suite(
+        [
+            row(prompt, engine, scores={"judge": float(engine == "B")})
+            for prompt in range(20)
+            for engine in "AB"
+        ],
+        "AB",
+    ).comparisons
+    assert "(no interval, as all prompts differ by the same amount; 20 prompts; p < 0.001)" in judged.sentence
 
 
 def test_repetitions_are_averaged_before_they_are_compared():
@@ -110,7 +121,8 @@ def test_repetitions_are_averaged_before_they_are_compared():
     once = [row(prompt, engine, passed=rng.random() < 0.5) for prompt in range(40) for engine in "AB"]
     twice = [*once, *(row(it.prompt_index, it.engine, it.passed, repetition=1) for it in once)]
     (one,), (two,) = compare_suite(once, "AB").comparisons, compare_suite(twice, "AB").comparisons
-    assert one.paired == two.paired
+    assert (one.paired.p, one.paired.difference) == (two.paired.p, two.paired.difference)
+    assert (one.paired.test, two.paired.test) == ("mcnemar", "sign")
     assert "only B" in one.sentence
     assert "more often B" in two.sentence
 
@@ -287,7 +299,8 @@ def test_values_that_are_no_numbers_are_left_out():
     assert not compare_suite(rows, "AB").comparisons
 
 
-def test_families_are_corrected_separately():
+def test_all_comparisons_are_corrected_together():
+    """Two families at 5% each would claim something in up to 10% of the suites in which no engines differ."""
     rng = random.Random(6)
     rows = [
         row(
@@ -301,7 +314,36 @@ def test_families_are_corrected_separately():
         for engine in "ABC"
     ]
     found = compare_suite(rows, "ABC").comparisons
-    assert {(it.metric.family, it.comparisons) for it in found} == {("quality", 9), ("speed", 12)}
+    assert {it.comparisons for it in found} == {21}
+    smallest = min(found, key=lambda it: it.paired.p)
+    assert smallest.adjusted_p == pytest.approx(min(1, 21 * smallest.paired.p))
+
+
+def test_the_same_engine_under_two_names_is_seldom_told_apart():
+    trials = 60
+    assert false_claims(2, 10, trials) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+
+
+def test_a_score_over_few_prompts_is_not_corrected_for():
+    """No difference in it can be shown, so it must not make the others harder to show."""
+    few = 3
+    rows = [
+        row(
+            prompt,
+            engine,
+            passed=engine == "B" or prompt % 3 == 0,
+            scores={"judge": 0.5} if prompt < few else {},
+        )
+        for prompt in range(20)
+        for engine in "AB"
+    ]
+    passed, judged = compare_suite(rows, "AB").comparisons
+    assert (passed.comparisons, passed.adjusted_p) == (1, passed.paired.p)
+    assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
+    apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
+    assert apart.sentence == (
+        "No difference in judge is shown: B − A = 0.400 (no interval below 10 prompts, of which there are 3)."
+    )
 
 
 def test_engines_without_a_common_prompt(capsys):

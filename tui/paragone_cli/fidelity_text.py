@@ -16,7 +16,7 @@ from paragone_workbench.compare.fidelity_report import (
 )
 from paragone_workbench.compare.histogram import DECADES, shares
 from paragone_workbench.compare.measured import Difference, Measured
-from paragone_workbench.compare.statistics import mean
+from paragone_workbench.compare.statistics import FEWEST_WINDOWS, mean
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 
 __all__ = ["put_fidelity"]
@@ -40,6 +40,8 @@ def put_fidelity(fidelity: Fidelity) -> None:
     )
     put()
     put_table(_table(fidelity))
+    if reference.windows < FEWEST_WINDOWS:
+        put(f"\nThere are no uncertainties: these need {FEWEST_WINDOWS} windows or more.")
     compared = [(it.name, it.size, it.difference) for it in fidelity.candidates if it.difference.windows]
     if compared:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
@@ -72,7 +74,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
     def percentile(title: str, percent: str) -> list[str]:
         return of_figures(title, lambda it: _plain(it.kld_percentiles[percent]))
 
-    ratios = [None if it.reason else log_ratio(it, reference) for it in candidates]
+    ratios = [log_ratio(it, reference) for it in candidates]
     return [
         ["", short_name(reference.name), _NOISE, *(short_name(it.name) for it in candidates)],
         of_engines("weights", lambda it: _megabytes(it.size)),
@@ -145,7 +147,7 @@ def _shown(estimate: Estimate | None) -> str:
 
 
 def _percent(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{number(Estimate(100 * estimate.value, 100 * estimate.error))} %"
+    return "" if estimate is None else f"{number(estimate.scaled(100))} %"
 
 
 def _plain(value: float | None) -> str:

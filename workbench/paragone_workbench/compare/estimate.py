@@ -9,10 +9,14 @@ __all__ = ["Estimate", "number"]
 
 
 class Estimate(NamedTuple):
-    """A value and its uncertainty."""
+    """A value and its standard error, which is None if it is unknown."""
 
     value: float
-    error: float
+    error: float | None
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return both in another unit: multiplied by a positive factor."""
+        return Estimate(self.value * factor, None if self.error is None else self.error * factor)
 
 
 def number(estimate: Estimate) -> str:

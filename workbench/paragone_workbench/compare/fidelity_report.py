@@ -9,14 +9,15 @@ from typing import TypeAlias
 from paragone import Json
 from paragone_workbench.compare.estimate import Estimate, number
 from paragone_workbench.compare.fidelity import NOISE_BATCH, Fidelity
+from paragone_workbench.compare.independent_positions import difference_errors, mean_error, perplexity_error
 from paragone_workbench.compare.measured import Candidate, Difference, Measured
 from paragone_workbench.compare.statistics import (
+    FEWEST_WINDOWS,
     Values,
-    log_perplexity_ratio,
     mean,
     percentile,
+    ratio_error,
     root_mean_square,
-    share,
 )
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 
@@ -24,6 +25,16 @@ __all__ = ["DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "ver
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
+
+_INDEPENDENT = "llama_perplexity_se"
+"""The name in JSON of the standard errors as llama-perplexity computes them."""
+
+_CLEAR = 3
+"""A KL divergence is above the noise floor if ln(KLD / noise floor) exceeds its standard error as many times.
+
+An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
+is a standard error, and in 0.2% of those with 100 (Student's t).
+"""
 
 Percentiles: TypeAlias = dict[str, float | None]
 
@@ -58,7 +69,7 @@ def figures_of(difference: Difference) -> DifferenceFigures:
         delta_p=mean(delta_p),
         rms_delta_p=root_mean_square(delta_p),
         delta_p_percentiles=_percentiles(delta_p, _DELTA_P_PERCENTILES),
-        same_top=share(difference.same_top),
+        same_top=mean(difference.same_top),
     )
 
 
@@ -69,11 +80,15 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
         "windows": fidelity.reference.windows,
         "tokens_scored": int(fidelity.reference.losses.size),
         "partial": fidelity.partial,
-        "reference": _measured_json(fidelity.reference, fidelity),
+        "reference": {
+            **_measured_json(fidelity.reference, fidelity),
+            _INDEPENDENT: _loss_errors(fidelity.reference),
+        },
         "noise": {
             "batch": NOISE_BATCH,
             "windows": fidelity.noise.windows,
             **_difference_json(fidelity.noise),
+            _INDEPENDENT: difference_errors(fidelity.noise),
         },
         "candidates": [_candidate_json(it, fidelity) for it in fidelity.candidates],
     }
@@ -89,11 +104,11 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
         if theirs is None or ours is None:
             return ""
         return f"{candidate.name}: {number(theirs)} bits per byte, {reference.name} {number(ours)}."
-    kld, same = mean(candidate.difference.kld), share(candidate.difference.same_top)
+    kld, same = mean(candidate.difference.kld), mean(candidate.difference.same_top)
     if kld is None or same is None:
         return ""
     return (
-        f"{candidate.name}: mean KLD {number(kld)}{_beside_noise(kld, fidelity)}; picks another top token at "
+        f"{candidate.name}: mean KLD {number(kld)}{_beside_noise(kld, candidate, fidelity)}; picks another top token at "
         f"{1 - same.value:.1%} of the positions."
     )
 
@@ -108,16 +123,21 @@ def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -
     )
 
 
-def _beside_noise(kld: Estimate, fidelity: Fidelity) -> str:
+def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> str:
     noise, name = mean(fidelity.noise.kld), fidelity.reference.name
     if noise is None:
         return ""
     if not noise.value:
         return f", and {name} does not differ from itself"
-    if kld.value <= noise.value + 2 * math.hypot(kld.error, noise.error):
-        return f", within the noise floor of {name} ({number(noise)})"
-    times = kld.value / noise.value
-    return f", {times:.{0 if times >= 10 else 1}f} × above the noise floor of {name}"
+    floor, times = f"the noise floor of {name}", kld.value / noise.value
+    if times <= 1:
+        return f", within {floor} ({number(noise)})"
+    error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
+    if error is None:
+        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell them apart)"
+    if math.log(times) <= _CLEAR * error:
+        return f", within {floor} ({number(noise)})"
+    return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
 
 
 def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
@@ -132,17 +152,23 @@ def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
 
 
 def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]:
-    ratio = None if candidate.reason else log_ratio(candidate, fidelity.reference)
+    ratio = log_ratio(candidate, fidelity.reference)
     top = candidate.top
     common, same = (None, None) if top is None else (top.common, top.same_top)
     return {
         **_measured_json(candidate, fidelity),
         **_estimate_json("log_ppl_ratio", ratio),
         **_difference_json(candidate.difference),
+        _INDEPENDENT: {
+            **_loss_errors(candidate),
+            "log_ppl_ratio": None if ratio is None else mean_error(_excess(candidate, fidelity.reference)),
+            **difference_errors(candidate.difference),
+        },
         "top_k": None
         if top is None
         else {
             "k": TOP,
+            "windows": top.windows,
             **_estimate_json("common", common),
             "top1_agreement": same and same.value,
             "top1_se": same and same.error,
@@ -152,9 +178,23 @@ def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]
 
 
 def log_ratio(candidate: Candidate, reference: Measured) -> Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have."""
-    losses = candidate.losses
-    return log_perplexity_ratio(losses, reference.losses[: losses.size])
+    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
+
+    That is the mean of the differences in log-loss; what makes a text hard for both drops out of its uncertainty.
+    None if the candidate has another vocabulary, or was not measured.
+    """
+    if candidate.reason or not candidate.windows:
+        return None
+    return mean(_excess(candidate, reference))
+
+
+def _excess(candidate: Candidate, reference: Measured) -> Values:
+    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
+    return candidate.losses - reference.losses[: candidate.windows]
+
+
+def _loss_errors(measured: Measured) -> dict[str, Json]:
+    return {"ppl": perplexity_error(measured.losses) if measured.windows else None}
 
 
 def _difference_json(difference: Difference) -> dict[str, Json]:

@@ -1,15 +1,17 @@
-"""What was measured of the engines over a text: values of each scored position, and the figures made of them."""
+"""What was measured of the engines over a text: values of each scored position, and the figures made of them.
+
+Values have a row for each window and a column for each scored position of it.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paragone import ParagoneError
 from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.log_probabilities import Scores
-from paragone_workbench.compare.numeric import np
-from paragone_workbench.compare.statistics import Values, mean, perplexity
+from paragone_workbench.compare.statistics import Values, mean, perplexity, stacked
 from paragone_workbench.compare.top_tokens import TopAgreement
 from paragone_workbench.engines.handle import EngineHandle
 
@@ -47,7 +49,7 @@ class Measured:
     @property
     def losses(self) -> Values:
         """The log-losses of all scored positions, in the order of the text."""
-        return _joined(self._losses)
+        return stacked(self._losses)
 
     @property
     def perplexity(self) -> Estimate | None:
@@ -61,10 +63,7 @@ class Measured:
         comparable between vocabularies. None if no window was measured.
         """
         loss = mean(self.losses)
-        if loss is None:
-            return None
-        factor = self.tokens / size / math.log(2)
-        return Estimate(loss.value * factor, loss.error * factor)
+        return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
 
 
 class Difference:
@@ -83,17 +82,17 @@ class Difference:
     @property
     def kld(self) -> Values:
         """The KL divergences in nats."""
-        return _joined([it.kld for it in self._scores])
+        return stacked([it.kld for it in self._scores])
 
     @property
     def delta_p(self) -> Values:
         """The differences in the probability of the token that really follows."""
-        return _joined([it.delta_p for it in self._scores])
+        return stacked([it.delta_p for it in self._scores])
 
     @property
-    def same_top(self) -> NDArray[np.bool_]:
+    def same_top(self) -> NDArray[Any]:
         """Whether both have the same likeliest token."""
-        return np.concatenate([np.empty(0, np.bool_), *(it.same_top for it in self._scores)])
+        return stacked([it.same_top for it in self._scores])
 
 
 class Candidate(Measured):
@@ -106,7 +105,3 @@ class Candidate(Measured):
         """Agreement over the likeliest tokens, if the engine reports no more than these."""
         self.reason = ""
         """Why it is not compared over the whole vocabulary, as a sentence; empty if it is."""
-
-
-def _joined(parts: list[Values]) -> Values:
-    return np.concatenate([np.empty(0), *parts])

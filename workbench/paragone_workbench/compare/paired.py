@@ -1,8 +1,7 @@
 """Differences between two engines over the same prompts, from paired data.
 
 The prompt is the unit: both engines answered it, so what makes it hard or long is the same for both, and the
-differences per prompt are what is resampled and tested. Repetitions of a prompt are averaged before; they are
-no further prompts.
+differences per prompt are the data. Repetitions of a prompt are averaged before; they are no further prompts.
 """
 
 from __future__ import annotations
@@ -11,21 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone_workbench.compare.intervals import FEWEST, Interval, bootstrap
+from paragone_workbench.compare.intervals import Interval, mean_interval, paired_share_interval
 from paragone_workbench.compare.scientific import np, stats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PairedDifference", "holm", "paired_difference"]
+__all__ = ["Kind", "PairedDifference", "holm", "paired_difference"]
 
 Values: TypeAlias = "NDArray[np.float64]"
 
+Kind: TypeAlias = Literal["numbers", "passes", "shares"]
+"""What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
+
 _MANY = 1_000
-"""Number of prompts above which approximations that hold for many values replace slower methods."""
+"""Number of prompts above which the t-test replaces the permutation test, which converges to it."""
 
 _RESAMPLES = 9_999
-_RESAMPLES_OF_MANY = 1_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class PairedDifference:
         more_b: Number of prompts at which B's value is larger.
         interval: The interval of the mean difference; None if there is none.
         method: How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same
-            amount, so that resampling tells nothing.
+            amount, which tells nothing of how much they vary.
         p: The p-value, before any correction for several comparisons.
         test: The test that `p` is from.
     """
@@ -51,9 +52,9 @@ class PairedDifference:
     more_a: int
     more_b: int
     interval: Interval | None
-    method: Literal["bca", "percentile", "none"]
+    method: Literal["skewed_t", "bonett_price", "none"]
     p: float
-    test: Literal["mcnemar", "permutation", "t"]
+    test: Literal["mcnemar", "sign", "permutation", "t"]
 
     @property
     def difference(self) -> float:
@@ -62,22 +63,18 @@ class PairedDifference:
 
 
 def paired_difference(
-    a: Sequence[float] | Values, b: Sequence[float] | Values, *, passes: bool = False, seed: int = 0
+    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: Kind = "numbers", seed: int = 0
 ) -> PairedDifference:
     """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
 
-    The interval is a bootstrap over prompts of the mean difference: BCa (Efron 1987), or the percentile
-    interval where BCa is undefined or, above 1,000 prompts, not worth its cost.
+    Passes are tested by McNemar's exact test: among the prompts that one engine alone passed, each is as likely to
+    be that engine if they do not differ. Shares are tested by the sign test, the same test of the prompts that one
+    engine passed more often.
 
-    With `passes`, values are shares of repetitions that passed, and the test is McNemar's exact test: among the
-    prompts at which one engine passed more often, each is as likely to be that engine if they do not differ.
-    With several repetitions, this is the sign test of the shares.
-
-    For other values the test is a paired permutation test of the mean: if the engines do not differ, the sign of
-    each prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no
-    distribution; Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards
-    prompts without a difference, of which scores have many. Above 1,000 prompts it is the paired t-test, to
-    which the permutation test converges.
+    Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
+    prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no distribution;
+    Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards prompts without a
+    difference, of which scores have many. Above 1,000 prompts it is the paired t-test. `seed` is for the test.
 
     Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
     """
@@ -85,11 +82,15 @@ def paired_difference(
         raise ValueError("paired values must be of the same prompts, and of one at least")
     values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     differences = values_b - values_a
-    interval, method = _interval(differences, seed)
     more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())
-    test: Literal["mcnemar", "permutation", "t"]
-    if passes:
-        p, test = _mcnemar(more_a, more_b), "mcnemar"
+    method: Literal["skewed_t", "bonett_price", "none"]
+    test: Literal["mcnemar", "sign", "permutation", "t"]
+    if kind == "passes":
+        interval, method = paired_share_interval(more_a, more_b, differences.size), "bonett_price"
+    else:
+        interval, method = mean_interval(differences), "skewed_t"
+    if kind != "numbers":
+        p, test = _sign_test(more_a, more_b), "mcnemar" if kind == "passes" else "sign"
     elif differences.size > _MANY:
         p, test = _t_test(differences), "t"
     else:
@@ -101,7 +102,7 @@ def paired_difference(
         more_a=more_a,
         more_b=more_b,
         interval=interval,
-        method=method,
+        method=method if interval is not None else "none",
         p=p,
         test=test,
     )
@@ -121,18 +122,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _interval(differences: Values, seed: int) -> tuple[Interval | None, Literal["bca", "percentile", "none"]]:
-    if differences.size < FEWEST or not np.ptp(differences):
-        return None, "none"
-    if differences.size <= _MANY:
-        found = bootstrap(differences, "BCa", _RESAMPLES, seed=seed)
-        if np.isfinite([found.low, found.high]).all():
-            return found, "bca"
-        return bootstrap(differences, "percentile", _RESAMPLES, seed=seed), "percentile"
-    return bootstrap(differences, "percentile", _RESAMPLES_OF_MANY, seed=seed), "percentile"
-
-
-def _mcnemar(only_a: int, only_b: int) -> float:
+def _sign_test(only_a: int, only_b: int) -> float:
     discordant = only_a + only_b
     return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
 

@@ -45,7 +45,7 @@ def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str
                 kld, error, same = (figures.get(it) for it in ("mean_kld", "mean_kld_se", "top1_agreement"))
                 if isinstance(kld, int | float):
                     return SavedFidelity(
-                        kld=Estimate(kld, error if isinstance(error, int | float) else 0.0),
+                        kld=Estimate(kld, error if isinstance(error, int | float) else None),
                         same_top=same if isinstance(same, int | float) else None,
                         reference=reference.name,
                         created=measurement.created,

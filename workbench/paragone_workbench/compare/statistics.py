@@ -1,13 +1,16 @@
 """Statistics of values at the scored positions of a text, each with its uncertainty.
 
-The formulas are those of llama.cpp's tools/perplexity/perplexity.cpp, which makes the figures comparable.
-An uncertainty is one standard deviation, and assumes that positions are independent.
+Values have a row for each window and a column for each scored position of it. The positions of a window share a
+passage of the text, so they depend on each other: the window is the unit of every uncertainty, which is the
+standard error of the windows' means. All windows have the same number of positions, so the mean of these means
+is the mean of all positions.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.numeric import np
@@ -16,74 +19,72 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "FEWEST_WINDOWS",
     "Values",
-    "log_perplexity_ratio",
     "mean",
     "percentile",
     "perplexity",
+    "ratio_error",
     "root_mean_square",
-    "share",
+    "stacked",
 ]
 
 Values: TypeAlias = "NDArray[np.float64]"
 
-_FEWEST = 100
-"""Number of values below which a percentile says nothing."""
+FEWEST_WINDOWS = 4
+"""Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""
 
-_FEWEST_FOR_ERROR = 11
-"""Number of values below which the uncertainty of a mean is given as 0."""
+_FEWEST_POSITIONS = 100
+"""Number of positions below which a percentile says nothing."""
 
 
-def mean(values: Values) -> Estimate | None:
-    """Return the mean. Its uncertainty is √((E[x²] − E[x]²)/(n − 1)). None without values."""
+def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the values of windows as one array: a row for each, no row without windows."""
+    return np.stack(windows) if windows else np.empty((0, 0))
+
+
+def mean(values: NDArray[Any]) -> Estimate | None:
+    """Return the mean of numbers, or the share of what holds. None without values."""
     if not values.size:
         return None
-    return Estimate(float(values.mean()), math.sqrt(_covariance(values, values)))
+    windows = values.mean(axis=1)
+    count = len(windows)
+    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
+    return Estimate(float(windows.mean()), error)
 
 
 def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats."""
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times that of the mean."""
     loss = mean(losses)
-    return None if loss is None else Estimate(math.exp(loss.value), math.exp(loss.value) * loss.error)
-
-
-def log_perplexity_ratio(candidate: Values, reference: Values) -> Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference), from their log-losses at the same positions.
-
-    The uncertainty √(σq² + σp² − 2·c) uses the covariance c: most of what makes a text hard is the same
-    for both.
-    """
-    q, p = mean(candidate), mean(reference)
-    if q is None or p is None:
+    if loss is None:
         return None
-    variance = q.error**2 + p.error**2 - 2 * _covariance(candidate, reference)
-    return Estimate(q.value - p.value, math.sqrt(max(variance, 0.0)))
+    value = math.exp(loss.value)
+    return Estimate(value, loss.scaled(value).error)
 
 
 def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²]. Its uncertainty is σ(x²)/(2·√E[x²])."""
+    """Return √E[x²]. Its uncertainty is that of E[x²] by 2·√E[x²]."""
     squares = mean(values**2)
     if squares is None:
         return None
     root = math.sqrt(squares.value)
-    return Estimate(root, squares.error / (2 * root) if root else 0.0)
-
-
-def share(held: NDArray[np.bool_]) -> Estimate | None:
-    """Return the share of positions at which something holds. Its uncertainty is √(p·(1 − p)/(n − 1))."""
-    if not held.size:
-        return None
-    p = float(held.mean())
-    return Estimate(p, math.sqrt(p * (1 - p) / (held.size - 1)) if held.size > 1 else 0.0)
+    return Estimate(root, squares.scaled(1 / (2 * root)).error if root else squares.error)
 
 
 def percentile(values: Values, fraction: float) -> float | None:
     """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
-    return float(np.quantile(values, fraction)) if values.size >= _FEWEST else None
+    return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
 
 
-def _covariance(one: Values, other: Values) -> float:
-    """Return the covariance of two means."""
-    if one.size < _FEWEST_FOR_ERROR:
-        return 0.0
-    return float(((one - one.mean()) * (other - other.mean())).mean()) / (one.size - 1)
+def ratio_error(many: Values, few: Values) -> float | None:
+    """Return the relative standard error of the mean of `many` by the mean of `few`, both of which are positive.
+
+    It is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
+    each by the mean of all. It supposes that both vary by the same share from window to window, so it is known for
+    a single window of `few`, which has no variance of its own.
+    """
+    if len(many) < FEWEST_WINDOWS:
+        return None
+    shares = [it.mean(axis=1) / it.mean() for it in (many, few)]
+    variance = sum(float(((it - 1) ** 2).sum()) for it in shares) / (len(many) + len(few) - 2)
+    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))

@@ -9,7 +9,7 @@ from paragone import Alternative
 from paragone_workbench.compare.estimate import Estimate
 from paragone_workbench.compare.log_probabilities import Rows
 from paragone_workbench.compare.numeric import np
-from paragone_workbench.compare.statistics import mean, share
+from paragone_workbench.compare.statistics import mean, stacked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,23 +37,27 @@ class TopAgreement:
     def __init__(self) -> None:
         self.windows = 0
         """Number of windows that were compared."""
-        self._same: list[bool] = []
-        self._common: list[float] = []
+        self._same: list[NDArray[np.bool_]] = []
+        self._common: list[NDArray[np.float64]] = []
 
     def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
         """Add a window's scored positions."""
-        for expected, found in zip(reference.tolist(), candidate, strict=True):
-            ids = [it.id for it in found]
-            self._same.append(ids[:1] == expected[:1])
-            self._common.append(len(set(ids) & set(expected)) / len(expected))
+        pairs = [
+            (expected, [it.id for it in found])
+            for expected, found in zip(reference.tolist(), candidate, strict=True)
+        ]
+        self._same.append(np.array([ids[:1] == expected[:1] for expected, ids in pairs]))
+        self._common.append(
+            np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs])
+        )
         self.windows += 1
 
     @property
     def same_top(self) -> Estimate | None:
         """Share of the positions at which the likeliest token is the same."""
-        return share(np.array(self._same, np.bool_))
+        return mean(stacked(self._same))
 
     @property
     def common(self) -> Estimate | None:
         """Mean share of the reference's likeliest tokens that are among the candidate's."""
-        return mean(np.array(self._common, np.float64))
+        return mean(stacked(self._common))

@@ -54,8 +54,9 @@ class RatedPair:
         a: The engine with the higher rating.
         b: The other one.
         difference: The rating of A − that of B.
-        interval: The interval of the difference.
+        interval: The interval of the difference. The intervals of all pairs hold together with a probability of 95%.
         tally: What came of their comparisons with each other, from A's side.
+        pairs: Number of all pairs.
     """
 
     a: str
@@ -63,10 +64,11 @@ class RatedPair:
     difference: float
     interval: Interval
     tally: Tally
+    pairs: int
 
     @property
     def shown(self) -> bool:
-        """Whether the votes show a difference."""
+        """Whether the votes show a difference. If no engines differ, any pair is shown in 5% of ratings at most."""
         return not self.interval.contains_zero
 
     @property
@@ -75,7 +77,8 @@ class RatedPair:
         difference, low, high = (
             decimal(it, 0) for it in (self.difference, self.interval.low, self.interval.high)
         )
-        found = f"{difference} points (95% interval {low} to {high})"
+        corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
+        found = f"{difference} points (95% interval {low} to {high}{corrected})"
         if self.shown:
             return f"{self.a} is rated above {self.b} by {found}."
         return f"No difference between {self.a} and {self.b} is shown: {found}."

@@ -1,17 +1,13 @@
-"""The metrics by which engines are compared over a suite: their families, and the words for a difference."""
+"""The metrics by which engines are compared over a suite, and the words for a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from paragone_workbench.compare.decimals import decimal
 
-__all__ = ["PASS_RATE", "SPEEDS", "Family", "Metric", "in_order", "score_metric"]
-
-Family: TypeAlias = Literal["quality", "speed"]
-"""Metrics that are judged together. Holm's correction is for all pairs of engines × all metrics of a family."""
+__all__ = ["PASS_RATE", "SPEEDS", "Metric", "in_order", "score_metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +17,6 @@ class Metric:
     Attributes:
         name: The name in JSON.
         title: The name for people.
-        family: The family of comparisons that it belongs to.
         timed: Whether a value depends on how fast the machine is at the time.
         unit: The unit of the values as they are shown; empty if there is none.
         factor: What a value is multiplied by to be shown.
@@ -32,7 +27,6 @@ class Metric:
 
     name: str
     title: str
-    family: Family
     timed: bool = False
     unit: str = ""
     factor: float = 1
@@ -48,7 +42,6 @@ class Metric:
 PASS_RATE = Metric(
     name="pass_rate",
     title="pass rate",
-    family="quality",
     unit="points",
     factor=100,
     more="{b} passes {amount} more often than {a}",
@@ -59,7 +52,6 @@ SPEEDS = (
     Metric(
         name="completion_tokens",
         title="completion tokens",
-        family="speed",
         unit="tokens",
         more="{b} generates {amount} more than {a}",
         less="{b} generates {amount} less than {a}",
@@ -67,7 +59,6 @@ SPEEDS = (
     Metric(
         name="ttft_s",
         title="TTFT",
-        family="speed",
         timed=True,
         unit="ms",
         factor=1000,
@@ -77,7 +68,6 @@ SPEEDS = (
     Metric(
         name="decode_tps",
         title="decode rate",
-        family="speed",
         timed=True,
         unit="tokens/s",
         more="{b} decodes {amount} faster than {a}",
@@ -86,7 +76,6 @@ SPEEDS = (
     Metric(
         name="total_s",
         title="total time",
-        family="speed",
         timed=True,
         unit="s",
         digits=2,
@@ -109,7 +98,6 @@ def score_metric(name: str) -> Metric:
     return Metric(
         name=f"score {name}",
         title=name,
-        family="quality",
         digits=3,
         more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
         less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",

@@ -24,8 +24,9 @@ class MetricComparison:
         b: The second engine.
         metric: The metric.
         paired: The difference B − A.
-        adjusted_p: The p-value after Holm's correction for the comparisons of its family.
-        comparisons: Number of comparisons in the family.
+        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None below:
+            there no difference can be shown, so these comparisons are none of those that are corrected for.
+        comparisons: Number of comparisons that are corrected for.
         repeated: Whether there are several repetitions of a prompt.
     """
 
@@ -33,17 +34,14 @@ class MetricComparison:
     b: str
     metric: Metric
     paired: PairedDifference
-    adjusted_p: float
+    adjusted_p: float | None
     comparisons: int
     repeated: bool = False
 
     @property
     def shown(self) -> bool:
-        """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0.
-
-        Never below `FEWEST` prompts.
-        """
-        return self.paired.prompts >= FEWEST and self._is_zero_excluded and self.adjusted_p < _LEVEL
+        """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0."""
+        return self.adjusted_p is not None and self.adjusted_p < _LEVEL and self._is_zero_excluded
 
     @property
     def _is_zero_excluded(self) -> bool:
@@ -72,7 +70,6 @@ class MetricComparison:
             "a": self.a,
             "b": self.b,
             "metric": self.metric.name,
-            "family": self.metric.family,
             "prompts": paired.prompts,
             "mean_a": paired.mean_a,
             "mean_b": paired.mean_b,
@@ -107,6 +104,8 @@ class MetricComparison:
         return f"{_prompts(self.paired.more_b)} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
 
     def _p(self) -> str:
+        if self.adjusted_p is None:
+            return ""
         p = "p < 0.001" if self.adjusted_p < 0.001 else f"p = {self.adjusted_p:.2g}"
         contradicts = self.paired.interval is not None and self._is_zero_excluded and not self.shown
         if self.comparisons == 1:

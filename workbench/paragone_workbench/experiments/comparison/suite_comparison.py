@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import get_args
 
 from paragone import Json
-from paragone_workbench.compare.paired import PairedDifference, holm, paired_difference
+from paragone_workbench.compare.intervals import FEWEST
+from paragone_workbench.compare.paired import Kind, PairedDifference, holm, paired_difference
 from paragone_workbench.experiments.comparison.alternation import alternate
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Family, Metric, in_order
+from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, Metric, in_order
 from paragone_workbench.experiments.comparison.drift import drift
 from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison, SameAnswers
 from paragone_workbench.experiments.comparison.suite_values import EngineValues, SuiteRow, collect
@@ -38,7 +38,7 @@ class EngineSummary:
         undecided: Number of prompts to which an answer has an assertion without a verdict.
         drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
-            prompts that are undecided for any engine are in no mean of the quality family.
+            prompts that are undecided for any engine are in no mean of pass rates and scores.
     """
 
     engine: str
@@ -144,10 +144,10 @@ def compare_values(
     """Compare engines by the values of their runs.
 
     A pair of engines is compared over the prompts that have a value of both: for pass rates and scores without those
-    that are undecided for any engine, and by times only if their runs alternated. The p-values are adjusted by
-    Holm's method in two families: all pairs of engines × the pass rate and all scores, and all pairs × the metrics
-    of tokens and time. Engines of one of the `groups` are not compared with each other. `seed` is for the
-    resampling.
+    that are undecided for any engine, and by times only if their runs alternated. The p-values of all comparisons over
+    `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
+    engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
+    with each other. `seed` is for the resampling.
     """
     metrics = in_order(metric for it in collected for metric in it.metrics)
     pairs = [
@@ -163,11 +163,8 @@ def compare_values(
         if not (metric.timed and (one.engine, other.engine) in apart)
         and (paired := _paired(one, other, metric, seed)) is not None
     ]
-    adjusted: dict[int, tuple[float, int]] = {}
-    for family in get_args(Family):
-        members = [index for index, (_, _, metric, _) in enumerate(found) if metric.family == family]
-        for index, p in zip(members, holm([found[index][3].p for index in members]), strict=True):
-            adjusted[index] = (p, len(members))
+    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
     return SuiteComparison(
         engines=tuple(map(_summary, collected)),
         comparisons=tuple(
@@ -176,8 +173,8 @@ def compare_values(
                 b=other.engine,
                 metric=metric,
                 paired=paired,
-                adjusted_p=adjusted[index][0],
-                comparisons=adjusted[index][1],
+                adjusted_p=adjusted.get(index),
+                comparisons=len(adjusted),
                 repeated=one.repeated or other.repeated,
             )
             for index, (one, other, metric, paired) in enumerate(found)
@@ -208,9 +205,10 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -
     prompts = sorted(a.keys() & b.keys())
     if not prompts:
         return None
-    return paired_difference(
-        [a[it] for it in prompts], [b[it] for it in prompts], passes=metric == PASS_RATE, seed=seed
-    )
+    kind: Kind = "numbers"
+    if metric == PASS_RATE:
+        kind = "shares" if one.repeated or other.repeated else "passes"
+    return paired_difference([a[it] for it in prompts], [b[it] for it in prompts], kind=kind, seed=seed)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:

@@ -59,7 +59,7 @@ class EngineValues:
         self.undecided: set[int] = set()
         """The prompts to which an answer has an assertion without a verdict."""
         self.left_out: Collection[int] = ()
-        """The prompts that are undecided for any engine. They are in no value of the quality family."""
+        """The prompts that are undecided for any engine. They are in no pass rate and no score."""
         self.sampled = False
         """Whether chance had a part in an answer."""
         self.texts: dict[tuple[int, int], bytes] = {}
@@ -111,7 +111,7 @@ class EngineValues:
 
     def values(self, metric: Metric) -> dict[int, float]:
         """Return the mean of each prompt that has a value and is not left out."""
-        left_out = self.left_out if metric.family == "quality" else ()
+        left_out = () if metric in SPEEDS else self.left_out
         sums = self._sums.get(metric, {})
         return {prompt: total / count for prompt, (total, count) in sums.items() if prompt not in left_out}
 

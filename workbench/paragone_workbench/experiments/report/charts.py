@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from paragone_workbench.compare.intervals import mean_interval, share_interval
+from paragone_workbench.compare.intervals import Interval, mean_interval, share_interval
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.comparison.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart, Figure
@@ -50,6 +50,9 @@ def _figure(metric: Metric, engine: EngineValues) -> Figure:
     values = list(engine.values(metric).values())
     mean = math.fsum(values) / len(values)
     interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
+    if interval is not None:  # no value is negative, and no score is above 1
+        most = math.inf if metric in SPEEDS else 1.0
+        interval = Interval(low=max(0.0, interval.low), high=min(interval.high, most))
     unit = "%" if metric == PASS_RATE else metric.unit
     space = "" if unit in ("%", "") else " "
     return Figure(

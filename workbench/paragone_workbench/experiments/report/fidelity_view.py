@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from paragone import Json
-from paragone_workbench.compare.intervals import Z
+from paragone_workbench.compare.intervals import t_interval
 from paragone_workbench.experiments.report.charts import bar_chart
 from paragone_workbench.experiments.report.content import Chart, Figure, MeasurementView, Remark
 from paragone_workbench.experiments.report.public_text import public
@@ -41,7 +42,7 @@ def _charts(rows: list[tuple[str, Mapping[str, Json]]], noise: Json) -> Iterator
             "is no difference.",
             [*klds, *_figures(floor, "mean_kld", "nats", 4)],
         )
-    if same := list(_figures(rows, "top1_agreement", "%", 1, error="top1_se", factor=100)):
+    if same := list(_figures(rows, "top1_agreement", "%", 1, error="top1_se", factor=100, largest=100)):
         note = "Share of the positions at which the likeliest token is the reference's."
         yield Chart(title="Same top token", note=note, figures=tuple(same), start=0.0, end=100.0)
     if bits := list(_figures(rows, "bits_per_byte", "", 3)):
@@ -75,18 +76,20 @@ def _figures(
     *,
     error: str = "",
     factor: float = 1,
+    largest: float = math.inf,
 ) -> Iterator[Figure]:
-    """Yield the values of `key` with their 95% intervals, of the rows that have one."""
+    """Yield the values of `key`, none of which is negative, with their 95% intervals where these are known."""
     for name, row in rows:
-        value, deviation = row.get(key), row.get(error or f"{key}_se")
+        value, deviation, windows = row.get(key), row.get(error or f"{key}_se"), row.get("windows")
         if not isinstance(value, int | float):
             continue
         value *= factor
         text = f"{value:.{digits}f}{'' if unit in ('%', '') else ' '}{unit}"
-        if not isinstance(deviation, int | float) or not deviation:
+        if not isinstance(deviation, int | float) or not deviation or not isinstance(windows, int):
             yield Figure(name=public(name), value=value, text=text)
             continue
-        low, high = max(0.0, value - Z * factor * deviation), value + Z * factor * deviation
+        interval = t_interval(value, factor * deviation, windows)
+        low, high = max(0.0, interval.low), min(interval.high, largest)
         yield Figure(
             name=public(name),
             value=value,
