@@ -75,8 +75,15 @@ MOE_LAYERS, MOE_HIDDEN, EXPERTS, EXPERT_WIDE, MOE_HEADS, MOE_KV_HEADS, HEAD, MOE
 )  # fmt: skip
 
 
-def write_large_moe(folder: Path) -> Path:
-    """Write the file `Qwen-30B-A3B-Q8_0.gguf`, in which all matrices are Q8_0."""
+def write_large_moe(
+    folder: Path,
+    *,
+    layers: int = MOE_LAYERS,
+    hidden: int = MOE_HIDDEN,
+    experts: int = EXPERTS,
+    vocab: int = MOE_VOCAB,
+) -> Path:
+    """Write the file `Qwen-30B-A3B-Q8_0.gguf`, in which all matrices are Q8_0. A smaller one can be loaded."""
     file_type, kind, block, size = _TYPES["Q8_0"]
 
     def matrix(name: str, *shape: int) -> Entry:
@@ -86,35 +93,35 @@ def write_large_moe(folder: Path) -> Path:
         return f"{name}.weight", shape, 0, 4 * math.prod(shape)
 
     tensors = [
-        matrix("token_embd", MOE_HIDDEN, MOE_VOCAB),
-        floats("output_norm", MOE_HIDDEN),
-        matrix("output", MOE_HIDDEN, MOE_VOCAB),
+        matrix("token_embd", hidden, vocab),
+        floats("output_norm", hidden),
+        matrix("output", hidden, vocab),
     ]
-    for at in range(MOE_LAYERS):
+    for at in range(layers):
         tensors += [
-            floats(f"blk.{at}.attn_norm", MOE_HIDDEN),
-            matrix(f"blk.{at}.attn_q", MOE_HIDDEN, MOE_HEADS * HEAD),
-            matrix(f"blk.{at}.attn_k", MOE_HIDDEN, MOE_KV_HEADS * HEAD),
-            matrix(f"blk.{at}.attn_v", MOE_HIDDEN, MOE_KV_HEADS * HEAD),
-            matrix(f"blk.{at}.attn_output", MOE_HEADS * HEAD, MOE_HIDDEN),
+            floats(f"blk.{at}.attn_norm", hidden),
+            matrix(f"blk.{at}.attn_q", hidden, MOE_HEADS * HEAD),
+            matrix(f"blk.{at}.attn_k", hidden, MOE_KV_HEADS * HEAD),
+            matrix(f"blk.{at}.attn_v", hidden, MOE_KV_HEADS * HEAD),
+            matrix(f"blk.{at}.attn_output", MOE_HEADS * HEAD, hidden),
             floats(f"blk.{at}.attn_q_norm", HEAD),
             floats(f"blk.{at}.attn_k_norm", HEAD),
-            floats(f"blk.{at}.ffn_norm", MOE_HIDDEN),
-            floats(f"blk.{at}.ffn_gate_inp", MOE_HIDDEN, EXPERTS),
-            matrix(f"blk.{at}.ffn_gate_exps", MOE_HIDDEN, EXPERT_WIDE, EXPERTS),
-            matrix(f"blk.{at}.ffn_up_exps", MOE_HIDDEN, EXPERT_WIDE, EXPERTS),
-            matrix(f"blk.{at}.ffn_down_exps", EXPERT_WIDE, MOE_HIDDEN, EXPERTS),
+            floats(f"blk.{at}.ffn_norm", hidden),
+            floats(f"blk.{at}.ffn_gate_inp", hidden, experts),
+            matrix(f"blk.{at}.ffn_gate_exps", hidden, EXPERT_WIDE, experts),
+            matrix(f"blk.{at}.ffn_up_exps", hidden, EXPERT_WIDE, experts),
+            matrix(f"blk.{at}.ffn_down_exps", EXPERT_WIDE, hidden, experts),
         ]
     values: dict[str, Value] = {
         "general.architecture": "qwen3moe",
         "general.name": "Qwen 30B A3B",
         "general.file_type": file_type,
-        "qwen3moe.block_count": MOE_LAYERS,
+        "qwen3moe.block_count": layers,
         "qwen3moe.context_length": 40960,
-        "qwen3moe.embedding_length": MOE_HIDDEN,
+        "qwen3moe.embedding_length": hidden,
         "qwen3moe.feed_forward_length": 6144,
         "qwen3moe.expert_feed_forward_length": EXPERT_WIDE,
-        "qwen3moe.expert_count": EXPERTS,
+        "qwen3moe.expert_count": experts,
         "qwen3moe.expert_used_count": 8,
         "qwen3moe.attention.head_count": MOE_HEADS,
         "qwen3moe.attention.head_count_kv": MOE_KV_HEADS,
@@ -122,7 +129,7 @@ def write_large_moe(folder: Path) -> Path:
         "qwen3moe.attention.value_length": HEAD,
         "qwen3moe.attention.layer_norm_rms_epsilon": 1e-6,
         "qwen3moe.rope.freq_base": 1000000.0,
-        **_vocabulary(MOE_VOCAB),
+        **_vocabulary(vocab),
     }
     path = folder / "Qwen-30B-A3B-Q8_0.gguf"
     write_hollow(path, values, tensors)

@@ -119,6 +119,20 @@ async def test_the_experts_of_a_mixture_are_known_from_its_header(tmp_path):
     assert [it.weights for it in kept.devices] == [it.weights for it in plain.devices]
 
 
+async def test_the_library_keeps_experts_in_main_memory(tmp_path):
+    """A small mixture without weights is loaded. llama.cpp says that tensors are placed by overrides."""
+    path = str(write_large_moe(tmp_path, layers=3, hidden=256, experts=8, vocab=600))
+    said = []
+    for layers in (0, 2):
+        log = tmp_path / f"{layers}.log"
+        options = {"n_ctx": 256, "n_cpu_moe": layers, "chat_template": ""}
+        request = OpenRequest(model=path, options=options, threads=1, log=str(log))
+        engine = await LlamaCppBackend().open(request, lambda progress: None)
+        await engine.close()
+        said.append("tensor overrides to CPU are used" in log.read_text())
+    assert said == [False, True]
+
+
 def test_experts_of_the_first_layers_lie_in_main_memory():
     from paragone_llama_cpp.estimate import weights_by_device
 
