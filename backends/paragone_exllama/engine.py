@@ -135,6 +135,9 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             architecture=folder.architecture,
             cautions=tuple(cautions(library, options, owner=folder.name, template=template is not None)),
             facts={
+                "program": self.title,
+                "origin": sys.prefix,
+                "version": f"{library.facts[self.title]}, PyTorch {library.facts['PyTorch']}",
                 **library.facts,
                 "KV cache": options.cache_type,
                 "drafts": _drafts(wanted.draft, options),

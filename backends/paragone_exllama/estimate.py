@@ -89,7 +89,9 @@ def estimate(request: Request) -> MemoryEstimate:
         gpu_layers=layers,
         trained_context=request.model.context,
         parameters=_parameters(request.model),
-        layout=ModelLayout(parts=tuple(parts), main_weights=embeddings, compute=compute, splits=False),
+        layout=ModelLayout(
+            parts=tuple(parts), main_weights=embeddings, compute=compute, splits=False, in_order=True
+        ),
     )
 
 

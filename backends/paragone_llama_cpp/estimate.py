@@ -15,7 +15,7 @@ from paragone.gguf.files import parts
 from paragone.gguf.header import Tensor, read_tensors
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Int64, lib
-from paragone_llama_cpp.loading import make_context, with_defaults
+from paragone_llama_cpp.loading import is_expert, make_context, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available
 from paragone_llama_cpp.opening import OpenModel, open_model
@@ -40,7 +40,7 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     context, plan = _plan(model, model.options)
     tensors = _tensors(model)
     lora = check_lora(options)
-    weights = _weights(model, tensors, places)
+    weights = _weights(model, tensors, places, options.n_cpu_moe)
     weights[_CPU] += lora
     layers: int = lib.llama_model_n_layer(model.pointer)
     on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
@@ -86,10 +86,13 @@ class Plan:
             self.compute[_owner(name.split()[-2], devices)] += size
 
 
-def weights_by_device(tensors: Iterable[tuple[str, int]], places: dict[int, str]) -> Counter[str]:
+def weights_by_device(
+    tensors: Iterable[tuple[str, int]], places: dict[int, str], *, cpu_moe: int = 0
+) -> Counter[str]:
     """Return the bytes of the weights by device.
 
-    `tensors` are names and sizes, `places` maps layers to devices. llama.cpp keeps the token embeddings in
+    `tensors` are names and sizes, `places` maps layers to devices, and `cpu_moe` is the number of first layers whose
+    experts are in main memory. llama.cpp keeps the token embeddings in
     main memory and numbers the output layer after the others. If a model has no separate output weights,
     llama.cpp copies the embeddings to the device of the output layer.
     """
@@ -100,7 +103,8 @@ def weights_by_device(tensors: Iterable[tuple[str, int]], places: dict[int, str]
     for name, size in sizes.items():
         block = _BLOCK.match(name)
         if block:
-            found[places.get(int(block[1]), _CPU)] += size
+            stays = int(block[1]) < cpu_moe and is_expert(name)
+            found[_CPU if stays else places.get(int(block[1]), _CPU)] += size
         else:
             found[output if name.startswith("output") else _CPU] += size
     if "output.weight" not in sizes and output != _CPU:
@@ -124,9 +128,21 @@ def layout(
     each = weights_by_device(sizes.items(), {at: str(at) for at in range(layers + 1)})
     embeddings = sizes.get("token_embd.weight", 0)
     tied = embeddings if "output.weight" not in sizes else 0
-    blocks = [ModelPart(weights=each[str(at)], kv_cache=kv_by_layer.get(at, 0)) for at in range(layers)]
+    experts: Counter[int] = Counter()
+    for name, size in sizes.items():
+        if is_expert(name) and (block := _BLOCK.match(name)):
+            experts[int(block[1])] += size
+    blocks = [
+        ModelPart(weights=each[str(at)], kv_cache=kv_by_layer.get(at, 0), experts=experts[at])
+        for at in range(layers)
+    ]
     output = ModelPart(weights=each[str(layers)], shared=tied)
-    return ModelLayout(parts=(*blocks, output), main_weights=each[_CPU] + extra, compute=compute)
+    return ModelLayout(
+        parts=(*blocks, output),
+        main_weights=each[_CPU] + extra,
+        compute=compute,
+        experts_option="n_cpu_moe" if experts else "",
+    )
 
 
 def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
@@ -146,10 +162,12 @@ def _tensors(model: OpenModel) -> list[tuple[str, int]]:
     return [(tensor.name, _bytes(tensor)) for tensor in tensors]
 
 
-def _weights(model: OpenModel, tensors: Iterable[tuple[str, int]], places: dict[int, str]) -> Counter[str]:
+def _weights(
+    model: OpenModel, tensors: Iterable[tuple[str, int]], places: dict[int, str], cpu_moe: int
+) -> Counter[str]:
     if set(places.values()) <= {_CPU}:
         return Counter({_CPU: int(lib.llama_model_size(model.pointer))})
-    return weights_by_device(tensors, places)
+    return weights_by_device(tensors, places, cpu_moe=cpu_moe)
 
 
 def _places(lines: Iterable[str]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from paragone.installation import install_command
 from paragone_llama_cpp.c_api.installed import Build, installed_builds
 from paragone_llama_cpp.crash_causes import WITHOUT_AMX
 
-__all__ = ["instructions", "other_build"]
+__all__ = ["features", "instructions", "other_build"]
 
 _NOT_INSTRUCTIONS = frozenset({"LLAMAFILE", "OPENMP", "REPACK", "ACCELERATE", "KLEIDIAI"})
 
@@ -20,9 +20,14 @@ _FLAGS = {
 """Instructions that a native build uses where the processor has them: Linux's name, and llama.cpp's."""
 
 
+def features(system_info: str) -> list[str]:
+    """Return the names of all that is on in llama.cpp's system information, such as `AVX2` and `REPACK`."""
+    return re.findall(r"(\w+) = 1\b", system_info)
+
+
 def instructions(system_info: str) -> list[str]:
     """Return the names of the instructions in llama.cpp's system information, such as `AVX2`."""
-    return [name for name in re.findall(r"(\w+) = 1", system_info) if name not in _NOT_INSTRUCTIONS]
+    return [name for name in features(system_info) if name not in _NOT_INSTRUCTIONS]
 
 
 def other_build(build: Build, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from paragone import Cancelled, EngineError, InputError, Report
 from paragone.gguf.files import parts
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.c_api.structures import LOAD_MODE_NONE, ModelParams, ProgressCallback
+from paragone_llama_cpp.c_api.structures import (
+    LOAD_MODE_NONE,
+    ModelParams,
+    ProgressCallback,
+    TensorBufferOverride,
+)
 from paragone_llama_cpp.mapped_file import release_pages
 from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
 
-__all__ = ["load_model", "make_context", "with_defaults"]
+__all__ = ["is_expert", "load_model", "make_context", "with_defaults"]
 
 _CACHE_TYPES: dict[CacheType, int] = {
     "f32": 0,
@@ -34,6 +40,9 @@ _FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 _SPLIT_NONE = 0
 _COPIED = r"(CPU_REPACK|AMX) model buffer size"
 """The log line for weights in main memory in another layout than in the file."""
+
+_EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+"""The names of experts' tensors after `blk.N` (LLM_FFN_EXPS_REGEX in llama.cpp's common/common.h)."""
 
 OUTPUTS = 32
 """Largest number of positions whose logits one computation of an engine's context returns.
@@ -70,6 +79,7 @@ def load_model(
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
+    _keep_experts(params, options.n_cpu_moe)
     if not weights:  # as in llama.cpp's common/fit.cpp
         params.no_alloc, params.load_mode = True, LOAD_MODE_NONE
 
@@ -144,6 +154,22 @@ def _place(params: ModelParams, options: LlamaCppLoadOptions) -> None:
                 f"The option 'tensor_split' has {len(split)} shares, but llama.cpp supports {room} GPUs at most."
             )
         params.tensor_split = (ctypes.c_float * room)(*split)
+
+
+def is_expert(tensor: str) -> bool:
+    """Whether a tensor holds weights of experts, by its name."""
+    return re.match(rf"blk\.\d+{_EXPERTS}", tensor) is not None
+
+
+def _keep_experts(params: ModelParams, layers: int) -> None:
+    """Keep the experts of the first layers in main memory, as llama.cpp's `--n-cpu-moe` does."""
+    if layers:
+        cpu = lib.ggml_backend_cpu_buffer_type()
+        patterns = [rf"blk\.{layer}{_EXPERTS}".encode() for layer in range(layers)]
+        overrides = [TensorBufferOverride(pattern, cpu) for pattern in patterns]
+        params.tensor_buft_overrides = (TensorBufferOverride * (layers + 1))(
+            *overrides, TensorBufferOverride()
+        )
 
 
 def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:

@@ -34,6 +34,13 @@ class LlamaCppLoadOptions(Options):
         "Number of layers on the GPU: 0 for none, -1 for all; by default all if the library can use a GPU.",
         minimum=-1,
     )
+    n_cpu_moe: int = option(
+        0,
+        "Number of first layers whose experts stay in main memory and are computed on the CPU, for mixtures of "
+        "experts that do not fit on the GPU.",
+        minimum=0,
+        maximum=10_000,
+    )
     n_threads: int | None = option(
         None,
         "CPU threads for computation; by default this engine's share of the cores, so that engines that "

@@ -3,13 +3,15 @@
 An engine reports them in `LoadedModel.facts` under these names, each in the notation of the option that
 sets it, if there is one: the option names the fact with `option(..., fact=NAME)`. It leaves out what it
 does not know. `context`, `quantization` and `architecture` are fields of `LoadedModel` instead.
+
+The facts of a build are compared between engines on one program only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ROUNDING", "STANDARD_FACTS", "StandardFact"]
+__all__ = ["BUILD_FACTS", "LAUNCH", "ORIGIN", "PROGRAM", "ROUNDING", "STANDARD_FACTS", "StandardFact"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +95,36 @@ STANDARD_FACTS = (
     ),
 )
 """All standard facts, those with the greatest effect first."""
+
+PROGRAM = StandardFact(
+    name="program",
+    doc="The program or library that computes, without its version, such as `llama.cpp` or `Ollama`.",
+    effect=ROUNDING,
+)
+"""The fact that decides which builds are comparable."""
+
+ORIGIN = StandardFact(
+    name="origin",
+    doc="The installation of the program: a package, a file, an environment, or the address of a server.",
+    effect="",
+)
+"""The fact that tells which engines have one build without further ado."""
+
+BUILD_FACTS = (
+    StandardFact(name="version", doc="The version of the program, such as `0.13.5`.", effect=ROUNDING),
+    StandardFact(name="commit", doc="The commit that it was built from, abbreviated.", effect=ROUNDING),
+    StandardFact(name="compiler", doc="The compiler and its version.", effect=ROUNDING),
+    StandardFact(
+        name="instructions",
+        doc="The processor's instructions that it uses, as the program names them: `AVX, AVX2, FMA`.",
+        effect=ROUNDING,
+    ),
+)
+"""The facts that identify the build of a program."""
+
+LAUNCH = StandardFact(
+    name="launch arguments",
+    doc="The arguments that a server was started with, but for addresses, keys and the model.",
+    effect="They decide on everything that a request does not set.",
+)
+"""The fact that only servers have."""

@@ -47,11 +47,14 @@ class ModelPart:
         kv_cache: Its share of the KV cache of the whole context window.
         shared: How many bytes of its weights are in main memory in any case, such as an embedding table that
             is also the output matrix. In main memory they are not needed a second time.
+        experts: How many bytes of its weights are those of experts (mixture of experts), which can stay in main
+            memory while the rest is on a GPU; 0 if the engine has no option for that.
     """
 
     weights: int
     kv_cache: int = 0
     shared: int = 0
+    experts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +67,17 @@ class ModelLayout:
         main_weights: Bytes of the weights that stay in main memory in any case, such as the embeddings.
         compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
         splits: Whether parts can stay in main memory and be computed there.
+        in_order: Whether several GPUs are filled one after the other, not in proportion to their free memory.
+        experts_option: The load option for the number of first layers whose experts stay in main memory, if there
+            is one.
     """
 
     parts: tuple[ModelPart, ...]
     main_weights: int
     compute: int
     splits: bool = True
+    in_order: bool = False
+    experts_option: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

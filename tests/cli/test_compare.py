@@ -104,7 +104,9 @@ def test_what_was_not_the_same_stands_below_the_answers():
     assert context.startswith("≠ Context: 4096 in steady and 90 in steady-2. ")
     assert context.endswith("To level it: --set context=4096")
     assert rest[0].startswith("? steady does not tell: ")
-    assert rest[-1].startswith("  Rounding depends on flash attention, batch size, K cache and V cache: ")
+    assert rest[-1].startswith(
+        "  Rounding depends on program, flash attention, batch size, K cache and V cache: "
+    )
 
 
 def test_nothing_that_differs_is_an_empty_list():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -104,6 +105,13 @@ def test_different_vocabularies_are_said(text):
     assert "foreign: " in printed
     assert " bits per byte, exact " in printed
     assert "Mean KLD by size" not in printed
+
+
+@pytest.mark.parametrize("candidate", ["graded:foreign", "graded:tops"])
+def test_a_result_without_distributions_is_a_result(text, candidate):
+    printed = fidelity(text, "graded:exact", candidate).stdout.decode()
+    assert "No candidate was measured." not in printed
+    assert re.search(r"bits per byte, exact|picks the top token of exact", printed)
 
 
 def test_a_text_that_is_too_short(text):

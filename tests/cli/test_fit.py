@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from large_model import PARAMETERS, TRAINED, write_large_model
+from large_model import PARAMETERS, TRAINED, write_large_model, write_large_moe
 
 from paragone import InputError
 from paragone_cli.fit import parse_size
@@ -115,7 +115,7 @@ def test_which_quantization_of_a_large_model_fits(large):
     done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G", "--ctx", "8192")
     assert (done.returncode, said(done)) == (0, "")
     text = done.stdout.decode()
-    assert "Planned for a hypothetical GPU with 48G (51.5 GB) free" in text
+    assert "Planned for a hypothetical GPU with 51.5 GB free" in text
     assert "QUANTIZATION  FILE " in text, "the weights take less than their file"
     assert "about 472 MB" in text
     assert "of 81 layers (the output counts as one); the others stay on the CPU." in text
@@ -144,13 +144,52 @@ def test_what_other_quantizations_of_a_large_model_would_need(large):
 def test_a_hypothetical_gpu_as_json(large):
     found = data("fit", paragone("fit", f"llama_cpp:{large['Q4_K_M']}", "--vram", "24G", "--json"))
     gpu, cpu = found["devices"]
-    assert (gpu["device"], gpu["free"], gpu["fits"]) == ("hypothetical GPU", 24 << 30, True)
+    left = (24 << 30) - (450 << 20) - (1 << 30)  # without the driver's share and the margin
+    assert (gpu["device"], gpu["free"], gpu["fits"]) == ("hypothetical GPU", left, True)
+    assert found["gpu_layers"] < found["layers"] == 81
     assert found["n_ctx"] == 4096
     weights = gpu["weights"] + cpu["weights"]
     assert weights == pytest.approx(PARAMETERS * 4.5 / 8, rel=0.01)
     # 80 layers of 8 heads of 128 numbers of 16 bits, K and V
     assert gpu["kv_cache"] + cpu["kv_cache"] == 4096 * 80 * 8 * 128 * 2 * 2
     assert 0 <= found["largest_ctx"] <= TRAINED
+
+
+@MODEL
+def test_two_hypothetical_gpus(large):
+    command = ("fit", f"llama_cpp:{large['Q4_K_M']}", "--ctx", "8192")
+    one = data("fit", paragone(*command, "--vram", "24G", "--json"))
+    assert one["gpu_layers"] < 81
+    both = data("fit", paragone(*command, "--vram", "24G,24G", "--json"))
+    first, second, cpu = both["devices"]
+    assert [it["device"] for it in both["devices"]] == ["hypothetical GPU 0", "hypothetical GPU 1", "CPU"]
+    assert (both["gpu_layers"], both["layers"]) == (81, 81)
+    layers = first["kv_cache"] // (both["n_ctx"] * 8 * 128 * 2 * 2)
+    assert layers == 41, "41 of 81 for the first GPU, 39 and the output for the second"
+    assert first["compute"] == second["compute"] > 0
+    assert cpu["kv_cache"] == 0
+    text = paragone(*command, "--vram", "24G,24GB").stdout.decode()
+    assert "Planned for hypothetical GPUs with 25.8 GB and 24.0 GB free" in text
+    assert "of 81 layers" in text or "All 81 layers (the output counts as one) go to the GPUs." in text
+
+
+@MODEL
+def test_experts_that_stay_in_main_memory(tmp_path):
+    path = write_large_moe(tmp_path)
+    command = ("fit", f"llama_cpp:{path}", "--ctx", "8192", "--vram", "24G")
+    found = data("fit", paragone(*command, "--json"))
+    gpu, cpu = found["devices"]
+    layer = 3 * 128 * 768 * 2048 * 34 // 32  # the experts of one layer at 8.5 bits
+    kept = found["expert_layers"]
+    assert 0 < kept < 48
+    assert (found["gpu_layers"], found["layers"]) == (49, 49)
+    assert gpu["fits"]
+    embeddings = 2048 * 151936 * 34 // 32
+    assert cpu["weights"] == kept * layer + embeddings
+    text = paragone(*command).stdout.decode()
+    assert f"The experts of the first {kept} layers stay in main memory: --set n_cpu_moe={kept}" in text
+    more = data("fit", paragone(*command[:-1], "12G", "--json"))
+    assert more["expert_layers"] > kept
 
 
 def save_fidelity(reference, candidate):

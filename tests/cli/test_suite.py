@@ -413,6 +413,26 @@ def test_engines_are_compared(prompts):
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
+def test_what_differs_between_experiments_stands_above_their_comparison(prompts):
+    file = prompts("one", "two", "three")
+    paragone("suite", "run", file, *ENGINES)
+    alone = paragone("suite", "compare", "e1")
+    assert "differ in more than their engines" not in alone.stdout.decode()
+    paragone("suite", "run", file, "--engines", "scripted:c", "--schedule", "sequential")
+    paragone("suite", "run", file, "--engines", "scripted:c", "--system", "Be brief.")
+    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
+    assert found["notes"] == [
+        "The schedule is swap in e1 and sequential in e2. Their speeds are not comparable."
+    ]
+    text = paragone("suite", "compare", "e1", "e3").stdout.decode()
+    head, _, table = text.partition("\n\n")
+    assert head.splitlines() == [
+        "The experiments differ in more than their engines:",
+        '≠ The system prompt is "" in e1 and "Be brief." in e3. A prompt with another system prompt is another prompt.',
+    ]
+    assert table.startswith("engine")
+
+
 # ── The terminal ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,6 +1,6 @@
 """The parity check, with engines that are only described, and with real workers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.workbench.conftest import Paper
@@ -34,6 +34,8 @@ FACTS = {
     "V cache": "f16",
     "layers on a GPU": "none",
     "threads": "1",
+    "program": "llama.cpp",
+    "origin": "llama-cpp-python 0.3.36",
 }
 SYSTEM = "You are a helpful assistant."
 WITH = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
@@ -257,7 +259,9 @@ def test_an_unknown_prompt_makes_the_templates_count():
 # ── Models and machine ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", [name for name in FACTS if name not in ("chat template", "batch size")])
+@pytest.mark.parametrize(
+    "name", [name for name in FACTS if name not in ("chat template", "batch size", "program", "origin")]
+)
 def test_a_fact_that_differs_is_named(name):
     finding = only([side("a"), side("b", facts={**FACTS, name: "7"}), side("c", facts={})])
     assert (finding.what, finding.values) == (name, {"a": FACTS[name], "b": "7", "c": None})
@@ -300,6 +304,85 @@ def test_options_of_other_names_that_set_one_fact():
     finding = only([side("a", context=512), side("b", Served, context=1024), side("c", context=512)])
     assert (finding.what, finding.values) == ("context", {"a": "512", "b": "1024", "c": "512"})
     assert finding.advice == "To level it: --set b.num_ctx=512"
+
+
+# ── Builds ─────────────────────────────────────────────────────────────────────────────────
+
+BUILD = {"version": "0.5.0", "commit": "1a2b3c4", "compiler": "GNU 13.3.0", "instructions": "AVX, FMA"}
+
+
+def built(name, origin="", **told):
+    facts = {**FACTS, "origin": origin or f"http://{name}", **BUILD, **told}
+    return side(name, facts={key: value for key, value in facts.items() if value is not None})
+
+
+def test_the_same_build_at_two_places_is_fair():
+    parity = check_parity([built("a"), built("b")])
+    assert (parity.findings, parity.unknown) == ((), ())
+
+
+def test_engines_of_one_origin_have_one_build_even_if_it_tells_nothing():
+    silent = dict.fromkeys(BUILD)
+    assert check_parity([built("a", "there", **silent), built("b", "there", **silent)]).unknown == ()
+    parity = check_parity([built("a", "there", **silent), built("b", "here", **silent)])
+    assert [(it.engine, it.names) for it in parity.unknown] == [("a", tuple(BUILD)), ("b", tuple(BUILD))]
+    assert parity.remark.startswith("Rounding depends on version, commit, compiler and instructions:")
+
+
+def test_another_version_is_named_in_one_line_with_what_it_does():
+    finding = only([built("a"), built("b", version="0.6.1", commit="5d6e7f8"), built("c")])
+    assert finding.what == "build"
+    assert finding.sentence == (
+        "The builds of llama.cpp differ: version 0.5.0 in a and c and 0.6.1 in b; commit 1a2b3c4 in a and c and "
+        "5d6e7f8 in b. Rounding and defaults can differ, so answers can differ after some tokens, also at "
+        "temperature 0. No option levels it: use one build for all."
+    )
+    assert finding.advice == ""
+
+
+def test_instructions_of_one_build_only_are_named():
+    finding = only([built("a", instructions="AVX, AVX512, FMA"), built("b")])
+    assert "differ: AVX512 only in a. Rounding can differ, " in finding.sentence
+
+
+def test_a_commit_determines_the_version_and_what_is_untold_is_unknown():
+    parity = check_parity([built("a"), built("b", version=None, compiler=None)])
+    assert parity.findings == ()
+    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("compiler",))]
+
+
+def test_other_programs_are_named_and_their_builds_are_not_compared():
+    ollama = built("o", program="Ollama", version="0.13.5", commit=None)
+    finding = only([built("a"), ollama, built("b")])
+    assert (finding.what, finding.values) == (
+        "program",
+        {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"},
+    )
+    assert finding.sentence == (
+        "The programs that compute differ: llama.cpp in a and b and Ollama in o. They round differently, so answers "
+        "can differ after some tokens, also at temperature 0. No option levels it."
+    )
+    parity = check_parity([built("a"), built("x", program=None)])
+    assert [(it.engine, it.names) for it in parity.unknown] == [("x", ("program",))]
+
+
+def test_launch_arguments_are_compared_where_they_are_told():
+    one = built("a", **{"launch arguments": "--ctx-size 256 --flash-attn on"})
+    other = built("b", **{"launch arguments": "--flash-attn off --ctx-size 256 --mlock"})
+    finding = only([one, other, built("c")])
+    assert finding.sentence.startswith(
+        "The servers were started with different arguments: --flash-attn on only in a; --flash-attn off and "
+        "--mlock only in b. "
+    )
+    assert check_parity([one, built("c")]).findings == ()
+
+
+def test_a_server_that_can_change_requests_makes_the_options_unknown():
+    swapped = built("b")
+    caution = Caution(code="may-change-requests", sentence="It can.")
+    loaded = replace(swapped.loaded, cautions=(caution,))
+    parity = check_parity([built("a"), replace(swapped, loaded=loaded)])
+    assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("changes to requests",))]
 
 
 def test_a_prompt_that_only_one_engine_cut():

@@ -21,6 +21,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.inventory.division import KEPT_FREE
 from paragone_workbench.inventory.memory_plan import HYPOTHETICAL
 from paragone_workbench.inventory.planner import MemoryPlanner
 
@@ -95,8 +96,10 @@ class Scripted(Backend):
 
 
 def planner(backend=None, *, vram=None, model="model", **options):
+    """Return a planner, with `vram` for hypothetical GPUs that have so much room beside what stays free."""
     definition = EngineDefinition(name="it", backend="scripted", model=model, options=options)
-    return MemoryPlanner(definition, backend or Scripted(), vram=vram)
+    rooms = () if vram is None else vram if isinstance(vram, tuple) else (vram,)
+    return MemoryPlanner(definition, backend or Scripted(), vram=[room + KEPT_FREE for room in rooms])
 
 
 def test_a_backend_that_cannot_estimate_is_refused():
@@ -235,6 +238,80 @@ async def test_an_engine_without_a_context_gets_a_usual_one_on_a_hypothetical_gp
     assert (await planner(vram=GIB, window=700).plan(900)).context == 900
 
 
+async def test_what_the_driver_and_the_margin_take_is_no_room():
+    whole = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE
+    definition = EngineDefinition(name="it", backend="scripted", model="m", options={"window": 1000})
+    plan = await MemoryPlanner(definition, Scripted(), vram=[whole]).plan()
+    assert (plan.gpu_layers, plan.devices[0].free) == (0, 0)
+    plan = await MemoryPlanner(definition, Scripted(), vram=[whole + KEPT_FREE]).plan()
+    assert (plan.fits_whole, plan.devices[0].free) == (True, whole)
+
+
+async def test_several_hypothetical_gpus_get_layers_in_proportion_to_their_room():
+    """As llama.cpp splits them: part k of n goes to the first GPU whose share of the room ends after k / n."""
+    plan = await planner(vram=(2 * GIB, GIB), window=1000).plan()
+    first, second, cpu = plan.devices
+    assert [it.device for it in plan.devices] == [f"{HYPOTHETICAL} 0", f"{HYPOTHETICAL} 1", "CPU"]
+    # the margin is free memory for llama.cpp: it divides 3 to 2
+    assert (first.weights, second.weights) == (7 * LAYER, 3 * LAYER + EMBEDDINGS)
+    assert (first.kv_cache, second.kv_cache) == (7 * TOKEN * 1000, 3 * TOKEN * 1000)
+    assert (first.compute, second.compute, cpu.compute) == (COMPUTE, COMPUTE, 0)
+    assert (plan.fits_whole, plan.gpu_layers) == (True, 11)
+
+
+async def test_two_gpus_hold_what_one_cannot():
+    room = 6 * (LAYER + TOKEN * 1000) + COMPUTE
+    assert not (await planner(vram=room, window=1000).plan()).fits_whole
+    assert (await planner(vram=(room, room), window=1000).plan()).fits_whole
+    small = await planner(vram=(room // 2, room // 2), window=1000).plan()
+    assert (small.fits, small.fits_whole, small.gpu_layers) == (True, False, 4)
+
+
+async def test_engines_that_fill_gpus_one_after_the_other():
+    layout = (await Scripted().estimate(OpenRequest(model="model"))).layout
+    backend = Scripted(layout=replace(layout, splits=False, in_order=True))
+    room = 7 * (LAYER + TOKEN * 1000) + COMPUTE
+    first, second, _ = (await planner(backend, vram=(room, room), window=1000).plan()).devices
+    assert (first.weights, second.weights) == (7 * LAYER, 3 * LAYER + EMBEDDINGS)
+
+
+EXPERTS = 80 * MIB
+"""Bytes of the experts of a layer, of 100 MiB."""
+
+
+def mixture():
+    """Return a backend whose model is a mixture of experts."""
+    cache = 1000 * TOKEN
+    parts = [ModelPart(weights=LAYER, kv_cache=cache, experts=EXPERTS)] * LAYERS
+    layout = ModelLayout(
+        parts=(*parts, ModelPart(weights=EMBEDDINGS, shared=EMBEDDINGS)),
+        main_weights=EMBEDDINGS,
+        compute=COMPUTE,
+        experts_option="keep",
+    )
+    return Scripted(layout=layout)
+
+
+@pytest.mark.parametrize("layers", [2, 4, 10])
+async def test_the_experts_of_the_first_layers_stay_in_main_memory(layers):
+    # with experts in main memory, a GPU has room for those of one layer while it computes
+    room = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE + EXPERTS - layers * EXPERTS
+    plan = await planner(mixture(), vram=room, window=1000).plan()
+    gpu, cpu = plan.devices
+    assert plan.hypothetical.expert_layers == layers
+    assert (plan.gpu_layers, plan.fits, plan.fits_whole) == (11, True, False)
+    assert gpu.weights == WEIGHTS - layers * EXPERTS
+    assert cpu.weights == EMBEDDINGS + layers * EXPERTS
+    assert gpu.compute == COMPUTE + EXPERTS
+    assert gpu.kv_cache == LAYERS * TOKEN * 1000
+
+
+async def test_layers_without_their_experts_go_to_a_gpu_that_is_too_small_for_all():
+    room = COMPUTE + EXPERTS + EMBEDDINGS + 3 * (LAYER - EXPERTS + TOKEN * 1000)
+    plan = await planner(mixture(), vram=room, window=1000).plan()
+    assert (plan.gpu_layers, plan.hypothetical.expert_layers, plan.fits) == (4, 10, True)
+
+
 # GPUs of this machine
 
 
@@ -242,10 +319,12 @@ async def test_it_says_how_many_layers_the_gpus_have_room_for():
     def gpu(name, free):
         return DeviceMemory(device=name, weights=WEIGHTS // 2, kv_cache=0, compute=COMPUTE, free=free)
 
-    room = COMPUTE + 3 * (LAYER + TOKEN * 1000)
-    plan = await planner(Scripted(devices=(gpu("GPU0", room), gpu("GPU1", room)))).plan()
-    assert (plan.fits, plan.offload) == (False, 6)
-    plan = await planner(Scripted(devices=(gpu("GPU0", GIB), gpu("GPU1", GIB)))).plan()
+    room = KEPT_FREE + COMPUTE + 3 * (LAYER + TOKEN * 1000)
+    needed = WEIGHTS // 2 + COMPUTE
+    changed = [replace(gpu(name, room), weights=2 * room) for name in ("GPU0", "GPU1")]
+    plan = await planner(Scripted(devices=tuple(changed))).plan()
+    assert (plan.fits, plan.offload.count) == (False, 6)
+    plan = await planner(Scripted(devices=(gpu("GPU0", needed), gpu("GPU1", needed)))).plan()
     assert (plan.fits, plan.offload) == (True, None)
 
 

@@ -10,6 +10,7 @@ from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
 from paragone import EngineError, InputError
+from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -17,7 +18,13 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.changes import Change
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
-from paragone_workbench.experiments.replaying.replay import Replay, replayable
+from paragone_workbench.experiments.replaying.replay import (
+    Difference,
+    EngineReport,
+    Replay,
+    ReplayedRun,
+    replayable,
+)
 from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
 from paragone_workbench.experiments.replaying.replay_report import (
     replay_json,
@@ -75,10 +82,22 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
     results, (report,) = await replayed(history, runs)
     # The second answer was computed with a KV cache, which can change the rounding.
     assert results[0].same, results[0].difference
+    assert report.reused_cache == 1
     assert report.weights.same
     assert not set(changed(report)) & {"seed", "temperature", "messages", "rendered prompt", "weights"}
     (second,), _ = await replayed(history, await recorded_runs(history, runs[1].id))
     assert second == results[1], "an engine that is asked the same from an empty cache repeats itself"
+
+
+def test_a_run_that_had_reused_the_cache_is_offered_cold():
+    difference = Difference(channel="answer", char=3, token=1, before="a", now="b")
+    run = ReplayedRun(id="r2", engine="smol", prompt="And?", difference=difference)
+    report = EngineReport(engine="smol", model="m", reused_cache=1)
+    report.add([Change(what="KV cache", before="9 tokens reused", now="none reused", effect=ROUNDING)])
+    assert replay_verdict([run], [report]) == (
+        "The answer differs. smol: 1 recorded run had reused the KV cache. That cannot be repeated exactly: the "
+        "repetition is cold, and rounds differently."
+    )
 
 
 @pytest.mark.model

@@ -20,7 +20,7 @@ def _fit() -> Command:
     add(
         "--vram",
         metavar="SIZE",
-        help="for a hypothetical GPU with this much free memory, such as 24G, 24GB or 512M",
+        help="for hypothetical GPUs with this much free memory each, such as 24G, 24GB or 24G,24G",
     )
     return common(command, opens=True, prints=True)
 

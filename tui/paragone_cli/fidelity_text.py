@@ -45,7 +45,7 @@ def put_fidelity(fidelity: Fidelity) -> None:
     compared = [(it.name, it.size, it.difference) for it in fidelity.candidates if it.difference.windows]
     if compared:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
-    else:
+    elif not any(verdict(it, fidelity) for it in fidelity.candidates):
         put("\nNo candidate was measured.")
     put()
     for candidate in fidelity.candidates:

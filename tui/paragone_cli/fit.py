@@ -15,13 +15,12 @@ from paragone_cli.fit_text import put_fit, put_quantizations
 from paragone_cli.output import put_json, warn
 from paragone_workbench.compare.saved_fidelity import SavedFidelity, saved_fidelity
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.memory_plan import MemoryPlan
 from paragone_workbench.inventory.planner import MemoryPlanner
 from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
 from paragone_workbench.store.store import Store
 
-__all__ = ["fit", "parse_size"]
+__all__ = ["fit", "parse_size", "parse_sizes"]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
 _LARGEST = 1 << 50
@@ -31,7 +30,7 @@ def fit(args: Arguments) -> int:
     """Run the command. Returns the exit code."""
     context = CommandContext(args)
     context.warn()
-    vram = None if args.vram is None else parse_size(args.vram)
+    vram = () if args.vram is None else parse_sizes(args.vram)
     if args.ctx is not None and args.ctx < 1:
         raise InputError(f"The option --ctx cannot be {args.ctx}.", hint="It takes a number of tokens.")
     (definition,) = context.checked([args.engine], args.settings)
@@ -44,7 +43,7 @@ def fit(args: Arguments) -> int:
         if args.json:
             put_json(_json(definition.model, plan, largest))
             return
-        put_fit(definition, plan, largest, vram="" if vram is None else f"{args.vram} ({size_text(vram)})")
+        put_fit(definition, plan, largest, vram=vram)
         try:
             own, models = await find_siblings(definition, backend, context.config.models.folders)
         except ParagoneError as error:
@@ -60,6 +59,11 @@ def fit(args: Arguments) -> int:
 
     run(answer())
     return 0
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the bytes of one or several sizes, such as `24G,24G`. Raises InputError."""
+    return tuple(map(parse_size, text.split(",")))
 
 
 def parse_size(text: str) -> int:
@@ -106,5 +110,8 @@ def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
             }
             for it in plan.devices
         ],
+        "layers": plan.layers,
+        "gpu_layers": plan.gpu_layers,
+        "expert_layers": None if plan.hypothetical is None else plan.hypothetical.expert_layers,
         "largest_ctx": largest,
     }

@@ -12,7 +12,8 @@ from paragone_workbench.compare.estimate import number
 from paragone_workbench.compare.saved_fidelity import SavedFidelity
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.catalog import size_text
-from paragone_workbench.inventory.memory_plan import DRIVER, HYPOTHETICAL, MemoryPlan
+from paragone_workbench.inventory.division import DRIVER, KEPT_FREE
+from paragone_workbench.inventory.memory_plan import MemoryPlan
 from paragone_workbench.inventory.quantizations import Quantization
 from paragone_workbench.machine.memory import MARGIN
 
@@ -22,16 +23,20 @@ __all__ = ["put_fit", "put_quantizations"]
 _OUTPUT = " (the output counts as one)"
 
 
-def put_fit(definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: str) -> None:
-    """Print what an engine would take, and whether it fits. `vram` is the size of the hypothetical GPU, as text."""
+def put_fit(
+    definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: Sequence[int]
+) -> None:
+    """Print what an engine would take, and whether it fits. `vram` has the sizes of hypothetical GPUs in bytes."""
     put(
         one_line(f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it")
     )
     if vram:
+        sizes = " and ".join(map(size_text, vram))
+        gpus = f"a hypothetical GPU with {sizes}" if len(vram) == 1 else f"hypothetical GPUs with {sizes}"
         put(
-            f"Planned for a hypothetical GPU with {vram} free, instead of the GPUs of this machine. Not "
-            f"included: what its driver takes (about {size_text(DRIVER)}), and the {size_text(MARGIN)} that the "
-            "schedule `auto` leaves free on each device."
+            f"Planned for {gpus} free, instead of the GPUs of this machine. Of each GPU, {size_text(KEPT_FREE)} are "
+            f"left free: about {size_text(DRIVER)} for its driver, and the margin of {size_text(MARGIN)} that "
+            "llama.cpp keeps."
         )
     put()
     put_table(
@@ -102,19 +107,24 @@ def _device(device: DeviceMemory) -> tuple[str, ...]:
 
 
 def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
-    hypothetical = any(device.device == HYPOTHETICAL for device in plan.devices)
+    hypothetical = plan.hypothetical is not None
+    gpus = "GPUs" if hypothetical and len(plan.devices) > 2 else "GPU"
     if len(plan.devices) > 1 and plan.layers is not None and plan.gpu_layers is not None:
         layers = f"{plan.layers} layers{_OUTPUT if hypothetical else ''}"
         if plan.gpu_layers == plan.layers:
-            yield f"All {layers} go to the GPU."
+            yield f"All {layers} go to the {gpus}."
         else:
             yield f"Offload {plan.gpu_layers} of {layers}; the others stay on the CPU."
+    if plan.hypothetical is not None and plan.hypothetical.expert_layers:
+        yield _experts(plan.hypothetical.expert_layers, plan.experts_option)
     if plan.fits is None:
         yield "Whether it fits is unknown, because the free memory is."
     elif not plan.fits:
         yield "It does not fit."
         if plan.offload is not None:
-            yield f"The GPU has room for {plan.offload} layers{_OUTPUT}."
+            yield f"There is room for {plan.offload.count} layers{_OUTPUT} on GPUs."
+            if plan.offload.expert_layers:
+                yield _experts(plan.offload.expert_layers, plan.experts_option)
     elif plan.is_tight and not hypothetical:
         yield f"It fits, but leaves less than {size_text(MARGIN)}, which is too little for the schedule `auto`."
     else:
@@ -129,10 +139,14 @@ def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
         limit = ", the one that the model was trained for" if largest == plan.trained_context else ""
         fewer = (
             ", with fewer layers on the GPU"
-            if hypothetical and not plan.fits_whole and largest > plan.context
+            if hypothetical and plan.gpu_layers != plan.layers and largest > plan.context
             else ""
         )
         yield f"Largest context that fits: {largest:,} tokens{limit}{fewer}."
+
+
+def _experts(layers: int, option: str) -> str:
+    return f"The experts of the first {layers} layers stay in main memory: --set {option}={layers}"
 
 
 def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
@@ -156,6 +170,8 @@ def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
 def _fits(plan: MemoryPlan) -> str:
     if plan.fits is None:
         return "unknown"
+    if plan.fits and plan.hypothetical is not None and plan.hypothetical.expert_layers:
+        return f"with the experts of {plan.hypothetical.expert_layers} layers in main memory"
     if plan.fits and not plan.fits_whole:
         return f"with {plan.gpu_layers} of {plan.layers} layers on the GPU"
     return "yes" if plan.fits else "no"

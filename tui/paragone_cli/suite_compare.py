@@ -7,9 +7,11 @@ from contextlib import closing
 from paragone import InputError
 from paragone_cli.arguments import Arguments
 from paragone_cli.experiment_ids import experiment_id, newest_experiments
-from paragone_cli.output import put_json, warn
+from paragone_cli.output import one_line, put, put_json, warn
 from paragone_cli.suite_comparison import put_comparison
+from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison.comparable import comparable
+from paragone_workbench.experiments.comparison.conditions import different_conditions
 from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json
 from paragone_workbench.store.store import Store
 
@@ -30,8 +32,14 @@ def suite_compare(args: Arguments) -> int:
         experiments = [store.experiments.get(number) for number in numbers]
         found = comparable(store, experiments)
         comparison = compare_suite(found.rows, found.engines, groups=found.groups)
+        conditions = different_conditions(store, experiments, Registry().find)
     if args.json:
-        put_json(comparison_json(comparison))
-    else:
-        put_comparison(comparison)
+        put_json({**comparison_json(comparison), "notes": [*conditions, *comparison.notes]})
+        return 0
+    if conditions:
+        put("The experiments differ in more than their engines:")
+        for sentence in conditions:
+            put(one_line(f"≠ {sentence}"))
+        put()
+    put_comparison(comparison)
     return 0

@@ -115,6 +115,7 @@ class Functions:
     llama_sampler_sample: Callable[[Pointer, Pointer, int], int]
 
     # ggml-backend.h: devices
+    ggml_backend_cpu_buffer_type: Callable[[], Pointer]
     ggml_backend_dev_count: Callable[[], Size]
     ggml_backend_dev_get: Callable[[Size], Pointer]
     ggml_backend_dev_name: Callable[[Pointer], bytes]
@@ -125,7 +126,8 @@ class Functions:
     ggml_backend_reg_get_proc_address: Callable[[Pointer, bytes], Pointer]
     ggml_backend_register: Callable[[Pointer], None]
 
-    # ggml.h: numbers and tensors
+    # ggml.h: the library, numbers and tensors
+    ggml_commit: Callable[[], bytes]
     ggml_free: Callable[[Pointer], None]
     ggml_get_data: Callable[[Pointer], Pointer]
     ggml_get_tensor: Callable[[Pointer, bytes], Pointer]

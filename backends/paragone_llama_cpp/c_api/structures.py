@@ -34,6 +34,7 @@ __all__ = [
     "ModelParams",
     "ProgressCallback",
     "SamplerChainParams",
+    "TensorBufferOverride",
     "TokenData",
     "TokenDataArray",
     "TypeTraits",
@@ -47,12 +48,18 @@ ProgressCallback = CFUNCTYPE(c_bool, c_float, c_void_p)
 LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
 
+class TensorBufferOverride(Structure):
+    """llama_model_tensor_buft_override: the kind of buffer for tensors whose names match. One without a pattern is last."""
+
+    _fields_: ClassVar = [("pattern", c_char_p), ("buffer_type", c_void_p)]
+
+
 class ModelParams(Structure):
     """llama_model_params."""
 
     _fields_: ClassVar = [
         ("devices", c_void_p),
-        ("tensor_buft_overrides", c_void_p),
+        ("tensor_buft_overrides", POINTER(TensorBufferOverride)),
         ("n_gpu_layers", c_int32),
         ("split_mode", c_int),
         ("load_mode", c_int),

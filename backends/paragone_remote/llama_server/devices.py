@@ -1,15 +1,16 @@
-"""The devices that a llama-server can compute on, besides the CPU."""
+"""The devices that a llama-server can compute on, besides the CPU, and its build."""
 
 from __future__ import annotations
 
 import re
 
 from paragone import InputError, ParagoneError
+from paragone_remote.llama_builds import build_in_version
 from paragone_remote.llama_server.printed import printed_by
 from paragone_remote.llama_server.program import Program
 from paragone_remote.server_text import plain
 
-__all__ = ["described", "devices_of"]
+__all__ = ["build_of", "described", "devices_of"]
 
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
 _HEADING = "Available devices:"
@@ -17,6 +18,9 @@ _VERSION = re.compile(r"version: (\S+(?: \([^)]*\))?)")
 
 _known: dict[tuple[object, ...], tuple[str, ...]] = {}
 """The devices of programs that were asked, by `Program.key`."""
+
+_builds: dict[tuple[object, ...], dict[str, str]] = {}
+"""The builds of programs that were asked, by `Program.key`."""
 
 
 async def devices_of(program: Program) -> tuple[str, ...]:
@@ -30,6 +34,17 @@ async def devices_of(program: Program) -> tuple[str, ...]:
             printed = ""  # starting the server reports the reason
         _known[program.key] = _devices_in(printed)
     return _known[program.key]
+
+
+async def build_of(program: Program) -> dict[str, str]:
+    """Return the standard facts of the build that `--version` prints; none if the program cannot tell."""
+    if program.key not in _builds:
+        try:
+            printed = await printed_by(program.command, program.name, "--version")
+        except ParagoneError:
+            printed = ""
+        _builds[program.key] = build_in_version(printed)
+    return _builds[program.key]
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from paragone.options import build
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.defaults import with_defaults
-from paragone_remote.llama_server.devices import devices_of
+from paragone_remote.llama_server.devices import build_of, devices_of
 from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.listening import listen_at
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
@@ -99,7 +99,7 @@ async def _engine(
         listed = await find_models(http, endpoint)
         server = await identify(http, endpoint)
         raw = _is_raw(options, header)
-        facts = {"server": server.title, "program": program.name, **server.facts}
+        facts = {"server": server.title, "origin": program.name, **server.facts, **await build_of(program)}
         if (parameters := next((it.parameters for it in listed), None)) is not None:
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from paragone import EngineCrashed, EngineError, InputError, ParagoneError
+from paragone_remote.llama_builds import build_in_log
 from paragone_remote.server_text import plain
 
 __all__ = ["draft_problem", "explain_end", "facts_in_log", "telling_lines"]
@@ -56,7 +57,7 @@ def facts_in_log(log: str) -> dict[str, str]:
 
     The first lines that match are those of the model itself; those of a draft model follow.
     """
-    facts: dict[str, str] = {}
+    facts = build_in_log(log)
     if attention := _ATTENTION.search(log):
         facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
     if batch := _BATCH.search(log):

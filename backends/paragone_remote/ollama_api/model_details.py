@@ -10,13 +10,28 @@ from paragone import WeightsFile
 from paragone_remote.json_fields import counted
 from paragone_remote.server_text import plain
 
-__all__ = ["architecture", "find_running", "identity_of", "parameters", "trained_context", "weights_of"]
+__all__ = [
+    "architecture",
+    "file_size",
+    "find_running",
+    "identity_of",
+    "parameters",
+    "trained_context",
+    "weights_of",
+]
 
 
 def find_running(running: ollama.ProcessResponse, model: str) -> ollama.ProcessResponse.Model | None:
     """Return a model's entry in the list of loaded models, if it is loaded."""
     wanted = _full(model)
     return next((entry for entry in running.models if _full(entry.model or "") == wanted), None)
+
+
+def file_size(listed: ollama.ListResponse, model: str) -> int | None:
+    """Return the bytes of a model's files. Those of a loaded model include its KV cache instead."""
+    wanted = _full(model)
+    entry = next((entry for entry in listed.models if _full(entry.model or "") == wanted), None)
+    return counted(entry.size) or None if entry is not None else None
 
 
 def identity_of(version: str, running: ollama.ProcessResponse.Model | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from paragone import (
     OnProgress,
     OpenEngine,
     OpenRequest,
+    ParagoneError,
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
@@ -25,6 +26,7 @@ from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.model_details import (
     architecture,
+    file_size,
     find_running,
     identity_of,
     parameters,
@@ -52,6 +54,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         client = OllamaClient(http)
         version = await await_reply(endpoint, client.version())
         details = await _details(client, endpoint, request.model)
+        size = await _size(client, endpoint, request.model)
         before = await await_reply(endpoint, client.running())
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
@@ -60,7 +63,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         await await_reply(endpoint, load, model=request.model, seconds=options.load_timeout)
         on_progress(LoadProgress(fraction=1.0))
         running = find_running(await await_reply(endpoint, client.running()), request.model)
-        loaded = _loaded(request.model, endpoint, version, details, running, context, options)
+        loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
         ours = find_running(before, request.model) is None and options.keep_alive is None
         return OllamaEngine(
             endpoint,
@@ -73,6 +76,13 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             renders=read_version(version) >= RENDERS,
             identity=identity_of(version, running),
         )
+
+
+async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | None:
+    try:
+        return file_size(await await_reply(endpoint, client.listed()), model)
+    except ParagoneError:  # some proxies pass on chats only
+        return None
 
 
 async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
@@ -133,10 +143,11 @@ def _loaded(
     version: str,
     details: ollama.ShowResponse,
     running: ollama.ProcessResponse.Model | None,
+    size: int | None,
     context: int,
     options: OllamaLoadOptions,
 ) -> LoadedModel:
-    facts = {"server": f"Ollama {endpoint.quote(version)}", "url": endpoint.url}
+    facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.url}
     if details.capabilities:
         facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
     if details.template:
@@ -147,11 +158,12 @@ def _loaded(
         facts["threads"] = str(options.num_thread)
     if options.num_batch is not None:
         facts["batch size"] = str(options.num_batch)
-    size = None
     if running is not None:
-        size, in_vram = counted(running.size), counted(running.size_vram)
-        if size and in_vram is not None:
-            facts["in VRAM"] = f"{in_vram / 2**30:.1f} GiB, {in_vram / size:.0%}"
+        in_memory, in_vram = counted(running.size), counted(running.size_vram)
+        if in_memory and in_vram is not None:
+            facts["in memory"] = (
+                f"{in_memory / 2**30:.1f} GiB with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+            )
     in_force = counted(running.context_length) if running is not None else None
     return LoadedModel(
         name=plain(model),

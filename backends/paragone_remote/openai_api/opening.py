@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -27,6 +27,7 @@ from paragone_remote.faults import Loading
 from paragone_remote.openai_api.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.identity import identity_of
+from paragone_remote.openai_api.launching import Launch, find_launch
 from paragone_remote.openai_api.options import OpenAILoadOptions
 from paragone_remote.openai_api.prompts import tokenizes
 from paragone_remote.openai_api.refused_fields import RefusedFields
@@ -55,19 +56,11 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         server = await identify(http, endpoint)
         if server.routes:
             server = dataclasses.replace(await of_model(http, endpoint, request.model), routes=True)
+        starts_others = server.routes or server.kind == "unknown"
+        launch = await find_launch(http, endpoint, request.model) if starts_others else Launch()
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
-        cautions: tuple[Caution, ...] = ()
-        if raw:
-            sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-            cautions = (Caution(code="no-chat-template", sentence=sentence),)
-        elif server.assumes_template:
-            sentence = (
-                f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
-                "If it has none, set raw = true to continue the plain text of the messages."
-            )
-            cautions = (Caution(code="assumed-chat-template", sentence=sentence),)
         loaded = LoadedModel(
             name=name,
             context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
@@ -75,9 +68,9 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             quantization=model.quantization,
             architecture=model.architecture,
             vision=False if raw else server.vision,
-            cautions=cautions,
+            cautions=tuple(_cautions(name, server, launch, raw=raw)),
             capabilities=_capabilities(server, refused_fields, raw=raw),
-            facts=_facts(server, endpoint, model, raw=raw),
+            facts=_facts(server, endpoint, model, launch, raw=raw),
         )
         on_progress(LoadProgress(fraction=1.0))
         return OpenAIEngine(
@@ -102,8 +95,31 @@ def _capabilities(server: Server, refused_fields: RefusedFields, *, raw: bool) -
     )
 
 
-def _facts(server: Server, endpoint: Endpoint, model: ModelInfo, *, raw: bool) -> dict[str, str]:
-    facts = {"server": endpoint.quote(server.title), "url": endpoint.url, **server.facts}
+def _cautions(name: str, server: Server, launch: Launch, *, raw: bool) -> Iterator[Caution]:
+    if raw:
+        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        yield Caution(code="no-chat-template", sentence=sentence)
+    elif server.assumes_template:
+        sentence = (
+            f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
+            "If it has none, set raw = true to continue the plain text of the messages."
+        )
+        yield Caution(code="assumed-chat-template", sentence=sentence)
+    if launch.by_llama_swap:
+        sentence = (
+            f"{name} is behind llama-swap, which can change requests (setParams, stripParams) and does not tell: "
+            "the sampling options in force may be others."
+        )
+        yield Caution(code="may-change-requests", sentence=sentence)
+
+
+def _facts(
+    server: Server, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
+) -> dict[str, str]:
+    told = {name: endpoint.quote(text) for name, text in server.facts.items()}
+    facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **told}
+    if launch.arguments:
+        facts["launch arguments"] = " ".join(endpoint.quote(it) for it in launch.arguments)
     if server.model_file:
         facts["model file"] = endpoint.quote(server.model_file)
     if model.parameters is not None:

@@ -12,6 +12,7 @@ import httpx
 from paragone import Json, ModelInfo, ParagoneError
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
+from paragone_remote.llama_builds import build_in_info
 from paragone_remote.openai_api.server_defaults import (
     defaults_in_props,
     defaults_in_schema,
@@ -98,8 +99,12 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if _is_llama_server(props):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
+        number = word(info, "version")
         return Server(
-            kind="SGLang", version=word(info, "version"), context=count(info, "context_length") or None
+            kind="SGLang",
+            version=number,
+            context=count(info, "context_length") or None,
+            facts=_build("SGLang", number),
         )
     about = part(described, "info")
     if "llama.cpp Python API" in word(about, "title"):
@@ -108,7 +113,10 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
             version=word(about, "version"),
             chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
             completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
-            facts=facts_in_schema(described, "CreateChatCompletionRequest"),
+            facts={
+                "program": "llama.cpp",
+                **facts_in_schema(described, "CreateChatCompletionRequest"),
+            },
         )
     if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
         parameters = part(tabby, "parameters")
@@ -118,9 +126,9 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
             vision=flag(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
-        return Server(kind="LM Studio")
-    if word(version, "version"):
-        return Server(kind="vLLM", version=word(version, "version"))
+        return Server(kind="LM Studio", facts=_build("LM Studio"))
+    if number := word(version, "version"):
+        return Server(kind="vLLM", version=number, facts=_build("vLLM", number))
     return Server()
 
 
@@ -197,6 +205,10 @@ def _file_type(named: str) -> str:
     return "" if name.startswith("unknown") else name
 
 
+def _build(program: str, version: str = "") -> dict[str, str]:
+    return {"program": program} | ({"version": version} if version else {})
+
+
 def _is_llama_server(props: Data) -> bool:
     return "default_generation_settings" in props or "total_slots" in props
 
@@ -218,7 +230,7 @@ def _llama_server(props: Data) -> Server:
         seed=seed_in_props(props),
         chat_defaults=defaults,
         completion_defaults=defaults,
-        facts=facts_in_props(props),
+        facts={**build_in_info(word(props, "build_info")), **facts_in_props(props)},
     )
 
 

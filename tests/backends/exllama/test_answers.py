@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from pathlib import Path
 
 import pytest
 
@@ -366,8 +367,12 @@ async def test_the_loaded_model_is_described(open_chat, library):
         loaded = chat.loaded
         assert (loaded.name, loaded.quantization, loaded.architecture) == ("model", "F16", "LlamaForCausalLM")
         facts = dict(loaded.facts)
-        assert facts.pop(BACKENDS[library].title) == {"exllamav2": "0.3.2", "exllamav3": "1.6.5"}[library]
+        version = {"exllamav2": "0.3.2", "exllamav3": "1.6.5"}[library]
+        assert facts.pop(BACKENDS[library].title) == version
+        assert Path(facts.pop("origin")).is_dir(), "the environment that has the library"
         assert facts == {
+            "program": BACKENDS[library].title,
+            "version": f"{version}, PyTorch 2.8.0+cu128",
             "PyTorch": "2.8.0+cu128",
             "attention": "paged",
             "KV cache": "q8",

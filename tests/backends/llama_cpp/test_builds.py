@@ -46,7 +46,7 @@ async def test_the_option_selects_the_build(build, model_path):
     engine = await LlamaCppBackend().open(
         OpenRequest(model=model_path, options=options), lambda progress: None
     )
-    assert engine.loaded.facts["library"] == f"{build}, {build.name}"
+    assert engine.loaded.facts["origin"] == str(build)
     await engine.close()
 
 

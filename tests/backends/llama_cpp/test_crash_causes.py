@@ -45,4 +45,4 @@ async def test_the_log_of_an_engine_begins_with_its_build(model_path, tmp_path):
     await engine.close()
     build = engine.loaded.facts["build"]
     assert "=" in build
-    assert log.read_text().splitlines()[0] == f"{engine.loaded.facts['library'].partition(',')[0]}: {build}"
+    assert log.read_text().splitlines()[0] == f"{engine.loaded.facts['origin']}: {build}"

@@ -5,7 +5,16 @@ import re
 
 import psutil
 import pytest
-from large_model import PARAMETERS, TRAINED, write_large_model
+from large_model import (
+    EXPERT_WIDE,
+    EXPERTS,
+    MOE_HIDDEN,
+    MOE_LAYERS,
+    PARAMETERS,
+    TRAINED,
+    write_large_model,
+    write_large_moe,
+)
 
 from paragone import DeviceMemory, EngineError, InputError, MemoryEstimate, OpenRequest
 from paragone.wire import from_json, to_json
@@ -102,6 +111,47 @@ async def test_a_large_model_is_estimated_from_its_header(tmp_path):
     assert estimate.trained_context == TRAINED
     assert len(estimate.layout.parts) == 81
     assert estimate.layout.main_weights == 128256 * 8192 * 2  # the embeddings
+
+
+async def test_the_experts_of_a_mixture_are_known_from_its_header(tmp_path):
+    path = str(write_large_moe(tmp_path))
+
+    async def estimated(**options):
+        request = OpenRequest(model=path, options={"n_ctx": 4096, **options}, threads=1)
+        return await LlamaCppBackend().estimate(request)
+
+    plain = await estimated()
+    experts = 3 * EXPERTS * EXPERT_WIDE * MOE_HIDDEN * 34 // 32
+    assert [part.experts for part in plain.layout.parts] == [experts] * MOE_LAYERS + [0]
+    assert plain.layout.experts_option == "n_cpu_moe"
+    assert sum(part.experts for part in plain.layout.parts) > 0.9 * plain.weights
+    # llama.cpp takes the option and plans the same memory, where there is no GPU to keep the experts from
+    kept = await estimated(n_cpu_moe=20)
+    assert [it.weights for it in kept.devices] == [it.weights for it in plain.devices]
+
+
+async def test_the_library_keeps_experts_in_main_memory(tmp_path):
+    """A small mixture without weights is loaded. llama.cpp says that tensors are placed by overrides."""
+    path = str(write_large_moe(tmp_path, layers=3, hidden=256, experts=8, vocab=600))
+    said = []
+    for layers in (0, 2):
+        log = tmp_path / f"{layers}.log"
+        options = {"n_ctx": 256, "n_cpu_moe": layers, "chat_template": ""}
+        request = OpenRequest(model=path, options=options, threads=1, log=str(log))
+        engine = await LlamaCppBackend().open(request, lambda progress: None)
+        await engine.close()
+        said.append("tensor overrides to CPU are used" in log.read_text())
+    assert said == [False, True]
+
+
+def test_experts_of_the_first_layers_lie_in_main_memory():
+    from paragone_llama_cpp.estimate import weights_by_device
+
+    tensors = [(f"blk.{layer}.ffn_{name}_exps.weight", 100) for layer in range(3) for name in ("up", "down")]
+    tensors += [("blk.0.ffn_gate_inp.weight", 1), ("blk.0.ffn_up_shexp.weight", 10), ("output.weight", 5)]
+    places = dict.fromkeys(range(4), "CUDA0")
+    assert weights_by_device(tensors, places, cpu_moe=2) == {"CPU": 400, "CUDA0": 216}
+    assert weights_by_device(tensors, places) == {"CPU": 0, "CUDA0": 616}
 
 
 def test_pages_of_other_files_are_not_released(tmp_path):

@@ -25,7 +25,7 @@ def test_the_loaded_model_describes_how_it_was_opened(chat):
     assert loaded.facts["threads"] == "1"
     assert (loaded.facts["K cache"], loaded.facts["V cache"]) == ("f16", "f16")
     assert loaded.facts["layers on a GPU"]
-    assert loaded.facts["library"]
+    assert loaded.facts["origin"]
 
 
 @pytest.mark.parametrize("given", [None, "7"])

@@ -214,7 +214,8 @@ async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
     hostile.replies["/props"] = {"total_slots": 1, "build_info": f"b1 for {SECRET}"}
     lane = await open_lane(hostile, key_env="BOX_KEY")
     report = await backend.endpoint({"url": hostile.url, "key_env": "BOX_KEY"})
-    assert lane.engine.loaded.facts["server"].endswith(" for •••")
+    facts = lane.engine.loaded.facts
+    assert facts.get("server", facts.get("version", "")).endswith(" for •••")
     assert report.probe.facts["server"].endswith(" for •••")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 
 import pytest
 from tiny_vision import IMAGE_TOKENS, projector
@@ -223,6 +224,10 @@ async def test_several_models(run_llama_server, smollm2, open_smollm2, text, tmp
             [],
             ["assumed-chat-template"],
         ]
+        for lane in lanes:  # how the router has started their servers, without their addresses and files
+            launched = lane.engine.loaded.facts["launch arguments"]
+            assert {"--ctx-size 256", "--threads 1"} <= set(re.split(" (?=--)", launched))
+            assert not re.search("--(host|port|model|alias)", launched)
         for lane in lanes:
             events, error = await lane.ask("Say hello.", max_tokens=4)
             assert error is None

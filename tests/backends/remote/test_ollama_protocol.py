@@ -97,7 +97,8 @@ async def test_the_context_that_the_server_really_gave(server, open_lane):
     lane = await open_lane(server)
     assert lane.engine.loaded.context == 2048
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["context-reduced"]
-    assert lane.engine.loaded.facts["in VRAM"] == "1.0 GiB, 50%"
+    assert lane.engine.loaded.facts["in memory"] == "2.0 GiB with the KV cache, 50% in VRAM"
+    assert lane.engine.loaded.size == 9, "the size of its files, which /api/tags tells"
 
 
 async def test_a_model_without_a_template(server, open_lane):

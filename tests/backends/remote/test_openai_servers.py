@@ -82,7 +82,7 @@ async def test_urls_with_and_without_the_version(server, url):
     request = OpenRequest(model="m", options={"url": url.format(server.url)})
     engine = await OpenAIBackend().open(request, lambda progress: None)
     await engine.close()
-    assert engine.loaded.facts["url"] == f"{server.url}/v1"
+    assert engine.loaded.facts["origin"] == f"{server.url}/v1"
 
 
 async def test_a_server_must_be_named():

@@ -3,6 +3,7 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
+from paragone_remote.llama_builds import build_in_info, build_in_log, build_in_version
 from paragone_remote.openai_api.server_defaults import facts_in_props, facts_in_schema
 
 
@@ -58,3 +59,52 @@ async def test_what_ollama_is_told_and_tells(serve, open_lane):
     assert not {"threads", "batch size"} & plain.keys()
     facts = (await open_lane(server, num_thread=2, num_batch=64)).engine.loaded.facts
     assert (facts["threads"], facts["batch size"]) == ("2", "64")
+    assert (facts["program"], facts["version"], facts["origin"]) == ("Ollama", "0.13.5", server.url)
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (
+            "version: 0.5.0-dev (build 9123, commit 1a2b3c4)\nbuilt with GNU 13.3.0 for Linux x86_64\n",
+            {"version": "0.5.0-dev", "commit": "1a2b3c4", "compiler": "GNU 13.3.0"},
+        ),
+        (
+            "load: a backend\nversion: 6123 (1a2b3c4d)\nbuilt with cc (Ubuntu 13.3.0) 13.3.0 for x86_64-linux-gnu",
+            {"commit": "1a2b3c4d", "compiler": "cc (Ubuntu 13.3.0) 13.3.0"},
+        ),
+        ("version: 0.5.0 (build 0, commit unknown)\n", {"version": "0.5.0"}),
+        ("nothing of this kind", {}),
+    ],
+)
+def test_the_build_that_a_llama_server_prints(printed, told):
+    """The texts are those of llama.cpp at the end of 2026 and of 2025."""
+    assert build_in_version(printed) == told
+
+
+def test_the_build_that_a_llama_server_tells():
+    assert build_in_info("b9123-1a2b3c4") == {"program": "llama.cpp", "commit": "1a2b3c4"}
+    assert build_in_info("b0-unknown") == {"program": "llama.cpp"}
+    line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
+    assert build_in_log(line) == {"instructions": "AVX, AVX2"}
+    assert build_in_log("something else") == {}
+
+
+SWAPPED = {"data": [{"id": "m", "owned_by": "llama-swap"}]}
+COMMAND = "llama-server --port ${PORT} -m m.gguf \\\n --api-key secret --flash-attn on -c=4096 --mlock"
+
+
+async def test_what_llama_swap_tells_and_does_not_tell(serve, open_lane):
+    running = {"running": [{"model": "other", "cmd": "x -c 1"}, {"model": "m", "cmd": COMMAND}]}
+    loaded = (
+        await open_lane(await serve(OPENAI, {"/v1/models": SWAPPED, "/running": running}))
+    ).engine.loaded
+    assert loaded.facts["launch arguments"] == "--flash-attn on -c 4096 --mlock"
+    assert "program" not in loaded.facts
+    assert [caution.code for caution in loaded.cautions] == ["may-change-requests"]
+
+
+@pytest.mark.parametrize("running", [{}, {"running": [{"model": "m", "cmd": "llama-server 'unclosed"}]}])
+async def test_a_command_that_llama_swap_does_not_tell(serve, open_lane, running):
+    server = await serve(OPENAI, {"/v1/models": SWAPPED, "/running": running})
+    assert "--" not in (await open_lane(server)).engine.loaded.facts.get("launch arguments", "")

@@ -1,19 +1,18 @@
-"""Memory plans: how an engine's estimate lies on the devices of this machine, or on a hypothetical GPU."""
+"""Memory plans: how an engine's estimate lies on the devices of this machine, or on hypothetical GPUs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from paragone import DeviceMemory, EngineError, MemoryEstimate, ModelLayout
+from paragone_workbench.inventory.division import KEPT_FREE, Division, best, on_gpus
 from paragone_workbench.machine.memory import MARGIN
 
-__all__ = ["DRIVER", "HYPOTHETICAL", "MemoryPlan", "place", "scaled"]
+__all__ = ["HYPOTHETICAL", "MemoryPlan", "place", "scaled"]
 
 HYPOTHETICAL = "hypothetical GPU"
-"""The name of a GPU that this machine need not have."""
-
-DRIVER = 450 << 20
-"""Bytes that a GPU's driver takes for a process, about. Plans leave them out."""
+"""The name of a GPU that this machine need not have; with a number after it if there are several."""
 
 _MAIN = "CPU"
 """The name of main memory in estimates."""
@@ -26,10 +25,13 @@ class MemoryPlan:
     Attributes:
         context: Context window in tokens.
         trained_context: Context window that the model was trained for; None if unknown.
-        devices: The memory on each device, and what is free there.
-        layers: Number of layers. In a plan for a hypothetical GPU the output counts as one. None if unknown.
+        devices: The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
+            leave free is not counted as free.
+        layers: Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown.
         gpu_layers: How many of them are on a GPU; None if unknown.
-        offload: How many layers, with the output, the machine's GPUs have room for, if not for all; else None.
+        hypothetical: How the model is divided between hypothetical GPUs; None in a plan for this machine.
+        offload: How the model could be divided, if it does not fit on the machine's GPUs; else None.
+        experts_option: The load option for the number of first layers whose experts stay in main memory.
     """
 
     context: int
@@ -37,7 +39,9 @@ class MemoryPlan:
     devices: tuple[DeviceMemory, ...]
     layers: int | None
     gpu_layers: int | None
-    offload: int | None = None
+    hypothetical: Division | None = None
+    offload: Division | None = None
+    experts_option: str = ""
 
     @property
     def fits(self) -> bool | None:
@@ -47,8 +51,9 @@ class MemoryPlan:
 
     @property
     def fits_whole(self) -> bool:
-        """Whether it fits, and is either wholly on a GPU or planned without one."""
-        return bool(self.fits) and (len(self.devices) == 1 or self.layers == self.gpu_layers)
+        """Whether it fits, and is either wholly on GPUs or planned without one."""
+        split = self.hypothetical is not None and self.hypothetical.expert_layers > 0
+        return bool(self.fits) and (len(self.devices) == 1 or (self.layers == self.gpu_layers and not split))
 
     @property
     def is_tight(self) -> bool:
@@ -63,73 +68,65 @@ class MemoryPlan:
         return sum(device.needed for device in self.devices)
 
 
-def place(found: MemoryEstimate, *, vram: int | None, whole: bool = False) -> MemoryPlan:
-    """Return the plan of an estimate: as the engine would lie, or for a hypothetical GPU with `vram` free bytes.
+def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
+    """Return the plan of an estimate: as the engine would lie, or for hypothetical GPUs with `vram` free bytes each.
 
-    With `whole`, all of the model goes to that GPU, whether it fits or not. Raises EngineError if the estimate has
-    no layout and a hypothetical GPU needs it.
+    `division` is the one to use on hypothetical GPUs, whether it fits or not; by default the best. Raises
+    EngineError if the estimate has no layout and hypothetical GPUs need it.
     """
-    devices, layers, gpu_layers = found.devices, found.layers, found.gpu_layers
-    if vram is not None:
-        if found.layout is None:
-            raise EngineError("The backend does not say how a model can be divided between devices.")
-        layers = len(found.layout.parts)
-        gpu_layers = layers if whole else _fitting(found.layout, vram)
-        main = next((it for it in found.devices if it.device == _MAIN), None)
-        devices = _divided(found.layout, gpu_layers, vram, main)
-    return MemoryPlan(
+    plan = MemoryPlan(
         context=found.context,
         trained_context=found.trained_context,
-        devices=devices,
-        layers=layers,
-        gpu_layers=gpu_layers,
-        offload=_offload(found) if vram is None else None,
+        devices=found.devices,
+        layers=found.layers,
+        gpu_layers=found.gpu_layers,
+        experts_option=found.layout.experts_option if found.layout is not None else "",
+    )
+    if not vram:
+        return replace(plan, offload=_offload(found))
+    if found.layout is None:
+        raise EngineError("The backend does not say how a model can be divided between devices.")
+    rooms = [max(0, size - KEPT_FREE) for size in vram]
+    division = division or best(found.layout, rooms)
+    main = next((it for it in found.devices if it.device == _MAIN), None)
+    return replace(
+        plan,
+        devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),
+        layers=len(found.layout.parts),
+        gpu_layers=division.count,
+        hypothetical=division,
     )
 
 
-def _offload(found: MemoryEstimate) -> int | None:
-    """Return how many parts the GPUs of an estimate have room for; None if they have for all, or it is unknown."""
+def _offload(found: MemoryEstimate) -> Division | None:
+    """Return the best division between the GPUs of an estimate; None if everything fits, or it is unknown."""
     gpus = [device for device in found.devices if device.device != _MAIN]
     if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
         return None
-    room = sum((gpu.free or 0) - found.layout.compute for gpu in gpus)
-    return _fitting(found.layout, room + found.layout.compute)
+    return best(found.layout, [max(0, (gpu.free or 0) - KEPT_FREE) for gpu in gpus])
 
 
-def _fitting(layout: ModelLayout, room: int) -> int:
-    """Return how many parts fit in `room` bytes of a GPU, counted from the last; all if the model cannot be divided."""
-    if not layout.splits:
-        return len(layout.parts)
-    needed = layout.compute
-    for count, part in enumerate(reversed(layout.parts)):
-        needed += part.weights + part.kv_cache
-        if needed > room:
-            return count
-    return len(layout.parts)
-
-
-def _divided(
-    layout: ModelLayout, count: int, room: int, main: DeviceMemory | None
-) -> tuple[DeviceMemory, DeviceMemory]:
-    """Return the memory of a model with its last `count` parts on a GPU with `room` free bytes."""
-    at = len(layout.parts) - count
-    rest, there = layout.parts[:at], layout.parts[at:]
-    gpu = DeviceMemory(
-        device=HYPOTHETICAL,
-        weights=sum(part.weights for part in there),
-        kv_cache=sum(part.kv_cache for part in there),
-        compute=layout.compute if there else 0,
-        free=room,
+def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+    names = (
+        [HYPOTHETICAL] if len(rooms) == 1 else [f"{HYPOTHETICAL} {number}" for number in range(len(rooms))]
     )
-    cpu = DeviceMemory(
+    gpus = zip(on_gpus(layout, division, rooms), names, rooms, strict=True)
+    return [replace(gpu, device=name, free=room) for gpu, name, room in gpus]
+
+
+def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
+    """Return what is left for main memory, of which `main` is the estimate without hypothetical GPUs."""
+    at = len(layout.parts) - division.count
+    rest = layout.parts[:at]
+    experts = sum(part.experts for part in layout.parts[at : division.expert_layers])
+    return DeviceMemory(
         device=_MAIN,
-        weights=layout.main_weights + sum(part.weights - part.shared for part in rest),
+        weights=layout.main_weights + experts + sum(part.weights - part.shared for part in rest),
         kv_cache=sum(part.kv_cache for part in rest),
-        compute=0 if not rest or main is None else main.compute,
+        compute=main.compute if main is not None and (rest or experts) else 0,
         free=None if main is None else main.free,
         total=None if main is None else main.total,
     )
-    return gpu, cpu
 
 
 def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
@@ -141,7 +138,8 @@ def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
     layout = found.layout
     if layout is not None:
         parts = [
-            replace(part, weights=times(part.weights), shared=times(part.shared)) for part in layout.parts
+            replace(part, weights=times(part.weights), shared=times(part.shared), experts=times(part.experts))
+            for part in layout.parts
         ]
         layout = replace(layout, parts=tuple(parts), main_weights=times(layout.main_weights))
     devices = tuple(replace(device, weights=times(device.weights)) for device in found.devices)

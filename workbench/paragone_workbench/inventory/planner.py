@@ -5,7 +5,7 @@ It loads no model: everything follows from the estimates of the engine's backend
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from paragone import Backend, InputError, Json, MemoryEstimate
@@ -17,7 +17,7 @@ from paragone_workbench.inventory.memory_plan import HYPOTHETICAL, MemoryPlan, p
 __all__ = ["MemoryPlanner"]
 
 _CONTEXT = 4096
-"""Context in tokens for a hypothetical GPU, if none is set. An engine chooses its context by this machine's memory."""
+"""Context in tokens for hypothetical GPUs, if none is set. An engine chooses its context by this machine's memory."""
 
 _STEP = 256
 """Contexts are searched in multiples of this number of tokens."""
@@ -26,11 +26,11 @@ _STEP = 256
 class MemoryPlanner:
     """Plans the memory of one engine.
 
-    With `vram`, for a GPU with this many free bytes, whatever GPUs the machine has. Free memory is read once, so
+    With `vram`, for GPUs with so many free bytes each, whatever GPUs the machine has. Free memory is read once, so
     that all plans are for the same.
     """
 
-    def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: int | None = None) -> None:
+    def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: Sequence[int] = ()) -> None:
         if not backend.capabilities.estimate:
             raise InputError(
                 f"{backend.title} cannot estimate the memory that a model needs.",
@@ -49,7 +49,7 @@ class MemoryPlanner:
         """Plan with this context window, by default the engine's own. Raises ParagoneError."""
         found = await self._estimate(context)
         own = self._definition.options.get(self._option or "")
-        if self._vram is not None and context is None and own is None and self._option:
+        if self._vram and context is None and own is None and self._option:
             found = await self._estimate(min(_CONTEXT, found.trained_context or _CONTEXT))
         return place(found, vram=self._vram)
 
@@ -67,20 +67,23 @@ class MemoryPlanner:
     async def largest_context(self, plan: MemoryPlan) -> int | None:
         """Return the largest context that fits, in steps of 256 tokens, up to the one that the model was trained for.
 
-        0 if none fits, None if that is unknown. If `plan` has the whole model on a hypothetical GPU, all of it
-        stays there; else as many layers as fit. Raises ParagoneError.
+        0 if none fits, None if that is unknown. If `plan` has all layers on hypothetical GPUs, they stay there; else
+        as many as fit. Raises ParagoneError.
         """
         trained = plan.trained_context
-        whole = plan.layers == plan.gpu_layers
-        # What is left on a GPU that is filled with layers says nothing.
+        kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
+        # What is left on GPUs that are filled with layers says nothing.
+        filled = plan.hypothetical is not None and kept is None
         limits = [
-            it.device for it in plan.devices if it.free is not None and (whole or it.device != HYPOTHETICAL)
+            it.device
+            for it in plan.devices
+            if it.free is not None and not (filled and it.device.startswith(HYPOTHETICAL))
         ]
         if trained is None or self._option is None or not limits:
             return None
 
         async def spare(context: int) -> int:
-            placed = place(await self._estimate(context), vram=self._vram, whole=whole)
+            placed = place(await self._estimate(context), vram=self._vram, division=kept)
             return min(
                 it.free - it.needed for it in placed.devices if it.free is not None and it.device in limits
             )

@@ -59,7 +59,7 @@ async def plan_siblings(
     backend: Backend,
     models: Sequence[ModelInfo],
     context: int,
-    vram: int | None,
+    vram: Sequence[int],
 ) -> list[Quantization]:
     """Return a plan for each of these models, with the engine's options. Models that cannot be planned are left out."""
     found = []

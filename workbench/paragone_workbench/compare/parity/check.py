@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from paragone import Backend
+from paragone_workbench.compare.parity.builds import compare_builds, compare_launches
 from paragone_workbench.compare.parity.facts import compare_facts
 from paragone_workbench.compare.parity.findings import Finding, Levelling, Parity, Unknown
 from paragone_workbench.compare.parity.prompts import compare_prompts
@@ -26,6 +27,9 @@ _CHANGED = {
 }
 """Warnings of a run whose answer is less than what was asked for, by their codes in docs/plugins.md."""
 
+_CHANGES = "may-change-requests"
+"""The warning of an engine whose server can change requests and does not tell."""
+
 
 def parity_of_runs(runs: Sequence[RunRecord], find: Callable[[str], Backend | None]) -> Parity:
     """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
@@ -37,18 +41,21 @@ def parity_of_runs(runs: Sequence[RunRecord], find: Callable[[str], Backend | No
 
 
 def check_parity(sides: Sequence[Side]) -> Parity:
-    """Compare the conditions of all sides: prompts, sampling, warnings, models, and the use of the machine."""
+    """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
     if len(sides) < 2:
         return Parity()
     prompts = compare_prompts(sides)
     sampling, undeclared = compare_sampling(sides)
     facts, untold = compare_facts(sides, without_prompt=prompts.unknown)
+    builds, unknown_builds = compare_builds(sides)
     findings = [
         *([prompts.finding] if prompts.finding is not None else []),
         *sampling,
         *_seeds(sides, sampling),
         *_changed(sides),
         *facts,
+        *builds,
+        *compare_launches(sides),
         *_cached(sides),
     ]
     names: dict[str, list[str]] = {side.name: [] for side in sides}
@@ -57,7 +64,13 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     for name in prompts.counted:
         names[name].append("text of the prompt")
     for side in sides:
-        names[side.name] += [*undeclared.get(side.name, ()), *untold.get(side.name, ())]
+        names[side.name] += [
+            *undeclared.get(side.name, ()),
+            *untold.get(side.name, ()),
+            *unknown_builds.get(side.name, ()),
+        ]
+        if side.loaded is not None and any(it.code == _CHANGES for it in side.loaded.cautions):
+            names[side.name].append("changes to requests")
         if side.run is not None and side.cached_tokens is None:
             names[side.name].append("cached tokens")
     return Parity(

@@ -46,10 +46,7 @@ def _value(side: Side, fact: StandardFact) -> str | None:
         threads = side.run.settings.threads
         if threads is not None:
             return str(threads)
-    if side.loaded is None:
-        return None
-    value: object = getattr(side.loaded, fact.name) if fact.field else side.loaded.facts.get(fact.name)
-    return None if value is None else str(value).strip()
+    return side.fact(fact)
 
 
 def _finding(

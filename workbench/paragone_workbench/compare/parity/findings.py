@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone.facts import ROUNDING, STANDARD_FACTS
+from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone.options import value_text
 from paragone_workbench.compare.parity.words import joined
 
@@ -114,7 +114,8 @@ class Parity:
     def remark(self) -> str:
         """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
         untold = {name for it in self.unknown for name in it.names}
-        rounding = [it.name for it in STANDARD_FACTS if it.effect == ROUNDING and it.name in untold]
+        facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
+        rounding = [it.name for it in facts if it.effect == ROUNDING and it.name in untold]
         if not rounding:
             return ""
         return (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Backend, Capabilities, Json, LoadedModel
+from paragone.facts import StandardFact
 from paragone.options import OptionInfo, describe
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.record import RunRecord
@@ -70,6 +71,13 @@ class Side:
         if self.loaded is not None and self.loaded.capabilities is not None:
             return self.loaded.capabilities
         return self.backend.capabilities if self.backend is not None else Capabilities()
+
+    def fact(self, fact: StandardFact) -> str | None:
+        """Return a fact of the open model; None if it is unknown."""
+        if self.loaded is None:
+            return None
+        value: object = getattr(self.loaded, fact.name) if fact.field else self.loaded.facts.get(fact.name)
+        return None if value is None else str(value).strip()
 
     def sampling(self) -> Mapping[str, Json]:
         """Return the sampling options that are known to be in force, by their standard names.

@@ -15,7 +15,7 @@ from paragone_workbench.experiments.running.saved_runs import SavedRun
 from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, Store
 
-__all__ = ["Comparable", "comparable"]
+__all__ = ["Comparable", "comparable", "engine_name", "numbered_prompts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
     """
     several = len(experiments) > 1
     groups = tuple(
-        tuple(_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
+        tuple(engine_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
     )
     return Comparable(
         engines=tuple(chain.from_iterable(groups)),
@@ -54,12 +54,13 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
     numbers: dict[str, int] = {}
     for experiment in experiments:
-        prompts, assertions = _numbered(store, experiment, numbers)
+        prompts = numbered_prompts(store, experiment, numbers)
+        assertions = _assertions(store, experiment)
         for run in map(SavedRun.of, store.experiments.runs(experiment.id)):
             yield SuiteRow(
                 prompt_index=prompts[run.key.prompt_index],
                 repetition=run.key.repetition,
-                engine=_name(experiment, run.record.definition.name, several=several),
+                engine=engine_name(experiment, run.record.definition.name, several=several),
                 passed=run.passed,
                 undecided=run.is_undecided or len(run.results) < assertions[run.key.prompt_index],
                 scores=_scores(run),
@@ -71,28 +72,33 @@ def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> 
             )
 
 
-def _name(experiment: Experiment, engine: str, *, several: bool) -> str:
+def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
+    """Return the name of an engine of an experiment; with its id, if there are several experiments."""
     return f"{engine} (e{experiment.id})" if several else engine
 
 
-def _numbered(
-    store: Store, experiment: Experiment, numbers: dict[str, int]
-) -> tuple[dict[int, int], dict[int, int]]:
-    """Return, by the index of each prompt, its number and how many assertions it has.
+def numbered_prompts(store: Store, experiment: Experiment, numbers: dict[str, int]) -> dict[int, int]:
+    """Return a number for each prompt, by its index: the same one for the same prompt in all experiments.
 
-    The same prompt has the same number in all experiments.
+    `numbers` has the numbers that were given so far. Raises StoreError.
     """
     found: dict[int, int] = {}
-    assertions: dict[int, int] = {}
     repeated: Counter[str] = Counter()
     for index, content in store.experiments.prompts(experiment.id):
         assert isinstance(content, Mapping)  # a SuitePrompt
         digest = _digest([content.get("messages"), content.get("expected")])
         repeated[digest] += 1
         found[index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
-        checks = content.get("assertions")
-        assertions[index] = len(checks) if isinstance(checks, list | tuple) else 0
-    return found, assertions
+    return found
+
+
+def _assertions(store: Store, experiment: Experiment) -> dict[int, int]:
+    """Return how many assertions each prompt has, by its index."""
+    found: dict[int, int] = {}
+    for index, content in store.experiments.prompts(experiment.id):
+        checks = content.get("assertions") if isinstance(content, Mapping) else None
+        found[index] = len(checks) if isinstance(checks, list | tuple) else 0
+    return found
 
 
 def _digest(data: Json) -> str:

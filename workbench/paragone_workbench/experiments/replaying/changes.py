@@ -10,7 +10,7 @@ from typing import Literal
 
 from paragone import Json, WeightsFile
 from paragone.chat.sampling import without_effect
-from paragone.facts import ROUNDING, STANDARD_FACTS
+from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone_workbench.runs.record import RunRecord
 
 __all__ = ["Change", "WeightsVerdict", "changes_of_engine", "changes_of_run", "compare_weights"]
@@ -24,7 +24,7 @@ _MACHINE = {"cpu": ROUNDING, "gpus": ROUNDING, "cores": _SPEED, "memory": _SPEED
 """The parts of a machine's description, with the effect of another one."""
 _HARMLESS = {"os", "python"}
 """Changes without an effect on answers."""
-_EFFECTS = {fact.name: fact.effect for fact in STANDARD_FACTS}
+_EFFECTS = {fact.name: fact.effect for fact in (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)}
 _LONGEST = 60
 """Longest value, in characters, that is shown whole."""
 

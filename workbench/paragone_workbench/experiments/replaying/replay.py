@@ -81,6 +81,8 @@ class EngineReport:
     """Whether the engine promises the same answer for the same seed."""
     unknown_seeds: int = 0
     """Runs whose seed is not known, though it mattered."""
+    reused_cache: int = 0
+    """Recorded runs that had reused the KV cache, which cannot be repeated exactly: the repetition is cold."""
     describes_past: bool = True
     """Whether the recorded runs name the weights and the machine, as those of older versions do not."""
 
@@ -155,6 +157,7 @@ class Replay:
                     last = again
                     report.add(changes_of_run(recorded.record, again))
                     report.unknown_seeds += _seed_unknown(recorded)
+                    report.reused_cache += _reused_cache(recorded)
                 yield _compared(recorded, again)
             report.promises = handle.capabilities.seed
             await handle.close()
@@ -231,6 +234,11 @@ def _seed_unknown(run: RecordedRun) -> bool:
         return False
     sampling = (settings.sampling if settings is not None else None) or {}
     return "seed" not in without_effect({**sampling, "seed": None})
+
+
+def _reused_cache(recorded: RecordedRun) -> bool:
+    metrics = recorded.record.metrics
+    return metrics is not None and bool(metrics.cached_tokens)
 
 
 def _compared(recorded: RecordedRun, again: RunRecord) -> ReplayedRun:

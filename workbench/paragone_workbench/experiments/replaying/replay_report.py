@@ -82,7 +82,17 @@ def _stopped(total: int, left: int, *, same: int, different: int) -> str:
 def _causes(report: EngineReport) -> list[str]:
     """Return what may have changed the answers of an engine."""
     sentences: list[str] = []
-    changed = list(dict.fromkeys(change.what for change in report.changes if change.may_change_answers))
+    if report.reused_cache:
+        runs = "run" if report.reused_cache == 1 else "runs"
+        sentences.append(
+            f"{report.engine}: {report.reused_cache:,} recorded {runs} had reused the KV cache. That cannot be repeated "
+            "exactly: the repetition is cold, and rounds differently."
+        )
+    changed = [
+        what
+        for what in dict.fromkeys(change.what for change in report.changes if change.may_change_answers)
+        if what != "KV cache"
+    ]
     if changed:
         sentences.append(f"{report.engine}: what has changed may be the reason ({', '.join(changed)}).")
     if report.unknown_seeds:

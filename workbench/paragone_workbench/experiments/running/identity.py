@@ -13,11 +13,14 @@ Identity = Mapping[str, str]
 """Names of properties and their values."""
 
 _FACTS = (
-    "server",
-    "library",
-    "llama.cpp",
-    "build",
     "program",
+    "version",
+    "commit",
+    "compiler",
+    "instructions",
+    "library",
+    "server",
+    "launch arguments",
     "parameters",
     "model file",
     "LoRA adapter",
@@ -26,7 +29,7 @@ _FACTS = (
 )
 """Facts of an open model that stay the same while the model and its engine do."""
 
-_SHOWN = ("server", "library", "llama.cpp", "quantization")
+_SHOWN = ("program", "version", "commit", "server", "quantization")
 
 
 def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:

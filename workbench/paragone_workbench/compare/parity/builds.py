@@ -1,0 +1,97 @@
+"""Compare the programs that compute, their builds, and how servers were started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM
+from paragone_workbench.compare.parity.findings import Finding
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity.words import enumeration, joined
+
+__all__ = ["compare_builds", "compare_launches"]
+
+_VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
+
+_DRIFTS = "so answers can differ after some tokens, also at temperature 0"
+
+
+def compare_builds(sides: Sequence[Side]) -> tuple[list[Finding], dict[str, list[str]]]:
+    """Return what differs in programs and builds, and by the name of a side what it does not tell.
+
+    Builds of different programs are not comparable. Engines with one origin have one build.
+    """
+    programs = {side.name: side.fact(PROGRAM) for side in sides}
+    unknown = {name: [PROGRAM.name] for name, program in programs.items() if program is None}
+    findings = []
+    known = dict.fromkeys(program for program in programs.values() if program is not None)
+    if len(known) > 1:
+        sentence = (
+            f"The programs that compute differ: {enumeration(programs, silent=list(unknown))}. "
+            f"They round differently, {_DRIFTS}. No option levels it."
+        )
+        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
+    for program in known:
+        same = [side for side in sides if programs[side.name] == program]
+        if len({side.fact(ORIGIN) or side.name for side in same}) > 1:
+            finding, untold = _compare(program, same)
+            unknown |= untold
+            findings += [finding] if finding is not None else []
+    return findings, unknown
+
+
+def compare_launches(sides: Sequence[Side]) -> list[Finding]:
+    """Return a finding if servers that tell their launch arguments were started with different ones."""
+    told = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
+    differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in told.items()})
+    if not differences:
+        return []
+    sentence = f"The servers were started with different arguments: {differences}. {LAUNCH.effect}"
+    return [Finding(what=LAUNCH.name, values=told, sentence=sentence)]
+
+
+def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[str, list[str]]]:
+    """Compare builds of one program. A commit determines the version."""
+    told = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
+    differences: dict[str, str] = {}
+    unknown: dict[str, list[str]] = {}
+    for name, values in told.items():
+        silent = [it for it, value in values.items() if value is None]
+        known = {it: value for it, value in values.items() if value is not None}
+        if len(set(known.values())) > 1:
+            if name == _INSTRUCTIONS:
+                differences[name] = _differences({it: value.split(", ") for it, value in known.items()})
+                for it in silent:
+                    unknown.setdefault(it, []).append(name)
+            else:
+                differences[name] = f"{name} {enumeration(values, silent=silent)}"
+        elif name != _VERSION or None in told[_COMMIT].values():
+            for it in silent:
+                unknown.setdefault(it, []).append(name)
+    if not differences:
+        return None, unknown
+    affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
+    sentence = (
+        f"The builds of {program} differ: {'; '.join(differences.values())}. {affected} can differ, {_DRIFTS}. "
+        "No option levels it: use one build for all."
+    )
+    values = {
+        side.name: ", ".join(text for fact in told.values() if (text := fact[side.name])) or None
+        for side in sides
+    }
+    return Finding(what="build", values=values, sentence=sentence), unknown
+
+
+def _differences(lists: Mapping[str, Sequence[str]]) -> str:
+    """Return which members only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
+    holders = {
+        member: tuple(name for name, its in lists.items() if member in its)
+        for members in lists.values()
+        for member in members
+    }
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for member, names in holders.items():
+        if len(names) < len(lists):
+            groups.setdefault(names, []).append(member)
+    return "; ".join(f"{joined(members)} only in {joined(names)}" for names, members in groups.items())

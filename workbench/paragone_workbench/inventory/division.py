@@ -1,0 +1,103 @@
+"""How a model is divided between main memory and GPUs, so that as much of it as possible is on the GPUs.
+
+Several GPUs get layers in proportion to their room, as in llama.cpp (`load_tensors` in src/llama-model.cpp), or are
+filled one after the other. Where all layers do not fit, the experts of the first layers stay in main memory, as with
+llama.cpp's `--n-cpu-moe`; what does not fit either way stays there as whole layers, the first ones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from paragone import DeviceMemory, ModelLayout
+from paragone_workbench.machine.memory import MARGIN
+
+__all__ = ["DRIVER", "KEPT_FREE", "Division", "best", "on_gpus", "whole"]
+
+DRIVER = 450 << 20
+"""Bytes that a GPU's driver takes for a process, about."""
+
+KEPT_FREE = DRIVER + MARGIN
+"""Bytes of each GPU that plans leave free: the driver's share and the margin that llama.cpp keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """Which parts of a model are on GPUs.
+
+    Attributes:
+        count: Number of parts on GPUs, counted from the last.
+        expert_layers: Number of first parts whose experts stay in main memory.
+    """
+
+    count: int
+    expert_layers: int = 0
+
+
+def whole(layout: ModelLayout) -> Division:
+    """Return the division with everything on GPUs."""
+    return Division(count=len(layout.parts))
+
+
+def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
+    """Return the division with the most on GPUs of which each has `rooms` bytes for the model.
+
+    A model that cannot be divided is on GPUs as a whole, whether it fits or not.
+    """
+    choices = _choices(layout) if layout.splits else iter([whole(layout)])
+    found = whole(layout)
+    for found in choices:
+        if all(it.needed <= room for it, room in zip(on_gpus(layout, found, rooms), rooms, strict=True)):
+            break
+    return found
+
+
+def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+    """Return the memory on each GPU, without its name."""
+    at = len(layout.parts) - division.count
+    parts = [
+        (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)
+        for index, part in enumerate(layout.parts)
+    ][at:]
+    places = list(_in_order(layout, parts, rooms) if layout.in_order else _in_proportion(len(parts), rooms))
+    # A GPU that computes with experts of main memory copies them for a long prompt, those of one layer at a time.
+    copied = max((part.experts for part in layout.parts[at : division.expert_layers]), default=0)
+    return [
+        DeviceMemory(
+            device="",
+            weights=sum(weights for (weights, _), place in zip(parts, places, strict=True) if place == gpu),
+            kv_cache=sum(cache for (_, cache), place in zip(parts, places, strict=True) if place == gpu),
+            compute=layout.compute + copied if gpu in places else 0,
+        )
+        for gpu in range(len(rooms))
+    ]
+
+
+def _choices(layout: ModelLayout) -> Iterator[Division]:
+    """Yield the divisions from the most on GPUs to nothing there."""
+    count = len(layout.parts)
+    yield Division(count=count)
+    most = max((index + 1 for index, part in enumerate(layout.parts) if part.experts), default=0)
+    yield from (Division(count=count, expert_layers=layers) for layers in range(1, most + 1))
+    yield from (Division(count=fewer, expert_layers=most) for fewer in range(count - 1, -1, -1))
+
+
+def _in_proportion(count: int, rooms: Sequence[int]) -> Iterator[int]:
+    """Yield the GPU of each of `count` parts. The margin, which plans leave free, is free memory for llama.cpp."""
+    free = [room + MARGIN for room in rooms]
+    ends = [end / sum(free) for end in accumulate(free)]
+    yield from (min(bisect_right(ends, index / count), len(rooms) - 1) for index in range(count))
+
+
+def _in_order(layout: ModelLayout, parts: Sequence[tuple[int, int]], rooms: Sequence[int]) -> Iterator[int]:
+    """Yield the GPU of each part. The last GPU gets everything that does not fit."""
+    gpu, left = 0, rooms[0] - layout.compute
+    for weights, cache in parts:
+        while weights + cache > left and gpu < len(rooms) - 1:
+            gpu += 1
+            left = rooms[gpu] - layout.compute
+        left -= weights + cache
+        yield gpu
