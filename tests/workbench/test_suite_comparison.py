@@ -283,7 +283,7 @@ def test_speeds_that_drift_are_marked(capsys):
     assert [it.drift for it in found.engines] == [pytest.approx(-0.27, abs=0.06)] * 2
     assert len(found.notes) == 2
     assert "A: the decode rate fell by " in found.notes[0]
-    assert comparison_json(found)["engines"][0]["drift"] == found.engines[0].drift
+    assert found.engines[0].to_json()["drift"] == found.engines[0].drift
     assert [it.drift for it in compared(lambda prompt: 1).engines] == [None, None]
 
 

@@ -18,8 +18,11 @@ def suite(tmp_path):
 
     def write(**fields):
         path = tmp_path / "colours.jsonl"
-        prompts = [{"prompt": "Name a colour.", "tags": ["first"]}, {"prompt": "Name another colour."}]
-        path.write_text("".join(json.dumps({**prompt, **fields}) + "\n" for prompt in prompts))
+        prompts = [
+            {"prompt": "Name a colour.", "tags": ["first"], **fields},
+            {"prompt": "Name another colour.", **fields},
+        ]
+        path.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
         return str(path)
 
     return write
