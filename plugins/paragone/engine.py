@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
-from paragone.backend import Probe
 from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
 from paragone.events import Event
-from paragone.memory import MemoryEstimate
 from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
-from paragone.models import LoadedModel
 from paragone.options import Options
-from paragone.tokens import TokenizedText, Vocabulary
+
+if TYPE_CHECKING:  # a worker needs few of these: each takes a millisecond of its start
+    from paragone.backend import Probe
+    from paragone.memory import MemoryEstimate
+    from paragone.models import LoadedModel
+    from paragone.tokens import TokenizedText, Vocabulary
 
 __all__ = ["Cancelled", "Engine", "Report"]
 

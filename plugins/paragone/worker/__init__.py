@@ -6,11 +6,11 @@ output stays off the screen, and engines with conflicting dependencies can run s
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from paragone.worker.environment import Build, Environment
-
 if TYPE_CHECKING:
+    from paragone.worker.environment import Build, Environment
     from paragone.worker.native import NativeBackend
 
 __all__ = ["Build", "Environment", "NativeBackend"]
@@ -18,8 +18,7 @@ __all__ = ["Build", "Environment", "NativeBackend"]
 
 def __getattr__(name: str) -> object:
     """Import the application's side when it is used: a worker needs neither it nor asyncio."""
-    if name == "NativeBackend":
-        from paragone.worker.native import NativeBackend
-
-        return NativeBackend
+    if name in __all__:
+        module = "native" if name == "NativeBackend" else "environment"
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
