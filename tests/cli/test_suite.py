@@ -428,7 +428,7 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     head, _, table = text.partition("\n\n")
     assert head.splitlines() == [
         "The experiments differ in more than their engines:",
-        '≠ The system prompt is "" in e1 and "Be brief." in e3. A prompt with another system prompt is another prompt.',
+        '≠ The system prompt is none in e1 and "Be brief." in e3. A prompt with another system prompt is another prompt.',
     ]
     assert table.startswith("engine")
 

@@ -1,5 +1,7 @@
 """What differs between the experiments of a comparison, with real runs of SmolLM2."""
 
+from dataclasses import replace
+
 import pytest
 from tests.workbench.experiment_writer import run_experiment
 
@@ -16,7 +18,7 @@ OPTIONS = {"temperature": 0, "max_tokens": 4, "n_ctx": 256, "n_threads": 1}
 def different(history, smollm2):
     """Run the engines of several experiments on prompts, and return what differs between the experiments."""
 
-    async def run(*experiments, prompts=("Name a colour.",)):
+    async def run(*experiments, prompts=("Name a colour.",), machines=()):
         ids = []
         for options in experiments:
             engines = [
@@ -26,11 +28,14 @@ def different(history, smollm2):
                 for number, own in enumerate(options)
             ]
             ids.append(await run_experiment(history, engines, prompts))
-        return await history.call(
-            lambda store: different_conditions(
-                store, [store.experiments.get(it) for it in ids], Registry().find
-            )
-        )
+
+        def compare(store):
+            found = [store.experiments.get(it) for it in ids]
+            for number, machine in enumerate(machines):
+                found[number] = replace(found[number], machine=machine)
+            return different_conditions(store, found, Registry().find)
+
+        return await history.call(compare)
 
     return run
 
@@ -48,3 +53,13 @@ async def test_the_same_settings_and_those_of_one_experiment_are_not_named(diffe
 
 async def test_what_differs_in_each_experiment_alike_is_not_named(different):
     assert await different([{"max_tokens": 6}, {}], [{"max_tokens": 6}, {}]) == ()
+
+
+async def test_another_machine_is_named(different):
+    """The machines stand in for two that did the same runs."""
+    one = {"cpu": "Xeon", "cores": 2, "gpus": [], "memory": 1, "os": "Linux 6"}
+    other = {"cpu": "Xeon", "cores": 8, "gpus": [{"name": "H100"}], "memory": 2, "os": "Linux 7"}
+    assert await different([{}], [{}], machines=(one, other)) == (
+        "The machine's cores: 2 in e1 and 8 in e2. Speeds are not comparable, and rounding can differ.",
+        "The machine's gpus: none in e1 and H100 in e2. Speeds are not comparable, and rounding can differ.",
+    )

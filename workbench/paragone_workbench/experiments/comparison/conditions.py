@@ -74,7 +74,10 @@ def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator
     """Yield what belongs to experiments as a whole."""
     systems = {f"e{it.id}": _systems(store, it) for it in experiments}
     if _differ({ident: list(its) for ident, its in systems.items()}):
-        named = {ident: " or ".join(quoted(it) for it in sorted(its)) for ident, its in systems.items()}
+        named = {
+            ident: " or ".join(quoted(it) if it else "none" for it in sorted(its))
+            for ident, its in systems.items()
+        }
         yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
     if len({it.schedule for it in experiments}) > 1:
         told = enumeration({f"e{it.id}": it.schedule for it in experiments})
