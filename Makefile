@@ -36,7 +36,7 @@ PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n $$((2 * $$(getconf
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench screens lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench simulate screens lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is test
 
 bench: .venv/dev .venv/native ## measure the figures in the README, each beside its baseline
 	$(BIN)/python -m bench
+
+simulate: .venv/dev ## simulate how often intervals hold, and how often nothing is claimed as something; takes some minutes
+	$(BIN)/python -m bench.simulate
 
 screens: .venv/dev ## make the screenshots in the README
 	$(BIN)/python docs/screens.py

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from paragone_workbench.compare.fidelity import noise_windows
+from paragone_workbench.compare.fidelity_report import CLEAR
 from paragone_workbench.compare.independent_positions import mean_error
 from paragone_workbench.compare.intervals import Z, t_interval
 from paragone_workbench.compare.statistics import Values, mean, ratio_error
@@ -40,12 +42,15 @@ def coverage(count: int, trials: int, *, seed: int = 0) -> tuple[float, float]:
     return by_windows / trials, by_positions / trials
 
 
-def above_noise(count: int, noisy: int, trials: int, *, times: float = 1, seed: int = 0) -> float:
-    """Return how often a mean KLD of `times` that of the noise is found to be above the noise floor."""
+def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> float:
+    """Return how often a mean KLD of `times` that of the noise is found to be above the noise floor.
+
+    The noise is measured in as many of the `count` windows as in a real measurement.
+    """
     rng = np.random.default_rng(seed)
     found = 0
     for _ in range(trials):
-        candidate, noise = windows(count, rng, mean=times), windows(noisy, rng, mean=1)
+        candidate, noise = windows(count, rng, mean=times), windows(len(noise_windows(count)), rng, mean=1)
         ratio = math.log(candidate.mean() / noise.mean())
-        found += ratio > 3 * ratio_error(candidate, noise)
+        found += ratio > CLEAR * ratio_error(candidate, noise)
     return found / trials

@@ -111,9 +111,9 @@ def test_intervals_hold_as_often_as_they_say(windows):
 
 
 def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
-    assert above_noise(4, 1, 300) < 0.05
-    assert above_noise(64, 4, 300) < 0.02
-    assert above_noise(5, 1, 100, times=6) > 0.95
+    assert above_noise(4, 300) < 0.05
+    assert above_noise(64, 300) < 0.02
+    assert above_noise(5, 100, times=6) > 0.95
 
 
 # The uncertainty as llama-perplexity computes it

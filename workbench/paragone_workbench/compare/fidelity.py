@@ -29,7 +29,7 @@ from paragone_workbench.compare.text_windows import Window, Windows
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement, top_of
 from paragone_workbench.engines.handle import EngineHandle
 
-__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step"]
+__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step", "noise_windows"]
 
 T = TypeVar("T")
 
@@ -171,7 +171,7 @@ class Fidelity:
         on_step: Callable[[Step], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
-        noisy = _noise_windows(len(windows))
+        noisy = noise_windows(len(windows))
         count = max(map(len, (windows, *theirs.values())))
         total = len(windows) + len(noisy) + sum(map(len, theirs.values()))
         done = 0
@@ -263,7 +263,7 @@ def _comparing(window: Window, kept: Rows) -> Take[Scores]:
     return compare
 
 
-def _noise_windows(count: int) -> frozenset[int]:
+def noise_windows(count: int) -> frozenset[int]:
     """Return the numbers of the windows in which the noise is measured, spread over the text."""
     wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
     return frozenset(number * count // wanted for number in range(wanted))

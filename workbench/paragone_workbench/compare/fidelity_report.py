@@ -21,7 +21,7 @@ from paragone_workbench.compare.statistics import (
 )
 from paragone_workbench.compare.top_tokens import TOP, TopAgreement
 
-__all__ = ["DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "verdict"]
+__all__ = ["CLEAR", "DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "verdict"]
 
 _KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
@@ -29,7 +29,7 @@ _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 _INDEPENDENT = "llama_perplexity_se"
 """The name in JSON of the standard errors as llama-perplexity computes them."""
 
-_CLEAR = 3
+CLEAR = 3
 """A KL divergence is above the noise floor if ln(KLD / noise floor) exceeds its standard error as many times.
 
 An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
@@ -135,7 +135,7 @@ def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> st
     error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
     if error is None:
         return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell them apart)"
-    if math.log(times) <= _CLEAR * error:
+    if math.log(times) <= CLEAR * error:
         return f", within {floor} ({number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
 

@@ -63,7 +63,7 @@ def perplexity(losses: Values) -> Estimate | None:
 
 
 def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²]. Its uncertainty is that of E[x²] by 2·√E[x²]."""
+    """Return √E[x²]. Its uncertainty is that of E[x²], divided by 2·√E[x²]."""
     squares = mean(values**2)
     if squares is None:
         return None

@@ -1,0 +1,72 @@
+"""Prints how often intervals hold and how often nothing is claimed as something: `make simulate`.
+
+The tables stand in docs/ratings.md and docs/fidelity.md. It takes about ten minutes on one core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from bench.simulate import fidelity, intervals, ratings, suites
+
+PROMPTS = (10, 12, 20, 50, 200)
+WINDOWS = (4, 5, 8, 15, 60)
+TRIALS = 2_000
+
+
+def main() -> None:
+    _table(
+        "How often the 95% interval of a difference in pass rate holds (exact), by prompts",
+        PROMPTS,
+        {
+            case: partial(intervals.passes_coverage, only_a=only_a, only_b=only_b)
+            for case, (only_a, only_b) in intervals.PASSES.items()
+        },
+    )
+    _table(
+        "How often the 95% interval of a mean holds, by prompts",
+        PROMPTS,
+        {case: partial(intervals.numbers_coverage, case, trials=TRIALS) for case in intervals.NUMBERS},
+    )
+    _table(
+        "How often ratings of equal engines claim a difference, by votes",
+        (20, 50, 150, 600),
+        {f"{engines} engines": partial(ratings.false_claims, engines, trials=500) for engines in (2, 3, 5)},
+    )
+    _table(
+        "How often the 95% interval of a mean KLD holds, by windows",
+        WINDOWS,
+        {
+            "windows as units": lambda count: fidelity.coverage(count, TRIALS)[0],
+            "positions as units": lambda count: fidelity.coverage(count, TRIALS)[1],
+        },
+    )
+    _table(
+        "How often an engine is found above the noise floor, by windows",
+        WINDOWS,
+        {
+            f"mean KLD {times} × the noise floor": partial(fidelity.above_noise, trials=TRIALS, times=times)
+            for times in (1, 2, 4)
+        },
+    )
+    _table(
+        "How often a suite of equal engines claims a difference, by engines",
+        (2, 3),
+        {
+            "20 prompts": partial(suites.false_claims, prompts=20, trials=300),
+            "20 prompts, 3 repetitions": partial(suites.false_claims, prompts=20, trials=300, repetitions=3),
+        },
+    )
+
+
+def _table(title: str, columns: Sequence[int], rows: dict[str, Callable[[int], float]]) -> None:
+    """Print a Markdown table of shares, row by row."""
+    print(f"{title}\n\n| | {' | '.join(map(str, columns))} |\n| --- {'| --- ' * len(columns)}|")
+    for name, share in rows.items():
+        print(f"| {name} | {' | '.join(f'{share(column):.1%}' for column in columns)} |", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
