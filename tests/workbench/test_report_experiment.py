@@ -44,6 +44,16 @@ PASSED: Json = {
 }
 
 
+def test_the_judges_are_named_with_what_identifies_them(store):
+    judged = {**PASSED, "type": "judge", "judges": "careful = ollama:m, Ollama, 0.13.5, m ab12…"}
+    found = report(
+        store, add_experiment(store, {0: ("a", "b"), 1: ("a", "b")}, assertions={0: judged, 1: judged})
+    )
+    assert [it.value for it in found.facts if it.name == "Judges"] == [judged["judges"]]
+    none = report(store, add_experiment(store, {0: ("a", "b")}, assertions={0: PASSED}, name="none"))
+    assert not [it for it in none.facts if it.name == "Judges"]
+
+
 def test_prompts_come_with_their_answers_side_by_side(store):
     found = report(store, add_experiment(store, {0: ("It is red.", "It is blue."), 3: ("Yes.", "Yes.")}))
     first, second = found.prompts()
