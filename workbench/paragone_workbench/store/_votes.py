@@ -34,7 +34,8 @@ class Votes:
     def all(self, experiment_id: int | None = None) -> tuple[SavedVote, ...]:
         """Return the votes, oldest first: all, or those of one experiment."""
         rows = self._database.rows(
-            f"SELECT id, {_COLUMNS} FROM vote WHERE ?1 IS NULL OR experiment_id = ?1 ORDER BY id",  # noqa: S608 (the names of columns)
+            f"SELECT id, {_COLUMNS} FROM vote WHERE ? IS NULL OR experiment_id = ? ORDER BY id",  # noqa: S608 (the names of columns)
+            experiment_id,
             experiment_id,
         )
         return tuple(
