@@ -6,7 +6,7 @@ import pytest
 from large_model import PARAMETERS, TRAINED, write_large_model, write_large_moe
 
 from paragone import InputError
-from paragone_cli.fit import parse_size
+from paragone_cli.fit import parse_size, parse_sizes
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
@@ -234,3 +234,18 @@ def test_a_history_that_cannot_be_read_is_no_error(large, home):
     done = paragone("fit", f"llama_cpp:{large['F16']}", "--vram", "48G")
     assert (done.returncode, said(done)) == (0, "")
     assert "Other quantizations of this model" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("24G,", "--vram 24G, has a comma without a size beside it."),
+        ("24", "A GPU of --vram 24 is too small for any model."),
+        ("24G,10K", "A GPU of --vram 24G,10K is too small for any model."),
+    ],
+)
+def test_sizes_of_gpus_that_are_a_mistake(text, sentence):
+    with pytest.raises(InputError) as caught:
+        parse_sizes(text)
+    assert caught.value.sentence == sentence
+    assert "24G" in caught.value.hint

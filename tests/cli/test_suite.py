@@ -433,6 +433,15 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     assert table.startswith("engine")
 
 
+def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts):
+    file = prompts("p1", "p2")
+    paragone("suite", "run", file, *ENGINES, "--filter", "p1")
+    told = paragone("suite", "run", file, *ENGINES, "--set", "delay_s=0.01")
+    assert "Beginning experiment e2: e1, which is not finished, differs in " in said(told)
+    assert "Beginning" not in said(paragone("suite", "run", file, *ENGINES, "--set", "delay_s=0.02"))
+    assert "e1 is not finished: 2 of 4 runs." in paragone("suite", "compare", "e1").stdout.decode()
+
+
 # ── The terminal ─────────────────────────────────────────────────────────────────────────────
 
 

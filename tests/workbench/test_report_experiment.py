@@ -45,11 +45,12 @@ PASSED: Json = {
 
 
 def test_the_judges_are_named_with_what_identifies_them(store):
-    judged = {**PASSED, "type": "judge", "judges": "careful = ollama:m, Ollama, 0.13.5, m ab12…"}
+    judges = "careful = ollama:m, Ollama, 0.13.5, m ab12…"
+    judged: Json = {"index": 0, "type": "judge", "passed": True, "reason": "It is.", "judges": judges}
     found = report(
         store, add_experiment(store, {0: ("a", "b"), 1: ("a", "b")}, assertions={0: judged, 1: judged})
     )
-    assert [it.value for it in found.facts if it.name == "Judges"] == [judged["judges"]]
+    assert [it.value for it in found.facts if it.name == "Judges"] == [judges]
     none = report(store, add_experiment(store, {0: ("a", "b")}, assertions={0: PASSED}, name="none"))
     assert not [it for it in none.facts if it.name == "Judges"]
 

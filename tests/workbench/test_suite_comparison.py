@@ -220,6 +220,18 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     assert comparison_json(found)["undecided"] == 3
 
 
+def test_prompts_whose_judges_have_not_been_asked_are_told_apart_from_undecided_ones():
+    rows = [row(prompt, engine, True) for prompt in range(12) for engine in "AB"]
+    rows += [row(12, engine, True, unjudged=engine == "B") for engine in "AB"]
+    found = compare_suite(rows, "AB")
+    assert (found.undecided, found.unjudged) == (0, 1)
+    assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 12)] * 2
+    assert found.notes == (
+        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). The command "
+        "that ran the suite goes on with them.",
+    )
+
+
 def test_times_are_compared_only_if_the_runs_alternated():
     def metrics(engine):
         return RunMetrics(ttft_s=0.1 if engine == "A" else 0.2, decode_tps=10, completion_tokens=11)

@@ -46,7 +46,7 @@ def _suite() -> Command:
         type=int,
         help="run: number of runs of each prompt on each engine; default: 1",
     )
-    with_schedule(command, "run: ", default="swap, so that the engines' speeds can be compared")
+    with_schedule(command, "run: ", default="swap; `sequential` lets their speeds be compared")
     add("--filter", metavar="TEXT", help="run: only the prompts that contain this text, or tag:NAME")
     add("--retry-failed", action="store_true", help="run: run failed runs again; old results stay until then")
     add("--fresh", action="store_true", help="run: begin anew, even if the same command was run before")

@@ -23,6 +23,9 @@ from paragone_workbench.store.store import Store
 __all__ = ["fit", "parse_size", "parse_sizes"]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
+_SMALLEST = 1 << 24
+"""Bytes below which a size is a mistake: the smallest models take more."""
+
 _LARGEST = 1 << 50
 
 
@@ -62,8 +65,19 @@ def fit(args: Arguments) -> int:
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return the bytes of one or several sizes, such as `24G,24G`. Raises InputError."""
-    return tuple(map(parse_size, text.split(",")))
+    """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
+    if not all(map(str.strip, text.split(","))):
+        raise InputError(
+            f"--vram {text} has a comma without a size beside it.",
+            hint="Write for example 24G, or 24G,24G for two GPUs.",
+        )
+    sizes = tuple(map(parse_size, text.split(",")))
+    if min(sizes) < _SMALLEST:
+        raise InputError(
+            f"A GPU of --vram {text} is too small for any model.",
+            hint="Is the unit missing? Write for example 24G, 24GB or 512M.",
+        )
+    return sizes
 
 
 def parse_size(text: str) -> int:

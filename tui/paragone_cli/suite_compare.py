@@ -33,8 +33,13 @@ def suite_compare(args: Arguments) -> int:
         found = comparable(store, experiments)
         comparison = compare_suite(found.rows, found.engines, groups=found.groups)
         conditions = different_conditions(store, experiments, Registry().find)
+    unfinished = [
+        f"e{it.id} is not finished: {it.done + it.failed:,} of {it.runs:,} runs. The command that began it goes on."
+        for it in experiments
+        if it.done + it.failed < it.runs
+    ]
     if args.json:
-        put_json({**comparison_json(comparison), "notes": [*conditions, *comparison.notes]})
+        put_json({**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]})
         return 0
     if conditions:
         put("The experiments differ in more than their engines:")
@@ -42,4 +47,6 @@ def suite_compare(args: Arguments) -> int:
             put(one_line(f"≠ {sentence}"))
         put()
     put_comparison(comparison)
+    for sentence in unfinished:
+        put(sentence)
     return 0

@@ -24,7 +24,7 @@ from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.suites.suite import Suite, filter_prompts, problem_text
 from paragone_workbench.experiments.suites.suite_file import read_suite
-from paragone_workbench.store import Experiment, History
+from paragone_workbench.store import Experiment, History, Store
 
 __all__ = ["suite_run"]
 
@@ -116,6 +116,11 @@ async def _run(
             note(
                 f"Going on with experiment e{experiment.id}: {finished:,} of {experiment.runs:,} runs are finished."
             )
+        elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
+            note(
+                f"Beginning experiment e{experiment.id}: e{unfinished.id}, which is not finished, differs in its prompts, "
+                "its engines or judges, their options, or the file of a model."
+            )
         with SuiteTable() as table:
             runner = SuiteRunner(history, experiment, request, registry, catalog, observer=table)
             table.engines = runner.progress
@@ -127,6 +132,14 @@ async def _run(
         )
     finally:
         await history.close()
+
+
+def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
+    """Return the newest earlier experiment of the same name that is not finished, unless a later one is."""
+    before = next(
+        (it for it in store.experiments.all() if it.name == experiment.name and it.id < experiment.id), None
+    )
+    return before if before is not None and before.done + before.failed < before.runs else None
 
 
 async def _finish(

@@ -79,6 +79,10 @@ def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator
             for ident, its in systems.items()
         }
         yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
+    judges = {f"e{it.id}": store.experiments.judges(it.id) for it in experiments}
+    if len({its for its in judges.values() if its}) > 1:
+        told = enumeration({ident: " and ".join(its) or None for ident, its in judges.items()})
+        yield f"The judges are {told}. Their verdicts are not comparable."
     if len({it.schedule for it in experiments}) > 1:
         told = enumeration({f"e{it.id}": it.schedule for it in experiments})
         yield f"The schedule is {told}. Their speeds are not comparable."

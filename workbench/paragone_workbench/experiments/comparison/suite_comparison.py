@@ -36,6 +36,7 @@ class EngineSummary:
             machine, not of an answer.
         shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
         undecided: Number of prompts to which an answer has an assertion without a verdict.
+        unjudged: Number of prompts to which an answer has an assertion that was not checked yet.
         drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
             prompts that are undecided for any engine are in no mean of pass rates and scores.
@@ -46,6 +47,7 @@ class EngineSummary:
     failed: int
     shared: int
     undecided: int
+    unjudged: int
     drift: float | None
     means: dict[Metric, tuple[float, int]]
 
@@ -57,6 +59,7 @@ class EngineSummary:
             "failed": self.failed,
             "shared": self.shared,
             "undecided": self.undecided,
+            "unjudged": self.unjudged,
             "drift": self.drift,
             "means": [
                 {"metric": metric.name, "mean": mean, "prompts": prompts}
@@ -75,6 +78,7 @@ class SuiteComparison:
         same: Each pair of engines that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
+        unjudged: Number of prompts that are left out in the same way, since a judge has not been asked yet.
         apart: Pairs of engines whose runs did not alternate, so that their times are not compared.
     """
 
@@ -82,6 +86,7 @@ class SuiteComparison:
     comparisons: tuple[MetricComparison, ...]
     same: tuple[SameAnswers, ...]
     undecided: int = 0
+    unjudged: int = 0
     apart: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -98,7 +103,14 @@ class SuiteComparison:
             for it in self.engines
             if it.shared
         ]
-        return (*self._undecided_note(), *failed, *shared, *self._apart_note(), *self._drift_notes())
+        return (
+            *self._undecided_note(),
+            *self._unjudged_note(),
+            *failed,
+            *shared,
+            *self._apart_note(),
+            *self._drift_notes(),
+        )
 
     def _undecided_note(self) -> Iterator[str]:
         if self.undecided:
@@ -108,12 +120,20 @@ class SuiteComparison:
                 f"gave no verdict about an answer ({who})."
             )
 
+    def _unjudged_note(self) -> Iterator[str]:
+        if self.unjudged:
+            who = ", ".join(f"{it.engine}: {it.unjudged:,}" for it in self.engines if it.unjudged)
+            yield (
+                f"{self.unjudged:,} prompt{'s are' if self.unjudged > 1 else ' is'} left out of all pass rates and "
+                f"scores: their judges have not been asked yet ({who}). The command that ran the suite goes on with them."
+            )
+
     def _apart_note(self) -> Iterator[str]:
         if self.apart:
             pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
             yield (
                 f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
-                "speed would look like a difference. With `--fresh --schedule sequential` they alternate."
+                "speed would look like a difference. In one experiment with `--schedule sequential` they alternate."
             )
 
     def _drift_notes(self) -> Iterator[str]:
@@ -181,6 +201,7 @@ def compare_values(
         ),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
         undecided=len(set(chain.from_iterable(it.undecided for it in collected))),
+        unjudged=len(set(chain.from_iterable(it.unjudged for it in collected))),
         apart=tuple(
             (one.engine, other.engine)
             for one, other in pairs
@@ -196,6 +217,7 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
         "comparisons": [it.to_json() for it in comparison.comparisons],
         "same_answers": [it.to_json() for it in comparison.same],
         "undecided": comparison.undecided,
+        "unjudged": comparison.unjudged,
         "notes": list(comparison.notes),
     }
 
@@ -239,6 +261,7 @@ def _summary(values: EngineValues) -> EngineSummary:
         failed=values.failed,
         shared=values.shared,
         undecided=len(values.undecided),
+        unjudged=len(values.unjudged),
         drift=drift(values.rates),
         means=means,
     )

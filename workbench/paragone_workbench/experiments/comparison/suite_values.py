@@ -23,7 +23,8 @@ class SuiteRow:
         repetition: Which of the runs of this prompt and engine it is.
         engine: The engine's name.
         passed: Whether all assertions hold; None if the prompt has none, or if one gave no verdict.
-        undecided: Whether an assertion gave no verdict, or was not checked yet.
+        undecided: Whether an assertion gave no verdict.
+        unjudged: Whether an assertion was not checked yet, since its judge has not been asked.
         scores: Scores by name, such as a judge's.
         metrics: The metrics of the run; None if unknown.
         text: The answer.
@@ -37,6 +38,7 @@ class SuiteRow:
     engine: str
     passed: bool | None = None
     undecided: bool = False
+    unjudged: bool = False
     scores: Mapping[str, float] = field(default_factory=dict)
     metrics: RunMetrics | None = None
     text: str = ""
@@ -58,8 +60,10 @@ class EngineValues:
         """Number of runs that shared the machine or their server with others. Their times are not used."""
         self.undecided: set[int] = set()
         """The prompts to which an answer has an assertion without a verdict."""
+        self.unjudged: set[int] = set()
+        """The prompts to which an answer has an assertion that was not checked yet."""
         self.left_out: Collection[int] = ()
-        """The prompts that are undecided for any engine. They are in no pass rate and no score."""
+        """The prompts that are undecided or unjudged for any engine. They are in no pass rate and no score."""
         self.sampled = False
         """Whether chance had a part in an answer."""
         self.texts: dict[tuple[int, int], bytes] = {}
@@ -82,7 +86,9 @@ class EngineValues:
         ).digest()
         if row.undecided:
             self.undecided.add(row.prompt_index)
-        if row.passed is not None:
+        if row.unjudged:
+            self.unjudged.add(row.prompt_index)
+        if row.passed is not None and not row.unjudged:
             self._add(PASS_RATE, row.prompt_index, float(row.passed))
         for name, score in row.scores.items():
             self._add(score_metric(name), row.prompt_index, score)
@@ -134,7 +140,7 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
     for row in rows:
         if row.engine in found:
             found[row.engine].add(row)
-    left_out = frozenset(chain.from_iterable(it.undecided for it in found.values()))
+    left_out = frozenset(chain.from_iterable(it.undecided | it.unjudged for it in found.values()))
     for values in found.values():
         values.left_out = left_out
     return tuple(found.values())
