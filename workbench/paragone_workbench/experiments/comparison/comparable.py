@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -54,8 +54,9 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
     numbers: dict[str, int] = {}
     for experiment in experiments:
-        prompts = numbered_prompts(store, experiment, numbers)
-        assertions = _assertions(store, experiment)
+        contents = store.experiments.prompts(experiment.id)
+        prompts = numbered_prompts(contents, numbers)
+        assertions = _assertions(contents)
         for run in map(SavedRun.of, store.experiments.runs(experiment.id)):
             yield SuiteRow(
                 prompt_index=prompts[run.key.prompt_index],
@@ -78,14 +79,14 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
     return f"{engine} (e{experiment.id})" if several else engine
 
 
-def numbered_prompts(store: Store, experiment: Experiment, numbers: dict[str, int]) -> dict[int, int]:
+def numbered_prompts(contents: Iterable[tuple[int, Json]], numbers: dict[str, int]) -> dict[int, int]:
     """Return a number for each prompt, by its index: the same one for the same prompt in all experiments.
 
-    `numbers` has the numbers that were given so far. Raises StoreError.
+    `contents` are the prompts of an experiment with their indices. `numbers` has the numbers given so far.
     """
     found: dict[int, int] = {}
     repeated: Counter[str] = Counter()
-    for index, content in store.experiments.prompts(experiment.id):
+    for index, content in contents:
         assert isinstance(content, Mapping)  # a SuitePrompt
         digest = _digest([content.get("messages"), content.get("expected")])
         repeated[digest] += 1
@@ -93,10 +94,10 @@ def numbered_prompts(store: Store, experiment: Experiment, numbers: dict[str, in
     return found
 
 
-def _assertions(store: Store, experiment: Experiment) -> dict[int, int]:
+def _assertions(contents: Iterable[tuple[int, Json]]) -> dict[int, int]:
     """Return how many assertions each prompt has, by its index."""
     found: dict[int, int] = {}
-    for index, content in store.experiments.prompts(experiment.id):
+    for index, content in contents:
         checks = content.get("assertions") if isinstance(content, Mapping) else None
         found[index] = len(checks) if isinstance(checks, list | tuple) else 0
     return found

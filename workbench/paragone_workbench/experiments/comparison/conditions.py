@@ -52,7 +52,10 @@ def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
-        {number: index for index, number in numbered_prompts(store, it, numbers).items()}
+        {
+            number: index
+            for index, number in numbered_prompts(store.experiments.prompts(it.id), numbers).items()
+        }
         for it in experiments
     ]
     common = set.intersection(*map(set, indices))

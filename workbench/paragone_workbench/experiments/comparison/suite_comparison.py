@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -23,6 +23,12 @@ __all__ = [
     "compare_values",
     "comparison_json",
 ]
+
+
+_UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
+_UNJUDGED = (
+    ": their judges have not been asked yet ({who}). The command that ran the suite goes on with them."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,29 +110,20 @@ class SuiteComparison:
             if it.shared
         ]
         return (
-            *self._undecided_note(),
-            *self._unjudged_note(),
+            *self._left_out_note(self.undecided, lambda it: it.undecided, _UNDECIDED),
+            *self._left_out_note(self.unjudged, lambda it: it.unjudged, _UNJUDGED),
             *failed,
             *shared,
             *self._apart_note(),
             *self._drift_notes(),
         )
 
-    def _undecided_note(self) -> Iterator[str]:
-        if self.undecided:
-            who = ", ".join(f"{it.engine}: {it.undecided:,}" for it in self.engines if it.undecided)
-            yield (
-                f"{self.undecided:,} prompt{'s are' if self.undecided > 1 else ' is'} left out of all pass rates and scores, for every engine: an assertion "
-                f"gave no verdict about an answer ({who})."
-            )
-
-    def _unjudged_note(self) -> Iterator[str]:
-        if self.unjudged:
-            who = ", ".join(f"{it.engine}: {it.unjudged:,}" for it in self.engines if it.unjudged)
-            yield (
-                f"{self.unjudged:,} prompt{'s are' if self.unjudged > 1 else ' is'} left out of all pass rates and "
-                f"scores: their judges have not been asked yet ({who}). The command that ran the suite goes on with them."
-            )
+    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
+        """Yield the note for prompts that are in no pass rate and no score. `why` has `{who}` for the engines."""
+        if count:
+            who = ", ".join(f"{it.engine}: {of(it):,}" for it in self.engines if of(it))
+            prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
+            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
 
     def _apart_note(self) -> Iterator[str]:
         if self.apart:
