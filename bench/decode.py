@@ -101,14 +101,14 @@ def _screen(threads: int) -> float:
         store = Store.open(Path(home) / "data" / "paragone" / "history.db")
         try:
             (summary,) = store.conversations()
-            run = store.load(summary.id).lanes[0].head
+            run = store.load(summary.number).lanes[0].head
         finally:
             store.close()
     assert run is not None
-    assert run.metrics is not None
-    assert run.metrics.decode_tps is not None
-    _check(run.metrics.completion_tokens)
-    return run.metrics.decode_tps
+    assert run.result.metrics is not None
+    assert run.result.metrics.decode_tps is not None
+    _check(run.result.metrics.completion_tokens)
+    return run.result.metrics.decode_tps
 
 
 def _check(count: int) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store import Batch, LaneRecord, LaneRow, RunRow, Store
+from paragone_workbench.identity import new_id
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import Changes, LaneRecord, LaneRow, Store, TurnRow
 
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "MESSAGES", "RARE_WORD", "write"]
 
@@ -50,7 +52,7 @@ def _made_up_words(chance: random.Random, count: int) -> list[str]:
     return ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(count)]
 
 
-def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> Batch:
+def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> Changes:
     conversation = Conversation(created=_FIRST + number * 1000)
     definition = EngineDefinition(name="smol", backend="llama_cpp", model="smol.gguf")
     lane = LaneRecord(definition=definition, position=0)
@@ -58,14 +60,32 @@ def _conversation(exchanges: list[tuple[str, str]], number: int, extra: str) -> 
         time = conversation.created + step * 60
         parent = conversation.prompts[-1] if conversation.prompts else None
         prompt = conversation.add(Prompt(text=question, parent=parent, created=time))
-        run = RunRecord(definition=definition, prompt=prompt, continues=lane.head, started=time)
-        run.add("answer", answer + (extra if step == 0 else ""))
-        run.state, run.finish, run.phase, run.ended = "done", "stop", "ended", time + 5
+        result = RunResult(
+            id=new_id(time),
+            definition=definition,
+            started=time,
+            ended=time + 5,
+            state="done",
+            finish="stop",
+            text=answer + (extra if step == 0 else ""),
+        )
+        run = Run(result, prompt=prompt, continues=lane.head)
         lane.runs.append(run)
         lane.head = run
-    return Batch(
-        conversation=conversation,
+    turns = [
+        TurnRow(
+            lane_id=lane.id,
+            prompt_id=prompt.id,
+            continues_id=run.continues.id if run.continues is not None else None,
+            result=run.result,
+        )
+        for prompt, run in zip(conversation.prompts, lane.runs, strict=True)
+    ]
+    return Changes(
+        conversation_id=conversation.id,
+        created=conversation.created,
+        is_saved=False,
         prompts=tuple(conversation.prompts),
-        lanes=(LaneRow.of(lane),),
-        runs=tuple(RunRow.of(run, lane, continues=run.continues) for run in lane.runs),
+        lanes=(LaneRow.of(lane, lane.head.id if lane.head is not None else None),),
+        turns=tuple(turns),
     )

@@ -83,9 +83,9 @@ async def _whole_prompt(session: Session, lane: Lane) -> tuple[float, int]:
     await lane.stop()
     await session.answered()
     run = lane.path[0]
-    assert run.metrics is not None
-    assert run.metrics.prompt_tokens is not None
-    return took, run.metrics.prompt_tokens
+    assert run.result.metrics is not None
+    assert run.result.metrics.prompt_tokens is not None
+    return took, run.result.metrics.prompt_tokens
 
 
 async def _timed(session: Session, lane: Lane) -> float:

@@ -38,12 +38,12 @@ class Value(Protocol):
 V = TypeVar("V", bound=Value)
 
 
-def to_json(value: Value) -> dict[str, Json]:
-    """Return the fields of a dataclass as JSON, without those that have their default value."""
+def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
+    """Return the fields of a dataclass as JSON, without those that have their default value unless `complete`."""
     out: dict[str, Json] = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
-        if field.default is not dataclasses.MISSING and item == field.default:
+        if not complete and field.default is not dataclasses.MISSING and item == field.default:
             continue
         out[field.name] = _dump(item)
     return out

@@ -97,11 +97,13 @@ def test_a_run_that_another_instance_is_writing():
     writer = ConversationWriter(store, "hello")
     run = writer.start(writer.conversation.prompts[0], writer.lane())
     writer.add(run, "So far")
-    assert f"r{run.id}  smol  running  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
-    (prompt,) = data("history", paragone("history", f"c{writer.id}", "--json"))["prompts"]
+    assert (
+        f"r{run.number}  smol  running  So far\n" in paragone("history", f"c{writer.number}").stdout.decode()
+    )
+    (prompt,) = data("history", paragone("history", f"c{writer.number}", "--json"))["prompts"]
     assert prompt["runs"][0]["state"] == "running"
     store.close()
-    assert "  interrupted  So far\n" in paragone("history", f"c{writer.id}").stdout.decode()
+    assert "  interrupted  So far\n" in paragone("history", f"c{writer.number}").stdout.decode()
 
 
 def test_the_same_answers_and_other_ones():

@@ -47,11 +47,11 @@ def finished() -> list[str]:
         (experiment,) = store.experiments.all()
         texts = {
             index: from_json(SuitePrompt, content).text
-            for index, content in store.experiments.prompts(experiment.id)
+            for index, content in store.experiments.prompts(experiment.number)
         }
         return [
-            f"{it.record.definition.model}: {texts[it.key.prompt_index]}"
-            for it in store.experiments.runs(experiment.id)
+            f"{it.result.definition.model}: {texts[it.key.prompt_index]}"
+            for it in store.experiments.runs(experiment.number)
         ]
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tests.end_to_end.program import PATIENCE
 
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
 
 pytestmark = pytest.mark.alone
@@ -84,12 +84,12 @@ def killed_after(seconds: float, definitions: list[dict[str, object]]) -> list[t
     ]
 
 
-def found() -> list[RunRecord]:
+def found() -> list[Run]:
     """Return the runs that the next start of the program loads."""
     store = Store.open()
     assert not store.warning
     (summary,) = store.conversations()
-    runs = [lane.head for lane in store.load(summary.id).lanes]
+    runs = [lane.head for lane in store.load(summary.number).lanes]
     store.close()
     assert None not in runs
     return [run for run in runs if run is not None]
@@ -100,7 +100,7 @@ def check(said: list[tuple[str, str]]) -> None:
     assert len(runs) == len(said)
     for run, (everything, must) in zip(runs, said, strict=True):
         assert run.state == "interrupted"
-        assert run.manifest
+        assert run.result.manifest
         assert must
         assert run.text.startswith(must)
         assert everything.startswith(run.text)

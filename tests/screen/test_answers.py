@@ -162,7 +162,7 @@ async def test_lanes_say_that_nothing_is_saved_at_present(start):
     async with start(rogue("steady", max_tokens=400, rate=100)) as screen:
         await screen.ask("first")
         session = screen.app.lanes.session
-        await screen.until(lambda: session.conversation.id is not None, "the conversation is saved")
+        await screen.until(lambda: session.conversation.number is not None, "the conversation is saved")
         with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             await screen.until(lambda: "not saved" in screen.text, "the lane says so")

@@ -131,10 +131,10 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         runs = [lane.path[-1] for lane in screen.lanes]
         at = next(
             number
-            for number, (one, other) in enumerate(zip(*(run.tokens for run in runs), strict=False))
+            for number, (one, other) in enumerate(zip(*(run.result.tokens for run in runs), strict=False))
             if one.id != other.id
         )
-        wanted = [[run.tokens[at].text] for run in runs]
+        wanted = [[run.result.tokens[at].text] for run in runs]
         await screen.until(lambda: [marked(screen, lane, "diverges") for lane in (0, 1)] == wanted)
         before = "".join(token.text for token in runs[0].tokens[:at])
         assert all(run.text.startswith(before) for run in runs)
@@ -144,13 +144,13 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
                 mark for layer in transcript_layers(screen, lane) for mark in layer if mark.look == "diverges"
             ]
             assert [(mark.start, mark.end) for mark in spans] == [
-                (len(before), len(before) + len(run.tokens[at].text))
+                (len(before), len(before) + len(run.result.tokens[at].text))
             ]
         await screen.press("alt+v")
         await screen.until(lambda: type(screen.app.screen).__name__ == "DivergenceSheet")
         for run in runs:
-            assert len(run.tokens[at].top) == 5
-            assert f"→ “{run.tokens[at].text}”" in screen.text
+            assert len(run.result.tokens[at].top) == 5
+            assert f"→ “{run.result.tokens[at].text}”" in screen.text
         assert screen.text.count("It was ") == 2
         await screen.press("escape", "alt+h")
         current = reference

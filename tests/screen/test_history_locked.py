@@ -9,7 +9,8 @@ from rogue_backend.definitions import rogue
 
 from paragone_tui import history_opening
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store, _owners
+from paragone_workbench.store import Store
+from paragone_workbench.store.file import owners
 
 WORDS = "".join(f"word{number} " for number in range(20))
 """What the steady model answers."""
@@ -27,7 +28,7 @@ def opening():
 @pytest.fixture
 def briefly(monkeypatch):
     """Have each try to open the history take a moment only."""
-    monkeypatch.setattr(_owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(owners, "OPENING_S", 0.3)
     monkeypatch.setattr(history_opening, "RETRY_S", 0.1)
 
 
@@ -35,7 +36,7 @@ def in_history() -> dict[str, list[str]]:
     """Return the answers in the history by the titles of their conversations."""
     store = Store.open()
     try:
-        return {it.title: [run.text for run in store.load(it.id).runs] for it in store.conversations()}
+        return {it.title: [run.text for run in store.load(it.number).runs] for it in store.conversations()}
     finally:
         store.close()
 

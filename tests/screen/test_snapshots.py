@@ -7,6 +7,7 @@ on every machine. `pytest --snapshot-update` updates them.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -30,8 +31,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import state_file
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import Run
 
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 
@@ -149,9 +149,8 @@ def test_where_answers_part(photograph):
         await ask(app, pilot)
         sides: list[Side] = []
         for name, chosen in (("left", " blue"), ("right", " dark")):
-            run = RunRecord(
-                definition=rogue("steady", name), phase="ended", spec=RunSpec(messages=(), logprobs=3)
-            )
+            run = Run.of(rogue("steady", name))
+            run.result = dataclasses.replace(run.result, manifest={"request": {"logprobs": 3}})
             shares = (
                 {" blue": 0.55, " dark": 0.31, "\n": 0.08}
                 if name == "left"
@@ -159,7 +158,7 @@ def test_where_answers_part(photograph):
             )
             top = tuple(Alternative(text=text, logprob=log(share)) for text, share in shares.items())
             for text in ("The sky looks", chosen):
-                run.tokens.append(Token(text=text, logprob=log(shares.get(text, 1.0)), top=top, time=0.0))
+                run.keep(Token(text=text, logprob=log(shares.get(text, 1.0)), top=top, time=0.0))
                 run.add("answer", text)
             sides.append(Side(name=name, run=run, parting=Divergence(token=1, char=14) if sides else None))
         app.push_screen(DivergenceSheet(sides[0], sides[1], []))

@@ -75,7 +75,7 @@ async def test_answers_are_unnamed_and_shuffled_until_the_vote(start):
         (vote,) = await votes(screen)
         assert [it["engine"] for it in vote.candidates] == ["okapi-2", "zebra-1"], "as they were shown"
         runs = [screen.lanes[1].path[0], screen.lanes[0].path[0]]
-        assert [it["run"] for it in vote.candidates] == [f"r{run.id}" for run in runs]
+        assert [it["run"] for it in vote.candidates] == [run.id for run in runs]
         assert [it["style"]["tokens"] for it in vote.candidates] == [20, 20]
         assert (vote.choice, vote.blind, vote.prompt_id) == ("1", True, runs[0].prompt.id)
         await screen.press("enter")

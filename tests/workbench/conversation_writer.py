@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
+from paragone import ParagoneError
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store import Batch, LaneRecord, LaneRow, NewText, RunRow, SavedConversation, Store
+from paragone_workbench.identity import new_id
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import (
+    Changes,
+    LaneRecord,
+    LaneRow,
+    NewText,
+    SavedConversation,
+    Store,
+    TurnRow,
+)
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")
@@ -21,21 +33,30 @@ class ConversationWriter:
         self.store = store
         self.conversation = Conversation()
         self.lanes: list[LaneRecord] = []
+        self._runs: dict[str, Run] = {}
         if text is not None:
             self.prompt(text, **fields)
 
     @property
-    def id(self) -> int:
-        assert self.conversation.id is not None
-        return self.conversation.id
+    def number(self) -> int:
+        assert self.conversation.number is not None
+        return self.conversation.number
 
     def save(self, **parts) -> None:
-        """Save a batch and assign ids to the new records."""
-        for record, new_id in self.store.save(Batch(conversation=self.conversation, **parts)).items():
-            record.id = new_id
+        """Save changes and give the new records their numbers."""
+        changes = Changes(
+            conversation_id=self.conversation.id,
+            created=self.conversation.created,
+            is_saved=self.conversation.number is not None,
+            **parts,
+        )
+        numbers = self.store.save(changes)
+        self.conversation.number = numbers.pop(self.conversation.id)
+        for run_id, number in numbers.items():
+            self._runs[run_id].number = number
 
     def load(self) -> SavedConversation:
-        return self.store.load(self.id)
+        return self.store.load(self.number)
 
     def prompt(self, text: str, parent: Prompt | None = None, **fields) -> Prompt:
         prompt = self.conversation.add(Prompt(text=text, parent=parent, **fields))
@@ -51,35 +72,44 @@ class ConversationWriter:
     def change(self, lane: LaneRecord, **fields) -> None:
         for name, value in fields.items():
             setattr(lane, name, value)
-        self.save(lanes=(LaneRow.of(lane),))
+        self.save(lanes=(LaneRow.of(lane, lane.head.id if lane.head is not None else None),))
 
-    def start(self, prompt: Prompt, lane: LaneRecord, **fields) -> RunRecord:
+    def start(self, prompt: Prompt, lane: LaneRecord, **fields) -> Run:
         """Begin a run that continues the lane's path, and make it the lane's head."""
-        fields.setdefault("continues", lane.head)
+        run = Run.of(lane.definition, prompt=prompt, continues=fields.pop("continues", lane.head))
+        run.phase = "decode"
         fields.setdefault("manifest", {"engine": to_json(lane.definition)})
-        run = RunRecord(definition=lane.definition, prompt=prompt, phase="decode", **fields)
+        change_result(run, **fields)
         lane.runs.append(run)
         lane.head = run
         self.write(run, lane)
         self.change(lane)
         return run
 
-    def write(self, run: RunRecord, lane: LaneRecord) -> None:
-        self.save(runs=(RunRow.of(run, lane, continues=run.continues),))
+    def write(self, run: Run, lane: LaneRecord) -> None:
+        self._runs[run.id] = run
+        assert run.prompt is not None
+        row = TurnRow(
+            lane_id=lane.id,
+            prompt_id=run.prompt.id,
+            continues_id=run.continues.id if run.continues is not None else None,
+            result=run.result,
+        )
+        self.save(turns=(row,))
 
-    def add(self, run: RunRecord, text: str = "", thinking: str = "") -> None:
+    def add(self, run: Run, text: str = "", thinking: str = "") -> None:
         """Add text to a run."""
+        position = len(run.text) + len(run.thinking)
         run.add("answer", text)
         run.add("thinking", thinking)
-        self.save(texts=(NewText(run=run, text=text, thinking=thinking),))
+        self.save(texts=(NewText(run_id=run.id, position=position, text=text, thinking=thinking),))
 
-    def end(self, run: RunRecord, lane: LaneRecord, state="done", **fields) -> None:
-        run.state, run.phase, run.ended = state, "ended", time.time()
-        for name, value in fields.items():
-            setattr(run, name, value)
+    def end(self, run: Run, lane: LaneRecord, state="done", **fields) -> None:
+        run.phase = "ended"
+        change_result(run, state=state, ended=time.time(), **fields)
         self.write(run, lane)
 
-    def answer(self, prompt: Prompt, lane: LaneRecord, text: str, state="done", **fields) -> RunRecord:
+    def answer(self, prompt: Prompt, lane: LaneRecord, text: str, state="done", **fields) -> Run:
         """Write a complete run."""
         run = self.start(prompt, lane, **fields)
         self.add(run, text)
@@ -87,14 +117,24 @@ class ConversationWriter:
         return run
 
 
-def facts(run: RunRecord | None) -> dict[str, object] | None:
-    """Return the saved fields of a run, for comparisons."""
+def result_of(engine: EngineDefinition, text: str = "", **fields) -> RunResult:
+    """Return the result of a run that has ended."""
+    fields = {"id": new_id(), "state": "done", "started": time.time(), **fields}
+    return RunResult(definition=engine, text=text, **fields)
+
+
+def change_result(run: Run, *, error: ParagoneError | None = None, **fields) -> None:
+    """Change fields of a run's result."""
+    if error is not None:
+        fields |= {"error": error.sentence, "hint": error.hint}
+    for token in fields.pop("tokens", ()):
+        run.keep(token)
+    run.result = dataclasses.replace(run.result, **fields)
+
+
+def facts(run: Run | None) -> tuple[object, ...] | None:
+    """Return what is saved of a run, for comparisons."""
     if run is None:
         return None
-    names = ("id", "definition", "state", "finish", "cautions", "settings", "metrics", "manifest", "tokens")
-    return {
-        **{name: getattr(run, name) for name in (*names, "started", "ended", "text", "thinking")},
-        "error": None if run.error is None else (run.error.sentence, run.error.hint),
-        "prompt": run.prompt.id if run.prompt else None,
-        "continues": run.continues.id if run.continues else None,
-    }
+    prompt, continues = run.prompt, run.continues
+    return run.result, run.number, prompt and prompt.id, continues and continues.id

@@ -14,7 +14,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversation, document_of_experiment
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.machine.description import describe_machine
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.workbench import Workbench
@@ -48,12 +48,12 @@ async def run_experiment(
                 execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
                 await execution.ended()
                 key = RunKey(prompt_index=index, engine_index=number, repetition=0)
-                await history.call(partial(_save, new, key, execution.run))
+                await history.call(partial(_save, new, key, execution.run.result))
     return new
 
 
-def _save(experiment_id: int, key: RunKey, run: RunRecord, store: Store) -> int:
-    return store.experiments.save(experiment_id, key, run)
+def _save(experiment_id: int, key: RunKey, result: RunResult, store: Store) -> int:
+    return store.experiments.save(experiment_id, key, result)
 
 
 async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str]) -> int:
@@ -65,10 +65,10 @@ async def chat(history: History, engine: EngineDefinition, prompts: Iterable[str
     for text in prompts:
         session.send(text)
         await session.answered()
-    assert await session._recorder.saved()
+    await session.saved()
     await session.close()
-    assert session.conversation.id is not None
-    return session.conversation.id
+    assert session.conversation.number is not None
+    return session.conversation.number
 
 
 async def write_document(history: History, number: str, path: Path) -> Path:

@@ -9,7 +9,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 LONG: dict[str, Json] = {"max_tokens": 10**6, "rate": 100}
 """Options for an answer that does not end by itself."""
@@ -20,7 +20,7 @@ def words(count: int) -> str:
     return "".join(f"word{number} " for number in range(count))
 
 
-def ask(lane: Lane, text: str = "hello") -> RunRecord:
+def ask(lane: Lane, text: str = "hello") -> Run:
     """Send a prompt to a lane without a session."""
     return lane.ask(Prompt(text=text))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 
 from paragone import Json, LoadedModel, Message, RunRequest, RunSettings
 from paragone.wire import to_json
@@ -13,13 +13,14 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, LaneRecord, RunKey, SavedConversation, Store
 
 ENGINES = (SMOL, LARGE)
 
 
-def ended(text: str, engine=SMOL, **fields) -> RunRecord:
+def ended(text: str, engine=SMOL, **fields) -> RunResult:
     """A run that has ended by itself."""
     loaded = LoadedModel(name=engine.name, context=1024, quantization="Q4_1", size=97_000_000)
     fields.setdefault(
@@ -27,22 +28,20 @@ def ended(text: str, engine=SMOL, **fields) -> RunRecord:
     )
     fields.setdefault("settings", RunSettings(seed=3, sampling={"temperature": 0.5}))
     fields.setdefault("manifest", manifest(engine, None, loaded, RunRequest(messages=())))
-    fields.setdefault("state", "done")
-    run = RunRecord(definition=engine, phase="ended", loaded=loaded, **fields)
-    run.add("answer", text)
-    return run
+    return result_of(engine, text, **fields)
 
 
 def conversation(prompt: str, *answers: str, **fields) -> SavedConversation:
     """A conversation with one prompt, which a lane for each answer has answered."""
-    asked = Prompt(text=prompt, id=1, **fields)
+    asked = Prompt(text=prompt, **fields)
     lanes = []
     for position, text in enumerate(answers):
         engine = ENGINES[position % 2]
-        run = ended(text, engine, prompt=asked, id=position + 1)
-        lanes.append(LaneRecord(definition=engine, position=position, head=run, runs=[run], id=position + 1))
+        run = Run(ended(text, engine), prompt=asked)
+        run.number = position + 1
+        lanes.append(LaneRecord(definition=engine, position=position, head=run, runs=[run]))
     return SavedConversation(
-        conversation=Conversation(prompts=[asked], id=7),
+        conversation=Conversation(prompts=[asked], number=7),
         title=prompt,
         updated=time.time(),
         lanes=tuple(lanes),

@@ -20,7 +20,9 @@ async def compared(*definitions):
             await execution.ended()
         runs = [execution.run for execution in executions]
         parity = parity_of_runs(runs, workbench.registry.find)
-    return json.loads(json.dumps(comparison_json("how are you", (), runs, parity), allow_nan=False))
+    return json.loads(
+        json.dumps(comparison_json("how are you", (), [run.result for run in runs], parity), allow_nan=False)
+    )
 
 
 def positive(value: object) -> bool:

@@ -4,8 +4,9 @@ import random
 from collections import Counter
 
 import pytest
+from tests.workbench.conversation_writer import change_result, result_of
 
-from paragone import InputError, LoadedModel, Message, ParagoneError
+from paragone import InputError, LoadedModel, Message
 from paragone.wire import from_json, to_json
 from paragone_workbench.compare.votes import Candidate, Style
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -15,7 +16,7 @@ from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey, Store
 
 ENGINES = tuple(
@@ -30,12 +31,10 @@ def store():
     store.close()
 
 
-def ended(engine, text, state="done"):
-    metrics = RunMetrics(completion_tokens=len(text.split()))
-    error = ParagoneError("It broke.") if state == "failed" else None
-    run = RunRecord(definition=engine, phase="ended", state=state, error=error, metrics=metrics)
-    run.add("answer", text)
-    return run
+def ended(engine, text, state="done", **fields):
+    fields.setdefault("metrics", RunMetrics(completion_tokens=len(text.split())))
+    error = "It broke." if state == "failed" else ""
+    return result_of(engine, text, state=state, error=error, **fields)
 
 
 def experiment(store, texts, *, engines=2, failed=()):
@@ -66,18 +65,15 @@ def experiment(store, texts, *, engines=2, failed=()):
 
 
 def test_the_style_of_an_answer_leaves_out_its_thinking():
-    first, second = ended(ENGINES[0], "one two"), ended(ENGINES[1], "one two")
-    first.add("thinking", "x" * 21)
-    first.metrics = RunMetrics(completion_tokens=40)
-    first.id, second.id = 1, 2
-    vote = Ballot(prompt="?", answers=(first, second)).vote(0, blind=True)
+    first = ended(ENGINES[0], "one two", thinking="x" * 21, metrics=RunMetrics(completion_tokens=40))
+    vote = Ballot(prompt="?", answers=(Run(first), Run(ended(ENGINES[1], "one two")))).vote(0, blind=True)
     assert [from_json(Candidate, it).style.tokens for it in vote.candidates] == [10, 2]
 
 
 def test_every_order_is_about_equally_likely():
     chance = random.Random(7)
-    runs = [ended(engine, "x") for engine in ENGINES]
-    orders = Counter(tuple(run.definition.name for run in shuffled(runs, chance)) for _ in range(6000))
+    runs = [Run(ended(engine, "x")) for engine in ENGINES]
+    orders = Counter(tuple(run.result.definition.name for run in shuffled(runs, chance)) for _ in range(6000))
     assert len(orders) == 6
     assert all(900 < count < 1100 for count in orders.values())
 
@@ -88,19 +84,17 @@ def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
         ended(ENGINES[0], "", "failed"),
         ended(ENGINES[2], "Red."),
     ]
-    for number, run in enumerate(runs):
-        run.id = number + 10
-    vote = Ballot(prompt="Why?", answers=tuple(runs)).vote(2, blind=True)
+    vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
     assert vote.choice == "1", "the failed answer is left out"
     assert [from_json(Candidate, it) for it in vote.candidates] == [
         Candidate(
             engine="opal",
             backend="b",
             model="opal.gguf",
-            run="r10",
+            run=runs[0].id,
             style=Style(tokens=4, headers=1, lists=1, bold=1),
         ),
-        Candidate(engine="jade", backend="b", model="jade.gguf", run="r12", style=Style(tokens=1)),
+        Candidate(engine="jade", backend="b", model="jade.gguf", run=runs[2].id, style=Style(tokens=1)),
     ]
 
 
@@ -111,7 +105,7 @@ def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
     first: Counter[str] = Counter()
     while ballot := ballots.take():
         seen.append(ballot.prompt_index)
-        first[ballot.answers[0].definition.name] += 1
+        first[ballot.answers[0].result.definition.name] += 1
         ballots.vote(ballot, 0)
     assert sorted(seen) == list(range(20))
     assert seen != sorted(seen)
@@ -119,7 +113,8 @@ def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
     assert (ballots.voted, ballots.total) == (20, 20)
     votes = store.votes.all(new)
     assert [vote.prompt_index for vote in votes] == seen
-    assert all(vote.blind and vote.candidates[0]["run"].startswith(f"e{new}/") for vote in votes)
+    saved = {run.result.id for run in store.experiments.runs(new)}
+    assert all(vote.blind and vote.candidates[0]["run"] in saved for vote in votes)
     assert ExperimentBallots(store, new).take() is None, "none is offered twice"
 
 
@@ -140,7 +135,7 @@ def test_the_pair_of_engines_with_the_fewest_votes_comes_next(store):
     pairs: Counter[frozenset[str]] = Counter()
     for _ in range(6):
         ballot = ballots.take()
-        pairs[frozenset(run.definition.name for run in ballot.answers)] += 1
+        pairs[frozenset(run.result.definition.name for run in ballot.answers)] += 1
         ballots.vote(ballot, "bad")
     assert sorted(pairs.values()) == [2, 2, 2]
     assert ballots.total == 12
@@ -169,7 +164,7 @@ def test_an_experiment_that_is_deleted_meanwhile_is_an_input_error(store):
 
 
 def test_running_answers_are_masked_and_paced_together():
-    fast, slow = (RunRecord(definition=engine) for engine in ENGINES[:2])
+    fast, slow = (Run.of(engine) for engine in ENGINES[:2])
     answers = BlindAnswers(Ballot(prompt="Hi", answers=(fast, slow)))
     fast.add("answer", "I am Qwen2 and my answer is long. ")
     fast.add("thinking", "hidden")
@@ -182,7 +177,8 @@ def test_running_answers_are_masked_and_paced_together():
     assert shown[1] == f"{MASK}. Hi"
     assert not answers.are_complete
     for run in (fast, slow):
-        run.phase, run.state = "ended", "done"
+        run.phase = "ended"
+        run.end_as("done")
         for observer in tuple(run._observers):
             observer.run_ended(run)
     assert answers.show_all()
@@ -191,10 +187,10 @@ def test_running_answers_are_masked_and_paced_together():
 
 
 def test_names_that_are_known_once_a_model_is_loaded_are_masked():
-    early, late = (RunRecord(definition=engine) for engine in ENGINES[:2])
+    early, late = (Run.of(engine) for engine in ENGINES[:2])
     answers = BlindAnswers(Ballot(prompt="Hi", answers=(early, late)))
     early.add("answer", "I am not an okapi, nor ")
     assert list(answers.take(0)) == ["", ""]
-    late.loaded = LoadedModel(name="Okapi 3B", context=64)
+    change_result(late, manifest={"loaded": to_json(LoadedModel(name="Okapi 3B", context=64))})
     late.add("answer", "I am an okapi. And what are you?")
     assert list(answers.take(1)) == [f"I am not an {MASK}, nor ", f"I am an {MASK}. And what"]

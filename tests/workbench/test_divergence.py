@@ -1,6 +1,7 @@
 """Where two answers part."""
 
 import pytest
+from tests.workbench.conversation_writer import result_of
 
 from paragone import Token
 from paragone_workbench.compare.divergence import (
@@ -12,8 +13,6 @@ from paragone_workbench.compare.divergence import (
     token_at,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.runs.spec import RunSpec
 
 IDS = {" ": 0}
 
@@ -27,16 +26,15 @@ def tokens(*texts, channel="answer", ids=True):
 
 def run(*parts, name="a", finish="stop", kept=True):
     """A run that ended, whose tokens have these texts."""
-    record = RunRecord(definition=EngineDefinition(name=name, backend="x", model="m"), phase="ended")
-    record.spec = RunSpec(messages=(), logprobs=3 if kept else None)
-    record.finish = finish
-    for token in parts:
-        for it in [token] if isinstance(token, Token) else tokens(token):
-            if kept:
-                record.tokens.append(it)
-            if it.text:
-                record.add(it.channel, it.text)
-    return record
+    every = [it for part in parts for it in ([part] if isinstance(part, Token) else tokens(part))]
+    return result_of(
+        EngineDefinition(name=name, backend="x", model="m"),
+        "".join(it.text for it in every if it.channel == "answer"),
+        thinking="".join(it.text for it in every if it.channel == "thinking"),
+        finish=finish,
+        manifest={"request": {"logprobs": 3}} if kept else {},
+        tokens=tuple(every) if kept else (),
+    )
 
 
 @pytest.mark.parametrize(

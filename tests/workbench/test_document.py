@@ -37,7 +37,7 @@ async def saved(history, runs=6):
                 finish="stop",
                 settings=RunSettings(seed=number, sampling={"temperature": 0.5}),
                 metrics=RunMetrics(ttft_s=0.5),
-                tokens=[Token(text="Answer", id=3, logprob=-0.5, time=1.5)],
+                tokens=(Token(text="Answer", id=3, logprob=-0.5, time=1.5),),
             )
             store.experiments.save(
                 new, key(2 * (number % 2), number % 2, number // 2), run, [{"passed": True}]
@@ -78,7 +78,7 @@ async def test_a_document_has_all_of_an_experiment(history, tmp_path):
     for one, other in zip(recorded, read_document(path).runs, strict=True):
         assert (one.id, one.engine, one.messages) == (other.id, other.engine, other.messages)
         for name in ("text", "state", "finish", "settings", "metrics", "tokens", "manifest"):
-            before, after = getattr(one.record, name), getattr(other.record, name)
+            before, after = getattr(one.result, name), getattr(other.result, name)
             assert after == before, name
 
 
@@ -95,7 +95,7 @@ async def test_an_experiment_without_runs_and_a_conversation_without_answers(his
     store = Store.open()
     writer = ConversationWriter(store, "hello")
     store.close()
-    assert read_document(await write_document(history, f"c{writer.id}", tmp_path / "d.json")).runs == ()
+    assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")).runs == ()
 
 
 async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
@@ -116,7 +116,7 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
     other = writer.prompt("other", parent=first)
     writer.answer(other, lane, "", state="failed", continues=one, error=ParagoneError("It broke."))
     store.close()
-    path = await write_document(history, f"c{writer.id}", tmp_path / "d.json")
+    path = await write_document(history, f"c{writer.number}", tmp_path / "d.json")
     runs = read_document(path).runs
     texts = [[message.text for message in run.messages] for run in runs]
     assert texts == [
@@ -124,9 +124,9 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
         ["Be brief.", "first", "one", "second"],
         ["Be brief.", "first", "one", "other"],
     ]
-    assert runs[1].record.manifest == {}
-    assert runs[2].record.state == "failed"
-    assert str(runs[2].record.error) == "It broke."
+    assert runs[1].result.manifest == {}
+    assert runs[2].result.state == "failed"
+    assert runs[2].result.error == "It broke."
 
 
 # ── Documents that cannot be read ──────────────────────────────────────────────────────────────

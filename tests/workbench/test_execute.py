@@ -22,12 +22,12 @@ class Heard(RunObserver):
         self.text = ""
 
     def run_started(self, run):
-        assert run.manifest
+        assert run.result.manifest
         self.said.append("started")
 
     def text_came(self, run, channel, text):
         self.text += text
-        assert run.text == self.text, "the record already contains the text"
+        assert run.text == self.text, "the run already contains the text"
 
     def cautioned(self, run, caution):
         self.said.append(caution.code)
@@ -47,14 +47,16 @@ async def test_a_run_is_executed_without_a_lane(workbench):
     engine = workbench.add(rogue("steady", max_tokens=3))
     engine.open()
     heard = Heard()
-    run = await workbench.run(engine, HELLO, heard).record()
+    execution = workbench.run(engine, HELLO, heard)
+    result = await execution.result()
     assert heard.said == ["started", "done"]
-    assert heard.text == run.text == "word0 word1 word2 "
-    assert (run.phase, run.state, run.finish, run.prompt) == ("ended", "done", "length", None)
-    assert run.loaded is not None
-    assert run.metrics is not None
-    assert run.metrics.completion_tokens == 3
-    assert run.spec == HELLO
+    assert heard.text == result.text == "word0 word1 word2 "
+    assert (result.state, result.finish) == ("done", "length")
+    assert result.loaded is not None
+    assert result.metrics is not None
+    assert result.metrics.completion_tokens == 3
+    assert execution.run.result is result
+    assert (execution.run.phase, execution.run.spec, execution.run.prompt) == ("ended", HELLO, None)
 
 
 async def test_the_text_streams(workbench):
@@ -66,7 +68,7 @@ async def test_the_text_streams(workbench):
 
 async def test_settings_in_force_are_in_the_record(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
-    run = await workbench.ask(engine, "hello", rate=500).record()
+    run = await workbench.ask(engine, "hello", rate=500).result()
     assert run.settings is not None
     assert run.settings.sampling == {"max_tokens": 3, "rate": 500, "prefill_s": 0.0, "at": 5}
 
@@ -74,10 +76,10 @@ async def test_settings_in_force_are_in_the_record(workbench):
 async def test_the_next_run_has_other_sampling_options_without_a_reload(workbench, workers):
     engine = await workbench.open("rogue:steady", max_tokens=3)
     (process,) = workers()
-    assert (await workbench.ask(engine, "hello").record()).text == "word0 word1 word2 "
-    assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
+    assert (await workbench.ask(engine, "hello").result()).text == "word0 word1 word2 "
+    assert (await workbench.ask(engine, "hello", max_tokens=1).result()).text == "word0 "
     assert engine.configure(rogue("steady", max_tokens=2))
-    assert (await workbench.ask(engine, "hello").record()).text == "word0 word1 "
+    assert (await workbench.ask(engine, "hello").result()).text == "word0 word1 "
     assert not engine.configure(rogue("steady", max_tokens=2, context=512)), "a load option needs a reload"
     assert [it.pid for it in workers()] == [process.pid]
 
@@ -96,11 +98,11 @@ async def test_errors_are_in_the_record_and_are_raised_on_request(workbench):
     engine = await workbench.open("rogue:steady")
     execution = workbench.ask(engine, "hello", rate=-1)
     with pytest.raises(InputError, match="rate"):
-        await execution.record()
+        await execution.result()
     assert execution.run.state == "failed"
     with pytest.raises(InputError, match="rate"):
         [text async for text in workbench.ask(engine, "hello", rate=-1).text()]
-    assert (await workbench.ask(engine, "hello", max_tokens=1).record()).text == "word0 "
+    assert (await workbench.ask(engine, "hello", max_tokens=1).result()).text == "word0 "
 
 
 async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
@@ -111,10 +113,10 @@ async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
 
 async def test_tokens_are_recorded_on_request(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=3)
-    without = await workbench.run(engine, HELLO).record()
-    assert without.tokens == []
+    without = await workbench.run(engine, HELLO).result()
+    assert without.tokens == ()
     asked = RunSpec.of_prompt("hello", logprobs=0)
-    run = await workbench.run(engine, asked).record()
+    run = await workbench.run(engine, asked).result()
     assert [token.text for token in run.tokens] == ["word0 ", "word1 ", "word2 "]
 
 
@@ -128,7 +130,7 @@ async def test_closing_stops_running_and_waiting_runs(workbench):
     await workbench.close()
     assert (running.run.state, waiting.run.state) == ("stopped", "stopped")
     assert heard.text
-    assert (waiting.run.text, waiting.run.manifest) == ("", {})
+    assert (waiting.run.text, waiting.run.result.manifest) == ("", {})
 
 
 async def test_a_failing_observer_affects_neither_the_run_nor_other_observers(workbench, check_nothing_left):
@@ -138,7 +140,7 @@ async def test_a_failing_observer_affects_neither_the_run_nor_other_observers(wo
 
     engine = await workbench.open("rogue:steady", max_tokens=2)
     heard = Heard()
-    run = await workbench.run(engine, HELLO, Broken(), heard).record()
+    run = await workbench.run(engine, HELLO, Broken(), heard).result()
     assert heard.text == run.text == "word0 word1 "
     assert {context["message"] for context in check_nothing_left} == {"An observer of a run failed."}
     check_nothing_left.clear()
@@ -155,7 +157,7 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
         return dumped[-1]
 
     monkeypatch.setattr(json, "dumps", noted)
-    run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image])).record()
+    run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image])).result()
     assert run.text == "it.png "
     assert sum(text.count(image.data) for text in dumped) == 1
     assert image.data not in dumps(run.manifest)
@@ -172,7 +174,7 @@ async def test_runs_after_the_stop_are_not_executed(workbench):
 
 async def test_engines_that_were_closed_take_no_cores(workbench):
     first = await workbench.open("rogue:threads", max_tokens=1)
-    alone = (await workbench.ask(first, "hello").record()).text
+    alone = (await workbench.ask(first, "hello").result()).text
     await first.close()
     second = await workbench.open("rogue:threads", max_tokens=1)
-    assert (await workbench.ask(second, "hello").record()).text == alone
+    assert (await workbench.ask(second, "hello").result()).text == alone

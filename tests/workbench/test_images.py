@@ -114,7 +114,7 @@ async def test_vision_models_get_the_image_and_others_a_caution(session, rogue, 
     assert blind.engine.is_open
     # Later prompts include the image for the model that got it; the other model goes on without.
     assert await ask(session, "And what colour?") == ["cat.png ", "word0 "]
-    assert blind.answer(session.prompts[1]).cautions == []
+    assert blind.answer(session.prompts[1]).result.cautions == ()
 
 
 async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
@@ -122,7 +122,7 @@ async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
     await ask(session, "What is this?", cat, cat)
     await session.swap(lane, rogue(max_tokens=1))
     assert await ask(session, "And now?") == ["word0 "]
-    (caution,) = lane.answer(session.prompts[1]).cautions
+    (caution,) = lane.answer(session.prompts[1]).result.cautions
     assert caution.code == "images-left-out"
     assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
 
@@ -138,7 +138,7 @@ async def test_they_are_loaded_with_the_conversation(check_nothing_left, rogue, 
 
     again = Session(Registry())
     again.record(history)
-    await again.reopen(session.conversation.id)
+    await again.reopen(session.conversation.number)
     again.open_engines()
     assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]
     assert again.prompts[0].images[0] == cat

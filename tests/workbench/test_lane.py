@@ -29,7 +29,12 @@ async def test_a_lane_calls_its_observers_for_every_event(make_lane, record_even
     assert events.states == ["loading", "ready", "waiting", "reading", "writing", "done"]
     assert events.others == ["cautioned test", "prompted one", "started one", "ended done"]
     assert "".join(events.texts) == run.text == words(3)
-    assert (run.state, run.finish, run.error, run.definition.name) == ("done", "length", None, "cautious")
+    assert (run.state, run.result.finish, run.error, run.result.definition.name) == (
+        "done",
+        "length",
+        None,
+        "cautious",
+    )
     assert lane.path == (run,)
     assert lane.engine.load_s is None, "the load time belongs to the first run only"
 
@@ -50,7 +55,7 @@ async def test_a_run_has_metrics(make_lane):
     lane.open()
     run = ask(lane, "how long is this")
     await lane.answered()
-    metrics = run.metrics
+    metrics = run.result.metrics
     assert metrics is not None
     assert metrics == lane.last.meter.metrics()
     assert (metrics.prompt_tokens, metrics.cached_tokens, metrics.completion_tokens) == (5, 0, 30)
@@ -72,8 +77,8 @@ async def test_only_the_first_run_has_a_load_time(make_lane):
     await lane.answered()
     second = ask(lane)
     await lane.answered()
-    assert first.metrics.load_s is not None
-    assert second.metrics.load_s is None
+    assert first.result.metrics.load_s is not None
+    assert second.result.metrics.load_s is None
 
 
 # ── Engines that cannot be opened ──────────────────────────────────────────────────────────────
@@ -109,7 +114,7 @@ async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events
     assert events.states == ["loading", "failed"]
     assert lane.error is not None
     assert lane.error.sentence == sentence
-    assert (run.state, run.error, run.text, run.metrics) == ("failed", lane.error, "", None)
+    assert (run.state, run.error, run.text, run.result.metrics) == ("failed", lane.error, "", None)
     assert events.others == ["prompted hello", f"failed {sentence}", "ended failed"]
     await lane.close()
 
@@ -133,7 +138,7 @@ async def test_a_lane_that_failed_can_be_given_another_engine(make_lane, rogue):
     assert (lane.state, lane.error) == ("ready", None)
     run = ask(lane)
     await lane.answered()
-    assert (run.text, run.definition.name) == (words(1), "steady")
+    assert (run.text, run.result.definition.name) == (words(1), "steady")
 
 
 # ── Stopping ───────────────────────────────────────────────────────────────────────────────────
@@ -147,7 +152,7 @@ async def test_stop_before_the_first_step(make_lane, record_events):
     run = ask(lane)
     await lane.stop()
     await lane.answered()
-    assert (run.state, run.finish, lane.state) == ("stopped", "cancelled", "stopped")
+    assert (run.state, run.result.finish, lane.state) == ("stopped", "cancelled", "stopped")
     assert events.others == ["prompted hello", "ended stopped"]
     run = ask(lane)  # afterwards, it answers again
     await asyncio.wait_for(stop_when(lane, "writing"), 20)
@@ -168,7 +173,7 @@ async def test_stop_while_loading(make_lane):
     await asyncio.sleep(0)
     await lane.stop()
     await lane.answered()
-    assert (run.state, run.text, run.metrics) == ("stopped", "", None)
+    assert (run.state, run.text, run.result.metrics) == ("stopped", "", None)
     assert lane.state == "loading", "the engine is still loading"
     assert await lane.engine.opened()
     assert lane.state == "ready"
@@ -236,9 +241,9 @@ async def test_stop_during_prefill(make_lane):
     lane.open()
     run = ask(lane)
     await stop_when(lane, "reading")
-    assert (run.state, run.finish, run.text) == ("stopped", "cancelled", "")
+    assert (run.state, run.result.finish, run.text) == ("stopped", "cancelled", "")
     assert lane.state == "stopped"
-    assert run.metrics.prompt_tokens == 2
+    assert run.result.metrics.prompt_tokens == 2
 
 
 async def test_stop_while_writing_keeps_the_text(make_lane):
@@ -246,8 +251,8 @@ async def test_stop_while_writing_keeps_the_text(make_lane):
     lane.open()
     run = ask(lane)
     await stop_when(lane, "writing")
-    assert (run.state, run.finish, lane.state) == ("stopped", "cancelled", "stopped")
-    count = run.metrics.completion_tokens
+    assert (run.state, run.result.finish, lane.state) == ("stopped", "cancelled", "stopped")
+    count = run.result.metrics.completion_tokens
     assert count >= 1
     assert run.text == words(count), "no word of the engine is lost"
 

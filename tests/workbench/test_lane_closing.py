@@ -15,7 +15,7 @@ async def test_close_while_loading_leaves_no_process(make_lane, record_events, u
     assert len(workers()) == 1
     await lane.close()
     assert workers() == []
-    assert (lane.state, run.state, run.finish, run.error) == ("empty", "stopped", "cancelled", None)
+    assert (lane.state, run.state, run.result.finish, run.error) == ("empty", "stopped", "cancelled", None)
     assert events.states == ["loading", "empty"]
     assert events.others == ["prompted hello", "ended stopped"]
 
@@ -39,8 +39,8 @@ async def test_close_during_an_answer_keeps_the_text(make_lane, record_events, u
     run = ask(lane)
     await until(lambda: run.text)
     await lane.close()
-    assert (run.state, run.finish, run.error) == ("stopped", "cancelled", None)
-    assert run.text == words(run.metrics.completion_tokens)
+    assert (run.state, run.result.finish, run.error) == ("stopped", "cancelled", None)
+    assert run.text == words(run.result.metrics.completion_tokens)
     assert events.others[-1] == "ended stopped"
     assert workers() == []
 
@@ -88,12 +88,12 @@ async def test_swap_during_an_answer(make_lane, rogue, record_events, until, wor
     first = ask(lane)
     await until(lambda: first.text)
     await lane.swap(rogue("wide", max_tokens=1, load_s=0.2))
-    assert (first.state, first.definition.name) == ("stopped", "steady")
-    assert first.text == words(first.metrics.completion_tokens)
+    assert (first.state, first.result.definition.name) == ("stopped", "steady")
+    assert first.text == words(first.result.metrics.completion_tokens)
     assert (lane.engine.definition.name, lane.state) == ("wide", "loading")
     second = ask(lane, "again")
     await lane.answered()
-    assert (second.text, second.definition.name) == ("語0😀 ", "wide")
+    assert (second.text, second.result.definition.name) == ("語0😀 ", "wide")
     assert list(lane.path) == [first, second]
     assert len(workers()) == 1
     assert events.states == [
@@ -113,7 +113,7 @@ async def test_a_prompt_is_accepted_while_the_old_engine_is_closing(make_lane, r
     assert not swapping.done()
     second = ask(lane)
     await lane.answered()
-    assert (second.text, second.definition.name) == ("語0😀 ", "wide")
+    assert (second.text, second.result.definition.name) == ("語0😀 ", "wide")
     await swapping
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from tests.workbench.conftest import Paper
+from tests.workbench.conversation_writer import result_of
 
 from paragone import (
     Capabilities,
@@ -14,11 +15,11 @@ from paragone import (
     RunSettings,
     option,
 )
+from paragone.wire import to_json
 from paragone_workbench.compare.parity.check import check_parity, parity_of_runs
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
@@ -100,14 +101,17 @@ def side(
 ):
     definition = EngineDefinition(name=name, backend="paper", model="m", options=options or {})
     messages = [Message(role="system", text=system)] if system else []
-    run = RunRecord(definition=definition, phase="ended", state="done")
-    run.spec = RunSpec(messages=(*messages, Message(role="user", text="Hi")))
-    run.settings = RunSettings(sampling=sampling, prompt=prompt, prompt_ids=ids)
-    run.metrics = RunMetrics(prompt_tokens=tokens, cached_tokens=cached)
-    run.cautions = [Caution(code=code, sentence="It did.") for code in cautions]
     described = {"context": 512, "quantization": "Q4_1", "architecture": "llama", **loaded}
-    run.loaded = LoadedModel(name="m", facts=facts, capabilities=capabilities, **described)
-    return Side.of_run(run, backend())
+    result = result_of(
+        definition,
+        settings=RunSettings(sampling=sampling, prompt=prompt, prompt_ids=ids),
+        metrics=RunMetrics(prompt_tokens=tokens, cached_tokens=cached),
+        cautions=tuple(Caution(code=code, sentence="It did.") for code in cautions),
+        manifest={
+            "loaded": to_json(LoadedModel(name="m", facts=facts, capabilities=capabilities, **described))
+        },
+    )
+    return Side.of_run(result, backend(), messages=(*messages, Message(role="user", text="Hi")))
 
 
 def only(sides):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.workbench.conversation_writer import LARGE, SMOL, facts
+from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
 from tests.workbench.history_file import locked, rows
 
 from paragone import Caution, ParagoneError, RunSettings, Token
@@ -21,9 +21,10 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
-from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError, _saver
-from paragone_workbench.store.recorder import Recorder
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError
+from paragone_workbench.store.recording import queue
+from paragone_workbench.store.recording.recorder import Recorder
 
 
 class RecordedConversation:
@@ -33,45 +34,48 @@ class RecordedConversation:
         self.problems: list[StoreError] = []
         self.saved_again = 0
         self.conversation = conversation or Conversation()
-        self.recorder = Recorder(history, self.conversation, self.problems.append, self.on_saved_again)
+        self.recorder = Recorder(on_problem=self.problems.append, on_saved_again=self.on_saved_again)
+        self.recorder.open(history)
 
     def on_saved_again(self) -> None:
         self.saved_again += 1
 
     def lane(self, definition: EngineDefinition = SMOL, position: int = 0) -> LaneRecord:
         lane = LaneRecord(definition=definition, position=position)
-        self.recorder.lane_added(lane)
+        self.recorder.lane_changed(self.conversation, lane)
         return lane
 
     def prompt(self, text: str, parent: Prompt | None = None, **fields) -> Prompt:
         prompt = self.conversation.add(Prompt(text=text, parent=parent, **fields))
-        self.recorder.prompt_added(prompt)
+        self.recorder.prompt_added(self.conversation, prompt)
         return prompt
 
-    def wait(self, prompt: Prompt, lane: LaneRecord) -> RunRecord:
+    def wait(self, prompt: Prompt, lane: LaneRecord) -> Run:
         """Add a run to a lane that waits for its engine."""
-        run = RunRecord(definition=lane.definition, prompt=prompt, continues=lane.head)
+        run = Run.of(lane.definition, prompt=prompt, continues=lane.head)
         lane.head = run
         lane.runs.append(run)
-        self.recorder.follow(run, lane)
-        self.recorder.lane_changed(lane)
+        self.recorder.follow(self.conversation, run, lane)
         return run
 
-    def start(self, prompt: Prompt, lane: LaneRecord) -> RunRecord:
+    async def saved(self) -> bool:
+        """Wait for a save of the changes so far. Return whether it succeeded."""
+        return await self.recorder.saved(self.conversation) is None
+
+    def start(self, prompt: Prompt, lane: LaneRecord) -> Run:
         return began(self.wait(prompt, lane))
 
 
-def began(run: RunRecord) -> RunRecord:
+def began(run: Run) -> Run:
     run.phase = "prefill"
-    run.manifest = {"engine": to_json(run.definition)}
+    change_result(run, manifest={"engine": to_json(run.result.definition)})
     run.notify(lambda it: it.run_started(run))
     return run
 
 
-def end(run: RunRecord, state="done", **fields) -> RunRecord:
-    for name, value in fields.items():
-        setattr(run, name, value)
-    run.state, run.phase, run.ended = state, "ended", time.time()
+def end(run: Run, state="done", **fields) -> Run:
+    run.phase = "ended"
+    change_result(run, state=state, ended=time.time(), **fields)
     run.notify(lambda it: it.run_ended(run))
     return run
 
@@ -89,7 +93,7 @@ async def pragma(history: History, sql: str) -> int | None:
     return found[0][0] if found else None
 
 
-RUNS = "SELECT engine, state, text FROM run ORDER BY id"
+RUNS = "SELECT engine, state, text FROM run ORDER BY number"
 
 
 # ── During runs ──────────────────────────────────────────────────────────────────────────────
@@ -99,12 +103,12 @@ async def test_nothing_is_saved_before_there_is_a_prompt(recorded, history):
     recorded.lane(SMOL)
     away = recorded.lane(LARGE, 1)
     away.closed = True
-    recorded.recorder.lane_changed(away)
-    assert await recorded.recorder.saved()
-    assert recorded.conversation.id is None
+    recorded.recorder.lane_changed(recorded.conversation, away)
+    assert await recorded.saved()
+    assert recorded.conversation.number is None
     assert rows("SELECT * FROM conversation") == rows("SELECT * FROM lane") == []
     recorded.prompt("hello")
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     assert rows("SELECT json_extract(definition, '$.name') FROM lane") == [("smol",)], (
         "the lane that was closed before the first prompt is not saved"
     )
@@ -117,8 +121,8 @@ async def test_a_conversation_is_saved_as_it_was(recorded, history):
         run = recorded.start(first, lane)
         run.add("thinking", "hm")
         run.add("answer", "one ")
-        run.cautions.append(Caution(code="turns-dropped", sentence="Some."))
-        await recorded.recorder.saved()
+        change_result(run, cautions=(Caution(code="turns-dropped", sentence="Some."),))
+        await recorded.saved()
         run.add("answer", "two")
         end(
             run,
@@ -132,8 +136,8 @@ async def test_a_conversation_is_saved_as_it_was(recorded, history):
         "failed",
         error=ParagoneError("No.", hint="Yes."),
     )
-    assert await recorded.recorder.saved()
-    saved = await history.load(recorded.conversation.id)
+    assert await recorded.saved()
+    saved = await history.load(recorded.conversation.number)
     assert saved.title == "First?"
     assert [(it.id, it.text, it.system, it.sampling) for it in saved.conversation.prompts] == [
         (it.id, it.text, it.system, it.sampling) for it in recorded.conversation.prompts
@@ -147,7 +151,7 @@ async def test_a_conversation_is_saved_as_it_was(recorded, history):
 
 
 async def test_a_prompt_and_the_end_of_a_run_are_saved_immediately(recorded, monkeypatch):
-    monkeypatch.setattr(_saver, "EVERY_S", 3600)
+    monkeypatch.setattr(queue, "EVERY_S", 3600)
     lane = recorded.lane()
     prompt = recorded.prompt("hello")
     while not rows("SELECT 1 FROM prompt"):
@@ -164,7 +168,7 @@ async def test_text_is_saved_during_the_run(recorded, until):
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     prompt = recorded.prompt("go on")
     runs = [recorded.start(prompt, lane) for lane in lanes]
-    pieces = "SELECT group_concat(text, '') FROM (SELECT * FROM piece ORDER BY id) GROUP BY run_id"
+    pieces = "SELECT group_concat(text, '') FROM (SELECT * FROM piece ORDER BY position) GROUP BY run_id"
     for _ in range(3):
         for number in range(50):
             for run in runs:
@@ -173,23 +177,23 @@ async def test_text_is_saved_during_the_run(recorded, until):
         await until(lambda: [text for (text,) in rows(pieces)] == [run.text for run in runs])
     for run in runs:
         end(run, "stopped")
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     assert rows(RUNS) == [(lane.definition.name, "stopped", runs[0].text) for lane in lanes]
     assert rows("SELECT * FROM piece") == []
 
 
 async def test_settings_and_cautions_are_saved_during_the_run(recorded, history):
     run = recorded.start(recorded.prompt("x"), recorded.lane())
-    assert await recorded.recorder.saved()
-    run.settings = RunSettings(seed=7)
+    assert await recorded.saved()
+    change_result(run, settings=RunSettings(seed=7))
     run.changed()
     caution = Caution(code="turns-dropped", sentence="Some.")
-    run.cautions.append(caution)
+    change_result(run, cautions=(caution,))
     run.notify(lambda it: it.cautioned(run, caution))
     run.add("answer", "so far")
-    assert await recorded.recorder.saved()
-    (saved,) = (await history.load(recorded.conversation.id)).runs
-    assert (saved.settings, saved.cautions, saved.text) == (RunSettings(seed=7), [caution], "so far")
+    assert await recorded.saved()
+    (saved,) = (await history.load(recorded.conversation.number)).runs
+    assert (saved.settings, saved.result.cautions, saved.text) == (RunSettings(seed=7), (caution,), "so far")
     assert (saved.state, rows(RUNS)) == ("interrupted", [("smol", "running", "")])
     end(run)
 
@@ -201,16 +205,16 @@ async def test_a_run_that_never_began_is_saved_if_it_failed(recorded, history):
     second = recorded.prompt("second", first)
     stopped = end(recorded.wait(second, lane), "stopped", finish="cancelled")
     end(recorded.wait(second, other), "failed", error=ParagoneError("There is no such model."))
-    assert await recorded.recorder.saved()
-    assert stopped.id is None
-    saved = await history.load(recorded.conversation.id)
+    assert await recorded.saved()
+    assert stopped.number is None
+    saved = await history.load(recorded.conversation.number)
     assert facts(saved.lanes[0].head) == facts(kept), "the run that was stopped before it began is not saved"
     assert [run.state for run in saved.runs] == ["done", "failed"]
     assert str(saved.lanes[1].head.error) == "There is no such model."
     later = end(recorded.start(second, lane))
     assert later.continues is stopped
-    assert await recorded.recorder.saved()
-    head = (await history.load(recorded.conversation.id)).lanes[0].head
+    assert await recorded.saved()
+    head = (await history.load(recorded.conversation.number)).lanes[0].head
     assert (head.id, head.continues.id) == (later.id, kept.id)
 
 
@@ -220,16 +224,16 @@ async def test_a_lane_keeps_its_head_until_its_new_run_begins(recorded, history)
     first = end(recorded.start(prompt, lane))
     lane.head = None  # as when it regenerates
     run = recorded.wait(prompt, lane)
-    assert await recorded.recorder.saved()
-    assert facts((await history.load(recorded.conversation.id)).lanes[0].head) == facts(first)
+    assert await recorded.saved()
+    assert facts((await history.load(recorded.conversation.number)).lanes[0].head) == facts(first)
     began(run)
-    assert await recorded.recorder.saved()
-    assert (await history.load(recorded.conversation.id)).lanes[0].head.id == run.id
+    assert await recorded.saved()
+    assert (await history.load(recorded.conversation.number)).lanes[0].head.id == run.id
     end(run)
     lane.head, lane.definition = first, LARGE
-    recorded.recorder.lane_changed(lane)
-    assert await recorded.recorder.saved()
-    (saved,) = (await history.load(recorded.conversation.id)).lanes
+    recorded.recorder.lane_changed(recorded.conversation, lane)
+    assert await recorded.saved()
+    (saved,) = (await history.load(recorded.conversation.number)).lanes
     assert (saved.head.id, saved.definition, len(saved.runs)) == (first.id, LARGE, 2)
 
 
@@ -240,7 +244,7 @@ async def test_a_password_in_a_url_is_not_saved(recorded, history):
     lane = recorded.lane(box)
     run = recorded.wait(recorded.prompt("x"), lane)
     end(run, "failed", error=ParagoneError("https://me:s3cret@box/v1 did not answer."))
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     await history.close()
     assert not [
         path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()
@@ -251,23 +255,22 @@ async def test_a_loaded_conversation_can_be_continued(recorded, history):
     lane = recorded.lane()
     first = recorded.prompt("first")
     end(recorded.start(first, lane))
-    await recorded.recorder.saved()
+    await recorded.saved()
     await recorded.recorder.close()
     changes = await history.call(lambda store: store._database.rows("SELECT total_changes()"))
 
-    saved = await history.load(recorded.conversation.id)
+    saved = await history.load(recorded.conversation.number)
     again = RecordedConversation(history, saved.conversation)
     (lane,) = saved.lanes
-    again.recorder.lane_added(lane)
-    again.recorder.follow(lane.head, lane)
-    assert await again.recorder.saved()
+    again.recorder.loaded(saved.conversation, saved.lanes)
+    assert await again.saved()
     assert changes == await history.call(lambda store: store._database.rows("SELECT total_changes()"))
     new = again.lane(LARGE, 1)
     second = again.prompt("second", saved.conversation.prompts[0])
     for it in (lane, new):
         end(again.start(second, it))
     await again.recorder.close()
-    whole = await history.load(recorded.conversation.id)
+    whole = await history.load(recorded.conversation.number)
     assert [it.text for it in whole.conversation.prompts] == ["first", "second"]
     assert [[facts(run) for run in it.runs] for it in whole.lanes] == [
         [facts(run) for run in it.runs] for it in (lane, new)
@@ -330,7 +333,7 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
 async def test_text_that_comes_during_a_save_is_saved_before_closing(recorded, history, until):
     lane = recorded.lane()
     runs = [recorded.start(recorded.prompt(text), lane) for text in ("x", "y")]
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     async with slow(history):
         for run in runs:
             run.add("answer", "so ")
@@ -346,55 +349,56 @@ async def test_text_that_comes_during_a_save_is_saved_before_closing(recorded, h
     assert rows(RUNS) == [("smol", "interrupted", "so far"), ("smol", "done", "so far")]
 
 
-async def test_a_finishing_recorder_saves_its_runs_completely(recorded, history):
+async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(recorded, history, until):
     lane = recorded.lane()
-    prompt = recorded.prompt("x")
-    run = recorded.start(prompt, lane)
-    finishing = asyncio.create_task(recorded.recorder.finish())
+    run = recorded.start(recorded.prompt("x"), lane)
+    recorded.recorder.left(recorded.conversation)
     run.add("answer", "so far")
-    await asyncio.sleep(1.0)
-    assert not finishing.done()
-    late = recorded.start(prompt, recorded.lane(LARGE, 1))
-    recorded.prompt("late", prompt)
+    await until(lambda: rows("SELECT text FROM piece") == [("so far",)])
     run.add("answer", ", and more")
+    assert unsaved(recorded)
     end(run)
-    await finishing
+    await until(lambda: not unsaved(recorded))
     assert rows(RUNS) == [("smol", "done", "so far, and more")]
-    assert rows("SELECT text FROM prompt") == [("x",)], "prompts after finish() are not saved"
-    assert late.id is None
 
 
-async def test_a_finishing_recorder_keeps_trying(recorded, history, monkeypatch):
-    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)
+def unsaved(recorded):
+    """Return the conversations that the recorder still has in memory."""
+    return recorded.recorder._queue._unsaved
+
+
+async def test_a_conversation_that_was_left_while_the_file_is_locked_is_saved_later(recorded, history, until):
     run = recorded.start(recorded.prompt("x"), recorded.lane())
     with locked():
         end(run)
-        finishing = asyncio.create_task(recorded.recorder.finish())
+        recorded.recorder.left(recorded.conversation)
         await asyncio.sleep(3.0)  # time for two attempts
-        assert not finishing.done()
-    await finishing
+        assert unsaved(recorded)
+    await until(lambda: not unsaved(recorded))
     assert rows(RUNS) == [("smol", "done", "")]
     assert (len(recorded.problems), recorded.saved_again) == (1, 1)
 
 
-async def test_closing_ends_a_finishing_recorder(recorded, history, monkeypatch):
-    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)
+async def test_closing_does_not_wait_for_ever_for_a_conversation_that_was_left(
+    recorded, history, monkeypatch
+):
+    monkeypatch.setattr(queue, "CLOSE_S", 0.1)
     with locked():
         end(recorded.start(recorded.prompt("x"), recorded.lane()))
-        finishing = asyncio.create_task(recorded.recorder.finish())
-        await asyncio.sleep(0)
+        recorded.recorder.left(recorded.conversation)
         await recorded.recorder.close()
-        await finishing
     assert "could not be saved" in recorded.problems[-1].sentence
 
 
-async def test_a_finishing_recorder_ends_if_saving_fails_permanently(recorded, history):
+async def test_a_conversation_that_was_left_and_deleted_is_forgotten(recorded, history, until):
     recorded.start(recorded.prompt("x"), recorded.lane())
-    assert await recorded.recorder.saved()
-    await history.call(lambda store: store.delete_conversation(recorded.conversation.id))
+    assert await recorded.saved()
+    await history.call(lambda store: store.delete_conversation(recorded.conversation.number))
     recorded.lane(LARGE, 1)
-    await recorded.recorder.finish()
-    assert isinstance(recorded.recorder.problem, ConversationDeleted)
+    recorded.recorder.left(recorded.conversation)
+    await until(lambda: not unsaved(recorded))
+    assert [type(problem) for problem in recorded.problems] == [ConversationDeleted]
+    assert recorded.recorder.problem is None
 
 
 # ── Failures of the store ───────────────────────────────────────────────────────────────────────
@@ -419,7 +423,7 @@ class BlockedTime:
         await asyncio.wait([self._task])
 
 
-async def write(run: RunRecord, count: int, seconds: float) -> None:
+async def write(run: Run, count: int, seconds: float) -> None:
     """Add `count` pieces of 24 characters to a run within some seconds."""
     for number in range(count):
         run.add("answer", f"{number:23} ")
@@ -429,25 +433,25 @@ async def write(run: RunRecord, count: int, seconds: float) -> None:
 async def test_a_locked_file_loses_nothing_and_does_not_block(recorded, history):
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("go on"), lane)
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     async with BlockedTime() as blocked:
         with locked():
             await write(run, 200, 2.0)
             assert len(run.text) == 4800
-            assert recorded.recorder.problem in recorded.problems
+            assert [str(recorded.recorder.problem)] == list(map(str, recorded.problems))
             later = recorded.prompt("meanwhile", run.prompt)
         end(run)
         again = end(recorded.start(later, lane))
         while recorded.recorder.problem:
             await asyncio.sleep(0.05)
-        assert await recorded.recorder.saved()
+        assert await recorded.saved()
     # The file is locked for 2 s, and SQLite waits for 1 s at a time: a wait on the event loop would be measured.
     assert blocked.longest < 0.5
     assert [error.sentence for error in recorded.problems] == [
         f"The history in {history_file()} cannot be used: another program keeps it locked."
     ]
     assert recorded.saved_again == 1
-    assert [facts(it) for it in (await history.load(recorded.conversation.id)).runs] == [
+    assert [facts(it) for it in (await history.load(recorded.conversation.number)).runs] == [
         facts(run),
         facts(again),
     ]
@@ -464,11 +468,11 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     prompt = recorded.prompt("go on")
     runs = [recorded.start(prompt, lane) for lane in lanes]
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     await pragma(history, break_)
     for run in runs:
         await write(run, 200, 0.1)
-    while await recorded.recorder.saved():
+    while await recorded.saved():
         for run in runs:
             await write(run, 200, 0.1)
     end(runs[0])
@@ -482,8 +486,8 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     assert recorded.saved_again == 1
     for run in (runs[1], last):
         end(run)
-    assert await recorded.recorder.saved()
-    saved = await history.load(recorded.conversation.id)
+    assert await recorded.saved()
+    saved = await history.load(recorded.conversation.number)
     assert [facts(run) for run in saved.runs] == [facts(run) for run in (*runs, last)]
     assert [facts(lane.head) for lane in saved.lanes] == [facts(run) for run in (*runs, last)]
     assert len(recorded.problems) == 1
@@ -499,19 +503,19 @@ async def main():
     history = await History.open()
     recorded = RecordedConversation(history)
     run = recorded.start(recorded.prompt("go on"), recorded.lane())
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = history_file().with_name("history.db-wal").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     run.add("answer", "x" * 100_000)
-    assert not await recorded.recorder.saved()
+    assert not await recorded.saved()
     run.add("answer", "y")
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     while recorded.recorder.problem:
         await asyncio.sleep(0.05)
     end(run)
     await recorded.recorder.close()
-    (saved,) = (await history.load(recorded.conversation.id)).runs
+    (saved,) = (await history.load(recorded.conversation.number)).runs
     await history.close()
     print(json.dumps([saved.text == run.text, str(recorded.problems[0]), len(recorded.problems), recorded.saved_again]))
 
@@ -536,18 +540,18 @@ async def test_a_conversation_that_begins_while_the_file_is_locked(recorded, his
     with locked():
         first = end(recorded.start(recorded.prompt("first"), recorded.lane()))
         await until(lambda: recorded.problems)
-        assert recorded.conversation.id is None
+        assert recorded.conversation.number is None
     await until(lambda: recorded.saved_again)
-    assert facts((await history.load(recorded.conversation.id)).lanes[0].head) == facts(first)
+    assert facts((await history.load(recorded.conversation.number)).lanes[0].head) == facts(first)
 
 
 async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, history, monkeypatch):
-    monkeypatch.setattr(_saver, "CLOSE_S", 1.2)  # time for two attempts
+    monkeypatch.setattr(queue, "CLOSE_S", 1.2)  # time for two attempts
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
     prompt = recorded.prompt("go on")
     runs = [recorded.start(prompt, lane) for lane in lanes]
     runs[0].add("answer", "saved")
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     with locked():
         runs[0].add("answer", "x" * 1000)
         runs[1].add("thinking", "y" * 234)
@@ -564,7 +568,7 @@ async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, histo
 
 async def test_closing_waits_until_a_lock_is_released(recorded, history):
     run = recorded.start(recorded.prompt("go on"), recorded.lane())
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     with locked():
         run.add("answer", "kept")
         end(run)
@@ -580,10 +584,10 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
     lane = recorded.lane()
     first = recorded.prompt("hello")
     run = recorded.start(first, lane)
-    assert await recorded.recorder.saved()
-    await history.call(lambda store: store.delete_conversation(recorded.conversation.id))
+    assert await recorded.saved()
+    await history.call(lambda store: store.delete_conversation(recorded.conversation.number))
     run.add("answer", "hi")
-    assert not await recorded.recorder.saved()
+    assert not await recorded.saved()
     assert isinstance(recorded.recorder.problem, ConversationDeleted)
     end(run)
     end(recorded.start(recorded.prompt("still there?", first), lane))
@@ -599,10 +603,10 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
 
 async def test_a_deletion_found_after_a_lock_is_reported(recorded, history, until):
     run = recorded.start(recorded.prompt("hello"), recorded.lane())
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     with locked():
         run.add("answer", "hi")
-        assert not await recorded.recorder.saved()
+        assert not await recorded.saved()
     with contextlib.closing(sqlite3.connect(history_file())) as other, other:
         other.execute("PRAGMA foreign_keys = ON")
         other.execute("DELETE FROM conversation")
@@ -616,12 +620,12 @@ async def test_a_deletion_found_after_a_lock_is_reported(recorded, history, unti
 async def test_a_failing_callback_does_not_end_saving(history, check_nothing_left, until):
     recorded = RecordedConversation(history)
     recorded.problems = None  # so that the callback for problems raises
-    recorded.recorder._on_problem = lambda error: recorded.problems.append(error)
+    recorded.recorder._queue._on_problem = lambda error: recorded.problems.append(error)
     run = recorded.start(recorded.prompt("x"), recorded.lane())
-    assert await recorded.recorder.saved()
+    assert await recorded.saved()
     with locked():
         run.add("answer", "kept")
-        assert not await recorded.recorder.saved()
+        assert not await recorded.saved()
     await until(lambda: recorded.saved_again)
     end(run)
     await recorded.recorder.close()
@@ -634,8 +638,8 @@ async def test_a_programming_error_is_reported_and_affects_only_the_history(
     recorded, history, check_nothing_left
 ):
     run = recorded.start(recorded.prompt("x"), recorded.lane())
-    run.manifest = {"no": object()}  # JSON cannot represent it
-    assert not await recorded.recorder.saved()
+    change_result(run, manifest={"no": object()})  # JSON cannot represent it
+    assert not await recorded.saved()
     assert "TypeError" in recorded.recorder.problem.sentence
     run.add("answer", "four")
     end(run)
@@ -679,7 +683,7 @@ async def test_a_kill_loses_half_a_second_at_most(check_nothing_left):
         came += [json.loads(line) for line in said if line.endswith("\n")]
     history = await History.open()
     (summary,) = await history.conversations()
-    (run,) = (await history.load(summary.id)).runs
+    (run,) = (await history.load(summary.number)).runs
     await history.close()
     assert run.state == "interrupted"
     # twice the promised time, because the machine may be busy

@@ -9,7 +9,7 @@ import pytest
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.experiment_writer import chat, run_experiment, write_document
 
-from paragone import EngineError, InputError
+from paragone import InputError
 from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
@@ -77,7 +77,7 @@ def changed(report):
 async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_drawn(history, smol):
     number = await chat(history, smol(temperature=0.8), ["Name three colours.", "And three more."])
     runs = await recorded_runs(history, f"c{number}")
-    assert runs[0].record.settings.seed != runs[1].record.settings.seed
+    assert runs[0].result.settings.seed != runs[1].result.settings.seed
     assert [len(run.messages) for run in runs] == [2, 4]
     results, (report,) = await replayed(history, runs)
     # The second answer was computed with a KV cache, which can change the rounding.
@@ -121,7 +121,7 @@ async def test_a_changed_option_is_named(history, smol):
     assert changed(report)["n_ctx"] == ("256", "512")
     assert changed(report)["max_tokens"] == ("12", "3")
     assert result.difference.now == ""
-    assert runs[0].record.text[result.difference.char :].startswith(result.difference.before.rstrip("…"))
+    assert runs[0].result.text[result.difference.char :].startswith(result.difference.before.rstrip("…"))
     assert "what has changed may be the reason" in replay_verdict([result], [report])
 
 
@@ -129,7 +129,7 @@ async def test_a_changed_option_is_named(history, smol):
 async def test_other_weights_at_the_same_path_are_named(history, smol, model, smaller_smollm2):
     number = await run_experiment(history, [smol(temperature=0)], ["Name three colours."])
     runs = await recorded_runs(history, f"e{number}")
-    await digest_weights(history, weights_in(runs[0].record.manifest))
+    await digest_weights(history, weights_in(runs[0].result.manifest))
     shutil.copy(smaller_smollm2, model)
     results, (report,) = await replayed(history, runs)
     assert (report.weights.same, report.weights.by) == (False, "sha256")
@@ -171,7 +171,7 @@ async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model,
 async def test_weights_that_are_gone_are_found_elsewhere(history, smol, model, tmp_path, monkeypatch):
     number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
-    await digest_weights(history, weights_in(runs[0].record.manifest))
+    await digest_weights(history, weights_in(runs[0].result.manifest))
     elsewhere = tmp_path / "models" / "sub"
     elsewhere.mkdir()
     model.rename(elsewhere / "renamed.gguf")
@@ -230,11 +230,16 @@ async def test_the_document_of_a_conversation_has_its_path(history, smol, tmp_pa
     recorded = await recorded_runs(history, f"c{number}")
     for run, again in zip(recorded, document.runs, strict=True):
         assert (run.id, run.engine, run.messages) == (again.id, again.engine, again.messages)
-        assert run.record.text == again.record.text
-        assert run.record.manifest["request"] == again.record.manifest["request"]
-        assert run.record.settings == again.record.settings
+        assert run.result.text == again.result.text
+        assert run.result.manifest["request"] == again.result.manifest["request"]
+        assert run.result.settings == again.result.settings
     results, _ = await replayed(history, document.runs, foreign=True)
     assert results[0].same
+
+
+def with_result(run, **fields):
+    """Return a recorded run whose result has other values."""
+    return dataclasses.replace(run, result=dataclasses.replace(run.result, **fields))
 
 
 # ── Without a real model ───────────────────────────────────────────────────────────────────────
@@ -305,10 +310,13 @@ async def test_runs_get_the_recorded_number_of_threads(history, rogue, monkeypat
     monkeypatch.setattr("paragone_workbench.experiments.replaying.replay.physical_cores", lambda: 4)
     number = await run_experiment(history, [rogue("threads", max_tokens=1)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
-    run.record._pieces["answer"] = [f"{recorded} "]
-    run.record.settings = dataclasses.replace(run.record.settings, threads=recorded)
-    loaded = run.record.loaded = dataclasses.replace(run.record.loaded, facts={"threads": str(recorded)})
-    run.record.manifest = {**run.record.manifest, "loaded": to_json(loaded)}
+    loaded = dataclasses.replace(run.result.loaded, facts={"threads": str(recorded)})
+    run = with_result(
+        run,
+        text=f"{recorded} ",
+        settings=dataclasses.replace(run.result.settings, threads=recorded),
+        manifest={**run.result.manifest, "loaded": to_json(loaded)},
+    )
     (result,), (report,) = await replayed(history, [run])
     assert result.same == (threads == recorded)
     if result.same:
@@ -326,8 +334,7 @@ async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue)
     """The engine answers with its number of threads, which a schedule changes, but no option."""
     number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
-    record = run.record
-    record._pieces["answer"] = ["word0 other "]
+    run = with_result(run, text="word0 other ")
     results, (report,) = await replayed(history, [run])
     assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
     assert results[0].difference.now == "word1 word2 "
@@ -341,8 +348,8 @@ async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue)
 async def test_only_whole_answers_with_a_manifest_are_repeated(history, rogue):
     number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?", "Two?", "Three?"])
     first, second, third = await recorded_runs(history, f"e{number}")
-    first.record.state, first.record.error = "failed", EngineError("It broke.")
-    second.record.manifest = {}
+    first = with_result(first, state="failed", error="It broke.")
+    second = with_result(second, manifest={})
     able, reasons = replayable([first, second, third])
     assert able == [third]
     assert "failed" in reasons[first.id]
@@ -356,9 +363,10 @@ async def test_only_whole_answers_with_a_manifest_are_repeated(history, rogue):
 async def test_runs_of_older_versions_are_repeated_without_weights_and_machine(history, rogue):
     number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
-    run.record.manifest = {
-        name: value for name, value in run.record.manifest.items() if name not in ("weights", "machine")
-    }
+    known = run.result.manifest.items()
+    run = with_result(
+        run, manifest={name: value for name, value in known if name not in ("weights", "machine")}
+    )
     results, (report,) = await replayed(history, [run])
     assert results[0].same
     assert not report.describes_past
@@ -377,7 +385,7 @@ async def test_a_run_of_an_old_history_without_a_manifest(history, rogue):
     run = writer.answer(writer.conversation.prompts[0], writer.lane(), "hi", manifest={})
     store.close()
     with pytest.raises(InputError, match="no manifest"):
-        replayable(await recorded_runs(history, f"r{run.id}"))
+        replayable(await recorded_runs(history, f"r{run.number}"))
 
 
 async def test_a_missing_backend_and_wrong_choices(history, rogue):

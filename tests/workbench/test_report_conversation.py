@@ -1,6 +1,6 @@
 import dataclasses
 
-from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.conversation_writer import LARGE, SMOL, change_result
 from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Image
@@ -9,6 +9,7 @@ from paragone_workbench.experiments.report.conversation import conversation_repo
 from paragone_workbench.experiments.report.conversation_rows import conversation_rows
 from paragone_workbench.experiments.report.table import COLUMNS
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
 
 
@@ -19,13 +20,10 @@ def report(saved):
 def grown(saved, text, *answers, parent=None, **fields):
     """Continue the conversation's paths with another prompt."""
     prompts = saved.conversation.prompts
-    prompt = saved.conversation.add(
-        Prompt(text=text, parent=parent or prompts[-1], id=len(prompts) + 1, **fields)
-    )
+    prompt = saved.conversation.add(Prompt(text=text, parent=parent or prompts[-1], **fields))
     for lane, answer in zip(saved.lanes, answers, strict=True):
-        run = ended(
-            answer, lane.definition, prompt=prompt, continues=lane.head, id=10 * prompt.id + lane.position
-        )
+        run = Run(ended(answer, lane.definition), prompt=prompt, continues=lane.head)
+        run.number = 10 * len(prompts) + lane.position
         lane.runs.append(run)
         lane.head = run
     return prompt
@@ -50,7 +48,7 @@ def test_each_prompt_says_whether_it_was_fair():
     (prompt,) = report(saved).prompts()
     fair = "The comparison was fair as far as the engines tell: nothing that they report differs."
     assert prompt.conditions.verdict == fair
-    saved.runs[1].metrics = RunMetrics(prompt_tokens=9)
+    change_result(saved.runs[1], metrics=RunMetrics(prompt_tokens=9))
     (prompt,) = report(saved).prompts()
     assert prompt.conditions.verdict.endswith("not the same.")
     assert prompt.conditions.remarks[0].stands_out
@@ -59,7 +57,7 @@ def test_each_prompt_says_whether_it_was_fair():
 def test_variants_are_named_and_only_the_chosen_one_is_shown():
     saved = conversation("Why?", "Because.", "It is.")
     lane = saved.lanes[0]
-    better = ended("Because I say so.", prompt=saved.conversation.prompts[0], id=9)
+    better = Run(ended("Because I say so."), prompt=saved.conversation.prompts[0])
     lane.runs.append(better)
     lane.head = better
     (prompt,) = report(saved).prompts()
@@ -70,7 +68,7 @@ def test_variants_are_named_and_only_the_chosen_one_is_shown():
 def test_other_branches_are_left_out_and_counted():
     saved = conversation("Why?", "Because.", "It is.")
     first = saved.conversation.prompts[0]
-    saved.conversation.add(Prompt(text="Why not?", id=2))
+    saved.conversation.add(Prompt(text="Why not?"))
     found = report(saved)
     assert [prompt.number for prompt in found.prompts()] == [1]
     assert found.left_out == "1 prompt on other branches is not shown. The CSV and JSON files have all."
@@ -105,7 +103,7 @@ def test_lanes_with_one_engine_have_names_of_their_own():
 
 def test_images_and_a_prompt_for_some_lanes():
     saved = conversation("Why?", "Because.", images=(Image(data="", media_type="image/png", name="a.png"),))
-    saved = dataclasses.replace(saved, lanes=(*saved.lanes, LaneRecord(definition=LARGE, position=1, id=2)))
+    saved = dataclasses.replace(saved, lanes=(*saved.lanes, LaneRecord(definition=LARGE, position=1)))
     (prompt,) = report(saved).prompts()
     assert [(it.name, it.value) for it in prompt.facts] == [("Images", "a.png")]
     assert prompt.remarks[0].text == "Not on the path of every lane."
@@ -114,7 +112,9 @@ def test_images_and_a_prompt_for_some_lanes():
 
 def test_the_table_has_all_runs_also_those_on_no_path():
     saved = conversation("Why?", "Because.", "It is.")
-    saved.lanes[0].runs.append(ended("Unseen.", prompt=saved.conversation.prompts[0], id=9))
+    unseen = Run(ended("Unseen."), prompt=saved.conversation.prompts[0])
+    unseen.number = 9
+    saved.lanes[0].runs.append(unseen)
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in conversation_rows(saved)]
     assert [(it["run"], it["engine"], it["repetition"], it["chosen"], it["text"]) for it in rows] == [
         ("r1", "smol", 0, True, "Because."),

@@ -7,7 +7,7 @@ from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment, ended
 
-from paragone import Json, ParagoneError
+from paragone import Json
 from paragone_workbench.experiments.report import selection as selections
 from paragone_workbench.experiments.report.gathering import report_of
 from paragone_workbench.experiments.report.page import html_pieces
@@ -129,9 +129,9 @@ def test_failures_and_what_is_missing_are_said(store):
     experiment = add_experiment(store, {0: ("a", "b"), 1: ("c", "d")})
     key = RunKey(prompt_index=1, engine_index=1, repetition=0)
     store.experiments.save(
-        experiment.id, key, ended("", LARGE, state="failed", error=ParagoneError("It broke."), metrics=None)
+        experiment.number, key, ended("", LARGE, state="failed", error="It broke.", metrics=None)
     )
-    grown = dataclasses.replace(store.experiments.get(experiment.id), prompts=3)
+    grown = dataclasses.replace(store.experiments.get(experiment.number), prompts=3)
     found = report(store, grown)
     assert [(it.text, it.stands_out) for it in found.notes] == [
         ("The experiment is not complete: 2 runs are missing.", True),
@@ -188,9 +188,9 @@ def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
         SMOL, model=f"{home}/models/m.gguf", options={"n_ctx": 8, "api": "https://me:s3cret@host/v1"}
     )
     experiment = add_experiment(store, {0: ("a", "b")})
-    store._database.run("DELETE FROM experiment_run")
-    failed = ended("", engine, state="failed", error=ParagoneError(f"{home}/models/m.gguf is missing."))
-    store.experiments.save(experiment.id, RunKey(prompt_index=0, engine_index=0, repetition=0), failed)
+    store._database.run("DELETE FROM cell")
+    failed = ended("", engine, state="failed", error=f"{home}/models/m.gguf is missing.")
+    store.experiments.save(experiment.number, RunKey(prompt_index=0, engine_index=0, repetition=0), failed)
     found = "".join(html_pieces(report(store, dataclasses.replace(experiment, engines=(engine, LARGE))), 0.0))
     assert "~/models/m.gguf" in found
     assert "https://host/v1" in found
@@ -222,7 +222,7 @@ def vote(experiment, winner, blind=True):
         choice=winner,
         blind=blind,
         created=1.0,
-        experiment_id=experiment.id,
+        experiment_id=experiment.number,
         prompt_index=0,
     )
 
@@ -378,7 +378,7 @@ def test_engines_that_differ_in_sampling_only_have_one_fidelity(store):
 def test_a_chart_of_zeros_has_an_axis(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     key = RunKey(prompt_index=0, engine_index=0, repetition=0)
-    store.experiments.save(experiment.id, key, ended("", metrics=RunMetrics(ttft_s=0.0)))
+    store.experiments.save(experiment.number, key, ended("", metrics=RunMetrics(ttft_s=0.0)))
     charts = {it.title: it for it in report(store, experiment).charts}
     assert charts["TTFT"].place(0.0) == 0
     assert charts["TTFT"].place(9.9) == 100

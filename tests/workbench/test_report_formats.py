@@ -62,7 +62,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
     failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
     with closing(Store.open()) as store:
         experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
-        head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.id}")))
+        head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}")))
     assert tuple(head) == COLUMNS
     found = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(it["prompt_index"], it["engine"], it["text"]) for it in found] == [

@@ -6,11 +6,13 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.workbench.conversation_writer import change_result
 from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Caution, ParagoneError
 from paragone_workbench.experiments.report.conversation import conversation_report
 from paragone_workbench.experiments.report.page import html_pieces
+from paragone_workbench.runs.run import Run
 from paragone_workbench.visible_text import visible
 
 VOID = {"meta", "col", "line", "rect", "circle", "br"}
@@ -106,8 +108,9 @@ def test_other_fields_are_escaped_too(text):
     saved = conversation(text, text, system=text, sampling={text: text})
     (run,) = saved.runs
     run.add("thinking", text)
-    run.error, run.state = ParagoneError(text), "failed"
-    run.cautions.append(Caution(code="x", sentence=text))
+    change_result(
+        run, state="failed", error=ParagoneError(text), cautions=(Caution(code="x", sentence=text),)
+    )
     found = page(saved)
     page_text = Parsed(found)
     assert not {tag for tag, _ in page_text.elements} & {"script", "img"}
@@ -149,7 +152,8 @@ def test_thinking_is_folded():
 
 def test_a_run_without_figures_has_none():
     saved = conversation("Why?", "")
-    run = ended("", state="stopped", metrics=None, settings=None, prompt=saved.conversation.prompts[0])
+    result = ended("", state="stopped", metrics=None, settings=None)
+    run = Run(result, prompt=saved.conversation.prompts[0])
     saved.lanes[0].runs[:] = [run]
     saved.lanes[0].head = run
     found = page(saved)

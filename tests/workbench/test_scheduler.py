@@ -26,7 +26,9 @@ def times(run):
 
 async def answered(workbench, *engines):
     executions = [workbench.run(engine, HELLO) for engine in engines]
-    return [await execution.record() for execution in executions]
+    for execution in executions:
+        await execution.result()
+    return [execution.run for execution in executions]
 
 
 async def test_sequential_has_one_answer_at_a_time(check_nothing_left):
@@ -36,7 +38,7 @@ async def test_sequential_has_one_answer_at_a_time(check_nothing_left):
         runs = await answered(workbench, *engines)
         spans = sorted((times(run)[0], times(run)[-1]) for run in runs)
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
-        assert [run.manifest["schedule"] for run in runs] == ["sequential"] * 3
+        assert [run.result.manifest["schedule"] for run in runs] == ["sequential"] * 3
 
 
 async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, workers):
@@ -57,7 +59,7 @@ async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, worke
         assert [run.state for run in runs] == ["done"] * 3
         assert [engine.is_open for engine in engines] == [False, False, True]
         again = await answered(workbench, engines[2])
-        assert again[0].metrics.load_s is None, "the engine was still open"
+        assert again[0].result.metrics.load_s is None, "the engine was still open"
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert most == 1
@@ -75,8 +77,8 @@ async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeyp
     async with Workbench(mode="swap") as workbench:
         engines = [workbench.add(rogue("steady", name, max_tokens=1)) for name in ("big", "next")]
         first, second = await answered(workbench, *engines)
-    assert first.cautions == []
-    (caution,) = second.cautions
+    assert first.result.cautions == ()
+    (caution,) = second.result.cautions
     assert caution.code == "memory-not-freed"
     assert caution.sentence == "3.2 GB of main memory was not freed within 0 seconds of closing big."
 
@@ -149,8 +151,8 @@ async def test_the_mode_can_change_between_runs(check_nothing_left):
         first = await answered(workbench, *engines)
         workbench.scheduler.mode = "sequential"
         second = await answered(workbench, *engines)
-    assert {run.manifest["schedule"] for run in first} == {"parallel"}
-    assert {run.manifest["schedule"] for run in second} == {"sequential"}
+    assert {run.result.manifest["schedule"] for run in first} == {"parallel"}
+    assert {run.result.manifest["schedule"] for run in second} == {"sequential"}
 
 
 async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until):
@@ -219,8 +221,8 @@ async def test_speeds_are_marked_where_runs_shared_the_machine(check_nothing_lef
     async with Workbench(mode=mode) as workbench:
         engines = [workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b")]
         await workbench.open_all()
-        assert [run.metrics.shared for run in await answered(workbench, *engines)] == [shared] * 2
-        assert [run.metrics.shared for run in await answered(workbench, engines[0])] == [False]
+        assert [run.result.metrics.shared for run in await answered(workbench, *engines)] == [shared] * 2
+        assert [run.result.metrics.shared for run in await answered(workbench, engines[0])] == [False]
 
 
 async def test_a_run_is_marked_that_began_before_the_other_one(check_nothing_left, until):
@@ -231,7 +233,7 @@ async def test_a_run_is_marked_that_began_before_the_other_one(check_nothing_lef
         await until(lambda: long.run.phase == "decode")
         (short,) = await answered(workbench, second)
         assert long.run.phase == "decode", "the long run goes on"
-        assert (short.metrics.shared, (await long.record()).metrics.shared) == (True, True)
+        assert (short.result.metrics.shared, (await long.result()).metrics.shared) == (True, True)
 
 
 _LENGTHS = (("long", 100), ("short", 1))
@@ -242,4 +244,4 @@ async def test_runs_without_a_schedule_do_not_know_what_they_shared(make_lane):
     lane.open()
     run = lane.ask(Prompt(text="hello"))
     await lane.answered()
-    assert run.metrics.shared is None
+    assert run.result.metrics.shared is None

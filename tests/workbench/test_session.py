@@ -94,10 +94,10 @@ async def test_a_failure_affects_only_its_lane(session, rogue, record_events, mo
     )
     (prompt,) = session.prompts
     run, other = bad.answer(prompt), good.answer(prompt)
-    assert (run.state, run.finish) == ("failed", None)
+    assert (run.state, run.result.finish) == ("failed", None)
     assert run.error is bad.error
     assert run.error.sentence == FAILURES[model]
-    assert run.metrics.completion_tokens == 5
+    assert run.result.metrics.completion_tokens == 5
     assert (other.state, other.error, good.state) == ("done", None, "done")
     crashed = model != "raises"
     assert isinstance(run.error, EngineCrashed) == crashed
@@ -154,7 +154,7 @@ async def test_stopping_one_lane_does_not_affect_others(session, rogue, until):
     await one.stop()
     await session.answered()
     run = one.answer(prompt)
-    assert (run.state, run.text) == ("stopped", words(run.metrics.completion_tokens))
+    assert (run.state, run.text) == ("stopped", words(run.result.metrics.completion_tokens))
     assert other.answer(prompt).text == words(40)
 
 
@@ -304,16 +304,20 @@ async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
     await session.swap(long, smol("long", max_tokens=8))
     await until(lambda: not session.is_busy)
     run = short.answer(prompt)
-    assert (run.state, run.finish, run.metrics.completion_tokens) == ("done", "length", 12)
+    assert (run.state, run.result.finish, run.result.metrics.completion_tokens) == ("done", "length", 12)
     assert run.text
-    assert run.metrics.prompt_tokens > 10
-    assert run.metrics.decode_tps > 0
+    assert run.result.metrics.prompt_tokens > 10
+    assert run.result.metrics.decode_tps > 0
     assert long.answer(prompt).state == "stopped"
     session.send("Go on.")
     await session.answered()
     last = session.prompts[-1]
     assert [lane.answer(last).state for lane in session.lanes] == ["done", "done"]
-    assert short.answer(last).metrics.cached_tokens > 0, "the beginning of the prompt is in its cache"
-    assert long.answer(last).metrics.cached_tokens == 0, "this engine was reopened, so its cache is empty"
-    assert long.answer(last).metrics.prompt_tokens > 10, "but the earlier conversation is in its prompt"
+    assert short.answer(last).result.metrics.cached_tokens > 0, "the beginning of the prompt is in its cache"
+    assert long.answer(last).result.metrics.cached_tokens == 0, (
+        "this engine was reopened, so its cache is empty"
+    )
+    assert long.answer(last).result.metrics.prompt_tokens > 10, (
+        "but the earlier conversation is in its prompt"
+    )
     assert len(workers()) == 2

@@ -21,7 +21,7 @@ async def test_each_lane_has_its_own_side_of_the_conversation(session, rogue):
     assert said(one.answer(last).spec.messages) == [system, first, ("assistant", "word0 "), second]
     assert said(other.answer(last).spec.messages) == [system, first, ("assistant", "語0😀 "), second]
     # the engines got these messages: the prompt has one token per word, and one more per message
-    assert [lane.answer(last).metrics.prompt_tokens for lane in session.lanes] == [10, 10]
+    assert [lane.answer(last).result.metrics.prompt_tokens for lane in session.lanes] == [10, 10]
 
 
 async def test_prompts_without_an_answer_are_left_out(session, rogue, until):
@@ -64,7 +64,7 @@ async def test_regenerate_asks_the_last_prompt_again(session, rogue, record_even
     assert run is lane.answer(last)
     assert run is not before
     assert (before.text, run.text) == (words(2), words(2))
-    assert run.metrics.prompt_tokens == before.metrics.prompt_tokens, (
+    assert run.result.metrics.prompt_tokens == before.result.metrics.prompt_tokens, (
         "the earlier answer is not part of the prompt"
     )
     assert [run.prompt for run in lane.path] == [first, last]
@@ -84,14 +84,14 @@ async def test_a_lane_added_later(session, rogue):
     prompt = session.prompts[-1]
     assert said(late.answer(prompt).spec.messages)[0] == ("user", "early")
     assert said(later.answer(prompt).spec.messages) == [("user", "later")]
-    assert [lane.answer(prompt).metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
+    assert [lane.answer(prompt).result.metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
 async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
     lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
     await answers(session, "a b c")
     await session.swap(lane, rogue("wide", name="new", max_tokens=1))
-    assert [run.definition.name for run in lane.path] == ["steady"]
+    assert [run.result.definition.name for run in lane.path] == ["steady"]
     assert await answers(session, "d") == ["語0😀 ", words(2)]
     last = session.prompts[-1]
     assert said(lane.answer(last).spec.messages) == [
@@ -100,9 +100,9 @@ async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
         ("user", "d"),
     ]
     run = lane.answer(last)
-    assert run.definition.name == "new"
-    assert run.metrics.prompt_tokens == other.answer(last).metrics.prompt_tokens == 9
-    manifest: Any = run.manifest
+    assert run.result.definition.name == "new"
+    assert run.result.metrics.prompt_tokens == other.answer(last).result.metrics.prompt_tokens == 9
+    manifest: Any = run.result.manifest
     assert manifest["engine"]["name"] == "new"
     assert manifest["request"]["messages"] == 3
 

@@ -26,13 +26,13 @@ async def session(check_nothing_left, history, problems):
     await session.close()
 
 
-RUNS = "SELECT engine, state, text FROM run ORDER BY id"
+RUNS = "SELECT engine, state, text FROM run ORDER BY number"
 
 
 async def saved(session, history):
     """Return the current state of the conversation in the history."""
-    assert await session._recorder.saved()
-    return await history.load(session.conversation.id)
+    await session.saved()
+    return await history.load(session.conversation.number)
 
 
 def path_of(lane):
@@ -58,10 +58,10 @@ async def test_a_conversation_is_saved_as_it_was(session, rogue, history):
     for lane, kept in zip(session.lanes, found.lanes, strict=True):
         assert kept.definition == lane.engine.definition
         for run, again in zip(lane.path, path_of(kept), strict=True):
-            assert (again.text, again.state, again.finish) == (run.text, run.state, run.finish)
-            assert (again.metrics, again.manifest, again.settings) == (
-                run.metrics,
-                run.manifest,
+            assert (again.text, again.state, again.result.finish) == (run.text, run.state, run.result.finish)
+            assert (again.result.metrics, again.result.manifest, again.settings) == (
+                run.result.metrics,
+                run.result.manifest,
                 run.settings,
             )
 
@@ -80,7 +80,7 @@ async def test_how_runs_end_is_saved(session, rogue, history, until):
     await session.answered()
     runs = [lane.head for lane in (await saved(session, history)).lanes]
     assert [run.state for run in runs] == ["done", "failed", "failed", "stopped", "failed"]
-    assert [run.finish for run in runs] == ["length", None, None, "cancelled", None]
+    assert [run.result.finish for run in runs] == ["length", None, None, "cancelled", None]
     assert [run.text for run in runs] == [words(2), words(5), words(5), lanes[3].answer(prompt).text, ""]
     assert str(runs[1].error).startswith("The engine's process was ended by SIGKILL")
     assert str(runs[2].error) == "The engine failed: RuntimeError: the kernel image is unhappy."
@@ -151,12 +151,12 @@ async def test_lanes_keep_their_order(session, rogue, history):
     await session.close_lane(lanes[0])
     await session.close_lane(lanes[1])
     session.add_lane(rogue(name="d"))
-    await session._recorder.saved()
-    await session.reopen(session.conversation.id)
+    await session.saved()
+    await session.reopen(session.conversation.number)
     assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d"]
     session.add_lane(rogue(name="e"))
-    await session._recorder.saved()
-    await session.reopen(session.conversation.id)
+    await session.saved()
+    await session.reopen(session.conversation.number)
     assert [lane.engine.definition.name for lane in session.lanes] == ["c", "d", "e"]
 
 
@@ -174,7 +174,7 @@ async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
 ):
     (lane,) = await opened(session, rogue(max_tokens=200, rate=200))
     await answers(session, "first")
-    await session._recorder.saved()
+    await session.saved()
     events = record_events(lane)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -192,7 +192,8 @@ async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
 
 async def saved_in_the_end(session, until):
     await until(lambda: session.history_problem is None)
-    return await session._recorder.saved()
+    await session.saved()
+    return True
 
 
 async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing_left, rogue, until):
@@ -211,15 +212,15 @@ async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing
 async def test_a_new_conversation_is_another_one(session, rogue, history):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "old")
-    await session._recorder.saved()
-    old = session.conversation.id
+    await session.saved()
+    old = session.conversation.number
     session.new_conversation()
-    assert session.conversation.id is None
+    assert session.conversation.number is None
     await answers(session, "new")
     found = await saved(session, history)
     assert [prompt.parent for prompt in found.conversation.prompts] == [None]
-    titles = {summary.id: summary.title for summary in await history.conversations()}
-    assert titles == {old: "old", session.conversation.id: "new"}
+    titles = {summary.number: summary.title for summary in await history.conversations()}
+    assert titles == {old: "old", session.conversation.number: "new"}
 
 
 async def test_reopening_restores_everything_and_keeps_equal_engines(
@@ -230,8 +231,8 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     await session.swap(swapped, rogue("wide", max_tokens=1))
     await swapped.engine.opened()
     await answers(session, "second")
-    await session._recorder.saved()
-    old, texts = session.conversation.id, [[run.text for run in lane.path] for lane in session.lanes]
+    await session.saved()
+    old, texts = session.conversation.number, [[run.text for run in lane.path] for lane in session.lanes]
     session.system_prompt.change("Something else.")
     session.new_conversation()
     await session.swap(swapped, rogue("escapes", max_tokens=1))
@@ -243,11 +244,11 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     first, second = session.lanes
     assert first is same
     assert second is not swapped
-    assert session.conversation.id == old
+    assert session.conversation.number == old
     assert [prompt.text for prompt in session.prompts] == ["first", "second"]
     assert [[run.text for run in lane.path] for lane in session.lanes] == texts
     failed = second.answer(session.prompts[0])
-    assert (failed.state, failed.definition.name) == ("failed", "killed")
+    assert (failed.state, failed.result.definition.name) == ("failed", "killed")
     assert str(failed.error).startswith("The engine's process was ended by SIGKILL")
     assert [lane.state for lane in session.lanes] == ["ready", "empty"]
     assert swapped.state == "empty"
@@ -275,12 +276,12 @@ async def test_reopening_in_another_program(session, rogue, history):
     await session.close()
     again = Session(Registry())
     again.record(history)
-    await again.reopen(session.conversation.id)
+    await again.reopen(session.conversation.number)
     assert [lane.engine.definition for lane in again.lanes] == [rogue(max_tokens=2)] * 2
     assert [run.text for lane in again.lanes for run in lane.path] == [words(2)] * 2
     again.open_engines()
     await answers(again, "go on")
-    assert [lane.answer(again.prompts[-1]).metrics.prompt_tokens for lane in again.lanes] == [11, 11]
+    assert [lane.answer(again.prompts[-1]).result.metrics.prompt_tokens for lane in again.lanes] == [11, 11]
     await again.close()
 
 
@@ -292,7 +293,7 @@ async def test_a_run_that_another_program_is_executing(session, rogue, until):
     another = await History.open()
     reader = Session(Registry())
     reader.record(another)
-    await reader.reopen(session.conversation.id)
+    await reader.reopen(session.conversation.number)
     (seen,) = reader.lanes[0].path
     await reader.close()
     await another.close()
@@ -309,7 +310,7 @@ async def test_opening_a_deleted_conversation_changes_nothing(session, rogue):
     assert session.lanes == [lane]
     assert [prompt.text for prompt in session.prompts] == ["hello"]
     await answers(session, "still here")
-    await session._recorder.saved()
+    await session.saved()
     assert len(rows(RUNS)) == 2
 
 
@@ -338,14 +339,14 @@ async def test_secrets_are_not_saved_and_are_restored_from_the_config(
     session.open_engines()
     session.send("hello")
     await session.answered()
-    await session._recorder.saved()
+    await session.saved()
     files = [path.read_bytes() for path in history_file().parent.glob("history.db*") if path.is_file()]
     assert any(b"mine" in content for content in files)
     assert not any(b"s3cret" in content for content in files)
     await session.close()
     again = Session(registry, engines={"mine": configured})
     again.record(history)
-    await again.reopen(session.conversation.id)
+    await again.reopen(session.conversation.number)
     assert again.lanes[0].engine.definition == configured
     await again.close()
 
@@ -354,7 +355,7 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
     await opened(session, rogue(max_tokens=2))
     await answers(session, "Forget me.")
     await saved(session, history)
-    earlier = session.conversation.id
+    earlier = session.conversation.number
     with pytest.raises(InputError, match="is open"):
         await session.delete_conversation(earlier)
     await answers(session, "And this.")
@@ -377,4 +378,4 @@ async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, hist
     assert find_run(session.lanes, prompt_id, second.path[0].id) == (second, second.path[0])
     assert find_run(session.lanes, prompt_id) == (first, newest), "one on a path is preferred"
     assert find_run(session.lanes, prompt_id, variant.id) == (first, variant)
-    assert find_run(session.lanes, 10**6) is None
+    assert find_run(session.lanes, "of another conversation") is None

@@ -9,7 +9,8 @@ from tests.workbench.lane_helpers import answers, opened, words
 from paragone import InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store import History, StoreError, _saver
+from paragone_workbench.store import History, StoreError, retry
+from paragone_workbench.store.recording import queue
 
 
 @pytest.fixture
@@ -26,11 +27,16 @@ async def session(unrecorded, history):
     return unrecorded
 
 
+def is_saved(session: Session) -> bool:
+    """Return whether nothing of the session is left to save."""
+    return not any(session._recorder._queue._unsaved.values())
+
+
 async def in_history(history: History) -> dict[str, list[str]]:
     """Return the answers in the history, by the title of their conversation."""
     found = {}
     for summary in await history.conversations():
-        saved = await history.load(summary.id)
+        saved = await history.load(summary.number)
         assert summary.title not in found
         found[summary.title] = [run.text for run in saved.runs]
     return found
@@ -57,7 +63,7 @@ async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, ro
     both, one = [words(2), "語0😀 "], [words(2)]
     assert await in_history(history) == {"first": both, "second": both, "third": one}
     second = next(it for it in await history.conversations() if it.title == "second")
-    saved = await history.load(second.id)
+    saved = await history.load(second.number)
     assert [(lane.definition.name, lane.closed, lane.head.text) for lane in saved.lanes] == [
         ("steady", False, words(2)),
         ("wide", True, "語0😀 "),
@@ -69,8 +75,8 @@ async def test_a_lane_closed_before_the_history_is_open_keeps_its_answer(unrecor
     await answers(unrecorded, "hello")
     await unrecorded.close_lane(other)
     unrecorded.record(history)
-    assert await unrecorded._recorder.saved()
-    saved = await history.load(unrecorded.conversation.id)
+    await unrecorded.saved()
+    saved = await history.load(unrecorded.conversation.number)
     assert [lane.closed for lane in saved.lanes] == [False, True]
     assert [run.text for run in saved.runs] == [words(2), "語0😀 "]
 
@@ -132,9 +138,9 @@ async def test_nothing_is_kept_for_a_history_that_never_opens(unrecorded, rogue)
 async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     session, rogue, history, problems, until, monkeypatch
 ):
-    monkeypatch.setattr(_saver, "CLOSE_S", 0.1)  # how long closing a session waits
-    monkeypatch.setattr(_saver, "LAST_TRY_S", 0.1)
-    monkeypatch.setattr(_saver, "PAUSE_S", 0.05)
+    monkeypatch.setattr(queue, "CLOSE_S", 0.1)  # how long closing a session waits
+    monkeypatch.setattr(queue, "LAST_TRY_S", 0.1)
+    monkeypatch.setattr(retry, "FIRST_S", 0.05)
     await opened(session, rogue(max_tokens=2))
     with locked():
         await answers(session, "first")
@@ -146,7 +152,7 @@ async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
         session.new_conversation()
         assert session.history_problem is not None, "answers of a conversation that is no longer shown"
     await until(lambda: session.history_problem is None)
-    await until(lambda: not session._recording._finishing)
+    await until(lambda: is_saved(session))
     assert await in_history(history) == {"first": [words(2)], "second": [words(2)]}
     assert len(problems) == 1, "a lock is reported once, even if several conversations wait"
 
@@ -169,7 +175,7 @@ async def test_all_unsaved_data_is_saved_before_the_session_ends(session, rogue,
 async def test_unsaved_data_at_the_end_is_reported_for_each_conversation(
     session, rogue, problems, monkeypatch, until
 ):
-    monkeypatch.setattr(_saver, "CLOSE_S", 0.5)
+    monkeypatch.setattr(queue, "CLOSE_S", 0.5)
     await opened(session, rogue(max_tokens=2))
     with locked():
         await answers(session, "first")
@@ -197,9 +203,9 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
     session.new_conversation()
     await closing
     assert run.phase == "ended"
-    await until(lambda: not session._recording._finishing)
+    await until(lambda: is_saved(session))
     (summary,) = await history.conversations()
-    saved = (await history.load(summary.id)).runs[1]
+    saved = (await history.load(summary.number)).runs[1]
     assert (saved.state, saved.text) == (run.state, run.text)
 
 
@@ -207,39 +213,39 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
 
 
 async def test_reopening_the_current_conversation_has_the_last_answer(session, rogue, history, monkeypatch):
-    monkeypatch.setattr(_saver, "EVERY_S", 3600.0)
+    monkeypatch.setattr(queue, "EVERY_S", 3600.0)
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
+    await session.saved()
     await answers(session, "second")
-    await session.reopen(session.conversation.id)
+    await session.reopen(session.conversation.number)
     assert [[run.text for run in lane.path] for lane in session.lanes] == [[words(2)] * 2]
 
 
 async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(session, rogue, history, until):
     (lane,) = await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
+    await session.saved()
     conversation = session.conversation
     with locked():
         await answers(session, "second")
         await until(lambda: session.history_problem is not None)
         with pytest.raises(StoreError, match=r"its last changes are not saved yet.*keeps it locked"):
-            await session.reopen(conversation.id)
+            await session.reopen(conversation.number)
         assert (session.conversation, len(lane.path)) == (conversation, 2)
         session.new_conversation()
         with pytest.raises(StoreError, match="its last changes are not saved yet"):
-            await session.reopen(conversation.id)
+            await session.reopen(conversation.number)
     await until(lambda: session.history_problem is None)
-    await session.reopen(conversation.id)
+    await session.reopen(conversation.number)
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
 
 
 async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, rogue, history, until):
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
-    conversation_id = session.conversation.id
+    await session.saved()
+    conversation_id = session.conversation.number
     with locked():
         session.send("second")
         await session.answered()
@@ -254,8 +260,8 @@ async def test_reopening_while_its_recorder_still_saves_waits_for_it(session, ro
 async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, rogue, history):
     (lane,) = await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
-    first = session.conversation.id
+    await session.saved()
+    first = session.conversation.number
     session.new_conversation()
     present = session.conversation
     reopening = asyncio.create_task(session.reopen(first))
@@ -275,10 +281,10 @@ async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again
     """The data that was read before is outdated, even if its recorder has finished."""
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
-    first = session.conversation.id
+    await session.saved()
+    first = session.conversation.number
     session.new_conversation()
-    await until(lambda: not session._recording._finishing)
+    await until(lambda: is_saved(session))
     load = history.load
     loads: list[int] = []
 
@@ -289,7 +295,7 @@ async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again
             await session.reopen(first)
             await answers(session, "second")
             session.new_conversation()
-            await until(lambda: not session._recording._finishing)
+            await until(lambda: is_saved(session))
         return saved
 
     history.load = slow
@@ -301,7 +307,7 @@ async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(
     """The conversation is read again if an answer came after reading it."""
     await opened(session, rogue(max_tokens=2))
     await answers(session, "first")
-    assert await session._recorder.saved()
+    await session.saved()
     load = history.load
     loads: list[int] = []
 
@@ -313,7 +319,7 @@ async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(
         return saved
 
     history.load = slow
-    await session.reopen(session.conversation.id)
+    await session.reopen(session.conversation.number)
     assert len(loads) >= 2
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
 
@@ -323,8 +329,8 @@ async def test_prompts_for_one_lane_go_with_their_conversation(session, rogue, h
     await answers(session, "both")
     session.send("one", lanes=[lane])
     await session.answered()
-    assert await session._recorder.saved()
-    conversation_id = session.conversation.id
+    await session.saved()
+    conversation_id = session.conversation.number
     session.new_conversation()
     session.send("one again", lanes=[lane])
     await session.answered()

@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
-from paragone_workbench.store import ConversationDeleted, Store, StoreError
+from paragone_workbench.store import ConversationDeleted, LaneRow, NewText, Store, StoreError
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -51,8 +51,8 @@ def test_a_password_in_a_url_is_not_saved(store):
     writer.end(run, lane, "failed", error=error)
     saved = writer.load()
     assert [kept.definition.options for kept in saved.lanes] == [{"url": "https://box/v1"}] * 2
-    assert saved.runs[0].definition.options == {"url": "https://box/v1"}
-    assert str(saved.runs[0].error) == "https://box/v1 is not there. Try http://box/v1."
+    assert saved.runs[0].result.definition.options == {"url": "https://box/v1"}
+    assert saved.runs[0].result.message == "https://box/v1 is not there. Try http://box/v1."
     store.close()
     assert not [
         path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()
@@ -72,7 +72,7 @@ def test_a_conversation_is_loaded_completely(store):
         finish="stop",
         metrics=METRICS,
         settings=RunSettings(seed=7, sampling={"top_k": 40}, prompt="<s>Hello", threads=2),
-        cautions=[Caution(code="no-chat-template", sentence="It has none.")],
+        cautions=(Caution(code="no-chat-template", sentence="It has none."),),
     )
     other = writer.start(first, right)
     writer.add(other, "He")
@@ -82,7 +82,7 @@ def test_a_conversation_is_loaded_completely(store):
 
     saved = writer.load()
     assert saved.title == "Hello"
-    assert saved.conversation.id == writer.id
+    assert saved.conversation.number == writer.number
     assert saved.conversation.created == writer.conversation.created <= saved.updated
     prompts = saved.conversation.prompts
     assert [(it.id, it.text, it.created) for it in prompts] == [
@@ -102,19 +102,34 @@ def test_a_conversation_is_loaded_completely(store):
         assert facts(kept.head) == facts(lane.head)
     assert saved.lanes[0].head is saved.lanes[0].runs[1]
     assert saved.lanes[0].head.continues is saved.lanes[0].runs[0]
-    assert [run.id for run in saved.runs] == sorted(run.id for lane in (left, right) for run in lane.runs)
+    assert [run.number for run in saved.runs] == sorted(
+        run.number for lane in (left, right) for run in lane.runs
+    )
     assert {run.phase for run in saved.runs} == {"ended"}
-    assert saved.runs[0].loaded == LoadedModel(name="Smol", context=8)
+    assert saved.runs[0].result.loaded == LoadedModel(name="Smol", context=8)
 
 
-def test_a_save_returns_the_ids_of_new_records(store):
-    writer = ConversationWriter(store)
-    prompt = writer.conversation.add(Prompt(text="x"))
-    writer.save(prompts=(prompt,))
-    conversation_id, prompt_id = writer.id, prompt.id
-    writer.save(prompts=(prompt,))
-    assert (writer.id, prompt.id) == (conversation_id, prompt_id)
-    assert len(writer.load().conversation.prompts) == 1
+def test_saving_the_same_changes_again_changes_nothing(store):
+    writer = ConversationWriter(store, "x")
+    prompt = writer.conversation.add(Prompt(text="y", images=(Image(data="AAEC", media_type="image/png"),)))
+    lane = writer.lane()
+    run = writer.start(prompt_of(writer), lane)
+    writer.add(run, "so far")
+    piece = NewText(run_id=run.id, position=0, text="so far")
+    before = (writer.number, run.number)
+    for _ in range(2):
+        writer.save(prompts=(prompt,), lanes=(LaneRow.of(lane, run.id),), texts=(piece,))
+        writer.write(run, lane)
+    saved = writer.load()
+    assert (writer.number, run.number) == before
+    assert [(it.text, len(it.images)) for it in saved.conversation.prompts] == [("x", 0), ("y", 1)]
+    assert [(it.state, it.text) for it in saved.runs] == [("interrupted", "so far")]
+    assert len(saved.lanes) == 1
+
+
+def prompt_of(writer):
+    (prompt, *_) = writer.conversation.prompts
+    return prompt
 
 
 def test_a_batch_is_saved_completely_or_not_at_all(store):
@@ -124,7 +139,6 @@ def test_a_batch_is_saved_completely_or_not_at_all(store):
     bad = Prompt(text="its image is none", images=(Image(data="A", media_type="image/png"),))
     with pytest.raises(ValueError, match="base64"):
         writer.save(prompts=(good, bad))
-    assert good.id is None
     assert [it.text for it in writer.load().conversation.prompts] == ["x"]
     writer.answer(writer.prompt("y"), lane, "works")
 
@@ -148,19 +162,19 @@ def test_tokens_are_loaded_unchanged(store):
     run = writer.start(writer.conversation.prompts[0], lane)
     writer.end(run, lane, tokens=tokens, settings=RunSettings(prompt="<s>x", prompt_ids=(1, 2)))
     (saved,) = writer.load().runs
-    assert saved.tokens == tokens
+    assert saved.result.tokens == tuple(tokens)
     assert saved.settings == RunSettings(prompt="<s>x")
-    ((data,),) = store._database.rows("SELECT data FROM token")
+    ((data,),) = store._database.rows("SELECT tokens FROM run")
     assert isinstance(data, bytes)
     writer.answer(writer.conversation.prompts[0], lane, "without")
-    assert store._database.rows("SELECT count(*) FROM token") == [(1,)]
+    assert store._database.rows("SELECT count(tokens) FROM run") == [(1,)]
 
 
 def test_it_can_be_loaded_after_reopening(store):
     writer = ConversationWriter(store, "Kept")
     store.close()
     again = Store.open()
-    assert again.load(writer.id).title == "Kept"
+    assert again.load(writer.number).title == "Kept"
     assert again.warning == ""
     again.close()
 
@@ -182,7 +196,7 @@ def test_a_running_run_has_its_text_so_far(store):
     writer.write(run, lane)  # for example, because of a caution
     (saved,) = writer.load().runs
     assert (saved.text, saved.thinking, saved.state) == ("one two three", "ONE TWO THREE", "interrupted")
-    assert (saved.phase, saved.ended) == ("ended", None)
+    assert (saved.phase, saved.result.ended) == ("ended", None)
     assert store._database.rows("SELECT state FROM run") == [("running",)]
     writer.end(run, lane, "stopped", finish="cancelled")
     (saved,) = writer.load().runs
@@ -218,7 +232,7 @@ def test_variants_are_kept_and_the_selected_path_is_stored(store):
     edited = writer.prompt("1 again")
     again = writer.answer(edited, lane, "other branch", continues=None)
     forked = writer.answer(writer.prompt("2", first), lane, "of the other lane's", continues=beside)
-    for head in (early, late, again, forked, None):
+    for head in (early, late, again, forked):
         writer.change(lane, head=head)
         saved = writer.load()
         assert facts(saved.lanes[0].head) == facts(head)
@@ -251,7 +265,7 @@ def test_the_list_of_conversations(store):
     ConversationWriter(store).save()  # has no prompts
     first.prompt("more")
     listed = store.conversations()
-    assert [summary.id for summary in listed] == [it.id for it in (first, *reversed(others))]
+    assert [summary.number for summary in listed] == [it.number for it in (first, *reversed(others))]
     assert (listed[0].title, listed[0].prompts, listed[0].engines) == ("Number 0", 2, ("smol",))
     assert listed[0].updated == first.conversation.prompts[1].created
     paged = store.conversations(limit=2)
@@ -284,7 +298,7 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
     writer.end(run, lane, tokens=[Token(text="x", time=1.0)])
     running = writer.start(prompt, lane, continues=run)
     writer.add(running, "more")
-    old = writer.id
+    old = writer.number
     store.delete_conversation(old)
     assert store.search("findable") == ()
     assert store.conversations() == ()
@@ -294,9 +308,9 @@ def test_deleting_a_conversation_deletes_everything_in_it(store):
         writer.add(running, "late")
     with pytest.raises(ConversationDeleted, match="was deleted"):
         writer.prompt("x")
-    assert ConversationWriter(store, "x").id != old
+    assert ConversationWriter(store, "x").number != old
     with sqlite3.connect(history_file()) as raw:
-        for table in ("lane", "run", "piece", "token"):
+        for table in ("lane", "turn", "run", "piece"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
         raw.execute("INSERT INTO run_search (run_search) VALUES ('integrity-check')")
     raw.close()
@@ -357,7 +371,7 @@ def test_any_text_is_loaded_unchanged(tmp_path_factory, prompt_text, pieces, man
             (prompt,) = saved.conversation.prompts
             assert (prompt.system, prompt.text, prompt.sampling) == (prompt_text, prompt_text, manifest)
             assert (saved.runs[0].text, saved.runs[0].thinking) == (run.text, run.thinking)
-            assert saved.runs[0].manifest == manifest
+            assert saved.runs[0].result.manifest == manifest
     finally:
         store.close()
 
@@ -377,23 +391,30 @@ def test_half_a_surrogate_pair_does_no_harm(store):
 
 
 def test_large_histories_are_read_by_index(store):
-    from paragone_workbench.store import _listing, _loading, _search
+    from paragone_workbench.store.tables import listing, loading, search
 
     def plan(sql, *values):
         return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]
 
-    piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY id"
-    for sql in (_listing._OPEN_LANES, _loading._PROMPTS, _loading._IMAGES, _loading._LANES, piece):
+    piece = "SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position"
+    for sql in (listing._OPEN_LANES, loading._PROMPTS, loading._IMAGES, loading._LANES, piece):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
-    assert not [line for line in plan(_loading._RUNS, 1) if line.startswith("SCAN")]
-    assert any("conversation_updated" in line for line in plan(_listing._LIST, 1.0, 1, 50))
+    assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
+    assert any("conversation_updated" in line for line in plan(listing._LIST, 1.0, 1, 50))
     for select, indexed, order in (
-        (_search._PROMPTS, _search._IN_PROMPTS, "ORDER BY prompt.id DESC"),
-        (_search._RUNS, _search._IN_RUNS, "ORDER BY run.id DESC"),
+        (search._PROMPTS, search._IN_PROMPTS, "ORDER BY prompt.number DESC"),
+        (search._TURNS, search._IN_RUNS, "ORDER BY run.number DESC"),
+        (search._CELLS, search._IN_RUNS, "ORDER BY run.number DESC"),
     ):
         scans = [line for line in plan(select + indexed + order, '"word"') if line.startswith("SCAN")]
         assert all("VIRTUAL TABLE INDEX" in line for line in scans)
-    for table, column in (("run", "continues_id"), ("lane", "head_id"), ("piece", "run_id")):
+    for table, column in (
+        ("turn", "continues_id"),
+        ("lane", "head_id"),
+        ("piece", "run_id"),
+        ("cell", "run_id"),
+        ("run", "about_id"),
+    ):
         assert not [
             line for line in plan(f"SELECT 1 FROM {table} WHERE {column} = ?", 1) if line.startswith("SCAN")
         ], "deleting a run searches for references to it"
@@ -441,7 +462,7 @@ def test_damage_found_later_is_reported(store):
         again = Store.open()
         try:
             for summary in again.conversations():
-                again.load(summary.id)
+                again.load(summary.number)
             again.search("19")
         finally:
             again.close()

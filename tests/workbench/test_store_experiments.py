@@ -2,13 +2,13 @@ import dataclasses
 
 import pytest
 from tests.workbench.conftest import Paper
-from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 
-from paragone import InputError, LoadedModel, ParagoneError, RunRequest, Token
+from paragone import InputError, LoadedModel, RunRequest, Token
+from paragone_workbench.identity import new_id
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
 from paragone_workbench.store import Experiment, History, Measurement, RunKey, SavedVote, Store
 
 EXPERIMENT = Experiment(
@@ -37,48 +37,51 @@ def key(prompt, engine, repetition=0):
 
 def ended(text, *, engine=SMOL, state="done", **fields):
     known = manifest(engine, Paper(), LoadedModel(name="Smol"), RunRequest(messages=(), sampling={"seed": 3}))
-    run = RunRecord(definition=engine, phase="ended", state=state, manifest=known, **fields)
-    run.add("answer", text)
-    return run
+    return result_of(engine, text, manifest=known, state=state, **fields)
+
+
+def create(store, **fields):
+    """Save the experiment anew and return its number."""
+    return store.experiments.create(dataclasses.replace(EXPERIMENT, id=new_id(), **fields), PROMPTS)
 
 
 def test_an_experiment_is_returned_as_it_was_created(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
-    assert store.experiments.get(new) == dataclasses.replace(EXPERIMENT, id=new)
+    new = create(store)
+    saved = store.experiments.get(new)
+    assert saved == dataclasses.replace(EXPERIMENT, id=saved.id, number=new)
     assert store.experiments.prompts(new, first=1, limit=1) == (PROMPTS[1],)
     assert store.experiments.prompts(new) == tuple(PROMPTS)
 
 
 def test_the_newest_experiment_with_a_fingerprint_is_found(store):
-    store.experiments.create(EXPERIMENT, PROMPTS)
-    newer = store.experiments.create(EXPERIMENT, PROMPTS)
-    assert store.experiments.find("f1").id == newer
+    create(store)
+    newer = create(store)
+    assert store.experiments.find("f1").number == newer
     assert store.experiments.find("other") is None
-    assert [it.id for it in store.experiments.all()] == [newer, newer - 1]
+    assert [it.number for it in store.experiments.all()] == [newer, newer - 1]
 
 
 def test_a_run_is_returned_as_it_was_saved(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     run = ended(
         "Sky.",
         metrics=RunMetrics(ttft_s=0.5, completion_tokens=3),
-        tokens=[Token(text="Sky", id=3, logprob=-0.5, time=1.5)],
+        tokens=(Token(text="Sky", id=3, logprob=-0.5, time=1.5),),
+        thinking="Hm.",
         started=1.0,
         ended=2.0,
     )
-    run.add("thinking", "Hm.")
     run_id = store.experiments.save(new, key(2, 1, 1), run, [{"type": "equals", "passed": True}])
     saved = store.experiments.run(new, run_id)
     assert saved.key == key(2, 1, 1)
     assert saved.assertions == ({"type": "equals", "passed": True},)
-    again = saved.record
-    assert (again.id, again.text, again.thinking, again.state) == (run_id, "Sky.", "Hm.", "done")
-    assert (again.metrics, again.tokens, again.manifest) == (run.metrics, run.tokens, run.manifest)
-    assert again.definition.options == SMOL.options
+    assert (saved.number, saved.result) == (run_id, run)
+    assert store.experiments.save(new, key(2, 1, 1), run) == run_id, "saving it again changes nothing"
+    assert [it.assertions for it in store.experiments.runs(new)] == [saved.assertions]
 
 
 def test_runs_come_in_the_order_of_their_keys_and_a_page_at_a_time(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     for it in (key(5, 0), key(0, 1), key(0, 0, 1), key(0, 0)):
         store.experiments.save(new, it, ended("x"))
     first = list(store.experiments.runs(new, limit=2))
@@ -87,24 +90,24 @@ def test_runs_come_in_the_order_of_their_keys_and_a_page_at_a_time(store):
 
 
 def test_a_repeated_run_replaces_the_earlier_one(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
-    store.experiments.save(new, key(0, 0), ended("", state="failed", error=ParagoneError("It broke.")))
+    new = create(store)
+    store.experiments.save(new, key(0, 0), ended("", state="failed", error="It broke."))
     assert (store.experiments.get(new).done, store.experiments.get(new).failed) == (0, 1)
     store.experiments.save(new, key(0, 0), ended("Better."))
     (only,) = store.experiments.runs(new)
-    assert only.record.text == "Better."
+    assert only.result.text == "Better."
     assert store.experiments.states(new, 0, 5) == {key(0, 0): "done"}
 
 
 def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     for index in (0, 2, 5):
         store.experiments.save(new, key(index, 0), ended("x"))
     assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
 
 
 def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     other = Store.open()
     try:
         with pytest.raises(InputError, match="is being run by another instance"):
@@ -118,22 +121,51 @@ def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
 def test_an_experiment_that_does_not_exist_is_an_input_error(store):
     with pytest.raises(InputError, match="no experiment e9"):
         store.experiments.get(9)
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     with pytest.raises(InputError, match=f"no run e{new}/4"):
         store.experiments.run(new, 4)
 
 
 def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
     for number in range(6):
-        store.experiments.create(dataclasses.replace(EXPERIMENT, name=f"suite {number}\x1b"), PROMPTS)
+        create(store, name=f"suite {number}\x1b")
     with pytest.raises(InputError) as caught:
         store.experiments.get(9)
     names = ", ".join(f"e{number} (suite {number - 1}␛)" for number in range(6, 1, -1))
     assert caught.value.hint == f"The newest are: {names}."
 
 
+def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_about(store):
+    new = create(store)
+    run, judge, again = ended("Sky."), ended("Yes."), ended("Sea.")
+    store.experiments.save(new, key(0, 0), run)
+    store.experiments.save_judgement(run.id, [{"type": "judge", "passed": True}], [judge])
+    store.save_run(again, purpose="replay", about_id=run.id)
+    store.save_run(ended("Of a document."), purpose="replay", about_id="of another machine")
+    purposes = "SELECT purpose, about_id, text FROM run ORDER BY number"
+    assert store._database.rows(purposes) == [
+        ("answer", None, "Sky."),
+        ("judge", run.id, "Yes."),
+        ("replay", run.id, "Sea."),
+        ("replay", None, "Of a document."),
+    ]
+    assert [it.assertions for it in store.experiments.runs(new)] == [({"type": "judge", "passed": True},)]
+    store.experiments.delete(new)
+    assert store._database.rows(purposes) == [("replay", None, "Of a document.")]
+
+
+def test_answers_of_experiments_are_found(store):
+    new = create(store)
+    number = store.experiments.save(new, key(0, 0), ended("A zebra is striped."))
+    (hit,) = store.search("zebra")
+    assert (hit.place, hit.title, hit.engine) == (f"e{new}/{number}", "colours.jsonl", "smol")
+    assert (hit.conversation, hit.prompt_id, hit.run_id) == (None, None, None)
+    store.experiments.delete(new)
+    assert store.search("zebra") == ()
+
+
 def test_votes_outlive_their_experiment(store):
-    new = store.experiments.create(EXPERIMENT, PROMPTS)
+    new = create(store)
     vote = SavedVote(
         candidates=({"engine": "a"}, {"engine": "b"}),
         choice="1",
@@ -143,9 +175,9 @@ def test_votes_outlive_their_experiment(store):
         prompt_index=2,
     )
     vote_id = store.votes.add(vote)
-    assert store.votes.all(new) == (dataclasses.replace(vote, id=vote_id),)
+    assert store.votes.all(new) == (vote,)
     store.experiments.delete(new)
-    assert store.votes.all() == (dataclasses.replace(vote, id=vote_id, experiment_id=None),)
+    assert store.votes.all() == (dataclasses.replace(vote, experiment_id=None),)
     store.votes.delete(vote_id)
     assert store.votes.all() == ()
 
@@ -169,14 +201,14 @@ def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
 
 async def test_the_history_executes_calls_in_its_thread():
     history = await History.open()
-    new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
+    new = await history.call(create)
     assert (await history.call(lambda store: store.experiments.get(new))).name == "colours.jsonl"
     await history.close()
 
 
 def test_a_password_in_a_url_is_not_saved_with_an_experiment(store):
     box = dataclasses.replace(SMOL, options={"url": "https://me:s3cret@box/v1"})
-    store.experiments.create(dataclasses.replace(EXPERIMENT, engines=(box,)), PROMPTS)
+    create(store, engines=(box,))
     store.measurements.add(Measurement(kind="bench", engines=(box,), data={}, created=1.0))
     store.close()
     files = [path for path in history_file().parent.iterdir() if path.is_file()]

@@ -12,7 +12,10 @@ import pytest
 from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Batch, History, Store, StoreError, _owners, history
+from paragone_workbench.store import Changes, History, Store, StoreError, history
+from paragone_workbench.store.file import owners
+
+NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
 
 
 @pytest.fixture
@@ -25,15 +28,18 @@ async def opened(check_nothing_left):
 async def test_saved_data_is_loaded(opened):
     conversation = Conversation()
     prompt = conversation.add(Prompt(text="Where is the zebra?"))
-    ids = await opened.save(Batch(conversation=conversation, prompts=(prompt,)))
-    assert ids.keys() == {conversation, prompt}
-    assert (conversation.id, prompt.id) == (None, None), "records are changed only on the event loop"
+    changes = Changes(
+        conversation_id=conversation.id, created=conversation.created, is_saved=False, prompts=(prompt,)
+    )
+    numbers = await opened.save(changes)
+    assert numbers.keys() == {conversation.id}
+    assert conversation.number is None, "records are changed only on the event loop"
     (summary,) = await opened.conversations()
-    assert summary.id == ids[conversation]
+    assert summary.number == numbers[conversation.id]
     assert await opened.conversations(before=summary) == ()
     (hit,) = await opened.search("zebra")
-    assert hit.prompt_id == ids[prompt]
-    saved = await opened.load(summary.id)
+    assert hit.prompt_id == prompt.id
+    saved = await opened.load(summary.number)
     assert saved.conversation.prompts[0].text == prompt.text
     with pytest.raises(InputError, match="no longer exists"):
         await opened.load(10**6)
@@ -62,7 +68,7 @@ async def test_a_damaged_file_is_reported(check_nothing_left):
 
 
 async def test_waiting_for_another_instance_does_not_block(check_nothing_left, monkeypatch):
-    monkeypatch.setattr(_owners, "OPENING_S", 1.0)
+    monkeypatch.setattr(owners, "OPENING_S", 1.0)
     history_file().parent.mkdir(parents=True)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -119,7 +125,7 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="keeps it locked") as told:
-            await opened.save(Batch(conversation=Conversation(), prompts=(Prompt(text="x"),)))
+            await opened.save(NEW)
         assert told.value.can_pass
         assert await opened.conversations() == (), "reading still works"
         assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]

@@ -1,33 +1,38 @@
+"""Files of older versions: nothing in them is lost."""
+
 import contextlib
 import json
 import shutil
 import sqlite3
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.workbench.conversation_writer import SMOL, ConversationWriter, facts
+from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, facts
 
-from paragone import Image, ParagoneError
+from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import SavedConversation, Store, StoreError
-from paragone_workbench.store._database import MIGRATIONS, Database
+from paragone_workbench.store import RunKey, SavedConversation, SavedVote, Store, StoreError
+from paragone_workbench.store.file.database import SCHEMA, Database
+from paragone_workbench.store.tables.tokens import pack
+
+FIRST = Path(__file__).parent / "old_histories/0001_first.sql"
 
 
 @pytest.fixture
-def migrations(tmp_path):
-    """A folder with only the first migration, for tests to add more."""
-    (tmp_path / "migrations").mkdir()
-    shutil.copy(MIGRATIONS / "0001_first.sql", tmp_path / "migrations")
-    return tmp_path / "migrations"
+def schema(tmp_path):
+    """A folder with the schema of a new file, for tests to add more."""
+    return shutil.copytree(SCHEMA, tmp_path / "schema")
 
 
 @pytest.fixture
-def old(tmp_path, migrations):
+def old(tmp_path, schema):
     """A history from an older version of the program."""
     path = tmp_path / "history.db"
-    database = Database(path, migrations)
-    database.run("INSERT INTO conversation (title, created, updated) VALUES ('old', 1, 1)")
+    database = Database(path, schema)
+    database.run("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
     database.close()
     return path
 
@@ -39,67 +44,48 @@ def version(path):
     return number
 
 
-def test_numbers_begin_at_one_without_gaps():
-    names = sorted(path.name for path in MIGRATIONS.iterdir())
-    assert [name[:5] for name in names] == [f"{number:04}_" for number in range(1, len(names) + 1)]
+def test_numbers_have_no_gaps():
+    older = sorted(path.name[:5] for path in (SCHEMA / "older").iterdir())
+    assert older == [f"{number:04}_" for number in range(2, 7)]
+    newer = sorted(path.name[:5] for path in SCHEMA.glob("*.sql"))
+    assert newer == [f"{number:04}_" for number in range(6, 6 + len(newer))]
 
 
-def test_a_new_file_gets_all_migrations(tmp_path, migrations):
-    (migrations / "0002_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
-    Database(tmp_path / "history.db", migrations).close()
-    assert version(tmp_path / "history.db") == 2
+def test_a_new_file_gets_all_migrations(tmp_path, schema):
+    (schema / "0007_more.sql").write_text("CREATE TABLE more (x);\nCREATE TABLE yet_more (x)  -- the end")
+    Database(tmp_path / "history.db", schema).close()
+    assert version(tmp_path / "history.db") == 7
     assert not list(tmp_path.glob("*.bak"))
 
 
-def test_an_older_file_is_copied_and_migrated(old, migrations):
-    (migrations / "0002_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (migrations / "0003_trigger.sql").write_text(
+def test_an_older_file_is_copied_and_migrated(old, schema):
+    (schema / "0007_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / "0008_trigger.sql").write_text(
         "CREATE TRIGGER t AFTER INSERT ON lane BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\n"
     )
-    database = Database(old, migrations)
+    database = Database(old, schema)
     assert database.rows("SELECT title, more FROM conversation") == [("old", None)]
     database.close()
-    backup = old.with_name("history.db.v1.bak")
-    assert (version(old), version(backup)) == (3, 1)
+    backup = old.with_name("history.db.v6.bak")
+    assert (version(old), version(backup)) == (8, 6)
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     raw = sqlite3.connect(backup)
     assert raw.execute("SELECT title FROM conversation").fetchall() == [("old",)]
     raw.close()
 
 
-def test_a_migration_that_fails_changes_nothing(old, migrations):
-    (migrations / "0002_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
-    (migrations / "0003_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
+def test_a_migration_that_fails_changes_nothing(old, schema):
+    (schema / "0007_more.sql").write_text("ALTER TABLE conversation ADD COLUMN more TEXT;")
+    (schema / "0008_broken.sql").write_text("ALTER TABLE nowhere ADD COLUMN x;")
     with pytest.raises(StoreError, match="nowhere"):
-        Database(old, migrations)
-    assert version(old) == 1
-    (migrations / "0003_broken.sql").unlink()
-    (migrations / "0002_more.sql").unlink()
-    database = Database(old, migrations)
-    assert database.rows("SELECT * FROM conversation") == [(1, "old", "", 1.0, 1.0)]
+        Database(old, schema)
+    assert version(old) == 6
+    database = Database(old)
+    assert database.rows("SELECT * FROM conversation") == [(1, "x", "old", 1.0, 1.0)]
     database.close()
 
 
-def test_a_history_without_images_gets_a_table_for_them(old):
-    with contextlib.closing(sqlite3.connect(old)) as raw, raw:
-        raw.execute("INSERT INTO prompt (conversation_id, text, created) VALUES (1, 'hello', 1)")
-    store = Store.open(old)
-    image = Image(data="AAEC", media_type="image/png", name="cat.png")
-    writer = ConversationWriter(store)
-    writer.conversation = store.load(1).conversation
-    prompt = writer.prompt("and this?", writer.conversation.prompts[0], images=(image, image))
-    assert [(it.text, it.images) for it in store.load(1).conversation.prompts] == [
-        ("hello", ()),
-        ("and this?", (image, image)),
-    ]
-    store.delete_conversation(1)
-    store.close()
-    with contextlib.closing(sqlite3.connect(old)) as raw:
-        assert prompt.id == 2
-        assert raw.execute("SELECT count(*) FROM image").fetchone() == (0,)
-
-
-# ── From the second version, whose conversations were a line of prompts ──────────────────────────
+# ── From before version 6 ──────────────────────────────────────────────────────────────────────
 
 # That version showed all prompts, and in each lane the latest run of each prompt.
 OLD_PATH = """
@@ -114,16 +100,25 @@ OLD_PATH = """
 
 
 class Old:
-    """A history from the second version."""
+    """A history of a version before 6, for tests to write to."""
 
-    def __init__(self, path, migrations) -> None:
-        shutil.copy(MIGRATIONS / "0002_images.sql", migrations)
+    def __init__(self, path: Path, version: int) -> None:
         self.path = path
-        self.database = Database(path, migrations)
+        raw = sqlite3.connect(path)
+        raw.executescript(FIRST.read_text())
+        for script in sorted((SCHEMA / "older").iterdir())[: version - 1]:
+            raw.executescript(script.read_text())
+        raw.execute(f"PRAGMA user_version = {version}")
+        raw.execute("PRAGMA journal_mode = WAL")
+        self.raw = raw
+
+    def close(self) -> None:
+        self.raw.commit()
+        self.raw.close()
 
     def insert(self, table: str, **values) -> int:
         sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"
-        return self.database.run(sql, *values.values())
+        return self.raw.execute(sql, tuple(values.values())).lastrowid
 
     def conversation(self, system: str = "") -> int:
         return self.insert("conversation", title="old", system=system, created=1, updated=2)
@@ -133,7 +128,7 @@ class Old:
         return self.insert(
             "lane",
             conversation_id=conversation,
-            position=self.database.rows("SELECT count(*) FROM lane")[0][0],
+            position=self.raw.execute("SELECT count(*) FROM lane").fetchone()[0],
             definition=json.dumps(definition),
             closed=closed,
         )
@@ -155,26 +150,21 @@ class Old:
 
 
 @pytest.fixture
-def second(tmp_path, migrations):
-    old = Old(tmp_path / "history.db", migrations)
+def second(tmp_path):
+    """The second version, whose conversations were a line of prompts."""
+    old = Old(tmp_path / "history.db", 2)
     yield old
-    old.database.close()
+    old.raw.close()
 
 
-def table(path, name) -> dict[int, dict[str, object]]:
-    with contextlib.closing(sqlite3.connect(path)) as raw:
-        raw.row_factory = sqlite3.Row
-        return {row["id"]: dict(row) for row in raw.execute(f"SELECT * FROM {name}")}
-
-
-def paths(saved: SavedConversation) -> dict[int, list[tuple[int, int]]]:
-    """Return the prompt and the run of each step of every lane's path."""
-    steps: dict[int, list[tuple[int, int]]] = {}
+def paths(saved: SavedConversation) -> dict[str, list[tuple[str, int]]]:
+    """Return the prompt and the run of each step of every lane's path, by the lane's engine."""
+    steps: dict[str, list[tuple[str, int]]] = {}
     for lane in saved.lanes:
-        steps[lane.id] = []
+        its = steps[lane.definition.name] = []
         run = lane.head
         while run is not None:
-            steps[lane.id].insert(0, (run.prompt.id, run.id))
+            its.insert(0, (run.prompt.text, run.number))
             run = run.continues
     return steps
 
@@ -182,7 +172,7 @@ def paths(saved: SavedConversation) -> dict[int, list[tuple[int, int]]]:
 def test_a_migration_from_the_second_version_keeps_everything_and_the_lanes_paths(second):
     chat = second.conversation(system="Be brief.")
     left, right = second.lane(chat, "left"), second.lane(chat, "right")
-    gone, silent = second.lane(chat, "gone", closed=True), second.lane(chat, "silent")
+    gone, _ = second.lane(chat, "gone", closed=True), second.lane(chat, "silent")
     one = second.prompt(chat, "one")
     for name in ("cat.png", "dog.png"):
         second.insert("image", prompt_id=one, name=name, media_type="image/png", data=b"\0\1\2")
@@ -208,26 +198,30 @@ def test_a_migration_from_the_second_version_keeps_everything_and_the_lanes_path
     second.prompt(branches, "another root")
     second.run(second.prompt(branches, "last", root + 1), lane, "on the first branch")
     second.conversation(system="Nothing was asked.")
-    second.database.close()
+    second.close()
 
     store = Store.open(second.path)
     before = second.path.with_name("history.db.v2.bak")
     seen = {conversation: paths(store.load(conversation)) for conversation in (chat, branches)}
     with contextlib.closing(sqlite3.connect(before)) as raw:
+        texts = dict(raw.execute("SELECT id, text FROM prompt"))
         for conversation, lanes in seen.items():
-            for lane_id, steps in lanes.items():
+            for lane_id, name in raw.execute(
+                "SELECT id, json_extract(definition, '$.name') FROM lane WHERE conversation_id = ?",
+                (conversation,),
+            ).fetchall():
                 shown = raw.execute(OLD_PATH, {"id": conversation, "lane": lane_id}).fetchall()
-                assert steps == [(prompt, run) for prompt, run in shown if run is not None], lane_id
+                assert lanes[name] == [(texts[prompt], run) for prompt, run in shown if run is not None], name
     assert [len(steps) for steps in seen[chat].values()] == [3, 2, 1, 0]
     saved = store.load(chat)
     assert [lane.closed for lane in saved.lanes] == [False, False, True, False]
-    assert saved.lanes[3].id == silent
+    assert saved.lanes[3].definition.name == "silent"
     assert saved.lanes[2].head.error.sentence == "It broke. Mend it."
-    assert saved.lanes[2].head.definition.options == {}
-    assert saved.lanes[0].head.definition.options == {"n_ctx": 8}
+    assert saved.lanes[2].head.result.definition.options == {}
+    assert saved.lanes[0].head.result.definition.options == {"n_ctx": 8}
     last = saved.lanes[1].head
-    assert (last.id, last.text, last.thinking) == (killed, "as far as it came", "hm hm ")
-    assert (last.state, last.ended) == ("interrupted", None)
+    assert (last.number, last.text, last.thinking) == (killed, "as far as it came", "hm hm ")
+    assert (last.state, last.result.ended) == ("interrupted", None)
     assert [(len(lane.runs), lane.definition.name) for lane in saved.lanes] == [
         (4, "left"),
         (3, "right"),
@@ -242,18 +236,18 @@ def test_a_migration_from_the_second_version_keeps_everything_and_the_lanes_path
     ]
     assert prompts[2].system_in_force == "Be brief."
     assert [it.system for it in store.load(branches).conversation.prompts] == [None] * 5
-    assert {hit.run_id for hit in store.search("second try")} == {chosen}
+    (hit,) = store.search("second try")
+    assert [run.number for run in saved.runs if run.id == hit.run_id] == [chosen]
+    with contextlib.closing(sqlite3.connect(before)) as raw:
+        for number, text, thinking, metrics in raw.execute("SELECT id, text, thinking, metrics FROM run"):
+            (run,) = [run for it in (saved, store.load(branches)) for run in it.runs if run.number == number]
+            if number != killed:
+                assert (run.text, run.thinking) == (text, thinking)
+            assert (run.result.metrics is None) == (metrics is None)
+        assert raw.execute("SELECT data FROM image").fetchall() == store._database.rows(
+            "SELECT data FROM image"
+        )
     store.close()
-
-    for name in ("conversation", "lane", "prompt", "image", "run"):
-        rows, old_rows = table(second.path, name), table(before, name)
-        assert rows.keys() == old_rows.keys()
-        for row_id, old_row in old_rows.items():
-            changed = {"system"} if name == "conversation" else set()
-            if row_id == killed and name == "run":
-                changed = {"state", "text", "thinking", "owner_id"}
-            kept = {column: value for column, value in old_row.items() if column not in changed}
-            assert {column: rows[row_id].get(column) for column in kept} == kept
 
 
 def test_a_run_continues_only_earlier_runs(second):
@@ -264,9 +258,9 @@ def test_a_run_continues_only_earlier_runs(second):
     early = second.run(two, lane, "before the first was answered")
     late = second.run(one, lane, "the first")
     last = second.run(two, lane, "after it")
-    second.database.close()
+    second.close()
     store = Store.open(second.path)
-    assert {run.id: run.continues and run.continues.id for run in store.load(chat).runs} == {
+    assert {run.number: run.continues and run.continues.number for run in store.load(chat).runs} == {
         early: None,
         late: None,
         last: late,
@@ -281,9 +275,9 @@ def test_a_lane_that_answered_only_on_another_branch_shows_it(second):
     second.run(second.prompt(chat, "first branch", root), lane, "early")
     last = second.run(second.prompt(chat, "second branch", root), lane, "late")
     second.prompt(chat, "third branch", root)
-    second.database.close()
+    second.close()
     store = Store.open(second.path)
-    assert store.load(chat).lanes[0].head.id == last
+    assert store.load(chat).lanes[0].head.number == last
     store.close()
 
 
@@ -291,7 +285,7 @@ def test_a_migrated_conversation_can_be_continued(second):
     chat = second.conversation()
     lane_id = second.lane(chat, "left")
     second.run(second.prompt(chat, "one"), lane_id, "yes")
-    second.database.close()
+    second.close()
     store = Store.open(second.path)
     saved = store.load(chat)
     writer = ConversationWriter(store)
@@ -310,11 +304,228 @@ def test_a_long_conversation_is_migrated_in_linear_time(second):
     chat = second.conversation()
     lane_id = second.lane(chat, "left")
     last = None
-    with second.database.transaction():
-        for number in range(15_000):
-            last = second.prompt(chat, f"{number}", last)
-            second.run(last, lane_id, "yes", thinking="")
-    second.database.close()
+    for number in range(15_000):
+        last = second.prompt(chat, f"{number}", last)
+        second.run(last, lane_id, "yes", thinking="")
+    second.close()
     store = Store.open(second.path)
-    assert len(paths(store.load(chat))[lane_id]) == 15_000
+    assert len(paths(store.load(chat))["left"]) == 15_000
     store.close()
+
+
+METRICS = RunMetrics(ttft_s=0.1234567890123, completion_tokens=3)
+SETTINGS = RunSettings(seed=3, sampling={"top_k": None, "temperature": 0.5})
+CAUTION = Caution(code="turns-dropped", sentence="Some.")
+COMMON = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol")), "machine": {"cores": 2}}
+REQUEST = {"sampling": {"seed": None}, "logprobs": 0, "messages": 1}
+ENDED = 1_732_731_234.123456
+
+
+@pytest.fixture
+def fifth(tmp_path):
+    """The fifth version, with two branches, an image, an experiment, votes, a measurement and a digest."""
+    old = Old(tmp_path / "history.db", 5)
+    chat = old.insert("conversation", title="chat", created=1.5, updated=2)
+    lane = old.lane(chat, "smol")
+    root = old.insert("prompt", conversation_id=chat, text="root", system="Be brief.", created=3)
+    old.insert("image", prompt_id=root, name="a.png", media_type="image/png", data=b"a")
+    old.insert("image", prompt_id=root, name="b.png", media_type="image/png", data=b"b")
+    result = {
+        "engine": "smol",
+        "backend": "paper",
+        "model": "/m/smol",
+        "state": "done",
+        "text": "A zebra",
+        "thinking": "Hm.",
+        "finish": "stop",
+        "error": "",
+        "hint": "",
+        "metrics": json.dumps(to_json(METRICS)),
+        "settings": json.dumps(to_json(SETTINGS)),
+        "cautions": json.dumps([to_json(CAUTION)]),
+        "started": 4.25,
+        "ended": ENDED,
+    }
+    manifest = json.dumps({**COMMON, "request": REQUEST})
+    first = old.insert("run", prompt_id=root, lane_id=lane, manifest=manifest, **result)
+    tokens = pack([Token(text="A zebra", id=1, logprob=-0.5, time=1.0)])
+    old.insert("token", run_id=first, data=tokens)
+    for text in ("one branch", "other branch"):
+        prompt = old.insert(
+            "prompt",
+            conversation_id=chat,
+            parent_id=root,
+            text=text,
+            sampling='{"seed": 1}',
+            for_all=0,
+            created=5,
+        )
+        last = old.insert(
+            "run",
+            prompt_id=prompt,
+            lane_id=lane,
+            manifest="{}",
+            **{
+                **result,
+                "text": text,
+                "continues_id": first,
+                "state": "failed",
+                "error": "No.",
+                "hint": "Yes.",
+            },
+        )
+    old.raw.execute("UPDATE lane SET head_id = ?", (last - 1,))
+    experiment = old.insert(
+        "experiment",
+        name="colours",
+        fingerprint="f",
+        schedule="swap",
+        repetitions=2,
+        engines=json.dumps([to_json(SMOL), to_json(LARGE)]),
+        machine='{"cores": 2}',
+        prompts=1,
+        created=6.5,
+    )
+    old.insert("experiment_prompt", experiment_id=experiment, position=7, content='{"line": 8}')
+    shared = old.insert("manifest", sha256="of another time", data=json.dumps(COMMON))
+    for repetition in (0, 1):
+        run = old.insert(
+            "experiment_run",
+            experiment_id=experiment,
+            prompt_index=7,
+            engine_index=1,
+            repetition=repetition,
+            manifest_id=shared if repetition else None,
+            request=json.dumps(REQUEST if repetition else {}),
+            tokens=tokens if repetition else None,
+            assertions='[{"type": "equals", "passed": true}]',
+            **result,
+        )
+    for candidates, place in (
+        ([f"r{first}", f"r{last}"], {"prompt_id": root}),
+        ([f"e{experiment}/{run}", "e9/9"], {"experiment_id": experiment, "prompt_index": 7}),
+    ):
+        listed = json.dumps([{"engine": it, "run": it, "style": {"tokens": 3}} for it in candidates])
+        old.insert("vote", candidates=listed, choice="1", blind=1, created=7, **place)
+    old.insert("measurement", kind="bench", engines=json.dumps([to_json(SMOL)]), data='{"x": 1}', created=8)
+    old.insert("weights", path="/m", size=1, modified_ns=2, sha256="abc")
+    for table in ("conversation", "experiment", "experiment_run"):  # the numbers of deleted rows stay unused
+        old.raw.execute("UPDATE sqlite_sequence SET seq = 40 WHERE name = ?", (table,))
+    old.close()
+    return old
+
+
+def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
+    store = Store.open(fifth.path)
+    saved = store.load(1)
+    (lane,) = saved.lanes
+    root, *branches = saved.conversation.prompts
+    assert (saved.title, saved.conversation.created, saved.updated) == ("chat", 1.5, 2)
+    assert [image.name for image in root.images] == ["a.png", "b.png"]
+    assert [image.data for image in root.images] == ["YQ==", "Yg=="]
+    assert [(it.text, it.parent, it.sampling, it.for_all) for it in branches] == [
+        (text, root, {"seed": 1}, False) for text in ("one branch", "other branch")
+    ]
+    first, one, other = lane.runs
+    assert (lane.head, one.continues, other.continues, one.prompt) == (one, first, first, branches[0])
+    result = first.result
+    assert (result.text, result.thinking, result.state, result.finish) == ("A zebra", "Hm.", "done", "stop")
+    assert (result.metrics, result.settings, result.cautions) == (METRICS, SETTINGS, (CAUTION,))
+    assert (result.started, result.ended) == (4.25, ENDED)
+    assert (result.definition, result.loaded.name) == (SMOL, "Smol")
+    assert result.manifest == {**COMMON, "request": REQUEST}
+    assert [token.text for token in result.tokens] == ["A zebra"]
+    assert (one.state, one.result.message, one.result.manifest) == ("failed", "No. Yes.", {})
+
+    experiment = store.experiments.get(1)
+    assert (experiment.name, experiment.engines, experiment.repetitions) == ("colours", (SMOL, LARGE), 2)
+    assert (experiment.done, experiment.created) == (2, 6.5)
+    assert store.experiments.prompts(1) == ((7, {"line": 8}),)
+    without, with_manifest = store.experiments.runs(1)
+    assert with_manifest.key == RunKey(prompt_index=7, engine_index=1, repetition=1)
+    assert (without.number, with_manifest.number) == (1, 2)
+    assert with_manifest.assertions == ({"type": "equals", "passed": True},)
+    assert with_manifest.result.manifest == result.manifest
+    assert (without.result.manifest, without.result.tokens) == ({}, ())
+    assert with_manifest.result.tokens == result.tokens
+    assert {hit.place for hit in store.search("zebra")} == {"c1", "e1/1", "e1/2"}
+
+    chat, suite = store.votes.all()
+    assert runs_of(chat) == [first.id, other.id]
+    assert runs_of(suite) == [with_manifest.result.id, "e9/9"]
+    assert (chat.prompt_id, chat.choice, chat.blind) == (root.id, "1", True)
+    assert (suite.experiment_id, suite.prompt_index, suite.candidates[0]) == (
+        1,
+        7,
+        {"engine": "e1/2", "run": with_manifest.result.id, "style": {"tokens": 3}},
+    )
+    (measurement,) = store.measurements.all("bench")
+    assert (measurement.data, measurement.engines, measurement.created) == ({"x": 1}, (SMOL,), 8)
+    assert store.measurements.weights_digest("/m", 1, 2) == "abc"
+
+    writer = ConversationWriter(store, "new")
+    run = writer.answer(writer.conversation.prompts[0], writer.lane(), "new")
+    assert writer.number == 41
+    assert run.number > other.number
+    assert store.experiments.save(1, RunKey(prompt_index=7, engine_index=0, repetition=0), run.result) == 41
+    assert not store._database.rows("SELECT 1 FROM sqlite_master WHERE name LIKE 'old%'")
+    assert not store._database.rows("PRAGMA foreign_key_check")
+    store._database.run("INSERT INTO run_search (run_search) VALUES ('integrity-check')")
+    store.close()
+
+
+def runs_of(vote: SavedVote) -> list[Any]:
+    candidates: Any = vote.candidates
+    return [it["run"] for it in candidates]
+
+
+def test_copies_of_a_file_that_are_migrated_separately_have_the_same_ids(fifth, tmp_path):
+    copy = tmp_path / "copy" / "history.db"
+    copy.parent.mkdir()
+    shutil.copy(fifth.path, copy)
+    ids = []
+    for path in (fifth.path, copy):
+        store = Store.open(path)
+        ids.append([store._database.rows(f"SELECT id FROM {table} ORDER BY id") for table in MERGED])
+        store.close()
+    assert ids[0] == ids[1]
+
+
+MERGED = ("conversation", "prompt", "lane", "run", "experiment", "vote", "measurement")
+"""The tables whose rows have ids of their own."""
+
+
+def test_two_files_merge_without_a_clash(fifth, tmp_path):
+    """Rows refer to each other by ids only: copying all rows, without their numbers, is all it takes."""
+    elsewhere = Store.open(tmp_path / "elsewhere.db")
+    writer = ConversationWriter(elsewhere, "elsewhere")
+    writer.answer(writer.conversation.prompts[0], writer.lane(LARGE), "A giraffe", manifest=COMMON)
+    elsewhere.close()
+    store = Store.open(fifth.path)
+    before = store.load(1)
+    store._database.run("ATTACH ? AS other", str(tmp_path / "elsewhere.db"))
+    for _ in range(2):
+        with store._database.transaction():
+            store._database.run("PRAGMA defer_foreign_keys = ON")
+            merge(store)
+    store._database.run("DETACH other")
+    assert [summary.title for summary in store.conversations()] == ["elsewhere", "chat"]
+    (found,) = store.search("giraffe")
+    saved = store.load(found.conversation)
+    assert [facts(run)[0] for run in saved.runs] == [facts(run)[0] for run in writer.lanes[0].runs]
+    assert saved.lanes[0].head is saved.runs[0]
+    assert [run.result for run in store.load(1).runs] == [run.result for run in before.runs]
+    assert not store._database.rows("PRAGMA foreign_key_check")
+    store.close()
+
+
+def merge(store: Store) -> None:
+    """Copy all rows of `other` that the file does not have."""
+    for table in (*MERGED, "manifest", "image", "turn", "experiment_prompt", "cell"):
+        columns = [
+            name
+            for _, name, *_ in store._database.rows(f"PRAGMA table_info({table})")
+            if name not in ("number", "owner_id")
+        ]
+        names = ", ".join(columns)
+        store._database.run(f"INSERT OR IGNORE INTO {table} ({names}) SELECT {names} FROM other.{table}")

@@ -26,7 +26,7 @@ runs = [writer.start(writer.conversation.prompts[0], lane) for lane in lanes]
 for n in range(3):
     for run in runs:
         writer.add(run, f"striped {n} ", "hm ")
-print(writer.id, flush=True)
+print(writer.number, flush=True)
 if sys.stdin.readline() == "end\\n":
     writer.end(runs[0], lanes[0])
     store.close()
@@ -57,7 +57,8 @@ def start():
 def states(store, conversation):
     """Return the states of the runs in the file."""
     sql = (
-        "SELECT state FROM run JOIN prompt ON prompt.id = prompt_id WHERE conversation_id = ? ORDER BY run.id"
+        "SELECT state FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
+        " JOIN conversation ON conversation.id = conversation_id WHERE conversation.number = ? ORDER BY run.number"
     )
     return [state for (state,) in store._database.rows(sql, conversation)]
 
@@ -69,7 +70,7 @@ def test_a_killed_program_leaves_its_saved_text(start):
     store = Store.open()
     for run in store.load(conversation).runs:
         assert (run.text, run.thinking) == ("striped 0 striped 1 striped 2 ", "hm hm hm ")
-        assert (run.state, run.ended) == ("interrupted", None)
+        assert (run.state, run.result.ended) == ("interrupted", None)
     assert len(store.search("striped")) == 2
     assert store._database.rows("SELECT count(*) FROM piece") == [(0,)]
     assert store._database.rows("SELECT count(*) FROM owner") == [(1,)]
@@ -98,7 +99,7 @@ def test_two_stores_of_one_program_are_two_owners():
     one = Store.open()
     writer = ConversationWriter(one, "x")
     writer.start(writer.conversation.prompts[0], writer.lane())
-    conversation = writer.id
+    conversation = writer.number
     two = Store.open()
     assert states(two, conversation) == ["running"]
     two.close()
@@ -165,9 +166,9 @@ def opening():
 
 
 def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypatch):
-    from paragone_workbench.store import _owners
+    from paragone_workbench.store.file import owners
 
-    monkeypatch.setattr(_owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(owners, "OPENING_S", 0.3)
     with pytest.raises(StoreError, match="another instance of paragone has been opening it") as caught:
         Store.open()
     assert caught.value.can_pass

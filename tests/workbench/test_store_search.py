@@ -87,7 +87,7 @@ def test_answers_are_found_with_their_engine_newest_first(store):
     writer.end(run, lane)
     answer, question = store.search("zebra")
     assert (answer.run_id, answer.engine, answer.prompt_id) == (run.id, "smol", prompt.id)
-    assert (question.run_id, question.engine, question.conversation_id) == (None, "", writer.id)
+    assert (question.run_id, question.engine, question.conversation) == (None, "", writer.number)
     assert store.search("horse") == ()
     assert len(store.search("zebra", limit=1)) == 1
 
@@ -102,6 +102,6 @@ def test_the_snippet_is_one_line_around_the_match(store):
 
 def test_the_index_is_updated_with_the_texts(store):
     for summary in store.conversations()[::2]:
-        store.delete_conversation(summary.id)
+        store.delete_conversation(summary.number)
     for table in ("prompt_search", "run_search"):
         store._database.run(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")

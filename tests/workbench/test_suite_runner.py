@@ -13,12 +13,11 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import InputError, Json, WeightsFile
 from paragone_workbench.engines import slot
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.running import retrying
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History
+from paragone_workbench.store import History, retry
 from paragone_workbench.workbench import Workbench
 
 A, B = engine("a"), engine("b")
@@ -34,7 +33,7 @@ async def suites():
 
 
 def keys(runs):
-    return [(it.record.definition.name, it.key.prompt_index) for it in runs]
+    return [(it.result.definition.name, it.key.prompt_index) for it in runs]
 
 
 def contains(value: Json, **more) -> AssertionSpec:
@@ -54,7 +53,7 @@ async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(sui
     runs = await suites.saved()
     assert [it.key for it in runs] == sorted(it.key for it in runs)
     assert len(runs) == 12
-    assert runs[0].record.text == "X"
+    assert runs[0].result.text == "X"
     assert not suites.resumed
     assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
 
@@ -112,9 +111,9 @@ async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(sui
 
 async def test_a_finished_suite_opens_no_engine(suites):
     await suites.run(THREE, A, B)
-    first = suites.experiment.id
+    first = suites.experiment.number
     assert await suites.run(THREE, A, B) == []
-    assert (suites.resumed, suites.experiment.id) == (True, first)
+    assert (suites.resumed, suites.experiment.number) == (True, first)
     assert [it.done for it in suites.runner.progress] == [3, 3]
 
 
@@ -159,7 +158,7 @@ async def test_a_model_file_that_was_replaced_begins_a_new_experiment(suites, tm
 
 async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(suites):
     await suites.run(THREE, A, B, repetitions=2)
-    seeds = {it.key: it.record.settings.seed for it in await suites.saved()}
+    seeds = {it.key: it.result.settings.seed for it in await suites.saved()}
     of_a, of_b = (
         {
             (key.prompt_index, key.repetition): seed
@@ -172,14 +171,14 @@ async def test_all_engines_get_the_same_seed_for_the_same_prompt_and_repetition(
     assert len(set(of_a.values())) == 6
     assert all(0 <= seed < 2**31 for seed in of_a.values())
     await suites.run(THREE, A, repetitions=2, fresh=True)
-    again = {(it.key.prompt_index, it.key.repetition): it.record.settings.seed for it in await suites.saved()}
+    again = {(it.key.prompt_index, it.key.repetition): it.result.settings.seed for it in await suites.saved()}
     assert again == of_a
 
 
 @pytest.mark.parametrize("seed", [3, None])
 async def test_the_users_seed_applies_instead(suites, seed):
     await suites.run(THREE, engine("a", seed=seed), B)
-    seeds = [it.record.settings.seed for it in await suites.saved() if it.key.engine_index == 0]
+    seeds = [it.result.settings.seed for it in await suites.saved() if it.key.engine_index == 0]
     assert seeds == [seed] * 3
 
 
@@ -233,18 +232,18 @@ async def test_stopping_ends_the_computation_of_a_digest(suites, tmp_path):
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):
     made = suite("x", "fail y")
     await suites.run(made, A)
-    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
     assert await suites.run(made, A) == []
     assert suites.runner.progress[0].failed == 1
     assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
-    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
 
 
 async def test_a_backend_that_wants_to_end_the_program(suites):
     await suites.run(suite("exit x", "y"), A, engine("exits"))
     failed, done = await suites.saved()
-    assert "raised an unexpected error (SystemExit: 3)" in str(failed.record.error)
-    assert done.record.text == "Y"
+    assert "raised an unexpected error (SystemExit: 3)" in failed.result.error
+    assert done.result.text == "Y"
     (error,) = suites.runner.given_up
     assert "raised an unexpected error (SystemExit: 3)" in error.sentence
 
@@ -277,7 +276,7 @@ async def test_an_old_failed_run_stays_until_the_new_one_has_ended(suites, until
         runner = await suites.begin(made, A, retry_failed=True)
         running = asyncio.create_task(runner.run())
         await until(lambda: scripted_backend.EVENTS[-1] == "hang")
-        assert [it.record.state for it in await suites.saved()] == ["failed"]
+        assert [it.result.state for it in await suites.saved()] == ["failed"]
         await runner.stop()
         await running
         await runner.close()
@@ -309,7 +308,7 @@ async def test_after_a_crash_the_engine_is_opened_again_and_goes_on(suites):
     for schedule in ("parallel", "sequential", "swap"):
         events = await suites.run(made, A, B, schedule=schedule, fresh=True)
         runs = await suites.saved()
-        assert [it.record.state for it in runs if it.record.definition.name == "a"] == [
+        assert [it.result.state for it in runs if it.result.definition.name == "a"] == [
             "done", "failed", "done", "failed", "done",
         ], schedule  # fmt: skip
         assert len(asked(events)) == 10, "each prompt was asked once"
@@ -323,7 +322,7 @@ async def test_an_engine_that_crashes_three_times_in_a_row_is_given_up(suites, s
     events = await suites.run(made, A, engine("steady"), schedule=schedule)
     runs = await suites.saved()
     states = {
-        name: [it.record.state for it in runs if it.record.definition.name == name]
+        name: [it.result.state for it in runs if it.result.definition.name == name]
         for name in ("a", "steady")
     }
     assert states == {"a": ["done", *3 * ["failed"]], "steady": 6 * ["done"]}
@@ -345,13 +344,13 @@ async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
 
 async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
     await suites.run(suite("x", "crash", "y"), engine("frail"))
-    assert [it.record.state for it in await suites.saved()] == ["done", "failed"]
+    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
     assert suites.runner.given_up[0].sentence == "The model frail is gone."
 
 
 async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, monkeypatch):
     """SQLite's limit of pages simulates the full disk."""
-    monkeypatch.setattr(retrying, "RETRY_S", 0.3)
+    monkeypatch.setattr(retry, "GIVE_UP_S", 0.3)
 
     def limit(pages):
         return suites.history.call(lambda store: store._database.run(f"PRAGMA max_page_count = {pages}"))
@@ -392,7 +391,7 @@ async def test_a_lock_that_passes_stops_nothing(suites, until):
 async def test_assertions_are_checked_as_soon_as_a_run_has_ended(suites):
     await suites.run(suite("x", "y", "fail", assertions=[contains("X")]), A)
     runs = await suites.saved()
-    assert [[it.passed for it in run.results] for run in runs] == [[True], [False], []]
+    assert [[it.passed for it in run.checks] for run in runs] == [[True], [False], []]
     progress = suites.runner.progress[0]
     assert (progress.passed, progress.not_passed, progress.failed) == (1, 1, 1)
 
@@ -403,13 +402,13 @@ async def test_judges_are_asked_after_all_runs_and_opened_once(suites):
     assert events.count("open judge") == 1
     assert max(events.index("close a"), events.index("close b")) < events.index("open judge")
     runs = await suites.saved()
-    found = [[(it.type, it.passed) for it in run.results] for run in runs if run.key.engine_index == 0]
+    found = [[(it.type, it.passed) for it in run.checks] for run in runs if run.key.engine_index == 0]
     assert found == [
         [("judge", True), ("contains", True)],
         [("judge", False), ("contains", False)],
         [("judge", None), ("contains", False)],
     ]
-    assert "no clear verdict" in next(it.reason for it in runs[-1].results)
+    assert "no clear verdict" in next(it.reason for it in runs[-1].checks)
     progress = suites.runner.progress[0]
     assert (progress.passed, progress.not_passed, progress.undecided) == (2, 3, 1)
 
@@ -429,10 +428,10 @@ async def test_a_judge_with_another_model_begins_a_new_experiment(suites):
     made = suite("x", assertions=[judged()])
     await suites.run(made, A, judges=[engine("gone", "judge")])
     assert suites.runner.given_up[0].sentence == "The model gone is gone."
-    assert [run.results for run in await suites.saved()] == [()]
-    first = suites.experiment.id
+    assert [run.checks for run in await suites.saved()] == [()]
+    first = suites.experiment.number
     events = await suites.run(made, A, judges=[engine("judge")])
-    assert (suites.resumed, suites.experiment.id) == (False, first + 1)
+    assert (suites.resumed, suites.experiment.number) == (False, first + 1)
     assert asked(events) == ["a: x", "judge: x X"]
 
 
@@ -441,7 +440,7 @@ async def test_the_identity_of_the_judge_stands_in_its_results(suites, monkeypat
     made = suite("x", "y", assertions=[judged(), contains("X")])
     await suites.run(made, A, judges=[engine("judge")])
     for run in await suites.saved():
-        assert [it.judges for it in run.results] == ["judge = scripted:judge, Scripts 1.0", ""]
+        assert [it.judges for it in run.checks] == ["judge = scripted:judge, Scripts 1.0", ""]
 
 
 async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):
@@ -454,7 +453,7 @@ async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(sui
     assert "judged before" in error.sentence
     assert "Scripts 1.0, and is now judge = scripted:judge, Scripts 2.0" in error.sentence
     assert "--fresh" in error.hint
-    assert {it.judges for run in await suites.saved() for it in run.results} == {
+    assert {it.judges for run in await suites.saved() for it in run.checks} == {
         "judge = scripted:judge, Scripts 1.0"
     }
 
@@ -494,14 +493,14 @@ async def test_judging_that_was_stopped_goes_on(suites, until):
         await runner.close()
         events = asked(scripted_backend.EVENTS[before:])
         assert ("judge: x x" in [it.lower() for it in events]) == (times == 0)
-        assert [[it.passed for it in run.results] for run in await suites.saved()] == [[True], []]
+        assert [[it.passed for it in run.checks] for run in await suites.saved()] == [[True], []]
 
 
 async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
     made = suite(*(f"crash {number}" for number in range(5)), assertions=[judged()])
     events = await suites.run(made, engine("steady"), judges=[engine("judge")])
     assert len([it for it in asked(events) if it.startswith("judge")]) == 3
-    found = [[it.passed for it in run.results] for run in await suites.saved()]
+    found = [[it.passed for it in run.checks] for run in await suites.saved()]
     assert found == [[None], [None], [None], [], []]
     assert "crashed 3 times in a row" in suites.runner.given_up[0].sentence
 
@@ -509,4 +508,4 @@ async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
 async def test_an_engine_may_judge_itself(suites):
     own = engine("judge", "own")
     await suites.run(suite("x", assertions=[judged(judge="own")]), own, judges=[own])
-    assert [it.passed for it in (await suites.saved())[0].results] == [True]
+    assert [it.passed for it in (await suites.saved())[0].checks] == [True]

@@ -1,20 +1,19 @@
 """The conversation as a tree: branches, and what applies along a path."""
 
+from tests.workbench.conversation_writer import result_of
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone import Message
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.context import messages_for, path_to
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 ENGINE = EngineDefinition(name="it", backend="rogue", model="steady")
 
 
-def run(prompt: Prompt, text: str, continues: RunRecord | None = None) -> RunRecord:
-    record = RunRecord(definition=ENGINE, prompt=prompt, continues=continues, phase="ended", state="done")
-    record.add("answer", text)
-    return record
+def run(prompt: Prompt, text: str, continues: Run | None = None) -> Run:
+    return Run(result_of(ENGINE, text), prompt=prompt, continues=continues)
 
 
 def test_a_branch_has_its_own_ancestors():

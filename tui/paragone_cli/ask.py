@@ -18,7 +18,7 @@ from paragone_workbench.compare.answers import answer_json, warnings_of
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
@@ -48,26 +48,26 @@ class _Printer(RunObserver):
         self._progress = progress
         self._begun = False
 
-    def run_started(self, run: RunRecord) -> None:
-        for caution in warnings_of(run):
+    def run_started(self, run: Run) -> None:
+        for caution in warnings_of(run.result):
             self.cautioned(run, caution)
 
-    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         if self._stream is not None and channel == "answer":
             if not self._begun:
                 self._begun = True
                 self._progress.end()
             self._stream.write(text)
 
-    def cautioned(self, run: RunRecord, caution: Caution) -> None:
+    def cautioned(self, run: Run, caution: Caution) -> None:
         if self._begun:
             self.deferred_warnings.append(caution.sentence)
         else:
             self._progress.clear()
             warn(caution.sentence)
 
-    def run_ended(self, run: RunRecord) -> None:
-        if run.finish == "length" and not any(it.code == "context-full" for it in run.cautions):
+    def run_ended(self, run: Run) -> None:
+        if run.result.finish == "length" and not any(it.code == "context-full" for it in run.result.cautions):
             self.deferred_warnings.append(
                 "The answer is cut: it reached max_tokens, or the end of the context."
             )
@@ -86,7 +86,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
             await execution.ended()
         answer = execution.run
         if stream is None:
-            put_json(answer_json(answer))
+            put_json(answer_json(answer.result))
             flush()
         else:
             await stream.end()

@@ -21,7 +21,7 @@ from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.conversation.images import read_image
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
 
@@ -67,15 +67,16 @@ async def _compare(
                 await execution.ended()
                 if not as_json:
                     progress.clear()
-                    _print(execution.run, None if number == 0 else executions[0].run)
+                    _print(execution.run.result, None if number == 0 else executions[0].run.result)
         runs = [execution.run for execution in executions]
         parity = parity_of_runs(runs, workbench.registry.find)
         if as_json:
+            results = [run.result for run in runs]
             parting = None
             if spec.logprobs is not None:
                 vocabularies = [await engine.vocabulary() for engine in engines]
-                parting = divergence_json(runs, [it.fingerprint if it else None for it in vocabularies])
-            put_json(comparison_json(prompt, images, runs, parity, divergence=parting))
+                parting = divergence_json(results, [it.fingerprint if it else None for it in vocabularies])
+            put_json(comparison_json(prompt, images, results, parity, divergence=parting))
         elif len(runs) > 1:
             _print_parity(parity)
     if interrupts.interrupted:
@@ -86,7 +87,7 @@ async def _compare(
     return int(bool(errors))
 
 
-def _print(answer: RunRecord, reference: RunRecord | None) -> None:
+def _print(answer: RunResult, reference: RunResult | None) -> None:
     title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
     put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
     if answer.text:
@@ -94,8 +95,8 @@ def _print(answer: RunRecord, reference: RunRecord | None) -> None:
     put()
     for caution in warnings_of(answer):
         put(f"warning: {one_line(caution.sentence)}")
-    if answer.error is not None:
-        put(f"failed: {one_line(str(answer.error))}")
+    if answer.error:
+        put(f"failed: {one_line(answer.message)}")
     elif answer.finish == "cancelled":
         put("stopped")
     elif answer.finish == "length":

@@ -12,7 +12,7 @@ from paragone_cli.formats import date
 from paragone_cli.output import note, one_line, put, put_json, put_table, warn
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import Id, parse_id
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
 
 __all__ = ["history"]
@@ -69,7 +69,7 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
     if not found:
         return
     rows = [
-        (f"c{it.id}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
+        (f"c{it.number}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
         for it in found
     ]
     put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
@@ -77,7 +77,7 @@ def _list(found: Sequence[Summary], *, as_json: bool) -> None:
 
 def _summary(it: Summary) -> dict[str, Json]:
     return {
-        "id": f"c{it.id}",
+        "id": f"c{it.number}",
         "title": it.title,
         "engines": list(it.engines),
         "prompts": it.prompts,
@@ -90,7 +90,7 @@ def _show(saved: SavedConversation, *, as_json: bool) -> None:
     if as_json:
         put_json(
             {
-                "id": f"c{saved.conversation.id}",
+                "id": f"c{saved.conversation.number}",
                 "title": saved.title,
                 "prompts": [
                     {
@@ -106,17 +106,23 @@ def _show(saved: SavedConversation, *, as_json: bool) -> None:
         put(one_line(f"> {_first(prompt.text)}"))
         for run_ in saved.runs:
             if run_.prompt is prompt:
-                words = _first(run_.text) if run_.error is None else str(run_.error)
-                put(one_line(f"  r{run_.id}  {run_.definition.name}  {_state(saved, run_)}  {words}"))
-                if run_.metrics is not None:
-                    put(f"      {figures(run_.metrics)}")
+                result = run_.result
+                words = _first(result.text) if not result.error else result.message
+                put(one_line(f"  r{run_.number}  {result.definition.name}  {_state(saved, run_)}  {words}"))
+                if result.metrics is not None:
+                    put(f"      {figures(result.metrics)}")
 
 
-def _run(saved: SavedConversation, run: RunRecord) -> dict[str, Json]:
-    return {"id": f"r{run.id}", "state": _state(saved, run), "started": run.started, **answer_json(run)}
+def _run(saved: SavedConversation, run: Run) -> dict[str, Json]:
+    return {
+        "id": f"r{run.number}",
+        "state": _state(saved, run),
+        "started": run.result.started,
+        **answer_json(run.result, with_tokens=False),
+    }
 
 
-def _state(saved: SavedConversation, run: RunRecord) -> str:
+def _state(saved: SavedConversation, run: Run) -> str:
     return "running" if run.id in saved.running else run.state
 
 

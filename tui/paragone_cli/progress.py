@@ -8,7 +8,7 @@ from types import TracebackType
 from paragone_cli.status_line import StatusLine
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["Progress"]
 
@@ -21,10 +21,10 @@ class Progress(EngineObserver, RunObserver):
 
     def __init__(self, engines: Sequence[EngineHandle]) -> None:
         self._engines = engines
-        self._runs: dict[int, RunRecord] = {}
+        self._runs: dict[int, Run] = {}
         self._line = StatusLine()
 
-    def follow(self, number: int, run: RunRecord) -> None:
+    def follow(self, number: int, run: Run) -> None:
         """Show the progress of this run for the engine with this index."""
         self._runs[number] = run
         if self._line.on:
@@ -45,7 +45,7 @@ class Progress(EngineObserver, RunObserver):
         """Update the line."""
         self._show()
 
-    def run_changed(self, run: RunRecord) -> None:
+    def run_changed(self, run: Run) -> None:
         """Update the line."""
         self._show()
 
@@ -69,7 +69,7 @@ class Progress(EngineObserver, RunObserver):
             self._line.show(" · ".join(f"{engine.definition.name}: {text}" for engine, text in named))
 
 
-def _activity(engine: EngineHandle, run: RunRecord | None) -> str:
+def _activity(engine: EngineHandle, run: Run | None) -> str:
     if run is not None and run.phase == "ended":
         return run.state
     if run is not None and run.silent_s:

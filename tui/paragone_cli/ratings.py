@@ -42,7 +42,7 @@ def _votes(experiment: str | None) -> tuple[Vote, ...]:
             warn(store.warning)
         if experiment is None:
             return votes_from(store.votes.all())
-        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).id))
+        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).number))
 
 
 def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:

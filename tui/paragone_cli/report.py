@@ -86,10 +86,10 @@ def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
         history = runner.run(History.open())
         try:
             if isinstance(subject, Experiment):
-                pieces = document_of_experiment(history, subject.id)
+                pieces = document_of_experiment(history, subject.number)
             else:
-                assert subject.conversation.id is not None  # it is saved
-                pieces = document_of_conversation(history, subject.conversation.id)
+                assert subject.conversation.number is not None  # it is saved
+                pieces = document_of_conversation(history, subject.conversation.number)
             while (piece := runner.run(_next(pieces))) is not None:
                 yield piece
         finally:

@@ -34,7 +34,7 @@ def suite_compare(args: Arguments) -> int:
         comparison = compare_suite(found.rows, found.engines, groups=found.groups)
         conditions = different_conditions(store, experiments, Registry().find)
     unfinished = [
-        f"e{it.id} is not finished: {it.done + it.failed:,} of {it.runs:,} runs. The command that began it goes on."
+        f"e{it.number} is not finished: {it.done + it.failed:,} of {it.runs:,} runs. The command that began it goes on."
         for it in experiments
         if it.done + it.failed < it.runs
     ]

@@ -30,7 +30,7 @@ def suite_list(args: Arguments) -> int:
             {
                 "experiments": [
                     {
-                        "id": f"e{it.id}",
+                        "id": f"e{it.number}",
                         "name": it.name,
                         "engines": [engine.name for engine in it.engines],
                         "prompts": it.prompts,
@@ -53,12 +53,12 @@ def suite_list(args: Arguments) -> int:
 
 def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
     """Yield the rows; of experiments of one name, with the settings in which they differ."""
-    settings = {it.id: _settings(it) for it in experiments}
+    settings = {it.number: _settings(it) for it in experiments}
     for it in experiments:
-        alike = [settings[other.id] for other in experiments if other.name == it.name]
-        own = [setting for setting in settings[it.id] if not all(setting in other for other in alike)]
+        alike = [settings[other.number] for other in experiments if other.name == it.name]
+        own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
         yield (
-            f"e{it.id}",
+            f"e{it.number}",
             it.name,
             ", ".join(short_names(engine.name for engine in it.engines).values()),
             f"{it.done + it.failed:,}/{it.runs:,}",

@@ -114,11 +114,11 @@ async def _run(
         if resumed:
             finished = experiment.done + experiment.failed
             note(
-                f"Going on with experiment e{experiment.id}: {finished:,} of {experiment.runs:,} runs are finished."
+                f"Going on with experiment e{experiment.number}: {finished:,} of {experiment.runs:,} runs are finished."
             )
         elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
             note(
-                f"Beginning experiment e{experiment.id}: e{unfinished.id}, which is not finished, differs in its prompts, "
+                f"Beginning experiment e{experiment.number}: e{unfinished.number}, which is not finished, differs in its prompts, "
                 "its engines or judges, their options, or the file of a model."
             )
         with SuiteTable() as table:
@@ -137,7 +137,12 @@ async def _run(
 def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
     """Return the newest earlier experiment of the same name that is not finished, unless a later one is."""
     before = next(
-        (it for it in store.experiments.all() if it.name == experiment.name and it.id < experiment.id), None
+        (
+            it
+            for it in store.experiments.all()
+            if it.name == experiment.name and it.number < experiment.number
+        ),
+        None,
     )
     return before if before is not None and before.done + before.failed < before.runs else None
 
@@ -159,12 +164,12 @@ async def _finish(
     if output.as_json:
         runs = saved_runs(history, experiment, request.chosen)
         await put_runs(
-            {"id": f"e{experiment.id}", "resumed": resumed}, (saved.to_json() async for saved in runs)
+            {"id": f"e{experiment.number}", "resumed": resumed}, (saved.to_json() async for saved in runs)
         )
     else:
         put_totals(totals)
         put(
-            f"\nSee more: paragone suite show e{experiment.id} · paragone report e{experiment.id} --to report.html"
+            f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
         )
     for error in runner.given_up:
         print_error(error)

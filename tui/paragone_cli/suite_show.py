@@ -47,7 +47,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
         async with contextlib.aclosing(runs):
             if as_json:
                 head: dict[str, Json] = {
-                    "id": f"e{experiment.id}",
+                    "id": f"e{experiment.number}",
                     "name": experiment.name,
                     "schedule": experiment.schedule,
                     "prompts": experiment.prompts,
@@ -61,7 +61,7 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
             else:
                 put(
                     one_line(
-                        f"e{experiment.id} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
+                        f"e{experiment.number} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
                     )
                 )
                 put()
@@ -100,20 +100,20 @@ async def _put_prompts(
                 more = True
                 break
             shown, last = shown + 1, index
-            read = functools.partial(saved_prompt, experiment_id=experiment.id, index=index)
+            read = functools.partial(saved_prompt, experiment_id=experiment.number, index=index)
             put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
         engine = experiment.engines[saved.key.engine_index].name
         name = _name(names[engine], saved.key.repetition, experiment)
         put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
-        for result in saved.results:
+        for result in saved.checks:
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
                 put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
     if shown:
-        put(f"\nWhole answers: --json · paragone report e{experiment.id} --to report.html")
+        put(f"\nWhole answers: --json · paragone report e{experiment.number} --to report.html")
     if more:
         options = " --failed" if failed else ""
-        put(f"More: paragone suite show e{experiment.id}{options} | less")
+        put(f"More: paragone suite show e{experiment.number}{options} | less")
 
 
 def _name(engine: str, repetition: int, experiment: Experiment) -> str:
@@ -121,17 +121,17 @@ def _name(engine: str, repetition: int, experiment: Experiment) -> str:
 
 
 def _result(saved: SavedRun) -> str:
-    record = saved.record
-    if record.error is not None:
-        return f"failed: {record.error.sentence}"
-    passed = sum(it.passed is True for it in saved.results)
-    counted = f"[{passed}/{len(saved.results)}] " if saved.results else ""
-    return f"{counted}{record.text.strip()}"
+    result = saved.result
+    if result.error:
+        return f"failed: {result.error}"
+    passed = sum(it.passed is True for it in saved.checks)
+    counted = f"[{passed}/{len(saved.checks)}] " if saved.checks else ""
+    return f"{counted}{result.text.strip()}"
 
 
 def _run_id(experiment: Experiment, saved: SavedRun) -> str:
     """Return the id of a run, as `paragone replay` accepts it."""
-    return f"e{experiment.id}/{saved.record.id}"
+    return f"e{experiment.number}/{saved.number}"
 
 
 def _cut(text: str, width: int | None) -> str:

@@ -8,12 +8,12 @@ from types import TracebackType
 
 from paragone import EngineError, Json
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import EngineDefinition, resolve, with_options
+from paragone_workbench.engines.definitions import EngineDefinition, resolve, with_options, without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.execute import Execution, execute
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 
@@ -76,10 +76,10 @@ class Workbench:
 
     def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
         """Start to execute a run. An engine executes one run at a time; further ones wait."""
-        record = RunRecord(definition=engine.definition)
+        run = Run.of(without_secrets(engine.definition, engine.backend))
         for observer in observers:
-            record.subscribe(observer)
-        execution = execute(record, engine, spec, turns=self.scheduler)
+            run.subscribe(observer)
+        execution = execute(run, engine, spec, turns=self.scheduler)
         self._executions = [it for it in self._executions if it.run.phase != "ended"]
         self._executions.append(execution)
         if self._stopped:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paragone import Caution, Image, Json
 from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["answer_json", "comparison_json", "figures_json", "warnings_of"]
 
@@ -16,7 +16,7 @@ __all__ = ["answer_json", "comparison_json", "figures_json", "warnings_of"]
 def comparison_json(
     prompt: str,
     images: Sequence[Image],
-    runs: Sequence[RunRecord],
+    runs: Sequence[RunResult],
     parity: Parity,
     *,
     divergence: Sequence[Json] | None = None,
@@ -44,8 +44,8 @@ def comparison_json(
     return comparison
 
 
-def answer_json(run: RunRecord) -> dict[str, Json]:
-    """Return the answer of one engine; with its tokens if the run requested log-probabilities."""
+def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
+    """Return the answer of one engine; with its tokens, if the run requested log-probabilities and they are wanted."""
     settings = run.settings
     answer: dict[str, Json] = {
         "engine": run.definition.name,
@@ -54,7 +54,7 @@ def answer_json(run: RunRecord) -> dict[str, Json]:
         "text": run.text,
         "thinking": run.thinking,
         "finish": run.finish,
-        "error": str(run.error) if run.error is not None else None,
+        "error": run.message if run.error else None,
         "warnings": [{"code": it.code, "sentence": it.sentence} for it in warnings_of(run)],
         "seed": settings.seed if settings is not None else None,
         "sampling": dict(settings.sampling)
@@ -62,7 +62,7 @@ def answer_json(run: RunRecord) -> dict[str, Json]:
         else None,
         **figures_json(run.metrics),
     }
-    if run.spec is not None and run.spec.logprobs is not None:
+    if with_tokens and run.keeps_tokens:
         answer["tokens"] = [
             {
                 "id": token.id,
@@ -75,7 +75,7 @@ def answer_json(run: RunRecord) -> dict[str, Json]:
     return answer
 
 
-def warnings_of(run: RunRecord) -> tuple[Caution, ...]:
+def warnings_of(run: RunResult) -> tuple[Caution, ...]:
     """Return the warnings about the model, followed by those about the run."""
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paragone import Json, Token
 from paragone_workbench.compare.diff import common_length
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = [
     "Divergence",
@@ -42,7 +42,7 @@ class Place:
     end: int
 
 
-def divergence(reference: RunRecord, candidate: RunRecord, *, same_vocabulary: bool) -> Divergence:
+def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: bool) -> Divergence:
     """Return where two runs part.
 
     Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
@@ -53,7 +53,7 @@ def divergence(reference: RunRecord, candidate: RunRecord, *, same_vocabulary: b
     runs = reference, candidate
     ended = [run.finish == "stop" for run in runs]
     token = None
-    if all(run.spec is not None and run.spec.logprobs is not None for run in runs):
+    if all(run.keeps_tokens for run in runs):
         by_id = same_vocabulary and all(token.id is not None for run in runs for token in run.tokens)
         first, second = (
             [token.id if by_id else token.text for token in _without_end(run.tokens, end)]
@@ -63,7 +63,7 @@ def divergence(reference: RunRecord, candidate: RunRecord, *, same_vocabulary: b
     return Divergence(token=token, char=_parting(reference.text, candidate.text, ended))
 
 
-def divergence_json(runs: Sequence[RunRecord], vocabularies: Sequence[str | None]) -> list[Json]:
+def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None]) -> list[Json]:
     """Return where each run parts from the first one. Unknown values, and those that do not exist, are null.
 
     `vocabularies` are the fingerprints of the engines' vocabularies, None if unknown.
@@ -84,7 +84,7 @@ def divergence_json(runs: Sequence[RunRecord], vocabularies: Sequence[str | None
     return found
 
 
-def divergence_sentence(reference: RunRecord, candidate: RunRecord) -> str:
+def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     """Return where the text of a run parts from that of the reference, as a sentence."""
     first, second = reference.definition.name, candidate.definition.name
     at = divergence(reference, candidate, same_vocabulary=False).char

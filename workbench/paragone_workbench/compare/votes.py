@@ -36,7 +36,7 @@ class Candidate:
         engine: Name of the engine, by which ratings are made.
         backend: The engine's backend.
         model: The engine's model.
-        run: Id of the run, such as `r45`, or `e3/17` for a run of an experiment.
+        run: The id of the run, a UUID.
         style: The style of the answer.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json
+from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:
     from paragone import Image
@@ -31,8 +32,8 @@ class Prompt:
     """Whether the prompt was sent to all lanes, and not only to some of them."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
-    id: int | None = None
-    """Its id in the history, once it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
 
     def with_ancestors(self) -> Iterator[Prompt]:
         """Yield this prompt, then its parent, and so on up to the first one."""
@@ -60,8 +61,10 @@ class Conversation:
     """In the order in which they were sent; a prompt's parent comes before it."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
-    id: int | None = None
-    """Its id in the history, once it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
+    number: int | None = None
+    """The number that people know it by (`c7`), once it is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
         """Add a prompt and return it. Its parent must be in the conversation."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.lanes.observer import LaneObserver
     from paragone_workbench.runs.execute import Execution
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.runs.turns import Turns
 
@@ -77,7 +77,7 @@ class Lane(EngineObserver, RunObserver):
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, as they are saved."""
         self.observers: list[LaneObserver] = []
-        self.present: RunRecord | None = None
+        self.present: Run | None = None
         """The current run, from when it is first in the queue to its end."""
         self._asked = False
         """Whether the last run of the path was executed by the engine as it is open now."""
@@ -87,7 +87,7 @@ class Lane(EngineObserver, RunObserver):
         self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self._executions: list[Execution] = []
-        self._cancelled: list[RunRecord] = []
+        self._cancelled: list[Run] = []
         """Runs that were cancelled while waiting; observers are notified once the current run has ended."""
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,7 +95,7 @@ class Lane(EngineObserver, RunObserver):
     # State
 
     @property
-    def path(self) -> tuple[RunRecord, ...]:
+    def path(self) -> tuple[Run, ...]:
         """The runs that the lane shows. Each continues the previous one; the last ones may not have ended."""
         return path_to(self.record.head)
 
@@ -110,7 +110,7 @@ class Lane(EngineObserver, RunObserver):
         return bool(self._executions)
 
     @property
-    def last(self) -> RunRecord | None:
+    def last(self) -> Run | None:
         """The current run, else the last run of this engine; None if it has executed none."""
         return self.present or (self.record.head if self._asked else None)
 
@@ -144,22 +144,22 @@ class Lane(EngineObserver, RunObserver):
         """The last answer on the path, without empty lines around it; empty if there is none."""
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
-    def answer(self, prompt: Prompt) -> RunRecord | None:
+    def answer(self, prompt: Prompt) -> Run | None:
         """Return the run of a prompt on the lane's path, or None."""
         return next((run for run in self.path if run.prompt is prompt), None)
 
     # Runs
 
-    def ask(self, prompt: Prompt) -> RunRecord:
+    def ask(self, prompt: Prompt) -> Run:
         """Queue a run of a prompt at the end of the path, and return it."""
         return self._begin(prompt, self.record.head)
 
-    def answer_again(self, prompt: Prompt) -> RunRecord:
+    def answer_again(self, prompt: Prompt) -> Run:
         """Queue another run of a prompt, as a variant of its earlier answer if there is one, and return it."""
         before = self.answer(prompt)
         return self._begin(prompt, self.record.head if before is None else before.continues)
 
-    def ask_instead(self, prompt: Prompt, before: Prompt) -> RunRecord:
+    def ask_instead(self, prompt: Prompt, before: Prompt) -> Run:
         """Queue a run of a prompt in place of the run of `before`, which must be on the path.
 
         The old path is kept as a variant.
@@ -168,11 +168,11 @@ class Lane(EngineObserver, RunObserver):
         assert replaced is not None
         return self._begin(prompt, replaced.continues)
 
-    def variants(self, run: RunRecord) -> tuple[RunRecord, ...]:
+    def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as this one, including it, oldest first."""
         return tuple(it for it in self.record.runs if it.continues is run.continues)
 
-    def select(self, head: RunRecord | None) -> None:
+    def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""
         assert not self.is_busy
         self.record.head = head
@@ -195,14 +195,14 @@ class Lane(EngineObserver, RunObserver):
         """Wait until no run is in progress or waiting."""
         await self._idle.wait()
 
-    def _begin(self, prompt: Prompt, continues: RunRecord | None) -> RunRecord:
+    def _begin(self, prompt: Prompt, continues: Run | None) -> Run:
         # The start of the program needs no runs.
         from paragone_workbench.runs.execute import execute
-        from paragone_workbench.runs.record import RunRecord
+        from paragone_workbench.runs.run import Run
         from paragone_workbench.runs.spec import RunSpec
 
         self._asked = True
-        run = RunRecord(definition=self.engine.definition, prompt=prompt, continues=continues)
+        run = Run.of(self._kept(self.engine.definition), prompt=prompt, continues=continues)
         self.record.head = run
         self.record.runs.append(run)
 
@@ -222,7 +222,7 @@ class Lane(EngineObserver, RunObserver):
             self._changed()
         return run
 
-    def _present(self, run: RunRecord) -> None:
+    def _present(self, run: Run) -> None:
         self.present = run
         self._changed()
         self.notify(lambda it: it.prompted(self, run))
@@ -265,24 +265,24 @@ class Lane(EngineObserver, RunObserver):
 
     # Events of the lane's runs and engine
 
-    def run_changed(self, run: RunRecord) -> None:
+    def run_changed(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
         self._changed()
 
-    def run_started(self, run: RunRecord) -> None:
+    def run_started(self, run: Run) -> None:
         """Forward the event to the lane's observers."""
         self._changed()
         self.notify(lambda it: it.run_started(self, run))
 
-    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Forward the event to the lane's observers."""
         self.notify(lambda it: it.text_came(self, run, channel, text))
 
-    def cautioned(self, run: RunRecord, caution: Caution) -> None:
+    def cautioned(self, run: Run, caution: Caution) -> None:
         """Forward the event to the lane's observers."""
         self._caution(caution)
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         """Notify the observers and continue with the next waiting run."""
         self._executions = [it for it in self._executions if it.run is not run]
         if run is not self.present:
@@ -300,7 +300,7 @@ class Lane(EngineObserver, RunObserver):
         else:
             self._idle.set()
 
-    def _notify_cancelled(self, run: RunRecord) -> None:
+    def _notify_cancelled(self, run: Run) -> None:
         self.notify(lambda it: it.prompted(self, run))
         self.notify(lambda it: it.run_ended(self, run))
 
@@ -335,7 +335,7 @@ class Lane(EngineObserver, RunObserver):
         notify_observers(self.observers, call, "a lane")
 
 
-def _progress_of(run: RunRecord) -> LaneState:
+def _progress_of(run: Run) -> LaneState:
     if run.phase == "decode":
         return "writing"
     unheard = run.silent_s > 0 and run.progress is None

@@ -13,10 +13,10 @@ from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
-from paragone_workbench.lanes.recording import Recording
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
-    from paragone_workbench.store.recorder import Recorder
 
 __all__ = ["Session"]
 
@@ -60,7 +59,7 @@ class Session:
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
         self.tokens = KeptTokens(self.lanes)
-        self._recording = Recording(
+        self._recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         self._positions = 0
@@ -73,8 +72,7 @@ class Session:
         """Add a lane at the right and return it. Its engine is not opened yet."""
         lane = self._lane(definition, self.lanes)
         self.lanes.append(lane)
-        if self._recorder is not None:
-            self._recorder.lane_added(lane.record)
+        self._recorder.lane_changed(self.conversation, lane.record)
         return lane
 
     def open_engines(self) -> None:
@@ -107,8 +105,7 @@ class Session:
         """Replace a lane's engine. The lane continues its conversation with the new one."""
         others = [other for other in self.lanes if other is not lane]
         name = unique_name(definition, others, self.registry)
-        if self._recorder is not None:
-            self._recorder.lane_changed(lane.record)  # the save happens later and contains the new engine
+        self._recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
         await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
@@ -124,15 +121,14 @@ class Session:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
         lane.record.definition = self._without_secrets(definition)
-        if self._recorder is not None:
-            self._recorder.lane_changed(lane.record)
+        self._recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
         """Remove a lane and close its engine. Its answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
-        self._recording.lane_closed(lane.record)
+        self._recorder.lane_changed(self.conversation, lane.record)
         await self._close_removed([lane])
 
     async def close(self) -> None:
@@ -140,7 +136,7 @@ class Session:
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
-        await self._recording.close(self.conversation)
+        await self._recorder.close()
 
     def _lane(
         self, definition: EngineDefinition, others: Sequence[Lane], record: LaneRecord | None = None
@@ -234,13 +230,12 @@ class Session:
         )
         for lane in self.lanes:
             lane.record.definition = self._without_secrets(lane.engine.definition)
-        if self._recorder is not None:
-            self._recorder.prompt_added(prompt)
+        self._recorder.prompt_added(self.conversation, prompt)
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
         return prompt
 
-    def regenerate(self, lane: Lane) -> RunRecord | None:
+    def regenerate(self, lane: Lane) -> Run | None:
         """Have a lane answer its last prompt again. An earlier answer is kept as a variant.
 
         Must not be called while the lane is busy. Returns None if the lane has no prompt or cannot answer.
@@ -271,8 +266,7 @@ class Session:
                 for_all=prompt.for_all,
             )
         )
-        if self._recorder is not None:
-            self._recorder.prompt_added(edited)
+        self._recorder.prompt_added(self.conversation, edited)
         for lane in lanes:
             self._follow(lane, lane.ask_instead(edited, prompt))
         return edited
@@ -288,11 +282,10 @@ class Session:
         self.select(lane, tip)
         return True
 
-    def select(self, lane: Lane, head: RunRecord) -> None:
+    def select(self, lane: Lane, head: Run) -> None:
         """Make another of a lane's runs the end of its path. Must not be called while the lane is busy."""
         lane.select(head)
-        if self._recorder is not None:
-            self._recorder.lane_changed(lane.record)
+        self._recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self) -> None:
         """Stop all current runs and cancel those that wait."""
@@ -311,24 +304,23 @@ class Session:
 
     def record(self, history: History) -> None:
         """Save the conversation so far, and all later changes, in this history."""
-        self._recording.begin(self.conversation, self._records, history)
+        self._recorder.open(history)
 
     def history_not_open(self, error: ParagoneError) -> None:
         """Show in the lanes that nothing is saved because the history could not be opened."""
-        self._recording.not_open(error)
+        self._recorder.not_open(error)
 
     @property
     def history_problem(self) -> ParagoneError | None:
         """Why answers cannot be saved at present; None if they can, or while the history is being opened."""
-        return self._recording.problem
+        return self._recorder.problem
 
     async def saved(self) -> None:
         """Wait until the conversation so far is saved. Raises StoreError if it cannot be at present."""
-        recorder = self._recorder
-        if recorder is None or not await recorder.saved():
-            why = self.history_problem
+        problem = await self._recorder.saved(self.conversation)
+        if problem is not None:
             raise StoreError(
-                f"The conversation is not saved yet. {why.sentence if why is not None else ''}".rstrip(),
+                f"The conversation is not saved yet. {problem.sentence}",
                 hint="Try again once the history works.",
                 can_pass=True,
             )
@@ -336,20 +328,20 @@ class Session:
     @property
     def awaits_history(self) -> bool:
         """Whether prompts exist that can be saved only once the history is open."""
-        return self._recording.keeps_unsaved(self.conversation)
+        return self._recorder.waits_for_history
 
     def new_conversation(self) -> None:
         """Start a new conversation with the same lanes. Must not be called while a lane is busy."""
-        self._recording.leave(self.conversation, self._records)
+        self._recorder.left(self.conversation)
         self.conversation = Conversation()
         self.system_prompt.begin_conversation()
         self._positions = 0
         for lane in self.lanes:
             lane.resume(LaneRecord(definition=lane.engine.definition, position=self._positions))
+            self._recorder.lane_changed(self.conversation, lane.record)
             self._positions += 1
-        self._recording.begin(self.conversation, self._records)
 
-    async def reopen(self, conversation_id: int) -> int:
+    async def reopen(self, number: int) -> int:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
         Current lanes whose engine the conversation also has are reused. The other lanes are removed and
@@ -360,13 +352,12 @@ class Session:
         """
         saved = None
         while saved is None:
-            saved = await self._recording.load(conversation_id)
+            saved = await self._recorder.load(number)
             if self.is_busy:  # a prompt was sent during the load
                 raise InputError(
                     "The conversation was not reopened: an answer is being written.",
                     hint="Stop it or wait for its end, then reopen the conversation.",
                 )
-        left = self._records
         spare = list(self.lanes)
         lanes: list[Lane] = []
         for record in saved.lanes:
@@ -381,33 +372,23 @@ class Session:
                 spare.remove(lane)
                 lane.resume(record)
             lanes.append(lane)
-        self._recording.leave(self.conversation, left)
+        self._recorder.left(self.conversation)
         self.conversation = saved.conversation
+        self._recorder.loaded(saved.conversation, saved.lanes)
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        self._recording.begin(self.conversation, self._records)
         await self._close_removed(spare)
         return len(saved.lanes) - len(lanes)
 
-    async def delete_conversation(self, conversation_id: int) -> None:
+    async def delete_conversation(self, number: int) -> None:
         """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
-        if conversation_id == self.conversation.id:
+        if number == self.conversation.number:
             raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
-        await self._recording.delete(conversation_id)
+        await self._recorder.delete(number)
 
-    def _follow(self, lane: Lane, run: RunRecord) -> None:
-        if self._recorder is not None:
-            self._recorder.follow(run, lane.record)
-            self._recorder.lane_changed(lane.record)
-
-    @property
-    def _recorder(self) -> Recorder | None:
-        return self._recording.recorder
-
-    @property
-    def _records(self) -> list[LaneRecord]:
-        return [lane.record for lane in self.lanes]
+    def _follow(self, lane: Lane, run: Run) -> None:
+        self._recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:
         for lane in self.lanes:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["find_run", "neighbour", "newest_after", "prompt_to_answer_again"]
 
 
-def neighbour(lane: Lane, by: int) -> RunRecord | None:
+def neighbour(lane: Lane, by: int) -> Run | None:
     """Return the end of the path with the next (1) or previous (-1) variant; None if the path has no variants.
 
     The variant is at the last place of the path that has several. The path then follows the newest runs
@@ -42,22 +42,20 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     return later[-1] if later else head
 
 
-def newest_after(lane: Lane, run: RunRecord) -> RunRecord:
+def newest_after(lane: Lane, run: Run) -> Run:
     """Return the end of the path that leads through a run and the newest runs that continue it."""
     while later := [it for it in lane.record.runs if it.continues is run]:
         run = later[-1]
     return run
 
 
-def find_run(
-    lanes: Sequence[Lane], prompt_id: int, run_id: int | None = None
-) -> tuple[Lane, RunRecord] | None:
+def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
     """Return a lane with a saved run, or with a run of a saved prompt, and the run.
 
     A run on the path of a lane is preferred, then the newest one.
     """
 
-    def wanted(run: RunRecord) -> bool:
+    def wanted(run: Run) -> bool:
         prompt = run.prompt
         return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 

@@ -9,17 +9,17 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Message
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["messages_for", "path_to"]
 
 
-def path_to(run: RunRecord | None) -> tuple[RunRecord, ...]:
+def path_to(run: Run | None) -> tuple[Run, ...]:
     """Return the runs that a run continues, oldest first, followed by the run itself."""
     return tuple(reversed(list(_back(run))))
 
 
-def messages_for(prompt: Prompt, continues: RunRecord | None) -> tuple[Message, ...]:
+def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
     """Return the messages of the conversation up to and including a prompt.
 
     Prompts without an answer are left out: their run failed, or was stopped before any text arrived.
@@ -35,7 +35,7 @@ def messages_for(prompt: Prompt, continues: RunRecord | None) -> tuple[Message, 
     return (*messages, Message(role="user", text=prompt.text, images=prompt.images))
 
 
-def _back(run: RunRecord | None) -> Iterator[RunRecord]:
+def _back(run: Run | None) -> Iterator[Run]:
     while run is not None:
         yield run
         run = run.continues

@@ -22,7 +22,7 @@ from paragone import (
     Token,
 )
 from paragone_workbench.conversation.images import drop_unsupported_images
-from paragone_workbench.engines.definitions import secret_options
+from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.runs.manifest import manifest
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
         ParagoneError,
     )
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
     from paragone_workbench.runs.turns import Turn, Turns
 
@@ -47,7 +48,7 @@ __all__ = ["Execution", "execute"]
 
 
 def execute(
-    run: RunRecord,
+    run: Run,
     engine: EngineHandle,
     spec: RunSpec | Callable[[], RunSpec],
     *,
@@ -56,7 +57,7 @@ def execute(
     """Start to execute a run on an engine that is open or being opened.
 
     If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
-    The record notifies its observers. Errors are not raised but stored in the record.
+    The run notifies its observers. Errors are not raised but stored in the run.
     """
     return Execution(run, engine, spec if callable(spec) else lambda: spec, turns or EngineTurns())
 
@@ -64,9 +65,7 @@ def execute(
 class Execution:
     """A run that is waiting, in progress, or ended."""
 
-    def __init__(
-        self, run: RunRecord, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns
-    ) -> None:
+    def __init__(self, run: Run, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns) -> None:
         self.run = run
         self._handle = engine
         self._spec = spec
@@ -123,15 +122,15 @@ class Execution:
                     await queue.wait()
         finally:
             self.run.unsubscribe(queue)
-        await self.record()
+        await self.result()
 
-    async def record(self) -> RunRecord:
-        """Wait until the run has ended and return its record. Raises the error that the run failed with."""
+    async def result(self) -> RunResult:
+        """Wait until the run has ended and return its result. Raises the error that the run failed with."""
         await self.ended()
-        await asyncio.sleep(0)  # let the task's callback complete the record
+        await asyncio.sleep(0)  # let the task's callback complete the run
         if self.run.error is not None:
             raise self.run.error
-        return self.run
+        return self.run.result
 
     async def _execute(self) -> None:
         try:
@@ -141,8 +140,8 @@ class Execution:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
-        """Execute the run on the engine. The record is complete before the turn ends."""
-        run, handle = self.run, self._handle
+        """Execute the run on the engine. Its result is complete before the turn ends."""
+        handle = self._handle
         engine = handle.engine
         handle.begin_use(self)
         try:
@@ -153,7 +152,7 @@ class Execution:
             self._cancelled()
             raise
         except PLUGIN_ERRORS as error:
-            self._failed(as_paragone_error(error, run.definition.backend))
+            self._failed(as_paragone_error(error, handle.definition.backend))
         finally:
             handle.end_use(self)
             self._finish()
@@ -161,7 +160,7 @@ class Execution:
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
-        run.definition, run.loaded = handle.definition, engine.loaded
+        definition = without_secrets(handle.definition, handle.backend)
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         request = RunRequest(
             messages=messages,
@@ -175,7 +174,7 @@ class Execution:
 
         describe = functools.partial(
             manifest,
-            run.definition,
+            handle.definition,
             handle.backend,
             engine.loaded,
             request,
@@ -183,7 +182,8 @@ class Execution:
             machine=await describe_machine(),
         )
         has_images = any(message.images for message in messages)  # their digests take time
-        run.manifest = await asyncio.to_thread(describe) if has_images else describe()
+        known = await asyncio.to_thread(describe) if has_images else describe()
+        run.result = dataclasses.replace(run.result, definition=definition, manifest=known)
         is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
@@ -204,10 +204,10 @@ class Execution:
                 silence.end()
             self._asked = None
             meter.shared = turn.shared
-            run.metrics = meter.metrics()
-        if run.finish is None:
+            run.result = dataclasses.replace(run.result, metrics=meter.metrics())
+        if run.result.finish is None:
             raise EngineError("The engine ended its answer without a finish reason.")
-        run.state = "stopped" if run.finish == "cancelled" else "done"
+        run.end_as("stopped" if run.result.finish == "cancelled" else "done")
 
     def _take(self, event: Event) -> None:
         run = self.run
@@ -215,7 +215,7 @@ class Execution:
             case Token():
                 run.phase = "decode"
                 if run.spec is not None and run.spec.logprobs is not None:
-                    run.tokens.append(event)
+                    run.keep(event)
                 if event.text:
                     run.add(event.channel, event.text)
                 run.changed()
@@ -227,12 +227,12 @@ class Execution:
                 run.progress = event
                 run.changed()
             case RunSettings():
-                run.settings = self._without_secrets(event)
+                run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
             case Caution():
-                run.cautions.append(event)
+                run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, event))
                 run.notify(lambda it: it.cautioned(run, event))
             case Finish():
-                run.finish = event.reason
+                run.result = dataclasses.replace(run.result, finish=event.reason)
 
     def _without_secrets(self, settings: RunSettings) -> RunSettings:
         backend = self._handle.backend
@@ -247,20 +247,20 @@ class Execution:
         if (
             self._stop_requested.is_set() and not self._handle.is_open
         ):  # the engine was closed or replaced during the answer
-            run.state, run.finish = "stopped", "cancelled"
+            run.end_as("stopped", finish="cancelled")
             return
-        run.state, run.error = "failed", error
+        run.fail(error, without_secrets(self._handle.definition, self._handle.backend))
         if isinstance(error, EngineCrashed):
             self._handle.mark_crashed(error)
 
     def _cancelled(self) -> None:
         if self._stop_requested.is_set():
-            self.run.state, self.run.finish = "stopped", "cancelled"
+            self.run.end_as("stopped", finish="cancelled")
         else:  # the event loop was ended
-            self.run.state = "interrupted"
+            self.run.end_as("interrupted")
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Complete the record if the task did not, as when the run was cancelled before its turn."""
+        """Complete the run if the task did not, as when the run was cancelled before its turn."""
         if task.cancelled() and self.run.phase != "ended":
             self._cancelled()
         self._finish()
@@ -271,7 +271,7 @@ class Execution:
             return
         self._turns.leave(self._handle)
         run.phase = "ended"
-        run.ended = time.time()
+        run.result = dataclasses.replace(run.result, ended=time.time())
         run.notify(lambda it: it.run_ended(run))
 
 
@@ -290,10 +290,10 @@ class _TextQueue(RunObserver):
         await self._changed.wait()
         self._changed.clear()
 
-    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         if channel == "answer":
             self._text += text
             self._changed.set()
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         self._changed.set()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paragone import Caution, Channel
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["RunObserver"]
 
@@ -17,17 +17,17 @@ class RunObserver:
     An exception that a method raises goes to the event loop's exception handler; the run continues.
     """
 
-    def run_changed(self, run: RunRecord) -> None:
+    def run_changed(self, run: Run) -> None:
         """The run's phase or one of its figures changed."""
 
-    def run_started(self, run: RunRecord) -> None:
+    def run_started(self, run: Run) -> None:
         """The request was sent to the engine; the run's manifest is complete."""
 
-    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Text of the answer or of the thinking arrived and was added to the record."""
 
-    def cautioned(self, run: RunRecord, caution: Caution) -> None:
+    def cautioned(self, run: Run, caution: Caution) -> None:
         """A warning for the user about the run."""
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         """The run ended; its record is complete."""

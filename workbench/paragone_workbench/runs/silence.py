@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["NOTICE_S", "SilenceWatch"]
 
@@ -16,7 +16,7 @@ NOTICE_S = 3
 class SilenceWatch:
     """Sets `silent_s` of a run, once a second while its engine is silent. Use it on the event loop."""
 
-    def __init__(self, run: RunRecord) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._last = time.monotonic()
         self._loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """The store: conversations and the answers of all lanes, in one SQLite file.
 
 Importing the package loads none of its modules. Each name is loaded on first use, so that the program starts
-fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.recorder`.
+fast. The recorder, which saves a conversation as it grows, is in `paragone_workbench.store.recording.recorder`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_workbench.store.batch import Batch, LaneRow, NewText, Record, RunRow
     from paragone_workbench.store.errors import ConversationDeleted, StoreError
     from paragone_workbench.store.experiment_records import (
         Experiment,
@@ -20,11 +19,12 @@ if TYPE_CHECKING:
         SavedVote,
     )
     from paragone_workbench.store.history import History
+    from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
     from paragone_workbench.store.records import Hit, LaneRecord, SavedConversation, Summary
     from paragone_workbench.store.store import Store
 
 __all__ = [
-    "Batch",
+    "Changes",
     "ConversationDeleted",
     "Experiment",
     "ExperimentRun",
@@ -34,35 +34,33 @@ __all__ = [
     "LaneRow",
     "Measurement",
     "NewText",
-    "Record",
     "RunKey",
-    "RunRow",
     "SavedConversation",
     "SavedVote",
     "Store",
     "StoreError",
     "Summary",
+    "TurnRow",
 ]
 
 _MODULES = {
-    "Batch": "batch",
+    "Changes": "recording.changes",
     "ConversationDeleted": "errors",
     "Experiment": "experiment_records",
     "ExperimentRun": "experiment_records",
     "History": "history",
     "Hit": "records",
     "LaneRecord": "records",
-    "LaneRow": "batch",
+    "LaneRow": "recording.changes",
     "Measurement": "experiment_records",
-    "NewText": "batch",
-    "Record": "batch",
+    "NewText": "recording.changes",
     "RunKey": "experiment_records",
-    "RunRow": "batch",
     "SavedConversation": "records",
     "SavedVote": "experiment_records",
     "Store": "store",
     "StoreError": "errors",
     "Summary": "records",
+    "TurnRow": "recording.changes",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from paragone import Json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.identity import new_id
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["Experiment", "ExperimentRun", "Measurement", "MeasurementKind", "RunKey", "SavedVote"]
 
@@ -33,8 +34,10 @@ class Experiment:
     """Number of prompts."""
     created: float
     """Seconds since 1970."""
-    id: int = 0
-    """Its id in the history; 0 before it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
+    number: int = 0
+    """The number that people know it by (`e3`); 0 before it is saved."""
     done: int = 0
     """Number of saved runs that have ended by themselves."""
     failed: int = 0
@@ -60,8 +63,9 @@ class ExperimentRun:
     """A run of an experiment."""
 
     key: RunKey
-    record: RunRecord
-    """Ended. Its `id` is unique among the runs of all experiments."""
+    number: int
+    """The number that people know it by (`e3/17`), unique among the runs of all experiments."""
+    result: RunResult
     assertions: tuple[Json, ...] = ()
     """The results of the assertions."""
 
@@ -78,12 +82,13 @@ class SavedVote:
     created: float
     """Seconds since 1970."""
     experiment_id: int | None = None
+    """The number of the experiment."""
     prompt_index: int | None = None
     """The prompt in the experiment."""
-    prompt_id: int | None = None
+    prompt_id: str | None = None
     """The prompt in a conversation."""
-    id: int = 0
-    """Its id in the history; 0 before it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +102,8 @@ class Measurement:
     """As the command prints it with `--json`."""
     created: float
     """Seconds since 1970."""
-    id: int = 0
-    """Its id in the history; 0 before it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
 
     @property
     def measured(self) -> tuple[EngineDefinition, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from paragone_workbench.store.batch import Batch, Record
 from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:  # imported late to keep the start fast
@@ -86,20 +86,20 @@ class History:
         """Return the prompts and finished answers that contain all words of `text`, newest first."""
         return await self.call(lambda store: store.search(text, limit))
 
-    async def load(self, conversation_id: int) -> SavedConversation:
+    async def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
-        return await self.call(lambda store: store.load(conversation_id))
+        return await self.call(lambda store: store.load(number))
 
-    async def delete_conversation(self, conversation_id: int) -> None:
+    async def delete_conversation(self, number: int) -> None:
         """Delete a conversation with its lanes, prompts and runs."""
-        await self.call(lambda store: store.delete_conversation(conversation_id))
+        await self.call(lambda store: store.delete_conversation(number))
 
-    async def save(self, batch: Batch) -> dict[Record, int]:
-        """Write a batch atomically, and return the ids of the new records.
+    async def save(self, changes: Changes) -> dict[str, int]:
+        """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
 
         Raises ConversationDeleted if another instance of the program deleted the conversation.
         """
-        return await self.call(lambda store: store.save(batch))
+        return await self.call(lambda store: store.save(changes))
 
     async def close(self) -> None:
         """Close the file. Runs that have not ended are marked as interrupted.

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.identity import new_id
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Conversation
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["Hit", "LaneRecord", "SavedConversation", "Summary"]
 
@@ -23,15 +24,15 @@ class LaneRecord:
     position: int
     """Lanes are sorted by it, from left to right."""
     closed: bool = False
-    head: RunRecord | None = None
+    head: Run | None = None
     """The last run of the lane's path; its `continues` leads to the earlier runs."""
-    runs: list[RunRecord] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     """All runs of the lane, oldest first, including those that are not on its path.
 
     `Store.load` fills it; code that adds a run to the lane must append it here.
     """
-    id: int | None = None
-    """The lane's id in the history; None before it is saved."""
+    id: str = field(default_factory=new_id)
+    """A UUID of version 7."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,9 @@ class SavedConversation:
     """When the conversation was last used, in seconds since 1970."""
     lanes: tuple[LaneRecord, ...]
     """All lanes in the order of their positions, including closed ones."""
-    runs: tuple[RunRecord, ...]
+    runs: tuple[Run, ...]
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
-    running: frozenset[int] = frozenset()
+    running: frozenset[str] = frozenset()
     """Ids of the runs that had not ended: another instance of the program is writing them."""
 
 
@@ -54,7 +55,8 @@ class SavedConversation:
 class Summary:
     """An entry in the list of conversations."""
 
-    id: int
+    number: int
+    """The number that people know it by (`c7`)."""
     title: str
     engines: tuple[str, ...]
     """Names of the engines of all lanes that are not closed, in the order of the lanes."""
@@ -66,11 +68,16 @@ class Summary:
 class Hit:
     """A prompt or an answer that a search found."""
 
-    conversation_id: int
+    place: str
+    """Where it was found, as commands accept it: `c7`, or `e3/17` for an answer in an experiment."""
+    conversation: int | None
+    """The number of the conversation; None for an answer in an experiment."""
     title: str
-    prompt_id: int
-    run_id: int | None
-    """The run whose answer was found; None if the prompt was found."""
+    """Of the conversation or the experiment."""
+    prompt_id: str | None
+    """The prompt in the conversation; None for an answer in an experiment."""
+    run_id: str | None
+    """The run whose answer was found; None if the prompt was found, and for an answer in an experiment."""
     engine: str
     """Name of the engine that gave the answer; empty for a prompt."""
     snippet: str

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_workbench.paths import history_file, private_folder
-from paragone_workbench.store.batch import Batch, Record
 from paragone_workbench.store.errors import StoreError, store_error
+from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
-    from paragone_workbench.store._database import Database
-    from paragone_workbench.store._experiments import Experiments
-    from paragone_workbench.store._measurements import Measurements
-    from paragone_workbench.store._owners import Owner
-    from paragone_workbench.store._votes import Votes
+    from paragone_workbench.runs.result import RunResult
+    from paragone_workbench.store.file.database import Database
+    from paragone_workbench.store.file.owners import Owner
+    from paragone_workbench.store.tables.experiments import Experiments
+    from paragone_workbench.store.tables.measurements import Measurements
+    from paragone_workbench.store.tables.runs import Purpose
+    from paragone_workbench.store.tables.votes import Votes
 
 __all__ = ["Store"]
 
@@ -42,9 +44,9 @@ class Store:
         damaged file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if it cannot be used.
         """
-        from paragone_workbench.store._database import Database
-        from paragone_workbench.store._interruption import interrupt_dead
-        from paragone_workbench.store._owners import Owner, exclusive
+        from paragone_workbench.store.file.database import Database
+        from paragone_workbench.store.file.interruption import interrupt_dead
+        from paragone_workbench.store.file.owners import Owner, exclusive
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -73,21 +75,21 @@ class Store:
     @property
     def experiments(self) -> Experiments:
         """The experiments and their runs."""
-        from paragone_workbench.store._experiments import Experiments
+        from paragone_workbench.store.tables.experiments import Experiments
 
         return Experiments(self._database, self._owner, self._owner_id)
 
     @property
     def votes(self) -> Votes:
         """The votes on answers."""
-        from paragone_workbench.store._votes import Votes
+        from paragone_workbench.store.tables.votes import Votes
 
         return Votes(self._database)
 
     @property
     def measurements(self) -> Measurements:
         """What was measured of engines, and the digests of their weights."""
-        from paragone_workbench.store._measurements import Measurements
+        from paragone_workbench.store.tables.measurements import Measurements
 
         return Measurements(self._database)
 
@@ -96,7 +98,7 @@ class Store:
 
         Raises no StoreError, and may be called twice.
         """
-        from paragone_workbench.store._interruption import interrupt
+        from paragone_workbench.store.file.interruption import interrupt
 
         if self._closed:
             return
@@ -106,53 +108,69 @@ class Store:
         self._database.close()
         self._owner.release()
 
-    def save(self, batch: Batch) -> dict[Record, int]:
-        """Write a batch atomically, and return the ids of the new records.
+    def save(self, changes: Changes) -> dict[str, int]:
+        """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
 
-        The records themselves are not changed. Raises ConversationDeleted if the conversation has an id
-        but was deleted.
+        To write the same changes again is safe. Raises ConversationDeleted if the conversation was saved earlier, but
+        another instance of the program has deleted it.
         """
-        from paragone_workbench.store._writing import write
+        from paragone_workbench.store.tables.writing import write
 
         with self._database.transaction():
-            # The owner row is missing if another instance could not see the lock of this one, and so assumed
-            # that it had ended.
-            self._database.run(
-                "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
-            )
-            return write(self._database, batch, self._owner_id)
+            self._keep_owner()
+            return write(self._database, changes, self._owner_id)
 
-    def delete_conversation(self, conversation_id: int) -> None:
+    def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:
+        """Write an ended run that belongs to no conversation and no experiment: a judge's, or a repetition.
+
+        `about_id` is the run that it judges or repeats; it need not be in the history.
+        """
+        from paragone_workbench.store.tables.runs import save_run
+
+        with self._database.transaction():
+            known = self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id)
+            about_id = about_id if known else None
+            save_run(self._database, result, purpose=purpose, about_id=about_id, owner_id=self._owner_id)
+
+    def _keep_owner(self) -> None:
+        """Add the owner's row again if another instance could not see its lock, and assumed that it had ended."""
+        self._database.run(
+            "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
+        )
+
+    def delete_conversation(self, number: int) -> None:
         """Delete a conversation with its lanes, prompts and runs."""
-        self._database.run("DELETE FROM conversation WHERE id = ?", conversation_id)
+        self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def conversations(self, limit: int = 50, before: Summary | None = None) -> tuple[Summary, ...]:
         """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-        from paragone_workbench.store._listing import conversations
+        from paragone_workbench.store.tables.listing import conversations
 
         return conversations(self._database, limit, before)
 
-    def load(self, conversation_id: int) -> SavedConversation:
+    def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if it does not exist."""
-        from paragone_workbench.store._loading import load
+        from paragone_workbench.store.tables.loading import load
 
         with self._database.snapshot():
-            return load(self._database, conversation_id)
+            return load(self._database, number)
 
-    def conversation_of(self, run_id: int) -> int:
-        """Return the id of the conversation that a run belongs to. Raises InputError if it does not exist."""
-        for (conversation_id,) in self._database.rows(
-            "SELECT conversation_id FROM run JOIN prompt ON prompt.id = prompt_id WHERE run.id = ?", run_id
+    def conversation_of(self, run: int) -> int:
+        """Return the number of the conversation that a run belongs to. Raises InputError if it does not exist."""
+        for (number,) in self._database.rows(
+            "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
+            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ?",
+            run,
         ):
-            number: int = conversation_id
-            return number
-        raise InputError(f"There is no run r{run_id}.", hint="`paragone history` lists the conversations.")
+            known: int = number
+            return known
+        raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
 
     def search(self, text: str, limit: int = 50) -> tuple[Hit, ...]:
-        """Return the prompts and finished answers that contain all words of `text`, newest first.
+        """Return the prompts and finished answers, also of experiments, that contain all words of `text`, newest first.
 
         A word also matches inside longer words, in any script; case is ignored.
         """
-        from paragone_workbench.store._search import search
+        from paragone_workbench.store.tables.search import search
 
         return search(self._database, text, limit)

@@ -19,7 +19,7 @@ from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.sheet import Sheet
 from paragone_workbench.compare.confidence import alternatives, confidence, quoted
 from paragone_workbench.compare.divergence import Divergence, place_of, token_at
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["DivergenceSheet", "Side"]
 
@@ -35,7 +35,7 @@ class Side:
     """A lane's answer beside the others."""
 
     name: str
-    run: RunRecord
+    run: Run
     parting: Divergence | None
     """Where it parts from the reference; None for the reference itself."""
 
@@ -80,17 +80,19 @@ class DivergenceSheet(Sheet):
         if earlier:
             yield Text("This answer diverged earlier, so its probabilities here belong to a different text.")
             return
-        if run.spec is None or run.spec.logprobs is None:
+        if not run.result.keeps_tokens:
             yield Text("The tokens of this answer were not kept. Answer again to see them.")
             yield Text(f"It goes on with {quoted(visible(run.text[here.char or 0 :][:40]))}.")
             return
-        index = here.token if here.token is not None else token_at(run.tokens, here.char or 0)
-        if index >= len(run.tokens):
+        index = here.token if here.token is not None else token_at(run.result.tokens, here.char or 0)
+        if index >= len(run.result.tokens):
             yield Text(
-                "It ended its answer here." if run.finish == "stop" else "It was cut before this place."
+                "It ended its answer here."
+                if run.result.finish == "stop"
+                else "It was cut before this place."
             )
             return
-        token = run.tokens[index]
+        token = run.result.tokens[index]
         yield Text(visible(confidence(token)))
         yield from _table(token)
 
@@ -112,9 +114,9 @@ def _bar(probability: float) -> str:
     return "█" * full + _EIGHTHS[rest].strip()
 
 
-def _before(run: RunRecord, parting: Divergence) -> str:
+def _before(run: Run, parting: Divergence) -> str:
     """Return the text before the place, in the channel of the place."""
-    place = place_of(run.tokens, parting.token) if parting.token is not None else None
+    place = place_of(run.result.tokens, parting.token) if parting.token is not None else None
     text = run.thinking if place is not None and place.channel == "thinking" else run.text
     end = place.start if place is not None else (parting.char if parting.char is not None else len(text))
     return ("…" if end > _BEFORE else "") + text[max(0, end - _BEFORE) : end]

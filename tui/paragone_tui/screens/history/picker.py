@@ -74,15 +74,25 @@ class ConversationPicker(Picker[Found | None]):
         self.show()
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the conversation."""
-        self.dismiss((int(option_id), self._hits.get(option_id)))
+        """Close the picker with the conversation. Of an answer in an experiment, say how to see it."""
+        hit = self._hits.get(option_id)
+        if hit is not None and hit.conversation is None:
+            experiment, _, _ = hit.place.partition("/")
+            self.say(
+                f"This is the answer {hit.place} of a suite. `paragone suite show {experiment}` shows it."
+            )
+        else:
+            self.dismiss((int(option_id), hit))
 
     def action_delete(self) -> None:
         """Ask for a second press of the key; at the second press, delete the highlighted conversation."""
         option = self.options.highlighted_option
         if option is None or option.id is None:
             return
-        if int(option.id) == self._session.conversation.id:
+        if not option.id.isdecimal():
+            self.say("This is an answer of a suite. It is deleted with its experiment.")
+            return
+        if int(option.id) == self._session.conversation.number:
             self.say("This conversation is open. To delete it, start a new one first.")
         elif option.id == self._to_delete:
             self._to_delete = None
@@ -97,9 +107,9 @@ class ConversationPicker(Picker[Found | None]):
             self._to_delete = None
             self.say("")
 
-    async def _delete(self, conversation_id: int) -> None:
+    async def _delete(self, number: int) -> None:
         try:
-            await self._session.delete_conversation(conversation_id)
+            await self._session.delete_conversation(number)
         except ParagoneError as error:
             self.say(str(error))
         else:
@@ -110,7 +120,7 @@ class ConversationPicker(Picker[Found | None]):
         self._hits = {}
         return [
             _option(
-                it.id,
+                str(it.number),
                 it.title,
                 f"{_when(it.updated)} · {it.prompts} prompt{'' if it.prompts == 1 else 's'} · "
                 f"{', '.join(it.engines)}",
@@ -121,15 +131,19 @@ class ConversationPicker(Picker[Found | None]):
     async def _found(self, text: str) -> Sequence[Option]:
         hits: dict[str, Hit] = {}
         for hit in await self._history.search(text, _SHOWN):
-            hits.setdefault(str(hit.conversation_id), hit)
+            hits.setdefault(hit.place if hit.conversation is None else str(hit.conversation), hit)
         self._hits = hits
-        return [_option(it.conversation_id, it.title, _when(it.time), it.snippet) for it in hits.values()]
+        return [_option(option, _title(hit), _when(hit.time), hit.snippet) for option, hit in hits.items()]
 
 
-def _option(conversation_id: int, title: str, detail: str, snippet: str = "") -> Option:
+def _title(hit: Hit) -> str:
+    return hit.title if hit.conversation is not None else f"{hit.place} · {hit.title} · {hit.engine}"
+
+
+def _option(option_id: str, title: str, detail: str, snippet: str = "") -> Option:
     said = f"\n  {one_line(snippet)}" if snippet else ""
     line = Content.assemble((one_line(title), "bold"), (f"  {one_line(detail)}", "dim"), (said, "dim"))
-    return Option(line, id=str(conversation_id))
+    return Option(line, id=option_id)
 
 
 def _when(moment: float) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.metrics import RunMetrics
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import Hit
 
 __all__ = ["LaneColumn"]
@@ -125,7 +125,7 @@ class LaneColumn(Vertical, LaneObserver):
             if run.phase == "waiting" and run is not self.lane.present:
                 break  # a waiting prompt is shown when its run is the current one
             if run.continues is not None and not _is_same_engine(run, run.continues):
-                self.show_swap(run.definition.name, run.definition.backend)
+                self.show_swap(run.result.definition.name, run.result.definition.backend)
             self._show_changes(run)
             if run.prompt is not None:
                 self._show_prompt(run.prompt)
@@ -138,7 +138,7 @@ class LaneColumn(Vertical, LaneObserver):
         self._show_status()
         self._on_history()
 
-    def reveal(self, run: RunRecord, hit: Hit) -> None:
+    def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to what a search found in a run of the lane's path."""
         path = [it for it in self.lane.path if it.prompt is not None]
         blocks = self.transcript.blocks
@@ -165,7 +165,7 @@ class LaneColumn(Vertical, LaneObserver):
         elif self.is_mounted:
             self._figures.ask()
 
-    def prompted(self, lane: Lane, run: RunRecord) -> None:
+    def prompted(self, lane: Lane, run: Run) -> None:
         """Show the prompt. If it is the last one again, remove its earlier answer."""
         if run.prompt is None:
             return
@@ -176,7 +176,7 @@ class LaneColumn(Vertical, LaneObserver):
             self._show_changes(run)
             self._show_prompt(run.prompt)
 
-    def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Append the text to the transcript."""
         self.transcript.write(text, channel)
 
@@ -184,7 +184,7 @@ class LaneColumn(Vertical, LaneObserver):
         """Add the warning to the transcript."""
         self.transcript.add("caution", caution.sentence)
 
-    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+    def run_ended(self, lane: Lane, run: Run) -> None:
         """Show how the run ended."""
         self._show_end(run)
         self._show_status()
@@ -195,12 +195,12 @@ class LaneColumn(Vertical, LaneObserver):
 
     # Transcript and status line
 
-    def _show_changes(self, run: RunRecord) -> None:
+    def _show_changes(self, run: Run) -> None:
         """Add a note if the options differ from those of the previous run of the same engine."""
         before = run.continues
         if before is None or not _is_same_engine(run, before):
             return
-        changed = changes(before.definition, run.definition, self.lane.engine.backend)
+        changed = changes(before.result.definition, run.result.definition, self.lane.engine.backend)
         if changed:
             self.transcript.add("note", f"From here on: {changed}.")
 
@@ -214,7 +214,7 @@ class LaneColumn(Vertical, LaneObserver):
         images = [f"[{image.name}]" for image in prompt.images]
         self.transcript.add("prompt", "\n".join((prompt.text, *images)), turn=prompt)
 
-    def _show_end(self, run: RunRecord) -> None:
+    def _show_end(self, run: Run) -> None:
         self.transcript.end()
         variants = self.lane.variants(run)
         if len(variants) > 1:
@@ -226,7 +226,7 @@ class LaneColumn(Vertical, LaneObserver):
                 self.transcript.add("note", "Interrupted: the program ended while this was being written.")
             case "failed" if run.error is not None:
                 self._show_error(run.error)
-            case "done" if run.finish == "length":
+            case "done" if run.result.finish == "length":
                 self.transcript.add("note", "Cut: the answer reached max_tokens or the end of the context.")
 
     def _show_error(self, error: ParagoneError) -> None:
@@ -280,8 +280,8 @@ class LaneColumn(Vertical, LaneObserver):
         )
 
 
-def _is_same_engine(run: RunRecord, other: RunRecord) -> bool:
-    mine, its = run.definition, other.definition
+def _is_same_engine(run: Run, other: Run) -> bool:
+    mine, its = run.result.definition, other.result.definition
     return (mine.name, mine.backend) == (its.name, its.backend)
 
 
@@ -290,10 +290,10 @@ def _context_used(lane: Lane) -> int | None:
     run = lane.last or lane.record.head
     if run is None:
         return 0
-    if run.definition.name != lane.engine.definition.name:
+    if run.result.definition.name != lane.engine.definition.name:
         return None  # another engine counted them
     if run.phase == "ended":
-        metrics = run.metrics
+        metrics = run.result.metrics
         known = metrics is not None and metrics.prompt_tokens is not None
         return (metrics.prompt_tokens or 0) + metrics.completion_tokens if metrics and known else None
     return (run.progress.done if run.progress else 0) + (run.meter.tokens if run.meter else 0)

@@ -43,7 +43,7 @@ class CompareActions(LanesLayout):
             self.app.say("The probabilities of the tokens are hidden.")
         elif not column.lane.engine.capabilities.logprobs:
             self.app.say("This lane's engine does not report the probabilities of its tokens.")
-        elif any(run.tokens for run in column.lane.path):
+        elif any(run.result.tokens for run in column.lane.path):
             self.app.say(
                 "Plain: 90% or more. Green italic: 50% to 90%. Yellow bold: 10% to 50%. Red reversed: less."
             )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["Differences"]
 
@@ -43,7 +43,7 @@ class Differences(LaneObserver):
         self._do = do
         self._touched: dict[Prompt, None] = {}
         """Prompts whose answers have to be compared, the newest last."""
-        self._compared: dict[RunRecord, _Compared] = {}
+        self._compared: dict[Run, _Compared] = {}
         self._cadence = Cadence(self._mark)
 
     def watch(self, columns: Sequence[LaneColumn]) -> None:
@@ -101,16 +101,16 @@ class Differences(LaneObserver):
 
     # Events of the lanes
 
-    def prompted(self, lane: Lane, run: RunRecord) -> None:
+    def prompted(self, lane: Lane, run: Run) -> None:
         """Compare with the new answer."""
         self._touch([run.prompt])
 
-    def text_came(self, lane: Lane, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Compare the longer answer."""
         if (self.shown and len(self._columns) > 1) or lane in self._heated:
             self._touch([run.prompt])
 
-    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+    def run_ended(self, lane: Lane, run: Run) -> None:
         """Compare the complete answer, and find out whether the engines have the same vocabulary."""
         self._touch([run.prompt])
         if len(self._columns) > 1:
@@ -145,18 +145,18 @@ class Differences(LaneObserver):
             if self.shown and reference is not None and run is not reference:
                 differs = self._comparison(reference, run).marks(run)
             for channel in ("answer", "thinking"):
-                heat = _heat(run.tokens, channel) if heated else ()
+                heat = _heat(run.result.tokens, channel) if heated else ()
                 ours = differs if channel == "answer" else ()
                 diverges = tuple(mark for its, mark in parting if its == channel)
                 column.transcript.mark(prompt, channel, (ours, heat, diverges))
 
-    def _comparison(self, reference: RunRecord, run: RunRecord) -> _Compared:
+    def _comparison(self, reference: Run, run: Run) -> _Compared:
         compared = self._compared.get(run)
         if compared is None or compared.reference is not reference:
             compared = self._compared[run] = _Compared(reference)
         return compared
 
-    def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: RunRecord) -> list[tuple[str, Mark]]:
+    def _parting_mark(self, prompt: Prompt, column: LaneColumn, run: Run) -> list[tuple[str, Mark]]:
         """Return the mark where an answer parts, as a list of none or one with its channel.
 
         The reference lane's mark is where the first other lane parts from it.
@@ -168,7 +168,7 @@ class Differences(LaneObserver):
         others = self._columns if column.lane is self.reference else [column]
         partings = [self.parting(prompt, it.lane) for it in others if it.lane is not self.reference]
         tokens = [it.token for it in partings if it is not None and it.token is not None]
-        if tokens and (place := place_of(run.tokens, min(tokens))):
+        if tokens and (place := place_of(run.result.tokens, min(tokens))):
             return [(place.channel, Mark(place.start, place.end, "diverges"))]
         chars = [it.char for it in partings if it is not None and it.char is not None and it.token is None]
         if chars and min(chars) < len(run.text):
@@ -179,7 +179,7 @@ class Differences(LaneObserver):
 class _Compared:
     """What differs between a run and its reference, as far as it was computed."""
 
-    def __init__(self, reference: RunRecord) -> None:
+    def __init__(self, reference: Run) -> None:
         from paragone_workbench.compare.diff import Comparison  # the start does not need it
 
         self.reference = reference
@@ -187,21 +187,21 @@ class _Compared:
         self._marks: _Marks = ()
         self._partings: dict[bool, Divergence] = {}
 
-    def parting(self, run: RunRecord, same_vocabulary: bool) -> Divergence:
+    def parting(self, run: Run, same_vocabulary: bool) -> Divergence:
         """Return where a run that has ended parts from its reference, which has ended, too."""
         from paragone_workbench.compare.divergence import Divergence, divergence
 
         if same_vocabulary not in self._partings:
-            found = divergence(self.reference, run, same_vocabulary=same_vocabulary)
+            found = divergence(self.reference.result, run.result, same_vocabulary=same_vocabulary)
             self._partings[same_vocabulary] = found if same_vocabulary else Divergence(char=found.char)
         return self._partings[same_vocabulary]
 
-    def marks(self, run: RunRecord) -> _Marks:
+    def marks(self, run: Run) -> _Marks:
         """Return the marks. While the answers grow, those of the last words may be missing."""
         spans = self._comparison.update(
             self.reference.text,
             run.text,
-            reference_grows=self.reference.finish != "stop",  # or was cut: its rest is unknown
+            reference_grows=self.reference.result.finish != "stop",  # or was cut: its rest is unknown
             text_grows=run.phase != "ended",
         )
         if spans is not None:
@@ -209,9 +209,9 @@ class _Compared:
         return self._marks
 
 
-def _vocabulary(lane: Lane, run: RunRecord) -> str | None:
+def _vocabulary(lane: Lane, run: Run) -> str | None:
     """Return the fingerprint of the vocabulary of the engine that executed a run, if it is known."""
-    known = lane.engine.known_vocabulary if run.definition == lane.engine.definition else None
+    known = lane.engine.known_vocabulary if run.result.definition == lane.record.definition else None
     return known.fingerprint if known is not None else None
 
 

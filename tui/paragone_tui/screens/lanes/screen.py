@@ -159,16 +159,20 @@ class LanesScreen(PromptActions, LaneActions, SettingsActions, CompareActions):
         if not self.is_answering(self.session.lanes):
             self.app.pick_conversation(self._reopen)
 
-    def _reopen(self, conversation_id: int, hit: Hit | None) -> None:
-        self.do(lambda: self._show_conversation(conversation_id, hit))
+    def _reopen(self, number: int, hit: Hit | None) -> None:
+        self.do(lambda: self._show_conversation(number, hit))
 
-    async def _show_conversation(self, conversation_id: int, hit: Hit | None) -> None:
-        closed = await self.session.reopen(conversation_id)
+    async def _show_conversation(self, number: int, hit: Hit | None) -> None:
+        closed = await self.session.reopen(number)
         await self.rebuild()
         if closed:
             lanes = "1 closed lane" if closed == 1 else f"{closed} closed lanes"
             self.app.say(f"Not shown: {lanes} of this conversation. The answers there are kept.")
-        found = find_run(self.session.lanes, hit.prompt_id, hit.run_id) if hit is not None else None
+        found = (
+            find_run(self.session.lanes, hit.prompt_id, hit.run_id)
+            if hit is not None and hit.prompt_id
+            else None
+        )
         if found is not None and found[1] not in found[0].path:
             self.session.select(found[0], newest_after(*found))
         for column in self.columns:

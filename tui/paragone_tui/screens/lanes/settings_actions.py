@@ -38,7 +38,11 @@ class SettingsActions(LanesLayout):
 
         definition = lane.engine.definition
         engine = (definition.name, definition.backend)
-        runs = (it for it in reversed(lane.path) if (it.definition.name, it.definition.backend) == engine)
+        runs = (
+            it
+            for it in reversed(lane.path)
+            if (it.result.definition.name, it.result.definition.backend) == engine
+        )
         reported = next((it.settings for it in runs if it.settings is not None), None)
         settings = lane_settings(
             definition,

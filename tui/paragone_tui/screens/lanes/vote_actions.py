@@ -11,7 +11,7 @@ from paragone_tui.screens.lanes.layout import LanesLayout
 if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["VoteActions"]
 
@@ -103,7 +103,7 @@ class VoteActions(LanesLayout):
         self.app.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
 
 
-def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[RunRecord]:
+def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[Run]:
     return [run for run in (lane.answer(prompt) for lane in lanes) if run is not None]
 
 

@@ -10,7 +10,7 @@ from paragone_workbench.lanes.observer import LaneObserver
 if TYPE_CHECKING:
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
-    from paragone_workbench.runs.record import RunRecord
+    from paragone_workbench.runs.run import Run
 
 __all__ = ["ParityMarks"]
 
@@ -36,10 +36,10 @@ class ParityMarks(LaneObserver):
         sides = answered_sides(self._session)
         self._show({side.name for side in sides}, len(check_parity(sides).findings))
 
-    def prompted(self, lane: Lane, run: RunRecord) -> None:
+    def prompted(self, lane: Lane, run: Run) -> None:
         """Remove the marks: they belong to earlier answers."""
         self._show((), 0)
 
-    def run_ended(self, lane: Lane, run: RunRecord) -> None:
+    def run_ended(self, lane: Lane, run: Run) -> None:
         """Compare the answers once all have ended."""
         self.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["answered_sides", "open_sides"]
 
@@ -28,18 +28,19 @@ def open_sides(session: Session) -> list[Side]:
     return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
 
 
-def _is_comparable(lane: Lane, run: RunRecord) -> bool:
-    mine, its = lane.engine.definition, run.definition
+def _is_comparable(lane: Lane, run: Run) -> bool:
+    mine, its = lane.engine.definition, run.result.definition
     same = (mine.backend, mine.model) == (its.backend, its.model)
     return same and run.phase == "ended" and run.settings is not None
 
 
-def _side(lane: Lane, run: RunRecord | None = None) -> Side:
-    loaded = run.loaded if run is not None else lane.engine.loaded
+def _side(lane: Lane, run: Run | None = None) -> Side:
+    loaded = run.result.loaded if run is not None else lane.engine.loaded
     return Side(
         name=lane.name,
-        definition=run.definition if run is not None else lane.engine.definition,
+        definition=run.result.definition if run is not None else lane.engine.definition,
         backend=lane.engine.backend,
         loaded=loaded,
-        run=run,
+        run=None if run is None else run.result,
+        messages=None if run is None or run.spec is None else run.spec.messages,
     )

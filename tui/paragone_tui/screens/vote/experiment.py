@@ -93,7 +93,7 @@ class ExperimentVote(VoteScreen[None]):
         ballots = self._ballots
         assert ballots is not None
         same = f" · left out, identical answers: {ballots.identical:,}" if ballots.identical else ""
-        name = f"e{ballots.experiment.id} {ballots.experiment.name}"
+        name = f"e{ballots.experiment.number} {ballots.experiment.name}"
         self.about.update(f"Blind vote · {name} · {ballots.voted:,}/{ballots.total:,}{same}")
 
     # Voting
@@ -180,4 +180,4 @@ class ExperimentVote(VoteScreen[None]):
 
 
 def _key(ballot: Ballot) -> tuple[frozenset[str], int | None]:
-    return frozenset(run.definition.name for run in ballot.answers), ballot.prompt_index
+    return frozenset(run.result.definition.name for run in ballot.answers), ballot.prompt_index

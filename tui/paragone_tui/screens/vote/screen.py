@@ -24,7 +24,7 @@ from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import Modal
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["VoteScreen", "verdict_of"]
 
@@ -148,9 +148,9 @@ class VoteScreen(Modal[ScreenResultType]):
             else:
                 column.show_text(run.text)
 
-    def name_of(self, run: RunRecord) -> str:
+    def name_of(self, run: Run) -> str:
         """Return the name by which an answer's engine is known to the user."""
-        return run.definition.name
+        return run.result.definition.name
 
     def say(self, sentence: str) -> None:
         """Show a sentence below the answers."""

@@ -17,7 +17,7 @@ from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.experiments.voting.conversation_votes import save_vote
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
 
 __all__ = ["BlindTurn"]
@@ -42,7 +42,7 @@ class BlindTurn(VoteScreen[bool]):
         self._ended: set[int] = set()
         """The answers that were marked as complete."""
         self._timer: Timer | None = None
-        self._vote_id: int | None = None
+        self._vote_id: str | None = None
         self._hints: list[tuple[str, str]] = []
 
     async def on_mount(self) -> None:
@@ -117,10 +117,10 @@ class BlindTurn(VoteScreen[bool]):
         self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
         self._show_keys()
 
-    def name_of(self, run: RunRecord) -> str:
+    def name_of(self, run: Run) -> str:
         """Return the name of the answer's lane."""
         lanes = self._session.lanes
-        return next((lane.name for lane in lanes if run in lane.record.runs), run.definition.name)
+        return next((lane.name for lane in lanes if run in lane.record.runs), run.result.definition.name)
 
     def action_skip(self) -> None:
         """Return to the lanes without a vote; the next prompt is blind, too."""
@@ -167,7 +167,7 @@ class BlindTurn(VoteScreen[bool]):
             self.do(self._session.stop)
 
 
-def _end(column: AnswerColumn, run: RunRecord) -> None:
+def _end(column: AnswerColumn, run: Run) -> None:
     """Show that an answer is complete, or that it failed; not why, since that can tell which engine it is."""
     if run.state == "failed":
         column.transcript.end()

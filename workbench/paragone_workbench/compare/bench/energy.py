@@ -7,7 +7,7 @@ import time
 
 from paragone_workbench.machine.energy import EnergyCounters
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["EnergyWatch", "idle_watts"]
 
@@ -21,16 +21,16 @@ class EnergyWatch(RunObserver):
         self._counters = counters
         self._readings: list[tuple[float, float | None]] = []
 
-    def run_started(self, run: RunRecord) -> None:
+    def run_started(self, run: Run) -> None:
         """Read the counters."""
         self._read()
 
-    def run_changed(self, run: RunRecord) -> None:
+    def run_changed(self, run: Run) -> None:
         """Read the counters at the first token."""
         if run.phase == "decode" and len(self._readings) == 1:
             self._read()
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         """Read the counters."""
         self._read()
 

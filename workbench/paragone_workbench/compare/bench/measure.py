@@ -12,11 +12,13 @@ from paragone_workbench.compare.bench.energy import EnergyWatch, idle_watts
 from paragone_workbench.compare.bench.measured import BenchedEngine, Sample
 from paragone_workbench.compare.bench.plan import BenchStep, BenchTest, steps_of
 from paragone_workbench.compare.bench.prompts import BenchPrompt, PromptFitter
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
 from paragone_workbench.runs.execute import Execution, execute
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.decision import decide
 from paragone_workbench.scheduling.scheduler import Scheduler
@@ -164,22 +166,22 @@ class Bench:
         *,
         cold: bool,
         watch: RunObserver | None = None,
-    ) -> RunRecord:
-        """Execute a run and return its record. Raises the error that it failed with."""
-        run = RunRecord(definition=benched.engine.definition)
+    ) -> RunResult:
+        """Execute a run and return its result. Raises the error that it failed with."""
+        run = Run.of(without_secrets(benched.engine.definition, benched.engine.backend))
         if watch is not None:
             run.subscribe(watch)
         spec = RunSpec(messages=messages, sampling=_sampling(benched.engine, tokens), cold=cold)
         self._execution = execute(run, benched.engine, spec, turns=self._scheduler)
         try:
-            return await self._execution.record()
+            return await self._execution.result()
         finally:
             self._execution = None
-            for caution in run.cautions:
+            for caution in run.result.cautions:
                 if caution.code != "context-full":  # a test may end exactly there
                     benched.warn(caution.sentence)
 
-    def _sample(self, benched: BenchedEngine, run: RunRecord, watch: EnergyWatch) -> Sample:
+    def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
         assert run.metrics is not None  # the run has ended
         if not (benched.engine.is_local or servers_here(benched.engine)):
             return Sample(metrics=run.metrics, finish=run.finish)  # another machine's energy

@@ -12,7 +12,7 @@ from paragone_workbench.compare.parity.prompts import compare_prompts
 from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.compare.parity.words import enumeration, joined
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["check_parity", "parity_of_runs"]
 
@@ -31,13 +31,22 @@ _CHANGES = "may-change-requests"
 """The warning of an engine whose server can change requests and does not tell."""
 
 
-def parity_of_runs(runs: Sequence[RunRecord], find: Callable[[str], Backend | None]) -> Parity:
+def parity_of_runs(runs: Sequence[Run], find: Callable[[str], Backend | None]) -> Parity:
     """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
 
     `find` returns the backend of a name.
     """
-    began = [run for run in runs if run.loaded is not None and run.settings is not None]
-    return check_parity([Side.of_run(run, find(run.definition.backend)) for run in began])
+    return check_parity(
+        [
+            Side.of_run(
+                run.result,
+                find(run.result.definition.backend),
+                messages=None if run.spec is None else run.spec.messages,
+            )
+            for run in runs
+            if run.result.loaded is not None and run.settings is not None
+        ]
+    )
 
 
 def check_parity(sides: Sequence[Side]) -> Parity:

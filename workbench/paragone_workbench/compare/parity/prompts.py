@@ -104,9 +104,7 @@ def _finding(
 
 
 def _same_messages(one: Side, other: Side) -> bool:
-    specs = [side.run.spec for side in (one, other) if side.run is not None]
-    messages = [spec.messages for spec in specs if spec is not None]
-    return len(messages) < 2 or messages[0] == messages[1]
+    return one.messages is None or other.messages is None or one.messages == other.messages
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
@@ -138,10 +136,9 @@ def _first_token(reference: Side, side: Side) -> str:
 
 def _default_system(reference: Side, mine: str, theirs: str) -> str:
     """Return the system prompt that a chat template adds in one of two prompts; empty if there is none."""
-    run = reference.run
-    if run is None or run.spec is None or (mine and theirs):
+    if reference.messages is None or (mine and theirs):
         return ""
-    if any(message.role == "system" for message in run.spec.messages):
+    if any(message.role == "system" for message in reference.messages):
         return ""
     pieces = [piece.strip() for piece in _CONTROL.split(mine or theirs)]
     words = [piece.removeprefix("system").strip() for piece in pieces if piece and piece not in _ROLES]

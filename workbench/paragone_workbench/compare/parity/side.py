@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paragone import Backend, Capabilities, Json, LoadedModel
+from paragone import Backend, Capabilities, Json, LoadedModel, Message
 from paragone.facts import StandardFact
 from paragone.options import OptionInfo, describe
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["Side"]
 
@@ -23,11 +23,20 @@ class Side:
     backend: Backend | None
     loaded: LoadedModel | None
     """The open model; None if the engine is not open."""
-    run: RunRecord | None = None
+    run: RunResult | None = None
     """Its answer to the prompt that is compared; None if there is none."""
+    messages: tuple[Message, ...] | None = None
+    """The messages of the request; None if unknown."""
 
     @classmethod
-    def of_run(cls, run: RunRecord, backend: Backend | None, *, name: str = "") -> Side:
+    def of_run(
+        cls,
+        run: RunResult,
+        backend: Backend | None,
+        *,
+        name: str = "",
+        messages: tuple[Message, ...] | None = None,
+    ) -> Side:
         """Return the side of a run that has ended."""
         return cls(
             name=name or run.definition.name,
@@ -35,6 +44,7 @@ class Side:
             backend=backend,
             loaded=run.loaded,
             run=run,
+            messages=messages,
         )
 
     @property

@@ -17,7 +17,7 @@ def saved_vote(
     *,
     experiment_id: int | None = None,
     prompt_index: int | None = None,
-    prompt_id: int | None = None,
+    prompt_id: str | None = None,
 ) -> SavedVote:
     """Return a vote as the history saves it: on a prompt of an experiment, or of a conversation."""
     return SavedVote(

@@ -12,7 +12,7 @@ from itertools import chain
 from paragone import Json
 from paragone_workbench.experiments.comparison.suite_values import SuiteRow
 from paragone_workbench.experiments.running.saved_runs import SavedRun
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
 __all__ = ["Comparable", "comparable", "engine_name", "numbered_prompts"]
@@ -54,29 +54,29 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
 def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
     numbers: dict[str, int] = {}
     for experiment in experiments:
-        contents = store.experiments.prompts(experiment.id)
+        contents = store.experiments.prompts(experiment.number)
         prompts = numbered_prompts(contents, numbers)
         assertions = _assertions(contents)
-        for run in map(SavedRun.of, store.experiments.runs(experiment.id)):
+        for run in map(SavedRun.of, store.experiments.runs(experiment.number)):
             yield SuiteRow(
                 prompt_index=prompts[run.key.prompt_index],
                 repetition=run.key.repetition,
-                engine=engine_name(experiment, run.record.definition.name, several=several),
+                engine=engine_name(experiment, run.result.definition.name, several=several),
                 passed=run.passed,
                 undecided=run.is_undecided,
-                unjudged=len(run.results) < assertions[run.key.prompt_index],
+                unjudged=len(run.checks) < assertions[run.key.prompt_index],
                 scores=_scores(run),
-                metrics=run.record.metrics,
-                text=run.record.text,
-                sampled=_is_sampled(run.record),
-                started=run.record.started,
-                failed=run.record.state == "failed",
+                metrics=run.result.metrics,
+                text=run.result.text,
+                sampled=_is_sampled(run.result),
+                started=run.result.started,
+                failed=run.result.state == "failed",
             )
 
 
 def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
     """Return the name of an engine of an experiment; with its id, if there are several experiments."""
-    return f"{engine} (e{experiment.id})" if several else engine
+    return f"{engine} (e{experiment.number})" if several else engine
 
 
 def numbered_prompts(contents: Iterable[tuple[int, Json]], numbers: dict[str, int]) -> dict[int, int]:
@@ -107,7 +107,7 @@ def _digest(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def _is_sampled(record: RunRecord) -> bool:
+def _is_sampled(record: RunResult) -> bool:
     """Return whether the settings in force have a temperature above 0."""
     sampling = record.settings.sampling if record.settings is not None else None
     temperature = sampling.get("temperature") if sampling is not None else None
@@ -118,7 +118,7 @@ def _scores(run: SavedRun) -> dict[str, float]:
     """Return the scores of the assertions by type; a second one of a type is numbered."""
     scores: dict[str, float] = {}
     count: Counter[str] = Counter()
-    for result in run.results:
+    for result in run.checks:
         count[result.type] += 1
         name = result.type if count[result.type] == 1 else f"{result.type}-{count[result.type]}"
         if result.score is not None:

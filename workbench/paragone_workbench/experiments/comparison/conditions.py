@@ -10,7 +10,7 @@ from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.compare.parity.words import enumeration, quoted
 from paragone_workbench.experiments.comparison.comparable import engine_name, numbered_prompts
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, RunKey, Store
 
 __all__ = ["different_conditions"]
@@ -48,49 +48,49 @@ def different_conditions(
     return (*findings, *_of_experiments(store, experiments))
 
 
-def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict[str, dict[str, RunRecord]]:
+def _runs_of_one_prompt(store: Store, experiments: Sequence[Experiment]) -> dict[str, dict[str, RunResult]]:
     """Return the first runs of a common prompt, by the experiment's id and the engine's name; none without one."""
     numbers: dict[str, int] = {}
     indices = [
         {
             number: index
-            for index, number in numbered_prompts(store.experiments.prompts(it.id), numbers).items()
+            for index, number in numbered_prompts(store.experiments.prompts(it.number), numbers).items()
         }
         for it in experiments
     ]
     common = set.intersection(*map(set, indices))
-    found: dict[str, dict[str, RunRecord]] = {}
+    found: dict[str, dict[str, RunResult]] = {}
     for experiment, by_number in zip(experiments, indices, strict=True):
-        its = found.setdefault(f"e{experiment.id}", {})
+        its = found.setdefault(f"e{experiment.number}", {})
         if common:
             start = RunKey(prompt_index=by_number[min(common)], engine_index=-1, repetition=-1)
             most = len(experiment.engines) * experiment.repetitions
-            for run in store.experiments.runs(experiment.id, after=start, limit=most):
+            for run in store.experiments.runs(experiment.number, after=start, limit=most):
                 if run.key.prompt_index == start.prompt_index:
                     its.setdefault(
-                        engine_name(experiment, run.record.definition.name, several=True), run.record
+                        engine_name(experiment, run.result.definition.name, several=True), run.result
                     )
     return found
 
 
 def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator[str]:
     """Yield what belongs to experiments as a whole."""
-    systems = {f"e{it.id}": _systems(store, it) for it in experiments}
+    systems = {f"e{it.number}": _systems(store, it) for it in experiments}
     if _differ({ident: list(its) for ident, its in systems.items()}):
         named = {
             ident: " or ".join(quoted(it) if it else "none" for it in sorted(its))
             for ident, its in systems.items()
         }
         yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
-    judges = {f"e{it.id}": store.experiments.judges(it.id) for it in experiments}
+    judges = {f"e{it.number}": store.experiments.judges(it.number) for it in experiments}
     if len({its for its in judges.values() if its}) > 1:
         told = enumeration({ident: " and ".join(its) or None for ident, its in judges.items()})
         yield f"The judges are {told}. Their verdicts are not comparable."
     if len({it.schedule for it in experiments}) > 1:
-        told = enumeration({f"e{it.id}": it.schedule for it in experiments})
+        told = enumeration({f"e{it.number}": it.schedule for it in experiments})
         yield f"The schedule is {told}. Their speeds are not comparable."
     for part in _MACHINE:
-        values = {f"e{it.id}": it.machine.get(part) for it in experiments}
+        values = {f"e{it.number}": it.machine.get(part) for it in experiments}
         if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:
             shown = {ident: None if it is None else _shown(it) for ident, it in values.items()}
             yield f"The machine's {part}: {enumeration(shown)}. Speeds are not comparable, and rounding can differ."
@@ -105,7 +105,7 @@ def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
 def _systems(store: Store, experiment: Experiment) -> set[str]:
     """Return the system prompts of an experiment; an empty one for prompts without."""
     found: set[str] = set()
-    for _, content in store.experiments.prompts(experiment.id):
+    for _, content in store.experiments.prompts(experiment.number):
         messages = content.get("messages") if isinstance(content, Mapping) else None
         first = messages[0] if isinstance(messages, list) and messages else None
         is_system = isinstance(first, Mapping) and first.get("role") == "system"

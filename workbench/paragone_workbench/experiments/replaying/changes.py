@@ -11,7 +11,7 @@ from typing import Literal
 from paragone import Json, WeightsFile
 from paragone.chat.sampling import without_effect
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["Change", "WeightsVerdict", "changes_of_engine", "changes_of_run", "compare_weights"]
 
@@ -109,7 +109,7 @@ def changes_of_engine(
     yield from _change("schedule", before.get("schedule") or None, now.get("schedule") or None, effect=_SPEED)
 
 
-def changes_of_run(before: RunRecord, now: RunRecord) -> Iterator[Change]:
+def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
     """Yield what differs between two runs: messages, rendered prompt, sampling in force, threads, KV cache."""
     old, new = _mapping(before.manifest.get("request")), _mapping(now.manifest.get("request"))
     sent, again = old.get("messages_sha256"), new.get("messages_sha256")

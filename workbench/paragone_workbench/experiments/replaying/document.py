@@ -15,7 +15,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import experiment_runs
 from paragone_workbench.experiments.weights import digest_weights, weights_in
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, History
 
 __all__ = ["FORMAT", "definition_of", "document_of_conversation", "document_of_experiment"]
@@ -64,8 +64,8 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     parts = _Parts()
     definitions: list[EngineDefinition] = []
     for run in saved.runs:
-        if definition_of(run) not in definitions:
-            definitions.append(definition_of(run))
+        if definition_of(run.result) not in definitions:
+            definitions.append(definition_of(run.result))
     lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
     head: dict[str, Json] = {
         "kind": "conversation",
@@ -79,12 +79,12 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     async def runs() -> AsyncIterator[dict[str, Json]]:
         for run in saved.runs:
             yield {
-                "id": f"r{run.id}",
+                "id": f"r{run.number}",
                 "prompt": None if run.prompt is None else prompts[run.prompt],
-                "engine": definitions.index(definition_of(run)),
+                "engine": definitions.index(definition_of(run.result)),
                 "lane": lanes.get(run, 0),
-                "continues": None if run.continues is None else f"r{run.continues.id}",
-                **parts.run(run),
+                "continues": None if run.continues is None else f"r{run.continues.number}",
+                **parts.run(run.result),
             }
 
     tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
@@ -92,7 +92,7 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
         yield piece
 
 
-def definition_of(run: RunRecord) -> EngineDefinition:
+def definition_of(run: RunResult) -> EngineDefinition:
     """Return the engine of a run as its manifest has it, or else as the record has it."""
     try:
         return from_json(EngineDefinition, run.manifest.get("engine"))
@@ -107,27 +107,19 @@ class _Parts:
         self.manifests: list[dict[str, Json]] = []
         self._indices: dict[str, int] = {}
 
-    def run(self, run: RunRecord) -> dict[str, Json]:
-        """Return the fields of a run in a document."""
+    def run(self, run: RunResult) -> dict[str, Json]:
+        """Return the fields of a run in a document, with its id as `uuid`: `id` is the one that people know."""
         common = dict(run.manifest)
         request = common.pop("request", {})
+        settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
+        fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
+        for name in ("id", "definition", "manifest"):  # the engine stands in the list of engines
+            del fields[name]
         return {
+            "uuid": run.id,
             "manifest": self._index(common) if common else None,
             "request": request,
-            "state": run.state,
-            "finish": run.finish,
-            "error": "" if run.error is None else run.error.sentence,
-            "hint": "" if run.error is None else run.error.hint,
-            "text": run.text,
-            "thinking": run.thinking,
-            "settings": None
-            if run.settings is None
-            else to_json(dataclasses.replace(run.settings, prompt_ids=None)),
-            "metrics": None if run.metrics is None else to_json(run.metrics),
-            "cautions": [to_json(caution) for caution in run.cautions],
-            "tokens": [to_json(token) for token in run.tokens],
-            "started": run.started,
-            "ended": run.ended,
+            **fields,
         }
 
     def _index(self, common: dict[str, Json]) -> int:
@@ -169,11 +161,11 @@ async def _experiment_runs(
 ) -> AsyncIterator[dict[str, Json]]:
     async for run in experiment_runs(history, experiment):
         yield {
-            "id": f"e{experiment.id}/{run.record.id}",
+            "id": f"e{experiment.number}/{run.number}",
             "prompt": run.key.prompt_index,
             "engine": run.key.engine_index,
             "repetition": run.key.repetition,
-            **parts.run(run.record),
+            **parts.run(run.result),
             "assertions": list(run.assertions),
         }
 

@@ -9,25 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
-from paragone import (
-    Caution,
-    FinishReason,
-    Image,
-    InputError,
-    Json,
-    Message,
-    ParagoneError,
-    RunSettings,
-    Token,
-)
-from paragone.wire import Value, from_json
+from paragone import Image, InputError, Json, Message
+from paragone.wire import Value, from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.replaying.document import FORMAT
 from paragone_workbench.experiments.replaying.recorded import RecordedRun, messages_of_prompt
 from paragone_workbench.runs.context import messages_for
-from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import EndState, RunRecord
+from paragone_workbench.runs.result import EndState, RunResult
+from paragone_workbench.runs.run import Run
 
 __all__ = ["Document", "read_document"]
 
@@ -46,7 +36,7 @@ class Document:
     created: float
     """Seconds since 1970."""
     runs: tuple[RecordedRun, ...]
-    """In the order of the document. Their records have no ids."""
+    """In the order of the document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +58,9 @@ class _TreePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _Place:
+    """What a run refers to, by index."""
+
     id: str
     prompt: int
     engine: int
@@ -76,15 +68,6 @@ class _Run:
     manifest: int | None = None
     request: Mapping[str, Json] = field(default_factory=dict)
     continues: str | None = None
-    finish: FinishReason | None = None
-    error: str = ""
-    hint: str = ""
-    text: str = ""
-    thinking: str = ""
-    settings: RunSettings | None = None
-    metrics: RunMetrics | None = None
-    cautions: tuple[Caution, ...] = ()
-    tokens: tuple[Token, ...] = ()
 
 
 def read_document(path: Path) -> Document:
@@ -132,32 +115,47 @@ class _Reader:
             prompts = self._prompts()
         else:
             tree = self._tree()
-        records: dict[str, RunRecord] = {}
+        earlier: dict[str, Run] = {}
         runs: list[RecordedRun] = []
         for number, data in self._list("runs"):
             what = f"Run {number}"
-            run = self._value(_Run, data, what)
-            engine = self._item(engines, run.engine, f"{what} names engine")
+            place = self._value(_Place, data, what)
+            engine = self._item(engines, place.engine, f"{what} names engine")
             manifest: Mapping[str, Json] = {}
-            if run.manifest is not None:
-                common = self._item(manifests, run.manifest, f"{what} names manifest")
-                manifest = {**common, "request": run.request}
-            record = _record(run, engine, manifest)
+            if place.manifest is not None:
+                common = self._item(manifests, place.manifest, f"{what} names manifest")
+                manifest = {**common, "request": place.request}
+            result = self._result(data, engine, manifest, what)
+            run = Run(result)
             if head.kind == "experiment":
-                messages = prompts.get(run.prompt)
+                messages = prompts.get(place.prompt)
                 if messages is None:
-                    self._wrong(f"{what} names prompt {run.prompt}, which is missing")
+                    self._wrong(f"{what} names prompt {place.prompt}, which is missing")
             else:
-                record.prompt = self._item(tree, run.prompt, f"{what} names prompt")
-                if run.continues is not None and run.continues not in records:
-                    self._wrong(f"{what} continues run {run.continues!r}, which is not before it")
-                record.continues = records.get(run.continues or "")
-                messages = messages_for(record.prompt, record.continues)
-            if run.id in records:
-                self._wrong(f"{what} has the id {run.id!r} of another run")
-            records[run.id] = record
-            runs.append(RecordedRun(id=run.id, engine=engine, record=record, messages=messages))
+                run.prompt = self._item(tree, place.prompt, f"{what} names prompt")
+                if place.continues is not None and place.continues not in earlier:
+                    self._wrong(f"{what} continues run {place.continues!r}, which is not before it")
+                run.continues = earlier.get(place.continues or "")
+                messages = messages_for(run.prompt, run.continues)
+            if place.id in earlier:
+                self._wrong(f"{what} has the id {place.id!r} of another run")
+            earlier[place.id] = run
+            runs.append(RecordedRun(id=place.id, engine=engine, result=result, messages=messages))
         return Document(kind=head.kind, id=head.id, name=head.name, created=head.created, runs=tuple(runs))
+
+    def _result(
+        self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
+    ) -> RunResult:
+        """Return the result of a run, whose engine and manifest stand in other parts of the document."""
+        given = self._mapping(data, what)
+        own = {
+            "started": 0.0,
+            **given,
+            "id": given.get("uuid", given["id"]),
+            "definition": to_json(engine),
+            "manifest": manifest,
+        }
+        return self._value(RunResult, own, what)
 
     def _prompts(self) -> dict[int, tuple[Message, ...]]:
         prompts: dict[int, tuple[Message, ...]] = {}
@@ -210,23 +208,3 @@ class _Reader:
 
     def _wrong(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")
-
-
-def _record(run: _Run, engine: EngineDefinition, manifest: Mapping[str, Json]) -> RunRecord:
-    record = RunRecord(
-        definition=engine,
-        phase="ended",
-        state=run.state,
-        finish=run.finish,
-        error=ParagoneError(run.error, hint=run.hint) if run.error else None,
-        cautions=list(run.cautions),
-        settings=run.settings,
-        metrics=run.metrics,
-        manifest=manifest,
-        tokens=list(run.tokens),
-    )
-    if run.text:
-        record.add("answer", run.text)
-    if run.thinking:
-        record.add("thinking", run.thinking)
-    return record

@@ -13,7 +13,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.replaying.document import definition_of
 from paragone_workbench.runs.context import messages_for
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
 
 __all__ = ["RecordedRun", "messages_of_prompt", "recorded_runs"]
@@ -26,7 +26,7 @@ class RecordedRun:
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""
     engine: EngineDefinition
-    record: RunRecord
+    result: RunResult
     messages: tuple[Message, ...]
 
 
@@ -46,13 +46,13 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     saved = await history.load(conversation_id)
     return tuple(
         RecordedRun(
-            id=f"r{run.id}",
-            engine=definition_of(run),
-            record=run,
+            id=f"r{run.number}",
+            engine=definition_of(run.result),
+            result=run.result,
             messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
         )
         for run in saved.runs
-        if found.kind == "c" or run.id == found.number
+        if found.kind == "c" or run.number == found.number
     )
 
 
@@ -74,10 +74,12 @@ def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tupl
     prompts: dict[int, Any] = dict(store.experiments.prompts(experiment_id))
     return tuple(
         RecordedRun(
-            id=f"e{experiment.id}/{run.record.id}",
-            engine=definition_of(run.record),
-            record=run.record,
-            messages=_messages(prompts.get(run.key.prompt_index), f"e{experiment.id}", run.key.prompt_index),
+            id=f"e{experiment.number}/{run.number}",
+            engine=definition_of(run.result),
+            result=run.result,
+            messages=_messages(
+                prompts.get(run.key.prompt_index), f"e{experiment.number}", run.key.prompt_index
+            ),
         )
         for run in runs
     )

@@ -25,9 +25,10 @@ from paragone_workbench.experiments.replaying.changes import (
 from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import History
+from paragone_workbench.store.retry import retrying
 from paragone_workbench.workbench import Workbench
 
 __all__ = ["Difference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
@@ -99,9 +100,9 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
     reasons: dict[str, str] = {}
     able: list[RecordedRun] = []
     for run in runs:
-        if run.record.state != "done":
-            reasons[run.id] = f"it has no whole answer to compare with: it was {run.record.state}"
-        elif not run.record.manifest.get("request"):
+        if run.result.state != "done":
+            reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
+        elif not run.result.manifest.get("request"):
             reasons[run.id] = "it has no manifest, so its options are unknown"
         elif not run.messages:
             reasons[run.id] = "its prompt is missing"
@@ -142,7 +143,7 @@ class Replay:
                 return
             handle = self._workbench.add(engine.definition)
             report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
-            last: RunRecord | None = None
+            last: RunResult | None = None
             repeated: list[RecordedRun] = []
             for recorded in engine.runs:
                 if self._stopped.is_set():
@@ -155,7 +156,7 @@ class Replay:
                 repeated.append(recorded)
                 if again.manifest:
                     last = again
-                    report.add(changes_of_run(recorded.record, again))
+                    report.add(changes_of_run(recorded.result, again))
                     report.unknown_seeds += _seed_unknown(recorded)
                     report.reused_cache += _reused_cache(recorded)
                 yield _compared(recorded, again)
@@ -173,24 +174,32 @@ class Replay:
         """Close the engines."""
         await self._workbench.close()
 
-    async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunRecord:
+    async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
         if handle.error is None or handle.state == "crashed":
-            handle.open(_threads_at_opening(recorded.record))
-        request = recorded.record.manifest.get("request")
+            handle.open(_threads_at_opening(recorded.result))
+        request = recorded.result.manifest.get("request")
         logprobs = request.get("logprobs") if isinstance(request, dict) else None
         spec = RunSpec(
             messages=recorded.messages,
             sampling=engine.sampling_of(recorded),
             logprobs=logprobs if type(logprobs) is int else None,
             cold=True,
-            threads=_threads(recorded.record),
+            threads=_threads(recorded.result),
         )
         execution = self._workbench.run(handle, spec)
         await execution.ended()
-        return execution.run
+        again = execution.run.result
+        if again.manifest:
+            about = recorded.result.id
+            await retrying(
+                lambda: self._history.call(
+                    lambda store: store.save_run(again, purpose="replay", about_id=about)
+                )
+            )
+        return again
 
     async def _describe(
-        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunRecord
+        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunResult
     ) -> None:
         """Compare the manifests, once for all repeated runs of an engine."""
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
@@ -210,26 +219,26 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
     """Return all different manifests of runs, without the requests."""
     found: list[Mapping[str, Json]] = []
     for run in runs:
-        common = {name: value for name, value in run.record.manifest.items() if name != "request"}
+        common = {name: value for name, value in run.result.manifest.items() if name != "request"}
         if common not in found:
             found.append(common)
     return found
 
 
-def _threads_at_opening(run: RunRecord) -> int:
+def _threads_at_opening(run: RunResult) -> int:
     """Return the number of threads to open an engine with: as it was opened for the recorded run."""
     fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
     return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
 
 
-def _threads(run: RunRecord) -> int | None:
+def _threads(run: RunResult) -> int | None:
     """Return the recorded number of threads, but not more than this machine has cores; None if it is not known."""
     recorded = run.settings.threads if run.settings is not None else None
     return None if recorded is None else min(recorded, physical_cores())
 
 
 def _seed_unknown(run: RecordedRun) -> bool:
-    settings = run.record.settings
+    settings = run.result.settings
     if settings is not None and settings.seed is not None:
         return False
     sampling = (settings.sampling if settings is not None else None) or {}
@@ -237,16 +246,16 @@ def _seed_unknown(run: RecordedRun) -> bool:
 
 
 def _reused_cache(recorded: RecordedRun) -> bool:
-    metrics = recorded.record.metrics
+    metrics = recorded.result.metrics
     return metrics is not None and bool(metrics.cached_tokens)
 
 
-def _compared(recorded: RecordedRun, again: RunRecord) -> ReplayedRun:
+def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
     result = ReplayedRun(id=recorded.id, engine=recorded.engine.name, prompt=recorded.messages[-1].text)
     if again.state != "done":
-        error = again.error or ParagoneError(f"The repetition was {again.state}.")
+        error = ParagoneError(again.error or f"The repetition was {again.state}.", hint=again.hint)
         return dataclasses.replace(result, error=error)
-    before = recorded.record
+    before = recorded.result
     for channel, one, other in (
         ("thinking", before.thinking, again.thinking),
         ("answer", before.text, again.text),

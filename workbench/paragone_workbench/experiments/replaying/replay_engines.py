@@ -58,10 +58,10 @@ class ReplayEngine:
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
         """Return the sampling options for a run: those of its request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
-        request = run.record.manifest.get("request")
+        request = run.result.manifest.get("request")
         sampling = request.get("sampling") if isinstance(request, Mapping) else None
         wanted: dict[str, Json] = dict(sampling) if isinstance(sampling, Mapping) else {}
-        settings = run.record.settings
+        settings = run.result.settings
         if settings is not None and settings.seed is not None:
             wanted["seed"] = settings.seed
         left_out = self.overridden | secret_options(self.backend)
@@ -100,7 +100,7 @@ async def engines_to_replay(
                 definition = _foreign(definition, backend, trusted=choices.trusted)
             else:
                 definition = _with_own_secrets(definition, backend, config)
-            weights = await known_weights(history, weights_in(group[-1].record.manifest))
+            weights = await known_weights(history, weights_in(group[-1].result.manifest))
             model = await find_model(definition, weights, backend, history, config.models.folders)
             definition = dataclasses.replace(definition, model=model)
         settings = settings_of(recorded.name, choices.settings, names)

@@ -13,7 +13,7 @@ from paragone_workbench.experiments.report.content import AnswerView, Check, Fac
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.visible_text import visible
 
 __all__ = ["SHOWN", "Answer", "answers_side_by_side", "settings_in_force"]
@@ -21,7 +21,7 @@ __all__ = ["SHOWN", "Answer", "answers_side_by_side", "settings_in_force"]
 SHOWN = 50_000
 """Largest number of characters that are shown of an answer."""
 
-Answer: TypeAlias = tuple[str, RunRecord]
+Answer: TypeAlias = tuple[str, RunResult]
 """The name of an engine or a lane, and its run."""
 
 
@@ -61,7 +61,7 @@ def answers_side_by_side(
     return tuple(views)
 
 
-def settings_in_force(run: RunRecord) -> tuple[Fact, ...]:
+def settings_in_force(run: RunResult) -> tuple[Fact, ...]:
     """Return the seed, the sampling options and the threads of a run, as far as the engine reports them."""
     settings = run.settings
     if settings is None:
@@ -106,9 +106,9 @@ def _compared(reference: str, text: str, first: str) -> str:
     return f"{int(100 * share)}% of the words are the same as those of {first}."
 
 
-def _remarks(run: RunRecord) -> Iterator[Remark]:
-    if run.error is not None:
-        yield Remark(text=public(f"Failed: {run.error.sentence}"), stands_out=True)
+def _remarks(run: RunResult) -> Iterator[Remark]:
+    if run.error:
+        yield Remark(text=public(f"Failed: {run.error}"), stands_out=True)
     elif run.state in ("stopped", "interrupted"):
         yield Remark(text=f"The answer was {run.state}.", stands_out=True)
     elif run.finish == "length":

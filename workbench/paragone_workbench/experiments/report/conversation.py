@@ -25,7 +25,8 @@ from paragone_workbench.experiments.report.engines import distinct_names, engine
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.words import counted, date_text
 from paragone_workbench.runs.context import path_to
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 from paragone_workbench.visible_text import visible
 
@@ -38,7 +39,7 @@ class _Lane:
 
     name: str
     record: LaneRecord
-    path: Mapping[Prompt, RunRecord]
+    path: Mapping[Prompt, Run]
 
 
 def conversation_report(
@@ -59,7 +60,7 @@ def conversation_report(
     closed = sum(lane.closed for lane in saved.lanes)
     count = len(prompts)
     return Report(
-        id=f"c{saved.conversation.id}",
+        id=f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(count, 'prompt')}",
         facts=(
@@ -100,15 +101,15 @@ def _lanes(saved: SavedConversation) -> list[_Lane]:
     ]
 
 
-def _last_begun(lane: _Lane) -> RunRecord | None:
+def _last_begun(lane: _Lane) -> RunResult | None:
     """Return the newest run of the lane's present engine that began."""
     present = lane.record.definition
     return next(
         (
-            run
-            for run in reversed(lane.record.runs)
-            if run.loaded is not None
-            and (run.definition.backend, run.definition.model) == (present.backend, present.model)
+            result
+            for result in (run.result for run in reversed(lane.record.runs))
+            if result.loaded is not None
+            and (result.definition.backend, result.definition.model) == (present.backend, present.model)
         ),
         None,
     )
@@ -120,7 +121,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
             prompt_index=index,
             repetition=0,
             engine=lane.name,
-            metrics=run.metrics,
+            metrics=run.result.metrics,
             text=run.text,
             failed=run.state == "failed",
         )
@@ -146,7 +147,7 @@ def _prompts(
                 0, MessageView(role="system", text=visible(system) or "(no system prompt from here on)")
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
-        answers: list[Answer] = [(lane.name, run) for lane, run in answering]
+        answers: list[Answer] = [(lane.name, run.result) for lane, run in answering]
         yield PromptView(
             number=number,
             title=f"Prompt {number}",
@@ -180,7 +181,7 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
         )
 
 
-def _variant(lane: _Lane, run: RunRecord) -> tuple[Remark, ...]:
+def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
     """Say which variant an answer is, and which engine gave it if the lane has another one now."""
     remarks = []
     variants = [it for it in lane.record.runs if it.continues is run.continues and it.prompt is run.prompt]
@@ -188,8 +189,8 @@ def _variant(lane: _Lane, run: RunRecord) -> tuple[Remark, ...]:
         remarks.append(
             Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
         )
-    if run.definition.name != lane.record.definition.name:
-        engine = run.definition
+    if run.result.definition.name != lane.record.definition.name:
+        engine = run.result.definition
         remarks.append(
             Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
         )

@@ -24,9 +24,11 @@ def conversation_rows(saved: SavedConversation) -> Iterator[Row]:
             repetition = answered.get(run.prompt, 0)
             answered[run.prompt] = repetition + 1
             yield row_of(
-                run,
-                name=name if run.definition.name == lane.definition.name else run.definition.name,
-                id=f"r{run.id}",
+                run.result,
+                name=name
+                if run.result.definition.name == lane.definition.name
+                else run.result.definition.name,
+                id=f"r{run.number}",
                 prompt_index=places[run.prompt],
                 repetition=repetition,
                 prompt=run.prompt.text,

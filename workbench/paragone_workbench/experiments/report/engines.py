@@ -10,7 +10,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, address_of,
 from paragone_workbench.experiments.report.answers import settings_in_force
 from paragone_workbench.experiments.report.content import EngineView, Fact
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["distinct_names", "engine_view"]
 
@@ -30,7 +30,7 @@ def distinct_names(names: Iterable[str]) -> list[str]:
 def engine_view(
     name: str,
     definition: EngineDefinition,
-    run: RunRecord | None,
+    run: RunResult | None,
     find: Callable[[str], Backend | None],
 ) -> EngineView:
     """Return an engine. `run` is one of its runs; without one, what was loaded is unknown."""

@@ -24,7 +24,7 @@ from paragone_workbench.experiments.report.experiment_prompts import ExperimentP
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.selection import Selection
 from paragone_workbench.experiments.report.words import counted, date_text
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
 __all__ = ["experiment_report"]
@@ -50,7 +50,7 @@ def experiment_report(
     prompts = ExperimentPrompts(store, experiment)
     examples, conditions = _first_answers(store, experiment, find)
     return Report(
-        id=f"e{experiment.id}",
+        id=f"e{experiment.number}",
         title=public(experiment.name),
         summary=" · ".join(
             (
@@ -59,7 +59,7 @@ def experiment_report(
                 counted(experiment.repetitions, "repetition"),
             )
         ),
-        facts=tuple(_facts(experiment, store.experiments.judges(experiment.id))),
+        facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
@@ -90,12 +90,12 @@ def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRo
 
 def _first_answers(
     store: Store, experiment: Experiment, find: Callable[[str], Backend | None]
-) -> tuple[dict[int, RunRecord], Conditions | None]:
+) -> tuple[dict[int, RunResult], Conditions | None]:
     """Return a run of each engine that began, and the conditions of the first prompt that all answered."""
     names = [engine.name for engine in experiment.engines]
-    examples: dict[int, RunRecord] = {}
-    for _, group in groupby(store.experiments.runs(experiment.id), lambda run: run.key.prompt_index):
-        began = {run.key.engine_index: run.record for run in group if run.record.loaded is not None}
+    examples: dict[int, RunResult] = {}
+    for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
+        began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
         examples = {**began, **examples}
         if len(began) == len(names):
             return examples, conditions_of([(names[it], began[it]) for it in sorted(began)], find)

@@ -26,14 +26,14 @@ class ExperimentPrompts:
     """The prompts and runs of an experiment."""
 
     def __init__(self, store: Store, experiment: Experiment) -> None:
-        self._runs = functools.partial(store.experiments.runs, experiment.id)
+        self._runs = functools.partial(store.experiments.runs, experiment.number)
         self._store = store
         self._experiment = experiment
 
     @functools.cached_property
     def indices(self) -> list[int]:
         """The indices of all prompts, in order."""
-        return [index for index, _ in self._store.experiments.prompts(self._experiment.id)]
+        return [index for index, _ in self._store.experiments.prompts(self._experiment.number)]
 
     def views(self, indices: Iterable[int]) -> Iterator[PromptView]:
         """Yield the prompts with these indices, with their answers."""
@@ -42,13 +42,13 @@ class ExperimentPrompts:
     def rows(self) -> Iterator[Row]:
         """Yield all runs as rows of a table."""
         for index, runs in groupby(map(SavedRun.of, self._runs()), lambda run: run.key.prompt_index):
-            text = saved_prompt(self._store, self._experiment.id, index).text
+            text = saved_prompt(self._store, self._experiment.number, index).text
             for run in runs:
-                failed = [f"{it.type}: {it.reason}" for it in run.results if it.passed is False]
+                failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
                 yield row_of(
-                    run.record,
-                    name=run.record.definition.name,
-                    id=f"e{self._experiment.id}/{run.record.id}",
+                    run.result,
+                    name=run.result.definition.name,
+                    id=f"e{self._experiment.number}/{run.number}",
                     prompt_index=index,
                     repetition=run.key.repetition,
                     prompt=text,
@@ -57,7 +57,7 @@ class ExperimentPrompts:
                 )
 
     def _view(self, index: int) -> PromptView:
-        prompt = saved_prompt(self._store, self._experiment.id, index)
+        prompt = saved_prompt(self._store, self._experiment.number, index)
         most = len(self._experiment.engines) * self._experiment.repetitions
         before = RunKey(prompt_index=index, engine_index=-1, repetition=-1)
         rounds: dict[int, list[SavedRun]] = {}
@@ -76,8 +76,8 @@ class ExperimentPrompts:
             ),
             rounds=tuple(
                 answers_side_by_side(
-                    [(run.record.definition.name, run.record) for run in rounds[repetition]],
-                    checks=[tuple(map(_check, run.results)) for run in rounds[repetition]],
+                    [(run.result.definition.name, run.result) for run in rounds[repetition]],
+                    checks=[tuple(map(_check, run.checks)) for run in rounds[repetition]],
                 )
                 for repetition in sorted(rounds)
             ),

@@ -29,7 +29,7 @@ def report_of(
             store,
             subject,
             find,
-            ratings=ratings_view(store.votes.all(subject.id)),
+            ratings=ratings_view(store.votes.all(subject.number)),
             measurements=measurements_of(store, subject.engines, find),
         )
     prompts = {prompt.id for prompt in subject.conversation.prompts}

@@ -46,4 +46,4 @@ def rows_of(store: Store, subject: Experiment | SavedConversation) -> Iterator[R
 
 def newest(store: Store) -> str:
     """Return a hint with the ids of the newest experiments and conversations."""
-    return store.experiments.newest([f"c{it.id} ({it.title})" for it in store.conversations(_SUGGESTED)])
+    return store.experiments.newest([f"c{it.number} ({it.title})" for it in store.conversations(_SUGGESTED)])

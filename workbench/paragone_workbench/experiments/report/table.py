@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 
 __all__ = ["COLUMNS", "Row", "csv_pieces", "row_of"]
 
@@ -74,7 +74,7 @@ def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def row_of(
-    run: RunRecord,
+    run: RunResult,
     *,
     name: str,
     id: str,  # noqa: A002 (the name of the column)
@@ -101,7 +101,7 @@ def row_of(
         "thinking": run.thinking,
         "state": run.state,
         "finish": run.finish,
-        "error": None if run.error is None else public(str(run.error)),
+        "error": None if run.error is None else public(run.message),
         "passed": passed,
         "failed_assertions": failed_assertions,
         "seed": None if run.settings is None else run.settings.seed,

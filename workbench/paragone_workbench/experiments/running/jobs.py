@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
+from paragone_workbench.store.retry import retrying
 
 __all__ = ["Job", "unfinished_jobs"]
 
@@ -66,8 +66,8 @@ async def _pages(
         start = first
 
         def read(store: Store, start: int = start) -> tuple[Sequence[tuple[int, Json]], Mapping[RunKey, str]]:
-            rows = store.experiments.prompts(experiment.id, start, size)
-            return rows, store.experiments.states(experiment.id, rows[0][0], rows[-1][0]) if rows else {}
+            rows = store.experiments.prompts(experiment.number, start, size)
+            return rows, store.experiments.states(experiment.number, rows[0][0], rows[-1][0]) if rows else {}
 
         rows, states = await retrying(functools.partial(history.call, read))
         if not rows:

@@ -14,13 +14,14 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.running.saved_runs import SavedRun, answer_of, results_json, saved_runs
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History
+from paragone_workbench.store.retry import retrying
 from paragone_workbench.workbench import Workbench
 
 __all__ = ["Judging"]
@@ -133,8 +134,8 @@ class Judging:
     async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
         async for run in saved_runs(self._history, self._experiment, self._request.chosen):
-            known = {it.index: it.passed for it in run.results}
-            for result in run.results:
+            known = {it.index: it.passed for it in run.checks}
+            for result in run.checks:
                 spec = self._prompts[run.key.prompt_index].assertions[result.index]
                 if result.judges and self._catalog.asks_engines(spec) == names:
                     self._identities.setdefault(names, result.judges)
@@ -144,7 +145,7 @@ class Judging:
                 if (index not in known or (self._request.retry_failed and known[index] is None))
                 and self._catalog.asks_engines(spec) == names
             ]
-            if indices and run.record.state == "done":
+            if indices and run.result.state == "done":
                 yield _OpenRun(run=run, indices=tuple(indices))
 
     async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
@@ -152,7 +153,7 @@ class Judging:
         whole = self._prompts[run.key.prompt_index]
         prompt = dataclasses.replace(whole, assertions=tuple(whole.assertions[index] for index in indices))
         judge = _OneAnswer(panel)
-        found = await evaluate(prompt, answer_of(run.record), self._catalog, judge)
+        found = await evaluate(prompt, answer_of(run.result), self._catalog, judge)
         if judge.unanswered:
             return
         identity = "; ".join(judge.identities.values())
@@ -160,7 +161,7 @@ class Judging:
         if known != identity:
             panel.give_up(
                 InputError(
-                    f"The judge is not the one that judged before in e{self._experiment.id}, which was {known}, and is "
+                    f"The judge is not the one that judged before in e{self._experiment.number}, which was {known}, and is "
                     f"now {identity}. No verdict of it was added.",
                     hint="Begin a new experiment with --fresh, or restore what it was.",
                 )
@@ -170,14 +171,15 @@ class Judging:
             dataclasses.replace(it, index=index, judges=identity)
             for it, index in zip(found, indices, strict=True)
         ]
-        old = [it for it in run.results if it.index in indices]
+        old = [it for it in run.checks if it.index in indices]
         results: list[AssertionResult] = sorted(
-            (*(it for it in run.results if it not in old), *new), key=lambda it: it.index
+            (*(it for it in run.checks if it not in old), *new), key=lambda it: it.index
         )
-        saved, run_id = results_json(results), run.record.id
-        assert run_id is not None  # it was read from the history
+        saved = results_json(results)
         await retrying(
-            lambda: self._history.call(lambda store: store.experiments.save_assertions(run_id, saved))
+            lambda: self._history.call(
+                lambda store: store.experiments.save_judgement(run.result.id, saved, judge.runs)
+            )
         )
         self._progress[run.key.engine_index].count_results(new, instead_of=old)
         self._observer.progressed()
@@ -224,6 +226,8 @@ class _OneAnswer:
         """Whether a judge could not be asked: it was given up, or the work was stopped."""
         self.identities: dict[str, str] = {}
         """What identifies the judges that were asked, by name."""
+        self.runs: list[RunResult] = []
+        """The runs of the judges."""
         self._panel = panel
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
@@ -232,13 +236,13 @@ class _OneAnswer:
         if executed is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
-        loaded = executed.record.loaded
+        self.runs.append(executed.result)
+        loaded = executed.result.loaded
         definition = self._panel.engines[engine].definition
         told = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
         self.identities[engine] = ", ".join(
             filter(None, (f"{engine} = {definition.backend}:{definition.model}", told))
         )
-        error = executed.record.error
-        if error is not None:
-            raise NoVerdict(f"The judge {engine} failed: {error.sentence}")
-        return executed.record.text
+        if executed.result.error:
+            raise NoVerdict(f"The judge {engine} failed: {executed.result.error}")
+        return executed.result.text

@@ -64,7 +64,9 @@ async def _write_engine(
     file.write(_opening("testsuite", attributes))
     async for run in saved_runs(history, experiment, chosen):
         if run.key.engine_index == index:
-            read = functools.partial(saved_prompt, experiment_id=experiment.id, index=run.key.prompt_index)
+            read = functools.partial(
+                saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index
+            )
             prompt = await history.call(read)
             file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
     file.write("</testsuite>\n")
@@ -78,19 +80,19 @@ def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
         name += f" (repetition {run.key.repetition})"
     case = Element(
         "testcase",
-        {"classname": _clean(run.record.definition.name), "name": _clean(name), "time": f"{run.seconds:.3f}"},
+        {"classname": _clean(run.result.definition.name), "name": _clean(name), "time": f"{run.seconds:.3f}"},
     )
-    if run.record.error is not None:
-        _add(case, "error", str(run.record.error), "failed run")
+    if run.result.error:
+        _add(case, "error", run.result.message, "failed run")
         return case
-    undecided = [f"{it.type}: {it.reason}" for it in run.results if it.passed is None]
-    failed = [f"{it.type}: {it.reason}" for it in run.results if it.passed is False]
+    undecided = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is None]
+    failed = [f"{it.type}: {it.reason}" for it in run.checks if it.passed is False]
     if failed:
         _add(case, "failure", "\n".join(failed), "assertion")
     elif undecided:
         _add(case, "error", "\n".join(undecided), "no verdict")
     if failed or undecided:
-        SubElement(case, "system-out").text = _clean(run.record.text)
+        SubElement(case, "system-out").text = _clean(run.result.text)
     return case
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from paragone import ParagoneError
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionResult
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.scheduling.scheduler import Scheduler
 
 __all__ = ["EngineProgress", "SuiteObserver", "seconds_left"]
@@ -49,7 +49,7 @@ class EngineProgress:
         """Number of runs still to be executed."""
         return 0 if self.given_up is not None else self.total - self.done
 
-    def count(self, run: RunRecord, results: Sequence[AssertionResult]) -> None:
+    def count(self, run: RunResult, results: Sequence[AssertionResult]) -> None:
         """Count a finished run."""
         self.done += 1
         self.failed += run.state == "failed"

@@ -14,10 +14,10 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.fingerprint import fingerprint
-from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.suites.suite import Suite
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.store import Experiment, History, Store
+from paragone_workbench.store.retry import retrying
 
 __all__ = ["SCHEDULE", "SuiteRequest", "find_or_create"]
 
@@ -64,7 +64,7 @@ async def find_or_create(
     if not request.fresh:
         found = await retrying(lambda: history.call(lambda store: store.experiments.find(digest)))
         if found is not None:
-            known = found.id
+            known = found.number
             await retrying(lambda: history.call(lambda store: store.experiments.claim(known)))
             return found, True
     new = Experiment(

@@ -13,16 +13,16 @@ from paragone_workbench.experiments.running.jobs import Job, unfinished_jobs
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
 from paragone_workbench.experiments.running.seeds import seed_option
 from paragone_workbench.experiments.running.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.store import Experiment, History
+from paragone_workbench.store.retry import retrying
 from paragone_workbench.workbench import Workbench
 
 __all__ = ["SuiteRunner"]
@@ -102,10 +102,10 @@ class SuiteRunner:
             progress.total = prompts * request.repetitions
         answered: dict[int, tuple[LoadedModel, Sequence[WeightsFile]]] = {}
         async for saved in saved_runs(self._history, self._experiment, request.chosen):
-            if saved.record.loaded is not None:
-                answered[saved.key.engine_index] = (saved.record.loaded, weights_in(saved.record.manifest))
-            if saved.record.state == "done" or not request.retry_failed:
-                self.progress[saved.key.engine_index].count(saved.record, saved.results)
+            if saved.result.loaded is not None:
+                answered[saved.key.engine_index] = (saved.result.loaded, weights_in(saved.result.manifest))
+            if saved.result.state == "done" or not request.retry_failed:
+                self.progress[saved.key.engine_index].count(saved.result, saved.checks)
         for index, (loaded, weights) in answered.items():
             self._identities[index] = identity_of(loaded, await known_weights(self._history, weights))
 
@@ -170,39 +170,39 @@ class SuiteRunner:
         executed = await engine.execute(RunSpec(messages=job.prompt.messages, sampling=sampling, cold=True))
         if executed is None:
             return
-        record = executed.record
-        if not await self._is_the_same(job.key.engine_index, record):
+        result = executed.result
+        if not await self._is_the_same(job.key.engine_index, result):
             return
         results: tuple[AssertionResult, ...] = ()
-        if record.error is None:
-            answer = answer_of(record, total_s=executed.total_s)
+        if not result.error:
+            answer = answer_of(result, total_s=executed.total_s)
             results = await evaluate(job.prompt, answer, self._catalog, leave_judges_out=True)
-        await self._save(job, record, results)
-        if record.loaded is not None:
-            self._weights |= {file.path: file for file in record.loaded.weights}
-        progress.count(record, results)
+        await self._save(job, result, results)
+        if result.loaded is not None:
+            self._weights |= {file.path: file for file in result.loaded.weights}
+        progress.count(result, results)
         progress.now += 1
         self._observer.progressed()
 
-    async def _is_the_same(self, index: int, record: RunRecord) -> bool:
+    async def _is_the_same(self, index: int, result: RunResult) -> bool:
         """Return whether the model that answered is that of the engine's earlier runs; if not, give the engine up."""
-        if record.loaded is None:
+        if result.loaded is None:
             return True
-        now = identity_of(record.loaded, await known_weights(self._history, record.loaded.weights))
+        now = identity_of(result.loaded, await known_weights(self._history, result.loaded.weights))
         found = changes(self._identities.setdefault(index, now), now)
         if found:
             engine = self._engines[index]
             engine.give_up(
                 InputError(
-                    f"{engine.definition.name} is not what it was in the earlier runs of e{self._experiment.id}: "
+                    f"{engine.definition.name} is not what it was in the earlier runs of e{self._experiment.number}: "
                     f"{', '.join(found)}. No run of it was added.",
                     hint="Begin a new experiment with --fresh, or restore what it was.",
                 )
             )
         return not found
 
-    async def _save(self, job: Job, record: RunRecord, results: Sequence[AssertionResult]) -> None:
-        number, saved = self._experiment.id, results_json(results)
+    async def _save(self, job: Job, result: RunResult, results: Sequence[AssertionResult]) -> None:
+        number, saved = self._experiment.number, results_json(results)
         await retrying(
-            lambda: self._history.call(lambda store: store.experiments.save(number, job.key, record, saved))
+            lambda: self._history.call(lambda store: store.experiments.save(number, job.key, result, saved))
         )

@@ -10,10 +10,10 @@ from paragone import Json
 from paragone.assertions import Answer
 from paragone.wire import from_json, to_json
 from paragone_workbench.compare.answers import figures_json
-from paragone_workbench.experiments.running.retrying import retrying
 from paragone_workbench.experiments.suites.assertions import AssertionResult
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
+from paragone_workbench.store.retry import retrying
 
 __all__ = ["SavedRun", "answer_of", "experiment_runs", "results_json", "saved_runs"]
 
@@ -26,44 +26,47 @@ class SavedRun:
     """A finished run, with the results of its assertions."""
 
     key: RunKey
-    record: RunRecord
-    results: tuple[AssertionResult, ...]
+    number: int
+    """The number that people know it by (`e3/17`)."""
+    result: RunResult
+    checks: tuple[AssertionResult, ...]
+    """The results of the assertions."""
 
     @classmethod
     def of(cls, run: ExperimentRun) -> SavedRun:
         """Return a run that was read from the history."""
         results = tuple(from_json(AssertionResult, it) for it in run.assertions)
-        return cls(key=run.key, record=run.record, results=results)
+        return cls(key=run.key, number=run.number, result=run.result, checks=results)
 
     @property
     def passed(self) -> bool | None:
         """Whether all assertions passed; None if there are none, or if one gave no verdict."""
-        return all(it.passed for it in self.results) if self.results and not self.is_undecided else None
+        return all(it.passed for it in self.checks) if self.checks and not self.is_undecided else None
 
     @property
     def is_undecided(self) -> bool:
         """Whether an assertion gave no verdict, whatever the others found."""
-        return any(it.passed is None for it in self.results)
+        return any(it.passed is None for it in self.checks)
 
     @property
     def is_clean(self) -> bool:
         """Whether the run did not fail and all assertions passed."""
-        return self.record.state == "done" and all(it.passed is True for it in self.results)
+        return self.result.state == "done" and all(it.passed is True for it in self.checks)
 
     @property
     def seconds(self) -> float:
         """Seconds from when the run was handed to its engine until it ended."""
-        return max(0.0, (self.record.ended or 0.0) - self.record.started)
+        return max(0.0, (self.result.ended or 0.0) - self.result.started)
 
     def to_json(self) -> dict[str, Json]:
         """Return the run as `paragone suite run --json` prints it."""
-        record = self.record
+        result = self.result
         return {
             "prompt_index": self.key.prompt_index,
-            "engine": record.definition.name,
+            "engine": result.definition.name,
             "repetition": self.key.repetition,
-            "text": record.text,
-            "error": str(record.error) if record.error is not None else None,
+            "text": result.text,
+            "error": result.message if result.error else None,
             "assertions": [
                 {
                     "type": it.type,
@@ -72,9 +75,9 @@ class SavedRun:
                     "score": it.score,
                     "judges": it.judges or None,
                 }
-                for it in self.results
+                for it in self.checks
             ],
-            **figures_json(record.metrics),
+            **figures_json(result.metrics),
         }
 
 
@@ -97,7 +100,7 @@ async def experiment_runs(history: History, experiment: Experiment) -> AsyncGene
         after = last
 
         def read(store: Store, after: RunKey | None = after) -> list[ExperimentRun]:
-            return list(store.experiments.runs(experiment.id, after=after, limit=PAGE))
+            return list(store.experiments.runs(experiment.number, after=after, limit=PAGE))
 
         page = await retrying(functools.partial(history.call, read))
         for run in page:
@@ -112,13 +115,13 @@ def results_json(results: Iterable[AssertionResult]) -> list[Json]:
     return [to_json(result) for result in results]
 
 
-def answer_of(record: RunRecord, *, total_s: float | None = None) -> Answer:
+def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
     """Return an answer as assertions see it, without its prompt."""
-    metrics = record.metrics
+    metrics = result.metrics
     return Answer(
-        text=record.text,
-        thinking=record.thinking,
-        finish_reason=record.finish,
+        text=result.text,
+        thinking=result.thinking,
+        finish_reason=result.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
         total_s=total_s,

@@ -12,7 +12,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, cores_for_each
 from paragone_workbench.workbench import Workbench
@@ -27,7 +28,7 @@ CRASHES = 3
 class Executed:
     """A run that has ended by itself."""
 
-    record: RunRecord
+    result: RunResult
     total_s: float | None
     """Seconds from sending the request to the end; None if it was not sent."""
 
@@ -55,11 +56,11 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._free = self._handles * (2 if many == 1 else 1)
         self._available = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
-        self._waiting: dict[RunRecord, Execution] = {}
+        self._waiting: dict[Run, Execution] = {}
         """The runs whose request is not sent yet."""
-        self._sent: dict[RunRecord, float] = {}
+        self._sent: dict[Run, float] = {}
         """When the requests of the runs in progress were sent, on the monotonic clock."""
-        self._took: dict[RunRecord, float] = {}
+        self._took: dict[Run, float] = {}
         """How many seconds runs took that have just ended."""
         self._crashes = 0
         self._stopped = False
@@ -77,7 +78,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         return self._handles[0]
 
     @property
-    def in_progress(self) -> Collection[RunRecord]:
+    def in_progress(self) -> Collection[Run]:
         """The runs in progress."""
         return self._sent.keys()
 
@@ -110,14 +111,14 @@ class SuiteEngine(EngineObserver, RunObserver):
         return await handle.opened()
 
     async def _result(self, execution: Execution) -> Executed | None:
-        record = execution.run
+        run = execution.run
         await execution.ended()
-        await asyncio.sleep(0)  # let the task's callback complete the record
-        self._waiting.pop(record, None)
-        total_s = self._took.pop(record, None)
-        if record.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
+        await asyncio.sleep(0)  # let the task's callback complete the run
+        self._waiting.pop(run, None)
+        total_s = self._took.pop(run, None)
+        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
             return None
-        return Executed(record=record, total_s=total_s)
+        return Executed(result=run.result, total_s=total_s)
 
     def give_up(self, error: ParagoneError) -> None:
         """Execute no more runs, for this reason. The run in progress ends by itself."""
@@ -135,16 +136,16 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Give the engine up: it cannot be opened."""
         self.give_up(error)
 
-    def run_started(self, run: RunRecord) -> None:
+    def run_started(self, run: Run) -> None:
         """Note the time."""
         self._waiting.pop(run, None)
         self._sent[run] = time.monotonic()
 
-    def run_changed(self, run: RunRecord) -> None:
+    def run_changed(self, run: Run) -> None:
         """Report progress."""
         self._on_progress()
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         """Count crashes, and open the engine again for the run that waits, if there is one."""
         if run not in self._sent:
             return

@@ -77,17 +77,17 @@ class EngineTotals:
     def add(self, run: SavedRun) -> None:
         """Count a run."""
         self.runs += 1
-        self.failed += run.record.state == "failed"
-        self.asserted += len(run.results)
-        self.passed += sum(it.passed is True for it in run.results)
-        self.undecided += sum(it.passed is None for it in run.results)
-        not_passed = any(it.passed is False for it in run.results)
+        self.failed += run.result.state == "failed"
+        self.asserted += len(run.checks)
+        self.passed += sum(it.passed is True for it in run.checks)
+        self.undecided += sum(it.passed is None for it in run.checks)
+        not_passed = any(it.passed is False for it in run.checks)
         self.not_passed += not_passed
-        undecided = any(it.passed is None for it in run.results)
-        self.errors += run.record.state == "failed" or (undecided and not not_passed)
+        undecided = any(it.passed is None for it in run.checks)
+        self.errors += run.result.state == "failed" or (undecided and not not_passed)
         self.seconds += run.seconds
-        metrics = run.record.metrics
-        if metrics is not None and run.record.state == "done":
+        metrics = run.result.metrics
+        if metrics is not None and run.result.state == "done":
             self.tokens += metrics.completion_tokens
             self.ttft_s.add(metrics.ttft_s, shared=bool(metrics.shared))
             self.decode_tps.add(metrics.decode_tps, shared=bool(metrics.shared))

@@ -11,7 +11,7 @@ from paragone_workbench.compare.ratings.saved import saved_vote
 from paragone_workbench.compare.votes import Candidate, Choice, Vote, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedVote
 
 __all__ = ["LETTERS", "Ballot", "shuffled"]
@@ -33,7 +33,7 @@ class Ballot:
     """
 
     prompt: str
-    answers: tuple[RunRecord, ...]
+    answers: tuple[Run, ...]
     experiment_id: int | None = None
     prompt_index: int | None = None
     asked: Prompt | None = None
@@ -41,23 +41,25 @@ class Ballot:
     @property
     def mask(self) -> NameMask:
         """The mask for the names of the engines and models in the answers. Some are known once a run has begun only."""
-        names = frozenset(name for run in self.answers for name in names_of(run.definition, run.loaded))
+        names = frozenset(
+            name for run in self.answers for name in names_of(run.result.definition, run.result.loaded)
+        )
         return NameMask(names, self.prompt)
 
     @property
-    def candidates(self) -> tuple[RunRecord, ...]:
+    def candidates(self) -> tuple[Run, ...]:
         """The answers that can be voted on: those that have not failed."""
         return tuple(run for run in self.answers if run.state != "failed")
 
     @property
     def is_rated(self) -> bool:
         """Whether a vote counts in ratings, which know engines by their names: not if all have the same."""
-        return len({run.definition.name for run in self.candidates}) > 1
+        return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: Choice, *, blind: bool) -> SavedVote:
         """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.
 
-        The runs, and the prompt of a conversation, must have ids. Failed answers are left out.
+        Failed answers are left out.
         """
         candidates = self.candidates
         if isinstance(choice, int):
@@ -75,28 +77,29 @@ class Ballot:
             prompt_id=None if self.asked is None else self.asked.id,
         )
 
-    def _candidate(self, run: RunRecord) -> Candidate:
+    def _candidate(self, run: Run) -> Candidate:
         return Candidate(
-            engine=run.definition.name,
-            backend=run.definition.backend,
-            model=run.definition.model,
-            run=f"r{run.id}" if self.experiment_id is None else f"e{self.experiment_id}/{run.id}",
+            engine=run.result.definition.name,
+            backend=run.result.definition.backend,
+            model=run.result.definition.model,
+            run=run.id,
             style=style_of(run.text, _tokens_of(run)),
         )
 
 
-def _tokens_of(run: RunRecord) -> int:
+def _tokens_of(run: Run) -> int:
     """Return the number of tokens of an answer without its thinking, which is not shown on a ballot.
 
     Engines count both together; each is taken to have its share of the characters.
     """
-    tokens = run.metrics.completion_tokens if run.metrics is not None else 0
+    metrics = run.result.metrics
+    tokens = metrics.completion_tokens if metrics is not None else 0
     if not run.thinking:
         return tokens
     return round(tokens * len(run.text) / (len(run.text) + len(run.thinking)))
 
 
-def shuffled(runs: Iterable[RunRecord], chance: random.Random | None = None) -> tuple[RunRecord, ...]:
+def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[Run, ...]:
     """Return runs in random order: unpredictable, unless `chance` is a generator with a seed."""
     ordered = list(runs)
     (chance or random.SystemRandom()).shuffle(ordered)

@@ -9,7 +9,7 @@ from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.masking import MaskedStream, NameMask
 from paragone_workbench.experiments.voting.pacing import Pacing, Progress
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 
 __all__ = ["BlindAnswers"]
 
@@ -72,7 +72,7 @@ class BlindAnswers:
 class _Answer(RunObserver):
     """The masked text of a run so far; empty until it has a mask."""
 
-    def __init__(self, run: RunRecord) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._stream: MaskedStream | None = None
         self._parts: list[str] = []
@@ -112,10 +112,10 @@ class _Answer(RunObserver):
     def close(self) -> None:
         self._run.unsubscribe(self)
 
-    def text_came(self, run: RunRecord, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
         if channel == "answer" and self._stream is not None:
             self._parts.append(self._stream.feed(text))
 
-    def run_ended(self, run: RunRecord) -> None:
+    def run_ended(self, run: Run) -> None:
         if self._stream is not None:
             self._parts.append(self._stream.end())

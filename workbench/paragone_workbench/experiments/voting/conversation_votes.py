@@ -12,8 +12,8 @@ __all__ = ["save_vote"]
 
 async def save_vote(
     history: History, session: Session, ballot: Ballot, choice: Choice, *, blind: bool
-) -> int:
+) -> str:
     """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
-    await session.saved()  # gives the runs their ids
+    await session.saved()  # the vote refers to the prompt in the history
     # on the history's thread: the style of a long answer takes a while
     return await history.call(lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

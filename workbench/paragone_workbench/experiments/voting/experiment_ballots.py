@@ -12,7 +12,7 @@ from paragone import Message
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-from paragone_workbench.runs.record import RunRecord
+from paragone_workbench.runs.run import Run
 from paragone_workbench.store import RunKey, Store
 
 __all__ = ["ExperimentBallots"]
@@ -46,7 +46,7 @@ class ExperimentBallots:
         """Number of ballots that were voted on blind, now and earlier."""
         self._store = store
         self._chance = chance or random.SystemRandom()
-        self._cast: list[tuple[int, Ballot, _Pair]] = []
+        self._cast: list[tuple[str, Ballot, _Pair]] = []
         """The votes since the beginning, by their ids."""
         self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
         self._find_ballots()
@@ -57,11 +57,11 @@ class ExperimentBallots:
         names = [engine.name for engine in self.experiment.engines]
         voted: Counter[tuple[frozenset[str], int | None]] = Counter(
             (frozenset(map(_engine_of, vote.candidates)), vote.prompt_index)
-            for vote in self._store.votes.all(self.experiment.id)
+            for vote in self._store.votes.all(self.experiment.number)
             if vote.blind
         )
         answered: dict[int, set[int]] = {}
-        for key, state in self._store.experiments.states(self.experiment.id, 0, _BEYOND).items():
+        for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
             if state == "done":
                 answered.setdefault(key.prompt_index, set()).add(key.engine_index)
         for pair in self._pairs:
@@ -81,7 +81,7 @@ class ExperimentBallots:
 
         Raises InputError if the experiment was deleted.
         """
-        self._store.experiments.get(self.experiment.id)
+        self._store.experiments.get(self.experiment.number)
         while left := [pair for pair in self._pairs if pair.prompts]:
             fewest = min(pair.votes for pair in left)
             pair = self._chance.choice([it for it in left if it.votes == fewest])
@@ -119,32 +119,32 @@ class ExperimentBallots:
 
     def _pair_of(self, ballot: Ballot) -> _Pair:
         names = [engine.name for engine in self.experiment.engines]
-        engines = sorted(names.index(run.definition.name) for run in ballot.answers)
+        engines = sorted(names.index(run.result.definition.name) for run in ballot.answers)
         return next(pair for pair in self._pairs if list(pair.engines) == engines)
 
     def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
         experiment = self.experiment
-        prompt = saved_prompt(self._store, experiment.id, prompt_index)
+        prompt = saved_prompt(self._store, experiment.number, prompt_index)
         answers = shuffled((self._answer(prompt_index, engine) for engine in pair.engines), self._chance)
         return Ballot(
             prompt=_text_of(prompt.messages),
             answers=answers,
-            experiment_id=experiment.id,
+            experiment_id=experiment.number,
             prompt_index=prompt_index,
         )
 
-    def _answer(self, prompt_index: int, engine_index: int) -> RunRecord:
+    def _answer(self, prompt_index: int, engine_index: int) -> Run:
         """Return an engine's answer to a prompt, of any repetition."""
         before = RunKey(prompt_index=prompt_index, engine_index=engine_index, repetition=-1)
         runs = self._store.experiments.runs(
-            self.experiment.id, after=before, limit=self.experiment.repetitions
+            self.experiment.number, after=before, limit=self.experiment.repetitions
         )
         return self._chance.choice(
             [
-                run.record
+                Run(run.result)
                 for run in runs
                 if (run.key.prompt_index, run.key.engine_index) == (prompt_index, engine_index)
-                and run.record.state == "done"
+                and run.result.state == "done"
             ]
         )
 

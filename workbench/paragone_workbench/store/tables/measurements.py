@@ -6,8 +6,8 @@ import json
 
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
-from paragone_workbench.store._database import Database
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.file.database import Database
 
 __all__ = ["Measurements"]
 
@@ -18,10 +18,11 @@ class Measurements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, measurement: Measurement) -> int:
-        """Save a measurement and return its id."""
-        return self._database.run(
-            "INSERT INTO measurement (kind, engines, data, created) VALUES (?, ?, ?, ?)",
+    def add(self, measurement: Measurement) -> None:
+        """Save a measurement."""
+        self._database.run(
+            "INSERT INTO measurement (id, kind, engines, data, created) VALUES (?, ?, ?, ?, ?)",
+            measurement.id,
             measurement.kind,
             json.dumps([to_json(without_passwords(it)) for it in measurement.engines]),
             json.dumps(measurement.data),
@@ -31,17 +32,18 @@ class Measurements:
     def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
         """Return the measurements of a kind, newest first."""
         rows = self._database.rows(
-            "SELECT id, kind, engines, data, created FROM measurement WHERE kind = ? ORDER BY id DESC", kind
+            "SELECT id, kind, engines, data, created FROM measurement WHERE kind = ? ORDER BY number DESC",
+            kind,
         )
         return tuple(
             Measurement(
-                id=number,
+                id=measurement_id,
                 kind=its_kind,
                 engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
                 data=json.loads(data),
                 created=created,
             )
-            for number, its_kind, engines, data, created in rows
+            for measurement_id, its_kind, engines, data, created in rows
         )
 
     def weights_digest(self, path: str, size: int, modified_ns: int) -> str | None:

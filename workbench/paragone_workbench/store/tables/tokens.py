@@ -21,11 +21,11 @@ def pack(tokens: Sequence[Token]) -> bytes:
     return zlib.compress(text.encode("ascii"))
 
 
-def unpack(data: bytes) -> list[Token]:
+def unpack(data: bytes) -> tuple[Token, ...]:
     """Return the tokens that `pack` has packed."""
     import zlib
 
-    return [
+    return tuple(
         Token(
             text=text,
             channel=channel,
@@ -37,7 +37,7 @@ def unpack(data: bytes) -> list[Token]:
         )
         for line in zlib.decompress(data).splitlines()
         for text, channel, token_id, logprob, n_bytes, time, top in json.loads(line)
-    ]
+    )
 
 
 def _row(token: Token) -> tuple[object, ...]:

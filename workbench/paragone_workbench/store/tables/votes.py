@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 
-from paragone_workbench.store._database import Database
 from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.file.database import Database
 
 __all__ = ["Votes"]
 
-_COLUMNS = "candidates, choice, blind, created, experiment_id, prompt_index, prompt_id"
+_VOTES = """
+    SELECT vote.id, candidates, choice, blind, vote.created, experiment.number, prompt_index, prompt_id
+    FROM vote LEFT JOIN experiment ON experiment.id = experiment_id
+"""
+_ADD = """
+    INSERT INTO vote (id, candidates, choice, blind, created, experiment_id, prompt_index, prompt_id)
+    VALUES (?, ?, ?, ?, ?, (SELECT id FROM experiment WHERE number = ?), ?, ?)
+"""
 
 
 class Votes:
@@ -18,10 +25,11 @@ class Votes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, vote: SavedVote) -> int:
+    def add(self, vote: SavedVote) -> str:
         """Save a vote and return its id."""
-        return self._database.run(
-            f"INSERT INTO vote ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
+        self._database.run(
+            _ADD,
+            vote.id,
             json.dumps(vote.candidates),
             vote.choice,
             int(vote.blind),
@@ -30,28 +38,27 @@ class Votes:
             vote.prompt_index,
             vote.prompt_id,
         )
+        return vote.id
 
-    def all(self, experiment_id: int | None = None) -> tuple[SavedVote, ...]:
-        """Return the votes, oldest first: all, or those of one experiment."""
+    def all(self, experiment: int | None = None) -> tuple[SavedVote, ...]:
+        """Return the votes, oldest first: all, or those of the experiment with this number."""
         rows = self._database.rows(
-            f"SELECT id, {_COLUMNS} FROM vote WHERE ? IS NULL OR experiment_id = ? ORDER BY id",  # noqa: S608 (the names of columns)
-            experiment_id,
-            experiment_id,
+            f"{_VOTES} WHERE ? IS NULL OR experiment.number = ? ORDER BY vote.number", experiment, experiment
         )
         return tuple(
             SavedVote(
-                id=number,
+                id=vote_id,
                 candidates=tuple(json.loads(candidates)),
                 choice=choice,
                 blind=bool(blind),
                 created=created,
-                experiment_id=experiment,
+                experiment_id=number,
                 prompt_index=prompt_index,
                 prompt_id=prompt_id,
             )
-            for number, candidates, choice, blind, created, experiment, prompt_index, prompt_id in rows
+            for vote_id, candidates, choice, blind, created, number, prompt_index, prompt_id in rows
         )
 
-    def delete(self, vote_id: int) -> None:
+    def delete(self, vote_id: str) -> None:
         """Delete a vote, as when it is taken back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone_workbench.store._database import Database
+    from paragone_workbench.store.file.database import Database
 
 __all__ = ["interrupt", "interrupt_dead", "saved_text"]
 
@@ -34,8 +34,8 @@ def interrupt(database: Database, owner_id: int) -> None:
     database.run("DELETE FROM owner WHERE id = ?", owner_id)
 
 
-def saved_text(database: Database, run_id: int) -> tuple[str, str]:
+def saved_text(database: Database, run_id: str) -> tuple[str, str]:
     """Return the answer and the thinking of an unfinished run, as far as they are saved."""
     rows = database.rows("SELECT text, thinking FROM run WHERE id = ?", run_id)
-    rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY id", run_id)
+    rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position", run_id)
     return "".join(text for text, _ in rows), "".join(thinking for _, thinking in rows)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from paragone_workbench.store._surrogates import clean
 from paragone_workbench.store.records import Hit
+from paragone_workbench.store.tables.surrogates import clean
 
 if TYPE_CHECKING:
-    from paragone_workbench.store._database import Database, Row
+    from paragone_workbench.store.file.database import Database, Row
 
 __all__ = ["search"]
 
@@ -19,26 +19,31 @@ _GRAM = 3  # characters; the trigram index cannot find shorter terms
 _BEFORE, _WIDTH = 30, 100  # characters of a snippet: before the first term, and in total
 
 _PROMPTS = """
-    SELECT conversation.id, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
+    SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
     FROM prompt JOIN conversation ON conversation.id = prompt.conversation_id
 """
-_RUNS = """
-    SELECT conversation.id, conversation.title, prompt.id, run.id, run.engine, run.text, run.started
-    FROM run JOIN prompt ON prompt.id = run.prompt_id
+_TURNS = """
+    SELECT 'c', conversation.number, conversation.title, prompt.id, run.id, run.engine, run.text, run.started
+    FROM run JOIN turn ON turn.run_id = run.id JOIN prompt ON prompt.id = turn.prompt_id
     JOIN conversation ON conversation.id = prompt.conversation_id
 """
-_IN_PROMPTS = "WHERE prompt.id IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?) "
-_IN_RUNS = "WHERE run.id IN (SELECT rowid FROM run_search WHERE run_search MATCH ?) "
+_CELLS = """
+    SELECT 'e', experiment.number, experiment.name, NULL, cell.number, run.engine, run.text, run.started
+    FROM run JOIN cell ON cell.run_id = run.id JOIN experiment ON experiment.id = cell.experiment_id
+"""
+_IN_PROMPTS = "WHERE prompt.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?) "
+_IN_RUNS = "WHERE run.number IN (SELECT rowid FROM run_search WHERE run_search MATCH ?) "
 
 
 def search(database: Database, text: str, limit: int) -> tuple[Hit, ...]:
-    """Return the prompts and answers that contain all words of `text`, ignoring case, newest first."""
+    """Return the prompts and answers, also of experiments, that contain all words of `text`, newest first."""
     terms = sorted(clean(text).replace("\0", " ").split(), key=len, reverse=True)
     if not terms:
         return ()
     hits = [
-        *islice(_found(database, _PROMPTS, _IN_PROMPTS, "ORDER BY prompt.id DESC", terms), limit),
-        *islice(_found(database, _RUNS, _IN_RUNS, "ORDER BY run.id DESC", terms), limit),
+        *islice(_found(database, _PROMPTS, _IN_PROMPTS, "ORDER BY prompt.number DESC", terms), limit),
+        *islice(_found(database, _TURNS, _IN_RUNS, "ORDER BY run.number DESC", terms), limit),
+        *islice(_found(database, _CELLS, _IN_RUNS, "ORDER BY run.number DESC", terms), limit),
     ]
     return tuple(sorted(hits, key=lambda hit: hit.time, reverse=True)[:limit])
 
@@ -54,20 +59,21 @@ def _found(database: Database, select: str, indexed: str, order: str, terms: lis
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
     any_term = re.compile("|".join(map(re.escape, terms)), re.IGNORECASE)
     for row in rows:
-        if all(term.search(row[5]) for term in wanted):
+        if all(term.search(row[6]) for term in wanted):
             yield _hit(row, any_term)
 
 
 def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
-    conversation_id, title, prompt_id, run_id, engine, text, time = row
+    kind, number, title, prompt_id, run_id, engine, text, time = row
     found = any_term.search(text)
     start = max(0, found.start() - _BEFORE) if found else 0
     snippet = " ".join(text[start : start + _WIDTH].split())
     return Hit(
-        conversation_id=conversation_id,
+        place=f"{kind}{number}" if kind == "c" else f"{kind}{number}/{run_id}",
+        conversation=number if kind == "c" else None,
         title=title,
         prompt_id=prompt_id,
-        run_id=run_id,
+        run_id=run_id if kind == "c" else None,
         engine=engine,
         snippet=snippet,
         marks=tuple(match.span() for match in any_term.finditer(snippet)),

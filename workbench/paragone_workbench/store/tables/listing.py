@@ -1,4 +1,4 @@
-"""Lists the conversations of the history."""
+"""Lists the conversations."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 from paragone_workbench.store.records import Summary
 
 if TYPE_CHECKING:
-    from paragone_workbench.store._database import Database
+    from paragone_workbench.store.file.database import Database
 
 __all__ = ["conversations"]
 
 _LIST = """
-    SELECT id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)
+    SELECT number, id, title, updated, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id)
     FROM conversation
-    WHERE (updated, id) < (?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
-    ORDER BY updated DESC, id DESC LIMIT ?
+    WHERE (updated, number) < (?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY updated DESC, number DESC LIMIT ?
 """
-_OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, id"
+_OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
 
 def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
     """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
-    last = (before.updated, before.id) if before else (1e300, 0)
+    last = (before.updated, before.number) if before else (1e300, 0)
     return tuple(
         Summary(
-            id=conversation_id,
+            number=number,
             title=title,
             engines=tuple(
                 json.loads(definition)["name"]
@@ -35,5 +35,5 @@ def conversations(database: Database, limit: int, before: Summary | None) -> tup
             prompts=prompts,
             updated=updated,
         )
-        for conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
+        for number, conversation_id, title, updated, prompts in database.rows(_LIST, *last, limit)
     )

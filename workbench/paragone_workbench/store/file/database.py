@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 
 from paragone import InputError
 from paragone_workbench.store.errors import store_error
+from paragone_workbench.store.file.older import FIRST, migrate_older
 
-__all__ = ["MIGRATIONS", "Database", "Row"]
+__all__ = ["SCHEMA", "Database", "Row"]
 
 Row: TypeAlias = tuple[Any, ...]
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+SCHEMA = Path(__file__).with_name("schema")
+"""The folder with the schema of a new file, and with scripts that change it."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
@@ -28,11 +30,11 @@ BUSY_S = 1.0
 class Database:
     """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
 
-    Create it inside `_owners.exclusive`: two instances of the program must not migrate the file at once.
+    Create it inside `owners.exclusive`: two instances of the program must not migrate the file at once.
     Afterwards, several instances may use it.
     """
 
-    def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
+    def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
         """Open the file and migrate it to the newest schema. A new file is readable by the user only.
 
         A damaged file is renamed and a new one is created; `warning` then says so. Raises InputError if a
@@ -44,14 +46,14 @@ class Database:
             if not path.exists():
                 path.touch(mode=0o600)
             try:
-                self._connection = _connect(path, migrations)
+                self._connection = _connect(path, schema)
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                     raise
                 aside = _set_aside(path)
                 self.warning = f"The history was damaged. It was moved to {aside}, and a new one was created."
                 path.touch(mode=0o600)
-                self._connection = _connect(path, migrations)
+                self._connection = _connect(path, schema)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         """Return all rows of a query."""
@@ -104,11 +106,11 @@ class Database:
             raise store_error(self.path, error) from error
 
 
-def _connect(path: Path, migrations: Path) -> sqlite3.Connection:
+def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version = _version(connection)
-        scripts = _scripts(migrations)
+        scripts = _scripts(schema)
         newest = max(scripts)
         if version > newest:
             raise InputError(
@@ -119,11 +121,11 @@ def _connect(path: Path, migrations: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, a power cut may lose the last transactions but does not damage the file.
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
         if version < newest:
             if version:
                 _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
-            _migrate(connection, version, scripts)
+            _migrate(connection, version, schema)
+        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # fails now if the schema is damaged
     except BaseException:
         connection.close()
@@ -136,18 +138,27 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _scripts(folder: Path) -> dict[int, Path]:
-    """Return the migration scripts by the version of the schema that each one creates."""
+def _scripts(folder: Path) -> dict[int, str]:
+    """Return the scripts of a folder by the version of the schema that each one leads to."""
     matches = ((re.match(r"(\d{4})_", path.name), path) for path in folder.glob("*.sql"))
-    return {int(match[1]): path for match, path in matches if match}
+    return {int(match[1]): path.read_text(encoding="utf-8") for match, path in matches if match}
 
 
-def _migrate(connection: sqlite3.Connection, version: int, scripts: dict[int, Path]) -> None:
+def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None:
+    """Bring a file to the newest schema; version 0 is an empty file."""
+
+    def execute(script: str) -> None:
+        for statement in _statements(script):
+            connection.execute(statement)
+
+    scripts = _scripts(schema)
     with _transaction(connection):
+        if 0 < version < FIRST:
+            migrate_older(connection, version, _scripts(schema / "older"), scripts[FIRST], execute)
+            version = FIRST
         for number in sorted(number for number in scripts if number > version):
-            for statement in _statements(scripts[number].read_text(encoding="utf-8")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+            execute(scripts[number])
+        connection.execute(f"PRAGMA user_version = {max(scripts)}")
 
 
 def _statements(script: str) -> Iterator[str]:

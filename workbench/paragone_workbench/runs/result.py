@@ -1,0 +1,82 @@
+"""The result of a run: everything that came of one request to one engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from paragone import Caution, FinishReason, Json, LoadedModel, ParagoneError, RunSettings, Token
+from paragone.wire import from_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
+
+__all__ = ["EndState", "RunResult", "RunState"]
+
+RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
+"""`interrupted`: the program ended during the run; what had been saved by then is kept."""
+
+EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What came of a run so far. It is the same value in memory, in the history, in documents and in reports.
+
+    `paragone.wire` converts it to JSON. A new field needs a default, which results of earlier versions then have.
+    """
+
+    id: str
+    """A UUID of version 7, which the program makes with the run."""
+    definition: EngineDefinition
+    """The definition of the engine, without secret options."""
+    started: float
+    """Seconds since 1970."""
+    ended: float | None = None
+    """Seconds since 1970; None before the end."""
+    state: RunState = "running"
+    finish: FinishReason | None = None
+    error: str = ""
+    """What failed and why; empty if the run has not failed."""
+    hint: str = ""
+    """What to do about the error; may be empty."""
+    text: str = ""
+    thinking: str = ""
+    cautions: tuple[Caution, ...] = ()
+    """Warnings for the user."""
+    settings: RunSettings | None = None
+    """The settings in force, as far as the engine reports them."""
+    metrics: RunMetrics | None = None
+    """None before the end."""
+    manifest: Mapping[str, Json] = field(default_factory=dict)
+    """The data needed to reproduce the run. Its `request` belongs to the run; the rest, runs have in common."""
+    tokens: tuple[Token, ...] = ()
+    """The tokens with their log-probabilities and times, if the request asks for log-probabilities."""
+
+    @property
+    def message(self) -> str:
+        """The error and what to do about it, in one line; empty if the run has not failed."""
+        return str(ParagoneError(self.error, hint=self.hint)) if self.error else ""
+
+    @property
+    def request(self) -> Mapping[str, Json]:
+        """The request as the manifest has it, without its messages; empty if the run has not begun."""
+        request = self.manifest.get("request")
+        return request if isinstance(request, Mapping) else {}
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether the request asks for log-probabilities, so that `tokens` are those of the whole answer."""
+        return self.request.get("logprobs") is not None
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The model that answered, as it was loaded then; None if the manifest does not tell."""
+        loaded = self.manifest.get("loaded")
+        if not isinstance(loaded, Mapping):
+            return None
+        weights = self.manifest.get("weights") or []
+        with contextlib.suppress(TypeError, ValueError):  # written by another version
+            return from_json(LoadedModel, {**loaded, "weights": weights})
+        return None

@@ -1,0 +1,166 @@
+"""A run: one request to one engine, from when it waits to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from paragone import ParagoneError
+from paragone_workbench.engines.definitions import strip_password
+from paragone_workbench.engines.error_boundary import notify_observers
+from paragone_workbench.identity import new_id
+from paragone_workbench.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from paragone import Channel, FinishReason, PromptProgress, RunSettings, Token
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.runs.metrics import Meter
+    from paragone_workbench.runs.observer import RunObserver
+    from paragone_workbench.runs.result import EndState, RunState
+    from paragone_workbench.runs.spec import RunSpec
+
+__all__ = ["Run", "RunPhase"]
+
+RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
+"""`waiting`: for its engine, for earlier runs, or for its turn; `queued`: in the queue of a server;
+`prefill`: the prompt is being processed; `decode`: the answer is being generated."""
+
+
+class Run:
+    """A run that waits, is in progress, or has ended. It has the only copy of its text: screens and files show that."""
+
+    def __init__(
+        self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
+    ) -> None:
+        """Create a run that has ended, as the history or a document has it. `Run.of` creates one that waits."""
+        self.prompt = prompt
+        """The prompt that the run answers; None outside of a conversation."""
+        self.continues = continues
+        """The previous run of the conversation; None for the first."""
+        self.number: int | None = None
+        """The number that people know it by (`r45`), once it is saved in a conversation."""
+        self.spec: RunSpec | None = None
+        """The request; None while the run waits."""
+        self.phase: RunPhase = "ended"
+        self.progress: PromptProgress | None = None
+        """How much of the prompt has been processed."""
+        self.silent_s = 0
+        """Seconds for which a server has sent nothing; 0 while data comes."""
+        self.meter: Meter | None = None
+        """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
+        self._result = result
+        self._error = ParagoneError(result.error, hint=result.hint) if result.error else None
+        self._pieces: dict[Channel, list[str]] = {"answer": [result.text], "thinking": [result.thinking]}
+        self._tokens = list(result.tokens)
+        self._has_grown = False
+        self._observers: list[RunObserver] = []
+
+    @classmethod
+    def of(
+        cls, definition: EngineDefinition, *, prompt: Prompt | None = None, continues: Run | None = None
+    ) -> Run:
+        """Return a new run that waits for its engine. The definition must be without secrets."""
+        run = cls(
+            RunResult(id=new_id(), definition=definition, started=time.time()),
+            prompt=prompt,
+            continues=continues,
+        )
+        run.phase = "waiting"
+        return run
+
+    @property
+    def id(self) -> str:
+        """A UUID of version 7."""
+        return self._result.id
+
+    @property
+    def result(self) -> RunResult:
+        """What came of the run so far."""
+        if self._has_grown:
+            self._has_grown = False
+            self._result = dataclasses.replace(
+                self._result, text=self.text, thinking=self.thinking, tokens=tuple(self._tokens)
+            )
+        return self._result
+
+    @result.setter
+    def result(self, result: RunResult) -> None:
+        self._result = result
+
+    @property
+    def state(self) -> RunState:
+        """Whether the run is in progress, or how it ended."""
+        return self._result.state
+
+    @property
+    def settings(self) -> RunSettings | None:
+        """The settings in force, as far as the engine has reported them."""
+        return self._result.settings
+
+    @property
+    def error(self) -> ParagoneError | None:
+        """Why the run failed."""
+        return self._error
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._joined("answer")
+
+    @property
+    def thinking(self) -> str:
+        """The thinking so far."""
+        return self._joined("thinking")
+
+    def keep(self, token: Token) -> None:
+        """Add a token with its log-probability to the result. Its text is added by `add`."""
+        self._tokens.append(token)
+        self._has_grown = True
+
+    def add(self, channel: Channel, text: str) -> None:
+        """Append text and notify the observers."""
+        self._pieces[channel].append(text)
+        self._has_grown = True
+        self.notify(lambda observer: observer.text_came(self, channel, text))
+
+    def end_as(self, state: EndState, *, finish: FinishReason | None = None) -> None:
+        """Note how the run ends; without `finish`, with the finish reason that the engine gave."""
+        kept = self._result.finish if finish is None else finish
+        self.result = dataclasses.replace(self.result, state=state, finish=kept)
+
+    def fail(self, error: ParagoneError, definition: EngineDefinition) -> None:
+        """Note that the run failed, and with which engine, whose definition must be without secrets."""
+        self._error = error
+        self.result = dataclasses.replace(
+            self.result,
+            state="failed",
+            definition=definition,
+            error=strip_password(error.sentence),
+            hint=strip_password(error.hint),
+        )
+
+    def subscribe(self, observer: RunObserver) -> None:
+        """Add an observer of the run."""
+        self._observers.append(observer)
+
+    def unsubscribe(self, observer: RunObserver) -> None:
+        """Remove an observer, if it was added."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+
+    def notify(self, call: Callable[[RunObserver], None]) -> None:
+        """Call a method of each observer."""
+        notify_observers(self._observers, call, "a run")
+
+    def changed(self) -> None:
+        """Notify all observers that the phase or a figure changed."""
+        self.notify(lambda observer: observer.run_changed(self))
+
+    def _joined(self, channel: Channel) -> str:
+        pieces = self._pieces[channel]
+        if len(pieces) > 1:
+            pieces[:] = ["".join(pieces)]
+        return pieces[0]

@@ -1,0 +1,1 @@
+"""Saves conversations while they grow."""

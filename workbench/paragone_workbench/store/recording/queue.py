@@ -1,0 +1,280 @@
+"""The queue of what is to be saved: the only way to the history for conversations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone_workbench.engines.error_boundary import report
+from paragone_workbench.store.errors import ConversationDeleted, StoreError
+from paragone_workbench.store.recording.unsaved import Unsaved
+from paragone_workbench.store.retry import pauses
+
+if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_workbench.conversation.tree import Conversation
+    from paragone_workbench.store.history import History
+
+__all__ = ["SaveQueue"]
+
+EVERY_S = 0.4
+"""Seconds to collect text before a save. Including the save, a kill loses 0.5 s of text at most."""
+CLOSE_S = 4.0
+"""Seconds after the call of `close` during which another attempt may start."""
+LAST_TRY_S = 1.5
+"""Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
+
+
+class SaveQueue:
+    """Saves conversations, one after the other, until nothing is left to save. Call its methods on the event loop.
+
+    Changes stay in memory until a history is open, and while its file is locked or the disk is full.
+    """
+
+    def __init__(
+        self,
+        on_problem: Callable[[StoreError], None],
+        on_saved_again: Callable[[], None],
+        on_changed: Callable[[], None],
+    ) -> None:
+        self.history: History | None = None
+        self.changes: Counter[int | None] = Counter()
+        """How often each conversation has changed, by its number."""
+        self._on_problem = on_problem
+        self._on_saved_again = on_saved_again
+        self._on_changed = on_changed
+        self._not_open: ParagoneError | None = None
+        """Why the history could not be opened; None if it is open or still being opened."""
+        self._unsaved: dict[str, Unsaved] = {}
+        """The conversations of the session by their ids. The one that is saved next comes first."""
+        self._saving: asyncio.Task[None] | None = None
+        self._urgent = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._last_try = 0.0
+        """Time on the event loop's clock after which no attempt starts; set by `close`."""
+
+    def open(self, history: History) -> None:
+        """Save what has come so far, and what comes from now on, in this history."""
+        self.history, self._not_open = history, None
+        self._begin()
+        self._on_changed()
+
+    def not_open(self, error: ParagoneError) -> None:
+        """Note why the history could not be opened. After a permanent error, drop the conversations that were left."""
+        self._not_open = error
+        for unsaved in list(self._unsaved.values()):
+            self.drop_if_done(unsaved)
+        self._on_changed()
+
+    @property
+    def problem(self) -> ParagoneError | None:
+        """Why changes cannot be saved at present; None if they can."""
+        found = (it.problem for it in self._unsaved.values() if it.problem is not None)
+        return next(found, self._not_open)
+
+    @property
+    def waits_for_history(self) -> bool:
+        """Whether prompts wait in memory for the history to be opened."""
+        return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
+
+    def of(self, conversation: Conversation) -> Unsaved | None:
+        """Return the unsaved changes of a conversation; None if it is no longer recorded."""
+        if self._closing.is_set():
+            return None
+        unsaved = self._unsaved.setdefault(conversation.id, Unsaved(conversation))
+        unsaved.is_left = False
+        return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
+
+    def find(self, number: int) -> list[Unsaved]:
+        """Return the unsaved changes of the conversation with this number, if it is recorded."""
+        return [it for it in self._unsaved.values() if it.conversation.number == number]
+
+    def left(self, conversation: Conversation) -> None:
+        """Note that nothing will be added to a conversation but the ends of its runs."""
+        unsaved = self._unsaved.get(conversation.id)
+        if unsaved is not None:
+            unsaved.is_left = True
+            self.drop_if_done(unsaved)
+
+    def changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
+        """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
+        self.changes[unsaved.conversation.number] += 1
+        if urgent:
+            self._urgent.set()
+        self._begin()
+
+    async def saved(self, conversation: Conversation) -> StoreError | None:
+        """Wait until the changes of a conversation so far are saved. Returns why they cannot be at present, or None."""
+        if self.history is None:
+            why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
+            return StoreError(why, can_pass=True)
+        unsaved = self._unsaved.get(conversation.id)
+        if unsaved is None:
+            return None
+        if unsaved.problem is None and (unsaved or unsaved.is_being_saved):
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            unsaved.waiting.append(waiting)
+            self._urgent.set()
+            self._begin()
+            await waiting
+        return unsaved.problem
+
+    async def close(self) -> None:
+        """Save the remaining changes, for about 5 s at most. `on_problem` is told what could not be saved."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._urgent.set()
+        self._last_try = asyncio.get_running_loop().time() + CLOSE_S
+        saving = self._saving
+        if saving is not None:
+            await asyncio.wait([saving], timeout=CLOSE_S + LAST_TRY_S)
+            saving.cancel()
+        if self.history is None:
+            self._report_unopened()
+            return
+        for unsaved in self._unsaved.values():
+            if loss := unsaved.loss():
+                why = unsaved.problem or StoreError("The history did not answer in time.")
+                self._report(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
+
+    def _report_unopened(self) -> None:
+        count = sum(unsaved.prompts for unsaved in self._unsaved.values())
+        if self._not_open is not None and count:
+            prompts = "1 prompt and its" if count == 1 else f"{count} prompts and their"
+            sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
+            self._report(StoreError(sentence, hint=self._not_open.hint))
+
+    def _begin(self) -> None:
+        is_saving = self._saving is not None and not self._saving.done()
+        if self.history is None or self._closing.is_set() or is_saving or not self._pending():
+            return
+        self._saving = asyncio.create_task(self._save(self.history))
+        self._saving.add_done_callback(self._ended)
+
+    def _pending(self) -> list[Unsaved]:
+        """Return the conversations with changes that may be saved."""
+        return [it for it in self._unsaved.values() if it and not it.is_given_up]
+
+    async def _save(self, history: History) -> None:
+        """Save the conversations one after the other until no change is left."""
+        waits = pauses()
+        while pending := self._pending():
+            if all(unsaved.problem is None for unsaved in pending):
+                await _wait(self._urgent, EVERY_S)
+            self._urgent.clear()
+            is_last = self._closing.is_set()  # nothing is added after `close`
+            for unsaved in self._pending():
+                if not await self._save_one(history, unsaved, is_last=is_last):
+                    if not await self._pause(next(waits)):
+                        return
+                    break
+            else:
+                waits = pauses()
+            if self._closing.is_set() and not is_last:
+                for unsaved in self._unsaved.values():
+                    unsaved.note_ended()
+                self._urgent.set()
+
+    async def _save_one(self, history: History, unsaved: Unsaved, *, is_last: bool) -> bool:
+        """Save the changes of a conversation. Returns False if that failed and may succeed later."""
+        if is_last:
+            unsaved.note_ended()
+        waiting = len(unsaved.waiting)
+        unsaved.is_being_saved = True
+        changes = unsaved.take()
+        try:
+            numbers = await history.save(changes)
+        except StoreError as error:
+            unsaved.put_back(changes)
+            self._failed(unsaved, error)
+            unsaved.answer(len(unsaved.waiting))
+        else:
+            unsaved.is_being_saved = False
+            unsaved.was_saved(changes, numbers)
+            if is_last:
+                unsaved.clear()  # ignore what runs in progress still write
+            unsaved.answer(waiting if unsaved else len(unsaved.waiting))
+            self._succeeded(unsaved)
+        return unsaved.problem is None or unsaved.is_given_up
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait before another attempt, only briefly after `close`. Returns False if it is too late for one."""
+        if self._closing.is_set():
+            await asyncio.sleep(min(seconds, LAST_TRY_S))
+        else:
+            await _wait(self._closing, seconds)
+        return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
+
+    @property
+    def _never_opens(self) -> bool:
+        error = self._not_open
+        return error is not None and not (isinstance(error, StoreError) and error.can_pass)
+
+    def _succeeded(self, unsaved: Unsaved) -> None:
+        if unsaved.problem is not None:
+            unsaved.problem = None
+            if self.problem is None:
+                _call(self._on_saved_again)
+            _call(self._on_changed)
+        self.drop_if_done(unsaved)
+
+    def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
+        """Note why changes cannot be saved. A lock is reported once, even if several conversations wait for it."""
+        is_known = error.can_pass and any(it.problem is not None for it in self._unsaved.values())
+        unsaved.problem = error
+        unsaved.is_being_saved = False
+        self._unsaved[unsaved.conversation.id] = self._unsaved.pop(
+            unsaved.conversation.id
+        )  # others come first
+        if isinstance(error, ConversationDeleted):
+            unsaved.clear()
+        if not is_known:
+            self._report(error)
+        self.drop_if_done(unsaved)
+        _call(self._on_changed)
+
+    def drop_if_done(self, unsaved: Unsaved) -> None:
+        """Forget a conversation that the session has left, once nothing of it is to be saved any more."""
+        is_done = not (unsaved.runs or unsaved.is_being_saved or unsaved) or unsaved.is_given_up
+        if unsaved.is_left and (is_done or self._never_opens):
+            self._unsaved.pop(unsaved.conversation.id, None)
+            if unsaved.problem is not None:
+                _call(self._on_changed)
+
+    def _ended(self, saving: asyncio.Task[None]) -> None:
+        """Handle the end of the saving task. Starts another one if there are new changes."""
+        if self._saving is saving:
+            self._saving = None
+        error = None if saving.cancelled() else saving.exception()
+        if isinstance(error, Exception):  # a bug; the conversation continues unsaved
+            report("A conversation could not be saved.", error)
+            for unsaved in [it for it in self._unsaved.values() if it.is_being_saved]:
+                sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
+                self._failed(unsaved, StoreError(sentence))
+        if not saving.cancelled():
+            self._begin()
+        if self._saving is None:
+            for unsaved in self._unsaved.values():
+                unsaved.answer(len(unsaved.waiting))
+
+    def _report(self, error: StoreError) -> None:
+        _call(lambda: self._on_problem(error))
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, at most this many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """Call a listener. An exception that it raises is reported and does not end the saving."""
+    try:
+        callback()
+    except Exception as error:  # noqa: BLE001 (it is reported)
+        report("A callback of the recorder failed.", error)

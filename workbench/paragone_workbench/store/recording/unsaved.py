@@ -1,0 +1,238 @@
+"""Tracks which changes of a conversation are not in the history yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
+
+if TYPE_CHECKING:
+    from paragone import RunSettings
+    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.errors import StoreError
+    from paragone_workbench.store.records import LaneRecord
+
+__all__ = ["Unsaved"]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A run of a lane, and how much of it has been saved."""
+
+    lane: LaneRecord
+    is_started: bool = False
+    is_changed: bool = False
+    """Whether its row must be written. New text alone does not change the row."""
+    text: int = 0
+    """Number of characters of the answer that have been saved."""
+    thinking: int = 0
+    settings: RunSettings | None = None
+    """The run's settings at its last change that was noted here."""
+
+
+class Unsaved:
+    """The changes of one conversation that are not saved; true if there are any.
+
+    `take` returns them as values. If these were saved, call `was_saved`; if not, call `put_back`.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.problem: StoreError | None = None
+        """Why the last save failed; None if it succeeded."""
+        self.is_left = False
+        """Whether the session has gone on to another conversation."""
+        self.waiting: list[asyncio.Future[None]] = []
+        """One future for each caller that waits for a save."""
+        self.is_being_saved = False
+        self._prompts: dict[Prompt, None] = {}
+        self._lanes: dict[LaneRecord, None] = {}
+        self._heads: dict[str, str] = {}
+        """For each lane, its latest head that is saved or that the next save writes."""
+        self._turns: dict[Run, _Turn] = {}
+        self._known: set[str] = set()
+        """The ids of the lanes and runs that the history has."""
+        self._taken: tuple[LaneRecord, ...] = ()
+        """The lanes of the changes that are being saved."""
+
+    def __bool__(self) -> bool:
+        """Whether there are changes to save. A conversation without prompts is not saved."""
+        if self.conversation.number is None and not self._prompts:
+            return False
+        return bool(self._prompts or self._lanes) or any(
+            turn.is_changed or _new_text(run, turn) for run, turn in self._turns.items()
+        )
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the changes can never be saved."""
+        return self.problem is not None and not self.problem.can_pass
+
+    @property
+    def runs(self) -> Collection[Run]:
+        """The runs that have not ended, and those that ended but are not saved yet."""
+        return self._turns.keys()
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts that are not saved."""
+        return len(self._prompts)
+
+    def know(self, lanes: Iterable[LaneRecord]) -> None:
+        """Note that the history has these lanes, with the runs that have a number."""
+        for lane in lanes:
+            self._known.add(lane.id)
+            self._known.update(run.id for run in lane.runs if run.number is not None)
+
+    def add_prompt(self, prompt: Prompt) -> None:
+        """Add a new prompt."""
+        self._prompts[prompt] = None
+
+    def add_lane(self, lane: LaneRecord) -> None:
+        """Add a lane that is new or has changed. Its head is noted unless it is a run that has not started."""
+        self._lanes[lane] = None
+        if lane.head is not None and (lane.head.id in self._known or self.is_started(lane.head)):
+            self._heads[lane.id] = lane.head.id
+
+    def follow(self, run: Run, lane: LaneRecord) -> None:
+        """Add a run. Nothing of it is saved before `run_changed` marks it as started."""
+        self._turns[run] = _Turn(lane)
+
+    def is_started(self, run: Run) -> bool:
+        """Return whether a run was marked as started, so that it is saved."""
+        return run in self._turns and self._turns[run].is_started
+
+    def has_new_settings(self, run: Run) -> bool:
+        """Return whether a started run has settings that differ from the last noted ones."""
+        turn = self._turns.get(run)
+        return turn is not None and turn.is_started and turn.settings is not run.settings
+
+    def run_changed(self, run: Run) -> None:
+        """Mark a run as started and its row as changed. New text alone needs no call."""
+        turn = self._turns.get(run)
+        if turn is not None:
+            is_new = not turn.is_started
+            turn.is_started = turn.is_changed = True
+            if is_new and turn.lane.head is run:
+                self.add_lane(turn.lane)  # its head can be saved now that the run is
+            turn.settings = run.settings
+
+    def forget(self, run: Run) -> None:
+        """Do not save this run."""
+        self._turns.pop(run, None)
+
+    def note_ended(self) -> None:
+        """Mark the runs as changed that ended after their recorder unsubscribed from them."""
+        for run, turn in self._turns.items():
+            if turn.is_started and run.phase == "ended":
+                turn.is_changed = True
+
+    def clear(self) -> None:
+        """Drop all unsaved changes, and all runs."""
+        self._prompts.clear()
+        self._lanes.clear()
+        self._turns.clear()
+
+    def take(self) -> Changes:
+        """Return the unsaved changes. Lanes and rows of runs count as saved from now on; prompts and text do not."""
+        turns: dict[str, TurnRow] = {}
+        for run, turn in self._turns.items():
+            if turn.is_changed:
+                assert run.prompt is not None  # `Recorder.follow` ensures that
+                continues = self._nearest_saved(run.continues, turns)
+                turns[run.id] = TurnRow(
+                    lane_id=turn.lane.id,
+                    prompt_id=run.prompt.id,
+                    continues_id=continues,
+                    result=run.result,
+                )
+                turn.is_changed = False
+        with_runs = {turn.lane_id for turn in turns.values()}
+        new_lanes = {
+            turn.lane: None for turn in self._turns.values() if turn.lane.id in with_runs - self._known
+        }
+        # a new lane that is already closed and has no run to save is not saved
+        lanes = new_lanes | {lane: None for lane in self._lanes if lane.id in self._known or not lane.closed}
+        self._lanes.clear()
+        self._taken = tuple(sorted(lanes, key=lambda lane: lane.position))
+        return Changes(
+            conversation_id=self.conversation.id,
+            created=self.conversation.created,
+            is_saved=self.conversation.number is not None,
+            prompts=tuple(self._prompts),
+            lanes=tuple(LaneRow.of(lane, self._heads.get(lane.id)) for lane in self._taken),
+            turns=tuple(turns.values()),
+            texts=tuple(
+                NewText(
+                    run_id=run.id,
+                    position=turn.text + turn.thinking,
+                    text=run.text[turn.text :],
+                    thinking=run.thinking[turn.thinking :],
+                )
+                for run, turn in self._turns.items()
+                if run.state == "running" and _new_text(run, turn)
+            ),
+        )
+
+    def was_saved(self, changes: Changes, numbers: Mapping[str, int]) -> None:
+        """Note that changes were saved, and give their numbers to the conversation and its runs."""
+        self.conversation.number = numbers[self.conversation.id]
+        self._known.update(lane.id for lane in changes.lanes)
+        self._known.update(turn.result.id for turn in changes.turns)
+        for prompt in changes.prompts:
+            self._prompts.pop(prompt, None)
+        runs = {run.id: run for run in self._turns}
+        for new in changes.texts:
+            if new.run_id in runs:
+                turn = self._turns[runs[new.run_id]]
+                turn.text += len(new.text)
+                turn.thinking += len(new.thinking)
+        for row in changes.turns:
+            if row.result.id in runs:
+                run = runs[row.result.id]
+                run.number = numbers[run.id]
+                if row.result.state != "running":
+                    self._turns.pop(run)
+
+    def put_back(self, changes: Changes) -> None:
+        """Mark changes that could not be saved as unsaved again."""
+        failed = {turn.result.id for turn in changes.turns}
+        for run, turn in self._turns.items():
+            turn.is_changed = turn.is_changed or run.id in failed
+        self._lanes.update(dict.fromkeys(self._taken))
+
+    def answer(self, count: int) -> None:
+        """Tell the first `count` callers that wait that a save has succeeded or failed."""
+        for future in self.waiting[:count]:
+            if not future.done():
+                future.set_result(None)
+        del self.waiting[:count]
+
+    def loss(self) -> str:
+        """Return how much is not saved, as the subject of a sentence; empty if everything is saved."""
+        if not self:
+            return ""
+        counts = [
+            _new_text(run, turn)
+            for run, turn in self._turns.items()
+            if turn.is_changed or _new_text(run, turn)
+        ]
+        parts = [f"{len(self._prompts)} prompt{'s'[: len(self._prompts) != 1]}"] if self._prompts else []
+        if counts:
+            parts.append(f"{sum(counts):,} characters of {len(counts)} answer{'s'[: len(counts) != 1]}")
+        return " and ".join(parts) or "The last changes of lanes"
+
+    def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
+        """Return the run, or the nearest one that it continues, that is saved or among these changes; else None."""
+        while run is not None and run.id not in self._known and run.id not in turns:
+            run = run.continues
+        return None if run is None else run.id
+
+
+def _new_text(run: Run, turn: _Turn) -> int:
+    """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
+    return len(run.text) + len(run.thinking) - turn.text - turn.thinking if turn.is_started else 0

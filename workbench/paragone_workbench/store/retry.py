@@ -1,0 +1,41 @@
+"""How the history is asked again while its file is locked or the disk is full: the one policy for all who save."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+from paragone_workbench.store.errors import StoreError
+
+__all__ = ["pauses", "retrying"]
+
+T = TypeVar("T")
+
+FIRST_S = 0.2
+"""Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
+LONGEST_S = 5.0
+GIVE_UP_S = 10.0
+"""Seconds after which `retrying` raises an error, even if it may pass."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait after each failed attempt in a row."""
+    pause = FIRST_S
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_S)
+
+
+async def retrying(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of a call; repeat it for some seconds after an error that may pass. Raises StoreError."""
+    deadline = time.monotonic() + GIVE_UP_S
+    for pause in pauses():
+        try:
+            return await call()
+        except StoreError as error:
+            if not error.can_pass or time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")

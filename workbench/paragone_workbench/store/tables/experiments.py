@@ -1,0 +1,245 @@
+"""Reads and writes experiments and their runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from paragone import InputError, Json
+from paragone.wire import from_json, to_json
+from paragone_workbench.engines.definitions import EngineDefinition, without_passwords
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.experiment_records import Experiment, ExperimentRun, RunKey
+from paragone_workbench.store.file.database import Database, Row
+from paragone_workbench.store.file.owners import Owner
+from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of, save_run
+from paragone_workbench.store.tables.surrogates import clean
+from paragone_workbench.visible_text import visible
+
+__all__ = ["Experiments"]
+
+_EXPERIMENT = """
+    SELECT number, id, name, fingerprint, schedule, repetitions, engines, machine, prompts, created,
+      (SELECT count(*) FROM cell JOIN run ON run.id = run_id
+        WHERE experiment_id = experiment.id AND state = 'done'),
+      (SELECT count(*) FROM cell JOIN run ON run.id = run_id
+        WHERE experiment_id = experiment.id AND state = 'failed')
+    FROM experiment
+"""
+_SUGGESTED = 5
+"""Number of experiments that the message about an unknown one lists."""
+
+_KEY = "prompt_index, engine_index, repetition"
+_ID = "(SELECT id FROM experiment WHERE number = ?)"
+_CELL = f"""
+    SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
+"""  # noqa: S608 (the names of columns)
+
+
+class Experiments:
+    """The experiments of the history. Calls block; all may raise StoreError."""
+
+    def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
+        self._database = database
+        self._owner = owner
+        self._owner_id = owner_id
+
+    def create(self, experiment: Experiment, prompts: Iterable[tuple[int, Json]]) -> int:
+        """Add an experiment with its prompts and their indices, claim it, and return its number."""
+        with self._database.transaction():
+            number = self._database.run(
+                "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts,"
+                " created, owner_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                experiment.id,
+                clean(experiment.name),
+                experiment.fingerprint,
+                experiment.schedule,
+                experiment.repetitions,
+                json.dumps([to_json(without_passwords(it)) for it in experiment.engines]),
+                json.dumps(experiment.machine),
+                experiment.prompts,
+                experiment.created,
+                self._owner_id,
+            )
+            for position, content in prompts:
+                self._database.run(
+                    "INSERT INTO experiment_prompt (experiment_id, position, content) VALUES (?, ?, ?)",
+                    experiment.id,
+                    position,
+                    json.dumps(content),
+                )
+        return number
+
+    def claim(self, number: int) -> None:
+        """Mark the experiment as being run by this instance. Raises InputError if another one runs it."""
+        with self._database.transaction():
+            for (lock,) in self._database.rows(
+                "SELECT lock FROM owner JOIN experiment ON owner.id = owner_id WHERE experiment.number = ?",
+                number,
+            ):
+                if lock != self._owner.lock and lock in self._owner.alive():
+                    raise InputError(
+                        f"Experiment e{number} is being run by another instance of paragone.",
+                        hint="Wait until it has ended, or stop it. What it has finished is kept.",
+                    )
+            self._database.run("UPDATE experiment SET owner_id = ? WHERE number = ?", self._owner_id, number)
+
+    def find(self, fingerprint: str) -> Experiment | None:
+        """Return the newest experiment with this fingerprint, or None."""
+        rows = self._database.rows(
+            f"{_EXPERIMENT} WHERE fingerprint = ? ORDER BY number DESC LIMIT 1", fingerprint
+        )
+        return _experiment(rows[0]) if rows else None
+
+    def get(self, number: int) -> Experiment:
+        """Return an experiment. Raises InputError if it does not exist."""
+        rows = self._database.rows(f"{_EXPERIMENT} WHERE number = ?", number)
+        if not rows:
+            raise InputError(f"There is no experiment e{number}.", hint=self.newest())
+        return _experiment(rows[0])
+
+    def all(self) -> tuple[Experiment, ...]:
+        """Return all experiments, newest first."""
+        return tuple(map(_experiment, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
+
+    def newest(self, others: Sequence[str] = ()) -> str:
+        """Return a hint with the ids of the newest experiments, and `others` after them."""
+        rows = self._database.rows(
+            "SELECT number, name FROM experiment ORDER BY number DESC LIMIT ?", _SUGGESTED
+        )
+        found = [*(f"e{number} ({name})" for number, name in rows), *others]
+        return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
+
+    def delete(self, number: int) -> None:
+        """Delete an experiment with its prompts and runs. Its votes are kept."""
+        self._database.run("DELETE FROM experiment WHERE number = ?", number)
+
+    def prompts(self, number: int, first: int = 0, limit: int = -1) -> tuple[tuple[int, Json], ...]:
+        """Return prompts with their indices, in order, from index `first` on; -1: without a limit."""
+        rows = self._database.rows(
+            f"SELECT position, content FROM experiment_prompt WHERE experiment_id = {_ID} AND position >= ?"  # noqa: S608 (the names of columns)
+            " ORDER BY position LIMIT ?",
+            number,
+            first,
+            limit,
+        )
+        return tuple((position, json.loads(content)) for position, content in rows)
+
+    def judges(self, number: int) -> tuple[str, ...]:
+        """Return what identifies the engines that judged answers of an experiment, each once."""
+        rows = self._database.rows(
+            "SELECT DISTINCT json_extract(result.value, '$.judges') AS judges"  # noqa: S608 (the names of columns)
+            " FROM cell, json_each(cell.assertions) AS result"
+            f" WHERE experiment_id = {_ID} AND judges != '' ORDER BY judges",
+            number,
+        )
+        return tuple(judges for (judges,) in rows)
+
+    def save(self, number: int, key: RunKey, result: RunResult, assertions: Sequence[Json] = ()) -> int:
+        """Write an ended run in place of an earlier one with the same key, and return its number.
+
+        Writing the same run again changes nothing.
+        """
+        place = (key.prompt_index, key.engine_index, key.repetition)
+        with self._database.transaction():
+            for cell, run_id in self._database.rows(
+                f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
+                number,
+                *place,
+            ):
+                if run_id == result.id:
+                    known: int = cell
+                    return known
+                self._database.run("DELETE FROM cell WHERE number = ?", cell)
+            save_run(self._database, result, owner_id=self._owner_id)
+            return self._database.run(
+                f"INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions) VALUES ({_ID}, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
+                number,
+                *place,
+                result.id,
+                json.dumps(assertions),
+            )
+
+    def save_judgement(
+        self, run_id: str, assertions: Sequence[Json], judges: Iterable[RunResult] = ()
+    ) -> None:
+        """Replace the results of the assertions of a saved run, and save the runs of the judges."""
+        with self._database.transaction():
+            self._database.run(
+                "UPDATE cell SET assertions = ? WHERE run_id = ?", json.dumps(assertions), run_id
+            )
+            for judge in judges:
+                save_run(self._database, judge, purpose="judge", about_id=run_id, owner_id=self._owner_id)
+
+    def states(self, number: int, first: int, last: int) -> Mapping[RunKey, str]:
+        """Return the states of the saved runs of the prompts from index `first` to `last`, inclusive."""
+        rows = self._database.rows(
+            f"SELECT {_KEY}, state FROM cell JOIN run ON run.id = run_id"  # noqa: S608 (the names of columns)
+            f" WHERE experiment_id = {_ID} AND prompt_index BETWEEN ? AND ?",
+            number,
+            first,
+            last,
+        )
+        return {
+            RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition): state
+            for prompt, engine, repetition, state in rows
+        }
+
+    def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
+        """Yield the saved runs in the order of their keys, those after `after` only; -1: without a limit."""
+        start = (-1, -1, -1) if after is None else (after.prompt_index, after.engine_index, after.repetition)
+        for row in self._database.stream(
+            f"{_CELL} WHERE experiment_id = {_ID} AND ({_KEY}) > (?, ?, ?) ORDER BY {_KEY} LIMIT ?",
+            number,
+            *start,
+            limit,
+        ):
+            yield _run(row)
+
+    def run(self, number: int, run: int) -> ExperimentRun:
+        """Return one run by its number. Raises InputError if it does not exist."""
+        rows = self._database.rows(f"{_CELL} WHERE experiment_id = {_ID} AND cell.number = ?", number, run)
+        if not rows:
+            raise InputError(f"Experiment e{number} has no run e{number}/{run}.")
+        return _run(rows[0])
+
+
+def _experiment(row: Row) -> Experiment:
+    (
+        number,
+        experiment_id,
+        name,
+        fingerprint,
+        schedule,
+        repetitions,
+        engines,
+        machine,
+        prompts,
+        created,
+        *counts,
+    ) = row
+    done, failed = counts
+    return Experiment(
+        id=experiment_id,
+        number=number,
+        name=name,
+        fingerprint=fingerprint,
+        schedule=schedule,
+        repetitions=repetitions,
+        engines=tuple(from_json(EngineDefinition, it) for it in json.loads(engines)),
+        machine=json.loads(machine),
+        prompts=prompts,
+        created=created,
+        done=done,
+        failed=failed,
+    )
+
+
+def _run(row: Row) -> ExperimentRun:
+    number, prompt, engine, repetition, assertions, *columns = row
+    return ExperimentRun(
+        key=RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition),
+        number=number,
+        result=result_of(tuple(columns)),
+        assertions=tuple(json.loads(assertions)),
+    )

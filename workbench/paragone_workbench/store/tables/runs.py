@@ -1,0 +1,126 @@
+"""The table of runs: the only place that writes a run's result to the file, and reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from paragone.wire import from_json, to_json
+from paragone_workbench.engines.definitions import strip_password, without_passwords
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store.tables.surrogates import clean
+from paragone_workbench.store.tables.tokens import pack, unpack
+
+if TYPE_CHECKING:
+    from paragone import Json
+    from paragone_workbench.store.file.database import Database, Row
+
+__all__ = ["COLUMNS", "MANIFEST", "Purpose", "result_of", "save_run"]
+
+Purpose: TypeAlias = Literal["answer", "judge", "replay"]
+
+COLUMNS = "run.id, run.state, run.started, run.text, run.thinking, run.result, manifest.data, run.tokens"
+"""What `result_of` needs, from `run` joined by `MANIFEST`."""
+MANIFEST = "LEFT JOIN manifest ON manifest.sha256 = run.manifest"
+
+# While a run is in progress, its text stays as it is: if another instance of the program wrongly assumed that this one
+# had ended, it has moved the text saved so far from `piece` to the run.
+_SAVE = """
+    INSERT INTO run
+      (id, purpose, about_id, owner_id, state, engine, started, text, thinking, result, manifest, tokens)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+      owner_id = excluded.owner_id, state = excluded.state, engine = excluded.engine, result = excluded.result,
+      manifest = excluded.manifest, tokens = excluded.tokens,
+      text = CASE excluded.state WHEN 'running' THEN text ELSE excluded.text END,
+      thinking = CASE excluded.state WHEN 'running' THEN thinking ELSE excluded.thinking END
+    RETURNING number
+"""
+
+
+def save_run(
+    database: Database,
+    result: RunResult,
+    *,
+    purpose: Purpose = "answer",
+    about_id: str | None = None,
+    owner_id: int,
+) -> int:
+    """Write a run, or its new state, and return its number. Must be called in a transaction.
+
+    `about_id` is the run that it judges or repeats; `owner_id` the instance of the program that executes it.
+    """
+    running = result.state == "running"
+    ((number,),) = database.rows(
+        _SAVE,
+        result.id,
+        purpose,
+        about_id,
+        owner_id if running else None,
+        result.state,
+        clean(result.definition.name),
+        result.started,
+        "" if running else clean(result.text),
+        "" if running else clean(result.thinking),
+        json.dumps(_own_part(result)),
+        _save_manifest(database, result.manifest),
+        pack(result.tokens) if result.tokens and not running else None,
+    )
+    if not running:
+        database.run("DELETE FROM piece WHERE run_id = ?", result.id)
+    known: int = number
+    return known
+
+
+def result_of(row: Row) -> RunResult:
+    """Return the result of a run from the values of `COLUMNS`."""
+    run_id, state, started, text, thinking, own, manifest, tokens = row
+    data: dict[str, Any] = json.loads(own)
+    known = {} if manifest is None else json.loads(manifest)
+    if "request" in data:
+        known["request"] = data.pop("request")
+    result = from_json(RunResult, {**data, "id": run_id, "state": state, "started": started})
+    return dataclasses.replace(
+        result,
+        text=text,
+        thinking=thinking,
+        manifest=known,
+        tokens=() if tokens is None else unpack(tokens),
+    )
+
+
+def _own_part(result: RunResult) -> dict[str, Json]:
+    """Return the result as JSON, without what has columns of its own and what runs have in common."""
+    settings = result.settings
+    own = to_json(
+        dataclasses.replace(
+            result,
+            definition=without_passwords(result.definition),
+            error=strip_password(clean(result.error)),
+            hint=strip_password(clean(result.hint)),
+            settings=None if settings is None else dataclasses.replace(settings, prompt_ids=None),
+            text="",
+            thinking="",
+            tokens=(),
+            manifest={},
+        )
+    )
+    for name in ("id", "state", "started", "manifest"):
+        own.pop(name, None)
+    if "request" in result.manifest:
+        own["request"] = result.manifest["request"]
+    return own
+
+
+def _save_manifest(database: Database, manifest: Mapping[str, Json]) -> str | None:
+    """Save the part of a manifest that runs have in common, once, and return its digest."""
+    common = {name: value for name, value in manifest.items() if name != "request"}
+    if not common:
+        return None
+    data = json.dumps(common, sort_keys=True)
+    digest = hashlib.sha256(data.encode()).hexdigest()
+    database.run("INSERT OR IGNORE INTO manifest (sha256, data) VALUES (?, ?)", digest, data)
+    return digest

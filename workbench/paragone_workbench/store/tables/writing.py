@@ -1,0 +1,125 @@
+"""Writes the changes of a conversation."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import without_passwords
+from paragone_workbench.store.errors import ConversationDeleted
+from paragone_workbench.store.tables.runs import save_run
+from paragone_workbench.store.tables.surrogates import clean
+
+if TYPE_CHECKING:
+    from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.store.file.database import Database
+    from paragone_workbench.store.recording.changes import Changes, LaneRow
+
+__all__ = ["write"]
+
+_TITLE = 80  # characters
+
+_LANE = """
+    INSERT INTO lane (id, conversation_id, position, definition, closed) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+      position = excluded.position, definition = excluded.definition, closed = excluded.closed
+"""
+_TURN = """
+    INSERT INTO turn (run_id, prompt_id, lane_id, continues_id) VALUES (?, ?, ?, ?)
+    ON CONFLICT (run_id) DO UPDATE SET continues_id = excluded.continues_id
+"""
+_TEXT = """
+    INSERT OR REPLACE INTO piece (run_id, position, text, thinking)
+    SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
+"""
+
+
+def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
+    """Write changes, and return the numbers of the conversation and of the runs by their ids.
+
+    Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but is not there any more.
+    """
+    conversation_id = changes.conversation_id
+    numbers = {conversation_id: _conversation(database, changes)}
+    for prompt in changes.prompts:
+        _prompt(database, prompt, conversation_id)
+    for lane in changes.lanes:
+        _lane(database, lane, conversation_id)
+    for turn in changes.turns:
+        run_id = turn.result.id
+        numbers[run_id] = save_run(database, turn.result, owner_id=owner_id)
+        database.run(_TURN, run_id, turn.prompt_id, turn.lane_id, turn.continues_id)
+    for new in changes.texts:
+        database.run(_TEXT, new.position, clean(new.text), clean(new.thinking), new.run_id)
+    for lane in changes.lanes:  # last, because a head may be a new run
+        if lane.head_id is not None:
+            database.run("UPDATE lane SET head_id = ? WHERE id = ?", lane.head_id, lane.id)
+    _used(database, changes)
+    return numbers
+
+
+def _conversation(database: Database, changes: Changes) -> int:
+    if not changes.is_saved:
+        database.run(
+            "INSERT OR IGNORE INTO conversation (id, created, updated) VALUES (?, ?, ?)",
+            changes.conversation_id,
+            changes.created,
+            changes.created,
+        )
+    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
+        known: int = number
+        return known
+    raise ConversationDeleted
+
+
+def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
+    text = clean(prompt.text)
+    database.run(
+        "INSERT OR IGNORE INTO prompt (id, conversation_id, parent_id, text, system, sampling, for_all, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        prompt.id,
+        conversation_id,
+        None if prompt.parent is None else prompt.parent.id,
+        text,
+        None if prompt.system is None else clean(prompt.system),
+        None if prompt.sampling is None else json.dumps(prompt.sampling),
+        int(prompt.for_all),
+        prompt.created,
+    )
+    for position, image in enumerate(prompt.images):
+        database.run(
+            "INSERT OR IGNORE INTO image (prompt_id, position, name, media_type, data) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(image.name),
+            image.media_type,
+            base64.b64decode(image.data),
+        )
+    database.run(
+        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", _title(text), conversation_id
+    )
+
+
+def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
+    definition = json.dumps(to_json(without_passwords(lane.definition)))
+    database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
+
+
+def _used(database: Database, changes: Changes) -> None:
+    """Update the time when the conversation was last used: the newest prompt or end of a run."""
+    times = [prompt.created for prompt in changes.prompts]
+    times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
+    if times:
+        database.run(
+            "UPDATE conversation SET updated = max(updated, ?) WHERE id = ?",
+            max(times),
+            changes.conversation_id,
+        )
+
+
+def _title(text: str) -> str:
+    """Return the first line that is not blank, shortened to `_TITLE` characters."""
+    line = next((line for line in map(str.strip, text.splitlines()) if line), "")
+    return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"
