@@ -121,7 +121,7 @@ async def test_a_new_conversation_begins_empty(start):
         assert screen.app.lanes.session.prompts == []
         await screen.ask("again")
         await screen.answered()
-        await screen.app.lanes.session._recorder.saved()
+        await screen.app.lanes.session.saved()
         assert len(await screen.app.history.conversations()) == 2
 
 
@@ -141,7 +141,7 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         assert "about birds" not in screen.text
         await screen.ask("more")
         await screen.answered()
-        await screen.app.lanes.session._recorder.saved()
+        await screen.app.lanes.session.saved()
         (_, whales) = (await screen.app.history.conversations())[::-1]
         assert whales.prompts == 2
 

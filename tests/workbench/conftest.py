@@ -16,6 +16,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History, StoreError
 
 
@@ -166,7 +167,7 @@ async def make_lane(check_nothing_left, rogue):
     lanes: list[Lane] = []
 
     def make(model: str = "steady", **options) -> Lane:
-        lanes.append(Lane(rogue(model, **options), Registry()))
+        lanes.append(Lane(rogue(model, **options), EnginePool(Registry())))
         return lanes[-1]
 
     yield make

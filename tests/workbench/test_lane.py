@@ -9,6 +9,7 @@ from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import Scheduler
 
 # ── Normal runs ────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +105,7 @@ async def test_only_the_first_run_has_a_load_time(make_lane):
     ],
 )
 async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events, definition, sentence):
-    lane = Lane(EngineDefinition(name="it", **definition), Registry())
+    lane = Lane(EngineDefinition(name="it", **definition), EnginePool(Registry()))
     events = record_events(lane)
     lane.open()
     run = ask(lane)
@@ -120,7 +121,10 @@ async def test_an_engine_that_cannot_be_opened(check_nothing_left, record_events
 
 
 async def test_an_interpreter_that_ends_at_once_is_a_crash(check_nothing_left):
-    lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", python="/bin/false"), Registry())
+    lane = Lane(
+        EngineDefinition(name="it", backend="rogue", model="steady", python="/bin/false"),
+        EnginePool(Registry()),
+    )
     lane.open()
     assert not await lane.engine.opened()
     assert lane.state == "crashed"

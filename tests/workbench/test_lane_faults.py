@@ -25,6 +25,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.observer import LaneObserver
+from paragone_workbench.scheduling.pool import EnginePool
 
 # ── Observers that fail ────────────────────────────────────────────────────────────────────────
 
@@ -120,7 +121,7 @@ async def faulty(check_nothing_left):
     def make(model: str) -> Lane:
         registry = Registry()
         registry._found["faulty"] = FaultyBackend()
-        return Lane(EngineDefinition(name="it", backend="faulty", model=model), registry)
+        return Lane(EngineDefinition(name="it", backend="faulty", model=model), EnginePool(registry))
 
     FaultyEngine.closed = 0
     return make
@@ -214,12 +215,13 @@ import asyncio
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.conversation.tree import Prompt
 
 async def main():
     global run
     options = {{"max_tokens": 10**6, "rate": 100, "load_s": 60 if {moment!r} == "loading" else 0}}
-    lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", options=options), Registry())
+    lane = Lane(EngineDefinition(name="it", backend="rogue", model="steady", options=options), EnginePool(Registry()))
     lane.open()
     run = lane.ask(Prompt(text="hello"))
     while lane.state != {moment!r} or lane.engine.load_fraction is None:

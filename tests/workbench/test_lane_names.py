@@ -7,6 +7,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.scheduling.pool import EnginePool
 
 SMOL = EngineDefinition(name="smol", backend="llama_cpp", model="/m/smol.gguf")
 HERE = EngineDefinition(name="smol", backend="ollama", model="smol")
@@ -28,7 +29,9 @@ THERE = EngineDefinition(
 def test_names(definitions, names):
     lanes: list[Lane] = []
     for definition in definitions:
-        lanes.append(Lane(definition, Registry(), name=unique_name(definition, lanes, Registry())))
+        lanes.append(
+            Lane(definition, EnginePool(Registry()), name=unique_name(definition, lanes, Registry()))
+        )
     assert [lane.name for lane in lanes] == names
 
 

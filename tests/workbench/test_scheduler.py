@@ -6,7 +6,6 @@ import itertools
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
@@ -237,11 +236,3 @@ async def test_a_run_is_marked_that_began_before_the_other_one(check_nothing_lef
 
 
 _LENGTHS = (("long", 100), ("short", 1))
-
-
-async def test_runs_without_a_schedule_do_not_know_what_they_shared(make_lane):
-    lane = make_lane(max_tokens=1)
-    lane.open()
-    run = lane.ask(Prompt(text="hello"))
-    await lane.answered()
-    assert run.result.metrics.shared is None

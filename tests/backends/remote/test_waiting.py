@@ -14,6 +14,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.runs.silence import NOTICE_S
+from paragone_workbench.scheduling.pool import EnginePool
 
 STORY = "Write a very long story, with many chapters."
 
@@ -21,7 +22,10 @@ STORY = "Write a very long story, with many chapters."
 @contextlib.asynccontextmanager
 async def lane_at(server, protocol):
     options = {"url": server.url, **protocol.options}
-    lane = Lane(EngineDefinition(name="box", backend=protocol.name, model="m", options=options), Registry())
+    lane = Lane(
+        EngineDefinition(name="box", backend=protocol.name, model="m", options=options),
+        EnginePool(Registry()),
+    )
     lane.open()
     assert await lane.engine.opened(), lane.engine.error
     try:
@@ -112,7 +116,7 @@ async def test_a_request_in_the_queue_of_llama_server_is_told_as_waiting(one_slo
 async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
     options = {"url": one_slot, "max_tokens": 900, "temperature": 0}
     definition = EngineDefinition(name="box", backend="openai", model="smollm2", options=options)
-    lanes = first, second = [Lane(definition, Registry()) for _ in range(2)]
+    lanes = first, second = [Lane(definition, EnginePool(Registry())) for _ in range(2)]
     try:
         for lane in lanes:
             lane.open()

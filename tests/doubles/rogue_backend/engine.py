@@ -139,6 +139,7 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         last_words = self.options.last_words
         if last_words and self.model != "raises":
             print(last_words, file=sys.stderr)
+        time.sleep(0.3)  # until the text so far is sent: a worker gathers what comes within some milliseconds
         match self.model:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)

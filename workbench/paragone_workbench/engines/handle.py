@@ -50,17 +50,14 @@ class EngineUse(Protocol):
 class EngineHandle:
     """An engine, open or not. Call its methods on the event loop.
 
-    An error of the engine sets `state` and `error`; unless stated otherwise, methods do not raise it.
+    An error of the engine sets `error`; unless stated otherwise, methods do not raise it.
     """
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
         self.observers: list[EngineObserver] = []
-        self.state: EngineState = "closed"
         self.error: ParagoneError | None = None
         """Why the engine is not open."""
-        self.loaded: LoadedModel | None = None
-        """The loaded model, while the engine is open."""
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
@@ -78,6 +75,22 @@ class EngineHandle:
     def engine(self) -> OpenEngine | None:
         """The open engine, or None."""
         return self._slot.engine
+
+    @property
+    def state(self) -> EngineState:
+        """What the engine is doing, or why it is not open."""
+        if self.is_open:
+            return "open"
+        if self.is_opening:
+            return "opening"
+        if self.error is not None:
+            return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
+        return "closed"
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The loaded model, while the engine is open."""
+        return self.engine.loaded if self.engine is not None else None
 
     @property
     def is_open(self) -> bool:
@@ -146,8 +159,8 @@ class EngineHandle:
         """Start to open the engine, unless it is open or being opened."""
         if not self.is_open and not self.is_opening:
             self._slot.open(lambda: self._open(threads))
-            self.loaded = self.load_fraction = self.load_s = self.error = None
-            self._set("opening")
+            self.load_fraction = self.load_s = self.error = None
+            self._changed()
 
     async def opened(self) -> bool:
         """Wait while the engine is being opened. Returns whether it is open then."""
@@ -207,8 +220,8 @@ class EngineHandle:
     def mark_crashed(self, error: EngineCrashed) -> None:
         """Record that the engine's process ended unexpectedly."""
         self._slot.free()
-        self.loaded, self.error = None, error
-        self._set("crashed")
+        self.error = error
+        self._changed()
 
     def take_load_s(self) -> float | None:
         """Return the seconds that opening took, on the first call after it; None on later calls."""
@@ -269,14 +282,13 @@ class EngineHandle:
         self._changed()
 
     def _opened(self, engine: OpenEngine) -> None:
-        self.loaded = engine.loaded
         self.load_s = time.monotonic() - self._began
-        self._set("open")
+        self._changed()
         self._notify(lambda it: it.engine_opened(self, engine.loaded))
 
     def _open_failed(self, error: BaseException) -> None:
         failure = self.error = as_paragone_error(error, self.definition.backend)
-        self._set("crashed" if isinstance(failure, EngineCrashed) else "failed")
+        self._changed()
         self._notify(lambda it: it.engine_failed(self, failure))
 
     def _free(self) -> asyncio.Task[None]:
@@ -293,12 +305,8 @@ class EngineHandle:
 
     def _closed(self) -> None:
         if not self.is_open and not self.is_opening:
-            self.loaded = self.error = None
-            self._set("closed")
-
-    def _set(self, state: EngineState) -> None:
-        self.state = state
-        self._changed()
+            self.error = None
+            self._changed()
 
     def _changed(self) -> None:
         self._notify(lambda it: it.engine_changed(self))

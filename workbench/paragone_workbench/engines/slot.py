@@ -68,6 +68,7 @@ class Slot:
             engine = await opening()
         except PLUGIN_ERRORS as error:  # the lane reports it
             if self._is_wanted():
+                self._opening = None
                 self._failed(error)
         else:
             if self._is_wanted():

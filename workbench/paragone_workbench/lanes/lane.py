@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone_workbench.engines.definitions import without_passwords
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.error_boundary import notify_observers
-from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.engines.handle import EngineObserver
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from paragone import Caution, Channel, LoadedModel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
-    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.lanes.observer import LaneObserver
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
-    from paragone_workbench.runs.turns import Turns
+    from paragone_workbench.scheduling.pool import EnginePool
 
 __all__ = ["Lane", "LaneState"]
 
@@ -54,25 +54,19 @@ class Lane(EngineObserver, RunObserver):
     def __init__(
         self,
         definition: EngineDefinition,
-        registry: Registry,
+        pool: EnginePool,
         *,
         name: str = "",
-        turns: Turns | None = None,
         record: LaneRecord | None = None,
-        kept: Callable[[EngineDefinition], EngineDefinition] = without_passwords,
     ) -> None:
-        """Create a lane whose engine is not open yet.
-
-        `turns` schedules its runs. `record` is a saved lane to continue. `kept` returns a definition
-        without what must not be saved.
-        """
+        """Create a lane whose engine, of the pool, is not open yet. `record` is a saved lane to continue."""
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.first_definition = definition
         """The definition with which the lane was created."""
         self.is_reopened = record is not None and bool(record.runs)
         """Whether the lane was created for a reopened conversation."""
-        self.engine = EngineHandle(definition, registry)
+        self.engine = pool.add(definition)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
         """The lane's path and runs, as they are saved."""
@@ -82,8 +76,7 @@ class Lane(EngineObserver, RunObserver):
         self._asked = False
         """Whether the last run of the path was executed by the engine as it is open now."""
         self._was_open = False
-        self._turns = turns
-        self._kept = kept
+        self._pool = pool
         self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self._executions: list[Execution] = []
@@ -197,12 +190,12 @@ class Lane(EngineObserver, RunObserver):
 
     def _begin(self, prompt: Prompt, continues: Run | None) -> Run:
         # The start of the program needs no runs.
-        from paragone_workbench.runs.execute import execute
         from paragone_workbench.runs.run import Run
         from paragone_workbench.runs.spec import RunSpec
 
         self._asked = True
-        run = Run.of(self._kept(self.engine.definition), prompt=prompt, continues=continues)
+        self._describe()
+        run = Run.of(self.record.definition, prompt=prompt, continues=continues)
         self.record.head = run
         self.record.runs.append(run)
 
@@ -215,7 +208,7 @@ class Lane(EngineObserver, RunObserver):
 
         run.subscribe(self)
         self._idle.clear()
-        self._executions.append(execute(run, self.engine, spec, turns=self._turns))
+        self._executions.append(self._pool.execute(run, self.engine, spec))
         if len(self._executions) == 1:
             self._present(run)
         else:
@@ -229,35 +222,31 @@ class Lane(EngineObserver, RunObserver):
 
     # The engine
 
-    def open(self, threads: int | None = None) -> None:
-        """Start to open the engine, unless it is open or being opened."""
-        self.engine.open(threads)
+    def open(self) -> None:
+        """Start to open the engine, unless it is open or being opened, or each run opens its engine."""
+        self._pool.start(self.engine)
 
-    async def swap(
-        self,
-        definition: EngineDefinition,
-        threads: int | None = None,
-        *,
-        name: str = "",
-        opens: bool = True,
-    ) -> None:
+    async def swap(self, definition: EngineDefinition, *, name: str = "") -> None:
         """Replace the engine and keep the path. All runs of the lane are stopped.
 
-        Returns once the previous engine is closed. With `opens` false, the next run opens the new one.
+        Returns once the previous engine is closed.
         """
         self._cancel_waiting()
         self.name = name or definition.name
-        self.record.definition = self._kept(definition)
-        await self.engine.replace(definition, threads, opens=opens)
+        await self._pool.replace(self.engine, definition)
 
-    async def restart(self, threads: int | None = None, *, opens: bool = True) -> None:
+    async def restart(self) -> None:
         """Close the engine, in whatever state it is, and open it again."""
-        await self.swap(self.engine.definition, threads, name=self.name, opens=opens)
+        await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
-        """Close the engine. All runs of the lane are stopped."""
+        """Close the engine for good. All runs of the lane are stopped."""
         self._cancel_waiting()
-        await self.engine.close()
+        await self._pool.remove(self.engine)
+
+    def _describe(self) -> None:
+        """Keep in the lane's record which engine it has, without secrets."""
+        self.record.definition = without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
         for execution in self._executions:
@@ -306,6 +295,7 @@ class Lane(EngineObserver, RunObserver):
 
     def engine_changed(self, engine: EngineHandle) -> None:
         """Forward the event to the lane's observers. A newly opened engine has executed no run."""
+        self._describe()
         if engine.is_open and not self._was_open and self.present is None:
             self._asked = False
         self._was_open = engine.is_open

@@ -14,7 +14,7 @@ from paragone_workbench.lanes.kept_tokens import KeptTokens
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
-from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.scheduling.scheduler import Scheduler
     from paragone_workbench.store.history import History
 
 __all__ = ["Session"]
@@ -53,8 +54,8 @@ class Session:
         reopened conversation, since the history does not contain secrets.
         """
         self.registry = registry
+        self.pool = EnginePool(registry, mode=mode)
         self._engines = engines or {}
-        self.scheduler = Scheduler(mode)
         self.lanes: list[Lane] = []
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
@@ -63,7 +64,6 @@ class Session:
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
         self._positions = 0
-        self._leaving: set[Lane] = set()
         self._opening: asyncio.Task[None] | None = None
 
     # Lanes
@@ -84,7 +84,7 @@ class Session:
             if self.scheduler.mode == "auto":
                 self._opening = asyncio.create_task(self._prepare_and_open())
             else:
-                self._open_all()
+                self.pool.start_all()
 
     def open_engines_soon(self) -> None:
         """Do the same once the lanes' backends are found, in a thread. Prompts that are sent meanwhile wait for that."""
@@ -99,14 +99,14 @@ class Session:
 
     async def restart(self, lane: Lane) -> None:
         """Close a lane's engine and open it again."""
-        await lane.restart(self._threads(), opens=not self.scheduler.opens_engines)
+        await lane.restart()
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new one."""
         others = [other for other in self.lanes if other is not lane]
         name = unique_name(definition, others, self.registry)
         self._recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
-        await lane.swap(definition, self._threads(), name=name, opens=not self.scheduler.opens_engines)
+        await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
         """Give a lane's engine other options, or another name.
@@ -120,7 +120,6 @@ class Session:
         if definition.name != lane.record.definition.name:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
-        lane.record.definition = self._without_secrets(definition)
         self._recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
@@ -129,13 +128,13 @@ class Session:
             self.lanes.remove(lane)
         lane.record.closed = True
         self._recorder.lane_changed(self.conversation, lane.record)
-        await self._close_removed([lane])
+        await lane.close()
 
     async def close(self) -> None:
         """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
         if self._opening is not None:
             self._opening.cancel()
-        await asyncio.gather(*(lane.close() for lane in {*self.lanes, *self._leaving}))
+        await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close())
         await self._recorder.close()
 
     def _lane(
@@ -147,14 +146,11 @@ class Session:
         name = unique_name(definition, others, self.registry)
         lane = Lane(
             definition,
-            self.registry,
+            self.pool,
             name=name,
-            turns=self.scheduler,
             record=record,
-            kept=self._without_secrets,
         )
         lane.logprobs = self.tokens.asked_of
-        self.scheduler.add(lane.engine)
         return lane
 
     def _without_secrets(self, definition: EngineDefinition) -> EngineDefinition:
@@ -167,30 +163,18 @@ class Session:
         return configured if configured is not None and self._without_secrets(configured) == kept else kept
 
     @property
+    def scheduler(self) -> Scheduler:
+        """Decides when runs may use their engines."""
+        return self.pool.scheduler
+
+    @property
     def backends(self) -> Sequence[str]:
         """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
 
     async def _prepare_and_open(self) -> None:
-        await self.registry.load(self.backends)
-        await self.scheduler.decide_order()
-        self._open_all()
-
-    def _open_all(self) -> None:
-        if not self.scheduler.opens_engines:
-            threads = self._threads()
-            for lane in self.lanes:
-                if lane.engine.state == "closed":
-                    lane.open(threads)
-
-    def _threads(self) -> int:
-        return cores_for_each(lane.engine for lane in self.lanes)
-
-    async def _close_removed(self, lanes: Sequence[Lane]) -> None:
-        """Close the engines of lanes that were removed from the session."""
-        self._leaving.update(lanes)
-        await asyncio.gather(*(lane.close() for lane in lanes))
-        self._leaving.difference_update(lanes)
+        await self.pool.prepare()
+        self.pool.start_all()
 
     # Prompts
 
@@ -228,8 +212,6 @@ class Session:
                 for_all=lanes is None,
             )
         )
-        for lane in self.lanes:
-            lane.record.definition = self._without_secrets(lane.engine.definition)
         self._recorder.prompt_added(self.conversation, prompt)
         for lane in asked:
             self._follow(lane, lane.ask(prompt))
@@ -378,7 +360,7 @@ class Session:
         self.system_prompt.begin_conversation()
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        await self._close_removed(spare)
+        await asyncio.gather(*(lane.close() for lane in spare))
         return len(saved.lanes) - len(lanes)
 
     async def delete_conversation(self, number: int) -> None:

@@ -29,7 +29,6 @@ from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.silence import SilenceWatch
-from paragone_workbench.runs.turns import EngineTurns
 
 if TYPE_CHECKING:
     from paragone import (
@@ -52,14 +51,14 @@ def execute(
     engine: EngineHandle,
     spec: RunSpec | Callable[[], RunSpec],
     *,
-    turns: Turns | None = None,
+    turns: Turns,
 ) -> Execution:
     """Start to execute a run on an engine that is open or being opened.
 
     If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
     The run notifies its observers. Errors are not raised but stored in the run.
     """
-    return Execution(run, engine, spec if callable(spec) else lambda: spec, turns or EngineTurns())
+    return Execution(run, engine, spec if callable(spec) else lambda: spec, turns)
 
 
 class Execution:

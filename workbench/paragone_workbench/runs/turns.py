@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +10,7 @@ if TYPE_CHECKING:
     from paragone import Caution
     from paragone_workbench.engines.handle import EngineHandle
 
-__all__ = ["EngineTurns", "Turn", "Turns"]
+__all__ = ["Turn", "Turns"]
 
 
 @dataclass(slots=True, eq=False)
@@ -40,20 +38,3 @@ class Turns(Protocol):
 
     def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
         """Wait until a run may use the engine. The engine is open then, unless opening it failed."""
-
-
-class EngineTurns(Turns):
-    """Each engine executes one run at a time; engines do not wait for each other."""
-
-    def join(self, engine: EngineHandle) -> None:
-        """Do nothing: engines share no resources here."""
-
-    def leave(self, engine: EngineHandle) -> None:
-        """Do nothing: engines share no resources here."""
-
-    @contextlib.asynccontextmanager
-    async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait until the engine is open and its earlier runs have ended."""
-        async with engine.turn:
-            await engine.opened()
-            yield Turn()

@@ -13,6 +13,7 @@ from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.changes import (
@@ -26,10 +27,11 @@ from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
-from paragone_workbench.workbench import Workbench
 
 __all__ = ["Difference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
 
@@ -129,7 +131,7 @@ class Replay:
         self.reports: list[EngineReport] = []
         """A report for each engine of which a run has been repeated."""
         self._engines = engines
-        self._workbench = Workbench(registry, mode="sequential")
+        self._pool = EnginePool(registry, mode="sequential")
         self._history = history
         self._stopped = asyncio.Event()
 
@@ -141,7 +143,7 @@ class Replay:
         for engine in self._engines:
             if self._stopped.is_set():
                 return
-            handle = self._workbench.add(engine.definition)
+            handle = self._pool.add(engine.definition)
             report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
             last: RunResult | None = None
             repeated: list[RecordedRun] = []
@@ -161,18 +163,18 @@ class Replay:
                     report.reused_cache += _reused_cache(recorded)
                 yield _compared(recorded, again)
             report.promises = handle.capabilities.seed
-            await handle.close()
+            await self._pool.remove(handle)
             if last is not None:
                 await self._describe(report, engine, repeated, last)
 
     async def stop(self) -> None:
         """Stop after the run in progress, which is stopped too."""
         self._stopped.set()
-        await self._workbench.stop()
+        await self._pool.stop()
 
     async def close(self) -> None:
         """Close the engines."""
-        await self._workbench.close()
+        await self._pool.close()
 
     async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
         if handle.error is None or handle.state == "crashed":
@@ -186,9 +188,10 @@ class Replay:
             cold=True,
             threads=_threads(recorded.result),
         )
-        execution = self._workbench.run(handle, spec)
+        run = Run.of(without_secrets(handle.definition, handle.backend))
+        execution = self._pool.execute(run, handle, spec)
         await execution.ended()
-        again = execution.run.result
+        again = run.result
         if again.manifest:
             about = recorded.result.id
             await retrying(

@@ -20,9 +20,9 @@ from paragone_workbench.experiments.running.suite_engine import SuiteEngine
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, AssertionResult, evaluate
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.retry import retrying
-from paragone_workbench.workbench import Workbench
 
 __all__ = ["Judging"]
 
@@ -88,7 +88,7 @@ class Judging:
     async def close(self) -> None:
         """Close the judges."""
         if self._panel is not None:
-            await self._panel.workbench.close()
+            await self._panel.pool.close()
 
     async def _ask(self, names: tuple[str, ...]) -> None:
         """Check all assertions that ask these engines."""
@@ -100,7 +100,7 @@ class Judging:
             self._observer.judging(names)
             self._panel = panel = _Panel(
                 {name: self._request.judges[name] for name in names},
-                Workbench(self._registry, mode=self._request.schedule),
+                EnginePool(self._registry, mode=self._request.schedule),
                 self._observer,
             )
             async with asyncio.TaskGroup() as tasks:
@@ -189,12 +189,11 @@ class _Panel:
     """The judges of an assertion."""
 
     def __init__(
-        self, judges: Mapping[str, EngineDefinition], workbench: Workbench, observer: SuiteObserver
+        self, judges: Mapping[str, EngineDefinition], pool: EnginePool, observer: SuiteObserver
     ) -> None:
-        self.workbench = workbench
+        self.pool = pool
         self.engines = {
-            name: SuiteEngine(workbench, definition, observer.progressed)
-            for name, definition in judges.items()
+            name: SuiteEngine(pool, definition, observer.progressed) for name, definition in judges.items()
         }
 
     @property
@@ -215,7 +214,7 @@ class _Panel:
     async def stop(self) -> None:
         """Stop the judges."""
         stopping = [engine.stop() for engine in self.engines.values()]
-        await asyncio.gather(self.workbench.stop(), *stopping)
+        await asyncio.gather(self.pool.stop(), *stopping)
 
 
 class _OneAnswer:

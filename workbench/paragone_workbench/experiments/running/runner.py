@@ -21,9 +21,9 @@ from paragone_workbench.experiments.suites.assertions import AssertionCatalog, A
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.retry import retrying
-from paragone_workbench.workbench import Workbench
 
 __all__ = ["SuiteRunner"]
 
@@ -52,7 +52,7 @@ class SuiteRunner:
         self._request = request
         self._catalog = catalog
         self._observer = observer or SuiteObserver()
-        self._workbench = Workbench(registry, mode=request.schedule)
+        self._pool = EnginePool(registry, mode=request.schedule)
         self._engines: dict[int, SuiteEngine] = {}
         self._judging = Judging(
             history, experiment, request, registry, catalog, self.progress, self._observer
@@ -75,7 +75,7 @@ class SuiteRunner:
             await self._count_finished()
             if any(it.left for it in self.progress) and not self._stopped.is_set():
                 await self._execute()
-                await self._workbench.close()
+                await self._pool.close()
             if not self._stopped.is_set():
                 await self._digest_weights()
                 await self._judging.run()
@@ -87,12 +87,12 @@ class SuiteRunner:
         """Stop the runs in progress, and start no more. What has finished is kept."""
         self._stopped.set()
         stopping = [engine.stop() for engine in self._engines.values()]
-        await asyncio.gather(self._workbench.stop(), self._judging.stop(), *stopping)
+        await asyncio.gather(self._pool.stop(), self._judging.stop(), *stopping)
 
     async def close(self) -> None:
         """Close the engines."""
         await self._judging.close()
-        await self._workbench.close()
+        await self._pool.close()
 
     async def _count_finished(self) -> None:
         """Count what earlier commands have finished."""
@@ -113,10 +113,10 @@ class SuiteRunner:
         for index, progress in enumerate(self.progress):
             if progress.left:
                 definition = self._request.engines[index]
-                progress.engine = SuiteEngine(self._workbench, definition, self._observer.progressed)
+                progress.engine = SuiteEngine(self._pool, definition, self._observer.progressed)
                 self._engines[index] = progress.engine
-        await self._workbench.open_all()
-        scheduler = self._workbench.scheduler
+        await self._pool.open_all()
+        scheduler = self._pool.scheduler
         self._observer.scheduled(scheduler)
         if scheduler.order == "parallel":
             async with asyncio.TaskGroup() as tasks:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from paragone import EngineCrashed, ParagoneError
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER, cores_for_each
-from paragone_workbench.workbench import Workbench
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 __all__ = ["CRASHES", "Executed", "SuiteEngine"]
 
@@ -41,18 +41,18 @@ class SuiteEngine(EngineObserver, RunObserver):
     """
 
     def __init__(
-        self, workbench: Workbench, definition: EngineDefinition, on_progress: Callable[[], None]
+        self, pool: EnginePool, definition: EngineDefinition, on_progress: Callable[[], None]
     ) -> None:
         self.definition = definition
         self.given_up: ParagoneError | None = None
         """Why no more runs are executed; None if they are."""
-        self._workbench = workbench
+        self._pool = pool
         self._on_progress = on_progress
-        first = workbench.add(definition)
+        first = pool.add(definition)
         many = REQUESTS_PER_SERVER if first.addresses and not first.is_local else 1
-        if first.is_local and workbench.scheduler.mode == "parallel":  # else one engine answers at a time
+        if first.is_local and pool.scheduler.mode == "parallel":  # else one engine answers at a time
             many = first.sharing
-        self._handles = [first, *(workbench.add(definition) for _ in range(many - 1))]
+        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
         self._available = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
@@ -90,14 +90,16 @@ class SuiteEngine(EngineObserver, RunObserver):
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
-                    execution = self._workbench.run(handle, spec, self)
+                    run = Run.of(without_secrets(handle.definition, handle.backend))
+                    run.subscribe(self)
+                    execution = self._pool.execute(run, handle, spec)
                     self._waiting[execution.run] = execution
                 return await self._result(execution)
             finally:
                 self._free.append(handle)
 
     async def stop(self) -> None:
-        """Execute no more runs, and do not wait for the engine to open. The workbench stops runs in progress."""
+        """Execute no more runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
         await asyncio.gather(*(it.close() for it in self._handles if it.is_opening))
 
@@ -105,9 +107,9 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Open the engine, unless the schedule does that in the run's turn. Returns whether it can be asked."""
         if self._stopped or self.given_up is not None:
             return False
-        if self._workbench.scheduler.opens_engines:
+        if self._pool.scheduler.opens_engines:
             return True
-        handle.open(cores_for_each(self._workbench.engines))
+        self._pool.start(handle)
         return await handle.opened()
 
     async def _result(self, execution: Execution) -> Executed | None:
@@ -158,5 +160,5 @@ class SuiteEngine(EngineObserver, RunObserver):
         if self._crashes == CRASHES * len(self._handles):  # engines that share a model crash together
             sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
             self.give_up(ParagoneError(sentence, hint=error.hint))
-        elif self._waiting and not self._workbench.scheduler.opens_engines:
-            self.handle.open(cores_for_each(self._workbench.engines))
+        elif self._waiting:
+            self._pool.start(self.handle)

@@ -1,0 +1,105 @@
+"""The owner of engines: opens, restarts and closes them, and has their runs executed in turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
+
+if TYPE_CHECKING:
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.run import Run
+    from paragone_workbench.runs.spec import RunSpec
+
+__all__ = ["EnginePool"]
+
+
+class EnginePool:
+    """Engines that share this machine by a schedule. Call its methods on the event loop.
+
+    Sessions, suites, replays and measurements borrow their engines from a pool. An engine is opened with an equal share
+    of the cores, unless the schedule has each run open its engine (`swap`).
+    """
+
+    def __init__(self, registry: Registry, *, mode: Mode = "parallel") -> None:
+        self.registry = registry
+        self.scheduler = Scheduler(mode)
+        self.engines: list[EngineHandle] = []
+        self._leaving: set[EngineHandle] = set()
+        """The engines that were removed, and are being closed."""
+        self._executions: list[Execution] = []
+        self._is_stopped = False
+
+    def add(self, definition: EngineDefinition) -> EngineHandle:
+        """Add an engine without opening it, and return it."""
+        engine = EngineHandle(definition, self.registry)
+        self.engines.append(engine)
+        self.scheduler.add(engine)
+        return engine
+
+    async def remove(self, engine: EngineHandle) -> None:
+        """Close an engine, in whatever state it is, and forget it. A run in progress is stopped."""
+        if engine in self.engines:
+            self.engines.remove(engine)
+        self._leaving.add(engine)
+        await engine.close()
+        self._leaving.discard(engine)
+
+    def start(self, engine: EngineHandle) -> None:
+        """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
+        if not self.scheduler.opens_engines:
+            engine.open(self._threads())
+
+    async def prepare(self) -> None:
+        """Find the backends of all engines, in a thread, and decide on the order if the schedule is `auto`."""
+        await self.registry.load([engine.definition.backend for engine in self.engines])
+        await self.scheduler.decide_order()
+
+    def start_all(self) -> None:
+        """Start to open all engines that are closed, but none that failed or crashed."""
+        for engine in self.engines:
+            if engine.state == "closed":
+                self.start(engine)
+
+    async def open_all(self) -> None:
+        """Do the same, after the decision on the order if the schedule is `auto`."""
+        await self.scheduler.decide_order()
+        self.start_all()
+
+    async def replace(self, engine: EngineHandle, definition: EngineDefinition) -> None:
+        """Replace an engine by another one, or by the same one opened again. A run in progress is stopped.
+
+        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new one.
+        """
+        await engine.replace(definition, self._threads(), opens=not self.scheduler.opens_engines)
+
+    def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
+        """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""
+        from paragone_workbench.runs.execute import execute  # the start of the program needs no runs
+
+        execution = execute(run, engine, spec, turns=self.scheduler)
+        self._executions = [it for it in self._executions if it.run.phase != "ended"]
+        self._executions.append(execution)
+        if self._is_stopped:
+            execution.cancel_if_waiting()
+        return execution
+
+    async def stop(self) -> None:
+        """Stop all runs, and also those that are started later."""
+        self._is_stopped = True
+        await asyncio.gather(*(execution.stop() for execution in self._executions))
+
+    async def close(self) -> None:
+        """Close all engines. Runs in progress are stopped."""
+        for execution in self._executions:
+            execution.cancel_if_waiting()
+        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))
+
+    def _threads(self) -> int:
+        return cores_for_each(self.engines)
