@@ -100,7 +100,9 @@ def test_names_of_plugins_import_no_plugin():
 
 def test_the_first_screen_needs_no_runs_and_no_plugins():
     """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
-    modules = modules_after("import paragone_cli.screen, paragone_tui.app")
+    modules = modules_after(
+        "import paragone_cli.command_line.opening, paragone_cli.interactive.screen, paragone_tui.app"
+    )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
     runs = {f"paragone.{name}" for name in ("backend", "events", "memory", "messages", "models", "tokens")}
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}

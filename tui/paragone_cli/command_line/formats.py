@@ -1,0 +1,78 @@
+"""How commands write names, durations, dates and progress."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+
+from paragone_cli.command_line.output import one_line, put, put_line
+
+__all__ = [
+    "bar",
+    "date",
+    "duration",
+    "for_shell",
+    "put_full_names",
+    "short_name",
+    "short_names",
+]
+
+_BAR = 30
+"""Cells of a progress bar."""
+
+_LONGEST = 17
+"""Characters of a name in a table, so that two engines fit in 80 columns."""
+
+
+def short_name(name: str) -> str:
+    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
+    keep = _LONGEST // 3
+    return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
+
+
+def short_names(names: Iterable[str]) -> Mapping[str, str]:
+    """Return a short name for each name: of 20 cells at most, or the name itself if short ones were ambiguous."""
+    # loads rich, which other commands do without
+    from paragone_tui.terminal.short_names import shortened, shortest
+
+    full = {name: one_line(name) for name in names}
+    everyone = tuple(full.values())
+    short = {name: shortened(line, everyone, shortest(line, everyone)) for name, line in full.items()}
+    return short if len(set(short.values())) == len(short) else full
+
+
+def put_full_names(short: Mapping[str, str]) -> None:
+    """Print the full name of each name that was shortened. Raises OutputError."""
+    cut = {name: shown for name, shown in short.items() if shown != one_line(name)}
+    if cut:
+        put()
+    for name, shown in cut.items():
+        put_line(f"{shown}: {name}")
+
+
+def for_shell(spec: str) -> str:
+    """Return an engine spec, quoted for a shell if it must be.
+
+    A `~` inside a word needs no quotes: paragone expands it, whether a shell has done so or not.
+    """
+    plain = spec.replace("~", "")
+    return spec if shlex.quote(plain) == plain else shlex.quote(spec)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as `M:SS` or `H:MM:SS`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def date(seconds: float) -> str:
+    """Return a time, in seconds since 1970, in local time to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def bar(done: int, total: int) -> str:
+    """Return a progress bar."""
+    filled = _BAR * done // total
+    return "█" * filled + "░" * (_BAR - filled)

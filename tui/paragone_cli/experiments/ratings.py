@@ -1,0 +1,127 @@
+"""`paragone ratings`: rates engines by the votes on their answers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from paragone import ParagoneError
+from paragone_cli.command_line.arguments import PrintArguments, command, option, switch
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import put, put_json, put_line, put_table
+from paragone_cli.command_line.saved import experiment_id, opened_store
+from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
+from paragone_workbench.compare.ratings.saved import votes_from
+from paragone_workbench.compare.votes import Vote
+from paragone_workbench.experiments.report.words import counted
+
+__all__ = ["ratings"]
+
+_STYLES = ("length", "headings", "list items", "bold")
+"""Names for people of the features of style, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatingsArguments(PrintArguments):
+    """Which votes count, and how."""
+
+    experiment: str | None = option(
+        "--experiment ID", "only votes on the answers of this experiment, such as e3"
+    )
+    all: bool = switch("--all", "count votes that were not blind too")
+    style: bool = switch("--style", "control for style: the length of answers, headings, lists and bold")
+
+
+@command(RatingsArguments)
+def ratings(args: RatingsArguments) -> int:
+    """Print the ratings."""
+    CommandContext(args.config)
+    found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
+    if not found.votes:
+        raise _nothing(found, args.experiment)
+    if args.json:
+        put_json(found.to_json())
+    else:
+        _put(found)
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or all. Raises InputError if there is no such experiment."""
+    with opened_store() as store:
+        if experiment is None:
+            return votes_from(store.votes.all())
+        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).id))
+
+
+def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
+    """Return the error for a rating without votes."""
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone ratings --all` counts votes that were not blind.",
+        )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of an experiment first, with `paragone vote`; see docs/ratings.md.",
+    )
+
+
+def _put(found: Ratings) -> None:
+    """Print ratings."""
+    put(
+        f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"
+    )
+    put()
+    put_table([_HEADINGS, *map(_row, found.engines)])
+    put()
+    for pair in _neighbours(found):
+        put_line(pair.sentence)
+    if found.style is not None:
+        put()
+        put("Points for a typical difference in style, which the ratings are free of:")
+        put_table(
+            [
+                [
+                    title,
+                    f"{it.points:+.0f}",
+                    f"{it.interval.low:+.0f} to {it.interval.high:+.0f}",
+                ]
+                for title, it in zip(_STYLES, found.style, strict=True)
+            ]
+        )
+    if found.notes:
+        put()
+    for sentence in found.notes:
+        put_line(sentence)
+
+
+_HEADINGS = ["engine", "rating", "95% interval", "wins", "losses", "ties", "both bad", "win rate"]
+
+
+def _row(rating: EngineRating) -> list[str]:
+    tally = rating.tally
+    return [
+        rating.engine,
+        f"{rating.rating:.0f}",
+        f"{rating.interval.low:.0f} to {rating.interval.high:.0f}",
+        f"{tally.wins:,}",
+        f"{tally.losses:,}",
+        f"{tally.ties:,}",
+        f"{tally.bad:,}",
+        f"{tally.win_rate:.1%}",
+    ]
+
+
+def _neighbours(found: Ratings) -> list[RatedPair]:
+    """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
+    ordered = [[it.engine for it in found.engines if it.engine in members] for members in found.groups]
+    following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
+    return [it for it in found.pairs if (it.a, it.b) in following]
