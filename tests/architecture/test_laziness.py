@@ -110,6 +110,14 @@ def test_the_first_screen_needs_no_runs_and_no_plugins():
     assert not packages(modules) & ENGINES
 
 
+def test_the_help_of_a_command_needs_no_library():
+    modules = modules_after(
+        "from paragone_cli.commands import COMMANDS, help_of; list(map(help_of, ['', *COMMANDS]))"
+    )
+    assert "paragone_cli.measuring.fidelity" in modules
+    assert not packages(modules) & {*ENGINES, "scipy", "plotext", "textual", "rich", "sqlite3"}
+
+
 def test_every_name_of_the_interface_is_declared_for_type_checkers():
     stub = ast.parse(Path(paragone.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imported = {

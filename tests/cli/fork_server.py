@@ -22,9 +22,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-WITH_THREADS = {"fidelity", "ratings"}
-"""Commands whose modules import NumPy, which starts threads. Those of the others are imported before the first fork."""
-
 
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
@@ -155,7 +152,7 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
     commands = importlib.import_module("paragone_cli.commands")
-    for name in {"", *commands.COMMANDS} - WITH_THREADS:
+    for name in ("", *commands.COMMANDS):
         commands.load(name)
     importlib.import_module("paragone.discovery").discover()
     gc.freeze()  # a collection in a fork would copy the memory that it shares

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.metrics_text import metrics_text
+from paragone_cli.command_line.formats import metrics_text
 from paragone_cli.command_line.output import flush, for_output, note, one_line, put, put_json, put_line
 from paragone_cli.command_line.progress import Progress
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from paragone import InputError, Json
 from paragone_cli.command_line.arguments import PrintArguments, command, option, word
 from paragone_cli.command_line.event_loop import run
-from paragone_cli.command_line.formats import date
-from paragone_cli.command_line.metrics_text import metrics_text
-from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
+from paragone_cli.command_line.formats import date, metrics_text
+from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
 from paragone_cli.command_line.saved import opened_history
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import Id, parse_id
@@ -20,8 +19,8 @@ from paragone_workbench.store import History, SavedConversation, Summary
 
 __all__ = ["history"]
 
-_WORDS = 60
-"""Characters of a text that are shown."""
+_WORDS = 61
+"""Cells of a text that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,5 +119,4 @@ def _state(saved: SavedConversation, run: RunRecord) -> str:
 
 
 def _first(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _WORDS else f"{line[:_WORDS]}…"
+    return shortened(" ".join(text.split()), _WORDS)

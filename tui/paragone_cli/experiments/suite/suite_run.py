@@ -11,9 +11,8 @@ from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.output import note, print_error, put, warn
 from paragone_cli.command_line.saved import opened_history
 from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
-from paragone_cli.experiments.suite.suite_json import put_runs
+from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_table import SuiteTable
-from paragone_cli.experiments.suite.suite_totals import put_totals
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.report.words import counted

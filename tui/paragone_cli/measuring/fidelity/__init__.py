@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import InputError, Json, ParagoneError
+from paragone import InputError
 from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.event_loop import interruptible, run
-from paragone_cli.command_line.output import note, print_error, put_json
-from paragone_cli.command_line.saved import save_measurement
-from paragone_cli.measuring.fidelity.fidelity_progress import FidelityProgress
-from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
-from paragone_workbench.compare.fidelity import Fidelity
-from paragone_workbench.compare.fidelity_report import fidelity_json
+from paragone_cli.command_line.output import note
 from paragone_workbench.compare.sample import sample_text
-from paragone_workbench.engines.handle import EngineHandle
 
 __all__ = ["fidelity"]
 
@@ -45,42 +38,15 @@ class FidelityArguments(OpenArguments, PrintArguments):
 def fidelity(args: FidelityArguments) -> int:
     """Print the figures, and save them for reports."""
     context = CommandContext(args.config)
-    reference, *candidates = context.checked([args.engine, *args.engines], args.settings)
+    engines = context.checked([args.engine, *args.engines], args.settings)
     if args.text is None:
-        text = sample_text()
+        text, name = sample_text(), None
         note("The text is a short one that comes with paragone, so the uncertainties are wide. See --text.")
     else:
-        text = _read(args.text)
-    handles = [EngineHandle(it, context.registry) for it in candidates]
-    measurement = Fidelity(EngineHandle(reference, context.registry), handles, text, window=args.window)
-    name = None if args.text is None else args.text.name
-    status = run(_measure(measurement, name, as_json=args.json))
-    if measurement.reference.windows:
-        found = _to_json(measurement, name)
-        save_measurement("fidelity", (reference, *candidates), found, context.registry)
-    return status
+        text, name = _read(args.text), args.text.name
+    from paragone_cli.measuring.fidelity.fidelity_run import measure_fidelity  # loads NumPy
 
-
-async def _measure(measurement: Fidelity, text: str | None, *, as_json: bool) -> int:
-    async with interruptible(measurement) as interrupts:
-        with FidelityProgress() as progress:
-            try:
-                await measurement.measure(progress.begin)
-            except ParagoneError:
-                if not interrupts.interrupted:  # otherwise the engines were closed while they were opened
-                    raise
-    if as_json:
-        put_json(_to_json(measurement, text))
-    else:
-        put_fidelity(measurement)
-    errors = [it.error for it in (measurement.reference, *measurement.candidates) if it.error is not None]
-    for error in errors:
-        print_error(error)
-    return interrupts.exit_code(errors, nothing_done=bool(errors) and not measurement.reference.windows)
-
-
-def _to_json(measurement: Fidelity, text: str | None) -> dict[str, Json]:
-    return {"text": text, **fidelity_json(measurement)}
+    return measure_fidelity(context.registry, engines, text, name, window=args.window, as_json=args.json)
 
 
 def _read(path: Path) -> str:

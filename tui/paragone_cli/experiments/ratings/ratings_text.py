@@ -1,61 +1,21 @@
-"""`paragone ratings`: rates engines by the votes on their answers."""
+"""Ratings as text: a table, a sentence for each pair of neighbours, and why there are none."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 from paragone import ParagoneError
-from paragone_cli.command_line.arguments import PrintArguments, command, option, switch
-from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import put, put_json, put_line, put_table
-from paragone_cli.command_line.saved import experiment_id, opened_store
-from paragone_workbench.compare.ratings.rate import rate
+from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
-from paragone_workbench.compare.ratings.saved import votes_from
-from paragone_workbench.compare.votes import Vote
 from paragone_workbench.experiments.report.words import counted
 
-__all__ = ["ratings"]
+__all__ = ["nothing_to_rate", "put_ratings"]
 
 _STYLES = ("length", "headings", "list items", "bold")
 """Names for people of the features of style, in their order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RatingsArguments(PrintArguments):
-    """Which votes count, and how."""
-
-    experiment: str | None = option(
-        "--experiment ID", "only votes on the answers of this experiment, such as e3"
-    )
-    all: bool = switch("--all", "count votes that were not blind too")
-    style: bool = switch("--style", "control for style: the length of answers, headings, lists and bold")
-
-
-@command(RatingsArguments)
-def ratings(args: RatingsArguments) -> int:
-    """Print the ratings."""
-    CommandContext(args.config)
-    found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
-    if not found.votes:
-        raise _nothing(found, args.experiment)
-    if args.json:
-        put_json(found.to_json())
-    else:
-        _put(found)
-    return 0
-
-
-def _votes(experiment: str | None) -> tuple[Vote, ...]:
-    """Return the votes of an experiment, or all. Raises InputError if there is no such experiment."""
-    with opened_store() as store:
-        if experiment is None:
-            return votes_from(store.votes.all())
-        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).id))
-
-
-def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
+def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     """Return the error for a rating without votes."""
     if found.unblind:
         return ParagoneError(
@@ -74,7 +34,7 @@ def _nothing(found: Ratings, experiment: str | None) -> ParagoneError:
     )
 
 
-def _put(found: Ratings) -> None:
+def put_ratings(found: Ratings) -> None:
     """Print ratings."""
     put(
         f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"

@@ -1,14 +1,15 @@
-"""Prints what came of the runs of an experiment, a line for each engine."""
+"""Prints what came of an experiment: its runs as JSON, one at a time, or a line for each engine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 
+from paragone import Json
 from paragone_cli.command_line.formats import put_full_names, short_names
-from paragone_cli.command_line.output import flush, put, put_table
+from paragone_cli.command_line.output import flush, json_line, put, put_table
 from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
 
-__all__ = ["put_totals"]
+__all__ = ["put_runs", "put_totals"]
 
 _HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s")
 
@@ -50,3 +51,20 @@ def _speed(values: SpeedTotals, digits: int) -> str:
     if median is None:
         return "–"
     return f"{median:.{digits}f}" + (" (shared)" if values.are_shared else "")
+
+
+async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
+    """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
+    put("{")
+    for name, value in head.items():
+        put(f"  {json_line(name)}: {json_line(value)},")
+    put('  "runs": [')
+    before = None
+    async for run in runs:
+        if before is not None:
+            put(f"    {before},")
+        before = json_line(run)
+    if before is not None:
+        put(f"    {before}")
+    put("  ]\n}")
+    flush()
