@@ -36,7 +36,7 @@ PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n $$((2 * $$(getconf
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench simulate screens lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench simulate screens reference lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ simulate: .venv/dev ## simulate how often intervals hold, and how often nothing 
 
 screens: .venv/dev ## make the screenshots in the README
 	$(BIN)/python docs/screens.py
+
+reference: .venv/dev ## write docs/commands.md from the declarations of the commands
+	$(BIN)/python docs/reference.py
 
 lint: .venv/dev ## run ruff and mypy
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted typed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, get_args
@@ -21,6 +21,7 @@ __all__ = [
     "PrintArguments",
     "RunArguments",
     "command",
+    "declared",
     "numbers",
     "option",
     "repeated",
@@ -127,6 +128,14 @@ def numbers(text: str) -> list[int]:
         ) from error
 
 
+def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
+    """Yield the name, the flags and the other settings of each argument: those of the command before the shared ones."""
+    inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
+    own = [field for field in fields(arguments) if field.name not in inherited]
+    for field in (*own, *(it for it in reversed(fields(arguments)) if it.name in inherited)):
+        yield field.name, field.metadata["flags"], field.metadata["settings"]
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that raises InputError instead of ending the program."""
 
@@ -146,14 +155,11 @@ class CommandParser(Generic[A]):
         self._options = _Parser(prog=self._prog, add_help=False, allow_abbrev=False)
         # a prefix that never occurs: the options have been parsed already
         self._words = _Parser(prog=self._prog, add_help=False, prefix_chars="\0")
-        inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
-        own = [field for field in fields(arguments) if field.name not in inherited]
-        for field in (*own, *(it for it in reversed(fields(arguments)) if it.name in inherited)):
-            flags, settings = field.metadata["flags"], field.metadata["settings"]
+        for name, flags, settings in declared(arguments):
             if flags:
-                self._options.add_argument(*flags, dest=field.name, **settings)
+                self._options.add_argument(*flags, dest=name, **settings)
             else:
-                self._words.add_argument(field.name, **settings)
+                self._words.add_argument(name, **settings)
         self._options.add_argument("-h", "--help", action="store_true", help="show this help and exit")
 
     def help(self, summary: str, epilog: str = "") -> str:
