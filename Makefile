@@ -33,10 +33,12 @@ COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-vers
 # tests/conftest.py decides which tests share a process, and which run alone.
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --maxprocesses 8 \
   --dist loadgroup --no-loadscope-reorder
+# The tests of make check
+FAST := not (model or server or install or gpu or program or slow or alone)
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench simulate screens lint formatted linted typed tested format lock upgrade clean
+.PHONY: help demo native test test-native check quick ollama llama-server llama-bench llama-perplexity bench simulate screens reference changelog coverage lint formatted linted typed tested format lock upgrade clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +78,18 @@ simulate: .venv/dev ## simulate how often intervals hold, and how often nothing 
 screens: .venv/dev ## make the screenshots in the README
 	$(BIN)/python docs/screens.py
 
+reference: .venv/dev ## write docs/commands.md from the declarations of the commands
+	$(BIN)/python docs/reference.py
+
+changelog: .venv/dev ## show the section of the changelog that the files in changes make
+	@$(BIN)/towncrier build --draft --version next
+
+coverage: .venv/dev ## run the tests of make check, and list the modules with the most lines that they do not run
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadgroup -m '$(FAST)'
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
 lint: .venv/dev ## run ruff and mypy
 	@$(MAKE) --no-print-directory --jobs 2 formatted linted typed
 
@@ -92,7 +106,7 @@ tested: .venv/dev
 	$(PYTEST)
 
 quick: .venv/dev
-	$(PYTEST) -q -m 'not (model or server or install or gpu or program or slow or alone)'
+	$(PYTEST) -q -m '$(FAST)'
 
 format: .venv/dev ## format the code and fix lint errors
 	$(BIN)/ruff check --fix
@@ -113,7 +127,7 @@ upgrade: UPGRADE := --upgrade
 upgrade: lock ## pin the newest versions that pyproject.toml allows
 
 clean: ## remove everything that make and the tests created in this folder
-	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis snapshot_report.html
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* snapshot_report.html
 
 # The environment for the program; .venv/dev adds the development tools to it. If the prebuilt llama.cpp does not work
 # here, the native one may.

@@ -5,6 +5,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from paragone_cli.commands import COMMANDS, SCREEN
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -34,3 +36,13 @@ def test_every_package_is_under_contract():
     assert set(contracts["backends import paragone only"]["source_modules"]) == backends
     assert set(contracts["backends do not import each other"]["modules"]) == backends
     assert set(contracts["nothing imports a backend"]["forbidden_modules"]) == backends
+
+
+def test_every_module_in_a_folder_of_commands_is_a_command():
+    """The contracts in pyproject.toml hold commands apart by their folders."""
+    contracts = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
+    found = set()
+    for pattern in contracts["commands do not import each other"]["modules"]:
+        folder = ROOT / "tui" / pattern.replace(".", "/").removesuffix("/*")
+        found |= {f"{folder.name}.{path.stem}" for path in folder.iterdir() if path.stem[:2] != "__"}
+    assert found == {entry.module for entry in (SCREEN, *COMMANDS.values())}

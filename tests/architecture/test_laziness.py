@@ -100,12 +100,22 @@ def test_names_of_plugins_import_no_plugin():
 
 def test_the_first_screen_needs_no_runs_and_no_plugins():
     """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
-    modules = modules_after("import paragone_cli.screen, paragone_tui.app")
+    modules = modules_after(
+        "import paragone_cli.command_line.opening, paragone_cli.interactive.screen, paragone_tui.app"
+    )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
     runs = {f"paragone.{name}" for name in ("backend", "events", "memory", "messages", "models", "tokens")}
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
     assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
     assert not packages(modules) & ENGINES
+
+
+def test_the_help_of_a_command_needs_no_library():
+    modules = modules_after(
+        "from paragone_cli.commands import COMMANDS, help_of; list(map(help_of, ['', *COMMANDS]))"
+    )
+    assert "paragone_cli.measuring.fidelity" in modules
+    assert not packages(modules) & {*ENGINES, "scipy", "plotext", "textual", "rich", "sqlite3"}
 
 
 def test_every_name_of_the_interface_is_declared_for_type_checkers():

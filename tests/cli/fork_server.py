@@ -22,12 +22,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-PRELOADED = (
-    *("ask", "bench", "compare", "config", "doctor", "engines", "env", "fit", "history", "models"),
-    *("options", "pull", "replay", "report", "suite", "vote"),
-)
-"""Commands whose modules are imported before the first fork. Others import NumPy, which starts threads."""
-
 
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
@@ -157,8 +151,9 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
-    for name in PRELOADED:
-        importlib.import_module(f"paragone_cli.{name}")
+    commands = importlib.import_module("paragone_cli.commands")
+    for name in ("", *commands.COMMANDS):
+        commands.load(name)
     importlib.import_module("paragone.discovery").discover()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])))

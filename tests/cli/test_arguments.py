@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from paragone import InputError
-from paragone_cli.commands import COMMANDS, help_of, parse
+from paragone_cli.commands import COMMANDS, help_of
+from paragone_cli.commands import parse as parse_command_line
 
 from .conftest import SCHEMA, data, paragone, said
+
+
+def parse(argv):
+    """The arguments of a command line, with the name of the command."""
+    name, args = parse_command_line(argv)
+    return SimpleNamespace(command=name, **dataclasses.asdict(args))
+
 
 SUITE = ("run", "list", "show", "compare")
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
@@ -28,13 +38,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 )
 def test_options_stand_anywhere(argv):
     args = parse(argv)
-    assert (args.command, args.engine, args.prompt, args.settings) == ("ask", "smol", "hi", ["a=1"])
+    assert (args.command, args.engine, args.prompt, args.settings) == ("ask", "smol", "hi", ("a=1",))
     assert (args.config, args.json) == (Path("f"), True)
 
 
 def test_engines_stand_between_options():
     args = parse(["compare", "a", "--schedule", "swap", "b", "--prompt", "x", "c"])
-    assert (args.engines, args.schedule, args.prompt) == (["a", "b", "c"], "swap", "x")
+    assert (args.engines, args.schedule, args.prompt) == (("a", "b", "c"), "swap", "x")
 
 
 @pytest.mark.parametrize(
@@ -47,17 +57,17 @@ def test_engines_stand_between_options():
 )
 def test_the_engines_of_a_suite(argv):
     args = parse(argv)
-    assert (args.action, args.names, args.engines, args.repetitions) == ("run", ["f.jsonl"], ["a", "b"], 2)
-    assert parse(["suite", "run", "f.jsonl"]).engines == []
+    assert (args.action, args.names, args.engines, args.repetitions) == ("run", ("f.jsonl",), ("a", "b"), 2)
+    assert parse(["suite", "run", "f.jsonl"]).engines == ()
 
 
 def test_a_value_is_no_command():
     args = parse(["--system", "ask", "smol"])
-    assert (args.command, args.system, args.engines) == ("", "ask", ["smol"])
+    assert (args.command, args.system, args.engines) == ("", "ask", ("smol",))
 
 
 def test_an_engine_that_is_called_as_a_command():
-    assert (parse(["--", "ask"]).command, parse(["--", "ask"]).engines) == ("", ["ask"])
+    assert (parse(["--", "ask"]).command, parse(["--", "ask"]).engines) == ("", ("ask",))
     assert (parse(["ask", "ask"]).command, parse(["ask", "ask"]).engine) == ("ask", "ask")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paragone_cli.output import one_line, put_json, put_table, shortened
+from paragone_cli.command_line.output import one_line, put_json, put_table, shortened
 from paragone_tui.terminal.text import visible
 
 

@@ -30,6 +30,7 @@ ELSEWHERE = {
     # Python, pytest, Textual and the system
     *("--hypothesis-profile default", "--snapshot-update", "/dev/shm", "Screen", "asyncio.to_thread"),
     *("except Exception", "llama_cpp.server", ".venv", "__init__.py", "mypy", "Any", "utils"),
+    ".venv/bin/pre-commit install",
     # patterns, and words that are neither names nor commands
     *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql", "[keys]", "history.db.vN.bak", "paragone"),
     *("--json", "--set", "packages", "taken", "this type"),

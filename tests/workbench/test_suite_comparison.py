@@ -10,7 +10,7 @@ import pytest
 from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
-from paragone_cli.suite_comparison import put_comparison
+from paragone_cli.experiments.suite.suite_comparison import put_comparison
 from paragone_workbench.compare.intervals import Interval
 from paragone_workbench.compare.paired import PairedDifference
 from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, score_metric

@@ -6,27 +6,21 @@ import asyncio
 import contextlib
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.actions import ActionParseResult
-from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.css.query import NoMatches
-from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S, HistoryOpening
 from paragone_tui.keys import key_map, keys_in_force, readable
 from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.reporting import ReportingApp
 from paragone_tui.screen_settings import known_keys, problems
 from paragone_tui.screens.lanes.screen import LanesScreen
-from paragone_tui.terminal.driver import TerminalDriver
 from paragone_tui.terminal.hangup import end_with_terminal
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
@@ -85,8 +79,8 @@ def _import_for_answers() -> None:
     import paragone_workbench.runs.execute  # noqa: F401
 
 
-class ParagoneApp(App[None]):
-    """Owns the session, the history and the screens. Reports errors that belong to no lane."""
+class ParagoneApp(ReportingApp):
+    """Owns the session, the history and the screens."""
 
     TITLE = "paragone"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # ours has the keys of `COMMANDS`
@@ -107,15 +101,12 @@ class ParagoneApp(App[None]):
         system: str,
         demo: bool = False,
     ) -> None:
-        super().__init__(driver_class=TerminalDriver)
+        super().__init__()
         self.config = config
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self.registry = registry
-        self.exit_messages: list[str] = []
-        """Messages to print after the screen is closed."""
         self._saving: set[asyncio.Task[None]] = set()
-        self._is_unmounted = False
         self._early: list[events.Event] | None = []
         """What was typed before the composer could take it; None once it can."""
         self._demo = demo
@@ -160,7 +151,7 @@ class ParagoneApp(App[None]):
     def on_mount(self) -> None:
         """Install the handlers and the theme; start the rest once the screen is painted."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._report_internal_error)
+        loop.set_exception_handler(self.report_internal_error)
         for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self._set_theme()
@@ -338,33 +329,12 @@ class ParagoneApp(App[None]):
             return False
         return True
 
-    def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message, for 4 seconds; a warning for 10."""
-        self.notify(
-            sentence,
-            severity="warning" if warning else "information",
-            timeout=10 if warning else 4,
-            markup=False,
-        )
-
-    def complain(self, error: ParagoneError) -> None:
-        """Show an error that belongs to no lane; at exit, keep it to print once the screen is closed."""
-        if self.is_leaving:
-            self.exit_messages.append(str(error))
-            return
-        self.notify(str(error), severity="error", timeout=12, markup=False)
-
     def copy_to_clipboard(self, text: str) -> None:
         """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
         from paragone_tui.terminal.clipboard import give_to_tmux
 
         super().copy_to_clipboard(text)
         self.run_worker(give_to_tmux(text), group="clipboard")
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether the program is about to end; the widgets may be gone."""
-        return self._exit or self._is_unmounted
 
     def save(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine that saves something, in the background. The program does not end before it has."""
@@ -375,7 +345,7 @@ class ParagoneApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Close the engines and the history, for whatever reason the program ends."""
-        self._is_unmounted = True  # also if an error ended the program
+        self.is_unmounted = True  # also if an error ended the program
         self.remember_lanes()
         if self._saving:
             await asyncio.wait(self._saving, timeout=LEAVING_S)
@@ -395,48 +365,3 @@ class ParagoneApp(App[None]):
         if theme != self.config.ui.theme:
             with contextlib.suppress(ParagoneError):
                 self.state.set_theme(theme)
-
-    async def run_action(
-        self,
-        action: str | ActionParseResult,
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        """Run an action, and return whether there was one. What it raises is reported; it would end the program."""
-        try:
-            return await super().run_action(action, default_namespace, namespaces)
-        except Exception as error:  # noqa: BLE001 (the outermost edge of what a key does)
-            self._report_internal_error(asyncio.get_running_loop(), {"exception": error})
-            return True
-
-    def _report_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report an unhandled exception of an observer or a background task. The program continues."""
-        from paragone_workbench.engines.logs import crash_report
-
-        error = context.get("exception")
-        text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
-        self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
-
-    def _handle_exception(self, error: Exception) -> None:
-        """Report what a Textual worker raises, as what a task raises; Textual would end the program.
-
-        A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
-        """
-        if isinstance(error, NoMatches) and self._exit:
-            return
-        if isinstance(error, WorkerFailed):
-            self._report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
-        else:
-            super()._handle_exception(error)
-
-    def _fatal_error(self) -> None:
-        """Exit with a short message; the traceback goes to a file, for a bug report."""
-        from rich.text import Text
-
-        from paragone_workbench.engines.logs import crash_report
-
-        report = crash_report(traceback.format_exc())
-        self._exit_renderables.append(
-            Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")
-        )
-        self._close_messages_no_wait()

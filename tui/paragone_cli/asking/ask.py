@@ -1,0 +1,101 @@
+"""`paragone ask`: sends a prompt to an engine and prints the answer as it arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paragone import Caution, Channel
+from paragone_cli.command_line.arguments import ENGINE, command, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.output import OutputError, flush, print_error, put_json, warn
+from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
+from paragone_cli.command_line.stream import Stream
+from paragone_workbench.compare.answers import answer_json, warnings_of
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.run import Run
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["ask"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskArguments(PromptArguments):
+    """The engine to ask, and the prompt."""
+
+    engine: str = word("ENGINE", ENGINE)
+    prompt: str | None = word("PROMPT", PROMPT, nargs="?")
+
+
+@command(AskArguments)
+def ask(args: AskArguments) -> int:
+    """Print the answer of an engine."""
+    context = CommandContext(args.config)
+    (definition,) = context.checked([args.engine], args.settings)
+    spec = prompt_spec(args, context.system(args.system))
+    return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
+
+
+class _Printer(RunObserver):
+    """Prints the answer as it arrives, without the thinking before it."""
+
+    def __init__(self, stream: Stream | None, progress: Progress) -> None:
+        self.deferred_warnings: list[str] = []
+        """Warnings that arrived during the answer, to be printed after it."""
+        self._stream = stream
+        self._progress = progress
+        self._begun = False
+
+    def run_started(self, run: Run) -> None:
+        for caution in warnings_of(run.result):
+            self.cautioned(run, caution)
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        if self._stream is not None and channel == "answer":
+            if not self._begun:
+                self._begun = True
+                self._progress.end()
+            self._stream.write(text)
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        if self._begun:
+            self.deferred_warnings.append(caution.sentence)
+        else:
+            self._progress.clear()
+            warn(caution.sentence)
+
+    def run_ended(self, run: Run) -> None:
+        if run.result.finish == "length" and not any(it.code == "context-full" for it in run.result.cautions):
+            self.deferred_warnings.append(
+                "The answer is cut: it reached max_tokens, or the end of the context."
+            )
+
+
+async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
+    engine = workbench.add(definition)
+    async with interruptible(workbench) as interrupts:
+        stream = None if as_json else Stream(interrupts.stop)
+        with Progress(workbench.engines) as progress:
+            printer = _Printer(stream, progress)
+            await workbench.open_all()
+            execution = workbench.run(engine, spec, printer)
+            progress.follow(0, execution.run)
+            await execution.ended()
+        answer = execution.run
+        if stream is None:
+            put_json(answer_json(answer.result))
+            flush()
+        else:
+            await stream.end()
+        if stream is None or stream.error is None:
+            for sentence in printer.deferred_warnings:
+                warn(sentence)
+    if stream is not None and stream.error is not None:
+        raise OutputError(stream.error)
+    if answer.error is not None:
+        print_error(answer.error)
+    errors = [] if answer.error is None else [answer.error]
+    return interrupts.exit_code(errors, nothing_done=bool(errors))

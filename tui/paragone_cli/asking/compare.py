@@ -1,0 +1,113 @@
+"""`paragone compare`: sends a prompt to several engines and prints their answers and metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import metrics_text
+from paragone_cli.command_line.output import flush, for_output, note, one_line, put, put_json, put_line
+from paragone_cli.command_line.progress import Progress
+from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
+from paragone_workbench.compare.answers import comparison_json, warnings_of
+from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
+from paragone_workbench.compare.parity.check import parity_of_runs
+from paragone_workbench.compare.parity.findings import Parity
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.workbench import Workbench
+
+__all__ = ["compare"]
+
+_WIDTH = 72
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareArguments(PromptArguments):
+    """The engines to ask, and the prompt."""
+
+    engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
+    prompt: str | None = option("--prompt TEXT", PROMPT)
+    schedule: Mode | None = schedule_option(default="that of config.toml")
+
+
+@command(CompareArguments)
+def compare(args: CompareArguments) -> int:
+    """Print the answers of the engines, and what was not the same for them."""
+    context = CommandContext(args.config)
+    definitions = context.checked(args.engines, args.settings)
+    spec = prompt_spec(args, context.system(args.system))
+    spec = dataclasses.replace(spec, prompt_ids=True)  # prompts are compared by their tokens
+    workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
+    return run(_compare(workbench, definitions, spec, as_json=args.json))
+
+
+async def _compare(
+    workbench: Workbench, definitions: Sequence[EngineDefinition], spec: RunSpec, *, as_json: bool
+) -> int:
+    engines = [workbench.add(definition) for definition in definitions]
+    async with interruptible(workbench) as interrupts:
+        with Progress(engines) as progress:
+            await workbench.open_all()
+            if workbench.scheduler.decision is not None:
+                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
+            executions = [workbench.run(engine, spec) for engine in engines]
+            for number, execution in enumerate(executions):
+                progress.follow(number, execution.run)
+            for number, execution in enumerate(executions):
+                await execution.ended()
+                if not as_json:
+                    progress.clear()
+                    _print(execution.run.result, None if number == 0 else executions[0].run.result)
+        runs = [execution.run for execution in executions]
+        parity = parity_of_runs(runs, workbench.registry.find)
+        if as_json:
+            results = [run.result for run in runs]
+            parting = None
+            if spec.logprobs is not None:
+                vocabularies = [await engine.vocabulary() for engine in engines]
+                parting = divergence_json(results, [it.fingerprint if it else None for it in vocabularies])
+            prompt = spec.messages[-1]
+            put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
+        elif len(runs) > 1:
+            _print_parity(parity)
+    errors = [it.error for it in runs if it.error is not None]
+    return interrupts.exit_code(errors, nothing_done=len(errors) == len(runs))
+
+
+def _print(answer: RunResult, reference: RunResult | None) -> None:
+    title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
+    put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
+    if answer.text:
+        put(for_output(answer.text).removesuffix("\n"))
+    put()
+    for caution in warnings_of(answer):
+        put(f"warning: {one_line(caution.sentence)}")
+    if answer.error:
+        put(f"failed: {one_line(answer.message)}")
+    elif answer.finish == "cancelled":
+        put("stopped")
+    elif answer.finish == "length":
+        put("cut at the length limit")
+    if answer.metrics is not None:
+        put(metrics_text(answer.metrics))
+    if reference is not None and reference.text and answer.text:
+        put_line(divergence_sentence(reference, answer))
+    flush()
+
+
+def _print_parity(parity: Parity) -> None:
+    put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
+    put(parity.verdict)
+    for finding in parity.findings:
+        put_line(f"≠ {finding.sentence} {finding.advice}".rstrip())
+    for unknown in parity.unknown:
+        put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+    if parity.remark:
+        put(f"  {parity.remark}")
+    flush()

@@ -1,0 +1,1 @@
+"""Commands for what can be opened: engines, models and their options."""

@@ -1,0 +1,156 @@
+"""`paragone models`: lists the models in folders and at endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import Backend, EndpointReport, EngineError, Json, ModelInfo, ParagoneError
+from paragone_cli.command_line.arguments import PrintArguments, command, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import for_shell
+from paragone_cli.command_line.output import note, print_error, put_json, put_table, warn
+from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
+from paragone_workbench.inventory.catalog import size_text
+from paragone_workbench.inventory.demo import existing_demo_models
+from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
+from paragone_workbench.inventory.models import USUAL_FOLDER, find_models
+
+__all__ = ["models"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsArguments(PrintArguments):
+    """Which models are listed."""
+
+    backend: str | None = word("BACKEND", "list only models of this backend", nargs="?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A model, and where it is."""
+
+    backend: str
+    model: ModelInfo
+    url: str | None = None
+    """URL of its server, if that is not the backend's default one."""
+
+    @property
+    def engine(self) -> str:
+        """The engine spec that opens the model."""
+        return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
+
+
+@command(ModelsArguments)
+def models(args: ModelsArguments) -> int:
+    """Print the models, and the errors of backends and servers that list none."""
+    context = CommandContext(args.config)
+    folders = context.config.models.folders
+    for folder in folders:
+        if not Path(folder).is_dir():
+            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
+    if args.backend is None:
+        backends = context.registry.all()
+    else:
+        backends = {args.backend: context.registry.get(args.backend)}
+    listed, errors = run(_find(backends, folders, context.config.engines.values()))
+    if args.json:
+        put_json(
+            {
+                "models": [_json(it) for it in listed],
+                "problems": [{"backend": name, "error": str(error)} for name, error in errors],
+            }
+        )
+    else:
+        _print(listed)
+        if not listed and args.backend is not None and not errors:
+            _print_reason(run(backends[args.backend].endpoint({})))
+        if not listed and any(it.capabilities.local for it in backends.values()):
+            searched = ", ".join((*folders, USUAL_FOLDER))
+            note(
+                f"No model was found in {searched}, or where other programs keep models; set `folders` under "
+                f"[models] in {context.config.document.path}."
+            )
+    for _, error in errors:
+        print_error(error)
+    return 1 if errors else 0
+
+
+async def _find(
+    backends: Mapping[str, Backend], folders: Sequence[str], engines: Iterable[EngineDefinition]
+) -> tuple[list[_Listed], list[tuple[str, ParagoneError]]]:
+    """Return the models, and the errors of backends and servers that list none."""
+    querying = asyncio.create_task(query_endpoints(engines, backends.get))
+    answers = await asyncio.gather(*(_models(backend, folders) for backend in backends.values()))
+    listed: list[_Listed] = []
+    errors: list[tuple[str, ParagoneError]] = []
+    for name, answer in zip(backends, answers, strict=True):
+        if isinstance(answer, ParagoneError):
+            errors.append((name, answer))
+        else:
+            listed += [_Listed(name, model, model.address) for model in answer]
+    for endpoint in await querying:
+        probe = endpoint.report.probe
+        if probe.usable:
+            listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
+        else:
+            sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
+    # remove duplicates: a backend also lists its default server, and several keys may list the same models
+    first = {(it.backend, it.model.model, it.url and normalize_url(it.url)): it for it in reversed(listed)}
+    return list(reversed(first.values())), errors
+
+
+async def _models(backend: Backend, folders: Sequence[str]) -> Sequence[ModelInfo] | ParagoneError:
+    try:
+        found = await find_models(backend, folders)
+    except ParagoneError as error:
+        return error
+    with contextlib.suppress(ParagoneError):  # the demo is not installed
+        return [*found, *await existing_demo_models(backend)]
+    return found
+
+
+def _print_reason(report: EndpointReport | None) -> None:
+    """Print why a backend's default server lists no models. Backends without servers have no report."""
+    if report is not None and not report.probe.usable:
+        note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
+
+
+def _json(listed: _Listed) -> dict[str, Json]:
+    model = listed.model
+    return {
+        "backend": listed.backend,
+        "model": model.model,
+        "url": listed.url,
+        "name": model.name,
+        "size": model.size,
+        "quantization": model.quantization,
+        "context": model.context,
+        "architecture": model.architecture,
+        "capabilities": list(model.capabilities),
+        "problem": model.problem,
+    }
+
+
+def _print(listed: Sequence[_Listed]) -> None:
+    if listed:
+        heading = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "ENGINE")
+        put_table([heading, *map(_row, listed)])
+
+
+def _row(listed: _Listed) -> tuple[str, ...]:
+    model, spec = listed.model, for_shell(listed.engine)
+    return (
+        model.name,
+        size_text(model.size),
+        model.quantization or "",
+        "" if model.context is None else str(model.context),
+        model.architecture or "",
+        ", ".join(model.capabilities),
+        f"{spec} — {model.problem}" if model.problem else spec,
+    )

@@ -1,0 +1,199 @@
+"""The arguments of a command: fields of a dataclass, from which the parser and the help text are made."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar, get_args
+
+from paragone import InputError
+
+__all__ = [
+    "ENGINE",
+    "Arguments",
+    "Command",
+    "CommandParser",
+    "OpenArguments",
+    "PrintArguments",
+    "RunArguments",
+    "command",
+    "declared",
+    "numbers",
+    "option",
+    "repeated",
+    "schedule_option",
+    "switch",
+    "word",
+]
+
+ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL or BACKEND:MODEL@URL"
+"""The help text of an argument that names an engine."""
+
+
+def word(metavar: str, doc: str, **settings: Any) -> Any:
+    """Declare a positional argument. `settings` are those of `ArgumentParser.add_argument`."""
+    return _field(metavar=metavar, help=doc, **settings)
+
+
+def option(flag: str, doc: str, **settings: Any) -> Any:
+    """Declare an option with a value, such as `--text FILE`. `settings` are those of `ArgumentParser.add_argument`."""
+    name, metavar = flag.split()
+    return _field(name, metavar=metavar, help=doc, **settings)
+
+
+def repeated(flag: str, doc: str, **settings: Any) -> Any:
+    """Declare an option with a value that may be repeated."""
+    return option(flag, doc, **{"action": "append", "default": [], **settings})
+
+
+def switch(flag: str, doc: str) -> Any:
+    """Declare an option without a value."""
+    return _field(flag, help=doc, action="store_true")
+
+
+def _field(*flags: str, **settings: Any) -> Any:
+    return dataclasses.field(metadata={"flags": flags, "settings": settings})
+
+
+def schedule_option(prefix: str = "", *, default: str) -> Any:
+    """Declare the option for the order of runs. `default` says in words what applies without it."""
+    from paragone_workbench.config.settings import Mode  # most commands do without
+
+    doc = (
+        f"{prefix}parallel: all at once; sequential: one at a time, for comparable speeds; swap: one in "
+        f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}"
+    )
+    return option("--schedule MODE", doc, choices=get_args(Mode))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of every command. Those of a command are a frozen dataclass whose fields `word` and others make."""
+
+    config: Path | None = option(
+        "--config FILE", "config file to use instead of the user's config.toml", type=Path
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintArguments(Arguments):
+    """The arguments of a command that prints data."""
+
+    json: bool = switch("--json", "print JSON")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenArguments(Arguments):
+    """The arguments of a command that opens engines."""
+
+    settings: Sequence[str] = repeated(
+        "--set KEY=VALUE", "set an option of each named engine, overriding config.toml; may be repeated"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(OpenArguments):
+    """The arguments of a command that sends prompts to engines."""
+
+    system: str | None = option("--system TEXT", "system prompt, instead of the one in config.toml")
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+@dataclass(frozen=True)
+class Command(Generic[A]):
+    """A command: the class of its arguments, and the function that runs it and returns the exit code."""
+
+    arguments: type[A]
+    run: Callable[[A], int]
+
+
+def command(arguments: type[A]) -> Callable[[Callable[[A], int]], Command[A]]:
+    """Make a function a command with these arguments. A decorator."""
+    return lambda run: Command(arguments, run)
+
+
+def numbers(text: str) -> list[int]:
+    """Return whole numbers separated by commas. For argparse, which makes a sentence of the error."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of whole numbers, such as 128,512"
+        ) from error
+
+
+def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
+    """Yield the name, the flags and the other settings of each argument: those of the command before the shared ones."""
+    inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
+    own = [field for field in fields(arguments) if field.name not in inherited]
+    for field in (*own, *(it for it in reversed(fields(arguments)) if it.name in inherited)):
+        yield field.name, field.metadata["flags"], field.metadata["settings"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises InputError instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
+
+
+class CommandParser(Generic[A]):
+    """Parses the positional arguments and options of a command, in any order.
+
+    argparse cannot mix positional arguments and options freely, so each kind has its own parser here.
+    """
+
+    def __init__(self, name: str, arguments: type[A]) -> None:
+        self._prog = f"paragone {name}".rstrip()
+        self._arguments = arguments
+        self._options = _Parser(prog=self._prog, add_help=False, allow_abbrev=False)
+        # a prefix that never occurs: the options have been parsed already
+        self._words = _Parser(prog=self._prog, add_help=False, prefix_chars="\0")
+        for name, flags, settings in declared(arguments):
+            if flags:
+                self._options.add_argument(*flags, dest=name, **settings)
+            else:
+                self._words.add_argument(name, **settings)
+        self._options.add_argument("-h", "--help", action="store_true", help="show this help and exit")
+
+    def help(self, summary: str, epilog: str = "") -> str:
+        """Return the help text."""
+        return argparse.ArgumentParser(
+            prog=self._prog,
+            parents=[self._words, self._options],
+            add_help=False,
+            description=summary,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ).format_help()
+
+    def parse(self, argv: Sequence[str]) -> A | None:
+        """Parse the command line without the command's name. None if it asks for help. Raises InputError."""
+        end = argv.index("--") if "--" in argv else len(argv)
+        options, words = self._options.parse_known_args(argv[:end])
+        if options.help:
+            return None
+        for word in words:
+            if word.startswith("-") and word != "-" and " " not in word:
+                self._refuse(word)
+        found = vars(self._words.parse_args([*words, *argv[end + 1 :]], options))
+        del found["help"]
+        values: dict[str, Any] = {
+            name: tuple(it) if isinstance(it, list) else it for name, it in found.items()
+        }
+        return self._arguments(**values)
+
+    def _refuse(self, word: str) -> NoReturn:
+        known = [flag for action in self._options._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise InputError(
+            f"{self._prog} has no option {word}.",
+            hint=f"{hint}`{self._prog} --help` lists them. After `--`, arguments may begin with a dash.",
+        )

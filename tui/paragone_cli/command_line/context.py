@@ -1,0 +1,72 @@
+"""The context of a command: settings, backends, and the engines named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.output import warn
+from paragone_workbench.config.permissions import permission_warning
+from paragone_workbench.config.read import load
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    UnknownEngine,
+    apply_settings,
+    check_engine,
+    resolve_all,
+    settings_of,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import state_file
+
+__all__ = ["CommandContext"]
+
+
+class CommandContext:
+    """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
+
+    It prints warnings about the state file, and about a config file that other users can read, unless a screen shows
+    them. A broken state file is renamed, so that the next command does not find it.
+    """
+
+    def __init__(self, config: Path | None, *, warns: bool = True) -> None:
+        self.state = State(state_file())
+        self.config = load(config, self.state)
+        self.registry = Registry()
+        if not warns:
+            return
+        for sentence in (self.state.warning, permission_warning(self.config.document, self.registry.find)):
+            if sentence:
+                warn(sentence)
+
+    def system(self, given: str | None) -> str:
+        """Return the system prompt in force: the given one, or that of the settings."""
+        return self.config.chat.system if given is None else given
+
+    def engines(self, names: Iterable[str], settings: Sequence[str]) -> tuple[EngineDefinition, ...]:
+        """Return the named engines with their options overridden by `--set`. Raises InputError."""
+        try:
+            definitions = resolve_all(names, self.config.engines)
+        except UnknownEngine as error:
+            from paragone_workbench.inventory.unknown_engine import hint_for  # not needed to open an engine
+
+            folders = self.config.models.folders
+            error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
+            raise
+        known = [definition.name for definition in definitions]
+        return tuple(self.with_settings(it, settings_of(it.name, settings, known)) for it in definitions)
+
+    def with_settings(self, definition: EngineDefinition, settings: Sequence[str]) -> EngineDefinition:
+        """Return the engine with its options overridden by `--set`. Raises InputError."""
+        if not settings:
+            return definition  # the backend may be missing: the screen shows that
+        return apply_settings(definition, self.registry.get(definition.backend), settings)
+
+    def checked(self, names: Iterable[str], settings: Sequence[str]) -> tuple[EngineDefinition, ...]:
+        """Return the named engines after checking their backends and options. Raises InputError."""
+        definitions = self.engines(names, settings)
+        for definition in definitions:
+            check_engine(definition, self.registry.get(definition.backend))
+        return definitions

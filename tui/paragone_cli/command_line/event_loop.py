@@ -1,0 +1,96 @@
+"""Runs a command's coroutine on an event loop, where Ctrl+C stops its engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import traceback
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from paragone import InputError, ParagoneError
+from paragone_cli.command_line import INTERRUPTED
+from paragone_cli.command_line.output import note
+from paragone_tui.garbage import begin_collecting
+from paragone_workbench.engines.logs import crash_report
+
+__all__ = ["Interrupts", "interruptible", "run"]
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[None, None, T]) -> T:
+    """Run a coroutine on a new event loop. Errors that reach the loop's exception handler are logged to a file."""
+    begin_collecting()
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(_log)
+        return runner.run(main)
+
+
+def _log(loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+    error = context.get("exception")
+    report = [f"{context.get('message')}\n"]
+    if isinstance(error, BaseException):
+        report += traceback.format_exception(error)
+    note(f"An internal error occurred, and the program continues; {crash_report(''.join(report))}")
+
+
+class Work(Protocol):
+    """What engines do for a command."""
+
+    async def stop(self) -> None:
+        """End it early, so that partial results can be printed."""
+
+    async def close(self) -> None:
+        """Close the engines."""
+
+
+@contextlib.asynccontextmanager
+async def interruptible(work: Work) -> AsyncIterator[Interrupts]:
+    """Have Ctrl+C stop the engines, unless SIGINT is ignored, and close them at the end of the block."""
+    interrupts = Interrupts(work)
+    before = signal.getsignal(signal.SIGINT)
+    loop = asyncio.get_running_loop()
+    if before is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
+    try:
+        yield interrupts
+    finally:
+        if interrupts.stopping is not None:
+            await interrupts.stopping
+        await work.close()
+        if before is not signal.SIG_IGN:
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, before)
+
+
+class Interrupts:
+    """Stops the engines at the first Ctrl+C, so that partial results can be printed; a second one ends the program."""
+
+    def __init__(self, work: Work) -> None:
+        self.interrupted = False
+        """Whether Ctrl+C was pressed."""
+        self.stopping: asyncio.Task[None] | None = None
+        """The task that stops the engines, once it has begun."""
+        self._work = work
+
+    def stop(self) -> None:
+        """Stop the engines."""
+        if self.stopping is None:
+            self.stopping = asyncio.create_task(self._work.stop())
+
+    def interrupt(self) -> None:
+        """Stop the engines, and leave the next Ctrl+C to the system."""
+        self.interrupted = True
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.stop()
+
+    def exit_code(self, errors: Sequence[ParagoneError], *, nothing_done: bool) -> int:
+        """Return the exit code: 2 if nothing was done, and all errors are ones that the user can correct."""
+        if self.interrupted:
+            return INTERRUPTED
+        if nothing_done and all(error.exit_code == InputError.exit_code for error in errors):
+            return InputError.exit_code
+        return int(bool(errors))

@@ -1,0 +1,104 @@
+"""How commands write names, durations, dates, metrics and progress."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+
+from paragone_cli.command_line.output import one_line, put, put_line
+from paragone_workbench.runs.metrics import RunMetrics
+
+__all__ = [
+    "bar",
+    "date",
+    "duration",
+    "for_shell",
+    "metrics_text",
+    "put_full_names",
+    "short_name",
+    "short_names",
+]
+
+_BAR = 30
+"""Cells of a progress bar."""
+
+_LONGEST = 17
+"""Characters of a name in a table, so that two engines fit in 80 columns."""
+
+
+def short_name(name: str) -> str:
+    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
+    keep = _LONGEST // 3
+    return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
+
+
+def short_names(names: Iterable[str]) -> Mapping[str, str]:
+    """Return a short name for each name: of 20 cells at most, or the name itself if short ones were ambiguous."""
+    # loads rich, which other commands do without
+    from paragone_tui.terminal.short_names import shortened, shortest
+
+    full = {name: one_line(name) for name in names}
+    everyone = tuple(full.values())
+    short = {name: shortened(line, everyone, shortest(line, everyone)) for name, line in full.items()}
+    return short if len(set(short.values())) == len(short) else full
+
+
+def put_full_names(short: Mapping[str, str]) -> None:
+    """Print the full name of each name that was shortened. Raises OutputError."""
+    cut = {name: shown for name, shown in short.items() if shown != one_line(name)}
+    if cut:
+        put()
+    for name, shown in cut.items():
+        put_line(f"{shown}: {name}")
+
+
+def for_shell(spec: str) -> str:
+    """Return an engine spec, quoted for a shell if it must be.
+
+    A `~` inside a word needs no quotes: paragone expands it, whether a shell has done so or not.
+    """
+    plain = spec.replace("~", "")
+    return spec if shlex.quote(plain) == plain else shlex.quote(spec)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as `M:SS` or `H:MM:SS`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def date(seconds: float) -> str:
+    """Return a time, in seconds since 1970, in local time to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def bar(done: int, total: int) -> str:
+    """Return a progress bar."""
+    filled = _BAR * done // total
+    return "█" * filled + "░" * (_BAR - filled)
+
+
+def metrics_text(metrics: RunMetrics) -> str:
+    """Return the metrics of a run in one line, without those that are unknown."""
+    parts = [f"{metrics.completion_tokens} tokens"]
+    if metrics.decode_tps is not None:
+        shared = " (shared)" if metrics.shared else ""
+        parts.append(f"{metrics.decode_tps:.1f} tokens/s{shared}")
+    if metrics.tokens_per_step is not None and metrics.acceptance is not None:
+        parts.append(
+            f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
+        )
+    if metrics.ttft_s is not None:
+        parts.append(f"first after {metrics.ttft_s:.2f} s")
+    if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:
+        parts.append(
+            f"between tokens {metrics.itl_ms.p50:.1f} ms (median), {metrics.itl_ms.p99:.1f} ms (p99)"
+        )
+    if metrics.prompt_tokens is not None:
+        rate = "" if metrics.prefill_tps is None else f" at {metrics.prefill_tps:.0f} tokens/s"
+        parts.append(f"prompt {metrics.prompt_tokens} tokens{rate}")
+    if metrics.load_s is not None:
+        parts.append(f"loaded in {metrics.load_s:.1f} s")
+    return " · ".join(parts)

@@ -1,0 +1,175 @@
+"""Writes to standard output and standard error: exact data to pipes, and no control characters to terminals."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+from paragone import EngineCrashed, Json, ParagoneError
+from paragone_tui.terminal.text import visible
+
+__all__ = [
+    "OutputError",
+    "cells",
+    "print_error",
+    "flush",
+    "json_line",
+    "discard_output",
+    "one_line",
+    "note",
+    "configure_streams",
+    "put",
+    "put_json",
+    "put_line",
+    "put_table",
+    "shortened",
+    "table_lines",
+    "for_output",
+    "warn",
+]
+
+
+class OutputError(ParagoneError):
+    """Standard output cannot be written. The sentence is empty if the reader closed the pipe."""
+
+    def __init__(self, error: OSError) -> None:
+        closed = isinstance(error, BrokenPipeError)
+        super().__init__("" if closed else f"The output cannot be written: {error.strerror or error}.")
+        # 141 is the exit code of shells for a program that SIGPIPE ended
+        self.exit_code = 128 + 13 if closed else 1
+
+
+def configure_streams() -> None:
+    """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
+
+
+def put(text: str = "") -> None:
+    """Print a text followed by a newline. Raises OutputError."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def put_line(text: str) -> None:
+    """Print a text on one line, with control characters made visible. Raises OutputError."""
+    put(one_line(text))
+
+
+def flush() -> None:
+    """Flush standard output. Raises OutputError."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def discard_output() -> None:
+    """Redirect standard output to the null device, so that Python does not report an error again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def for_output(text: str) -> str:
+    """Return a text for standard output: on a terminal with control characters made visible, else unchanged."""
+    return visible(text) if sys.stdout.isatty() else text
+
+
+def one_line(text: str) -> str:
+    """Return a name, path or sentence on one line, with control characters made visible."""
+    return " ".join(visible(text).splitlines())
+
+
+def put_json(data: Json) -> None:
+    """Print JSON. Characters that could control a terminal are escaped as `\\uXXXX`."""
+    put(_harmless(json.dumps(data, ensure_ascii=False, indent=2)))
+
+
+def json_line(data: Json) -> str:
+    """Return JSON on one line, escaped as `put_json` does it."""
+    return _harmless(json.dumps(data, ensure_ascii=False))
+
+
+def _harmless(text: str) -> str:
+    return text if visible(text) == text else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character == "\n" or visible(character) == character:
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))
+
+
+def put_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in aligned columns, separated by two spaces."""
+    for line in table_lines(rows):
+        put(line)
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of aligned columns, separated by two spaces."""
+    cleaned = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(*cleaned, strict=True)]
+    padded = [
+        (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in cleaned
+    ]
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the beginning of a text without line breaks that fits in `width` cells; with `…` if it is not the whole."""
+    end = used = 0
+    for character in text:
+        used += cells(character)
+        if used > width:
+            break
+        end += 1
+    else:
+        return text
+    while cells(text[:end]) >= width:
+        end -= 1
+    return f"{text[:end]}…"
+
+
+def cells(text: str) -> int:
+    """Return the number of cells of a text in a terminal."""
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def print_error(error: ParagoneError, engine: str = "") -> None:
+    """Print on standard error what failed, for which engine if several were asked, and what to do about it."""
+    lines = [f"paragone: {one_line(f'{engine}: ' if engine else '')}{one_line(error.sentence)}"]
+    if isinstance(error, EngineCrashed):
+        lines += [f"  | {one_line(text)}" for text in error.log_tail]
+    if error.hint:
+        lines.append(one_line(error.hint))
+    _print("\n".join(lines))
+
+
+def warn(sentence: str) -> None:
+    """Print a warning on standard error."""
+    _print(f"paragone: warning: {one_line(sentence)}")
+
+
+def note(sentence: str) -> None:
+    """Print an informational message on standard error."""
+    _print(f"paragone: {one_line(sentence)}")
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError):  # standard error is closed
+        print(text, file=sys.stderr)

@@ -1,0 +1,81 @@
+"""The prompt: from the command line, from standard input, or from both; with images, and log-probabilities asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_cli.command_line.arguments import PrintArguments, RunArguments, option, repeated
+from paragone_workbench.conversation.images import read_image
+from paragone_workbench.runs.spec import RunSpec
+
+__all__ = ["PROMPT", "PromptArguments", "prompt_spec"]
+
+PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
+"""The help text of an argument for the prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptArguments(RunArguments, PrintArguments):
+    """The arguments of a command that sends a prompt and prints the answers."""
+
+    prompt: str | None
+    logprobs: int | None = option(
+        "--logprobs N",
+        "with --json: each token with its log-probability and those of the N most likely tokens",
+        type=int,
+    )
+    images: Sequence[Path] = repeated(
+        "--image FILE", "send this image (PNG, JPEG, WebP or GIF) with the prompt; may be repeated", type=Path
+    )
+
+
+def prompt_spec(args: PromptArguments, system: str) -> RunSpec:
+    """Return the request that the arguments describe. Raises InputError."""
+    if args.logprobs is not None and args.logprobs < 0:
+        raise InputError(f"--logprobs cannot be {args.logprobs}.", hint="Use an integer of at least 0.")
+    if args.logprobs is not None and not args.json:
+        raise InputError("--logprobs needs --json.", hint="Only the JSON output contains log-probabilities.")
+    images = [read_image(path) for path in args.images]
+    return RunSpec.of_prompt(_read_prompt(args.prompt), images=images, system=system, logprobs=args.logprobs)
+
+
+def _read_prompt(given: str | None) -> str:
+    """Return the prompt: `given`, or standard input if that is None or `-`.
+
+    If a prompt is given and standard input is not a terminal, its text is appended after an empty line.
+    One trailing newline of standard input is removed. Raises InputError.
+    """
+    if given is None and _is_terminal():
+        raise InputError("There is no prompt.", hint="Write it after the engine, or pipe it in.")
+    if given is None or given == "-":
+        prompt = _read()
+    else:
+        piped = "" if _is_terminal() else _read()
+        prompt = f"{given}\n\n{piped}" if piped.strip() else given
+    if not prompt.strip():
+        raise InputError("The prompt is empty.")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("The prompt is not UTF-8 text.") from error
+    return prompt
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _read() -> str:
+    if sys.stdin is None:  # closed by the parent process
+        return ""
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InputError("Standard input is not UTF-8 text.") from error
+    except OSError as error:
+        raise InputError(f"Standard input cannot be read: {error.strerror or error}.") from error
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,92 @@
+"""The history on the command line: opened with its warning, ids of experiments, and measurements for reports."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+from paragone import InputError, Json, ParagoneError
+from paragone_cli.command_line.output import warn
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+from paragone_workbench.store.history import History
+from paragone_workbench.store.store import Store
+
+__all__ = [
+    "experiment_id",
+    "newest_experiments",
+    "one_experiment",
+    "opened_history",
+    "opened_store",
+    "save_measurement",
+]
+
+
+@contextlib.contextmanager
+def opened_store() -> Iterator[Store]:
+    """Open the history, with its warning printed, until the end of the block. Raises ParagoneError."""
+    with contextlib.closing(Store.open()) as store:
+        if store.warning:
+            warn(store.warning)
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def opened_history() -> AsyncIterator[History]:
+    """Open the history for the event loop, with its warning printed, until the end of the block. Raises ParagoneError."""
+    history = await History.open()
+    try:
+        if history.warning:
+            warn(history.warning)
+        yield history
+    finally:
+        await history.close()
+
+
+def save_measurement(
+    kind: MeasurementKind, engines: Iterable[EngineDefinition], data: Mapping[str, Json], registry: Registry
+) -> None:
+    """Save what was measured of engines. A history that cannot be used is no reason to fail: it is a warning."""
+    measurement = Measurement(
+        kind=kind,
+        engines=tuple(without_secrets(it, registry.find(it.backend)) for it in engines),
+        data=data,
+        created=time.time(),
+    )
+    try:
+        with opened_store() as store:
+            store.measurements.add(measurement)
+    except ParagoneError as error:
+        warn(f"The measurement is not saved for reports. {error}")
+
+
+def experiment_id(text: str) -> int:
+    """Return the number in the id of an experiment, such as `e3`. Raises InputError."""
+    found = parse_id(text)
+    if found is None or found.kind != "e" or found.run is not None:
+        raise InputError(
+            f"{text!r} is not the id of an experiment.",
+            hint=f"It is an e and a number, such as e3. {newest_experiments()}",
+        )
+    return found.number
+
+
+def one_experiment(words: Sequence[str], command: str) -> int:
+    """Return the number of the only experiment that was named. Raises InputError."""
+    if len(words) != 1:
+        raise InputError(
+            "Name one experiment.", hint=f"Write for example: {command} e3. {newest_experiments()}"
+        )
+    return experiment_id(words[0])
+
+
+def newest_experiments() -> str:
+    """Return a hint with the ids of the newest experiments."""
+    try:
+        with contextlib.closing(Store.open()) as store:
+            return store.experiments.newest()
+    except ParagoneError:
+        return "`paragone suite list` lists them."

@@ -1,0 +1,1 @@
+"""Commands for suites of prompts, and for the ratings that follow from votes."""

@@ -1,0 +1,51 @@
+"""`paragone ratings`: rates engines by the votes on their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paragone_cli.command_line.arguments import PrintArguments, command, option, switch
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import put_json
+from paragone_cli.command_line.saved import experiment_id, opened_store
+from paragone_workbench.compare.ratings.saved import votes_from
+from paragone_workbench.compare.votes import Vote
+
+__all__ = ["ratings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatingsArguments(PrintArguments):
+    """Which votes count, and how."""
+
+    experiment: str | None = option(
+        "--experiment ID", "only votes on the answers of this experiment, such as e3"
+    )
+    all: bool = switch("--all", "count votes that were not blind too")
+    style: bool = switch("--style", "control for style: the length of answers, headings, lists and bold")
+
+
+@command(RatingsArguments)
+def ratings(args: RatingsArguments) -> int:
+    """Print the ratings."""
+    # loads SciPy
+    from paragone_cli.experiments.ratings.ratings_text import nothing_to_rate, put_ratings
+    from paragone_workbench.compare.ratings.rate import rate
+
+    CommandContext(args.config)
+    found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
+    if not found.votes:
+        raise nothing_to_rate(found, args.experiment)
+    if args.json:
+        put_json(found.to_json())
+    else:
+        put_ratings(found)
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or all. Raises InputError if there is no such experiment."""
+    with opened_store() as store:
+        if experiment is None:
+            return votes_from(store.votes.all())
+        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).number))

@@ -1,0 +1,87 @@
+"""Ratings as text: a table, a sentence for each pair of neighbours, and why there are none."""
+
+from __future__ import annotations
+
+import itertools
+
+from paragone import ParagoneError
+from paragone_cli.command_line.output import put, put_line, put_table
+from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
+from paragone_workbench.experiments.report.words import counted
+
+__all__ = ["nothing_to_rate", "put_ratings"]
+
+_STYLES = ("length", "headings", "list items", "bold")
+"""Names for people of the features of style, in their order."""
+
+
+def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
+    """Return the error for a rating without votes."""
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone ratings --all` counts votes that were not blind.",
+        )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of an experiment first, with `paragone vote`; see docs/ratings.md.",
+    )
+
+
+def put_ratings(found: Ratings) -> None:
+    """Print ratings."""
+    put(
+        f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"
+    )
+    put()
+    put_table([_HEADINGS, *map(_row, found.engines)])
+    put()
+    for pair in _neighbours(found):
+        put_line(pair.sentence)
+    if found.style is not None:
+        put()
+        put("Points for a typical difference in style, which the ratings are free of:")
+        put_table(
+            [
+                [
+                    title,
+                    f"{it.points:+.0f}",
+                    f"{it.interval.low:+.0f} to {it.interval.high:+.0f}",
+                ]
+                for title, it in zip(_STYLES, found.style, strict=True)
+            ]
+        )
+    if found.notes:
+        put()
+    for sentence in found.notes:
+        put_line(sentence)
+
+
+_HEADINGS = ["engine", "rating", "95% interval", "wins", "losses", "ties", "both bad", "win rate"]
+
+
+def _row(rating: EngineRating) -> list[str]:
+    tally = rating.tally
+    return [
+        rating.engine,
+        f"{rating.rating:.0f}",
+        f"{rating.interval.low:.0f} to {rating.interval.high:.0f}",
+        f"{tally.wins:,}",
+        f"{tally.losses:,}",
+        f"{tally.ties:,}",
+        f"{tally.bad:,}",
+        f"{tally.win_rate:.1%}",
+    ]
+
+
+def _neighbours(found: Ratings) -> list[RatedPair]:
+    """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
+    ordered = [[it.engine for it in found.engines if it.engine in members] for members in found.groups]
+    following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
+    return [it for it in found.pairs if (it.a, it.b) in following]

@@ -1,0 +1,70 @@
+"""`paragone suite list`: lists the experiments in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from paragone import InputError, Json
+from paragone.options import value_text
+from paragone_cli.command_line.formats import date, short_names
+from paragone_cli.command_line.output import note, put_json, put_table
+from paragone_cli.command_line.saved import opened_store
+from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
+from paragone_workbench.experiments.report.words import counted
+from paragone_workbench.store.experiment_records import Experiment
+
+__all__ = ["suite_list"]
+
+
+def suite_list(args: SuiteArguments) -> int:
+    """Print the experiments. Returns the exit code."""
+    if args.names:
+        raise InputError("`paragone suite list` takes no arguments.")
+    with opened_store() as store:
+        experiments = store.experiments.all()
+    if args.json:
+        listed: list[Json] = [
+            {
+                "id": f"e{it.number}",
+                "name": it.name,
+                "engines": [engine.name for engine in it.engines],
+                "prompts": it.prompts,
+                "repetitions": it.repetitions,
+                "runs": it.runs,
+                "done": it.done,
+                "failed": it.failed,
+                "created": it.created,
+            }
+            for it in experiments
+        ]
+        put_json({"experiments": listed})
+    elif experiments:
+        put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
+    else:
+        note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
+    return 0
+
+
+def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows; of experiments of one name, with the settings in which they differ."""
+    settings = {it.number: _settings(it) for it in experiments}
+    for it in experiments:
+        alike = [settings[other.number] for other in experiments if other.name == it.name]
+        own = [setting for setting in settings[it.number] if not all(setting in other for other in alike)]
+        yield (
+            f"e{it.number}",
+            it.name,
+            ", ".join(short_names(engine.name for engine in it.engines).values()),
+            f"{it.done + it.failed:,}/{it.runs:,}",
+            f"{it.failed:,}",
+            date(it.created),
+            ", ".join(own),
+        )
+
+
+def _settings(it: Experiment) -> list[str]:
+    """Return the schedule, the repetitions and the options of an experiment, each as a short text."""
+    options = {
+        f"{name}={value_text(value)}": None for engine in it.engines for name, value in engine.options.items()
+    }
+    return [it.schedule, counted(it.repetitions, "repetition"), *options]

@@ -1,0 +1,70 @@
+"""Prints what came of an experiment: its runs as JSON, one at a time, or a line for each engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Mapping, Sequence
+
+from paragone import Json
+from paragone_cli.command_line.formats import put_full_names, short_names
+from paragone_cli.command_line.output import flush, json_line, put, put_table
+from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
+
+__all__ = ["put_runs", "put_totals"]
+
+_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT (s)", "tokens/s")
+
+_SHARED = (
+    "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
+    "`--schedule sequential` gives speeds that can be compared."
+)
+
+
+def put_totals(totals: Sequence[EngineTotals]) -> None:
+    """Print the table, and what must be known to read it. Raises OutputError."""
+    short = short_names(it.engine for it in totals)
+    put_table([_HEADER, *(_row(it, short[it.engine]) for it in totals)])
+    put_full_names(short)
+    if any(it.are_times_shared for it in totals):
+        put()
+        put(_SHARED)
+    flush()
+
+
+def _row(it: EngineTotals, name: str) -> tuple[str, ...]:
+    runs = f"{it.runs:,}" if it.runs == it.total else f"{it.runs:,} of {it.total:,}"
+    passed = f"{it.passed:,} of {it.asserted - it.undecided:,}" if it.asserted else "–"
+    if it.undecided:
+        passed += f", {it.undecided:,} undecided"
+    return (
+        name,
+        runs,
+        f"{it.failed:,}",
+        passed,
+        "–" if it.mean_tokens is None else f"{it.mean_tokens:.1f}",
+        _speed(it.ttft_s, 3),
+        _speed(it.decode_tps, 1),
+    )
+
+
+def _speed(values: SpeedTotals, digits: int) -> str:
+    median = values.median
+    if median is None:
+        return "–"
+    return f"{median:.{digits}f}" + (" (shared)" if values.are_shared else "")
+
+
+async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
+    """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
+    put("{")
+    for name, value in head.items():
+        put(f"  {json_line(name)}: {json_line(value)},")
+    put('  "runs": [')
+    before = None
+    async for run in runs:
+        if before is not None:
+            put(f"    {before},")
+        before = json_line(run)
+    if before is not None:
+        put(f"    {before}")
+    put("  ]\n}")
+    flush()

@@ -1,0 +1,174 @@
+"""`paragone suite run`: runs a suite, and goes on with one that was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paragone import InputError, ParagoneError
+from paragone_cli.command_line import INTERRUPTED
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.output import note, print_error, put, warn
+from paragone_cli.command_line.saved import opened_history
+from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
+from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
+from paragone_cli.experiments.suite.suite_table import SuiteTable
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.output_file import check_target
+from paragone_workbench.experiments.report.words import counted
+from paragone_workbench.experiments.running.junit import write_junit
+from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
+from paragone_workbench.experiments.running.runner import SuiteRunner
+from paragone_workbench.experiments.running.saved_runs import saved_runs
+from paragone_workbench.experiments.running.totals import engine_totals
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.suites.suite import Suite, filter_prompts, problem_text
+from paragone_workbench.experiments.suites.suite_file import read_suite
+from paragone_workbench.store import Experiment, History, Store
+
+__all__ = ["suite_run"]
+
+
+def suite_run(args: SuiteArguments) -> int:
+    """Run the suite. Returns the exit code."""
+    if len(args.names) != 1:
+        raise InputError(
+            "Name one file with prompts." if args.names else "No file with prompts was named.",
+            hint="Write: paragone suite run FILE --engines ENGINE…",
+        )
+    if not args.engines:
+        raise InputError("No engine was named.", hint="Write: paragone suite run FILE --engines ENGINE…")
+    if args.repetitions is not None and args.repetitions < 1:
+        raise InputError("--repeat needs a number from 1 on.")
+    context = CommandContext(args.config)
+    engines = context.checked(args.engines, args.settings)
+    catalog = load_assertions()
+    path = Path(args.names[0])
+    suite = read_suite(path, catalog, system=context.system(args.system))
+    _refuse_problems(path, suite, skip=args.skip_invalid)
+    chosen = None
+    if args.filter is not None:
+        chosen = frozenset(prompt.index for prompt in filter_prompts(suite, args.filter).prompts)
+        if not chosen:
+            raise InputError(f"No prompt of {path.name} matches the filter {args.filter!r}.")
+    if args.junit is not None:
+        check_target(args.junit)
+    known = {engine.name: engine for engine in engines}
+    judges = {
+        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+    }
+    request = SuiteRequest(
+        suite=suite,
+        engines=engines,
+        judges=judges,
+        repetitions=args.repetitions or 1,
+        schedule=args.schedule or SCHEDULE,
+        chosen=chosen,
+        retry_failed=args.retry_failed,
+        fresh=args.fresh,
+    )
+    try:
+        return run(_run(request, context.registry, catalog, args))
+    finally:
+        catalog.close()
+
+
+def _refuse_problems(path: Path, suite: Suite, *, skip: bool) -> None:
+    """Report the problems of a suite. Raises InputError, unless prompts with problems are to be skipped."""
+    if not suite.problems:
+        return
+    count = len({problem.line for problem in suite.problems})
+    for line in problem_text(path.name, suite.problems).splitlines():
+        warn(line) if skip else note(line)
+    if not skip:
+        raise InputError(
+            f"{path.name} has mistakes in {counted(count, 'line')}; nothing was run.",
+            hint="Correct them, or run the other prompts with --skip-invalid.",
+        )
+    note(f"Left out because of mistakes: {count:,}. Prompts that are run: {len(suite.prompts):,}.")
+
+
+async def _run(
+    request: SuiteRequest,
+    registry: Registry,
+    catalog: AssertionCatalog,
+    args: SuiteArguments,
+) -> int:
+    async with opened_history() as history:
+        experiment, resumed = await find_or_create(history, request, registry)
+        if resumed:
+            finished = experiment.done + experiment.failed
+            note(
+                f"Going on with experiment e{experiment.number}: {finished:,} of {experiment.runs:,} runs are finished."
+            )
+        elif unfinished := await history.call(lambda store: _unfinished(store, experiment)):
+            note(
+                f"Beginning experiment e{experiment.number}: e{unfinished.number}, which is not finished, differs in its prompts, "
+                "its engines or judges, their options, or the file of a model."
+            )
+        with SuiteTable() as table:
+            runner = SuiteRunner(history, experiment, request, registry, catalog, observer=table)
+            table.engines = runner.progress
+            async with interruptible(runner) as interrupts:
+                await runner.run()
+        return await _finish(
+            history, experiment, request, runner, args, resumed=resumed, interrupted=interrupts.interrupted
+        )
+
+
+def _unfinished(store: Store, experiment: Experiment) -> Experiment | None:
+    """Return the newest earlier experiment of the same name that is not finished, unless a later one is."""
+    before = next(
+        (
+            it
+            for it in store.experiments.all()
+            if it.name == experiment.name and it.number < experiment.number
+        ),
+        None,
+    )
+    return before if before is not None and before.done + before.failed < before.runs else None
+
+
+async def _finish(
+    history: History,
+    experiment: Experiment,
+    request: SuiteRequest,
+    runner: SuiteRunner,
+    args: SuiteArguments,
+    *,
+    resumed: bool,
+    interrupted: bool,
+) -> int:
+    """Print and write what came of the runs. Returns the exit code."""
+    totals = await engine_totals(history, experiment, request.chosen)
+    if args.junit is not None:
+        await write_junit(args.junit, history, experiment, totals, request.chosen)
+    if args.json:
+        runs = saved_runs(history, experiment, request.chosen)
+        await put_runs(
+            {"id": f"e{experiment.number}", "resumed": resumed}, (saved.to_json() async for saved in runs)
+        )
+    else:
+        put_totals(totals)
+        put(
+            f"\nSee more: paragone suite show e{experiment.number} · paragone report e{experiment.number} --to report.html"
+        )
+    for error in runner.given_up:
+        print_error(error)
+    left = sum(it.total - it.runs for it in totals)
+    if runner.failure is not None:
+        raise ParagoneError(
+            f"The suite was stopped: {runner.failure.sentence}",
+            hint=f"{runner.failure.hint} What has finished is kept: the same command goes on.".lstrip(),
+        )
+    if left:
+        note(
+            f"Not finished: {left:,} of {sum(it.total for it in totals):,} runs. The same command goes on with them."
+        )
+    elif interrupted:
+        note(
+            "Interrupted after the last run. The same command goes on with the judges, if any are left to be asked."
+        )
+    if interrupted:
+        return INTERRUPTED
+    return 0 if all(it.is_clean for it in totals) and not runner.given_up else 1

@@ -1,0 +1,118 @@
+"""The progress of a suite on standard error: a table that is updated in place, or a line now and then."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from paragone_cli.command_line.formats import duration, short_names
+from paragone_cli.command_line.output import note, table_lines
+from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver, seconds_left
+from paragone_workbench.scheduling.scheduler import Scheduler
+
+__all__ = ["SuiteTable"]
+
+_HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
+
+
+class SuiteTable(StatusLine, SuiteObserver):
+    """A table of the engines, which is updated in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engines: Sequence[EngineProgress] = ()
+        self._at_once = False
+        self._doing = ""
+        self.count_from(None)
+
+    def scheduled(self, scheduler: Scheduler) -> None:
+        """Print the reason for the schedule, if it was decided."""
+        self._at_once = scheduler.order == "parallel"
+        self.count_from(self._percent)
+        if scheduler.decision is not None:
+            self.clear()
+            note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
+
+    def judging(self, names: Sequence[str]) -> None:
+        """Say that answers are judged."""
+        self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
+
+    def digesting(self, path: str) -> None:
+        """Say that the digest of a file is computed."""
+        self._now(f"computing the SHA-256 of {PurePath(path).name}")
+
+    def _now(self, doing: str) -> None:
+        self._doing = doing
+        if self.on:
+            self._update()
+        else:
+            note(f"{doing}.")
+
+    def progressed(self) -> None:
+        """Update the table, at a limited rate, or print a line."""
+        if self.due:
+            self._update()
+        elif self.passes_step(self._percent):
+            failed = sum(it.failed for it in self.engines)
+            parts = [
+                f"{self._percent}%: {self._done:,} of {self._total:,} runs",
+                f"{failed:,} failed",
+                self._rest,
+            ]
+            note(", ".join(filter(None, parts)))
+
+    def _update(self) -> None:
+        self.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
+
+    @functools.cached_property
+    def _names(self) -> Mapping[str, str]:
+        return short_names(it.name for it in self.engines)
+
+    @property
+    def _done(self) -> int:
+        return sum(it.done for it in self.engines)
+
+    @property
+    def _total(self) -> int:
+        return sum(it.total for it in self.engines)
+
+    @property
+    def _percent(self) -> int:
+        return 100 * self._done // self._total if self._total else 0
+
+    @property
+    def _rest(self) -> str:
+        """What is still to come."""
+        if self._doing:
+            return self._doing
+        left = seconds_left(self.engines, at_once=self._at_once)
+        return "" if left is None else f"{duration(left)} left"
+
+    def _row(self, it: EngineProgress) -> tuple[str, ...]:
+        rate = it.tokens_per_second(time.monotonic())
+        return (
+            self._names[it.name],
+            f"{it.done:,}/{it.total:,}",
+            f"{it.failed:,}",
+            _passed(it),
+            "–" if rate is None else f"{rate:.0f}",
+            _state(it),
+        )
+
+
+def _passed(it: EngineProgress) -> str:
+    verdicts = it.passed + it.not_passed
+    undecided = f"{it.undecided:,} undecided" if it.undecided else ""
+    return ", ".join(filter(None, (f"{it.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
+
+
+def _state(it: EngineProgress) -> str:
+    if it.given_up is not None:
+        return "given up"
+    if it.engine is not None and it.engine.handle.state == "opening":
+        fraction = it.engine.handle.load_fraction
+        return "loading" if fraction is None else f"loading {fraction:.0%}"
+    return ""

@@ -1,0 +1,49 @@
+"""`paragone`: opens the screen. `--help` and `--version` need this module too, so that it imports little."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import InputError
+from paragone_cli.command_line.arguments import ENGINE, RunArguments, command, switch, word
+from paragone_cli.command_line.output import put
+from paragone_cli.commands import COMMANDS
+
+__all__ = ["screen"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenArguments(RunArguments):
+    """The engines to open, each in a lane, and their settings."""
+
+    engines: Sequence[str] = word("ENGINE", f"opened in a lane: {ENGINE}", nargs="*")
+    version: bool = switch("--version", "show the version and exit")
+
+
+@command(ScreenArguments)
+def screen(args: ScreenArguments) -> int:
+    """Open the screen with the named engines, or those of the settings, or print the version."""
+    if args.version:
+        from importlib.metadata import version
+
+        put(f"paragone {version('paragone')}")
+        return 0
+    from paragone_cli.command_line.context import CommandContext
+    from paragone_cli.command_line.opening import open_screen
+
+    context = CommandContext(args.config, warns=False)
+    names = args.engines
+    if not names and args.settings:
+        names = context.config.lanes.start
+        if not names:
+            raise InputError("--set needs an engine.", hint="Name one: paragone ENGINE --set KEY=VALUE")
+    try:
+        definitions = context.engines(names, args.settings) if names else None
+    except InputError as error:
+        near = difflib.get_close_matches(args.engines[0], COMMANDS, n=1) if args.engines else []
+        if near:
+            error.hint = f"Did you mean `paragone {near[0]}`? {error.hint}".rstrip()
+        raise
+    return open_screen(context, args.system, definitions)

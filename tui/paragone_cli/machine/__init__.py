@@ -1,0 +1,1 @@
+"""Commands for this machine: settings, environments, and what it can run."""

@@ -1,0 +1,168 @@
+"""`paragone env`: creates, lists, checks and removes virtual environments of backends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from paragone import InputError
+from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
+from paragone_cli.command_line.status_line import StatusLine
+from paragone_workbench.engines.environments import Plan, Step, check, create, list_installed, plan, remove
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.catalog import size_text
+
+__all__ = ["env"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvArguments(PrintArguments):
+    """What is done with the environment of a backend."""
+
+    action: str = word(
+        "ACTION",
+        "create: install a backend's library in an environment of its own, after showing its size; "
+        "list: list the environments; check: import the library in an environment; remove: delete one",
+        choices=("create", "list", "check", "remove"),
+    )
+    backend: str | None = word("BACKEND", "the backend of the environment", nargs="?")
+    cuda: str | None = option(
+        "--cuda VERSION",
+        "create: for this major version of CUDA; default: the newest that the driver supports",
+    )
+    python: str | None = option("--python PATH", "create: with this interpreter")
+    find_links: str | None = option(
+        "--find-links FOLDER", "create: from the wheels in this folder, without a network"
+    )
+    yes: bool = switch("--yes", "create: without confirmation")
+
+
+@command(EnvArguments)
+def env(args: EnvArguments) -> int:
+    """Do it, after the user has confirmed what is created."""
+    registry = Registry()
+    if args.action != "create" and (args.cuda or args.python or args.find_links or args.yes):
+        raise InputError(f"`paragone env {args.action}` does not take the options of `create`.")
+    if args.action == "list":
+        return _list(registry, as_json=args.json)
+    if args.json:
+        raise InputError("Only `paragone env list` prints JSON.")
+    if args.backend is None:
+        raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
+    if args.action == "remove":
+        freed = remove(args.backend)  # the backend need not be installed
+        put(f"{one_line(args.backend)}: removed, {size_text(freed)} freed")
+        return 0
+    backend = registry.get(args.backend)
+    if args.action == "check":
+        run(_follow(check(backend)))
+        put(f"{backend.name}: the environment works")
+        return 0
+    planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
+    _print_plan(planned)
+    if not (args.yes or _confirmed()):
+        note("Nothing was created.")
+        return 1
+    run(_follow(create(planned)))
+    put(f"{backend.name}: created; its engines run in it unless they set another `python`")
+    return 0
+
+
+def _list(registry: Registry, *, as_json: bool) -> int:
+    found = list_installed(registry.all())
+    if as_json:
+        listed = [
+            {
+                "backend": it.name,
+                "folder": str(it.folder),
+                "whole": it.complete,
+                "outdated": it.outdated,
+                "cuda": it.cuda or None,
+                "size": it.size,
+            }
+            for it in found
+        ]
+        put_json({"environments": listed})
+    elif found:
+        put_table(
+            [
+                (
+                    it.name,
+                    size_text(it.size),
+                    f"CUDA {it.cuda}" if it.cuda else "",
+                    "outdated" if it.outdated else "complete" if it.complete else "incomplete",
+                    str(it.folder),
+                )
+                for it in found
+            ]
+        )
+    else:
+        note("There are no environments; `paragone env create BACKEND` creates one.")
+    return 0
+
+
+def _print_plan(planned: Plan) -> None:
+    wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
+    note(f"Environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    rows = [
+        f"  packages  {', '.join(planned.build.requirements)}",
+        f"  download  {wheels}",
+        f"  disk      about {size_text(planned.disk)}; {size_text(planned.free)} are free",
+        f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
+    ]
+    for row in rows:
+        print(one_line(row), file=sys.stderr)
+    for warning in planned.warnings:
+        warn(warning)
+
+
+def _confirmed() -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
+    print("Create it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+async def _follow(steps: AsyncGenerator[Step, None]) -> None:
+    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel them."""
+    stage = ""
+    received = _cancel_on_signals()
+    with StatusLine() as status:
+        try:
+            async with contextlib.aclosing(steps):
+                async for step in steps:
+                    if step.stage != stage and not status.on:
+                        note(f"{step.stage} …")
+                    if step.stage != stage or status.due:
+                        stage = step.stage
+                        status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
+        except asyncio.CancelledError:
+            status.end()
+            note("Cancelled; the incomplete environment was deleted.")
+            if received:
+                raise SystemExit(128 + received[0]) from None
+            raise
+
+
+def _cancel_on_signals() -> list[signal.Signals]:
+    """Cancel the current task on SIGHUP and SIGTERM. Returns a list to which a received signal is appended."""
+    received: list[signal.Signals] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # the caller is a coroutine
+
+    def end(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            loop.add_signal_handler(number, end, number)
+    return received

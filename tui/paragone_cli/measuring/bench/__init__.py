@@ -1,0 +1,85 @@
+"""`paragone bench`: measures the speed of engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone_cli.command_line.arguments import (
+    ENGINE,
+    OpenArguments,
+    PrintArguments,
+    command,
+    numbers,
+    option,
+    word,
+)
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.output import note, print_error, put_json, warn
+from paragone_cli.command_line.saved import save_measurement
+from paragone_cli.measuring.bench.bench_progress import BenchProgress
+from paragone_cli.measuring.bench.bench_text import put_bench
+from paragone_workbench.compare.bench.measure import Bench
+from paragone_workbench.compare.bench.plan import bench_tests
+from paragone_workbench.compare.bench.report import bench_json
+from paragone_workbench.engines.handle import EngineHandle
+
+__all__ = ["bench"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchArguments(OpenArguments, PrintArguments):
+    """The engines to measure, and the tests."""
+
+    engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
+    prompt_tokens: Sequence[int] = option(
+        "--prompt-tokens N,N,…",
+        "lengths of the prompt in tokens; by default 512",
+        type=numbers,
+        default=[512],
+    )
+    depth: Sequence[int] = option(
+        "--depth N,N,…",
+        "numbers of tokens in the KV cache before the prompt; by default 0",
+        type=numbers,
+        default=[0],
+    )
+    tokens: int = option("--tokens N", "tokens to generate; by default 128", type=int, default=128)
+    repeat: int = option("--repeat N", "measured runs of each test; by default 5", type=int, default=5)
+
+
+@command(BenchArguments)
+def bench(args: BenchArguments) -> int:
+    """Print the figures, and save them for reports."""
+    tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    context = CommandContext(args.config)
+    definitions = context.checked(args.engines, args.settings)
+    handles = [EngineHandle(it, context.registry) for it in definitions]
+    measurement = Bench(handles, tests, repeat=args.repeat)
+    status = run(_measure(measurement, as_json=args.json))
+    if any(it.samples for it in measurement.engines):
+        save_measurement("bench", definitions, bench_json(measurement), context.registry)
+    return status
+
+
+async def _measure(bench: Bench, *, as_json: bool) -> int:
+    async with interruptible(bench) as interrupts:
+        with BenchProgress(bench) as progress:
+            await bench.measure(progress.begin)
+    if bench.reason:
+        note(f"One engine at a time was in memory. {bench.reason}")
+    if as_json:
+        put_json(bench_json(bench))
+    else:
+        put_bench(bench)
+    for benched in bench.engines:
+        for sentence in (*benched.warnings, *benched.skipped.values()):
+            warn(sentence)
+    failed = {it.name: it.error for it in bench.engines if it.error is not None}
+    for name, error in failed.items():
+        print_error(error, name if len(bench.engines) > 1 else "")
+    # without errors, the tests are beyond the contexts
+    return interrupts.exit_code(
+        list(failed.values()), nothing_done=not any(it.samples for it in bench.engines)
+    )

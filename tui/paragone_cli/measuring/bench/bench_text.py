@@ -1,0 +1,140 @@
+"""A bench as text: tables of speed, latency and energy, and a sentence for what a reader must know."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+from paragone_cli.command_line.formats import short_name
+from paragone_cli.command_line.output import cells, put, put_line, table_lines
+from paragone_cli.measuring.bench.bench_plot import put_plots
+from paragone_workbench.compare.bench.figures import Spread, figures_of
+from paragone_workbench.compare.bench.measure import Bench
+from paragone_workbench.compare.bench.measured import BenchedEngine
+from paragone_workbench.compare.bench.plan import BenchTest
+
+__all__ = ["put_bench"]
+
+_NAMING = 3
+"""Columns that name the engine and the test, before those with figures."""
+
+Figures = dict[str, Spread | None]
+
+
+def put_bench(bench: Bench) -> None:
+    """Print a measurement; with plots if standard output is a terminal."""
+    rows = [
+        (benched, test, figures_of(samples))
+        for test in bench.tests
+        for benched in bench.engines
+        if (samples := benched.samples.get(test))
+    ]
+    if not rows:
+        put("Nothing was measured.")
+        return
+    tokens = bench.tests[0].tokens
+    partial = ", partial" if bench.partial else ""
+    runs = "1 run" if bench.repeat == 1 else f"Mean ± standard deviation of {bench.repeat} runs"
+    put(f"{runs}, {tokens:,} tokens generated in each{partial}")
+    put()
+    _put_speeds(rows)
+    put()
+    _put_latencies(rows)
+    _put_energy(rows, bench)
+    notes = [(benched, test, note) for benched, test, _ in rows for note in benched.notes(test)]
+    if notes:
+        put()
+    for benched, test, note in notes:
+        put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {note}")
+    if sys.stdout.isatty():
+        put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
+
+
+def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
+    table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
+    for benched, test, figures in rows:
+        speeds = [_shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
+        table.append([*_row(benched, test), *speeds, str(len(benched.samples[test]))])
+    _put_figures(table)
+
+
+def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
+    """Print the latencies. TTFO has a column only if a model thought before it answered."""
+    thinks = any(figures["ttfo_s"] != figures["ttft_s"] for _, _, figures in rows)
+    names = ["ttft_s", *(["ttfo_s"] if thinks else []), "tpot_ms"]
+    titles = ["TTFT, s", *(["TTFO, s"] if thinks else []), "TPOT, ms"]
+    table = [["engine", "prompt", "depth", *titles, "ITL p50/95/99"]]
+    for benched, test, figures in rows:
+        itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
+        shown = "/".join(f"{it.mean:.1f}" for it in itl if it is not None) or "unknown"
+        pieces = any(it.metrics.is_in_pieces for it in benched.samples[test])
+        table.append(
+            [
+                *_row(benched, test),
+                *(_shown(figures[name]) for name in names),
+                shown + (" (pieces)" if pieces else ""),
+            ]
+        )
+    _put_figures(table)
+
+
+def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
+    """Print the energy if a counter could be read, and why the others could not."""
+    if any(figures["decode_j_per_token"] for _, _, figures in rows):
+        idle = (
+            ""
+            if bench.idle_w is None
+            else f"; above idle: without the {bench.idle_w:.1f} W of the idle machine"
+        )
+        put(f"\nJoules a token, of {', '.join(bench.energy.names)}{idle}")
+        table = [["engine", "prompt", "depth", "prefill", "above idle", "decode", "above idle"]]
+        names = (
+            "prefill_j_per_token",
+            "prefill_net_j_per_token",
+            "decode_j_per_token",
+            "decode_net_j_per_token",
+        )
+        for benched, test, figures in rows:
+            table.append([*_row(benched, test), *(_shown(figures[name]) for name in names)])
+        _put_figures(table)
+    elif bench.energy.missing:
+        put()
+    for sentence in bench.energy.missing:
+        put_line(sentence)
+
+
+def _put_figures(table: Sequence[Sequence[str]]) -> None:
+    """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    begin, columns = _NAMING, len(table[0])
+    while begin < columns:
+        end = columns
+        while True:
+            lines = table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
+            if end == begin + 1 or max(map(cells, lines)) <= room:
+                break
+            end -= 1
+        if begin > _NAMING:
+            put()
+        for line in lines:
+            put(line)
+        begin = end
+
+
+def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
+    return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
+
+
+def _shown(spread: Spread | None) -> str:
+    if spread is None:
+        return "unknown"
+    mean = _number(spread.mean)
+    return f"{mean} ± {_number(spread.stdev, spread.mean)}" if spread.stdev else mean  # 0 if there is one run
+
+
+def _number(value: float, beside: float | None = None) -> str:
+    """Return a number with four digits; with as many decimals as the number beside it."""
+    size = abs(value if beside is None else beside)
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:,.{decimals}f}"

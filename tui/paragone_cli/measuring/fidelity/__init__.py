@@ -1,0 +1,68 @@
+"""`paragone fidelity`: measures how far engines' distributions are from those of a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import note
+from paragone_workbench.compare.sample import sample_text
+
+__all__ = ["fidelity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityArguments(OpenArguments, PrintArguments):
+    """The reference and the candidates, and the text to measure on."""
+
+    engine: str = word("REFERENCE", f"the engine to measure against: {ENGINE}")
+    engines: Sequence[str] = word("CANDIDATE", "an engine to measure, named in the same way", nargs="+")
+    text: Path | None = option(
+        "--text FILE",
+        "the text to measure on, in UTF-8; by default a short one that comes with paragone",
+        type=Path,
+    )
+    window: int = option(
+        "--window N",
+        "size of the windows of the text in tokens, of which the second half is scored; by default 512",
+        type=int,
+        default=512,
+    )
+
+
+@command(FidelityArguments)
+def fidelity(args: FidelityArguments) -> int:
+    """Print the figures, and save them for reports."""
+    context = CommandContext(args.config)
+    engines = context.checked([args.engine, *args.engines], args.settings)
+    if args.text is None:
+        text, name = sample_text(), None
+        note("The text is a short one that comes with paragone, so the uncertainties are wide. See --text.")
+    else:
+        text, name = _read(args.text), args.text.name
+    from paragone_cli.measuring.fidelity.fidelity_run import measure_fidelity  # loads NumPy
+
+    return measure_fidelity(context.registry, engines, text, name, window=args.window, as_json=args.json)
+
+
+def _read(path: Path) -> str:
+    """Return the text in a file. Raises InputError."""
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise InputError(f"The text {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8: byte {error.start + 1:,} does not belong there.",
+            hint=f"Convert it: iconv -f {_encoding(path)} -t UTF-8 {path}",
+        ) from error
+
+
+def _encoding(path: Path) -> str:
+    """Guess the encoding of a text that is not UTF-8: UTF-16 if it begins with a byte order mark, else Latin-1."""
+    with path.open("rb") as file:
+        return "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"

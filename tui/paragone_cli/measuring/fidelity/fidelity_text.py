@@ -1,0 +1,156 @@
+"""A fidelity measurement as text: a table, two pictures, and a sentence for each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from paragone_cli.command_line.formats import short_name
+from paragone_cli.command_line.output import put, put_line, put_table
+from paragone_workbench.compare.estimate import Estimate, number
+from paragone_workbench.compare.fidelity import Fidelity
+from paragone_workbench.compare.fidelity_report import (
+    DifferenceFigures,
+    figures_of,
+    log_ratio,
+    verdict,
+)
+from paragone_workbench.compare.histogram import DECADES, shares
+from paragone_workbench.compare.measured import Difference, Measured
+from paragone_workbench.compare.statistics import FEWEST_WINDOWS, mean
+from paragone_workbench.compare.top_tokens import TOP, TopAgreement
+
+__all__ = ["put_fidelity"]
+
+_BAR = 40
+_HEIGHTS = " ▁▂▃▄▅▆▇█"
+
+
+def put_fidelity(fidelity: Fidelity) -> None:
+    """Print a measurement."""
+    scored, reference = fidelity.reference.losses.size, fidelity.reference
+    if not reference.windows:
+        put("Nothing was measured.")
+        return
+    partial = ", partial" if fidelity.partial else ""
+    put_line(
+        f"Reference {reference.name}: {scored:,} tokens scored in {reference.windows} of {fidelity.windows} "
+        f"windows of {fidelity.window} tokens{partial}"
+    )
+    put()
+    put_table(_table(fidelity))
+    if reference.windows < FEWEST_WINDOWS:
+        put(f"\nThere are no uncertainties: these need {FEWEST_WINDOWS} windows or more.")
+    compared = [(it.name, it.size, it.difference) for it in fidelity.candidates if it.difference.windows]
+    if compared:
+        _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
+    elif not any(verdict(it, fidelity) for it in fidelity.candidates):
+        put("\nNo candidate was measured.")
+    put()
+    for candidate in fidelity.candidates:
+        if candidate.reason:
+            put_line(candidate.reason)
+        if sentence := verdict(candidate, fidelity):
+            put_line(sentence)
+
+
+_NOISE = "noise floor"
+
+
+def _table(fidelity: Fidelity) -> list[list[str]]:
+    """Return the table: a column for the reference, one for its noise, and one for each candidate."""
+    reference, candidates = fidelity.reference, fidelity.candidates
+    engines: list[Measured] = [reference, *candidates]
+    figures = [figures_of(it) for it in (fidelity.noise, *(it.difference for it in candidates))]
+
+    def of_engines(title: str, show: Callable[[Measured], str]) -> list[str]:
+        first, *others = map(show, engines)
+        return [title, first, "", *others]
+
+    def of_figures(title: str, show: Callable[[DifferenceFigures], str]) -> list[str]:
+        return [title, "", *map(show, figures)]
+
+    def percentile(title: str, percent: str) -> list[str]:
+        return of_figures(title, lambda it: _plain(it.kld_percentiles[percent]))
+
+    ratios = [log_ratio(it, reference) for it in candidates]
+    return [
+        ["", short_name(reference.name), _NOISE, *(short_name(it.name) for it in candidates)],
+        of_engines("weights", lambda it: _megabytes(it.size)),
+        of_engines("perplexity", lambda it: _shown(it.perplexity)),
+        ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
+        of_engines("bits per byte", lambda it: _shown(it.bits_per_byte(fidelity.text_bytes))),
+        of_figures("mean KLD", lambda it: _shown(it.kld)),
+        percentile("median KLD", "50"),
+        percentile("90% KLD", "90"),
+        percentile("99% KLD", "99"),
+        percentile("maximum KLD", "100"),
+        of_figures("mean Δp", lambda it: _percent(it.delta_p)),
+        of_figures("RMS Δp", lambda it: _percent(it.rms_delta_p)),
+        of_figures("same top token", lambda it: _percent(it.same_top)),
+        *_top_rows([it.top for it in candidates]),
+    ]
+
+
+def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
+    """Return the rows for candidates that report no more than their likeliest tokens, if there are any."""
+    if not any(tops):
+        return []
+    return [
+        [
+            f"same first of the top {TOP}",
+            "",
+            "",
+            *("" if it is None else _percent(it.same_top) for it in tops),
+        ],
+        [f"in common of the top {TOP}", "", "", *("" if it is None else _percent(it.common) for it in tops)],
+    ]
+
+
+def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
+    """Print the mean KL divergence beside the size of the weights, and how it is distributed."""
+    means = [(name, size, mean(difference.kld)) for name, size, difference in rows]
+    largest = max((it.value for _, _, it in means if it is not None), default=0.0)
+    put("\nMean KLD by size")
+    known = [(name, size, it) for name, size, it in means if it is not None]
+    put_table(
+        [
+            [
+                short_name(name),
+                _megabytes(size),
+                f"{'█' * max(1, round(_BAR * it.value / largest)) if largest else ''} {it.value:.3g}",
+            ]
+            for name, size, it in sorted(known, key=lambda row: (row[1] is None, row[1] or 0))
+        ]
+    )
+    put("\nShare of the positions, by their KLD")
+    drawn = [
+        [short_name(name), "".join(_columns(shares(difference.kld)))]
+        for name, _, difference in rows
+        if difference.windows
+    ]
+    width = len(drawn[0][1]) // len(DECADES[1:])
+    put_table([*drawn, ["", "".join(f"1e{decade}".ljust(width) for decade in DECADES[:-1])]])
+
+
+def _columns(found: Sequence[float]) -> Iterator[str]:
+    """Yield a block for each share, as high as it is; the highest is a whole one."""
+    most = max(found)
+    for part in found:
+        level = round(part / most * (len(_HEIGHTS) - 1)) if most else 0
+        yield _HEIGHTS[max(level, 1) if part else 0]
+
+
+def _shown(estimate: Estimate | None) -> str:
+    return "" if estimate is None else number(estimate)
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{number(estimate.scaled(100))} %"
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.0f} MB"

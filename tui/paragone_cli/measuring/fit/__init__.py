@@ -1,0 +1,141 @@
+"""`paragone fit`: what an engine would take, whether it fits in memory, and the largest context."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from paragone import InputError, Json, ModelInfo, ParagoneError
+from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.output import put_json, warn
+from paragone_cli.command_line.saved import opened_store
+from paragone_cli.measuring.fit.fit_text import put_fit, put_quantizations
+from paragone_workbench.compare.saved_fidelity import SavedFidelity, saved_fidelity
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.inventory.memory_plan import MemoryPlan
+from paragone_workbench.inventory.planner import MemoryPlanner
+from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
+
+__all__ = ["fit", "parse_size", "parse_sizes"]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
+_SMALLEST = 1 << 24
+"""Bytes below which a size is a mistake: the smallest models take more."""
+
+_LARGEST = 1 << 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitArguments(OpenArguments, PrintArguments):
+    """The engine, and what to plan it for."""
+
+    engine: str = word("ENGINE", ENGINE)
+    ctx: int | None = option("--ctx N", "with this context window in tokens", type=int)
+    vram: str | None = option(
+        "--vram SIZE",
+        "for hypothetical GPUs with this much free memory each, such as 24G, 24GB or 24G,24G",
+    )
+
+
+@command(FitArguments)
+def fit(args: FitArguments) -> int:
+    """Print what the engine would take, and whether it fits."""
+    context = CommandContext(args.config)
+    vram = () if args.vram is None else parse_sizes(args.vram)
+    if args.ctx is not None and args.ctx < 1:
+        raise InputError(f"The option --ctx cannot be {args.ctx}.", hint="It takes a number of tokens.")
+    (definition,) = context.checked([args.engine], args.settings)
+    backend = context.registry.get(definition.backend)
+    planner = MemoryPlanner(definition, backend, vram=vram)
+
+    async def answer() -> None:
+        plan = await planner.plan(args.ctx)
+        largest = await planner.largest_context(plan)
+        if args.json:
+            put_json(_json(definition.model, plan, largest))
+            return
+        put_fit(definition, plan, largest, vram=vram)
+        try:
+            own, models = await find_siblings(definition, backend, context.config.models.folders)
+        except ParagoneError as error:
+            warn(f"Other quantizations were not searched. {error.sentence}")
+            own, models = None, []
+        siblings = await plan_siblings(definition, backend, models, plan.context, vram)
+        rough = []
+        if not plan.fits_whole and not any(it.plan.fits_whole for it in siblings):
+            known = [None if own is None else own.quantization, *(it.name for it in siblings)]
+            rough = await rough_quantizations(planner, backend, plan, without=known)
+        models = [] if own is None else [own, *models]
+        put_quantizations(definition, own, plan, siblings, rough, _losses(definition, models))
+
+    run(answer())
+    return 0
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
+    if not all(map(str.strip, text.split(","))):
+        raise InputError(
+            f"--vram {text} has a comma without a size beside it.",
+            hint="Write for example 24G, or 24G,24G for two GPUs.",
+        )
+    sizes = tuple(map(parse_size, text.split(",")))
+    if min(sizes) < _SMALLEST:
+        raise InputError(
+            f"A GPU of --vram {text} is too small for any model.",
+            hint="Is the unit missing? Write for example 24G, 24GB or 512M.",
+        )
+    return sizes
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as `24G`, `24GiB` (both 24 × 2^30) or `24GB` (24 × 10^9). Raises InputError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
+    number, unit, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    size = float(number) * float(base ** " KMGT".index(unit.upper() or " "))
+    if not 1 <= size <= _LARGEST:
+        raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
+    return math.floor(size)
+
+
+def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
+    """Return what was measured of these quantizations, with their names; nothing if the history cannot be read."""
+    try:
+        with opened_store() as store:
+            measurements = store.measurements.all("fidelity")
+    except ParagoneError:
+        return []
+    return [
+        (it.quantization or it.name, found)
+        for it in models
+        if (found := saved_fidelity(measurements, definition.backend, it.model)) is not None
+    ]
+
+
+def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
+    return {
+        "model": model,
+        "n_ctx": plan.context,
+        "devices": [
+            {
+                "device": it.device,
+                "weights": it.weights,
+                "kv_cache": it.kv_cache,
+                "compute": it.compute,
+                "free": it.free,
+                "fits": it.fits,
+            }
+            for it in plan.devices
+        ],
+        "layers": plan.layers,
+        "gpu_layers": plan.gpu_layers,
+        "expert_layers": None if plan.hypothetical is None else plan.hypothetical.expert_layers,
+        "largest_ctx": largest,
+    }

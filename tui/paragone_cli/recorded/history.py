@@ -1,0 +1,128 @@
+"""`paragone history`: lists conversations, or the prompts and runs of one, with the ids for other commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone import InputError, Json
+from paragone_cli.command_line.arguments import PrintArguments, command, option, word
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import date, metrics_text
+from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
+from paragone_cli.command_line.saved import opened_history
+from paragone_workbench.compare.answers import answer_json
+from paragone_workbench.experiments.ids import Id, parse_id
+from paragone_workbench.experiments.report.words import counted
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import History, SavedConversation, Summary
+
+__all__ = ["history"]
+
+_WORDS = 61
+"""Cells of a text that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryArguments(PrintArguments):
+    """Which conversations are listed, or the one that is shown."""
+
+    target: str | None = word("ID", "a conversation (c7); without it, the newest are listed", nargs="?")
+    limit: int = option("--limit N", "number of conversations; by default 20", type=int, default=20)
+
+
+@command(HistoryArguments)
+def history(args: HistoryArguments) -> int:
+    """Print the conversations, or one."""
+    if args.limit < 1:
+        raise InputError("The limit must be 1 or more.")
+    return run(_history(args))
+
+
+async def _history(args: HistoryArguments) -> int:
+    async with opened_history() as opened:
+        if args.target is None:
+            found = await opened.conversations(args.limit)
+            _list(found, as_json=args.json)
+            if not found and not args.json:
+                await _note_empty(opened)
+        else:
+            named = parse_id(args.target)
+            if named is None or named.kind != "c":
+                raise _not_a_conversation(args.target, named)
+            _show(await opened.load(named.number), as_json=args.json)
+    return 0
+
+
+def _not_a_conversation(target: str, named: Id | None) -> InputError:
+    hint = "Write c7, for example. `paragone history` lists the conversations, `paragone suite list` the experiments."
+    if named is not None and named.kind == "e":
+        hint = f"`paragone suite show e{named.number}` shows an experiment."
+    return InputError(f"{target!r} is not the id of a conversation.", hint=hint)
+
+
+async def _note_empty(opened: History) -> None:
+    count = len(await opened.call(lambda store: store.experiments.all()))
+    more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
+    note(f"The history has no conversations yet{more}.")
+
+
+def _list(found: Sequence[Summary], *, as_json: bool) -> None:
+    if as_json:
+        put_json({"conversations": [_summary(it) for it in found]})
+        return
+    if not found:
+        return
+    rows = [
+        (f"c{it.number}", date(it.updated), str(it.prompts), ", ".join(it.engines), _first(it.title))
+        for it in found
+    ]
+    put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
+
+
+def _summary(it: Summary) -> dict[str, Json]:
+    return {
+        "id": f"c{it.number}",
+        "title": it.title,
+        "engines": list(it.engines),
+        "prompts": it.prompts,
+        "updated": it.updated,
+    }
+
+
+def _show(saved: SavedConversation, *, as_json: bool) -> None:
+    prompts = [
+        (prompt.text, [it for it in saved.runs if it.prompt is prompt])
+        for prompt in saved.conversation.prompts
+    ]
+    if as_json:
+        listed: list[Json] = [
+            {"text": text, "runs": [_run(saved, it) for it in runs]} for text, runs in prompts
+        ]
+        put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
+        return
+    for text, runs in prompts:
+        put_line(f"> {_first(text)}")
+        for it in runs:
+            result = it.result
+            words = result.message if result.error else _first(result.text)
+            put_line(f"  r{it.number}  {result.definition.name}  {_state(saved, it)}  {words}")
+            if result.metrics is not None:
+                put(f"      {metrics_text(result.metrics)}")
+
+
+def _run(saved: SavedConversation, run: Run) -> dict[str, Json]:
+    return {
+        "id": f"r{run.number}",
+        "state": _state(saved, run),
+        "started": run.result.started,
+        **answer_json(run.result, with_tokens=False),
+    }
+
+
+def _state(saved: SavedConversation, run: Run) -> str:
+    return "running" if run.id in saved.running else run.state
+
+
+def _first(text: str) -> str:
+    return shortened(" ".join(text.split()), _WORDS)

@@ -1,0 +1,141 @@
+"""`paragone replay`: repeats recorded runs, and says what came out different and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_cli.command_line import INTERRUPTED
+from paragone_cli.command_line.arguments import OpenArguments, PrintArguments, command, repeated, switch, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
+from paragone_cli.command_line.saved import opened_history
+from paragone_cli.recorded.replay.replay_progress import ReplayProgress
+from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.experiments.replaying.document_reader import read_document
+from paragone_workbench.experiments.replaying.recorded import RecordedRun, recorded_runs
+from paragone_workbench.experiments.replaying.replay import EngineReport, Replay, ReplayedRun, replayable
+from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.replaying.replay_report import (
+    replay_json,
+    replay_verdict,
+    weights_sentence,
+)
+from paragone_workbench.store.history import History
+
+__all__ = ["replay"]
+
+_WORDS = 40
+"""Cells of a prompt that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayArguments(OpenArguments, PrintArguments):
+    """What is repeated, and on which engines."""
+
+    target: str = word(
+        "RUN|EXPERIMENT|FILE",
+        "a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
+        "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
+        "experiments, and `paragone suite show` their runs",
+    )
+    replacements: Sequence[str] = repeated(
+        "--engine NAME=ENGINE",
+        "use this engine instead of the recorded one of that name; may be repeated",
+    )
+    trust: bool = switch("--trust", "contact the servers and start the interpreters that a document names")
+
+
+@command(ReplayArguments)
+def replay(args: ReplayArguments) -> int:
+    """Repeat the runs, and print what came out different."""
+    return run(_replay(args, CommandContext(args.config)))
+
+
+async def _replay(args: ReplayArguments, context: CommandContext) -> int:
+    target = args.target
+    async with opened_history() as history:
+        found = await _find(history, target)
+        runs, skipped = replayable(found)
+        choices = ReplayChoices(
+            settings=args.settings,
+            replacements=args.replacements,
+            foreign=parse_id(target) is None,
+            trusted=args.trust,
+        )
+        engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
+        for engine in engines:
+            if engine.definition.model != engine.recorded.model:
+                note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
+        return await _repeat(Replay(engines, context.registry, history), target, skipped, as_json=args.json)
+
+
+async def _find(history: History, target: str) -> Sequence[RecordedRun]:
+    if parse_id(target) is not None:
+        return await recorded_runs(history, target)
+    path = Path(target).expanduser()
+    if not path.exists() and path.suffix != ".json":
+        raise InputError(
+            f"{target!r} is neither an id nor a file.",
+            hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "
+            "`paragone history` lists conversations.",
+        )
+    return read_document(path).runs
+
+
+async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
+    results: list[ReplayedRun] = []
+    async with interruptible(replay) as interrupts:
+        with ReplayProgress(replay.total) as progress:
+            async for result in replay.runs():
+                results.append(result)
+                if not as_json:
+                    progress.clear()
+                    _put_run(result)
+                progress.repeated()
+    left = replay.total - len(results)
+    if as_json:
+        put_json(replay_json(target, results, skipped, replay.reports, left=left))
+    else:
+        for number, reason in skipped.items():
+            put_line(f"{number}  left out: {reason}")
+        for report in replay.reports:
+            _put_report(report)
+        put()
+        put_line(replay_verdict(results, replay.reports, left=left))
+    if interrupts.interrupted:
+        return INTERRUPTED
+    return int(not all(result.same for result in results))
+
+
+def _put_run(result: ReplayedRun) -> None:
+    heading = f"{result.id}  {result.engine}"
+    prompt = f"  > {shortened(one_line(result.prompt), _WORDS)}" if result.prompt else ""
+    difference = result.difference
+    if result.error is not None:
+        put_line(f"{heading}  failed: {result.error}{prompt}")
+    elif difference is None:
+        put_line(f"{heading}  the same{prompt}")
+    else:
+        where = "" if difference.channel == "answer" else f" of the {difference.channel}"
+        token = "" if difference.token is None else f" (token {difference.token:,})"
+        put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
+        put_line(f"  before: {_quoted(difference.before)}")
+        put_line(f"  now:    {_quoted(difference.now)}")
+    flush()
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”" if text else "(the end)"
+
+
+def _put_report(report: EngineReport) -> None:
+    put()
+    put_line(f"{report.engine}: weights {weights_sentence(report.weights)}")
+    for change in report.changes:
+        put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
+    if not report.describes_past:
+        put("? An older version of paragone recorded the runs, without the weights and the machine.")

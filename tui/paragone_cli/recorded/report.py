@@ -1,0 +1,123 @@
+"""`paragone report`: writes an experiment or a conversation into a file, for reading or for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone_cli.command_line.arguments import Arguments, command, option, word
+from paragone_cli.command_line.output import note
+from paragone_cli.command_line.saved import opened_store
+from paragone_tui.garbage import begin_collecting
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.report.file import Format, format_of, write
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+
+__all__ = ["report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportArguments(Arguments):
+    """What the report is about, and the file."""
+
+    subject: str | None = word(
+        "ID",
+        "an experiment, such as e3, or a conversation, such as c7; without one, the newest are named",
+        nargs="?",
+    )
+    to: Path | None = option(
+        "--to FILE",
+        "the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
+        "or .json (everything, for other programs). An earlier file of this name is replaced",
+        type=Path,
+    )
+
+
+@command(ReportArguments)
+def report(args: ReportArguments) -> int:
+    """Write the file."""
+    if args.subject is None:
+        raise _without_subject()
+    if args.to is None:
+        raise InputError(
+            "A report needs a file to be written to.",
+            hint=f"Name one: paragone report {args.subject} --to report.html",
+        )
+    file_format = format_of(args.to)
+    begin_collecting()
+    with opened_store() as store:
+        size = write(args.to, _pieces(store, args.subject, file_format))
+    note(f"{args.to} is written ({_size_text(size)}).")
+    return 0
+
+
+def _without_subject() -> InputError:
+    """Return the error for a command without an id. Raises StoreError."""
+    from paragone_workbench.experiments.report.subject import newest
+
+    with closing(Store.open()) as store:
+        return InputError(
+            "No experiment and no conversation was named.",
+            hint=f"Write for example: paragone report e3 --to report.html. {newest(store)}",
+        )
+
+
+def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
+    """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
+    from paragone_workbench.experiments.report.subject import find_subject, rows_of
+
+    subject = find_subject(store, subject_id)
+    match file_format:
+        case "json":
+            yield from _document(subject)
+        case "csv":
+            from paragone_workbench.experiments.report.table import csv_pieces
+
+            yield from csv_pieces(rows_of(store, subject))
+        case "html":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.page import html_pieces
+
+            yield from html_pieces(report_of(store, subject, Registry().find), time.time())
+        case "md":
+            from paragone_workbench.experiments.report.gathering import report_of
+            from paragone_workbench.experiments.report.markdown import markdown_pieces
+
+            yield from markdown_pieces(report_of(store, subject, Registry().find), time.time())
+
+
+def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
+    """Yield the portable document."""
+    from paragone_workbench.experiments.replaying.document import (
+        document_of_conversation,
+        document_of_experiment,
+    )
+    from paragone_workbench.store.history import History
+
+    with asyncio.Runner() as runner:
+        history = runner.run(History.open())
+        try:
+            if isinstance(subject, Experiment):
+                pieces = document_of_experiment(history, subject.number)
+            else:
+                assert subject.conversation.number is not None  # it is saved
+                pieces = document_of_conversation(history, subject.conversation.number)
+            while (piece := runner.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            runner.run(history.close())
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
