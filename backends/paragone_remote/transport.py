@@ -1,8 +1,7 @@
-"""The HTTP client for servers: it filters requests and validates replies.
+"""The HTTP client for servers: it contacts one endpoint only, and validates replies.
 
-Both official clients use this httpx client. It removes the headers that they add (keys from the
-environment, platform headers) and does not follow redirects. An invalid reply raises an exception that
-describes it.
+It reads neither the environment nor cookies, and follows no redirects. An invalid reply raises an
+exception that describes it.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import asyncio
 import codecs
 import math
 from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -33,9 +33,8 @@ _LONGEST_REFUSAL = 64 * 2**10
 _REFUSAL_PATIENCE = 10.0
 """Seconds to wait for the text of an error reply."""
 
-_OURS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
-"""Headers of the official clients that are sent."""
-
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "paragone"}
+"""Headers of every request. Those of an endpoint take precedence."""
 
 _BREAKS = {sign: f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 """Characters that httpx treats as line breaks, unlike JSON, and their JSON escapes."""
@@ -110,7 +109,6 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     """Allows requests to one endpoint only."""
 
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
-        self._endpoint = endpoint
         self._inner = inner
         self._home = _place(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
@@ -125,9 +123,6 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if _place(request.url) != self._home:
             raise InvalidReply("a request to another host")
-        headers = {name: value for name, value in request.headers.items() if name in _OURS}
-        headers |= {"accept-encoding": "identity", "user-agent": "paragone"}
-        request.headers = httpx.Headers({**headers, **self._endpoint.headers})
         response = await self._first_answer(request)
         try:
             await self._check(response)
@@ -210,6 +205,8 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=_EndpointTransport(endpoint, inner),
         base_url=endpoint.url,
+        headers={**_HEADERS, **endpoint.headers},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=False,
         follow_redirects=False,
     )

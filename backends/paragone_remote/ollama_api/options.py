@@ -1,4 +1,4 @@
-"""The options of Ollama engines. This module does not import Ollama's client."""
+"""The options of Ollama engines. This module does not import the HTTP library."""
 
 from __future__ import annotations
 

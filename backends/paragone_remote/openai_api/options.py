@@ -1,4 +1,4 @@
-"""The options of engines on OpenAI-compatible servers. This module does not import the client."""
+"""The options of engines on OpenAI-compatible servers. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
