@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
+from paragone.regular_file import read_regular_file
 from paragone_cli.arguments import Arguments
 from paragone_cli.context import CommandContext
 from paragone_cli.event_loop import run
@@ -75,18 +76,16 @@ def _exit_code(measurement: Fidelity, errors: list[ParagoneError]) -> int:
 
 def _read(path: Path) -> str:
     """Return the text in a file. Raises InputError."""
+    content = read_regular_file(path, hint="Name a text file.")
     try:
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise InputError(f"The text {path} cannot be read: {error.strerror}.") from error
+        return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text in UTF-8: byte {error.start + 1:,} does not belong there.",
-            hint=f"Convert it: iconv -f {_encoding(path)} -t UTF-8 {path}",
+            hint=f"Convert it: iconv -f {_encoding(content)} -t UTF-8 {path}",
         ) from error
 
 
-def _encoding(path: Path) -> str:
+def _encoding(content: bytes) -> str:
     """Guess the encoding of a text that is not UTF-8: UTF-16 if it begins with a byte order mark, else Latin-1."""
-    with path.open("rb") as file:
-        return "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+    return "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"

@@ -20,6 +20,7 @@ from paragone import (
     RunSettings,
     Token,
 )
+from paragone.regular_file import read_regular_file
 from paragone.wire import Value, from_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -89,10 +90,7 @@ class _Run:
 
 def read_document(path: Path) -> Document:
     """Read and check a document. Raises InputError that names the part that is wrong."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    content = read_regular_file(path, hint=_WANTED)
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
