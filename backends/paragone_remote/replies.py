@@ -11,7 +11,7 @@ from paragone_remote.transport import InvalidReply
 __all__ = ["read_object"]
 
 
-def read_object(text: str | bytes, *, invalid: str) -> Data:
+def read_object(text: str, *, invalid: str) -> Data:
     """Return the object.
 
     Raises InvalidReply with the message `invalid` if there is none, ReportedFailure if it reports an error.

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 import httpx
 
 from paragone import Json
-from paragone_remote.json_fields import Data, items, part, text
+from paragone_remote.json_fields import Data, items, part
 from paragone_remote.replies import read_object
 from paragone_remote.server_text import without_surrogates
 from paragone_remote.transport import InvalidReply
@@ -68,22 +68,31 @@ class OllamaClient:
 
     async def version(self) -> str:
         """Return the server's version."""
-        reply = read_object((await self._http.get("/api/version")).content, invalid=_NOT_OLLAMA)
-        if not isinstance(reply.get("version"), str):
+        reply = read_object((await self._http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        version = reply.get("version")
+        if not isinstance(version, str):
             raise InvalidReply(_NOT_OLLAMA)
-        return text(reply, "version")
+        return version
 
     async def _models(self, path: str) -> tuple[Data, ...]:
-        reply = read_object((await self._http.get(path)).content, invalid=_NOT_OLLAMA)
+        reply = read_object((await self._http.get(path)).text, invalid=_NOT_OLLAMA)
         if not isinstance(reply.get("models"), list):
             raise InvalidReply(_NOT_OLLAMA)
         return tuple(items(reply, "models"))
 
     async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
-        return read_object((await self._http.post(path, json=body)).content, invalid=_NOT_OLLAMA)
+        return read_object((await self._http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
     async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
         """Yield the objects of a streamed reply, one in each line."""
         async with self._http.stream("POST", path, json={**body, "stream": True}) as reply:
-            async for line in reply.aiter_lines():
-                yield read_object(line, invalid=_NOT_OLLAMA)
+            line: list[str] = []
+            async for text in reply.aiter_text():
+                # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
+                first, *others = text.split("\n")
+                line.append(first)
+                for other in others:
+                    yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                    line = [other]
+            if any(line):
+                yield read_object("".join(line), invalid=_NOT_OLLAMA)
