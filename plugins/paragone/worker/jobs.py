@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.wire import Json, Value, from_json
@@ -37,8 +37,7 @@ class SharedDistributions:
     buffer: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobKind(Generic[R, A_co]):
+class JobKind(NamedTuple, Generic[R, A_co]):
     """A kind of job."""
 
     name: str

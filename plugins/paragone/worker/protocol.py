@@ -6,14 +6,15 @@ any number of `Progress` (load), `Events` (run, score) or `Block` (distributions
 During a job, `stop` asks it to stop, and has no answer of its own; `taken` says that the application has read a slot
 of the shared buffer, which the worker may fill again. At the end of the stream the application is gone: the worker
 exits at once.
+
+These are named tuples, which a worker makes sooner than dataclasses when it starts.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
@@ -29,8 +30,7 @@ VERSION = 3
 """Version of the protocol. Increase it with every incompatible change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """What the application sends: `do` is the kind of a job to start with this request, `stop` or `taken`."""
 
     do: str
@@ -38,32 +38,28 @@ class Command:
     request: Json = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(NamedTuple):
     """The worker has started. `job` is 0: it belongs to none."""
 
     version: int
     job: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(NamedTuple):
     """The fraction of a model that is loaded."""
 
     job: int
     fraction: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Events:
+class Events(NamedTuple):
     """Some events of a run, in order."""
 
     job: int
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(NamedTuple):
     """A block of logits in a slot of the shared buffer: `start` and `rows` are as in `LogitsBlock`."""
 
     job: int
@@ -73,16 +69,14 @@ class Block:
     vocab_size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """The end of a job: its answer, as JSON."""
 
     job: int
     answer: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(NamedTuple):
     """The end of a job that failed."""
 
     job: int
@@ -91,16 +85,6 @@ class Failed:
 
 Message: TypeAlias = Hello | Progress | Events | Block | Answer | Failed
 """What the worker sends."""
-
-_MESSAGES = {
-    "hello": Hello,
-    "progress": Progress,
-    "events": Events,
-    "block": Block,
-    "answer": Answer,
-    "failed": Failed,
-}
-_SAY = {kind: name for name, kind in _MESSAGES.items()}
 
 _EVENTS = {
     "queued": Queued,
@@ -132,31 +116,34 @@ def load_command(line: bytes) -> Command:
 
 
 def dump_message(message: Message) -> bytes:
-    """Return a message as a line."""
+    """Return a message as a line, under the name of its class."""
+    data: dict[str, Any] = {"say": type(message).__name__.lower(), **message._asdict()}
     match message:
         case Events():
-            fields: dict[str, Json] = {"events": [dump_event(event) for event in message.events]}
-        case Answer():
-            fields = {"answer": message.answer}
+            data["events"] = [dump_event(event) for event in message.events]
         case Failed():
-            fields = {"error": dump_error(message.error)}
-        case _:
-            fields = to_json(message)
-    return _line({"say": _SAY[type(message)], "job": message.job, **fields})
+            data["error"] = dump_error(message.error)
+    return _line(data)
 
 
 def load_message(line: bytes) -> Message:
     """Return the message in a line. Raises TypeError, ValueError or KeyError."""
     data = json.loads(line)
-    kind = _MESSAGES[data["say"]]
-    if kind is Events:
-        return Events(job=data["job"], events=tuple(map(load_event, data["events"])))
-    if kind is Answer:
-        return Answer(job=data["job"], answer=data["answer"])
-    if kind is Failed:
-        return Failed(job=data["job"], error=load_error(data["error"]))
-    message: Message = from_json(kind, data)
-    return message
+    match data["say"]:
+        case "hello":
+            return Hello(version=int(data["version"]))
+        case "progress":
+            return Progress(job=data["job"], fraction=float(data["fraction"]))
+        case "events":
+            return Events(job=data["job"], events=tuple(map(load_event, data["events"])))
+        case "block":
+            return Block(*(int(data[name]) for name in Block._fields))
+        case "answer":
+            return Answer(job=data["job"], answer=data["answer"])
+        case "failed":
+            return Failed(job=data["job"], error=load_error(data["error"]))
+        case name:
+            raise ValueError(f"there is no message {name!r}")
 
 
 def dump_event(event: Event) -> Json:
