@@ -11,6 +11,7 @@ from typing import Any
 
 from paragone import InputError, ModelInfo
 from paragone.hub import repository_of, stored_file
+from paragone.regular_file import read_regular_file
 from paragone_exllama.formats import Format, Stored, storage_format
 from paragone_exllama.safetensors import SafetensorsError, Tensor, read_header
 
@@ -143,8 +144,8 @@ def check_folder(path: Path, formats: Collection[Format], title: str) -> ModelFo
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; an empty object if the file is missing or has no object."""
     try:
-        value = json.loads(path.read_bytes()) if path.is_file() else None  # do not wait for a named pipe
-    except (OSError, ValueError, RecursionError):
+        value = json.loads(read_regular_file(path, hint=""))
+    except (InputError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

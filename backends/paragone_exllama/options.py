@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from paragone import Options, option
 from paragone.chat.sampling import SamplingOptions
+from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE
 
 __all__ = [
     "CacheType",
@@ -53,7 +54,7 @@ class ExLlamaLoadOptions(Options):
     )
     draft_tokens: int = option(4, "Number of tokens proposed at a time.", minimum=1, maximum=32)
     lora: str | None = option(None, "Folder of a LoRA adapter in PEFT's format to apply.", metavar="path")
-    lora_scale: float = option(1.0, "Strength of the LoRA adapter.")
+    lora_scale: float = LORA_SCALE(1.0)
     chunk_size: int | None = option(
         None,
         "Number of prompt tokens processed at once, a multiple of 256; by default adapted to the speed of "
@@ -61,12 +62,7 @@ class ExLlamaLoadOptions(Options):
         minimum=256,
         maximum=16384,
     )
-    chat_template: str | None = option(
-        None,
-        "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
-        "with an empty one the model continues the plain text of the messages.",
-        metavar="text or @path",
-    )
+    chat_template: str | None = CHAT_TEMPLATE(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

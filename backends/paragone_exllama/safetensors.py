@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paragone.regular_file import NotRegularFileError, open_regular_file
+
 __all__ = ["SafetensorsError", "Tensor", "read_header"]
 
 _LONGEST = 100_000_000
@@ -37,9 +39,11 @@ class Tensor(NamedTuple):
 
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
-    if not path.is_file():
-        raise SafetensorsError("is not a file")  # do not wait for a named pipe
-    with path.open("rb") as file:
+    try:
+        file = open_regular_file(path)
+    except NotRegularFileError as error:
+        raise SafetensorsError("is not a file") from error
+    with file:
         whole = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

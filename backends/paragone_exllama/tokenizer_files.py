@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paragone import InputError
+from paragone.regular_file import option_text, read_regular_file
 from paragone_exllama.folders import ModelFolder, read_json
 from paragone_exllama.token_bytes import TokenBytes, token_bytes
 
@@ -63,7 +64,10 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     if "<|end|>" in known and "<|channel|>" not in known:
         ends.append("<|end|>")  # in gpt-oss it ends a channel, in Phi an answer
     bos = _text(settings.get("bos_token"))
-    template = _template(path, settings) if chat_template is None else _given(chat_template) or None
+    if chat_template is None:
+        template = _template(path, settings)
+    else:
+        template = option_text(chat_template, "chat_template") or None
     return TokenizerFiles(
         bos=bos,
         eos=eos,
@@ -82,8 +86,8 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
 
 def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
     try:
-        return (path / "chat_template.jinja").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_regular_file(path / "chat_template.jinja", hint="").decode()
+    except (InputError, UnicodeDecodeError):
         pass
     for found in (settings.get("chat_template"), read_json(path / "chat_template.json").get("chat_template")):
         if isinstance(found, str):
@@ -92,18 +96,6 @@ def _template(path: Path, settings: Mapping[str, Any]) -> str | None:
         if isinstance(default := named.get("default"), str):
             return default
     return None
-
-
-def _given(option: str) -> str:
-    if not option.startswith("@"):
-        return option
-    try:
-        return Path(option[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(
-            f"The file {option[1:]} of the option 'chat_template' cannot be read: {reason}."
-        ) from error
 
 
 def _adds_bos(settings: Mapping[str, Any], tokenizer: Mapping[str, Any], bos: str) -> bool:

@@ -6,7 +6,6 @@ Rejects grammars that would crash llama.cpp's parser.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from paragone import InputError
 from paragone_llama_cpp import library
@@ -15,7 +14,7 @@ from paragone_llama_cpp.candidates import Candidates
 from paragone_llama_cpp.packages import np
 from paragone_llama_cpp.vocab import Vocab
 
-__all__ = ["Grammar", "text_or_file"]
+__all__ = ["Grammar"]
 
 _LONGEST = 1 << 20
 """Largest number of characters of a grammar."""
@@ -61,19 +60,6 @@ class Grammar:
     def close(self) -> None:
         """Free the grammar."""
         lib.llama_sampler_free(self._sampler)
-
-
-def text_or_file(value: str, option: str) -> str:
-    """Return the option's value, or the contents of the file in a value `@PATH`. Raises InputError."""
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
-    except ValueError:
-        reason = "it is not UTF-8 text"
-    raise InputError(f"The file {value[1:]} of the option {option!r} cannot be used: {reason}.")
 
 
 def _check(grammar: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, Report
 from paragone.gguf.files import parts
+from paragone.gguf.options import CacheType
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
 from paragone_llama_cpp.c_api.structures import (
@@ -18,7 +19,7 @@ from paragone_llama_cpp.c_api.structures import (
     TensorBufferOverride,
 )
 from paragone_llama_cpp.mapped_file import release_pages
-from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
+from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["is_expert", "load_model", "make_context", "with_defaults"]
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from paragone.gguf.header import Header
+from paragone.gguf.options import CacheType
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.options import CacheType, LlamaCppLoadOptions
+from paragone_llama_cpp.options import LlamaCppLoadOptions
 
 __all__ = ["available", "longest_context"]
 

@@ -11,9 +11,9 @@ from paragone.chat.text import THINKING_TAGS
 from paragone.cores import physical_cores
 from paragone.gguf.files import check_model
 from paragone.gguf.header import Header
+from paragone.regular_file import option_text
 from paragone_llama_cpp import library
 from paragone_llama_cpp.c_api.functions import Pointer, lib
-from paragone_llama_cpp.grammar import text_or_file
 from paragone_llama_cpp.loading import load_model, with_defaults
 from paragone_llama_cpp.lora import check_lora
 from paragone_llama_cpp.memory import available, longest_context
@@ -77,7 +77,7 @@ def open_model(
 def _template(options: LlamaCppLoadOptions, header: Header, vocab: Vocab, owner: str) -> ChatTemplate | None:
     source = header.values.get("tokenizer.chat_template")
     if options.chat_template is not None:
-        source = text_or_file(options.chat_template, "chat_template")
+        source = option_text(options.chat_template, "chat_template")
     if not source:
         return None
     bos, eos = (vocab.written(token).decode("utf-8", "replace") for token in vocab.marks)

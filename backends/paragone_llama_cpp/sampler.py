@@ -6,10 +6,11 @@ from typing import Protocol
 
 from paragone import EngineError, InputError
 from paragone.chat.text import AnswerText
+from paragone.regular_file import option_text
 from paragone_llama_cpp.c_api.functions import Pointer, Size, UInt32, lib
 from paragone_llama_cpp.candidates import Candidates
 from paragone_llama_cpp.context import Context
-from paragone_llama_cpp.grammar import Grammar, text_or_file
+from paragone_llama_cpp.grammar import Grammar
 from paragone_llama_cpp.options import LlamaCppSampling
 from paragone_llama_cpp.packages import np
 from paragone_llama_cpp.schema import JsonSchemas
@@ -95,9 +96,9 @@ def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     if options.json_schema is not None:
-        return schemas.compile(text_or_file(options.json_schema, "json_schema"))
+        return schemas.compile(option_text(options.json_schema, "json_schema"))
     if options.grammar is not None:
-        return Grammar(text_or_file(options.grammar, "grammar"), vocab)
+        return Grammar(option_text(options.grammar, "grammar"), vocab)
     return None
 
 

@@ -57,6 +57,7 @@ FAULTS = (
     ReportedFailure,
     IncompleteAnswer,
     ReplyTimeout,
+    UnicodeEncodeError,
 )
 """The exceptions that a request may raise. Any other exception is a bug in this program."""
 
@@ -92,6 +93,9 @@ def explain(
             when = "failed in the middle of the answer" if begun else "failed"
             sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}"
             return Fault(error=EngineError(sentence, hint=cure(str(error))))
+        case UnicodeEncodeError():
+            sentence = "The request has half of a surrogate pair, which is no character."
+            return Fault(error=InputError(sentence, hint="Remove it from the prompt and the options."))
         case InvalidReply():
             return Fault(error=_invalid(error, endpoint))
         case IncompleteAnswer():

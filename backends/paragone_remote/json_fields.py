@@ -20,6 +20,7 @@ __all__ = [
     "number",
     "part",
     "text",
+    "texts",
     "word",
 ]
 
@@ -55,6 +56,12 @@ def text(data: Data, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def texts(data: Data, name: str) -> tuple[str, ...]:
+    """Return the strings in the list under a name."""
+    found = data.get(name)
+    return tuple(item for item in found if isinstance(item, str)) if isinstance(found, list) else ()
+
+
 def word(data: Data, name: str) -> str:
     """Return the string under a name as one printable line, or an empty string."""
     return plain(text(data, name))
@@ -85,7 +92,7 @@ def counted(found: object) -> int | None:
     """Return a value if it is an integer that is a plausible count."""
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
         return None
-    return int(found)  # converts subclasses of int from the official client
+    return found
 
 
 def duration(found: object, *, unit: float) -> float | None:

@@ -1,16 +1,15 @@
-"""The HTTP client for servers: it filters requests and validates replies.
+"""The HTTP client for servers: it contacts one endpoint only, and validates replies.
 
-Both official clients use this httpx client. It removes the headers that they add (keys from the
-environment, platform headers) and does not follow redirects. An invalid reply raises an exception that
-describes it.
+It reads neither the environment nor cookies, and follows no redirects. An invalid reply raises an
+exception that describes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import math
 from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -33,12 +32,8 @@ _LONGEST_REFUSAL = 64 * 2**10
 _REFUSAL_PATIENCE = 10.0
 """Seconds to wait for the text of an error reply."""
 
-_OURS = {"accept", "connection", "content-length", "content-type", "host", "transfer-encoding"}
-"""Headers of the official clients that are sent."""
-
-
-_BREAKS = {sign: f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
-"""Characters that httpx treats as line breaks, unlike JSON, and their JSON escapes."""
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "paragone"}
+"""Headers of every request. Those of an endpoint take precedence."""
 
 
 class Refusal(Exception):
@@ -64,18 +59,15 @@ class InvalidReply(Exception):
     """A reply that violates the protocol. The message completes “The server sent …”."""
 
 
-class _Checked(httpx.AsyncByteStream):
-    """The bytes of a reply. Checks the length of lines and replaces bytes that are not UTF-8."""
+class _Limited(httpx.AsyncByteStream):
+    """The bytes of a reply. Raises InvalidReply if a line is too long, or a reply that is not streamed."""
 
     def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
         self._stream = stream
         self._streams = media_type in _STREAMS
         self._ends = _STREAMS.get(media_type, (b"\n",))
-        self._in_lines = media_type != "text/event-stream"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        whole, begun = True, False
         line = total = 0
         last = b""
         async for chunk in self._stream:
@@ -88,19 +80,7 @@ class _Checked(httpx.AsyncByteStream):
                 raise InvalidReply(f"a line of more than {LONGEST_LINE // 2**20} MB")
             if total > _LONGEST_REPLY and not self._streams:
                 raise InvalidReply(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
-            if whole and chunk.isascii():
-                begun = True
-                yield chunk
-                continue
-            text = decoder.decode(chunk)
-            whole = not decoder.getstate()[0]
-            if not begun:
-                text = text.removeprefix("\ufeff")  # a byte order mark would corrupt the first line
-                begun = bool(text)
-            if self._in_lines:
-                for sign, escaped in _BREAKS.items():
-                    text = text.replace(sign, escaped)
-            yield text.encode()
+            yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -110,7 +90,6 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     """Allows requests to one endpoint only."""
 
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
-        self._endpoint = endpoint
         self._inner = inner
         self._home = _place(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
@@ -125,9 +104,6 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if _place(request.url) != self._home:
             raise InvalidReply("a request to another host")
-        headers = {name: value for name, value in request.headers.items() if name in _OURS}
-        headers |= {"accept-encoding": "identity", "user-agent": "paragone"}
-        request.headers = httpx.Headers({**headers, **self._endpoint.headers})
         response = await self._first_answer(request)
         try:
             await self._check(response)
@@ -136,14 +112,17 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             raise
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
-        return httpx.Response(
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        limited = httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Checked(
-                stream, response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            ),
+            stream=_Limited(stream, media_type),
             extensions=response.extensions,
         )
+        limited.encoding = (
+            "utf-8-sig"  # both protocols are in UTF-8; a byte order mark would corrupt the first line
+        )
+        return limited
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -210,6 +189,8 @@ def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=_EndpointTransport(endpoint, inner),
         base_url=endpoint.url,
+        headers={**_HEADERS, **endpoint.headers},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=False,
         follow_redirects=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -134,6 +135,13 @@ def test_a_text_that_is_not_there(tmp_path):
     done = fidelity(tmp_path / "none.txt", "graded:exact", "graded:rough")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "cannot be read: No such file" in said(done)
+
+
+def test_a_text_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = fidelity(tmp_path / "pipe", "graded:exact", "graded:rough")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "pipe is not a regular file.\nName a text file." in said(done)
 
 
 def test_a_window_that_is_too_small(text):

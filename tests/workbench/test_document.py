@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -214,6 +215,9 @@ def test_a_file_that_does_not_exist(tmp_path):
         read_document(tmp_path / "gone.json")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_document(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_document(tmp_path / "pipe.json")
 
 
 JSON = st.recursive(

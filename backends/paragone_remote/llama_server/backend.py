@@ -1,4 +1,4 @@
-"""The backend that starts llama-servers. This module imports neither the HTTP client nor the server."""
+"""The backend that starts llama-servers. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone_remote.client_libraries import find_client, import_client
+from paragone_remote.http_library import find_http_library, import_http_library
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.openai_api.options import OpenAISampling
 
@@ -43,7 +43,7 @@ class LlamaServerBackend(Backend):
         from paragone_remote.llama_server.devices import described
         from paragone_remote.llama_server.program import find_program
 
-        if not (client := find_client("openai")).usable:
+        if not (client := find_http_library()).usable:
             return client
         try:
             facts = await described(*find_program(None))
@@ -81,7 +81,7 @@ class LlamaServerBackend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model in a new llama-server."""
-        await import_client("openai")
+        await import_http_library()
         from paragone_remote.llama_server.opening import open_model
 
         return await open_model(request, on_progress)

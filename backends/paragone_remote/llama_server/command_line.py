@@ -8,6 +8,7 @@ from pathlib import Path
 from paragone import InputError
 from paragone.gguf.files import check_model
 from paragone.gguf.header import GgufError, read_header
+from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.llama_server.program import Program
@@ -173,8 +174,7 @@ def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
 def _existing(named: str, option: str) -> Path:
     try:
         path = Path(named).expanduser().absolute()
-        with path.open("rb"):
-            return path
+        open_regular_file(path).close()
     except (
         OSError,
         RuntimeError,
@@ -182,6 +182,7 @@ def _existing(named: str, option: str) -> Path:
     ) as error:  # RuntimeError: an unknown home folder; ValueError: a null
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{option}: the file {named} cannot be read: {reason}.") from error
+    return path
 
 
 def _gguf(named: str, option: str, kind: str, title: str) -> Path:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from paragone import Options, option
+from paragone import option
+from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
 
 __all__ = ["LlamaServerLoadOptions"]
 
-CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaServerLoadOptions(Options):
+class LlamaServerLoadOptions(GgufLoadOptions):
     """Options that take effect when a model is loaded. What is not set is left to llama-server."""
 
     program: str | None = option(
@@ -22,56 +20,9 @@ class LlamaServerLoadOptions(Options):
         "Python package xllamacpp.",
         metavar="path",
     )
-    n_ctx: int | None = option(
-        None,
-        "Context window in tokens, for prompt and answer; by default the model's own, or what fits on the GPU.",
-        minimum=16,
-        maximum=1 << 24,
-        fact="context",
-    )
-    n_gpu_layers: int | None = option(
-        None,
-        "Number of layers on the GPU: 0 for none, -1 for all; by default as many as fit.",
-        minimum=-1,
-    )
-    n_threads: int | None = option(
-        None,
-        "CPU threads for computation; by default this engine's share of the cores, so that engines that "
-        "run at the same time do not slow each other down.",
-        minimum=1,
-        maximum=1024,
-        fact="threads",
-    )
-    n_batch: int | None = option(
-        None,
-        "Number of prompt tokens processed at once. Fewer give finer progress and a quicker stop. By default 128, or "
-        "llama-server's own number with layers on a GPU.",
-        minimum=1,
-        maximum=16384,
-        fact="batch size",
-    )
-    flash_attn: Literal["auto", "on", "off"] = option(
-        "auto",
-        "Flash attention: takes less memory for long contexts; required for a quantized V cache. By default "
-        "on if the GPU supports it, and off on the CPU, which is faster without it.",
-        fact="flash attention",
-    )
-    type_k: CacheType = option(  # noqa: RUF009 (frozen)
-        "f16", "Number type of the K half of the KV cache; q8_0 halves its memory.", fact="K cache"
-    )
-    type_v: CacheType = option(  # noqa: RUF009 (frozen)
-        "f16", "Number type of the V half of the KV cache; q8_0 halves its memory.", fact="V cache"
-    )
-    tensor_split: tuple[float, ...] = option(
-        (),
-        "Proportions of the model on each GPU, such as 3,1; by default according to their free memory.",
-        minimum=0,
-    )
-    main_gpu: int | None = option(
-        None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
-    )
-    lora: str | None = option(None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path")
-    lora_scale: float = option(1.0, "Strength of the LoRA adapter.")
+    n_ctx: int | None = N_CTX(None, "By default the model's own, or what fits on the GPU.")
+    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default as many as fit.")
+    n_batch: int | None = N_BATCH(None, "By default 128, or llama-server's own number with layers on a GPU.")
     mmproj: str | None = option(
         None, "Path of the model's image encoder in GGUF (mmproj), so that it sees images.", metavar="path"
     )
@@ -95,21 +46,12 @@ class LlamaServerLoadOptions(Options):
         "Number of layers of the draft model on the GPU: 0 for none, -1 for all; by default as many as fit.",
         minimum=-1,
     )
-    chat_template: str | None = option(
-        None,
-        "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
-        "with an empty one the model continues the plain text of the messages.",
-        metavar="text or @path",
-    )
     n_parallel: int = option(
         1,
         "Number of answers that one server computes at once, each with a context of its own (slots). Engines with "
         "the same model and load options share a server, up to this number.",
         minimum=1,
         maximum=256,
-    )
-    rpc_servers: tuple[str, ...] = option(
-        (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."
     )
     port: int | None = option(
         None,

@@ -1,1 +1,1 @@
-"""Ollama, through its official client. Protocol: https://docs.ollama.com/api."""
+"""Ollama servers. Protocol: https://docs.ollama.com/api."""

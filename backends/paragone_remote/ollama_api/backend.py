@@ -1,4 +1,4 @@
-"""The Ollama backend. This module imports neither Ollama's client nor httpx."""
+"""The Ollama backend. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.addresses import reached
-from paragone_remote.client_libraries import find_client, import_client
+from paragone_remote.http_library import find_http_library, import_http_library
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 
 __all__ = ["OllamaBackend"]
@@ -41,8 +41,8 @@ class OllamaBackend(Backend):
     capabilities = Capabilities(logprobs=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether Ollama's client is installed. `endpoint` describes a server."""
-        return find_client("ollama")
+        """Find out whether the HTTP library is installed. `endpoint` describes a server."""
+        return find_http_library()
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models of the server on this machine; empty if there is none, or if it does not answer."""
@@ -61,16 +61,16 @@ class OllamaBackend(Backend):
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
         """Describe a server: its version, its models, and which of them are loaded."""
-        if not (probe := find_client("ollama")).usable:
+        if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
-        await import_client("ollama")
+        await import_http_library()
         from paragone_remote.ollama_api.endpoint_report import report
 
         return await report(options)
 
     async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell a server to download a model."""
-        await import_client("ollama")
+        await import_http_library()
         from paragone_remote.ollama_api.pulling import pull
 
         async for progress in pull(model, options):
@@ -78,7 +78,7 @@ class OllamaBackend(Backend):
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check that the options name a server and do not contain its key."""
-        if find_client("ollama").usable:
+        if find_http_library().usable:
             from paragone_remote.endpoint import check_options
 
             check_options(build(OllamaLoadOptions, options))
@@ -93,7 +93,7 @@ class OllamaBackend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Load a model on a server."""
-        await import_client("ollama")
+        await import_http_library()
         from paragone_remote.ollama_api.opening import open_model
 
         return await open_model(request, on_progress)

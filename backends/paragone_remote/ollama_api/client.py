@@ -1,46 +1,40 @@
-"""Ollama's official client with our HTTP client, and with request fields that it does not have yet."""
+"""Requests of Ollama's protocol: https://docs.ollama.com/api."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from typing import TypeVar
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
 
 import httpx
-import ollama
 
 from paragone import Json
-from paragone_remote.faults import ReportedFailure
-from paragone_remote.json_fields import as_data, part
+from paragone_remote.json_fields import Data, items, part
+from paragone_remote.replies import read_object
 from paragone_remote.server_text import without_surrogates
 from paragone_remote.transport import InvalidReply
 
 __all__ = ["OllamaClient"]
 
-T = TypeVar("T")
+_NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
-class OllamaClient(ollama.AsyncClient):
-    """The official client. It ignores OLLAMA_HOST and OLLAMA_API_KEY and uses the engine's options instead.
-
-    Its methods raise the exceptions in `faults.FAULTS`.
-    """
+class OllamaClient:
+    """Requests to one server. Its methods raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
-        self._client = http
+        self._http = http
 
-    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[ollama.ChatResponse, None]:
-        """Yield the parts of a streamed answer. The official method `chat` lacks `truncate` and `shift`."""
-        parts = await self._request(
-            ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": True}, stream=True
-        )
-        async for piece in _parts(parts):
-            yield piece
+    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the parts of a streamed answer, each with a message."""
+        async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
+            async for piece in parts:
+                if not isinstance(piece.get("message"), dict):
+                    raise InvalidReply(_NOT_OLLAMA)
+                yield piece
 
-    async def chat_once(self, body: Mapping[str, Json]) -> ollama.ChatResponse:
-        """Return an answer that is not streamed. A request without messages loads or unloads the model."""
-        return await _once(
-            self._request(ollama.ChatResponse, "POST", "/api/chat", json={**body, "stream": False})
-        )
+    async def load(self, body: Mapping[str, Json]) -> None:
+        """Send a chat request without messages, which loads or unloads the model."""
+        await self._post("/api/chat", {**body, "messages": [], "stream": False})
 
     async def rendered(self, body: Mapping[str, Json]) -> str | None:
         """Return the server's rendered prompt of a chat request; None if it returns none.
@@ -50,72 +44,55 @@ class OllamaClient(ollama.AsyncClient):
         """
         options = body.get("options")
         options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
-        reply = await self._client.post(
-            "/api/chat", json={**body, "options": options, "stream": False, "_debug_render_only": True}
-        )
-        try:
-            found = part(as_data(reply.json()), "_debug_info").get("rendered_template")
-        except (ValueError, RecursionError) as error:
-            raise InvalidReply(_NOT_OLLAMA) from error
+        body = {**body, "options": options, "stream": False, "_debug_render_only": True}
+        found = part(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
 
-    async def pull_parts(self, model: str) -> AsyncGenerator[ollama.ProgressResponse, None]:
+    async def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
         """Yield the progress of a download to the server."""
-        async for piece in _parts(await self.pull(model, stream=True)):
-            yield piece
+        async with contextlib.aclosing(self._parts("/api/pull", {"model": model})) as parts:
+            async for piece in parts:
+                yield piece
 
-    async def listed(self) -> ollama.ListResponse:
+    async def listed(self) -> tuple[Data, ...]:
         """Return the models that the server has."""
-        return await _once(self.list())
+        return await self._models("/api/tags")
 
-    async def details(self, model: str) -> ollama.ShowResponse:
-        """Return the details of a model."""
-        return await _once(self.show(model))
-
-    async def running(self) -> ollama.ProcessResponse:
+    async def running(self) -> tuple[Data, ...]:
         """Return the models that are loaded."""
-        return await _once(self.ps())
+        return await self._models("/api/ps")
+
+    async def details(self, model: str) -> Data:
+        """Return the details of a model."""
+        return await self._post("/api/show", {"model": model})
 
     async def version(self) -> str:
         """Return the server's version."""
-        reply = await self._client.get("/api/version")
-        try:
-            found = reply.json()
-        except (ValueError, RecursionError) as error:
-            raise InvalidReply(_NOT_OLLAMA) from error
-        if not isinstance(found, dict) or not isinstance(found.get("version"), str):
+        reply = read_object((await self._http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        version = reply.get("version")
+        if not isinstance(version, str):
             raise InvalidReply(_NOT_OLLAMA)
-        return str(found["version"])
+        return version
 
+    async def _models(self, path: str) -> tuple[Data, ...]:
+        reply = read_object((await self._http.get(path)).text, invalid=_NOT_OLLAMA)
+        if not isinstance(reply.get("models"), list):
+            raise InvalidReply(_NOT_OLLAMA)
+        return tuple(items(reply, "models"))
 
-_NOT_OLLAMA = "data that is not valid in Ollama's protocol"
+    async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
+        return read_object((await self._http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
-_UNFIT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
-"""Exceptions of the official client for an invalid reply."""
-
-
-async def _once(answer: Awaitable[T]) -> T:
-    try:
-        return await answer
-    except ollama.ResponseError as error:
-        raise ReportedFailure(str(error.error)) from error
-    except ConnectionError as error:
-        hidden = error.__context__  # the client hides the real error behind its own advice
-        if not isinstance(hidden, httpx.HTTPError):
-            raise
-    except _UNFIT as error:
-        raise InvalidReply(_NOT_OLLAMA) from error
-    raise hidden  # outside the handler, so that it keeps its own cause
-
-
-async def _parts(parts: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """Yield the parts from the official client, with its exceptions converted."""
-    try:
-        while True:
-            piece = await _once(anext(parts, None))
-            if piece is None:
-                return
-            yield piece
-    finally:
-        if isinstance(parts, AsyncGenerator):
-            await parts.aclose()
+    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the objects of a streamed reply, one in each line."""
+        async with self._http.stream("POST", path, json={**body, "stream": True}) as reply:
+            line: list[str] = []
+            async for text in reply.aiter_text():
+                # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
+                first, *others = text.split("\n")
+                line.append(first)
+                for other in others:
+                    yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                    line = [other]
+            if any(line):
+                yield read_object("".join(line), invalid=_NOT_OLLAMA)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import ollama
-
 from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.json_fields import counted
+from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.model_details import architecture, trained_context
 from paragone_remote.ollama_api.options import OllamaLoadOptions
@@ -39,8 +37,8 @@ async def report(options: Mapping[str, Json]) -> EndpointReport:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
         return EndpointReport(address=address, probe=probe)
     facts = {"server": f"Ollama {endpoint.quote(version)}", "models": str(len(models))}
-    if running.models:
-        facts["loaded"] = ", ".join(_described(entry) for entry in running.models)
+    if running:
+        facts["loaded"] = ", ".join(_described(entry) for entry in running)
     return EndpointReport(address=address, probe=Probe(usable=True, facts=facts), models=models)
 
 
@@ -48,19 +46,19 @@ async def _models(client: OllamaClient, endpoint: Endpoint) -> tuple[ModelInfo, 
     listed = await await_reply(endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(entry: ollama.ListResponse.Model) -> ModelInfo:
+    async def one(entry: Data) -> ModelInfo:
         async with turn:
             return await _info(client, endpoint, entry)
 
-    return tuple(await asyncio.gather(*(one(entry) for entry in listed.models if entry.model)))
+    return tuple(await asyncio.gather(*(one(entry) for entry in listed if text(entry, "model"))))
 
 
-async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResponse.Model) -> ModelInfo:
-    model = entry.model or ""
+async def _info(client: OllamaClient, endpoint: Endpoint, entry: Data) -> ModelInfo:
+    model = text(entry, "model")
     name = plain(model)
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
-    size = counted(entry.size)
-    quantization = plain(entry.details.quantization_level or "") or None if entry.details else None
+    size = count(entry, "size")
+    quantization = word(part(entry, "details"), "quantization_level") or None
     if name != model:
         problem = "Its name has unprintable characters."
         return ModelInfo(model=name, name=name, size=size, quantization=quantization, problem=problem)
@@ -75,7 +73,7 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
             problem=error.sentence,
             aliases=aliases,
         )
-    able = details.capabilities or []
+    able = texts(details, "capabilities")
     problem = "It does not generate text." if able and "completion" not in able else ""
     return ModelInfo(
         model=name,
@@ -90,9 +88,9 @@ async def _info(client: OllamaClient, endpoint: Endpoint, entry: ollama.ListResp
     )
 
 
-def _described(entry: ollama.ProcessResponse.Model) -> str:
-    name = plain(entry.model or "")
-    size, in_vram = counted(entry.size), counted(entry.size_vram)
+def _described(entry: Data) -> str:
+    name = word(entry, "model")
+    size, in_vram = count(entry, "size"), count(entry, "size_vram")
     if not size:
         return name
     return f"{name} ({size / 2**30:.1f} GiB, {(in_vram or 0) / size:.0%} in VRAM)"

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
 import httpx
-import ollama
 
 from paragone import (
     Caution,
@@ -26,9 +25,9 @@ from paragone.options import as_values
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.faults import FAULTS
-from paragone_remote.json_fields import counted, duration
+from paragone_remote.json_fields import Data, count, counted, duration
 from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.model_details import find_running, identity_of
+from paragone_remote.ollama_api.model_details import find_model, identity_of
 from paragone_remote.ollama_api.options import OllamaSampling
 from paragone_remote.ollama_api.requests import make_body
 from paragone_remote.ollama_api.stream_parts import NANO, read_finish, read_tokens
@@ -83,20 +82,20 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             yield Caution(code="not-cold", sentence=sentence)
         body = make_body(self._base, request, sampling)
         scored = False
-        async with contextlib.aclosing(self._client.chat_parts(body)) as parts:
-            async for part in parts:
+        async with contextlib.aclosing(self._client.chat_parts(body)) as chunks:
+            async for chunk in chunks:
                 now = time.monotonic()
-                for token in read_tokens(part, request.logprobs, now):
+                for token in read_tokens(chunk, request.logprobs, now):
                     scored = scored or token.logprob is not None
                     yield token
-                if not part.done:
+                if not chunk.get("done"):
                     continue
-                if request.logprobs is not None and part.eval_count and not scored:
+                if request.logprobs is not None and count(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield Caution(code="no-logprobs", sentence=sentence)
-                for caution in self._cautions(part):
+                for caution in self._cautions(chunk):
                     yield caution
-                yield read_finish(part, now)
+                yield read_finish(chunk, now)
                 return
 
     def _settled(self, sampling: OllamaSampling) -> OllamaSampling:
@@ -139,16 +138,16 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
 
     async def _unload_model(self) -> None:
         """Unload the model and wait until it is unloaded, so that its memory is free for the next model."""
-        await self._client.chat_once({"model": self._model, "messages": [], "keep_alive": 0})
-        while find_running(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (the server sends no notifications)
+        await self._client.load({"model": self._model, "keep_alive": 0})
+        while find_model(await self._client.running(), self._model) is not None:  # noqa: ASYNC110 (the server sends no notifications)
             await asyncio.sleep(_LOOK_S)
 
     async def _identify(self) -> Identity:
-        running = find_running(await self._client.running(), self._model)
+        running = find_model(await self._client.running(), self._model)
         return identity_of(await self._client.version(), running)
 
-    def _cautions(self, part: ollama.ChatResponse) -> Iterator[Caution]:
-        load = duration(part.load_duration, unit=NANO)
+    def _cautions(self, chunk: Data) -> Iterator[Caution]:
+        load = duration(chunk.get("load_duration"), unit=NANO)
         if load is not None and load > _SLOW_LOAD_S:
             sentence = (
                 f"The server loaded the model first, which took {load:.1f} s of the time to the first token."

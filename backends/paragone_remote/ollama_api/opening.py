@@ -6,8 +6,6 @@ import difflib
 import re
 from collections.abc import Iterator
 
-import ollama
-
 from paragone import (
     Caution,
     InputError,
@@ -21,13 +19,12 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.json_fields import counted
+from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.engine import OllamaEngine
 from paragone_remote.ollama_api.model_details import (
     architecture,
-    file_size,
-    find_running,
+    find_model,
     identity_of,
     parameters,
     trained_context,
@@ -59,12 +56,11 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         on_progress(LoadProgress(fraction=0.0))
-        load = client.chat_once({**base, "messages": []})
-        await await_reply(endpoint, load, model=request.model, seconds=options.load_timeout)
+        await await_reply(endpoint, client.load(base), model=request.model, seconds=options.load_timeout)
         on_progress(LoadProgress(fraction=1.0))
-        running = find_running(await await_reply(endpoint, client.running()), request.model)
+        running = find_model(await await_reply(endpoint, client.running()), request.model)
         loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
-        ours = find_running(before, request.model) is None and options.keep_alive is None
+        ours = find_model(before, request.model) is None and options.keep_alive is None
         return OllamaEngine(
             endpoint,
             http,
@@ -72,26 +68,28 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             model=request.model,
             base=base,
             unload=ours,
-            parameters=modelfile_parameters(details.parameters or ""),
+            parameters=modelfile_parameters(text(details, "parameters")),
             renders=read_version(version) >= RENDERS,
             identity=identity_of(version, running),
         )
 
 
 async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | None:
+    """Return the bytes of a model's files. Those of a loaded model include its KV cache instead."""
     try:
-        return file_size(await await_reply(endpoint, client.listed()), model)
+        entry = find_model(await await_reply(endpoint, client.listed()), model)
     except ParagoneError:  # some proxies pass on chats only
         return None
+    return count(entry, "size") or None if entry is not None else None
 
 
-async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> ollama.ShowResponse:
+async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> Data:
     try:
         details = await await_reply(endpoint, client.details(model), model=model)
     except InputError as error:
         if "no model" not in error.sentence:
             raise
-        names = [plain(entry.model or "") for entry in (await await_reply(endpoint, client.listed())).models]
+        names = [word(entry, "model") for entry in await await_reply(endpoint, client.listed())]
         near = difflib.get_close_matches(model, names, n=1)
         if near:
             hint = f"Did you mean {near[0]!r}?"
@@ -99,16 +97,17 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> olla
             hint = f"It has: {', '.join(names[:20])}." if names else "It has no models yet."
         pull = pull_command(endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
-    if details.capabilities and "completion" not in details.capabilities:
+    able = texts(details, "capabilities")
+    if able and "completion" not in able:
         raise InputError(
-            f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(details.capabilities))}."
+            f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(able))}."
         )
     return details
 
 
-def _usual_context(details: ollama.ShowResponse) -> int:
+def _usual_context(details: Data) -> int:
     """Return the context size of the Modelfile, or else the model's own, up to a limit."""
-    for line in (details.parameters or "").splitlines():
+    for line in text(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
@@ -141,17 +140,17 @@ def _loaded(
     model: str,
     endpoint: Endpoint,
     version: str,
-    details: ollama.ShowResponse,
-    running: ollama.ProcessResponse.Model | None,
+    details: Data,
+    running: Data | None,
     size: int | None,
     context: int,
     options: OllamaLoadOptions,
 ) -> LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.url}
-    if details.capabilities:
-        facts["capabilities"] = endpoint.quote(", ".join(details.capabilities))
-    if details.template:
-        facts["chat template"] = lines(details.template)
+    if able := texts(details, "capabilities"):
+        facts["capabilities"] = endpoint.quote(", ".join(able))
+    if template := text(details, "template"):
+        facts["chat template"] = lines(template)
     if (weights := parameters(details)) is not None:
         facts["parameters"] = str(weights)
     if options.num_thread is not None:
@@ -159,19 +158,19 @@ def _loaded(
     if options.num_batch is not None:
         facts["batch size"] = str(options.num_batch)
     if running is not None:
-        in_memory, in_vram = counted(running.size), counted(running.size_vram)
+        in_memory, in_vram = count(running, "size"), count(running, "size_vram")
         if in_memory and in_vram is not None:
             facts["in memory"] = (
                 f"{in_memory / 2**30:.1f} GiB with the KV cache, {in_vram / in_memory:.0%} in VRAM"
             )
-    in_force = counted(running.context_length) if running is not None else None
+    in_force = count(running, "context_length") if running is not None else None
     return LoadedModel(
         name=plain(model),
         context=in_force or context,
         size=size,
-        quantization=plain(details.details.quantization_level or "") or None if details.details else None,
+        quantization=word(part(details, "details"), "quantization_level") or None,
         architecture=architecture(details),
-        vision="vision" in details.capabilities if details.capabilities else None,
+        vision="vision" in able if able else None,
         capabilities=capabilities_of(version),
         cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
         facts=facts,
@@ -182,12 +181,12 @@ def _loaded(
 def _cautions(
     name: str,
     version: str,
-    details: ollama.ShowResponse,
+    details: Data,
     in_force: int | None,
     context: int,
     options: OllamaLoadOptions,
 ) -> Iterator[Caution]:
-    if (details.template or "").strip() == _BARE_TEMPLATE:
+    if text(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{name} has no chat template: the model continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
     trained = trained_context(details)

@@ -1,4 +1,4 @@
-"""The options of Ollama engines. This module does not import Ollama's client."""
+"""The options of Ollama engines. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import Options, option
+from paragone.shared_options import (
+    EFFORT,
+    FREQUENCY_PENALTY,
+    MAX_TOKENS,
+    MIN_P,
+    PRESENCE_PENALTY,
+    REPEAT_PENALTY,
+    SEED,
+    STOP,
+    TEMPERATURE,
+    THINKING,
+    TOP_K,
+    TOP_P,
+)
 from paragone_remote.options import EndpointOptions
 
 __all__ = ["DEFAULT_CONTEXT", "DEFAULT_URL", "OllamaLoadOptions", "OllamaSampling"]
@@ -56,53 +70,21 @@ class OllamaLoadOptions(EndpointOptions):
 class OllamaSampling(Options):
     """Options that each run can set. The defaults are those of the model's Modelfile or of the server."""
 
-    max_tokens: int | None = option(
-        None, "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
-    )
-    temperature: float | None = option(
-        None,
-        "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
-        minimum=0,
-        maximum=100,
-    )
-    top_k: int | None = option(None, "Sample from this many of the most likely tokens; 0 for all.", minimum=0)
-    top_p: float | None = option(
-        None,
-        "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
-        minimum=0,
-        maximum=1,
-    )
-    min_p: float | None = option(
-        None,
-        "Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
-        minimum=0,
-        maximum=1,
-    )
-    repeat_penalty: float | None = option(
-        None, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
-    )
+    max_tokens: int | None = MAX_TOKENS(None)
+    temperature: float | None = TEMPERATURE(None)
+    top_k: int | None = TOP_K(None)
+    top_p: float | None = TOP_P(None)
+    min_p: float | None = MIN_P(None)
+    repeat_penalty: float | None = REPEAT_PENALTY(None)
     repeat_last_n: int | None = option(
         None,
         "Number of recent tokens that the penalties apply to; -1 for the whole context.",
         minimum=-1,
         fact="penalty_last_n",
     )
-    presence_penalty: float | None = option(
-        None, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
-    )
-    frequency_penalty: float | None = option(
-        None,
-        "Subtracted from the logit of each recent token once per occurrence.",
-        minimum=-100,
-        maximum=100,
-    )
-    seed: int | None = option(
-        None, "Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2
-    )
-    stop: tuple[str, ...] = option((), "Stop sequences: they end the answer and are excluded from it.")
-    thinking: bool | None = option(
-        None, "Whether a reasoning model thinks before it answers; by default the server decides."
-    )
-    effort: Literal["low", "medium", "high", "max"] | None = option(
-        None, "Reasoning effort, for models that have levels."
-    )
+    presence_penalty: float | None = PRESENCE_PENALTY(None)
+    frequency_penalty: float | None = FREQUENCY_PENALTY(None)
+    seed: int | None = SEED(None)
+    stop: tuple[str, ...] = STOP(())
+    thinking: bool | None = THINKING(None, "By default the server decides.")
+    effort: Literal["low", "medium", "high", "max"] | None = EFFORT(None)

@@ -1,4 +1,4 @@
-"""The sampling parameters in a model's Modelfile, from `/api/show`."""
+"""Ollama's sampling parameters: those of a request, and those in a model's Modelfile, from `/api/show`."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import ast
 from collections.abc import Iterator
 
 from paragone import Json
+from paragone.options import as_values, describe
+from paragone_remote.ollama_api.options import OllamaSampling
 
-__all__ = ["modelfile_parameters"]
+__all__ = ["modelfile_parameters", "sent_parameters"]
 
-_NAMES = {
-    "num_predict": "max_tokens",
-    **{
-        name: name
-        for name in (
-            "temperature",
-            "top_k",
-            "top_p",
-            "min_p",
-            "repeat_penalty",
-            "repeat_last_n",
-            "presence_penalty",
-            "frequency_penalty",
-            "seed",
-        )
-    },
+_NO_PARAMETERS = {"thinking", "effort"}
+"""Options that are fields of the request itself."""
+
+_NAMES = {"max_tokens": "num_predict"}
+"""Ollama's names of options, where they differ."""
+
+_NUMBERS = {
+    _NAMES.get(info.name, info.name): info
+    for info in describe(OllamaSampling)
+    if info.kind in ("number", "whole number")
 }
-"""The names of our options, by Ollama's names."""
+"""Our options that are numbers, by Ollama's names."""
 
-_WHOLE = {"max_tokens", "top_k", "repeat_last_n", "seed"}
 _LONGEST = 32
 """Largest number of characters of a plausible number."""
+
+
+def sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
+    """Return the parameters of a request: the options that are set."""
+    return {
+        _NAMES.get(name, name): value
+        for name, value in as_values(sampling).items()
+        if name not in _NO_PARAMETERS and value is not None and value != []
+    }
 
 
 def modelfile_parameters(told: str) -> dict[str, Json]:
@@ -43,9 +47,9 @@ def modelfile_parameters(told: str) -> dict[str, Json]:
     for name, value in _lines(told):
         if name == "stop":
             stops.append(value)
-        elif name in _NAMES and isinstance(value, int | float):
-            option = _NAMES[name]
-            found[option] = int(value) if option in _WHOLE else float(value)
+        elif name in _NUMBERS and isinstance(value, int | float):
+            option = _NUMBERS[name]
+            found[option.name] = int(value) if option.kind == "whole number" else float(value)
     if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
         found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
     if isinstance(seed := found.get("seed"), int) and seed < 0:

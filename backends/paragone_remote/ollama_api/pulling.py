@@ -13,6 +13,7 @@ from paragone import EngineError, InputError, Json, ParagoneError, PullProgress
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
+from paragone_remote.json_fields import count, text, word
 from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.server_text import plain, sentence_of
@@ -20,9 +21,6 @@ from paragone_remote.timeouts import ReplyTimeout, Wait
 from paragone_remote.transport import make_client
 
 __all__ = ["pull", "pull_command"]
-
-_LARGEST = 2**63
-"""Largest plausible size in bytes."""
 
 _NOT_THERE = re.compile(r"(^|: )file does not exist$")
 """The server's error for a 404 from the registry."""
@@ -54,14 +52,15 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
                     raise IncompleteAnswer
             except FAULTS as error:
                 raise _told(error, endpoint, model, begun=begun) from error
-            if part.status == "success":
+            if part.get("status") == "success":
                 return
             begun = True
-            if part.digest and part.total and 0 < part.total < _LARGEST:
-                before = layers.get(part.digest, (0, 0))
-                now = layers[part.digest] = (min(max(part.completed or 0, 0), part.total), part.total)
+            digest, size = text(part, "digest"), count(part, "total")
+            if digest and size:
+                before = layers.get(digest, (0, 0))
+                now = layers[digest] = (min(count(part, "completed") or 0, size), size)
                 done, total = done + now[0] - before[0], total + now[1] - before[1]
-            yield PullProgress(status=plain(part.status or ""), done=done, total=total or None)
+            yield PullProgress(status=word(part, "status"), done=done, total=total or None)
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from paragone import Json, RunRequest
 from paragone_remote.ollama_api.options import OllamaSampling
+from paragone_remote.ollama_api.parameters import sent_parameters
 
 __all__ = ["make_body"]
 
@@ -21,22 +22,9 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, Json] = {**base, "messages": messages}
-    wanted: dict[str, Json] = {
-        "num_predict": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-        "min_p": sampling.min_p,
-        "repeat_penalty": sampling.repeat_penalty,
-        "repeat_last_n": sampling.repeat_last_n,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "seed": sampling.seed,
-        "stop": sampling.stop or None,
-    }
     options = base["options"]
     assert isinstance(options, Mapping)
-    body["options"] = {**options, **{name: value for name, value in wanted.items() if value is not None}}
+    body["options"] = {**options, **sent_parameters(sampling)}
     if sampling.effort is not None and sampling.thinking is not False:
         body["think"] = sampling.effort
     elif sampling.thinking is not None:

@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers, through the official client.
+"""OpenAI-compatible servers.
 
 Protocol: https://platform.openai.com/docs/api-reference.
 """

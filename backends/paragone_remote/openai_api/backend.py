@@ -1,4 +1,4 @@
-"""The backend of OpenAI-compatible servers. This module does not import the client."""
+"""The backend of OpenAI-compatible servers. This module does not import the HTTP library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_remote.addresses import reached
-from paragone_remote.client_libraries import find_client, import_client
+from paragone_remote.http_library import find_http_library, import_http_library
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
 __all__ = ["OpenAIBackend"]
@@ -35,8 +35,8 @@ class OpenAIBackend(Backend):
     capabilities = Capabilities(logprobs=True, tokenize=True, top_tokens=True, seed=True)
 
     async def probe(self, python: str | None = None) -> Probe:
-        """Find out whether the client is installed. `endpoint` describes a server."""
-        return find_client("openai")
+        """Find out whether the HTTP library is installed. `endpoint` describes a server."""
+        return find_http_library()
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """Return an empty list: these servers have no default address."""
@@ -44,16 +44,16 @@ class OpenAIBackend(Backend):
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
         """Describe a server: its kind and its models."""
-        if not (probe := find_client("openai")).usable:
+        if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
-        await import_client("httpx")
+        await import_http_library()
         from paragone_remote.openai_api.endpoint_report import report
 
         return await report(options)
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check that the options name a server and do not contain its key."""
-        if find_client("openai").usable:
+        if find_http_library().usable:
             from paragone_remote.endpoint import check_options
 
             check_options(build(OpenAILoadOptions, options))
@@ -68,7 +68,7 @@ class OpenAIBackend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model at a server."""
-        await import_client("openai")
+        await import_http_library()
         from paragone_remote.openai_api.opening import open_model
 
         return await open_model(request, on_progress)

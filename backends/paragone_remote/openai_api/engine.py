@@ -77,7 +77,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         `raw` says whether it uses the completions endpoint. `refused_fields` are those of earlier engines.
         """
         super().__init__(OpenAISampling, endpoint, http, loaded, model=model, identity=identity)
-        self._client = OpenAIClient(http, endpoint, hangs_up=server.kind == "llama-server")
+        self._client = OpenAIClient(http, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields

@@ -7,6 +7,7 @@ vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -144,7 +145,7 @@ def has_images(messages: Sequence[Message]) -> bool:
 def data_of(reply: httpx.Response) -> Data:
     """Return the JSON object of a reply. Raises InvalidReply."""
     try:
-        return as_data(reply.json())
+        return as_data(json.loads(reply.text))
     except (ValueError, RecursionError) as error:
         raise InvalidReply("a reply that is not JSON") from error
 

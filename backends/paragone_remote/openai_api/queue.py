@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -38,7 +39,7 @@ class SlotsQuery:
         if not self._offered:
             return False
         try:
-            found = (await self._http.get(self._url)).json()
+            found = json.loads((await self._http.get(self._url)).text)
         except FAULTS as error:
             self._offered = not isinstance(error, Refusal)
             return False

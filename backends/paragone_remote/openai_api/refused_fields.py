@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paragone import Json
+from paragone.options import describe
+from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.transport import Refusal
 
 __all__ = ["EXTRAS", "RefusedFields"]
 
+_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos"}
+"""Options without which an answer would not be the one that was asked for: a refusal of them is an error."""
+
 EXTRAS = {
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repeat_penalty": "repeat_penalty",
+    **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},
     "repetition_penalty": "repeat_penalty",
     "chat_template_kwargs": "thinking",
     "reasoning_effort": "effort",
     "logprobs": "log-probabilities",
     "top_logprobs": "log-probabilities",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
     "stream_options": "",
     "return_progress": "",
     "timings_per_token": "",

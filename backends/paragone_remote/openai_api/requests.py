@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import Json, Message, RunRequest
+from paragone.options import as_values
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.server import Kind
 
 __all__ = ["chat_body", "completion_body", "raw_prompt"]
 
 _MOST_ALTERNATIVES = 20
+
+_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "effort")
+"""Options for which a chat and a completion have different fields. All others are sent under their names."""
 
 
 def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
@@ -77,20 +81,14 @@ def _alternatives(wanted: int, kind: Kind) -> int:
 
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:
-    penalty = "repetition_penalty" if kind in ("vLLM", "SGLang", "TabbyAPI") else "repeat_penalty"
-    wanted: dict[str, Json] = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "seed": sampling.seed,
-        "stop": list(sampling.stop) or None,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        penalty: sampling.repeat_penalty,
-        "ignore_eos": sampling.ignore_eos,
+    """Return the sampling options that are set, and what is wanted of the stream."""
+    body: dict[str, Json] = {
+        name: value for name, value in as_values(sampling).items() if value is not None and value != []
     }
-    body: dict[str, Json] = {name: value for name, value in wanted.items() if value is not None}
+    for name in _DIFFERENT_IN_COMPLETIONS:
+        body.pop(name, None)
+    if "repeat_penalty" in body and kind in ("vLLM", "SGLang", "TabbyAPI"):
+        body["repetition_penalty"] = body.pop("repeat_penalty")
     body["stream_options"] = {"include_usage": True}
     if kind == "llama-server":
         body["return_progress"] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -251,7 +252,7 @@ def root_of(endpoint: Endpoint) -> str:
 def data_or_nothing(reply: httpx.Response) -> Data:
     """Return the JSON object of a reply; an empty one if it is none."""
     try:
-        found = reply.json()
+        found = json.loads(reply.text)
     except (ValueError, RecursionError):
         return {}
     return as_data(found)

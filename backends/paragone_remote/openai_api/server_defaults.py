@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Json
+from paragone.options import describe
 from paragone_remote.json_fields import Data, count, number, part
+from paragone_remote.openai_api.options import OpenAISampling
 
 __all__ = ["defaults_in_props", "defaults_in_schema", "facts_in_props", "facts_in_schema", "seed_in_props"]
 
-_NUMBERS = ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
+_NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
 
 _OTHERS = {
     "mirostat": 0,

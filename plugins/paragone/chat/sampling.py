@@ -12,6 +12,19 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from paragone.options import Options, option
+from paragone.shared_options import (
+    FREQUENCY_PENALTY,
+    MAX_TOKENS,
+    MIN_P,
+    PRESENCE_PENALTY,
+    REPEAT_PENALTY,
+    SEED,
+    STOP,
+    TEMPERATURE,
+    THINKING,
+    TOP_K,
+    TOP_P,
+)
 from paragone.wire import Json
 
 __all__ = ["SamplingOptions", "with_seed", "without_effect"]
@@ -21,50 +34,17 @@ __all__ = ["SamplingOptions", "with_seed", "without_effect"]
 class SamplingOptions(Options):
     """Options that each run can set. Subclass it to add options of one engine."""
 
-    max_tokens: int | None = option(
-        None, "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
-    )
-    temperature: float = option(
-        0.8,
-        "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
-        minimum=0,
-        maximum=100,
-    )
-    top_k: int = option(40, "Sample from this many of the most likely tokens; 0 for all.", minimum=0)
-    top_p: float = option(
-        0.95,
-        "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
-        minimum=0,
-        maximum=1,
-    )
-    min_p: float = option(
-        0.05,
-        "Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
-        minimum=0,
-        maximum=1,
-    )
-    repeat_penalty: float = option(
-        1.0, "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
-    )
-    presence_penalty: float = option(
-        0.0, "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
-    )
-    frequency_penalty: float = option(
-        0.0,
-        "Subtracted from the logit of each recent token once per occurrence.",
-        minimum=-100,
-        maximum=100,
-    )
-    seed: int | None = option(
-        None,
-        "Random seed: the same seed gives the same answer; by default a new one for each run.",
-        minimum=0,
-        maximum=2**32 - 2,
-    )
-    stop: tuple[str, ...] = option((), "Stop sequences: they end the answer and are excluded from it.")
-    thinking: bool | None = option(
-        None, "Whether a reasoning model thinks before it answers; by default its chat template decides."
-    )
+    max_tokens: int | None = MAX_TOKENS(None)
+    temperature: float = TEMPERATURE(0.8)
+    top_k: int = TOP_K(40)
+    top_p: float = TOP_P(0.95)
+    min_p: float = MIN_P(0.05)
+    repeat_penalty: float = REPEAT_PENALTY(1.0)
+    presence_penalty: float = PRESENCE_PENALTY(0.0)
+    frequency_penalty: float = FREQUENCY_PENALTY(0.0)
+    seed: int | None = SEED(None, "The same seed gives the same answer.")
+    stop: tuple[str, ...] = STOP(())
+    thinking: bool | None = THINKING(None, "By default its chat template decides.")
     overflow: Literal["error", "drop_oldest"] = option(
         "error",
         "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",

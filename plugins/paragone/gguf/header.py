@@ -14,8 +14,9 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
+
+from paragone.regular_file import open_regular_file
 
 __all__ = ["FILE_TYPES", "GgufError", "Header", "Tensor", "read_header", "read_tensors"]
 
@@ -93,9 +94,8 @@ def read_header(path: str, *, whole: bool = False) -> Header:
 
     Raises GgufError if the file is damaged, and OSError if it cannot be read.
     """
-    # Do not wait for a writer if the path is a named pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
+    with open_regular_file(path) as file:
+        descriptor = file.fileno()
         start = os.read(descriptor, _START)
         _check(start)
         values: dict[str, str | int] = {}
@@ -118,14 +118,12 @@ def read_header(path: str, *, whole: bool = False) -> Header:
                 raise GgufError(
                     "is truncated or damaged: its header continues past the end of the file"
                 ) from None
-    finally:
-        os.close(descriptor)
     return _header(values)
 
 
 def read_tensors(path: str) -> list[Tensor]:
     """Return the tensors of a GGUF file. Raises GgufError and OSError."""
-    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check(content[:_START])
         try:
             at, count = _walk(content, {})

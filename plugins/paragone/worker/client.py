@@ -7,18 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import IO, Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import IO, TypeAlias, TypeVar
 
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
-from paragone.wire import Json
+from paragone.wire import Value, to_json
+from paragone.worker.jobs import JobKind
 from paragone.worker.process import crash, open_log, spawn, with_cure
-from paragone.worker.protocol import VERSION, load_error
+from paragone.worker.protocol import (
+    VERSION,
+    Answer,
+    Block,
+    Command,
+    Events,
+    Failed,
+    Hello,
+    Message,
+    Progress,
+    dump_command,
+    load_message,
+)
 from paragone.worker.sender import Sender
 
-__all__ = ["Worker"]
+__all__ = ["Update", "Worker"]
+
+R = TypeVar("R", bound=Value)
+A = TypeVar("A", bound=Value)
+
+Update: TypeAlias = Progress | Events | Block
+"""What a worker sends during a job."""
 
 GRACE = 2.0
 """Seconds that a worker has to obey a stop request before it is killed."""
@@ -38,7 +56,7 @@ class _Job:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.inbox: asyncio.Queue[Mapping[str, Any] | ParagoneError] = asyncio.Queue()
+        self.inbox: asyncio.Queue[Update | Answer | ParagoneError] = asyncio.Queue()
         self.ended = asyncio.Event()
 
 
@@ -117,45 +135,44 @@ class Worker:
         """The process id."""
         return self._process.pid
 
-    async def job(self, do: str, **fields: Json) -> AsyncGenerator[Mapping[str, Any], None]:
-        """Run a job and yield its messages, including the last one.
+    async def job(self, kind: JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
+        """Run a job and yield what the worker sends; the last is the answer.
 
         Raises the job's error, or EngineCrashed. Closing the generator early stops the job.
         """
         async with self._turn:
-            job = self._begin(do, fields)
+            job = self._begin(kind, request)
             try:
                 while True:
                     message = await job.inbox.get()
                     if isinstance(message, ParagoneError):
                         raise message
-                    if message["say"] == "failed":
-                        raise with_cure(load_error(message["error"]), self._causes)
-                    yield message
-                    if job.ended.is_set() and job.inbox.empty():
+                    if isinstance(message, Answer):
+                        yield kind.read_answer(message.answer)
                         return
+                    yield message
             finally:
                 if not job.ended.is_set():
                     await self._enforce_stop(job)
                 self._job = None
 
-    async def answer(self, do: str, **fields: Json) -> Mapping[str, Any]:
-        """Run a job and return its last message."""
-        last: Mapping[str, Any] = {}
-        async with contextlib.aclosing(self.job(do, **fields)) as messages:
+    async def answer(self, kind: JobKind[R, A], request: R) -> A:
+        """Run a job and return its answer."""
+        async with contextlib.aclosing(self.job(kind, request)) as messages:
             async for message in messages:
-                last = message
-        return last
+                if not isinstance(message, Progress | Events | Block):
+                    return message
+        raise AssertionError("a job ends with an answer or an error")
 
     async def stop(self) -> None:
         """Ask the current job to stop, and kill the worker if it does not."""
         if self._job is not None:
             await self._enforce_stop(self._job)
 
-    def tell_job(self, what: str) -> None:
-        """Send the current job a message that it waits for, such as `taken`."""
+    def free_slot(self) -> None:
+        """Tell the current job that a slot of the shared buffer was read."""
         if self._job is not None and self._death is None:
-            self._send({"do": what, "job": self._job.number})
+            self._send(Command(do="taken", job=self._job.number))
 
     async def close(self) -> None:
         """End the process, which frees its memory."""
@@ -165,20 +182,20 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, do: str, fields: Mapping[str, Json]) -> _Job:
+    def _begin(self, kind: JobKind[R, A], request: R) -> _Job:
         if self._death is not None:
             raise self._death
         self._numbers += 1
         self._job = job = _Job(self._numbers)
-        self._send({"do": do, "job": job.number, **fields})
+        self._send(Command(do=kind.name, job=job.number, request=to_json(request)))
         return job
 
-    def _send(self, message: Mapping[str, Json]) -> None:
-        self._sender.send(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+    def _send(self, command: Command) -> None:
+        self._sender.send(dump_command(command))
 
     async def _enforce_stop(self, job: _Job) -> None:
         if self._death is None:
-            self._send({"do": "stop", "job": job.number})
+            self._send(Command(do="stop", job=job.number))
         try:
             await asyncio.wait_for(job.ended.wait(), GRACE)
         except TimeoutError:
@@ -199,7 +216,7 @@ class Worker:
         if not line.endswith(b"\n"):
             raise await self._ended()
         hello = self._parse(line)
-        spoken = hello.get("version") if hello is not None else None
+        spoken = hello.version if isinstance(hello, Hello) else None
         if spoken != VERSION:
             raise EngineError(
                 f"The engine's process uses version {spoken or 'unknown'} of the worker protocol, and this "
@@ -229,10 +246,13 @@ class Worker:
             if message is None:
                 return await self._ended(unreadable=line.endswith(b"\n"))
             job = self._job
-            if job is None or job.number != message.get("job"):
+            if job is None or job.number != message.job or isinstance(message, Hello):
                 continue  # a late message of a job that was abandoned
-            job.inbox.put_nowait(message)
-            if message["say"] not in ("events", "progress", "block"):
+            if isinstance(message, Failed):
+                job.inbox.put_nowait(with_cure(message.error, self._causes))
+            else:
+                job.inbox.put_nowait(message)
+            if isinstance(message, Answer | Failed):
                 job.ended.set()
 
     async def _watch(self) -> None:
@@ -241,14 +261,13 @@ class Worker:
         await asyncio.sleep(DRAIN)
         self._reader.feed_eof()
 
-    def _parse(self, line: bytes) -> Mapping[str, Any] | None:
+    def _parse(self, line: bytes) -> Message | None:
         if not line.endswith(b"\n"):
             return None
         try:
-            message = json.loads(line)
-        except ValueError:
+            return load_message(line)
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
-        return message if isinstance(message, dict) and "say" in message else None
 
     async def _ended(self, unreadable: bool = False) -> ParagoneError:
         """End the process if it still runs, and return the error for its end."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from paragone.engine import Cancelled
+from paragone.worker.protocol import Command
 from paragone.worker.shared import SLOTS
 
 __all__ = ["Job", "Stop"]
@@ -41,11 +41,12 @@ class Stop(Cancelled):
 
 
 class Job:
-    """A request of the application."""
+    """A job that the application has sent."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
-        self.request = request
-        self.number: int = request["job"]
+    def __init__(self, command: Command) -> None:
+        self.number = command.job
+        self.do = command.do
+        self.request = command.request
         self.stop = Stop()
         self.free_slots = threading.Semaphore(SLOTS)
         """Counts the slots of the shared buffer that the worker may fill."""

@@ -7,22 +7,33 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from paragone.distributions import LogitsBlock
 from paragone.engine import Engine
 from paragone.errors import EngineError, ParagoneError
 from paragone.events import Event
-from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.messages import OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.options import Options, build
-from paragone.wire import from_json, to_json
+from paragone.wire import Json, Value, from_json, to_json
+from paragone.worker import jobs
 from paragone.worker.job import Job
+from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
 from paragone.worker.pipe import Frames, Pipe, Slots
-from paragone.worker.protocol import dump_error
+from paragone.worker.protocol import Answer, Failed, Progress
+
+if TYPE_CHECKING:
+    from paragone.backend import Probe
+    from paragone.memory import MemoryEstimate
+    from paragone.models import LoadedModel
+    from paragone.tokens import TokenizedText, Vocabulary
 
 __all__ = ["JobRunner"]
 
 AnyEngine: TypeAlias = Engine[Options, Options]
+
+R = TypeVar("R", bound=Value)
+A = TypeVar("A", bound=Value)
 
 
 class JobRunner:
@@ -32,21 +43,23 @@ class JobRunner:
         self._pipe = pipe
         self._name = engine
         self._engine: AnyEngine | None = None
+        self._handlers: dict[str, Callable[[Job], Json]] = dict(
+            (
+                _handler(jobs.PROBE, self._probe),
+                _handler(jobs.LOAD, self._load),
+                _handler(jobs.ESTIMATE, self._estimate),
+                _handler(jobs.RUN, self._run),
+                _handler(jobs.SCORE, self._score),
+                _handler(jobs.TOKENIZE, self._tokenize),
+                _handler(jobs.VOCABULARY, self._vocabulary),
+                _handler(jobs.DISTRIBUTIONS, self._distributions),
+            )
+        )
 
     def do(self, job: Job) -> None:
-        """Run one job. Sends an error as its answer if it fails."""
-        do: dict[str, Callable[[Job], None]] = {
-            "probe": self._probe,
-            "load": self._load,
-            "estimate": self._estimate,
-            "run": self._run,
-            "score": self._score,
-            "tokenize": self._tokenize,
-            "vocabulary": self._vocabulary,
-            "distributions": self._distributions,
-        }
+        """Run one job and send its answer, or the error with which it failed."""
         try:
-            do[job.request["do"]](job)
+            self._pipe.say(Answer(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:
             self._fail(job, error)
         except ImportError as error:
@@ -62,7 +75,7 @@ class JobRunner:
 
     def _fail(self, job: Job, error: ParagoneError) -> None:
         traceback.print_exc()
-        self._pipe.say("failed", job=job.number, error=dump_error(error))
+        self._pipe.say(Failed(job=job.number, error=error))
 
     def _kind(self) -> type[AnyEngine]:
         module, _, name = self._name.partition(":")
@@ -73,62 +86,60 @@ class JobRunner:
             raise EngineError("No model is open in this worker.")
         return self._engine
 
-    def _probe(self, job: Job) -> None:
-        self._pipe.say("probed", job=job.number, probe=to_json(self._kind().probe()))
+    def _probe(self, job: Job, request: Nothing) -> Probe:
+        return self._kind().probe()
 
-    def _load(self, job: Job) -> None:
-        request = from_json(OpenRequest, job.request["request"])
+    def _load(self, job: Job, request: OpenRequest) -> LoadedModel:
         engine = self._kind()()
         options = build(engine.load_options, request.options)
 
         def report(fraction: float) -> None:
-            self._pipe.say("progress", job=job.number, fraction=fraction)
+            self._pipe.say(Progress(job=job.number, fraction=fraction))
 
         loaded = engine.load(request, options, report, job.stop)
         self._engine = engine
-        self._pipe.say("loaded", job=job.number, loaded=to_json(loaded))
+        return loaded
 
-    def _estimate(self, job: Job) -> None:
-        request = from_json(OpenRequest, job.request["request"])
+    def _estimate(self, job: Job, request: OpenRequest) -> MemoryEstimate:
         kind = self._kind()
-        estimate = kind.estimate(request, build(kind.load_options, request.options))
-        self._pipe.say("estimated", job=job.number, estimate=to_json(estimate))
+        return kind.estimate(request, build(kind.load_options, request.options))
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, request: RunRequest) -> Nothing:
         engine = self._open()
-        request = from_json(RunRequest, job.request["request"])
         sampling = build(engine.sampling, request.sampling)
-        self._send_events(job, engine.generate(request, sampling, job.stop))
+        return self._send_events(job, engine.generate(request, sampling, job.stop))
 
-    def _score(self, job: Job) -> None:
-        request = from_json(ScoreRequest, job.request["request"])
-        self._send_events(job, self._open().score(request, job.stop))
+    def _score(self, job: Job, request: ScoreRequest) -> Nothing:
+        return self._send_events(job, self._open().score(request, job.stop))
 
-    def _send_events(self, job: Job, events: Iterator[Event]) -> None:
+    def _send_events(self, job: Job, events: Iterator[Event]) -> Nothing:
         frames = Frames(self._pipe, job.number)
         try:
             for event in events:
                 frames.add(event)
         finally:
             frames.close()
-        self._pipe.say("ended", job=job.number)
+        return Nothing()
 
-    def _tokenize(self, job: Job) -> None:
-        request = from_json(TokenizeRequest, job.request["request"])
-        self._pipe.say("tokenized", job=job.number, tokenized=to_json(self._open().tokenize(request)))
+    def _tokenize(self, job: Job, request: TokenizeRequest) -> TokenizedText:
+        return self._open().tokenize(request)
 
-    def _vocabulary(self, job: Job) -> None:
-        self._pipe.say("vocabulary", job=job.number, vocabulary=to_json(self._open().vocabulary()))
+    def _vocabulary(self, job: Job, request: Nothing) -> Vocabulary:
+        return self._open().vocabulary()
 
-    def _distributions(self, job: Job) -> None:
-        request = from_json(DistributionsRequest, job.request["request"])
-        slots = Slots(self._pipe, job)
+    def _distributions(self, job: Job, request: SharedDistributions) -> Nothing:
+        slots = Slots(self._pipe, job, request.buffer)
         # Close it here rather than in garbage collection, so that it cleans up before the next job.
-        with contextlib.closing(_generator(self._open().distributions(request, job.stop))) as blocks:
+        with contextlib.closing(_generator(self._open().distributions(request.request, job.stop))) as blocks:
             for block in blocks:
                 if not slots.send(block):
                     break
-        self._pipe.say("ended", job=job.number)
+        return Nothing()
+
+
+def _handler(kind: JobKind[R, A], run: Callable[[Job, R], A]) -> tuple[str, Callable[[Job], Json]]:
+    """Return the name of a kind of job, and a function that runs such a job and returns its answer as JSON."""
+    return kind.name, lambda job: to_json(run(job, from_json(kind.request, job.request)))
 
 
 def _generator(blocks: Iterator[LogitsBlock]) -> Generator[LogitsBlock, None, None]:

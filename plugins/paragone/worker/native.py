@@ -8,7 +8,7 @@ import dataclasses
 import tempfile
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
 from paragone.crash_causes import CrashCause
@@ -21,13 +21,17 @@ from paragone.models import LoadedModel, ModelInfo
 from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone.tokens import TokenizedText, Vocabulary
-from paragone.wire import Json, from_json, to_json
+from paragone.wire import Value
+from paragone.worker import jobs
 from paragone.worker.client import Worker
 from paragone.worker.environment import Environment
-from paragone.worker.protocol import load_event
+from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
+from paragone.worker.protocol import Block, Events, Progress
 from paragone.worker.shared import SharedBuffer
 
 __all__ = ["NativeBackend"]
+
+R = TypeVar("R", bound=Value)
 
 
 class NativeBackend(Backend):
@@ -57,7 +61,7 @@ class NativeBackend(Backend):
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint)
         try:
-            return from_json(Probe, (await worker.answer("probe"))["probe"])
+            return await worker.answer(jobs.PROBE, Nothing())
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
         finally:
@@ -68,15 +72,16 @@ class NativeBackend(Backend):
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start(request.python, request.log)
         try:
-            async with contextlib.aclosing(worker.job("load", request=to_json(request))) as messages:
+            async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
                 async for message in messages:
-                    if message["say"] == "progress":
-                        on_progress(LoadProgress(fraction=message["fraction"]))
-                    else:
-                        loaded = from_json(LoadedModel, message["loaded"])
-                        if loaded.capabilities is None:
-                            loaded = dataclasses.replace(loaded, capabilities=self.capabilities)
-                        return WorkerEngine(worker, loaded)
+                    match message:
+                        case Progress():
+                            on_progress(LoadProgress(fraction=message.fraction))
+                        case LoadedModel(capabilities=None):
+                            loaded = dataclasses.replace(message, capabilities=self.capabilities)
+                            return WorkerEngine(worker, loaded)
+                        case LoadedModel():
+                            return WorkerEngine(worker, message)
         except BaseException:
             await worker.close()
             raise
@@ -89,8 +94,7 @@ class NativeBackend(Backend):
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start(request.python, request.log)
         try:
-            answer = await worker.answer("estimate", request=to_json(request))
-            return from_json(MemoryEstimate, answer["estimate"])
+            return await worker.answer(jobs.ESTIMATE, request)
         finally:
             await worker.close()
 
@@ -108,7 +112,7 @@ class WorkerEngine(OpenEngine):
 
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt."""
-        return self._events("run", to_json(request))
+        return self._events(jobs.RUN, request)
 
     async def stop(self) -> None:
         """Ask the current run to stop; kill a worker that does not."""
@@ -116,12 +120,11 @@ class WorkerEngine(OpenEngine):
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text."""
-        answer = await self.worker.answer("tokenize", request=to_json(request))
-        return from_json(TokenizedText, answer["tokenized"])
+        return await self.worker.answer(jobs.TOKENIZE, request)
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
         """Compute the log-probabilities of a given text."""
-        return self._events("score", to_json(request))
+        return self._events(jobs.SCORE, request)
 
     async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
@@ -133,30 +136,32 @@ class WorkerEngine(OpenEngine):
                 hint=f"Free some space in {tempfile.gettempdir()}.",
             ) from error
         try:
-            job = self.worker.job("distributions", request=to_json(request), buffer=buffer.path)
+            job = self.worker.job(
+                jobs.DISTRIBUTIONS, SharedDistributions(request=request, buffer=buffer.path)
+            )
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
                     buffer.unlink()  # the worker has already mapped it
-                    if message["say"] != "block":
+                    if not isinstance(message, Block):
                         continue
-                    rows, size = message["rows"], message["vocab_size"]
-                    data = buffer.slot(message["slot"], rows * size * 4).cast("f", (rows, size))
-                    yield LogitsBlock(start=message["start"], rows=rows, vocab_size=size, data=data)
-                    self.worker.tell_job("taken")
+                    rows, size = message.rows, message.vocab_size
+                    data = buffer.slot(message.slot, rows * size * 4).cast("f", (rows, size))
+                    yield LogitsBlock(start=message.start, rows=rows, vocab_size=size, data=data)
+                    self.worker.free_slot()
         finally:
             buffer.unlink()
 
     async def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
-        return from_json(Vocabulary, (await self.worker.answer("vocabulary"))["vocabulary"])
+        return await self.worker.answer(jobs.VOCABULARY, Nothing())
 
     async def close(self) -> None:
         """End the worker, which frees everything that the engine holds."""
         await self.worker.close()
 
-    async def _events(self, do: str, request: Json) -> AsyncGenerator[Event, None]:
-        async with contextlib.aclosing(self.worker.job(do, request=request)) as messages:
+    async def _events(self, kind: JobKind[R, Nothing], request: R) -> AsyncGenerator[Event, None]:
+        async with contextlib.aclosing(self.worker.job(kind, request)) as messages:
             async for message in messages:
-                if message["say"] == "events":
-                    for data in message["events"]:
-                        yield load_event(data)
+                if isinstance(message, Events):
+                    for event in message.events:
+                        yield event

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
 from paragone.events import Event
-from paragone.wire import Json
 from paragone.worker.job import Job
-from paragone.worker.protocol import dump_event
+from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 
 if TYPE_CHECKING:
@@ -31,30 +29,27 @@ FRAME = 0.033
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one for every message
-
 
 class Pipe:
-    """The connection to the application, one JSON object per line."""
+    """The connection to the application."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, what: str, **fields: Json) -> None:
+    def say(self, message: Message) -> None:
         """Send one message. Ends the process if the application is gone."""
-        line = _encode({"say": what, **fields}).encode() + b"\n"
+        line = dump_message(message)
         with self._lock:
             try:
                 self._connection.sendall(line)
             except OSError:
                 os._exit(0)
 
-    def lines(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the application's messages until it closes the pipe."""
+    def commands(self) -> Iterator[Command]:
+        """Yield the application's commands until it closes the pipe."""
         with io.BufferedReader(_Incoming(self._connection)) as stream:
-            for line in stream:
-                yield json.loads(line)
+            yield from map(load_command, stream)
 
 
 class _Incoming(io.RawIOBase):
@@ -130,7 +125,7 @@ class Frames:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._pipe.say("events", job=self._job, events=[dump_event(event) for event in self._waiting])
+            self._pipe.say(Events(job=self._job, events=tuple(self._waiting)))
             self._waiting = []
             self._sent = time.monotonic()
 
@@ -138,10 +133,11 @@ class Frames:
 class Slots:
     """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
 
-    def __init__(self, pipe: Pipe, job: Job) -> None:
+    def __init__(self, pipe: Pipe, job: Job, buffer: str) -> None:
+        """Create it. `buffer` is the path of the shared buffer. Raises OSError."""
         self._pipe = pipe
         self._job = job
-        self._buffer = SharedBuffer.open(job.request["buffer"])
+        self._buffer = SharedBuffer.open(buffer)
         self._next = 0
 
     def send(self, block: LogitsBlock) -> bool:
@@ -158,12 +154,13 @@ class Slots:
                 return False
             self._buffer.slot(self._next, rows * row)[:] = numbers[first * row : (first + rows) * row]
             self._pipe.say(
-                "block",
-                job=self._job.number,
-                slot=self._next,
-                start=block.start + first,
-                rows=rows,
-                vocab_size=block.vocab_size,
+                Block(
+                    job=self._job.number,
+                    slot=self._next,
+                    start=block.start + first,
+                    rows=rows,
+                    vocab_size=block.vocab_size,
+                )
             )
             self._next = (self._next + 1) % SLOTS
         return True

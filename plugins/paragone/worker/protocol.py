@@ -1,36 +1,90 @@
 """The protocol between the application and a worker: one JSON object per line, in both directions.
 
-The application sends `{"do": …}`, the worker answers `{"say": …}`:
+The worker says `Hello` first. The application starts the jobs of `paragone.worker.jobs`, one at a time. A job sends
+any number of `Progress` (load), `Events` (run, score) or `Block` (distributions), and ends with `Answer` or `Failed`.
 
-    hello     the worker's first message: `version`, `pid`, `python`
-    probe     → `probed` with a Probe
-    load      → `progress` any number of times, then `loaded` with a LoadedModel
-    estimate  → `estimated` with a MemoryEstimate
-    run       → `events` frames, each a list of events in order, then `ended`
-    score     → as `run`
-    tokenize  → `tokenized` with a TokenizedText
-    vocabulary → `vocabulary` with a Vocabulary
-    distributions → `block` for each block of logits, which is in a slot of the shared buffer, then `ended`
-    taken     the application has read a slot, which the worker may fill again
-    stop      asks the current job to stop; it has no answer of its own
-    (end of the stream)   the application is gone: the worker exits at once
+During a job, `stop` asks it to stop, and has no answer of its own; `taken` says that the application has read a slot
+of the shared buffer, which the worker may fill again. At the end of the stream the application is gone: the worker
+exits at once.
 
-A job that fails answers `failed` with an error instead. There is one job at a time.
+These are named tuples, which a worker makes sooner than dataclasses when it starts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.wire import Json, from_json, to_json
 
-__all__ = ["VERSION", "dump_error", "dump_event", "load_error", "load_event"]
+__all__ = [
+    "VERSION", "Answer", "Block", "Command", "Events", "Failed", "Hello", "Message", "Progress",
+    "dump_command", "dump_error", "dump_event", "dump_message",
+    "load_command", "load_error", "load_event", "load_message",
+]  # fmt: skip
 
-VERSION = 2
+VERSION = 3
 """Version of the protocol. Increase it with every incompatible change."""
+
+
+class Command(NamedTuple):
+    """What the application sends: `do` is the kind of a job to start with this request, `stop` or `taken`."""
+
+    do: str
+    job: int
+    request: Json = None
+
+
+class Hello(NamedTuple):
+    """The worker has started. `job` is 0: it belongs to none."""
+
+    version: int
+    job: int = 0
+
+
+class Progress(NamedTuple):
+    """The fraction of a model that is loaded."""
+
+    job: int
+    fraction: float
+
+
+class Events(NamedTuple):
+    """Some events of a run, in order."""
+
+    job: int
+    events: tuple[Event, ...]
+
+
+class Block(NamedTuple):
+    """A block of logits in a slot of the shared buffer: `start` and `rows` are as in `LogitsBlock`."""
+
+    job: int
+    slot: int
+    start: int
+    rows: int
+    vocab_size: int
+
+
+class Answer(NamedTuple):
+    """The end of a job: its answer, as JSON."""
+
+    job: int
+    answer: Json
+
+
+class Failed(NamedTuple):
+    """The end of a job that failed."""
+
+    job: int
+    error: ParagoneError
+
+
+Message: TypeAlias = Hello | Progress | Events | Block | Answer | Failed
+"""What the worker sends."""
 
 _EVENTS = {
     "queued": Queued,
@@ -42,6 +96,54 @@ _EVENTS = {
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverflow}
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one for every message
+
+
+def _line(data: Mapping[str, Json]) -> bytes:
+    return _encode(data).encode() + b"\n"
+
+
+def dump_command(command: Command) -> bytes:
+    """Return a command as a line."""
+    return _line({"do": command.do, "job": command.job, "request": command.request})
+
+
+def load_command(line: bytes) -> Command:
+    """Return the command in a line."""
+    data = json.loads(line)
+    return Command(do=data["do"], job=data["job"], request=data["request"])
+
+
+def dump_message(message: Message) -> bytes:
+    """Return a message as a line, under the name of its class."""
+    data: dict[str, Any] = {"say": type(message).__name__.lower(), **message._asdict()}
+    match message:
+        case Events():
+            data["events"] = [dump_event(event) for event in message.events]
+        case Failed():
+            data["error"] = dump_error(message.error)
+    return _line(data)
+
+
+def load_message(line: bytes) -> Message:
+    """Return the message in a line. Raises TypeError, ValueError or KeyError."""
+    data = json.loads(line)
+    match data["say"]:
+        case "hello":
+            return Hello(version=int(data["version"]))
+        case "progress":
+            return Progress(job=data["job"], fraction=float(data["fraction"]))
+        case "events":
+            return Events(job=data["job"], events=tuple(map(load_event, data["events"])))
+        case "block":
+            return Block(*(int(data[name]) for name in Block._fields))
+        case "answer":
+            return Answer(job=data["job"], answer=data["answer"])
+        case "failed":
+            return Failed(job=data["job"], error=load_error(data["error"]))
+        case name:
+            raise ValueError(f"there is no message {name!r}")
 
 
 def dump_event(event: Event) -> Json:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import sys
 import threading
 import time
 
 from paragone.worker.job import Job
 from paragone.worker.job_runner import JobRunner
 from paragone.worker.pipe import Pipe
-from paragone.worker.protocol import VERSION
+from paragone.worker.protocol import VERSION, Hello
 
 __all__ = ["serve"]
 
@@ -26,7 +25,7 @@ def serve(descriptor: int, engine: str) -> None:
     connection.set_inheritable(False)  # child processes of the engine must not hold the pipe open
     pipe = Pipe(connection)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    pipe.say("hello", version=VERSION, pid=os.getpid(), python=sys.version.split()[0])
+    pipe.say(Hello(version=VERSION))
     threading.Thread(target=_listen, args=(pipe, jobs), daemon=True).start()
     runner = JobRunner(pipe, engine)
     while (job := jobs.get()) is not None:
@@ -38,12 +37,12 @@ def serve(descriptor: int, engine: str) -> None:
 def _listen(pipe: Pipe, jobs: queue.SimpleQueue[Job | None]) -> None:
     """Read messages in a separate thread, so that a stop request arrives during a job."""
     last: Job | None = None
-    for message in pipe.lines():
-        if message["do"] not in ("stop", "taken"):
-            last = Job(message)
+    for command in pipe.commands():
+        if command.do not in ("stop", "taken"):
+            last = Job(command)
             jobs.put(last)
-        elif last is not None and last.number == message["job"]:
-            if message["do"] == "stop":
+        elif last is not None and last.number == command.job:
+            if command.do == "stop":
                 last.stop.set()
             last.free_slots.release()  # also for a stopped job that waits for a slot
     if last is not None:

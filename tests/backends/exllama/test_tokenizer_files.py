@@ -1,6 +1,7 @@
 """Chat templates, special tokens and end tokens from a model's JSON files."""
 
 import json
+import os
 
 import pytest
 
@@ -43,6 +44,9 @@ def test_the_users_template_takes_precedence(read, tmp_path):
     assert read("").template is None
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read(f"@{tmp_path / 'none'}")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read(f"@{tmp_path / 'pipe'}")
 
 
 def test_all_end_tokens_are_found(read):

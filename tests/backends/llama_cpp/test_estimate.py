@@ -16,8 +16,8 @@ from large_model import (
     write_large_moe,
 )
 
-from paragone import DeviceMemory, EngineError, InputError, MemoryEstimate, OpenRequest
-from paragone.wire import from_json, to_json
+from paragone import DeviceMemory, EngineError, InputError, OpenRequest
+from paragone.worker.jobs import ESTIMATE
 from paragone.worker.native import WorkerEngine
 from paragone_llama_cpp.backend import LlamaCppBackend
 
@@ -62,7 +62,7 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process(
     backend = LlamaCppBackend()
     worker = await backend._start(None, None)
     try:
-        answer = await worker.answer("estimate", request=to_json(request))
+        answer = await worker.answer(ESTIMATE, request)
         without_weights = resident(worker)
     finally:
         await worker.close()
@@ -72,7 +72,7 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process(
         grown = resident(engine.worker) - without_weights
     finally:
         await engine.close()
-    (cpu,) = from_json(MemoryEstimate, answer["estimate"]).devices
+    (cpu,) = answer.devices
     assert cpu.needed == pytest.approx(grown + reported(log, "compute") + reported(log, "output"), rel=0.05)
 
 

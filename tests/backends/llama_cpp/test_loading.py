@@ -301,7 +301,7 @@ def test_a_folder_is_not_a_model(open_chat, tmp_path):
 
 def test_a_pipe_and_an_invalid_path_are_input_errors(open_chat, tmp_path):
     os.mkfifo(tmp_path / "pipe.gguf")
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match="cannot be read: Not a regular file"):
         open_chat(tmp_path / "pipe.gguf")
     with pytest.raises(InputError, match="is not a valid file path"):
         open_chat("a\0b.gguf")

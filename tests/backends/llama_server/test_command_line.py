@@ -1,6 +1,7 @@
 """The arguments for different builds of llama-server, from what each prints as its help."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,12 @@ def test_flash_attention(printed, setting, wanted):
     found = line(printed, flash_attn=setting)
     assert found[len(found) - len(wanted) :] == wanted or all(word in found for word in wanted)
     assert ("--flash-attn" in found or "-fa" in found) is bool(wanted)
+
+
+def test_a_file_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"chat_template: the file .* cannot be read: Not a regular file"):
+        line(NEW, chat_template=f"@{tmp_path / 'pipe'}")
 
 
 def test_a_draft_model(smollm2):

@@ -183,8 +183,8 @@ async def test_a_host_as_it_is_written_is_the_host_that_is_asked(backend, monkey
     assert error.sentence == f"There is no host named {host.lower()}."
 
 
-async def test_the_clients_own_keys_and_marks_stay_here(hostile, open_lane, monkeypatch):
-    """Both official clients read keys from the environment and tell servers about this machine."""
+async def test_keys_of_the_environment_and_marks_of_this_machine_stay_here(hostile, open_lane, monkeypatch):
+    """The official clients of both protocols read such keys, and tell servers about this machine."""
     for name in ("OLLAMA_API_KEY", "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:1")
@@ -196,6 +196,20 @@ async def test_the_clients_own_keys_and_marks_stay_here(hostile, open_lane, monk
     assert "authorization" not in sent(hostile)
     assert "stainless" not in sent(hostile)
     assert {request.headers["user-agent"] for request in hostile.requests} == {"paragone"}
+
+
+async def test_cookies_are_not_kept(hostile, open_lane):
+    async def chat(exchange):
+        await exchange.begin(set_cookie="who=you; Path=/")
+        await exchange.say("Hello.")
+        await exchange.send(exchange.protocol.end())
+
+    hostile.on_chat = chat
+    lane = await open_lane(hostile)
+    for _ in range(2):
+        _, error = await lane.ask()
+        assert error is None
+    assert "cookie" not in sent(hostile).lower()
 
 
 async def test_nothing_of_an_engine_shows_its_key(hostile, open_lane, monkeypatch):
@@ -280,7 +294,7 @@ def clear_proxies(monkeypatch):
     ids=lambda setting: setting[0],
 )
 def test_what_the_environment_says_of_ways_out_changes_nothing(backend, protocol, setting):
-    """Ollama's library makes a client as it is imported, which looks there."""
+    """httpx looks there by default."""
     module = type(backend).__module__
     program = f"""
 import asyncio

@@ -137,7 +137,7 @@ async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
 
 
 async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
-    """The official client would keep them all."""
+    """httpx-sse would keep them all."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 2**20)
     server = HostileServer(OPENAI)
     await server.start()

@@ -351,6 +351,13 @@ async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, ope
     assert text(events) == "é🙂\N{REPLACEMENT CHARACTER}"
 
 
+async def test_half_a_surrogate_pair_in_a_prompt(hostile, open_lane):
+    _, error = await (await open_lane(hostile)).ask("\ud800")
+    assert isinstance(error, InputError)
+    assert error.sentence == "The request has half of a surrogate pair, which is no character."
+    assert hostile.chats == []
+
+
 @pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"], ids=ascii)
 async def test_a_sign_that_ends_a_line_for_some(hostile, open_lane, text, sign):
     """But not in JSON, where it stands in a text like any other; Go writes the first as it is."""

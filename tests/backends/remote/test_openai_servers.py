@@ -1,5 +1,7 @@
 """Differences between OpenAI-compatible servers, with doubles of those that cannot run here."""
 
+import asyncio
+
 import pytest
 import pytest_asyncio
 from hostile_server import OPENAI, HostileServer
@@ -151,6 +153,36 @@ async def test_chunks_that_say_nothing(server, open_lane):
     assert [type(event) for event in events] == [RunSettings, Token, Token, Finish]
     assert events[-1].reason == "stop"
     assert (events[-1].usage.prompt_tokens, events[-1].usage.completion_tokens) == (5, 2)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain; charset=latin-1"])
+async def test_events_under_another_media_type(server, open_lane, text, media_type):
+    async def chat(exchange):
+        await exchange.begin(content_type=media_type)
+        await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", "é".encode()))
+        await exchange.send(exchange.protocol.end())
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert text(events) == "é"
+
+
+async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text):
+    closed = asyncio.Event()
+
+    async def chat(exchange):
+        await exchange.begin()
+        await exchange.say("Hello.")
+        await exchange.send(exchange.protocol.end())
+        await exchange.gone()
+        closed.set()
+
+    server.on_chat = chat
+    events, error = await (await open_lane(server)).ask()
+    assert error is None
+    assert text(events) == "Hello."
+    await closed.wait()
 
 
 async def test_an_answer_that_no_reason_ends(server, open_lane, text):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from paragone import InputError
-from paragone_workbench.config.regular_file import read_regular_file
+from paragone.regular_file import read_regular_file
 
 __all__ = ["Document", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone import Caution, Image, InputError
+from paragone.regular_file import NotRegularFileError, open_regular_file
 
 if TYPE_CHECKING:
     from paragone import LoadedModel, Message
@@ -77,11 +76,12 @@ def drop_unsupported_images(
 
 
 def _read_prefix(path: Path, count: int) -> bytes:
-    """Return the first bytes of a regular file, and no bytes of pipes and devices, which might block or never end."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        return (file.read(count) or b"") if is_file else b""
+    """Return the first bytes of a file, and no bytes of pipes and devices."""
+    try:
+        with open_regular_file(path) as file:
+            return file.read(count)
+    except NotRegularFileError:
+        return b""
 
 
 def _media_type(content: bytes) -> str | None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import Json, WeightsFile
+from paragone.regular_file import open_regular_file
 from paragone.threads import in_daemon_thread
 from paragone.wire import from_json
 from paragone_workbench.store import History
@@ -91,7 +92,7 @@ def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
     with contextlib.suppress(OSError):
         if not _unchanged(file):
             return None
-        with open(file.path, "rb", buffering=0) as content:  # noqa: PTH123
+        with open_regular_file(file.path) as content:
             while block := content.read(_BLOCK):
                 if cancelled.is_set():
                     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
+from paragone.regular_file import read_regular_file
 from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
@@ -51,18 +52,16 @@ def fidelity(args: FidelityArguments) -> int:
 
 def _read(path: Path) -> str:
     """Return the text in a file. Raises InputError."""
+    content = read_regular_file(path, hint="Name a text file.")
     try:
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise InputError(f"The text {path} cannot be read: {error.strerror}.") from error
+        return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text in UTF-8: byte {error.start + 1:,} does not belong there.",
-            hint=f"Convert it: iconv -f {_encoding(path)} -t UTF-8 {path}",
+            hint=f"Convert it: iconv -f {_encoding(content)} -t UTF-8 {path}",
         ) from error
 
 
-def _encoding(path: Path) -> str:
+def _encoding(content: bytes) -> str:
     """Guess the encoding of a text that is not UTF-8: UTF-16 if it begins with a byte order mark, else Latin-1."""
-    with path.open("rb") as file:
-        return "UTF-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+    return "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"

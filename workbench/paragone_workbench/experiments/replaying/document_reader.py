@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from paragone import Image, InputError, Json, Message
+from paragone.regular_file import read_regular_file
 from paragone.wire import Value, from_json, to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -72,10 +73,7 @@ class _Place:
 
 def read_document(path: Path) -> Document:
     """Read and check a document. Raises InputError that names the part that is wrong."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    content = read_regular_file(path, hint=_WANTED)
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paragone import InputError
-from paragone_workbench.config.regular_file import read_regular_file
+from paragone.regular_file import read_regular_file
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
 from paragone_workbench.experiments.suites.jsonl_records import jsonl_records

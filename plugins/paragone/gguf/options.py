@@ -1,0 +1,68 @@
+"""The load options that llama.cpp has in every program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from paragone.options import Options, option
+from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, SharedOption
+
+__all__ = ["N_BATCH", "N_CTX", "N_GPU_LAYERS", "CacheType", "GgufLoadOptions"]
+
+CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+# A subclass selects these three again, with a note on the default.
+N_CTX = SharedOption(
+    "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
+)
+N_GPU_LAYERS = SharedOption("Number of layers on the GPU: 0 for none, -1 for all.", minimum=-1)
+N_BATCH = SharedOption(
+    "Number of prompt tokens processed at once. Fewer give finer progress and, on a GPU, a quicker stop.",
+    minimum=1,
+    maximum=16384,
+    fact="batch size",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufLoadOptions(Options):
+    """Options that take effect when a model is loaded. Subclass it to add those of one program."""
+
+    n_ctx: int | None = N_CTX(None)
+    n_gpu_layers: int | None = N_GPU_LAYERS(None)
+    n_threads: int | None = option(
+        None,
+        "CPU threads for computation; by default this engine's share of the cores, so that engines that "
+        "run at the same time do not slow each other down.",
+        minimum=1,
+        maximum=1024,
+        fact="threads",
+    )
+    n_batch: int | None = N_BATCH(None)
+    flash_attn: Literal["auto", "on", "off"] = option(
+        "auto",
+        "Flash attention: takes less memory for long contexts; required for a quantized V cache. By default "
+        "on if the GPU supports it, and off on the CPU, which is faster without it.",
+        fact="flash attention",
+    )
+    type_k: CacheType = option(  # noqa: RUF009 (frozen)
+        "f16", "Number type of the K half of the KV cache; q8_0 halves its memory.", fact="K cache"
+    )
+    type_v: CacheType = option(  # noqa: RUF009 (frozen)
+        "f16", "Number type of the V half of the KV cache; q8_0 halves its memory.", fact="V cache"
+    )
+    tensor_split: tuple[float, ...] = option(
+        (),
+        "Proportions of the model on each GPU, such as 3,1; by default according to their free memory.",
+        minimum=0,
+    )
+    main_gpu: int | None = option(
+        None, "Number of the one GPU to hold the whole model; by default it is spread over all.", minimum=0
+    )
+    lora: str | None = option(None, "Path of a LoRA adapter in GGUF to apply to the model.", metavar="path")
+    lora_scale: float = LORA_SCALE(1.0)
+    chat_template: str | None = CHAT_TEMPLATE(None)
+    rpc_servers: tuple[str, ...] = option(
+        (), "Addresses (HOST:PORT) of llama.cpp RPC servers to use as additional devices."
+    )

@@ -1,0 +1,79 @@
+"""Read files that the user names. Pipes and devices are refused: reading them might never end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from paragone.errors import InputError
+
+__all__ = ["LARGEST", "NotRegularFileError", "open_regular_file", "option_text", "read_regular_file"]
+
+LARGEST = 2**30
+"""Largest size in bytes of a file that is read whole."""
+
+
+class NotRegularFileError(OSError):
+    """The path is that of a pipe, a socket or a device."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "Not a regular file")
+
+
+def open_regular_file(path: str | Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Raises OSError, NotRegularFileError among them, and ValueError if the path has a null character.
+    """
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotRegularFileError from error
+        raise
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotRegularFileError
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a path at once, also if it is a pipe to which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def read_regular_file(path: Path, *, hint: str) -> bytes:
+    """Return the content of a file, with `hint` as the cure if the path is not that of a file.
+
+    Raises InputError if it cannot be read, is no regular file, or is larger than `LARGEST`.
+    """
+    try:
+        with open_regular_file(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                raise InputError(f"{path} is larger than {LARGEST // 2**30} GiB.", hint=hint)
+            return file.read()
+    except NotRegularFileError as error:
+        raise InputError(f"{path} is not a regular file.", hint=hint) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check its name and its permissions."
+        ) from error
+
+
+def option_text(value: str, option: str) -> str:
+    """Return the text of an option: the value, or the content of the file in a value `@PATH`. Raises InputError."""
+    if not value.startswith("@"):
+        return value
+    hint = "After @ comes the name of a text file."
+    try:
+        return read_regular_file(Path(value[1:]).expanduser(), hint=hint).decode()
+    except InputError as error:
+        reason, hint = error.sentence, error.hint
+    except UnicodeDecodeError:
+        reason = f"{value[1:]} is not UTF-8 text."
+    except (RuntimeError, ValueError) as error:  # an unknown home folder, a null character
+        reason = f"{value[1:]} cannot be read: {str(error).rstrip('.')}."
+    raise InputError(f"The option {option!r} cannot be used: {reason}", hint=hint)

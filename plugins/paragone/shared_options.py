@@ -1,0 +1,105 @@
+"""Options that several backends have, each declared once.
+
+A backend selects one with a default of its own, and with a note on what is special about it there:
+
+    temperature: float | None = TEMPERATURE(None)
+    min_p: float = MIN_P(0.05, "Not every server supports it.")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from paragone.options import option
+
+__all__ = [
+    "CHAT_TEMPLATE",
+    "EFFORT",
+    "FREQUENCY_PENALTY",
+    "IGNORE_EOS",
+    "LORA_SCALE",
+    "MAX_TOKENS",
+    "MIN_P",
+    "PRESENCE_PENALTY",
+    "REPEAT_PENALTY",
+    "SEED",
+    "STOP",
+    "TEMPERATURE",
+    "THINKING",
+    "TOP_K",
+    "TOP_P",
+    "SharedOption",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOption:
+    """The declaration of an option: what `paragone.options.option` takes, apart from the default."""
+
+    doc: str
+    minimum: float | None = None
+    maximum: float | None = None
+    metavar: str = ""
+    fact: str = ""
+
+    def __call__(self, default: T, note: str = "") -> T:
+        """Declare a field of a backend's options. `note` is a sentence to add to the doc."""
+        return option(
+            default,
+            f"{self.doc} {note}".rstrip(),
+            minimum=self.minimum,
+            maximum=self.maximum,
+            metavar=self.metavar,
+            fact=self.fact,
+        )
+
+
+# Sampling options
+
+MAX_TOKENS = SharedOption(
+    "Largest number of tokens in the answer; by default up to the end of the context.", minimum=1
+)
+TEMPERATURE = SharedOption(
+    "Sampling temperature: 0 always picks the most likely token, higher values are more random.",
+    minimum=0,
+    maximum=100,
+)
+TOP_K = SharedOption("Sample from this many of the most likely tokens; 0 for all.", minimum=0)
+TOP_P = SharedOption(
+    "Sample from the most likely tokens whose probabilities add up to this value; 1 for all.",
+    minimum=0,
+    maximum=1,
+)
+MIN_P = SharedOption(
+    "Leave out tokens whose probability is below this fraction of the most likely token's; 0 for none.",
+    minimum=0,
+    maximum=1,
+)
+REPEAT_PENALTY = SharedOption(
+    "Divides the logits of recent tokens; 1 for no penalty.", minimum=0.01, maximum=100
+)
+PRESENCE_PENALTY = SharedOption(
+    "Subtracted once from the logit of each recent token.", minimum=-100, maximum=100
+)
+FREQUENCY_PENALTY = SharedOption(
+    "Subtracted from the logit of each recent token once per occurrence.", minimum=-100, maximum=100
+)
+SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
+STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
+THINKING = SharedOption("Whether a reasoning model thinks before it answers.")
+EFFORT = SharedOption("Reasoning effort, for models that have levels.")
+IGNORE_EOS = SharedOption(
+    "Go on after the model's end-of-text token, up to max_tokens, a stop sequence or the end of the context."
+)
+
+# Load options
+
+LORA_SCALE = SharedOption("Strength of the LoRA adapter.")
+CHAT_TEMPLATE = SharedOption(
+    "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
+    "with an empty one the model continues the plain text of the messages.",
+    metavar="text or @path",
+)

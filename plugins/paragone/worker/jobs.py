@@ -1,0 +1,67 @@
+"""The jobs of a worker: the request that the application sends with each, and the answer that ends it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+
+from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.wire import Json, Value, from_json
+
+if TYPE_CHECKING:  # a worker only sends these, and starts sooner without them
+    from paragone.backend import Probe
+    from paragone.memory import MemoryEstimate
+    from paragone.models import LoadedModel
+    from paragone.tokens import TokenizedText, Vocabulary
+
+__all__ = [
+    "DISTRIBUTIONS", "ESTIMATE", "LOAD", "PROBE", "RUN", "SCORE", "TOKENIZE", "VOCABULARY",
+    "JobKind", "Nothing", "SharedDistributions",
+]  # fmt: skip
+
+R = TypeVar("R", bound=Value)
+A_co = TypeVar("A_co", bound=Value, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """The request or the answer of a job that has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDistributions:
+    """A request for distributions, and the path of the shared buffer to write them to."""
+
+    request: DistributionsRequest
+    buffer: str
+
+
+class JobKind(NamedTuple, Generic[R, A_co]):
+    """A kind of job."""
+
+    name: str
+    request: type[R]
+    answer: str
+    """The module and the name of the answer's type, which is imported when an answer is read."""
+
+    def read_answer(self, data: Json) -> A_co:
+        """Return the answer in `data`. Raises TypeError or ValueError."""
+        module, _, name = self.answer.partition(":")
+        return from_json(cast("type[A_co]", getattr(importlib.import_module(module), name)), data)
+
+
+_NOTHING = f"{__name__}:Nothing"
+
+PROBE: JobKind[Nothing, Probe] = JobKind("probe", Nothing, "paragone.backend:Probe")
+LOAD: JobKind[OpenRequest, LoadedModel] = JobKind("load", OpenRequest, "paragone.models:LoadedModel")
+ESTIMATE: JobKind[OpenRequest, MemoryEstimate] = JobKind(
+    "estimate", OpenRequest, "paragone.memory:MemoryEstimate"
+)
+RUN: JobKind[RunRequest, Nothing] = JobKind("run", RunRequest, _NOTHING)
+SCORE: JobKind[ScoreRequest, Nothing] = JobKind("score", ScoreRequest, _NOTHING)
+TOKENIZE: JobKind[TokenizeRequest, TokenizedText] = JobKind(
+    "tokenize", TokenizeRequest, "paragone.tokens:TokenizedText"
+)
+VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.tokens:Vocabulary")
+DISTRIBUTIONS: JobKind[SharedDistributions, Nothing] = JobKind("distributions", SharedDistributions, _NOTHING)

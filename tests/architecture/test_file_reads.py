@@ -1,0 +1,64 @@
+"""Files that the user names are opened by `paragone.regular_file` alone, where no pipe and no device can block."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+OTHERS = {
+    "backends/paragone_exllama/probe.py": "modules of installed libraries",
+    "backends/paragone_llama_cpp/instructions.py": "/proc",
+    "backends/paragone_llama_cpp/mapped_file.py": "/proc",
+    "backends/paragone_llama_cpp/memory.py": "/proc and cgroups",
+    "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
+    "backends/paragone_remote/keys.py": "the output of a command",
+    "backends/paragone_remote/llama_server/process.py": "/proc",
+    "plugins/paragone/chat/guard.py": "/proc",
+    "plugins/paragone/cores.py": "/sys",
+    "plugins/paragone/regular_file.py": "this is the reader",
+    "plugins/paragone/worker/process.py": "the log of a worker",
+    "plugins/paragone/worker/shared.py": "memory that a worker shares",
+    "tui/paragone_cli/main.py": "/dev/null",
+    "tui/paragone_cli/output.py": "/dev/null",
+    "workbench/paragone_workbench/compare/sample.py": "a file of the package",
+    "workbench/paragone_workbench/config/read.py": "a file of the package, and one that it makes",
+    "workbench/paragone_workbench/config/state.py": "the program's own state",
+    "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
+    "workbench/paragone_workbench/engines/environments/lock.py": "the program's own lock",
+    "workbench/paragone_workbench/engines/environments/planning.py": "/proc",
+    "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
+    "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",
+    "workbench/paragone_workbench/machine/description.py": "/proc",
+    "workbench/paragone_workbench/machine/energy.py": "/sys",
+    "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
+    "workbench/paragone_workbench/store/_database.py": "the migrations of the package",
+    "workbench/paragone_workbench/store/_owners.py": "the program's own locks",
+}
+"""The other modules that open files, and what those are."""
+
+MODE = re.compile(r"[rwxa][bt+]{0,2}")
+
+
+def opens_a_file(call):
+    """Say whether a call opens or reads a file. `engine.open(…)` does not: it has neither a mode nor an encoding."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id == "open"
+    if not isinstance(function, ast.Attribute):
+        return False
+    if function.attr != "open":
+        return function.attr in ("read_text", "read_bytes", "fdopen")
+    modes = [it.value for it in call.args if isinstance(it, ast.Constant) and isinstance(it.value, str)]
+    named = {keyword.arg for keyword in call.keywords} & {"mode", "encoding"}
+    return ast.unparse(function) in ("os.open", "io.open") or bool(named) or any(map(MODE.fullmatch, modes))
+
+
+def test_modules_that_open_files():
+    found = set()
+    for folder in ("plugins", "workbench", "tui", "backends"):
+        for module in (ROOT / folder).rglob("*.py"):
+            calls = (it for it in ast.walk(ast.parse(module.read_text())) if isinstance(it, ast.Call))
+            if any(map(opens_a_file, calls)):
+                found.add(str(module.relative_to(ROOT)))
+    assert found == OTHERS.keys()

@@ -1,0 +1,79 @@
+"""Files that the user names: what is no file is refused at once, and nothing waits for a pipe."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from paragone import InputError
+from paragone.regular_file import NotRegularFileError, open_regular_file, option_text, read_regular_file
+
+
+def refused(path):
+    with pytest.raises(InputError) as caught:
+        read_regular_file(path, hint="Name another.")
+    return caught.value
+
+
+def test_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"\0\r\n")
+    assert read_regular_file(tmp_path / "a", hint="") == b"\0\r\n"
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert read_regular_file(tmp_path / "link", hint="") == b"\0\r\n"
+
+
+def test_a_file_whose_size_the_kernel_does_not_say():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system has no /proc")
+    assert b"VmRSS" in read_regular_file(status, hint="")
+
+
+def test_pipes_sockets_and_devices(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading, writing = os.pipe()
+    os.write(writing, b"a part")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path in (pipe, Path(f"/dev/fd/{reading}"), tmp_path / "socket", Path("/dev/zero")):
+            error = refused(path)
+            assert (error.sentence, error.hint) == (f"{path} is not a regular file.", "Name another.")
+            with pytest.raises(NotRegularFileError):
+                open_regular_file(path)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_cannot_be_read(tmp_path):
+    assert refused(tmp_path).sentence == f"{tmp_path} cannot be read: Is a directory."
+    assert (
+        refused(tmp_path / "no").sentence == f"{tmp_path / 'no'} cannot be read: No such file or directory."
+    )
+
+
+def test_a_file_that_is_too_large(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**30 + 1)
+    error = refused(tmp_path / "large")
+    assert (error.sentence, error.hint) == (f"{tmp_path / 'large'} is larger than 1 GiB.", "Name another.")
+
+
+def test_the_text_of_an_option(tmp_path, home):
+    (home / "text").write_bytes("é\r\n".encode())
+    assert option_text("text", "grammar") == "text"
+    assert option_text("@~/text", "grammar") == "é\r\n"
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in {
+        f"{tmp_path}/latin": "latin is not UTF-8 text.",
+        f"{tmp_path}/pipe": "pipe is not a regular file.",
+        f"{tmp_path}/none": "none cannot be read: No such file or directory.",
+        "a\0b": "cannot be read: embedded null byte.",
+        "~nobody-here/x": "cannot be read: Could not determine home directory.",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            option_text(f"@{name}", "grammar")
+        assert caught.value.sentence.startswith("The option 'grammar' cannot be used: ")
+        assert caught.value.sentence.endswith(said)

@@ -1,0 +1,108 @@
+"""The messages of a worker: one table for both ends."""
+
+import socket
+from typing import get_args, get_type_hints
+
+import pytest
+
+from paragone import Finish, InputError, LoadedModel, MemoryEstimate, Probe, Token, TokenizedText, Vocabulary
+from paragone.worker import jobs
+from paragone.worker.job_runner import JobRunner
+from paragone.worker.jobs import JobKind
+from paragone.worker.pipe import Pipe
+from paragone.worker.protocol import (
+    Answer,
+    Block,
+    Command,
+    Events,
+    Failed,
+    Hello,
+    Message,
+    Progress,
+    dump_command,
+    dump_message,
+    load_command,
+    load_message,
+)
+
+KINDS = [value for value in vars(jobs).values() if isinstance(value, JobKind)]
+
+MESSAGES = [
+    Hello(version=7),
+    Progress(job=1, fraction=0.5),
+    Events(job=2, events=(Token(text="a", id=3, time=1.0), Finish(reason="stop", time=2.0))),
+    Block(job=3, slot=1, start=0, rows=2, vocab_size=16),
+    Answer(job=4, answer={"size": 16}),
+]
+COMMANDS = [
+    Command(do="probe", job=1, request={}),
+    Command(do="stop", job=2),
+    Command(do="taken", job=3),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_is_the_same_after_the_pipe(message):
+    line = dump_message(message)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert load_message(line) == message
+
+
+def test_an_error_is_the_same_after_the_pipe():
+    failed = load_message(dump_message(Failed(job=5, error=InputError("No.", hint="Yes."))))
+    assert isinstance(failed, Failed)
+    assert (failed.job, type(failed.error)) == (5, InputError)
+    assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.do)
+def test_a_command_is_the_same_after_the_pipe(command):
+    assert load_command(dump_command(command)) == command
+
+
+def test_these_are_all_messages():
+    assert {type(message) for message in MESSAGES} | {Failed} == set(get_args(Message))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"7",
+        b"[]",
+        b'{"job": 1}',
+        b'{"say": "novel", "job": 1}',
+        b'{"say": []}',
+        b'{"say": "progress", "job": 1, "fraction": "all"}',
+        b'{"say": "events", "job": 1, "events": [7]}',
+        b'{"say": "failed", "job": 1, "error": {"error": "odd"}}',
+        b'{"say": "block", "job": 1}',
+    ],
+)
+def test_what_is_no_message_is_refused(line):
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        load_message(line)
+
+
+def test_the_hello_of_an_older_worker_says_its_version():
+    line = b'{"say":"hello","version":2,"pid":7,"python":"3.11.2"}\n'
+    assert load_message(line) == Hello(version=2)
+
+
+def test_the_type_of_each_answer_is_the_one_that_is_declared():
+    names = {"Probe": Probe, "LoadedModel": LoadedModel, "MemoryEstimate": MemoryEstimate}
+    names |= {"TokenizedText": TokenizedText, "Vocabulary": Vocabulary}
+    declared = get_type_hints(jobs, localns=names)
+    for name, kind in vars(jobs).items():
+        if isinstance(kind, JobKind):
+            request, answer = get_args(declared[name])
+            assert kind.request is request
+            assert kind.answer == f"{answer.__module__}:{answer.__name__}"
+
+
+def test_a_worker_does_every_kind_of_job():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert set(JobRunner(Pipe(ours), "none:None")._handlers) == {kind.name for kind in KINDS}
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
