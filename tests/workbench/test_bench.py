@@ -14,12 +14,12 @@ from paragone_workbench.compare.bench.measured import Sample
 from paragone_workbench.compare.bench.plan import BenchTest, bench_tests, rotated, steps_of
 from paragone_workbench.compare.bench.report import bench_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.runs import execute
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.scheduling.decision import Decision
+from paragone_workbench.scheduling.pool import EnginePool
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -35,11 +35,10 @@ def clock(monkeypatch):
 def bench(tmp_path, *models, tests=(TEST,), repeat=2, **options):
     registry = Registry()
     registry._found["scripted"] = ScriptedBackend()
-    engines = [
-        EngineHandle(EngineDefinition(name=it, backend="scripted", model=it, options=options), registry)
-        for it in models
-    ]
-    return Bench(engines, tests, repeat=repeat, energy=find_energy_counters(tmp_path))
+    pool = EnginePool(registry, mode="sequential")
+    for model in models:
+        pool.add(EngineDefinition(name=model, backend="scripted", model=model, options=options))
+    return Bench(pool, tests, repeat=repeat, energy=find_energy_counters(tmp_path))
 
 
 async def measured(made):

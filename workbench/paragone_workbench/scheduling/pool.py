@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from paragone.cores import physical_cores
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 
@@ -55,6 +56,11 @@ class EnginePool:
         """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
         if not self.scheduler.opens_engines:
             engine.open(self._threads())
+
+    async def open_alone(self, engine: EngineHandle) -> bool:
+        """Open an engine with all cores, since the others do not compute meanwhile. Returns whether it is open then."""
+        engine.open(physical_cores())
+        return await engine.opened()
 
     async def prepare(self) -> None:
         """Find the backends of all engines, in a thread, and decide on the order if the schedule is `auto`."""

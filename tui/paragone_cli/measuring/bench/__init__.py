@@ -23,7 +23,7 @@ from paragone_cli.measuring.bench.bench_text import put_bench
 from paragone_workbench.compare.bench.measure import Bench
 from paragone_workbench.compare.bench.plan import bench_tests
 from paragone_workbench.compare.bench.report import bench_json
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.scheduling.pool import EnginePool
 
 __all__ = ["bench"]
 
@@ -55,8 +55,10 @@ def bench(args: BenchArguments) -> int:
     tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
     context = CommandContext(args.config)
     definitions = context.checked(args.engines, args.settings)
-    handles = [EngineHandle(it, context.registry) for it in definitions]
-    measurement = Bench(handles, tests, repeat=args.repeat)
+    pool = EnginePool(context.registry, mode="sequential")
+    for definition in definitions:
+        pool.add(definition)
+    measurement = Bench(pool, tests, repeat=args.repeat)
     status = run(_measure(measurement, as_json=args.json))
     if any(it.samples for it in measurement.engines):
         save_measurement("bench", definitions, bench_json(measurement), context.registry)

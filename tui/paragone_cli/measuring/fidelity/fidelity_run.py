@@ -13,8 +13,8 @@ from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
 from paragone_workbench.compare.fidelity import Fidelity
 from paragone_workbench.compare.fidelity_report import fidelity_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.scheduling.pool import EnginePool
 
 __all__ = ["measure_fidelity"]
 
@@ -32,7 +32,7 @@ def measure_fidelity(
 
     `name` is that of the text's file; None for the text that comes with paragone.
     """
-    reference, *candidates = (EngineHandle(it, registry) for it in engines)
+    reference, *candidates = map(EnginePool(registry, mode="sequential").add, engines)
     measurement = Fidelity(reference, candidates, text, window=window)
     status = run(_measure(measurement, name, as_json=as_json))
     if measurement.reference.windows:

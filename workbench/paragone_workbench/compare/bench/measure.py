@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from paragone import EngineError, Json, Message, ParagoneError
-from paragone.cores import physical_cores
 from paragone.options import describe
 from paragone_workbench.compare.bench.energy import EnergyWatch, idle_watts
 from paragone_workbench.compare.bench.measured import BenchedEngine, Sample
@@ -15,13 +14,13 @@ from paragone_workbench.compare.bench.prompts import BenchPrompt, PromptFitter
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
-from paragone_workbench.runs.execute import Execution, execute
+from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.decision import decide
-from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.sharing import servers_here
 
 __all__ = ["Bench", "OnStep"]
@@ -45,27 +44,28 @@ class Bench:
 
     def __init__(
         self,
-        engines: Iterable[EngineHandle],
+        pool: EnginePool,
         tests: Sequence[BenchTest],
         *,
         repeat: int = 5,
         energy: EnergyCounters | None = None,
     ) -> None:
-        self.engines = tuple(BenchedEngine(engine=engine) for engine in engines)
+        """Measure the engines of a pool whose schedule is `sequential`."""
+        self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
         self.tests = tuple(tests)
         self.repeat = repeat
         self.reason = ""
         self.energy = energy or find_energy_counters()
         self.idle_w: float | None = None
         self.stopped = False
-        self._scheduler = Scheduler("sequential")
+        self._pool = pool
         self._prompts = {it: PromptFitter() for it in self.engines}
         self._execution: Execution | None = None
 
     @property
     def schedule(self) -> str:
         """The schedule in force: `sequential` or `swap`."""
-        return self._scheduler.order
+        return self._pool.scheduler.order
 
     @property
     def partial(self) -> bool:
@@ -74,16 +74,13 @@ class Bench:
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
         """Open the engines and measure them. An error of one engine is kept with it; the others continue."""
-        handles = [it.engine for it in self.engines]
-        for handle in handles:
-            self._scheduler.add(handle)
-        decision = await decide(handles)
+        decision = await decide(self._pool.engines)
         if decision.mode == "swap":
-            self._scheduler.mode, self.reason = "swap", decision.reason
+            self._pool.scheduler.mode, self.reason = "swap", decision.reason
         else:
             await asyncio.gather(*map(self._open, self.engines))
             self.idle_w = await idle_watts(self.energy)
-        steps = list(steps_of(len(handles), self.tests, self.repeat, swap=decision.mode == "swap"))
+        steps = list(steps_of(len(self.engines), self.tests, self.repeat, swap=decision.mode == "swap"))
         while steps:
             left = [it for it in steps if self._is_needed(it)]
             if self.stopped or not left:
@@ -102,11 +99,10 @@ class Bench:
 
     async def close(self) -> None:
         """Close the engines."""
-        await asyncio.gather(*(it.engine.close() for it in self.engines))
+        await self._pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
-        benched.engine.open(physical_cores())  # they compute one after the other
-        if not await benched.engine.opened() and not self.stopped:
+        if not await self._pool.open_alone(benched.engine) and not self.stopped:
             benched.error = benched.engine.error
 
     def _is_needed(self, step: BenchStep) -> bool:
@@ -145,7 +141,7 @@ class Bench:
     async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if it exceeds the context."""
         handle = benched.engine
-        async with self._scheduler.turn(handle):
+        async with self._pool.scheduler.turn(handle):
             if handle.engine is None:
                 raise handle.error or EngineError(f"The engine {benched.name} is not open.")
             context = handle.engine.loaded.context
@@ -172,7 +168,7 @@ class Bench:
         if watch is not None:
             run.subscribe(watch)
         spec = RunSpec(messages=messages, sampling=_sampling(benched.engine, tokens), cold=cold)
-        self._execution = execute(run, benched.engine, spec, turns=self._scheduler)
+        self._execution = self._pool.execute(run, benched.engine, spec)
         try:
             return await self._execution.result()
         finally:
