@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from paragone_workbench.compare.fidelity import noise_windows
-from paragone_workbench.compare.fidelity_report import CLEAR
-from paragone_workbench.compare.independent_positions import mean_error
-from paragone_workbench.compare.intervals import Z, t_interval
-from paragone_workbench.compare.statistics import Values, mean, ratio_error
+from paragone_workbench.measure.fidelity.independent_positions import mean_error
+from paragone_workbench.measure.fidelity.measurement import noise_windows
+from paragone_workbench.measure.fidelity.positions import Values, mean, ratio_error
+from paragone_workbench.measure.fidelity.report import CLEAR
+from paragone_workbench.statistics.intervals import Z, t_interval
 
 __all__ = ["POSITIONS", "above_noise", "coverage", "windows"]
 

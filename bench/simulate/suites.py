@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from paragone_workbench.experiments.comparison.suite_comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.comparison.suite_values import SuiteRow
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_suite
+from paragone_workbench.experiments.differences.suite_values import SuiteRow
 from paragone_workbench.runs.metrics import RunMetrics
 
 __all__ = ["false_claims", "same_engine"]

@@ -20,8 +20,8 @@ OTHERS = {
     "plugins/paragone/worker/process.py": "the log of a worker",
     "plugins/paragone/worker/shared.py": "memory that a worker shares",
     "tui/paragone_cli/main.py": "/dev/null",
-    "tui/paragone_cli/output.py": "/dev/null",
-    "workbench/paragone_workbench/compare/sample.py": "a file of the package",
+    "tui/paragone_cli/command_line/output.py": "/dev/null",
+    "workbench/paragone_workbench/measure/sample.py": "a file of the package",
     "workbench/paragone_workbench/config/read.py": "a file of the package, and one that it makes",
     "workbench/paragone_workbench/config/state.py": "the program's own state",
     "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
@@ -32,8 +32,8 @@ OTHERS = {
     "workbench/paragone_workbench/machine/description.py": "/proc",
     "workbench/paragone_workbench/machine/energy.py": "/sys",
     "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
-    "workbench/paragone_workbench/store/_database.py": "the migrations of the package",
-    "workbench/paragone_workbench/store/_owners.py": "the program's own locks",
+    "workbench/paragone_workbench/store/file/database.py": "the schema of the package",
+    "workbench/paragone_workbench/store/file/owners.py": "the program's own locks",
 }
 """The other modules that open files, and what those are."""
 

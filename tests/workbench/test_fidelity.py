@@ -17,15 +17,15 @@ from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
 
 from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
-from paragone_workbench.compare.estimate import Estimate, number
-from paragone_workbench.compare.fidelity import WINDOW, Fidelity
-from paragone_workbench.compare.fidelity_report import fidelity_json, figures_of, verdict
-from paragone_workbench.compare.log_probabilities import Scores
-from paragone_workbench.compare.sample import sample_text
-from paragone_workbench.compare.statistics import mean
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fidelity.log_probabilities import Scores
+from paragone_workbench.measure.fidelity.measurement import WINDOW, Fidelity
+from paragone_workbench.measure.fidelity.positions import mean
+from paragone_workbench.measure.fidelity.report import fidelity_json, figures_of, verdict
+from paragone_workbench.measure.sample import sample_text
+from paragone_workbench.statistics.estimate import Estimate, number
 
 TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
 """100 tokens: 6 windows of 16."""
@@ -253,7 +253,7 @@ MEMORY = """
 import asyncio, resource, sys
 from array import array
 from paragone import Capabilities, LoadedModel, LogitsBlock, OpenEngine, TokenizedText, Vocabulary
-from paragone_workbench.compare.fidelity import Fidelity
+from paragone_workbench.measure.fidelity.measurement import Fidelity
 
 WIDTH, WINDOW = 20_000, 128
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from paragone import EngineError, LogitsBlock
-from paragone_workbench.compare import independent_positions as independent
-from paragone_workbench.compare import statistics as ours
-from paragone_workbench.compare.estimate import Estimate
-from paragone_workbench.compare.histogram import DECADES, shares
-from paragone_workbench.compare.log_probabilities import compared, joined, log_probabilities, losses
+from paragone_workbench.measure.fidelity import independent_positions as independent
+from paragone_workbench.measure.fidelity import positions as ours
+from paragone_workbench.measure.fidelity.histogram import DECADES, shares
+from paragone_workbench.measure.fidelity.log_probabilities import compared, joined, log_probabilities, losses
+from paragone_workbench.statistics.estimate import Estimate
 
 windows = st.lists(
     st.lists(st.floats(-50, 50, width=32), min_size=5, max_size=5), min_size=ours.FEWEST_WINDOWS, max_size=20

@@ -7,7 +7,7 @@ import pytest
 from bench.simulate.intervals import NUMBERS, PASSES, numbers_coverage, passes_coverage
 from scipy import stats
 
-from paragone_workbench.compare.intervals import (
+from paragone_workbench.statistics.intervals import (
     FEWEST,
     mean_interval,
     paired_share_interval,

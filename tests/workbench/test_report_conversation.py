@@ -5,8 +5,8 @@ from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.experiments.report.conversation import conversation_report
-from paragone_workbench.experiments.report.conversation_rows import conversation_rows
+from paragone_workbench.experiments.report.subjects.conversation import conversation_report
+from paragone_workbench.experiments.report.subjects.conversation_rows import conversation_rows
 from paragone_workbench.experiments.report.table import COLUMNS
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run

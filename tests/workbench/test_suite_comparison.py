@@ -11,13 +11,13 @@ from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
 from paragone_cli.experiments.suite.suite_comparison import put_comparison
-from paragone_workbench.compare.intervals import Interval
-from paragone_workbench.compare.paired import PairedDifference
-from paragone_workbench.experiments.comparison.compared_metrics import PASS_RATE, SPEEDS, score_metric
-from paragone_workbench.experiments.comparison.metric_comparison import MetricComparison
-from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json
-from paragone_workbench.experiments.comparison.suite_values import SuiteRow
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, score_metric
+from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
+from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.differences.suite_values import SuiteRow
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.statistics.paired import PairedDifference
 
 TTFT = SPEEDS[1]
 

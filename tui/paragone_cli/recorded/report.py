@@ -60,7 +60,7 @@ def report(args: ReportArguments) -> int:
 
 def _without_subject() -> InputError:
     """Return the error for a command without an id. Raises StoreError."""
-    from paragone_workbench.experiments.report.subject import newest
+    from paragone_workbench.experiments.report.subjects.subject import newest
 
     with closing(Store.open()) as store:
         return InputError(
@@ -71,7 +71,7 @@ def _without_subject() -> InputError:
 
 def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]:
     """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
-    from paragone_workbench.experiments.report.subject import find_subject, rows_of
+    from paragone_workbench.experiments.report.subjects.subject import find_subject, rows_of
 
     subject = find_subject(store, subject_id)
     match file_format:
@@ -82,13 +82,13 @@ def _pieces(store: Store, subject_id: str, file_format: Format) -> Iterator[str]
 
             yield from csv_pieces(rows_of(store, subject))
         case "html":
-            from paragone_workbench.experiments.report.gathering import report_of
             from paragone_workbench.experiments.report.page import html_pieces
+            from paragone_workbench.experiments.report.subjects.gathering import report_of
 
             yield from html_pieces(report_of(store, subject, Registry().find), time.time())
         case "md":
-            from paragone_workbench.experiments.report.gathering import report_of
             from paragone_workbench.experiments.report.markdown import markdown_pieces
+            from paragone_workbench.experiments.report.subjects.gathering import report_of
 
             yield from markdown_pieces(report_of(store, subject, Registry().find), time.time())
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from paragone import Caution, Image, Json
 from paragone_workbench.compare.parity.findings import Parity
-from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.figures import figures_json
 from paragone_workbench.runs.result import RunResult
 
-__all__ = ["answer_json", "comparison_json", "figures_json", "warnings_of"]
+__all__ = ["answer_json", "comparison_json", "warnings_of"]
 
 
 def comparison_json(
@@ -78,28 +77,3 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
 def warnings_of(run: RunResult) -> tuple[Caution, ...]:
     """Return the warnings about the model, followed by those about the run."""
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)
-
-
-def figures_json(known: RunMetrics | None) -> dict[str, Json]:
-    """Return the token counts and the times of a run, under `usage` and `timings`."""
-    metrics = known or RunMetrics()
-    return {
-        "usage": {
-            "prompt_tokens": metrics.prompt_tokens,
-            "cached_tokens": metrics.cached_tokens,
-            "completion_tokens": metrics.completion_tokens if known is not None else None,
-            "pieces": metrics.pieces,
-            "drafted_tokens": metrics.drafted_tokens,
-            "accepted_tokens": metrics.accepted_tokens,
-        },
-        "timings": {
-            "load_s": metrics.load_s,
-            "ttft_s": metrics.ttft_s,
-            "ttfo_s": metrics.ttfo_s,
-            "tpot_ms": metrics.tpot_ms,
-            "prefill_tps": metrics.prefill_tps,
-            "decode_tps": metrics.decode_tps,
-            "itl_ms": dataclasses.asdict(metrics.itl_ms),
-            "shared": metrics.shared,
-        },
-    }

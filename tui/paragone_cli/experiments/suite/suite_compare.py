@@ -8,9 +8,9 @@ from paragone_cli.command_line.saved import experiment_id, newest_experiments, o
 from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
 from paragone_cli.experiments.suite.suite_comparison import put_comparison
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison.comparable import comparable
-from paragone_workbench.experiments.comparison.conditions import different_conditions
-from paragone_workbench.experiments.comparison.suite_comparison import compare_suite, comparison_json
+from paragone_workbench.experiments.differences.comparable import comparable
+from paragone_workbench.experiments.differences.conditions import different_conditions
+from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
 
 __all__ = ["suite_compare"]
 

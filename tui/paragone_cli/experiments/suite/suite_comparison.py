@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from paragone_cli.command_line.formats import put_full_names, short_names
 from paragone_cli.command_line.output import put, put_line, put_table
-from paragone_workbench.experiments.comparison.compared_metrics import Metric
-from paragone_workbench.experiments.comparison.suite_comparison import EngineSummary, SuiteComparison
+from paragone_workbench.experiments.differences.compared_metrics import Metric
+from paragone_workbench.experiments.differences.suite_comparison import EngineSummary, SuiteComparison
 
 __all__ = ["put_comparison"]
 

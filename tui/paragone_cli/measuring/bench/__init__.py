@@ -20,9 +20,9 @@ from paragone_cli.command_line.output import note, print_error, put_json, warn
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measuring.bench.bench_progress import BenchProgress
 from paragone_cli.measuring.bench.bench_text import put_bench
-from paragone_workbench.compare.bench.measure import Bench
-from paragone_workbench.compare.bench.plan import bench_tests
-from paragone_workbench.compare.bench.report import bench_json
+from paragone_workbench.measure.bench.measurement import Bench
+from paragone_workbench.measure.bench.plan import bench_tests
+from paragone_workbench.measure.bench.report import bench_json
 from paragone_workbench.scheduling.pool import EnginePool
 
 __all__ = ["bench"]

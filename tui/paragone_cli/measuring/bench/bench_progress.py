@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.compare.bench.measure import Bench
-from paragone_workbench.compare.bench.plan import BenchStep, BenchTest
+from paragone_workbench.measure.bench.measurement import Bench
+from paragone_workbench.measure.bench.plan import BenchStep, BenchTest
 
 __all__ = ["BenchProgress"]
 

@@ -11,7 +11,7 @@ from paragone.regular_file import read_regular_file
 from paragone_cli.command_line.arguments import ENGINE, OpenArguments, PrintArguments, command, option, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import note
-from paragone_workbench.compare.sample import sample_text
+from paragone_workbench.measure.sample import sample_text
 
 __all__ = ["fidelity"]
 

@@ -6,7 +6,7 @@ import time
 
 from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.compare.fidelity import Step
+from paragone_workbench.measure.fidelity.measurement import Step
 
 __all__ = ["FidelityProgress"]
 

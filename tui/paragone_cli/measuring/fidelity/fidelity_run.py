@@ -10,10 +10,10 @@ from paragone_cli.command_line.output import print_error, put_json
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measuring.fidelity.fidelity_progress import FidelityProgress
 from paragone_cli.measuring.fidelity.fidelity_text import put_fidelity
-from paragone_workbench.compare.fidelity import Fidelity
-from paragone_workbench.compare.fidelity_report import fidelity_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity.report import fidelity_json
 from paragone_workbench.scheduling.pool import EnginePool
 
 __all__ = ["measure_fidelity"]

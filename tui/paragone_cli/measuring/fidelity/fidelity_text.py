@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from paragone_cli.command_line.formats import short_name
 from paragone_cli.command_line.output import put, put_line, put_table
-from paragone_workbench.compare.estimate import Estimate, number
-from paragone_workbench.compare.fidelity import Fidelity
-from paragone_workbench.compare.fidelity_report import (
+from paragone_workbench.measure.fidelity.histogram import DECADES, shares
+from paragone_workbench.measure.fidelity.measured import Difference, Measured
+from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity.positions import FEWEST_WINDOWS, mean
+from paragone_workbench.measure.fidelity.report import (
     DifferenceFigures,
     figures_of,
     log_ratio,
     verdict,
 )
-from paragone_workbench.compare.histogram import DECADES, shares
-from paragone_workbench.compare.measured import Difference, Measured
-from paragone_workbench.compare.statistics import FEWEST_WINDOWS, mean
-from paragone_workbench.compare.top_tokens import TOP, TopAgreement
+from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
+from paragone_workbench.statistics.estimate import Estimate, number
 
 __all__ = ["put_fidelity"]
 

@@ -14,11 +14,11 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import put_json, warn
 from paragone_cli.command_line.saved import opened_store
 from paragone_cli.measuring.fit.fit_text import put_fit, put_quantizations
-from paragone_workbench.compare.saved_fidelity import SavedFidelity, saved_fidelity
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.inventory.memory_plan import MemoryPlan
-from paragone_workbench.inventory.planner import MemoryPlanner
-from paragone_workbench.inventory.quantizations import find_siblings, plan_siblings, rough_quantizations
+from paragone_workbench.measure.fidelity.saved import SavedFidelity, saved_fidelity
+from paragone_workbench.measure.fit.memory_plan import MemoryPlan
+from paragone_workbench.measure.fit.planner import MemoryPlanner
+from paragone_workbench.measure.fit.quantizations import find_siblings, plan_siblings, rough_quantizations
 
 __all__ = ["fit", "parse_size", "parse_sizes"]
 

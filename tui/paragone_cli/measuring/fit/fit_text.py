@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from paragone import DeviceMemory, ModelInfo
 from paragone_cli.command_line.formats import for_shell
 from paragone_cli.command_line.output import put, put_line, put_table
-from paragone_workbench.compare.estimate import number
-from paragone_workbench.compare.saved_fidelity import SavedFidelity
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
 from paragone_workbench.inventory.catalog import size_text
-from paragone_workbench.inventory.division import DRIVER, KEPT_FREE
-from paragone_workbench.inventory.memory_plan import MemoryPlan
-from paragone_workbench.inventory.quantizations import Quantization
 from paragone_workbench.machine.memory import MARGIN
+from paragone_workbench.measure.fidelity.saved import SavedFidelity
+from paragone_workbench.measure.fit.division import DRIVER, KEPT_FREE
+from paragone_workbench.measure.fit.memory_plan import MemoryPlan
+from paragone_workbench.measure.fit.quantizations import Quantization
+from paragone_workbench.statistics.estimate import number
 
 __all__ = ["put_fit", "put_quantizations"]
 

@@ -6,8 +6,8 @@ from paragone import Backend, ParagoneError
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.inventory.catalog import size_text
-from paragone_workbench.inventory.memory_plan import MemoryPlan
-from paragone_workbench.inventory.planner import MemoryPlanner
+from paragone_workbench.measure.fit.memory_plan import MemoryPlan
+from paragone_workbench.measure.fit.planner import MemoryPlanner
 
 __all__ = ["memory_remark"]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from paragone_workbench.compare.scientific import np
+from paragone_workbench.statistics.scientific import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.compare.intervals import Interval, share_interval
 from paragone_workbench.compare.votes import Vote
+from paragone_workbench.statistics.intervals import Interval, share_interval
 
 __all__ = ["PositionBias", "position_bias"]
 

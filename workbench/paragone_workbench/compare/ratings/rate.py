@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone_workbench.compare.intervals import Interval
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Comparison, Fit, fit
 from paragone_workbench.compare.ratings.contests import Contest, contests, tally
 from paragone_workbench.compare.ratings.position_bias import position_bias
 from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
 from paragone_workbench.compare.ratings.style_control import FEATURES, style_differences
-from paragone_workbench.compare.scientific import np
 from paragone_workbench.compare.votes import Vote
+from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.statistics.scientific import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

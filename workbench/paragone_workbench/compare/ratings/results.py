@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.compare.decimals import decimal
-from paragone_workbench.compare.intervals import Interval
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
+from paragone_workbench.statistics.decimals import decimal
+from paragone_workbench.statistics.intervals import Interval
 
 __all__ = ["MEAN", "EngineRating", "RatedPair", "Ratings", "StyleEffect"]
 

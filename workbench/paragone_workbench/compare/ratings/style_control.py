@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone_workbench.compare.ratings.contests import Contest
-from paragone_workbench.compare.scientific import np
 from paragone_workbench.compare.votes import Style
+from paragone_workbench.statistics.scientific import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

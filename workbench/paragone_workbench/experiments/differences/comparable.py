@@ -1,0 +1,126 @@
+"""The runs of one or more experiments as rows of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from paragone import Json
+from paragone_workbench.experiments.differences.suite_values import SuiteRow
+from paragone_workbench.experiments.running.saved_runs import SavedRun
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, Store
+
+__all__ = ["Comparable", "comparable", "engine_name", "numbered_prompts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparable:
+    """The runs of experiments, for a comparison.
+
+    Attributes:
+        engines: The names of all engines.
+        rows: All runs. Iterating raises StoreError.
+        groups: The names of the engines of each experiment, if there are several: those of one experiment are
+            not compared again.
+    """
+
+    engines: tuple[str, ...]
+    rows: Iterator[SuiteRow]
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
+    """Return the engines and runs of the experiments.
+
+    Over several experiments, a name has the experiment's id after it, and prompts are the same if their messages
+    and expected answers are.
+    """
+    several = len(experiments) > 1
+    groups = tuple(
+        tuple(engine_name(it, engine.name, several=several) for engine in it.engines) for it in experiments
+    )
+    return Comparable(
+        engines=tuple(chain.from_iterable(groups)),
+        rows=_rows(store, experiments, several=several),
+        groups=groups if several else (),
+    )
+
+
+def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
+    numbers: dict[str, int] = {}
+    for experiment in experiments:
+        contents = store.experiments.prompts(experiment.number)
+        prompts = numbered_prompts(contents, numbers)
+        assertions = _assertions(contents)
+        for run in map(SavedRun.of, store.experiments.runs(experiment.number)):
+            yield SuiteRow(
+                prompt_index=prompts[run.key.prompt_index],
+                repetition=run.key.repetition,
+                engine=engine_name(experiment, run.result.definition.name, several=several),
+                passed=run.passed,
+                undecided=run.is_undecided,
+                unjudged=len(run.checks) < assertions[run.key.prompt_index],
+                scores=_scores(run),
+                metrics=run.result.metrics,
+                text=run.result.text,
+                sampled=_is_sampled(run.result),
+                started=run.result.started,
+                failed=run.result.state == "failed",
+            )
+
+
+def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
+    """Return the name of an engine of an experiment; with its id, if there are several experiments."""
+    return f"{engine} (e{experiment.number})" if several else engine
+
+
+def numbered_prompts(contents: Iterable[tuple[int, Json]], numbers: dict[str, int]) -> dict[int, int]:
+    """Return a number for each prompt, by its index: the same one for the same prompt in all experiments.
+
+    `contents` are the prompts of an experiment with their indices. `numbers` has the numbers given so far.
+    """
+    found: dict[int, int] = {}
+    repeated: Counter[str] = Counter()
+    for index, content in contents:
+        assert isinstance(content, Mapping)  # a SuitePrompt
+        digest = _digest([content.get("messages"), content.get("expected")])
+        repeated[digest] += 1
+        found[index] = numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers))
+    return found
+
+
+def _assertions(contents: Iterable[tuple[int, Json]]) -> dict[int, int]:
+    """Return how many assertions each prompt has, by its index."""
+    found: dict[int, int] = {}
+    for index, content in contents:
+        checks = content.get("assertions") if isinstance(content, Mapping) else None
+        found[index] = len(checks) if isinstance(checks, list | tuple) else 0
+    return found
+
+
+def _digest(data: Json) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _is_sampled(record: RunResult) -> bool:
+    """Return whether the settings in force have a temperature above 0."""
+    sampling = record.settings.sampling if record.settings is not None else None
+    temperature = sampling.get("temperature") if sampling is not None else None
+    return isinstance(temperature, int | float) and temperature > 0
+
+
+def _scores(run: SavedRun) -> dict[str, float]:
+    """Return the scores of the assertions by type; a second one of a type is numbered."""
+    scores: dict[str, float] = {}
+    count: Counter[str] = Counter()
+    for result in run.checks:
+        count[result.type] += 1
+        name = result.type if count[result.type] == 1 else f"{result.type}-{count[result.type]}"
+        if result.score is not None:
+            scores[name] = result.score
+    return scores

@@ -1,0 +1,160 @@
+"""Two engines compared over a suite: by one metric, and by their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric
+from paragone_workbench.statistics.intervals import FEWEST
+from paragone_workbench.statistics.paired import PairedDifference
+
+__all__ = ["MetricComparison", "SameAnswers"]
+
+_LEVEL = 0.05
+"""The adjusted p-value below which a difference counts as shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """Two engines by one metric.
+
+    Attributes:
+        a: The first engine.
+        b: The second engine.
+        metric: The metric.
+        paired: The difference B − A.
+        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None below:
+            there no difference can be shown, so these comparisons are none of those that are corrected for.
+        comparisons: Number of comparisons that are corrected for.
+        repeated: Whether there are several repetitions of a prompt.
+    """
+
+    a: str
+    b: str
+    metric: Metric
+    paired: PairedDifference
+    adjusted_p: float | None
+    comparisons: int
+    repeated: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0."""
+        return self.adjusted_p is not None and self.adjusted_p < _LEVEL and self._is_zero_excluded
+
+    @property
+    def _is_zero_excluded(self) -> bool:
+        return self.paired.interval is None or not self.paired.interval.contains_zero
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        metric, paired = self.metric, self.paired
+        details = "; ".join(filter(None, (self._interval(), self._counts(), self._p())))
+        if self.shown:
+            template = metric.more if paired.difference > 0 else metric.less
+            amount = f"{metric.shown(abs(paired.difference))} {metric.unit}".rstrip()
+            return f"{template.format(a=self.a, b=self.b, amount=amount)} ({details})."
+        if not (paired.more_a or paired.more_b):
+            return (
+                f"{self.b} and {self.a} do not differ in {metric.title} at any of {_prompts(paired.prompts)}."
+            )
+        amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
+        return f"No difference in {metric.title} is shown: {amount} ({details})."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
+        paired = self.paired
+        return {
+            "a": self.a,
+            "b": self.b,
+            "metric": self.metric.name,
+            "prompts": paired.prompts,
+            "mean_a": paired.mean_a,
+            "mean_b": paired.mean_b,
+            "difference": paired.difference,
+            "interval": paired.interval.to_json() if paired.interval is not None else None,
+            "interval_method": paired.method,
+            "more_a": paired.more_a,
+            "more_b": paired.more_b,
+            "test": paired.test,
+            "p": paired.p,
+            "adjusted_p": self.adjusted_p,
+            "comparisons": self.comparisons,
+            "shown": self.shown,
+            "sentence": self.sentence,
+        }
+
+    def _interval(self) -> str:
+        metric, interval = self.metric, self.paired.interval
+        if interval is not None:
+            # of a smaller value, the amount is shown without its sign, so the interval is turned around with it
+            turn = -1 if self.shown and self.paired.difference < 0 else 1
+            low, high = sorted((turn * interval.low, turn * interval.high))
+            return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
+        if self.paired.prompts < FEWEST:
+            return f"no interval below {FEWEST} prompts, of which there are {self.paired.prompts}"
+        return "no interval, as all prompts differ by the same amount"
+
+    def _counts(self) -> str:
+        if self.metric != PASS_RATE:
+            return _prompts(self.paired.prompts) if self.paired.prompts >= FEWEST else ""
+        word = "more often" if self.repeated else "only"
+        return f"{_prompts(self.paired.more_b)} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
+
+    def _p(self) -> str:
+        if self.adjusted_p is None:
+            return ""
+        p = "p < 0.001" if self.adjusted_p < 0.001 else f"p = {self.adjusted_p:.2g}"
+        contradicts = self.paired.interval is not None and self._is_zero_excluded and not self.shown
+        if self.comparisons == 1:
+            return f"{p}, from another method than the interval" if contradicts else p
+        corrected = f"{p} after Holm's correction for {self.comparisons} comparisons"
+        return f"{corrected}, and the interval is not corrected" if contradicts else corrected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameAnswers:
+    """How often two engines gave the same text.
+
+    Attributes:
+        a: The first engine.
+        b: The second engine.
+        prompts: Number of prompts that both answered.
+        share: Mean over the prompts of the share of repetitions at which the texts are equal.
+        sampled: Whether chance had a part in the answers.
+    """
+
+    a: str
+    b: str
+    prompts: int
+    share: float
+    sampled: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        sentence = (
+            f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
+        )
+        if self.sampled and self.share < 1:
+            sentence += (
+                " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
+                "leaves chance out."
+            )
+        return sentence
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "prompts": self.prompts,
+            "share": self.share,
+            "sentence": self.sentence,
+        }
+
+
+def _prompts(count: int) -> str:
+    return "1 prompt" if count == 1 else f"{count:,} prompts"

@@ -1,0 +1,264 @@
+"""A comparison of engines over a suite of prompts: every pair of engines by every metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+from paragone import Json
+from paragone_workbench.experiments.differences.alternation import alternate
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric, in_order
+from paragone_workbench.experiments.differences.drift import drift
+from paragone_workbench.experiments.differences.metric_comparison import MetricComparison, SameAnswers
+from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
+from paragone_workbench.statistics.intervals import FEWEST
+from paragone_workbench.statistics.paired import Kind, PairedDifference, holm, paired_difference
+
+__all__ = [
+    "EngineSummary",
+    "SuiteComparison",
+    "compare_suite",
+    "compare_values",
+    "comparison_json",
+]
+
+
+_UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
+_UNJUDGED = (
+    ": their judges have not been asked yet ({who}). The command that ran the suite goes on with them."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSummary:
+    """An engine's own figures.
+
+    Attributes:
+        engine: The engine's name.
+        runs: Number of runs.
+        failed: Number of runs that failed. They are in no other figure: a failed run tells of a server or a
+            machine, not of an answer.
+        shared: Number of runs that shared the machine or their server with others. Their times are in no figure.
+        undecided: Number of prompts to which an answer has an assertion without a verdict.
+        unjudged: Number of prompts to which an answer has an assertion that was not checked yet.
+        drift: Relative change of the decode rate in the course of the runs; None if there is none. See `drift`.
+        means: For each metric the mean over the prompts that have a value, and the number of these prompts. The
+            prompts that are undecided for any engine are in no mean of pass rates and scores.
+    """
+
+    engine: str
+    runs: int
+    failed: int
+    shared: int
+    undecided: int
+    unjudged: int
+    drift: float | None
+    means: dict[Metric, tuple[float, int]]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "engine": self.engine,
+            "runs": self.runs,
+            "failed": self.failed,
+            "shared": self.shared,
+            "undecided": self.undecided,
+            "unjudged": self.unjudged,
+            "drift": self.drift,
+            "means": [
+                {"metric": metric.name, "mean": mean, "prompts": prompts}
+                for metric, (mean, prompts) in self.means.items()
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteComparison:
+    """A comparison of engines over a suite.
+
+    Attributes:
+        engines: The figures of each engine.
+        comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
+        same: Each pair of engines that answered a common prompt.
+        undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
+            gave no verdict about an answer.
+        unjudged: Number of prompts that are left out in the same way, since a judge has not been asked yet.
+        apart: Pairs of engines whose runs did not alternate, so that their times are not compared.
+    """
+
+    engines: tuple[EngineSummary, ...]
+    comparisons: tuple[MetricComparison, ...]
+    same: tuple[SameAnswers, ...]
+    undecided: int = 0
+    unjudged: int = 0
+    apart: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of the figures, in sentences."""
+        failed = [
+            f"{it.engine}: {it.failed:,} of {it.runs:,} runs failed. They are left out of all figures."
+            for it in self.engines
+            if it.failed
+        ]
+        shared = [
+            f"{it.engine}: {it.shared:,} of {it.runs:,} runs shared this machine or their server with other runs. "
+            "Their times are left out."
+            for it in self.engines
+            if it.shared
+        ]
+        return (
+            *self._left_out_note(self.undecided, lambda it: it.undecided, _UNDECIDED),
+            *self._left_out_note(self.unjudged, lambda it: it.unjudged, _UNJUDGED),
+            *failed,
+            *shared,
+            *self._apart_note(),
+            *self._drift_notes(),
+        )
+
+    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
+        """Yield the note for prompts that are in no pass rate and no score. `why` has `{who}` for the engines."""
+        if count:
+            who = ", ".join(f"{it.engine}: {of(it):,}" for it in self.engines if of(it))
+            prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
+            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
+
+    def _apart_note(self) -> Iterator[str]:
+        if self.apart:
+            pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
+            yield (
+                f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
+                "speed would look like a difference. In one experiment with `--schedule sequential` they alternate."
+            )
+
+    def _drift_notes(self) -> Iterator[str]:
+        for it in self.engines:
+            if it.drift is not None:
+                verb = "fell" if it.drift < 0 else "rose"
+                yield (
+                    f"{it.engine}: the decode rate {verb} by {abs(it.drift):.0%} from the first third of the runs to the "
+                    "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: its "
+                    "speeds are uncertain."
+                )
+
+
+def compare_suite(
+    rows: Iterable[SuiteRow],
+    engines: Sequence[str],
+    *,
+    groups: Sequence[Collection[str]] = (),
+    seed: int = 0,
+) -> SuiteComparison:
+    """Compare engines over the prompts of a suite, from its runs in any order. See `compare_values`."""
+    return compare_values(collect(rows, engines), groups=groups, seed=seed)
+
+
+def compare_values(
+    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), seed: int = 0
+) -> SuiteComparison:
+    """Compare engines by the values of their runs.
+
+    A pair of engines is compared over the prompts that have a value of both: for pass rates and scores without those
+    that are undecided for any engine, and by times only if their runs alternated. The p-values of all comparisons over
+    `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no
+    engines differ, any difference is shown in 5% of suites at most. Engines of one of the `groups` are not compared
+    with each other. `seed` is for the resampling.
+    """
+    metrics = in_order(metric for it in collected for metric in it.metrics)
+    pairs = [
+        (one, other)
+        for one, other in combinations(collected, 2)
+        if not any(one.engine in group and other.engine in group for group in groups)
+    ]
+    apart = {(one.engine, other.engine) for one, other in pairs if not alternate(one.starts, other.starts)}
+    found = [
+        (one, other, metric, paired)
+        for one, other in pairs
+        for metric in metrics
+        if not (metric.timed and (one.engine, other.engine) in apart)
+        and (paired := _paired(one, other, metric, seed)) is not None
+    ]
+    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    return SuiteComparison(
+        engines=tuple(map(_summary, collected)),
+        comparisons=tuple(
+            MetricComparison(
+                a=one.engine,
+                b=other.engine,
+                metric=metric,
+                paired=paired,
+                adjusted_p=adjusted.get(index),
+                comparisons=len(adjusted),
+                repeated=one.repeated or other.repeated,
+            )
+            for index, (one, other, metric, paired) in enumerate(found)
+        ),
+        same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
+        undecided=len(set(chain.from_iterable(it.undecided for it in collected))),
+        unjudged=len(set(chain.from_iterable(it.unjudged for it in collected))),
+        apart=tuple(
+            (one.engine, other.engine)
+            for one, other in pairs
+            if (one.engine, other.engine) in apart and one.starts and other.starts
+        ),
+    )
+
+
+def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
+    """Return a comparison as JSON. docs/command-line.schema.json has the schema."""
+    return {
+        "engines": [it.to_json() for it in comparison.engines],
+        "comparisons": [it.to_json() for it in comparison.comparisons],
+        "same_answers": [it.to_json() for it in comparison.same],
+        "undecided": comparison.undecided,
+        "unjudged": comparison.unjudged,
+        "notes": list(comparison.notes),
+    }
+
+
+def _paired(one: EngineValues, other: EngineValues, metric: Metric, seed: int) -> PairedDifference | None:
+    a, b = one.values(metric), other.values(metric)
+    prompts = sorted(a.keys() & b.keys())
+    if not prompts:
+        return None
+    kind: Kind = "numbers"
+    if metric == PASS_RATE:
+        kind = "shares" if one.repeated or other.repeated else "passes"
+    return paired_difference([a[it] for it in prompts], [b[it] for it in prompts], kind=kind, seed=seed)
+
+
+def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
+    by_prompt: dict[int, list[bool]] = {}
+    for key in one.texts.keys() & other.texts.keys():
+        by_prompt.setdefault(key[0], []).append(one.texts[key] == other.texts[key])
+    if not by_prompt:
+        return None
+    shares = [sum(equal) / len(equal) for equal in by_prompt.values()]
+    return SameAnswers(
+        a=one.engine,
+        b=other.engine,
+        prompts=len(shares),
+        share=math.fsum(shares) / len(shares),
+        sampled=one.sampled or other.sampled,
+    )
+
+
+def _summary(values: EngineValues) -> EngineSummary:
+    means = {
+        metric: (math.fsum(known.values()) / len(known), len(known))
+        for metric in in_order(values.metrics)
+        if (known := values.values(metric))
+    }
+    return EngineSummary(
+        engine=values.engine,
+        runs=values.runs,
+        failed=values.failed,
+        shared=values.shared,
+        undecided=len(values.undecided),
+        unjudged=len(values.unjudged),
+        drift=drift(values.rates),
+        means=means,
+    )

@@ -1,0 +1,169 @@
+"""The values of a suite's runs, collected for a comparison: numbers and digests, no texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain
+
+from paragone_workbench.experiments.differences.compared_metrics import (
+    PASS_RATE,
+    SPEEDS,
+    Metric,
+    score_metric,
+)
+from paragone_workbench.runs.metrics import RunMetrics
+
+__all__ = ["EngineValues", "SuiteRow", "collect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRow:
+    """A run of a suite.
+
+    Attributes:
+        prompt_index: The prompt's index in the suite.
+        repetition: Which of the runs of this prompt and engine it is.
+        engine: The engine's name.
+        passed: Whether all assertions hold; None if the prompt has none, or if one gave no verdict.
+        undecided: Whether an assertion gave no verdict.
+        unjudged: Whether an assertion was not checked yet, since its judge has not been asked.
+        scores: Scores by name, such as a judge's.
+        metrics: The metrics of the run; None if unknown.
+        text: The answer.
+        sampled: Whether chance had a part in the answer: its temperature was above 0.
+        failed: Whether the run failed, so that there is no complete answer.
+        started: When the run began, as seconds since the epoch; None if unknown.
+    """
+
+    prompt_index: int
+    repetition: int
+    engine: str
+    passed: bool | None = None
+    undecided: bool = False
+    unjudged: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: RunMetrics | None = None
+    text: str = ""
+    sampled: bool = False
+    failed: bool = False
+    started: float | None = None
+
+
+class EngineValues:
+    """The values of one engine's runs, as means over the repetitions of each prompt."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.runs = 0
+        """Number of runs, including those that failed."""
+        self.failed = 0
+        """Number of runs that failed. None of their values is used."""
+        self.shared = 0
+        """Number of runs that shared the machine or their server with others. Their times are not used."""
+        self.undecided: set[int] = set()
+        """The prompts to which an answer has an assertion without a verdict."""
+        self.unjudged: set[int] = set()
+        """The prompts to which an answer has an assertion that was not checked yet."""
+        self.left_out: Collection[int] = ()
+        """The prompts that are undecided or unjudged for any engine. They are in no pass rate and no score."""
+        self.sampled = False
+        """Whether chance had a part in an answer."""
+        self.texts: dict[tuple[int, int], bytes] = {}
+        """Digests of the answers, by prompt and repetition."""
+        self.starts: dict[tuple[int, int], float] = {}
+        """When the runs began whose times are used, by prompt and repetition."""
+        self.rates: list[tuple[float, float]] = []
+        """When these runs began, and their decode rates in tokens per second."""
+        self._sums: dict[Metric, dict[int, tuple[float, int]]] = {}
+
+    def add(self, row: SuiteRow) -> None:
+        """Add a run."""
+        self.runs += 1
+        if row.failed:
+            self.failed += 1
+            return
+        self.sampled |= row.sampled
+        self.texts[row.prompt_index, row.repetition] = blake2b(
+            row.text.encode(errors="surrogatepass"), digest_size=16
+        ).digest()
+        if row.undecided:
+            self.undecided.add(row.prompt_index)
+        if row.unjudged:
+            self.unjudged.add(row.prompt_index)
+        if row.passed is not None and not row.unjudged:
+            self._add(PASS_RATE, row.prompt_index, float(row.passed))
+        for name, score in row.scores.items():
+            self._add(score_metric(name), row.prompt_index, score)
+        if row.metrics is None:
+            return
+        self.shared += bool(row.metrics.shared)
+        if row.started is not None and not row.metrics.shared:
+            self.starts[row.prompt_index, row.repetition] = row.started
+            if row.metrics.decode_tps is not None:
+                self.rates.append((row.started, row.metrics.decode_tps))
+        known = _speeds(row.metrics)
+        for metric in SPEEDS:
+            value = known.get(metric.name)
+            if value is not None:
+                self._add(metric, row.prompt_index, value)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a prompt was answered more than once."""
+        return any(repetition for _, repetition in self.texts)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that it has values of."""
+        return tuple(self._sums)
+
+    def values(self, metric: Metric) -> dict[int, float]:
+        """Return the mean of each prompt that has a value and is not left out."""
+        left_out = () if metric in SPEEDS else self.left_out
+        sums = self._sums.get(metric, {})
+        return {prompt: total / count for prompt, (total, count) in sums.items() if prompt not in left_out}
+
+    def _add(self, metric: Metric, prompt: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        sums = self._sums.setdefault(metric, {})
+        total, count = sums.get(prompt, (0.0, 0))
+        sums[prompt] = (total + value, count + 1)
+
+
+def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
+    """Return the values of each engine, in the order of `engines`.
+
+    Rows may come in any order; those of other engines are skipped. A prompt to which an answer of any engine is
+    undecided is left out for all of them, whatever their other assertions found: if it counted where an assertion
+    failed and not where all others passed, an undecided judge could only lower an engine's pass rate.
+    """
+    found = {engine: EngineValues(engine) for engine in engines}
+    for row in rows:
+        if row.engine in found:
+            found[row.engine].add(row)
+    left_out = frozenset(chain.from_iterable(it.undecided | it.unjudged for it in found.values()))
+    for values in found.values():
+        values.left_out = left_out
+    return tuple(found.values())
+
+
+def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
+    """Return the values of `SPEEDS`, without the times of a run that shared the machine or its server."""
+    tokens = metrics.completion_tokens
+    if metrics.shared:
+        return {"completion_tokens": tokens}
+    total = None
+    if metrics.ttft_s is not None and tokens <= 1:
+        total = metrics.ttft_s
+    elif metrics.ttft_s is not None and metrics.decode_tps:
+        total = metrics.ttft_s + (tokens - 1) / metrics.decode_tps
+    return {
+        "completion_tokens": tokens,
+        "ttft_s": metrics.ttft_s,
+        "decode_tps": metrics.decode_tps,
+        "total_s": total,
+    }

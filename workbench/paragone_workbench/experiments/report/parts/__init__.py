@@ -1,0 +1,1 @@
+"""Parts of a report that reports of experiments and of conversations share."""

@@ -1,0 +1,70 @@
+"""The charts of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.experiments.report.content import Chart, Figure
+from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.experiments.report.words import counted
+from paragone_workbench.statistics.intervals import Interval, mean_interval, share_interval
+
+__all__ = ["bar_chart", "charts_of"]
+
+_NOTES = {
+    "pass_rate": "Share of the prompts whose assertions all hold.",
+    "ttft_s": "Time to first token: from sending the prompt to the first text. Less is better.",
+    "decode_tps": "Tokens generated per second after the first. More is better.",
+    "completion_tokens": "Length of the answers, thinking included, in tokens of each model.",
+    "total_s": "Time from sending the prompt to the last token. Less is better.",
+}
+
+
+def charts_of(engines: Sequence[EngineValues]) -> tuple[Chart, ...]:
+    """Return a chart for each metric that an engine has values of."""
+    metrics = in_order(metric for engine in engines for metric in engine.metrics)
+    return tuple(
+        _chart(metric, engines) for metric in metrics if any(engine.values(metric) for engine in engines)
+    )
+
+
+def bar_chart(title: str, note: str, figures: Sequence[Figure]) -> Chart:
+    """Return a chart whose axis begins at 0 and has room for all values and intervals."""
+    ends = [figure.value if figure.high is None else figure.high for figure in figures]
+    return Chart(title=title, note=note, figures=tuple(figures), start=0.0, end=max((*ends, 0.0)) or 1.0)
+
+
+def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
+    figures = [_figure(metric, engine) for engine in engines if engine.values(metric)]
+    title = public(metric.title)
+    note = _NOTES.get(metric.name, "Mean score over the prompts.")
+    if metric in SPEEDS:
+        return bar_chart(_capital(title), note, figures)
+    return Chart(title=_capital(title), note=note, figures=tuple(figures), start=0.0, end=1.0)
+
+
+def _figure(metric: Metric, engine: EngineValues) -> Figure:
+    values = list(engine.values(metric).values())
+    mean = math.fsum(values) / len(values)
+    interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
+    if interval is not None:  # no value is negative, and no score is above 1
+        most = math.inf if metric in SPEEDS else 1.0
+        interval = Interval(low=max(0.0, interval.low), high=min(interval.high, most))
+    unit = "%" if metric == PASS_RATE else metric.unit
+    space = "" if unit in ("%", "") else " "
+    return Figure(
+        name=public(engine.engine),
+        value=mean,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        text=f"{metric.shown(mean)}{space}{unit}",
+        interval="" if interval is None else f"{metric.shown(interval.low)} to {metric.shown(interval.high)}",
+        count=counted(len(values), "prompt"),
+    )
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

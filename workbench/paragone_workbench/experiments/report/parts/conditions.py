@@ -1,0 +1,43 @@
+"""The parity of answers as a part of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from paragone import Backend
+from paragone_workbench.compare.parity.check import check_parity
+from paragone_workbench.compare.parity.findings import Parity
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.experiments.report.content import Conditions, Remark
+from paragone_workbench.experiments.report.parts.answers import Answer
+from paragone_workbench.experiments.report.public_text import public
+
+__all__ = ["conditions_of"]
+
+
+def conditions_of(answers: Sequence[Answer], find: Callable[[str], Backend | None]) -> Conditions | None:
+    """Return whether answers to one prompt were given under the same conditions; None for fewer than two.
+
+    `find` returns the backend of a name. Runs that did not begin are left out.
+    """
+    sides = [
+        Side.of_run(run, find(run.definition.backend), name=name)
+        for name, run in answers
+        if run.loaded is not None and run.settings is not None
+    ]
+    if len(sides) < 2:
+        return None
+    return _conditions(check_parity(sides))
+
+
+def _conditions(parity: Parity) -> Conditions:
+    remarks = [
+        *(
+            Remark(text=public(f"{it.sentence} {it.advice}".rstrip()), stands_out=True)
+            for it in parity.findings
+        ),
+        *(Remark(text=public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
+    ]
+    if parity.remark:
+        remarks.append(Remark(text=parity.remark))
+    return Conditions(verdict=f"{parity.verdict.rstrip('.:')}.", remarks=tuple(remarks))

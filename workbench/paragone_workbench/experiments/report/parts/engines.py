@@ -1,0 +1,64 @@
+"""The engines of a report: what was loaded, and the options that were set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from paragone import Backend, LoadedModel
+from paragone.options import value_text
+from paragone_workbench.engines.definitions import EngineDefinition, address_of, without_secrets
+from paragone_workbench.experiments.report.content import EngineView, Fact
+from paragone_workbench.experiments.report.parts.answers import settings_in_force
+from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.runs.result import RunResult
+
+__all__ = ["distinct_names", "engine_view"]
+
+
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """Return the names with a number after those that occurred before: `smol`, `smol-2` …"""
+    found: list[str] = []
+    for name in names:
+        number, distinct = 1, name
+        while distinct in found:
+            number += 1
+            distinct = f"{name}-{number}"
+        found.append(distinct)
+    return found
+
+
+def engine_view(
+    name: str,
+    definition: EngineDefinition,
+    run: RunResult | None,
+    find: Callable[[str], Backend | None],
+) -> EngineView:
+    """Return an engine. `run` is one of its runs; without one, what was loaded is unknown."""
+    backend = find(definition.backend)
+    shown = without_secrets(definition, backend)
+    facts = [("Backend", shown.backend), ("Model", shown.model)]
+    address = address_of(shown, backend)
+    if address:
+        facts.append(("Server", address))
+    if run is not None and run.loaded is not None:
+        facts += _loaded(run.loaded)
+    options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
+    facts.append(("Options set", options or "none"))
+    if run is not None and (settings := settings_in_force(run)):
+        in_force = ", ".join(f"{it.name}={it.value}" for it in settings if it.name != "seed")
+        facts.append(("In force", in_force))
+    return EngineView(
+        name=public(name), facts=tuple(Fact(name=key, value=public(value)) for key, value in facts)
+    )
+
+
+def _loaded(loaded: LoadedModel) -> Iterator[tuple[str, str]]:
+    if loaded.quantization:
+        yield "Quantization", loaded.quantization
+    if loaded.size:
+        yield (
+            "Weights",
+            f"{loaded.size / 1e6:,.0f} MB" if loaded.size < 1e9 else f"{loaded.size / 1e9:,.1f} GB",
+        )
+    if loaded.context:
+        yield "Context", f"{loaded.context:,} tokens"

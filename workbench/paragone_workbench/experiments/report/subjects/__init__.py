@@ -1,0 +1,1 @@
+"""What reports are about: experiments and conversations of the history."""

@@ -1,0 +1,197 @@
+"""The report of a conversation: its prompts with the answers on the lanes' paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from paragone import Backend
+from paragone.options import value_text
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
+from paragone_workbench.experiments.report.content import (
+    Fact,
+    MeasurementView,
+    MessageView,
+    PromptView,
+    RatingsView,
+    Remark,
+    Report,
+)
+from paragone_workbench.experiments.report.parts.answers import Answer, answers_side_by_side
+from paragone_workbench.experiments.report.parts.charts import charts_of
+from paragone_workbench.experiments.report.parts.conditions import conditions_of
+from paragone_workbench.experiments.report.parts.engines import distinct_names, engine_view
+from paragone_workbench.experiments.report.public_text import public
+from paragone_workbench.experiments.report.words import counted, date_text
+from paragone_workbench.runs.context import path_to
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store.records import LaneRecord, SavedConversation
+from paragone_workbench.visible_text import visible
+
+__all__ = ["conversation_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A lane with the name that it has in the report, and the runs of its path by their prompts."""
+
+    name: str
+    record: LaneRecord
+    path: Mapping[Prompt, Run]
+
+
+def conversation_report(
+    saved: SavedConversation,
+    find: Callable[[str], Backend | None],
+    *,
+    ratings: RatingsView | None = None,
+    measurements: tuple[MeasurementView, ...] = (),
+) -> Report:
+    """Return the report of a conversation. `find` returns the backend of a name."""
+    lanes = _lanes(saved)
+    prompts = [
+        (number, prompt)
+        for number, prompt in enumerate(saved.conversation.prompts, 1)
+        if any(prompt in lane.path for lane in lanes)
+    ]
+    others = len(saved.conversation.prompts) - len(prompts)
+    closed = sum(lane.closed for lane in saved.lanes)
+    count = len(prompts)
+    return Report(
+        id=f"c{saved.conversation.number}",
+        title=visible(saved.title) or "Conversation",
+        summary=f"{counted(len(lanes), 'lane')} · {counted(count, 'prompt')}",
+        facts=(
+            Fact(name="Begun", value=date_text(saved.conversation.created)),
+            Fact(name="Last used", value=date_text(saved.updated)),
+            *(
+                [Fact(name="Closed lanes", value=f"{closed}, not shown")]
+                if closed < len(saved.lanes) and closed
+                else []
+            ),
+        ),
+        engines=tuple(
+            engine_view(lane.name, lane.record.definition, _last_begun(lane), find) for lane in lanes
+        ),
+        charts=charts_of(_values(lanes, [prompt for _, prompt in prompts])),
+        comparisons=(),
+        notes=(),
+        ratings=ratings,
+        measurements=measurements,
+        conditions=None,
+        prompts=lambda: _prompts(saved, lanes, prompts, find),
+        left_out=(
+            f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
+            "The CSV and JSON files have all."
+            if others
+            else ""
+        ),
+    )
+
+
+def _lanes(saved: SavedConversation) -> list[_Lane]:
+    """Return the lanes that are not closed; all of them if all are closed."""
+    shown = [lane for lane in saved.lanes if not lane.closed] or list(saved.lanes)
+    names = distinct_names(lane.definition.name for lane in shown)
+    return [
+        _Lane(name, lane, {run.prompt: run for run in path_to(lane.head) if run.prompt is not None})
+        for name, lane in zip(names, shown, strict=True)
+    ]
+
+
+def _last_begun(lane: _Lane) -> RunResult | None:
+    """Return the newest run of the lane's present engine that began."""
+    present = lane.record.definition
+    return next(
+        (
+            result
+            for result in (run.result for run in reversed(lane.record.runs))
+            if result.loaded is not None
+            and (result.definition.backend, result.definition.model) == (present.backend, present.model)
+        ),
+        None,
+    )
+
+
+def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ...]:
+    rows = [
+        SuiteRow(
+            prompt_index=index,
+            repetition=0,
+            engine=lane.name,
+            metrics=run.result.metrics,
+            text=run.text,
+            failed=run.state == "failed",
+        )
+        for index, prompt in enumerate(prompts)
+        for lane in lanes
+        if (run := lane.path.get(prompt)) is not None
+    ]
+    return collect(rows, [lane.name for lane in lanes])
+
+
+def _prompts(
+    saved: SavedConversation,
+    lanes: list[_Lane],
+    prompts: list[tuple[int, Prompt]],
+    find: Callable[[str], Backend | None],
+) -> Iterator[PromptView]:
+    system = ""
+    for number, prompt in prompts:
+        messages = [MessageView(role="user", text=visible(prompt.text))]
+        if prompt.system_in_force != system:
+            system = prompt.system_in_force
+            messages.insert(
+                0, MessageView(role="system", text=visible(system) or "(no system prompt from here on)")
+            )
+        answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
+        answers: list[Answer] = [(lane.name, run.result) for lane, run in answering]
+        yield PromptView(
+            number=number,
+            title=f"Prompt {number}",
+            messages=tuple(messages),
+            facts=tuple(_facts(prompt)),
+            remarks=tuple(_remarks(prompt, saved, everywhere=len(answering) == len(lanes))),
+            rounds=(
+                answers_side_by_side(
+                    answers, remarks=[_variant(lane, run) for lane, run in answering], with_settings=True
+                ),
+            ),
+            conditions=conditions_of(answers, find),
+        )
+
+
+def _facts(prompt: Prompt) -> Iterator[Fact]:
+    if prompt.images:
+        yield Fact(name="Images", value=", ".join(public(image.name) for image in prompt.images))
+    if prompt.sampling:
+        options = ", ".join(f"{name}={value_text(value)}" for name, value in prompt.sampling.items())
+        yield Fact(name="Sampling from here on", value=public(options))
+
+
+def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[Remark]:
+    if not everywhere:
+        yield Remark(text="Not on the path of every lane.")
+    places = sum(it.parent is prompt.parent for it in saved.conversation.prompts)
+    if places > 1:
+        yield Remark(
+            text=f"One of {places} prompts at this place: it was edited, or lanes got different ones."
+        )
+
+
+def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
+    """Say which variant an answer is, and which engine gave it if the lane has another one now."""
+    remarks = []
+    variants = [it for it in lane.record.runs if it.continues is run.continues and it.prompt is run.prompt]
+    if len(variants) > 1:
+        remarks.append(
+            Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
+        )
+    if run.result.definition.name != lane.record.definition.name:
+        engine = run.result.definition
+        remarks.append(
+            Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
+        )
+    return tuple(remarks)

@@ -1,0 +1,40 @@
+"""Gathers everything that a report shows from the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paragone import Backend
+from paragone_workbench.experiments.report.content import Report
+from paragone_workbench.experiments.report.parts.measurements import measurements_of
+from paragone_workbench.experiments.report.parts.ratings import ratings_view
+from paragone_workbench.experiments.report.subjects.conversation import conversation_report
+from paragone_workbench.experiments.report.subjects.experiment import experiment_report
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+
+__all__ = ["report_of"]
+
+
+def report_of(
+    store: Store, subject: Experiment | SavedConversation, find: Callable[[str], Backend | None]
+) -> Report:
+    """Return the report. `find` returns the backend of a name. The store must stay open while it is written.
+
+    Raises InputError if a package for the figures is missing, and StoreError.
+    """
+    if isinstance(subject, Experiment):
+        return experiment_report(
+            store,
+            subject,
+            find,
+            ratings=ratings_view(store.votes.all(subject.number)),
+            measurements=measurements_of(store, subject.engines, find),
+        )
+    prompts = {prompt.id for prompt in subject.conversation.prompts}
+    votes = [vote for vote in store.votes.all() if vote.prompt_id is not None and vote.prompt_id in prompts]
+    engines = [lane.definition for lane in subject.lanes]
+    return conversation_report(
+        subject, find, ratings=ratings_view(votes), measurements=measurements_of(store, engines, find)
+    )

@@ -1,0 +1,77 @@
+"""Which prompts of an experiment a report shows in full: those with failures first, then those that differ most."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from paragone_workbench.experiments.differences.suite_values import SuiteRow
+
+__all__ = ["PROMPTS_SHOWN", "Selection"]
+
+PROMPTS_SHOWN = 100
+"""Largest number of prompts that are shown in full."""
+
+_WORDS = 2_000
+"""Number of words of an answer that are compared for the order of the prompts."""
+
+
+class _Interest(NamedTuple):
+    """What puts a prompt before others: the first field, then the second …"""
+
+    failures: float
+    """Share of the runs that failed, or whose assertions do not hold."""
+    difference: float
+    """How much the answers of different engines differ, from 0 to 1."""
+    place: int
+    """Minus the prompt's number, so that earlier prompts come first among equals."""
+
+
+class Selection:
+    """Chooses prompts by their runs. Keeps no more than `PROMPTS_SHOWN` prompts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Number of prompts that have runs."""
+        self._best: list[_Interest] = []
+
+    def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
+        """Add a prompt with all its runs. Earlier prompts have smaller numbers."""
+        self.count += 1
+        failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
+        interest = _Interest(failures, _difference(rows), -number)
+        if len(self._best) < PROMPTS_SHOWN:
+            heapq.heappush(self._best, interest)
+        else:
+            heapq.heappushpop(self._best, interest)
+
+    @property
+    def left_out(self) -> int:
+        """Number of prompts that are not shown."""
+        return self.count - len(self._best)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the chosen prompts: in the order of the suite if all are, else the worst first."""
+        if not self.left_out:
+            return sorted(-it.place for it in self._best)
+        return [-it.place for it in sorted(self._best, reverse=True)]
+
+
+def _difference(rows: Sequence[SuiteRow]) -> float:
+    """Return the greatest difference between the first answers of two engines.
+
+    It is the share of the words of the longer answer that the other one does not have, in whatever order: a
+    longest common subsequence would take too long for many thousands of prompts.
+    """
+    firsts = {row.engine: row.text for row in reversed(rows)}
+    bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
+    return max((_distance(one, other) for one, other in combinations(bags, 2)), default=0.0)
+
+
+def _distance(one: Counter[str], other: Counter[str]) -> float:
+    longer = max(one.total(), other.total())
+    return 1 - (one & other).total() / longer if longer else 0.0

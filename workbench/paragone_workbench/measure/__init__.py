@@ -1,0 +1,1 @@
+"""Measurements of one engine, or of engines against a reference: fidelity, speed."""

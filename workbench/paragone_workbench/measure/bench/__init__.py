@@ -1,0 +1,1 @@
+"""Bench: how fast engines are."""

@@ -1,0 +1,199 @@
+"""Measures engines one at a time, in a balanced order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from paragone import EngineError, Json, Message, ParagoneError
+from paragone.options import describe
+from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
+from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
+from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
+from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, steps_of
+from paragone_workbench.measure.bench.prompts import BenchPrompt, PromptFitter
+from paragone_workbench.runs.execute import Execution
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.scheduling.decision import decide
+from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling.sharing import servers_here
+
+__all__ = ["Bench", "OnStep"]
+
+OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
+"""Called before each step, with the step and all steps that are left, itself included."""
+
+
+class Bench:
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
+
+    Attributes:
+        engines: The engines in the order in which they were given.
+        tests: The tests, in their order.
+        repeat: Runs of each test on each engine.
+        reason: Why only one engine is in memory at a time; empty if all are open.
+        energy: The counters of this machine.
+        idle_w: Power of the idle machine in watts, with the engines open; None if unknown.
+        stopped: Whether `stop` was called.
+    """
+
+    def __init__(
+        self,
+        pool: EnginePool,
+        tests: Sequence[BenchTest],
+        *,
+        repeat: int = 5,
+        energy: EnergyCounters | None = None,
+    ) -> None:
+        """Measure the engines of a pool whose schedule is `sequential`."""
+        self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
+        self.tests = tuple(tests)
+        self.repeat = repeat
+        self.reason = ""
+        self.energy = energy or find_energy_counters()
+        self.idle_w: float | None = None
+        self.stopped = False
+        self._pool = pool
+        self._prompts = {it: PromptFitter() for it in self.engines}
+        self._execution: Execution | None = None
+
+    @property
+    def schedule(self) -> str:
+        """The schedule in force: `sequential` or `swap`."""
+        return self._pool.scheduler.order
+
+    @property
+    def partial(self) -> bool:
+        """Whether less was measured than was asked for."""
+        return self.stopped or any(it.error is not None or it.skipped for it in self.engines)
+
+    async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
+        """Open the engines and measure them. An error of one engine is kept with it; the others continue."""
+        decision = await decide(self._pool.engines)
+        if decision.mode == "swap":
+            self._pool.scheduler.mode, self.reason = "swap", decision.reason
+        else:
+            await asyncio.gather(*map(self._open, self.engines))
+            self.idle_w = await idle_watts(self.energy)
+        steps = list(steps_of(len(self.engines), self.tests, self.repeat, swap=decision.mode == "swap"))
+        while steps:
+            left = [it for it in steps if self._is_needed(it)]
+            if self.stopped or not left:
+                return
+            on_step(left[0], left)
+            steps = left[1:]
+            await self._do(self.engines[left[0].engine], left[0].test)
+
+    async def stop(self) -> None:
+        """End the measurement early. The run in progress is dropped."""
+        self.stopped = True
+        if self._execution is not None:
+            await self._execution.stop()
+        else:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
+
+    async def _open(self, benched: BenchedEngine) -> None:
+        if not await self._pool.open_alone(benched.engine) and not self.stopped:
+            benched.error = benched.engine.error
+
+    def _is_needed(self, step: BenchStep) -> bool:
+        benched = self.engines[step.engine]
+        return benched.error is None and step.test not in benched.skipped
+
+    async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
+        """Do one step. An error is kept with the engine."""
+        try:
+            warm_up = test is None
+            wanted = (
+                next((it for it in self.tests if it not in benched.skipped), None) if test is None else test
+            )
+            if wanted is None:
+                return
+            prompt = await self._prompt(benched, wanted)
+            if prompt is None:
+                return
+            if prompt.filling:
+                await self._run(benched, prompt.filling, tokens=1, cold=False)
+            watch = EnergyWatch(self.energy)
+            run = await self._run(
+                benched, prompt.messages, wanted.tokens, cold=not prompt.filling, watch=watch
+            )
+        except ParagoneError as error:
+            if not self.stopped:
+                benched.error = error
+            return
+        if run.metrics is None or self.stopped:
+            return
+        if run.metrics.prompt_tokens:
+            self._prompts[benched].learn(prompt, run.metrics.prompt_tokens)
+        if not warm_up:
+            benched.samples.setdefault(wanted, []).append(self._sample(benched, run, watch))
+
+    async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
+        """Return the prompt of a test; None, with the reason in `skipped`, if it exceeds the context."""
+        handle = benched.engine
+        async with self._pool.scheduler.turn(handle):
+            if handle.engine is None:
+                raise handle.error or EngineError(f"The engine {benched.name} is not open.")
+            context = handle.engine.loaded.context
+            if context is not None and test.total > context:
+                benched.skipped[test] = (
+                    f"{benched.name}: depth {test.depth:,}, a prompt of {test.prompt_tokens:,} and {test.tokens:,} "
+                    f"generated tokens exceed the context of {context:,} tokens."
+                )
+                return None
+            engine = handle.engine if handle.capabilities.tokenize else None
+            return await self._prompts[benched].fit(test, engine, handle.sampling)
+
+    async def _run(
+        self,
+        benched: BenchedEngine,
+        messages: tuple[Message, ...],
+        tokens: int,
+        *,
+        cold: bool,
+        watch: RunObserver | None = None,
+    ) -> RunResult:
+        """Execute a run and return its result. Raises the error that it failed with."""
+        run = Run.of(without_secrets(benched.engine.definition, benched.engine.backend))
+        if watch is not None:
+            run.subscribe(watch)
+        spec = RunSpec(messages=messages, sampling=_sampling(benched.engine, tokens), cold=cold)
+        self._execution = self._pool.execute(run, benched.engine, spec)
+        try:
+            return await self._execution.result()
+        finally:
+            self._execution = None
+            for caution in run.result.cautions:
+                if caution.code != "context-full":  # a test may end exactly there
+                    benched.warn(caution.sentence)
+
+    def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
+        assert run.metrics is not None  # the run has ended
+        if not (benched.engine.is_local or servers_here(benched.engine)):
+            return Sample(metrics=run.metrics, finish=run.finish)  # another machine's energy
+        idle = self.idle_w
+        return Sample(
+            metrics=run.metrics,
+            finish=run.finish,
+            prefill_j=watch.prefill_j(),
+            decode_j=watch.decode_j(),
+            prefill_net_j=None if idle is None else watch.prefill_j(idle),
+            decode_net_j=None if idle is None else watch.decode_j(idle),
+        )
+
+
+def _sampling(engine: EngineHandle, tokens: int) -> Mapping[str, Json]:
+    """Return the sampling options of a measured run: greedy, and as long as wanted, if the backend has such options."""
+    wanted: dict[str, Json] = {"max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+    known = {info.name for info in describe(engine.backend.sampling)} if engine.backend else set()
+    return {name: value for name, value in wanted.items() if name in known}

@@ -1,0 +1,1 @@
+"""Fidelity: how far distributions of engines are from those of a reference."""

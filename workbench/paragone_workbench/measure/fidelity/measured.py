@@ -1,0 +1,107 @@
+"""What was measured of the engines over a text: values of each scored position, and the figures made of them.
+
+Values have a row for each window and a column for each scored position of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from paragone import ParagoneError
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.measure.fidelity.log_probabilities import Scores
+from paragone_workbench.measure.fidelity.positions import Values, mean, perplexity, stacked
+from paragone_workbench.measure.fidelity.top_tokens import TopAgreement
+from paragone_workbench.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Candidate", "Difference", "Measured"]
+
+
+class Measured:
+    """An engine and its log-losses on the text."""
+
+    def __init__(self, engine: EngineHandle) -> None:
+        self.engine = engine
+        self.size: int | None = None
+        """Bytes of the model's weights; None if unknown."""
+        self.tokens = 0
+        """Number of tokens of the whole text in this engine's vocabulary."""
+        self.windows = 0
+        """Number of windows that were measured."""
+        self.error: ParagoneError | None = None
+        """Why the measurement of this engine ended early."""
+        self._losses: list[Values] = []
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.definition.name
+
+    def add(self, losses: Values) -> None:
+        """Add the log-losses of a window's scored positions, in nats."""
+        self._losses.append(losses)
+        self.windows += 1
+
+    @property
+    def losses(self) -> Values:
+        """The log-losses of all scored positions, in the order of the text."""
+        return stacked(self._losses)
+
+    @property
+    def perplexity(self) -> Estimate | None:
+        """The perplexity; None if no window was measured."""
+        return perplexity(self.losses)
+
+    def bits_per_byte(self, size: int) -> Estimate | None:
+        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
+
+        That is the mean log-loss of the scored tokens times the number of tokens per byte. It is
+        comparable between vocabularies. None if no window was measured.
+        """
+        loss = mean(self.losses)
+        return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
+
+
+class Difference:
+    """How distributions differ from the reference's, at all scored positions."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        """Number of windows that were compared."""
+        self._scores: list[Scores] = []
+
+    def add(self, scores: Scores) -> None:
+        """Add a window's scored positions."""
+        self._scores.append(scores)
+        self.windows += 1
+
+    @property
+    def kld(self) -> Values:
+        """The KL divergences in nats."""
+        return stacked([it.kld for it in self._scores])
+
+    @property
+    def delta_p(self) -> Values:
+        """The differences in the probability of the token that really follows."""
+        return stacked([it.delta_p for it in self._scores])
+
+    @property
+    def same_top(self) -> NDArray[Any]:
+        """Whether both have the same likeliest token."""
+        return stacked([it.same_top for it in self._scores])
+
+
+class Candidate(Measured):
+    """An engine that is compared with the reference."""
+
+    def __init__(self, engine: EngineHandle) -> None:
+        super().__init__(engine)
+        self.difference = Difference()
+        self.top: TopAgreement | None = None
+        """Agreement over the likeliest tokens, if the engine reports no more than these."""
+        self.reason = ""
+        """Why it is not compared over the whole vocabulary, as a sentence; empty if it is."""

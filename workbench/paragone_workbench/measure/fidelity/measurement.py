@@ -1,0 +1,269 @@
+"""Measures how much candidates differ from a reference over a text, distribution by distribution.
+
+All engines are open and take turns: the reference's rows of one window are kept, and each candidate's rows
+are compared with them as they come. Apart from a few numbers for each position, memory is bounded by the
+window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from paragone import InputError, LogitsBlock, ParagoneError, Vocabulary
+from paragone.cores import physical_cores
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.measure.fidelity.distribution_reader import DistributionReader, Take
+from paragone_workbench.measure.fidelity.log_probabilities import (
+    Rows,
+    Scores,
+    compared,
+    joined,
+    log_probabilities,
+    losses,
+)
+from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
+from paragone_workbench.measure.fidelity.positions import Values
+from paragone_workbench.measure.fidelity.text_windows import Window, Windows
+from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement, top_of
+from paragone_workbench.statistics.numeric import np
+
+__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step", "noise_windows"]
+
+T = TypeVar("T")
+
+WINDOW = 512
+"""Default size of a window in tokens."""
+
+NOISE_BATCH = 1
+"""Batch size with which the reference is measured against itself: one token at a time, as in an answer.
+
+Many other sizes give exactly the same numbers as the engine's own.
+"""
+
+_NOISE_EVERY, _NOISE_MOST = 16, 4
+"""The noise is measured in one window of 16, but in 4 at most.
+
+One token at a time takes several times as long as a batch, and on a GPU fifty times.
+"""
+
+
+class Step(NamedTuple):
+    """Progress of a measurement, before each step. A step is one window of one engine."""
+
+    done: int
+    total: int
+    window: int
+    windows: int
+
+
+class Fidelity:
+    """A measurement. What was measured so far is there at any time, also after an error or `stop`.
+
+    Attributes:
+        reference: The engine that the others are compared with.
+        noise: How the reference differs from itself in another batch size.
+        candidates: The others, in the order in which they were given.
+        window: Size of a window in tokens.
+        windows: Number of windows of the text, in the reference's tokens; 0 before it is tokenized.
+        text_bytes: Size of the text in UTF-8.
+        stopped: Whether `stop` was called.
+    """
+
+    def __init__(
+        self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
+    ) -> None:
+        self.reference = Measured(reference)
+        self.noise = Difference()
+        self.candidates = tuple(Candidate(engine) for engine in candidates)
+        self.window = window
+        self.windows = 0
+        self.text_bytes = len(text.encode())
+        self.stopped = False
+        self._text = text
+        self._readers = {it: DistributionReader(it.engine) for it in (self.reference, *self.candidates)}
+
+    @property
+    def partial(self) -> bool:
+        """Whether less was measured than was asked for."""
+        engines = (self.reference, *self.candidates)
+        return self.stopped or any(it.error is not None for it in engines)
+
+    async def measure(self, on_step: Callable[[Step], None] = lambda step: None) -> None:
+        """Open the engines, and measure them window by window.
+
+        An error of one engine is kept with it; the others continue. Raises ParagoneError if nothing can be
+        measured because of the reference.
+        """
+        for measured in self._readers:
+            measured.engine.open(physical_cores())  # they compute one after the other
+        vocabulary = await self._vocabulary(self.reference)
+        if not self._readers[self.reference].is_full:
+            raise InputError(
+                f"{self.reference.name} reports the likeliest tokens only: the reference must report "
+                "distributions over its whole vocabulary.",
+                hint="Make it a candidate, with an engine that computes on this machine as the reference.",
+            )
+        windows = await self._windows(self.reference)
+        self.windows = len(windows)
+        theirs = {it: await self._prepared(it, vocabulary, windows) for it in self.candidates}
+        able = {it: their for it, their in theirs.items() if their is not None}
+        if able:
+            await self._measure(windows, vocabulary.size, able, on_step)
+
+    async def stop(self) -> None:
+        """End the measurement early. What is measured of the present window is dropped."""
+        self.stopped = True
+        await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await asyncio.gather(*(it.engine.close() for it in (self.reference, *self.candidates)))
+
+    async def _vocabulary(self, measured: Measured) -> Vocabulary:
+        vocabulary = await self._readers[measured].vocabulary()
+        loaded = measured.engine.loaded
+        measured.size = loaded.size if loaded is not None else None
+        return vocabulary
+
+    async def _windows(self, measured: Measured) -> Windows:
+        windows = await self._readers[measured].windows(self._text, self.window)
+        measured.tokens = windows.tokens
+        return windows
+
+    async def _prepared(
+        self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows
+    ) -> Windows | None:
+        """Return the candidate's windows of the text; None if it cannot be measured."""
+        try:
+            own = await self._vocabulary(candidate)
+            return await self._shared(candidate, own == vocabulary, windows)
+        except ParagoneError as error:
+            candidate.error = error
+            return None
+
+    async def _shared(self, candidate: Candidate, same: bool, windows: Windows) -> Windows:
+        """Return the candidate's windows, given whether its vocabulary is the same, and note what cannot be compared."""
+        full = self._readers[candidate].is_full
+        different = f"{candidate.name} and {self.reference.name} have different vocabularies"
+        if not full and not same:
+            raise InputError(f"{different}, and {candidate.name} reports no more than its likeliest tokens.")
+        if not full:
+            candidate.top = TopAgreement()
+            candidate.reason = (
+                f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
+                f"nor a KL divergence. Compared are the top {TOP}."
+            )
+        if same:
+            candidate.tokens = windows.tokens
+            return windows
+        candidate.reason = (
+            f"{different}, so there is no KL divergence between them. Compare their bits per byte."
+        )
+        return await self._windows(candidate)
+
+    async def _measure(
+        self,
+        windows: Windows,
+        width: int,
+        theirs: Mapping[Candidate, Windows],
+        on_step: Callable[[Step], None],
+    ) -> None:
+        kept = np.empty((windows.positions, width), np.float32)
+        noisy = noise_windows(len(windows))
+        count = max(map(len, (windows, *theirs.values())))
+        total = len(windows) + len(noisy) + sum(map(len, theirs.values()))
+        done = 0
+
+        def step(number: int) -> None:
+            nonlocal done
+            on_step(Step(done, total, number + 1, count))
+            done += 1
+
+        for number in range(count):
+            if number < len(windows):
+                step(number)
+                await self._measure_reference(windows[number], kept)
+            if number in noisy and not self._over(theirs):
+                step(number)
+                await self._measure_noise(windows[number], kept)
+            for candidate, own in theirs.items():
+                if self._over(theirs):
+                    return
+                if candidate.error is None and number < len(own):
+                    step(number)
+                    await self._measure_candidate(candidate, own[number], kept)
+            if self._over(theirs):
+                return
+
+    def _over(self, candidates: Iterable[Candidate]) -> bool:
+        """Whether there is nothing left to compare."""
+        failed = self.reference.error is not None or all(it.error is not None for it in candidates)
+        return self.stopped or failed
+
+    async def _measure_reference(self, window: Window, kept: Rows) -> None:
+        """Measure a window of the reference, and keep its rows."""
+
+        def keep(block: LogitsBlock, part: slice) -> Values:
+            kept[part] = log_probabilities(block)
+            return losses(kept[part], window.targets[part])
+
+        if found := await self._read(self.reference, window, keep):
+            self.reference.add(np.concatenate(found))
+
+    async def _measure_noise(self, window: Window, kept: Rows) -> None:
+        """Compare the reference's rows with its own in another batch size."""
+        if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
+            self.noise.add(joined(found))
+
+    async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
+        """Measure a window of a candidate, and compare it with the reference's rows if it has the same tokens."""
+        if candidate.top is not None:
+            await self._measure_top(candidate, candidate.top, window, kept)
+        elif candidate.reason:
+
+            def loss(block: LogitsBlock, part: slice) -> Values:
+                return losses(log_probabilities(block), window.targets[part])
+
+            if lost := await self._read(candidate, window, loss):
+                candidate.add(np.concatenate(lost))
+        elif found := await self._read(candidate, window, _comparing(window, kept)):
+            scores = joined(found)
+            candidate.add(scores.loss)
+            candidate.difference.add(scores)
+
+    async def _measure_top(self, candidate: Candidate, top: TopAgreement, window: Window, kept: Rows) -> None:
+        """Compare the likeliest tokens of a window with the reference's."""
+        try:
+            found = await self._readers[candidate].read_top(window, TOP)
+        except ParagoneError as error:
+            candidate.error = error
+            return
+        if found is not None:
+            top.add(await asyncio.to_thread(top_of, kept), found)
+
+    async def _read(
+        self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
+    ) -> list[T] | None:
+        """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
+        try:
+            return await self._readers[measured].read(window, take, batch=batch)
+        except ParagoneError as error:
+            measured.error = error
+            return None
+
+
+def _comparing(window: Window, kept: Rows) -> Take[Scores]:
+    """Return the function that compares a block with the reference's rows of the same window."""
+
+    def compare(block: LogitsBlock, part: slice) -> Scores:
+        return compared(kept[part], log_probabilities(block), window.targets[part])
+
+    return compare
+
+
+def noise_windows(count: int) -> frozenset[int]:
+    """Return the numbers of the windows in which the noise is measured, spread over the text."""
+    wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
+    return frozenset(number * count // wanted for number in range(wanted))

@@ -1,0 +1,90 @@
+"""Statistics of values at the scored positions of a text, each with its uncertainty.
+
+Values have a row for each window and a column for each scored position of it. The positions of a window share a
+passage of the text, so they depend on each other: the window is the unit of every uncertainty, which is the
+standard error of the windows' means. All windows have the same number of positions, so the mean of these means
+is the mean of all positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.statistics.numeric import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "FEWEST_WINDOWS",
+    "Values",
+    "mean",
+    "percentile",
+    "perplexity",
+    "ratio_error",
+    "root_mean_square",
+    "stacked",
+]
+
+Values: TypeAlias = "NDArray[np.float64]"
+
+FEWEST_WINDOWS = 4
+"""Number of windows below which the uncertainty is unknown: so few give a standard error by chance alone."""
+
+_FEWEST_POSITIONS = 100
+"""Number of positions below which a percentile says nothing."""
+
+
+def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the values of windows as one array: a row for each, no row without windows."""
+    return np.stack(windows) if windows else np.empty((0, 0))
+
+
+def mean(values: NDArray[Any]) -> Estimate | None:
+    """Return the mean of numbers, or the share of what holds. None without values."""
+    if not values.size:
+        return None
+    windows = values.mean(axis=1)
+    count = len(windows)
+    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
+    return Estimate(float(windows.mean()), error)
+
+
+def perplexity(losses: Values) -> Estimate | None:
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times that of the mean."""
+    loss = mean(losses)
+    if loss is None:
+        return None
+    value = math.exp(loss.value)
+    return Estimate(value, loss.scaled(value).error)
+
+
+def root_mean_square(values: Values) -> Estimate | None:
+    """Return √E[x²]. Its uncertainty is that of E[x²], divided by 2·√E[x²]."""
+    squares = mean(values**2)
+    if squares is None:
+        return None
+    root = math.sqrt(squares.value)
+    return Estimate(root, squares.scaled(1 / (2 * root)).error if root else squares.error)
+
+
+def percentile(values: Values, fraction: float) -> float | None:
+    """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
+    return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
+
+
+def ratio_error(many: Values, few: Values) -> float | None:
+    """Return the relative standard error of the mean of `many` by the mean of `few`, both of which are positive.
+
+    It is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
+    each by the mean of all. It supposes that both vary by the same share from window to window, so it is known for
+    a single window of `few`, which has no variance of its own.
+    """
+    if len(many) < FEWEST_WINDOWS:
+        return None
+    shares = [it.mean(axis=1) / it.mean() for it in (many, few)]
+    variance = sum(float(((it - 1) ** 2).sum()) for it in shares) / (len(many) + len(few) - 2)
+    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))

@@ -1,0 +1,227 @@
+"""The results of a fidelity measurement: figures, JSON, and a sentence for each candidate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from paragone import Json
+from paragone_workbench.measure.fidelity.independent_positions import (
+    difference_errors,
+    mean_error,
+    perplexity_error,
+)
+from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
+from paragone_workbench.measure.fidelity.measurement import NOISE_BATCH, Fidelity
+from paragone_workbench.measure.fidelity.positions import (
+    FEWEST_WINDOWS,
+    Values,
+    mean,
+    percentile,
+    ratio_error,
+    root_mean_square,
+)
+from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
+from paragone_workbench.statistics.estimate import Estimate, number
+
+__all__ = ["CLEAR", "DifferenceFigures", "fidelity_json", "figures_of", "log_ratio", "verdict"]
+
+_KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
+_DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
+
+_INDEPENDENT = "llama_perplexity_se"
+"""The name in JSON of the standard errors as llama-perplexity computes them."""
+
+CLEAR = 3
+"""A KL divergence is above the noise floor if ln(KLD / noise floor) exceeds its standard error as many times.
+
+An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
+is a standard error, and in 0.2% of those with 100 (Student's t).
+"""
+
+Percentiles: TypeAlias = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceFigures:
+    """How distributions differ from the reference's. None if no window was compared.
+
+    Attributes:
+        kld: Mean KL divergence, in nats.
+        kld_percentiles: Percentiles of the KL divergence, by percentage; None below 100 positions.
+        delta_p: Mean Δp.
+        rms_delta_p: Root mean square of Δp.
+        delta_p_percentiles: Percentiles of Δp.
+        same_top: Share of the positions at which the likeliest token is the same.
+    """
+
+    kld: Estimate | None
+    kld_percentiles: Percentiles
+    delta_p: Estimate | None
+    rms_delta_p: Estimate | None
+    delta_p_percentiles: Percentiles
+    same_top: Estimate | None
+
+
+def figures_of(difference: Difference) -> DifferenceFigures:
+    """Return the figures of a difference."""
+    kld, delta_p = difference.kld, difference.delta_p
+    return DifferenceFigures(
+        kld=mean(kld),
+        kld_percentiles=_percentiles(kld, _KLD_PERCENTILES),
+        delta_p=mean(delta_p),
+        rms_delta_p=root_mean_square(delta_p),
+        delta_p_percentiles=_percentiles(delta_p, _DELTA_P_PERCENTILES),
+        same_top=mean(difference.same_top),
+    )
+
+
+def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
+    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
+    return {
+        "window": fidelity.window,
+        "windows": fidelity.reference.windows,
+        "tokens_scored": int(fidelity.reference.losses.size),
+        "partial": fidelity.partial,
+        "reference": {
+            **_measured_json(fidelity.reference, fidelity),
+            _INDEPENDENT: _loss_errors(fidelity.reference),
+        },
+        "noise": {
+            "batch": NOISE_BATCH,
+            "windows": fidelity.noise.windows,
+            **_difference_json(fidelity.noise),
+            _INDEPENDENT: difference_errors(fidelity.noise),
+        },
+        "candidates": [_candidate_json(it, fidelity) for it in fidelity.candidates],
+    }
+
+
+def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
+    """Return what was found of a candidate, in a sentence; empty if nothing was."""
+    reference = fidelity.reference
+    if candidate.top is not None:
+        return _top_verdict(candidate, candidate.top, reference)
+    if candidate.reason:
+        theirs, ours = (it.bits_per_byte(fidelity.text_bytes) for it in (candidate, reference))
+        if theirs is None or ours is None:
+            return ""
+        return f"{candidate.name}: {number(theirs)} bits per byte, {reference.name} {number(ours)}."
+    kld, same = mean(candidate.difference.kld), mean(candidate.difference.same_top)
+    if kld is None or same is None:
+        return ""
+    return (
+        f"{candidate.name}: mean KLD {number(kld)}{_beside_noise(kld, candidate, fidelity)}; picks another top token at "
+        f"{1 - same.value:.1%} of the positions."
+    )
+
+
+def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -> str:
+    same, common = top.same_top, top.common
+    if same is None or common is None:
+        return ""
+    return (
+        f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
+        f"{common.value:.1%} of its top {TOP} are among its own."
+    )
+
+
+def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> str:
+    noise, name = mean(fidelity.noise.kld), fidelity.reference.name
+    if noise is None:
+        return ""
+    if not noise.value:
+        return f", and {name} does not differ from itself"
+    floor, times = f"the noise floor of {name}", kld.value / noise.value
+    if times <= 1:
+        return f", within {floor} ({number(noise)})"
+    error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
+    if error is None:
+        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell them apart)"
+    if math.log(times) <= CLEAR * error:
+        return f", within {floor} ({number(noise)})"
+    return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
+
+
+def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
+    return {
+        "engine": measured.name,
+        "size": measured.size,
+        "windows": measured.windows,
+        **_estimate_json("ppl", measured.perplexity),
+        **_estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
+        "error": str(measured.error) if measured.error is not None else None,
+    }
+
+
+def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]:
+    ratio = log_ratio(candidate, fidelity.reference)
+    top = candidate.top
+    common, same = (None, None) if top is None else (top.common, top.same_top)
+    return {
+        **_measured_json(candidate, fidelity),
+        **_estimate_json("log_ppl_ratio", ratio),
+        **_difference_json(candidate.difference),
+        _INDEPENDENT: {
+            **_loss_errors(candidate),
+            "log_ppl_ratio": None if ratio is None else mean_error(_excess(candidate, fidelity.reference)),
+            **difference_errors(candidate.difference),
+        },
+        "top_k": None
+        if top is None
+        else {
+            "k": TOP,
+            "windows": top.windows,
+            **_estimate_json("common", common),
+            "top1_agreement": same and same.value,
+            "top1_se": same and same.error,
+        },
+        "reason": candidate.reason or None,
+    }
+
+
+def log_ratio(candidate: Candidate, reference: Measured) -> Estimate | None:
+    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
+
+    That is the mean of the differences in log-loss; what makes a text hard for both drops out of its uncertainty.
+    None if the candidate has another vocabulary, or was not measured.
+    """
+    if candidate.reason or not candidate.windows:
+        return None
+    return mean(_excess(candidate, reference))
+
+
+def _excess(candidate: Candidate, reference: Measured) -> Values:
+    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
+    return candidate.losses - reference.losses[: candidate.windows]
+
+
+def _loss_errors(measured: Measured) -> dict[str, Json]:
+    return {"ppl": perplexity_error(measured.losses) if measured.windows else None}
+
+
+def _difference_json(difference: Difference) -> dict[str, Json]:
+    figures = figures_of(difference)
+    percentiles = figures.kld_percentiles
+    return {
+        **_estimate_json("mean_kld", figures.kld),
+        "median_kld": percentiles["50"],
+        "p90_kld": percentiles["90"],
+        "p99_kld": percentiles["99"],
+        "max_kld": percentiles["100"],
+        "kld_percentiles": {**percentiles},
+        **_estimate_json("mean_dp", figures.delta_p),
+        **_estimate_json("rms_dp", figures.rms_delta_p),
+        "dp_percentiles": {**figures.delta_p_percentiles},
+        "top1_agreement": figures.same_top and figures.same_top.value,
+        "top1_se": figures.same_top and figures.same_top.error,
+    }
+
+
+def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
+    return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
+
+
+def _percentiles(values: Values, wanted: tuple[float, ...]) -> Percentiles:
+    return {f"{percent:g}": percentile(values, percent / 100) for percent in wanted}

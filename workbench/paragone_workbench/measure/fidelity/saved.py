@@ -1,0 +1,61 @@
+"""What a model loses, by the measurements of fidelity in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone_workbench.measure.fit.quantizations import is_same_file
+from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.store.experiment_records import Measurement
+
+__all__ = ["SavedFidelity", "saved_fidelity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedFidelity:
+    """How far a model's distributions are from a reference's.
+
+    Attributes:
+        kld: Mean KL divergence, in nats.
+        same_top: Share of the positions at which the likeliest token is the same; None if unknown.
+        reference: The name of the reference.
+        created: When it was measured, in seconds since 1970.
+    """
+
+    kld: Estimate
+    same_top: float | None
+    reference: str
+    created: float
+
+
+def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
+    """Return the newest measurement, of these newest first, in which the model was a candidate; None if there is none.
+
+    A measurement whose reference is the same model tells nothing of its quantization, and does not count.
+    """
+    for measurement in measurements:
+        reference = measurement.engines[0]
+        if reference.backend == backend and is_same_file(reference.model, model):
+            continue
+        for candidate in measurement.measured:
+            if candidate.backend == backend and is_same_file(candidate.model, model):
+                figures = _figures_of(measurement.data, candidate.name)
+                kld, error, same = (figures.get(it) for it in ("mean_kld", "mean_kld_se", "top1_agreement"))
+                if isinstance(kld, int | float):
+                    return SavedFidelity(
+                        kld=Estimate(kld, error if isinstance(error, int | float) else None),
+                        same_top=same if isinstance(same, int | float) else None,
+                        reference=reference.name,
+                        created=measurement.created,
+                    )
+    return None
+
+
+def _figures_of(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    candidates = data.get("candidates")
+    for it in candidates if isinstance(candidates, list | tuple) else ():
+        if isinstance(it, Mapping) and it.get("engine") == name:
+            return it
+    return {}

@@ -1,0 +1,1 @@
+"""Fit: how much memory an engine takes, and whether it fits."""

@@ -1,0 +1,146 @@
+"""Memory plans: how an engine's estimate lies on the devices of this machine, or on hypothetical GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from paragone import DeviceMemory, EngineError, MemoryEstimate, ModelLayout
+from paragone_workbench.machine.memory import MARGIN
+from paragone_workbench.measure.fit.division import KEPT_FREE, Division, best, on_gpus
+
+__all__ = ["HYPOTHETICAL", "MemoryPlan", "place", "scaled"]
+
+HYPOTHETICAL = "hypothetical GPU"
+"""The name of a GPU that this machine need not have; with a number after it if there are several."""
+
+_MAIN = "CPU"
+"""The name of main memory in estimates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """The memory that an engine would take.
+
+    Attributes:
+        context: Context window in tokens.
+        trained_context: Context window that the model was trained for; None if unknown.
+        devices: The memory on each device, and what is free there. Hypothetical GPUs come first; of each, what plans
+            leave free is not counted as free.
+        layers: Number of layers. In a plan for hypothetical GPUs the output counts as one. None if unknown.
+        gpu_layers: How many of them are on a GPU; None if unknown.
+        hypothetical: How the model is divided between hypothetical GPUs; None in a plan for this machine.
+        offload: How the model could be divided, if it does not fit on the machine's GPUs; else None.
+        experts_option: The load option for the number of first layers whose experts stay in main memory.
+    """
+
+    context: int
+    trained_context: int | None
+    devices: tuple[DeviceMemory, ...]
+    layers: int | None
+    gpu_layers: int | None
+    hypothetical: Division | None = None
+    offload: Division | None = None
+    experts_option: str = ""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it fits on every device; None if that is unknown."""
+        found = [device.fits for device in self.devices]
+        return False if False in found else None if None in found else True
+
+    @property
+    def fits_whole(self) -> bool:
+        """Whether it fits, and is either wholly on GPUs or planned without one."""
+        split = self.hypothetical is not None and self.hypothetical.expert_layers > 0
+        return bool(self.fits) and (len(self.devices) == 1 or (self.layers == self.gpu_layers and not split))
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether it fits, but leaves less free than the margin that the schedule `auto` wants."""
+        return bool(self.fits) and any(
+            device.free is not None and device.free - device.needed < MARGIN for device in self.devices
+        )
+
+    @property
+    def needed(self) -> int:
+        """Bytes on all devices together."""
+        return sum(device.needed for device in self.devices)
+
+
+def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
+    """Return the plan of an estimate: as the engine would lie, or for hypothetical GPUs with `vram` free bytes each.
+
+    `division` is the one to use on hypothetical GPUs, whether it fits or not; by default the best. Raises
+    EngineError if the estimate has no layout and hypothetical GPUs need it.
+    """
+    plan = MemoryPlan(
+        context=found.context,
+        trained_context=found.trained_context,
+        devices=found.devices,
+        layers=found.layers,
+        gpu_layers=found.gpu_layers,
+        experts_option=found.layout.experts_option if found.layout is not None else "",
+    )
+    if not vram:
+        return replace(plan, offload=_offload(found))
+    if found.layout is None:
+        raise EngineError("The backend does not say how a model can be divided between devices.")
+    rooms = [max(0, size - KEPT_FREE) for size in vram]
+    division = division or best(found.layout, rooms)
+    main = next((it for it in found.devices if it.device == _MAIN), None)
+    return replace(
+        plan,
+        devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),
+        layers=len(found.layout.parts),
+        gpu_layers=division.count,
+        hypothetical=division,
+    )
+
+
+def _offload(found: MemoryEstimate) -> Division | None:
+    """Return the best division between the GPUs of an estimate; None if everything fits, or it is unknown."""
+    gpus = [device for device in found.devices if device.device != _MAIN]
+    if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
+        return None
+    return best(found.layout, [max(0, (gpu.free or 0) - KEPT_FREE) for gpu in gpus])
+
+
+def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+    names = (
+        [HYPOTHETICAL] if len(rooms) == 1 else [f"{HYPOTHETICAL} {number}" for number in range(len(rooms))]
+    )
+    gpus = zip(on_gpus(layout, division, rooms), names, rooms, strict=True)
+    return [replace(gpu, device=name, free=room) for gpu, name, room in gpus]
+
+
+def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
+    """Return what is left for main memory, of which `main` is the estimate without hypothetical GPUs."""
+    at = len(layout.parts) - division.count
+    rest = layout.parts[:at]
+    experts = sum(part.experts for part in layout.parts[at : division.expert_layers])
+    return DeviceMemory(
+        device=_MAIN,
+        weights=layout.main_weights + experts + sum(part.weights - part.shared for part in rest),
+        kv_cache=sum(part.kv_cache for part in rest),
+        compute=main.compute if main is not None and (rest or experts) else 0,
+        free=None if main is None else main.free,
+        total=None if main is None else main.total,
+    )
+
+
+def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
+    """Return the estimate with its weights multiplied by a factor."""
+
+    def times(size: int) -> int:
+        return round(size * factor)
+
+    layout = found.layout
+    if layout is not None:
+        parts = [
+            replace(part, weights=times(part.weights), shared=times(part.shared), experts=times(part.experts))
+            for part in layout.parts
+        ]
+        layout = replace(layout, parts=tuple(parts), main_weights=times(layout.main_weights))
+    devices = tuple(replace(device, weights=times(device.weights)) for device in found.devices)
+    return replace(found, devices=devices, layout=layout)

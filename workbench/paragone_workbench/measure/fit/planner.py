@@ -1,0 +1,133 @@
+"""The memory planner: what an engine would take, whether it fits, and the largest context that fits.
+
+It loads no model: everything follows from the estimates of the engine's backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from paragone import Backend, InputError, Json, MemoryEstimate
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.memory import estimate_memory
+from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan, place, scaled
+
+__all__ = ["MemoryPlanner"]
+
+_CONTEXT = 4096
+"""Context in tokens for hypothetical GPUs, if none is set. An engine chooses its context by this machine's memory."""
+
+_STEP = 256
+"""Contexts are searched in multiples of this number of tokens."""
+
+
+class MemoryPlanner:
+    """Plans the memory of one engine.
+
+    With `vram`, for GPUs with so many free bytes each, whatever GPUs the machine has. Free memory is read once, so
+    that all plans are for the same.
+    """
+
+    def __init__(self, definition: EngineDefinition, backend: Backend, *, vram: Sequence[int] = ()) -> None:
+        if not backend.capabilities.estimate:
+            raise InputError(
+                f"{backend.title} cannot estimate the memory that a model needs.",
+                hint="Only engines that compute in paragone's own processes are estimated.",
+            )
+        self._definition = definition
+        self._backend = backend
+        self._vram = vram
+        self._option = next(
+            (info.name for info in describe(backend.load_options) if info.fact == "context"), None
+        )
+        self._estimates: dict[int | None, MemoryEstimate] = {}
+        self._free: dict[str, int | None] = {}
+
+    async def plan(self, context: int | None = None) -> MemoryPlan:
+        """Plan with this context window, by default the engine's own. Raises ParagoneError."""
+        found = await self._estimate(context)
+        own = self._definition.options.get(self._option or "")
+        if self._vram and context is None and own is None and self._option:
+            found = await self._estimate(min(_CONTEXT, found.trained_context or _CONTEXT))
+        return place(found, vram=self._vram)
+
+    async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
+        """Return the bytes of the weights at `bits` bits per weight, roughly, and a plan for them.
+
+        None if they are not smaller than the model's, or the backend does not report the number of its weights.
+        """
+        found = await self._estimate(context)
+        size = round((found.parameters or 0) * bits / 8)
+        if not 0 < size < found.weights:
+            return None
+        return size, place(scaled(found, size / found.weights), vram=self._vram)
+
+    async def largest_context(self, plan: MemoryPlan) -> int | None:
+        """Return the largest context that fits, in steps of 256 tokens, up to the one that the model was trained for.
+
+        0 if none fits, None if that is unknown. If `plan` has all layers on hypothetical GPUs, they stay there; else
+        as many as fit. Raises ParagoneError.
+        """
+        trained = plan.trained_context
+        kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
+        # What is left on GPUs that are filled with layers says nothing.
+        filled = plan.hypothetical is not None and kept is None
+        limits = [
+            it.device
+            for it in plan.devices
+            if it.free is not None and not (filled and it.device.startswith(HYPOTHETICAL))
+        ]
+        if trained is None or self._option is None or not limits:
+            return None
+
+        async def spare(context: int) -> int:
+            placed = place(await self._estimate(context), vram=self._vram, division=kept)
+            return min(
+                it.free - it.needed for it in placed.devices if it.free is not None and it.device in limits
+            )
+
+        return await _largest(spare, trained)
+
+    async def _estimate(self, context: int | None) -> MemoryEstimate:
+        if context not in self._estimates:
+            options: dict[str, Json] = {}
+            if context is not None:
+                if self._option is None:
+                    raise InputError(f"{self._backend.title} has no option for the context window.")
+                options[self._option] = context
+            found = await estimate_memory(self._definition, self._backend, options)
+            for device in found.devices:
+                self._free.setdefault(device.device, device.free)
+            devices = tuple(replace(it, free=self._free[it.device]) for it in found.devices)
+            found = replace(found, devices=devices)
+            self._estimates[context] = self._estimates[found.context] = found
+        return self._estimates[context]
+
+
+async def _largest(spare: Callable[[int], Awaitable[int]], most: int) -> int:
+    """Return the largest context of at most `most` tokens with which `spare` is not negative.
+
+    `spare` returns the bytes left. It falls with the context, almost linearly, so two points usually tell where
+    it becomes negative.
+    """
+    left_most = await spare(most)
+    if left_most >= 0:
+        return most
+    low, high = min(_STEP, most), most
+    left = await spare(low)
+    if left < 0:
+        return 0
+    slow = 0
+    while high - low > _STEP:
+        width = high - low
+        share = left / (left - left_most) if slow < 2 else 0.5
+        guess = max(low + _STEP, min(low + int(width * share) // _STEP * _STEP, high - 1))
+        now = await spare(guess)
+        if now >= 0:
+            low, left = guess, now
+        else:
+            high, left_most = guess, now
+        slow = 0 if high - low <= width / 2 else slow + 1
+    return low

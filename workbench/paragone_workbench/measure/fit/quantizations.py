@@ -1,0 +1,120 @@
+"""Other quantizations of an engine's model: those on this machine, and roughly what usual ones would take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paragone import Backend, ModelInfo, ParagoneError
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.inventory.models import find_models
+from paragone_workbench.measure.fit.memory_plan import MemoryPlan
+from paragone_workbench.measure.fit.planner import MemoryPlanner
+
+__all__ = ["Quantization", "find_siblings", "is_same_file", "plan_siblings", "rough_quantizations"]
+
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+"""The end of the name of one of several files of a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """A quantization of a model, and what it would take.
+
+    Attributes:
+        name: Its name, such as `Q4_K_M`; that of the model if it is unknown.
+        model: The model on this machine; None for one that is not here, of which the plan is rough.
+        size: Bytes of its files; of its weights, if there are none.
+        plan: What it would take.
+    """
+
+    name: str
+    model: ModelInfo | None
+    size: int
+    plan: MemoryPlan
+
+
+async def find_siblings(
+    definition: EngineDefinition, backend: Backend, folders: Sequence[str]
+) -> tuple[ModelInfo | None, list[ModelInfo]]:
+    """Return the engine's model, if it is found, and the other quantizations of it, the largest first.
+
+    Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
+    """
+    beside = Path(definition.model).expanduser().absolute().parent
+    # Searching a folder that contains the home folder would take too long.
+    near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
+    models = await find_models(backend, [*folders, *near])
+    own = next((it for it in models if is_same_file(it.model, definition.model)), None)
+    if own is None:
+        return None, []
+    siblings = [it for it in models if it is not own and not it.problem and _is_sibling(own, it)]
+    return own, sorted(siblings, key=lambda it: -(it.size or 0))
+
+
+async def plan_siblings(
+    definition: EngineDefinition,
+    backend: Backend,
+    models: Sequence[ModelInfo],
+    context: int,
+    vram: Sequence[int],
+) -> list[Quantization]:
+    """Return a plan for each of these models, with the engine's options. Models that cannot be planned are left out."""
+    found = []
+    for model in models:
+        planner = MemoryPlanner(replace(definition, model=model.model), backend, vram=vram)
+        try:
+            plan = await planner.plan(context)
+        except ParagoneError:
+            continue
+        size = sum(device.weights for device in plan.devices)
+        found.append(
+            Quantization(
+                name=model.quantization or model.name, model=model, size=model.size or size, plan=plan
+            )
+        )
+    return found
+
+
+async def rough_quantizations(
+    planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
+) -> list[Quantization]:
+    """Return roughly what the backend's usual quantizations would take, but for those `without`.
+
+    Only those that are smaller than the model of `plan`. KV cache and compute are those of that model.
+    """
+    found = []
+    for name, bits in backend.quantizations.items():
+        rough = None if name in without else await planner.rough(plan.context, bits)
+        if rough is not None:
+            found.append(Quantization(name=name, model=None, size=rough[0], plan=rough[1]))
+    return found
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Return whether two names of models mean the same file, or are equal."""
+    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
+    """Return whether two models differ in their quantization only, by their architecture and their names."""
+    return (
+        one.architecture == other.architecture
+        and one.context == other.context
+        and bool(_names(one) & _names(other))
+    )
+
+
+def _names(model: ModelInfo) -> set[str]:
+    """Return the model's names without its quantization, punctuation and case."""
+    path = Path(model.model)
+    stem = path.stem if path.suffix[1:].isalpha() else path.name
+    quantization = _plain(model.quantization or "")
+    names = (_plain(_PART.sub("", stem)), _plain(model.name))
+    return {name.replace(quantization, "") if quantization else name for name in names}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())

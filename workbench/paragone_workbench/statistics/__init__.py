@@ -1,0 +1,1 @@
+"""Statistics: estimates, intervals, paired differences, and the packages that they need."""

@@ -1,0 +1,107 @@
+"""95% confidence intervals of means and of shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from paragone import Json
+from paragone_workbench.statistics.scientific import np, stats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "FEWEST",
+    "Z",
+    "Interval",
+    "mean_interval",
+    "paired_share_interval",
+    "share_interval",
+    "t_interval",
+]
+
+Values: TypeAlias = "NDArray[np.float64]"
+
+FEWEST = 10
+"""Number of prompts below which there is no interval: so few do not show how values are distributed."""
+
+Z = 1.959964
+"""The 97.5th percentile of the normal distribution: standard errors on each side of a 95% interval."""
+
+_LEVEL = 0.975
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A 95% confidence interval."""
+
+    low: float
+    high: float
+
+    @property
+    def contains_zero(self) -> bool:
+        """Whether no difference is one of the values in the interval."""
+        return self.low <= 0 <= self.high
+
+    def to_json(self) -> dict[str, Json]:
+        """Return both ends."""
+        return {"low": self.low, "high": self.high}
+
+
+def t_interval(mean: float, error: float, count: int) -> Interval:
+    """Return the interval of a mean of `count` values, whose standard error is `error`, by Student's t (1908)."""
+    margin = float(stats.t.ppf(_LEVEL, count - 1)) * error
+    return Interval(low=mean - margin, high=mean + margin)
+
+
+def share_interval(share: float, count: int) -> Interval:
+    """Return the interval of a share of `count` prompts or votes by Wilson's score method (1927)."""
+    spread = Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+    middle, scale = share + Z**2 / (2 * count), 1 + Z**2 / count
+    return Interval(low=max(0.0, (middle - spread) / scale), high=min(1.0, (middle + spread) / scale))
+
+
+def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | None:
+    """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
+
+    `only_a` and `only_b` are the numbers of prompts that one of them alone passed. It is the interval of the
+    normal distribution after one more prompt of each of these kinds (Bonett and Price 2012), so that it has a
+    width also if no prompt is passed by one engine alone. None below `FEWEST` prompts.
+    """
+    if count < FEWEST:
+        return None
+    total = count + 2
+    a, b = (only_a + 1) / total, (only_b + 1) / total
+    margin = Z * math.sqrt((a + b - (b - a) ** 2) / total)
+    return Interval(low=max(-1.0, b - a - margin), high=min(1.0, b - a + margin))
+
+
+def mean_interval(values: Sequence[float] | Values) -> Interval | None:
+    """Return the interval of a mean; None below `FEWEST` values, or if all are equal.
+
+    It is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. That
+    corrects for the skewness of the values: a mean of few times varies more upwards than downwards. Where values
+    are not skewed, the transformation alone would be too narrow.
+    """
+    array = np.asarray(values, np.float64)
+    if array.size < FEWEST or not np.ptp(array):
+        return None
+    count = array.size
+    t = float(stats.t.ppf(_LEVEL, count - 1))
+    skewness = float(stats.skew(array, bias=False)) / math.sqrt(count)
+    below, above = max(t, _hall(t, skewness)), max(t, -_hall(-t, skewness))
+    mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(count)
+    return Interval(low=mean - below * error, high=mean + above * error)
+
+
+def _hall(t: float, skewness: float) -> float:
+    """Return the value of Student's statistic that Hall's transformation maps to t: 3/a·(∛(1 + a·(t − a/6)) − 1).
+
+    `skewness` is a, the skewness of the values by the square root of their number.
+    """
+    if abs(skewness) < 1e-6:
+        return t  # the limit
+    return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)

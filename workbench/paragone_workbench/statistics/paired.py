@@ -1,0 +1,151 @@
+"""Differences between two engines over the same prompts, from paired data.
+
+The prompt is the unit: both engines answered it, so what makes it hard or long is the same for both, and the
+differences per prompt are the data. Repetitions of a prompt are averaged before; they are no further prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
+from paragone_workbench.statistics.scientific import np, stats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Kind", "PairedDifference", "holm", "paired_difference"]
+
+Values: TypeAlias = "NDArray[np.float64]"
+
+Kind: TypeAlias = Literal["numbers", "passes", "shares"]
+"""What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
+
+_MANY = 1_000
+"""Number of prompts above which the t-test replaces the permutation test, which converges to it."""
+
+_RESAMPLES = 9_999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """How the values of two engines, A and B, differ over the prompts that have a value of both.
+
+    Attributes:
+        prompts: Number of prompts.
+        mean_a: Mean value of A.
+        mean_b: Mean value of B.
+        more_a: Number of prompts at which A's value is larger.
+        more_b: Number of prompts at which B's value is larger.
+        interval: The interval of the mean difference; None if there is none.
+        method: How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same
+            amount, which tells nothing of how much they vary.
+        p: The p-value, before any correction for several comparisons.
+        test: The test that `p` is from.
+    """
+
+    prompts: int
+    mean_a: float
+    mean_b: float
+    more_a: int
+    more_b: int
+    interval: Interval | None
+    method: Literal["skewed_t", "bonett_price", "none"]
+    p: float
+    test: Literal["mcnemar", "sign", "permutation", "t"]
+
+    @property
+    def difference(self) -> float:
+        """The mean of B − A."""
+        return self.mean_b - self.mean_a
+
+
+def paired_difference(
+    a: Sequence[float] | Values, b: Sequence[float] | Values, *, kind: Kind = "numbers", seed: int = 0
+) -> PairedDifference:
+    """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
+
+    Passes are tested by McNemar's exact test: among the prompts that one engine alone passed, each is as likely to
+    be that engine if they do not differ. Shares are tested by the sign test, the same test of the prompts that one
+    engine passed more often.
+
+    Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
+    prompt's difference is a coin toss. It tests the same mean that is reported, and assumes no distribution;
+    Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards prompts without a
+    difference, of which scores have many. Above 1,000 prompts it is the paired t-test. `seed` is for the test.
+
+    Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError("paired values must be of the same prompts, and of one at least")
+    values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    differences = values_b - values_a
+    more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())
+    method: Literal["skewed_t", "bonett_price", "none"]
+    test: Literal["mcnemar", "sign", "permutation", "t"]
+    if kind == "passes":
+        interval, method = paired_share_interval(more_a, more_b, differences.size), "bonett_price"
+    else:
+        interval, method = mean_interval(differences), "skewed_t"
+    if kind != "numbers":
+        p, test = _sign_test(more_a, more_b), "mcnemar" if kind == "passes" else "sign"
+    elif differences.size > _MANY:
+        p, test = _t_test(differences), "t"
+    else:
+        p, test = _permutation_test(differences, seed), "permutation"
+    return PairedDifference(
+        prompts=differences.size,
+        mean_a=float(values_a.mean()),
+        mean_b=float(values_b.mean()),
+        more_a=more_a,
+        more_b=more_b,
+        interval=interval,
+        method=method if interval is not None else "none",
+        p=p,
+        test=test,
+    )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm's step-down method (1979), in the same order.
+
+    If all those up to a level α are taken as differences, the probability of one false claim or more in the
+    whole family is at most α, whether the comparisons depend on each other or not.
+    """
+    adjusted = [0.0] * len(ps)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _sign_test(only_a: int, only_b: int) -> float:
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
+
+
+def _permutation_test(differences: Values, seed: int) -> float:
+    changed = differences[differences != 0]  # a difference of 0 has no sign to flip
+    if changed.size < 2:
+        return 1.0
+    found = stats.permutation_test(
+        (changed,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        batch=max(1, 1_000_000 // changed.size),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def _t_test(differences: Values) -> float:
+    return (
+        float(stats.ttest_1samp(differences, 0.0).pvalue)
+        if np.ptp(differences)
+        else float(not differences[0])
+    )
