@@ -119,9 +119,8 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             stream=_Limited(stream, media_type),
             extensions=response.extensions,
         )
-        limited.encoding = (
-            "utf-8-sig"  # both protocols are in UTF-8; a byte order mark would corrupt the first line
-        )
+        # Both protocols use UTF-8. A byte order mark would corrupt the first line.
+        limited.encoding = "utf-8-sig"
         return limited
 
     async def aclose(self) -> None:

@@ -14,23 +14,10 @@ from typing import TypeVar
 from paragone.options import option
 
 __all__ = [
-    "CHAT_TEMPLATE",
-    "EFFORT",
-    "FREQUENCY_PENALTY",
-    "IGNORE_EOS",
-    "LORA_SCALE",
-    "MAX_TOKENS",
-    "MIN_P",
-    "PRESENCE_PENALTY",
-    "REPEAT_PENALTY",
-    "SEED",
-    "STOP",
-    "TEMPERATURE",
-    "THINKING",
-    "TOP_K",
-    "TOP_P",
+    "CHAT_TEMPLATE", "EFFORT", "FREQUENCY_PENALTY", "IGNORE_EOS", "LORA_SCALE", "MAX_TOKENS", "MIN_P",
+    "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "TOP_K", "TOP_P",
     "SharedOption",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 

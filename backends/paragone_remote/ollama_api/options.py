@@ -6,20 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import Options, option
-from paragone.shared_options import (
-    EFFORT,
-    FREQUENCY_PENALTY,
-    MAX_TOKENS,
-    MIN_P,
-    PRESENCE_PENALTY,
-    REPEAT_PENALTY,
-    SEED,
-    STOP,
-    TEMPERATURE,
-    THINKING,
-    TOP_K,
-    TOP_P,
-)
+from paragone import shared_options as shared
 from paragone_remote.options import EndpointOptions
 
 __all__ = ["DEFAULT_CONTEXT", "DEFAULT_URL", "OllamaLoadOptions", "OllamaSampling"]
@@ -70,21 +57,21 @@ class OllamaLoadOptions(EndpointOptions):
 class OllamaSampling(Options):
     """Options that each run can set. The defaults are those of the model's Modelfile or of the server."""
 
-    max_tokens: int | None = MAX_TOKENS(None)
-    temperature: float | None = TEMPERATURE(None)
-    top_k: int | None = TOP_K(None)
-    top_p: float | None = TOP_P(None)
-    min_p: float | None = MIN_P(None)
-    repeat_penalty: float | None = REPEAT_PENALTY(None)
+    max_tokens: int | None = shared.MAX_TOKENS(None)
+    temperature: float | None = shared.TEMPERATURE(None)
+    top_k: int | None = shared.TOP_K(None)
+    top_p: float | None = shared.TOP_P(None)
+    min_p: float | None = shared.MIN_P(None)
+    repeat_penalty: float | None = shared.REPEAT_PENALTY(None)
     repeat_last_n: int | None = option(
         None,
         "Number of recent tokens that the penalties apply to; -1 for the whole context.",
         minimum=-1,
         fact="penalty_last_n",
     )
-    presence_penalty: float | None = PRESENCE_PENALTY(None)
-    frequency_penalty: float | None = FREQUENCY_PENALTY(None)
-    seed: int | None = SEED(None)
-    stop: tuple[str, ...] = STOP(())
-    thinking: bool | None = THINKING(None, "By default the server decides.")
-    effort: Literal["low", "medium", "high", "max"] | None = EFFORT(None)
+    presence_penalty: float | None = shared.PRESENCE_PENALTY(None)
+    frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None)
+    seed: int | None = shared.SEED(None)
+    stop: tuple[str, ...] = shared.STOP(())
+    thinking: bool | None = shared.THINKING(None, "By default the server decides.")
+    effort: Literal["low", "medium", "high", "max"] | None = shared.EFFORT(None)

@@ -6,21 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from paragone import Options, option
-from paragone.shared_options import (
-    EFFORT,
-    FREQUENCY_PENALTY,
-    IGNORE_EOS,
-    MAX_TOKENS,
-    MIN_P,
-    PRESENCE_PENALTY,
-    REPEAT_PENALTY,
-    SEED,
-    STOP,
-    TEMPERATURE,
-    THINKING,
-    TOP_K,
-    TOP_P,
-)
+from paragone import shared_options as shared
 from paragone_remote.options import EndpointOptions
 
 __all__ = ["OpenAILoadOptions", "OpenAISampling"]
@@ -43,16 +29,16 @@ class OpenAILoadOptions(EndpointOptions):
 class OpenAISampling(Options):
     """Options that each run can set. Options that are not set are not sent; the server uses its defaults."""
 
-    max_tokens: int | None = MAX_TOKENS(None)
-    temperature: float | None = TEMPERATURE(None)
-    top_p: float | None = TOP_P(None)
-    presence_penalty: float | None = replace(PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
-    frequency_penalty: float | None = replace(FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
-    seed: int | None = SEED(None, "Not every server uses it.")
-    stop: tuple[str, ...] = STOP(())
-    top_k: int | None = TOP_K(None, _EXTRA)
-    min_p: float | None = MIN_P(None, _EXTRA)
-    repeat_penalty: float | None = REPEAT_PENALTY(None, _EXTRA)
-    thinking: bool | None = THINKING(None, _EXTRA)
-    ignore_eos: bool | None = IGNORE_EOS(None, _EXTRA)
-    effort: Literal["minimal", "low", "medium", "high"] | None = EFFORT(None, _EXTRA)
+    max_tokens: int | None = shared.MAX_TOKENS(None)
+    temperature: float | None = shared.TEMPERATURE(None)
+    top_p: float | None = shared.TOP_P(None)
+    presence_penalty: float | None = replace(shared.PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
+    frequency_penalty: float | None = replace(shared.FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
+    seed: int | None = shared.SEED(None, "Not every server uses it.")
+    stop: tuple[str, ...] = shared.STOP(())
+    top_k: int | None = shared.TOP_K(None, _EXTRA)
+    min_p: float | None = shared.MIN_P(None, _EXTRA)
+    repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
+    thinking: bool | None = shared.THINKING(None, _EXTRA)
+    ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
+    effort: Literal["minimal", "low", "medium", "high"] | None = shared.EFFORT(None, _EXTRA)

@@ -11,20 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from paragone import shared_options as shared
 from paragone.options import Options, option
-from paragone.shared_options import (
-    FREQUENCY_PENALTY,
-    MAX_TOKENS,
-    MIN_P,
-    PRESENCE_PENALTY,
-    REPEAT_PENALTY,
-    SEED,
-    STOP,
-    TEMPERATURE,
-    THINKING,
-    TOP_K,
-    TOP_P,
-)
 from paragone.wire import Json
 
 __all__ = ["SamplingOptions", "with_seed", "without_effect"]
@@ -34,17 +22,17 @@ __all__ = ["SamplingOptions", "with_seed", "without_effect"]
 class SamplingOptions(Options):
     """Options that each run can set. Subclass it to add options of one engine."""
 
-    max_tokens: int | None = MAX_TOKENS(None)
-    temperature: float = TEMPERATURE(0.8)
-    top_k: int = TOP_K(40)
-    top_p: float = TOP_P(0.95)
-    min_p: float = MIN_P(0.05)
-    repeat_penalty: float = REPEAT_PENALTY(1.0)
-    presence_penalty: float = PRESENCE_PENALTY(0.0)
-    frequency_penalty: float = FREQUENCY_PENALTY(0.0)
-    seed: int | None = SEED(None, "The same seed gives the same answer.")
-    stop: tuple[str, ...] = STOP(())
-    thinking: bool | None = THINKING(None, "By default its chat template decides.")
+    max_tokens: int | None = shared.MAX_TOKENS(None)
+    temperature: float = shared.TEMPERATURE(0.8)
+    top_k: int = shared.TOP_K(40)
+    top_p: float = shared.TOP_P(0.95)
+    min_p: float = shared.MIN_P(0.05)
+    repeat_penalty: float = shared.REPEAT_PENALTY(1.0)
+    presence_penalty: float = shared.PRESENCE_PENALTY(0.0)
+    frequency_penalty: float = shared.FREQUENCY_PENALTY(0.0)
+    seed: int | None = shared.SEED(None, "The same seed gives the same answer.")
+    stop: tuple[str, ...] = shared.STOP(())
+    thinking: bool | None = shared.THINKING(None, "By default its chat template decides.")
     overflow: Literal["error", "drop_oldest"] = option(
         "error",
         "If the conversation exceeds the context: fail, or drop the oldest turns with a warning.",
