@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import EngineError
+from paragone.wording import size_text
 from paragone_exllama.folders import ModelFolder
 from paragone_exllama.library import PAGE
 from paragone_exllama.nvidia import NoDriver, query_driver, visible
@@ -66,22 +67,21 @@ def out_of_vram(
     """Return the error for a model that did not fit. `free` are the free bytes before loading."""
     cache = cache_bytes(model, options.cache_type, context)
     drafts = draft.size + cache_bytes(draft, "fp16", context) if draft else 0
-    parts = [f"{_gib(model.size)} for its weights", f"{_gib(cache)} for a KV cache of {context:,} tokens"]
+    parts = [
+        f"{size_text(model.size)} for its weights",
+        f"{size_text(cache)} for a KV cache of {context:,} tokens",
+    ]
     if drafts:
-        parts.append(f"{_gib(drafts)} for the draft model")
+        parts.append(f"{size_text(drafts)} for the draft model")
     needed = model.size + cache + drafts + _RESERVED
-    there = " and ".join(_gib(bytes_) for bytes_ in free)
+    there = " and ".join(size_text(bytes_) for bytes_ in free)
     found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
     return EngineError(
-        f"{model.name} does not fit in the VRAM: it needs about {_gib(needed)} ({', '.join(parts)}, and "
-        f"1.0 GiB for computation){found}.",
+        f"{model.name} does not fit in the VRAM: it needs about {size_text(needed)} ({', '.join(parts)}, and "
+        f"{size_text(_RESERVED)} for computation){found}.",
         hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight.",
     )
 
 
 def _round_up(tokens: int) -> int:
     return -(-tokens // PAGE) * PAGE
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paragone import Probe
+from paragone.wording import size_text
 from paragone.worker import Build
 from paragone_exllama.extension import extension_folder
 from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
@@ -58,7 +59,7 @@ def probe(library: str, title: str) -> Probe:
             gpus = visible(driver.gpus)
             facts["driver"] = f"{driver.version}, for CUDA up to {_dotted(driver.cuda)}"
             facts["GPUs"] = ", ".join(
-                f"{gpu.name} ({gpu.total / 2**30:.0f} GiB)" if gpu.total else gpu.name for gpu in gpus
+                f"{gpu.name} ({size_text(gpu.total)})" if gpu.total else gpu.name for gpu in gpus
             )
             facts["compiled part"] = _compiled(library, title, torch, driver.cuda[0])
             if library == "exllamav2":

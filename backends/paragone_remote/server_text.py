@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from paragone.wording import shortened
+
 __all__ = ["lines", "plain", "sentence_of", "without_surrogates"]
 
 _LONGEST = 300
@@ -15,7 +17,7 @@ def plain(text: str, longest: int = _LONGEST) -> str:
     """
     line = " ".join(text[: longest * 4].split())
     clean = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+    return shortened(clean, longest)
 
 
 def lines(text: str) -> str:

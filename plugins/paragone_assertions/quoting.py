@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from paragone.wording import shortened
+
 __all__ = ["quoted"]
 
 LIMIT = 60
@@ -9,5 +11,4 @@ LIMIT = 60
 
 def quoted(text: str) -> str:
     """Return a text in quotation marks, on one line, shortened if it is long."""
-    shown = text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
-    return "'" + shown.replace("\n", "\\n") + "'"
+    return "'" + shortened(text, LIMIT).replace("\n", "\\n") + "'"

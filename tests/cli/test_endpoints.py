@@ -44,7 +44,7 @@ def test_doctor(engines, server):
     assert (there["backend"], there["address"], there["engines"]) == ("ollama", server.url, ["far", "wide"])
     assert (there["usable"], there["models"]) == (True, ["m:latest"])
     assert there["facts"]["server"] == "Ollama 0.13.5"
-    assert there["facts"]["loaded"] == "m:latest (2.0 GiB, 100% in VRAM)"
+    assert there["facts"]["loaded"] == "m:latest (2.1 GB, 100% in VRAM)"
     assert (gone["usable"], gone["engines"]) == (False, ["gone"])
     assert "the connection was refused" in gone["reason"]
 

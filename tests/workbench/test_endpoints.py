@@ -53,7 +53,7 @@ async def test_engines_share_a_server(serve):
         ("ollama", ("a", "c", "b"), one.url),
         ("openai", ("d",), other.url),
     ]
-    assert found[0].report.probe.facts["loaded"].startswith("m:latest (2.0 GiB")
+    assert found[0].report.probe.facts["loaded"].startswith("m:latest (2.1 GB")
     assert [[model.model for model in it.report.models] for it in found] == [["m:latest"], ["m"]]
     # engines may use different servers because of load options, not because of sampling options
     assert [request.path for request in one.requests].count("/api/version") == 2

@@ -156,7 +156,7 @@ def test_the_machine_is_described(store):
     assert [(it.name, it.value) for it in found.facts[3:]] == [
         ("Processor", "Xeon"),
         ("Cores", "2"),
-        ("Memory", "24 GiB"),
+        ("Memory", "25.8 GB"),
         ("GPUs", "H100, H100"),
         ("System", "Linux 6"),
     ]

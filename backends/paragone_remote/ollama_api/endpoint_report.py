@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
+from paragone.wording import size_text
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.client import OllamaClient
@@ -93,4 +94,4 @@ def _described(entry: Data) -> str:
     size, in_vram = count(entry, "size"), count(entry, "size_vram")
     if not size:
         return name
-    return f"{name} ({size / 2**30:.1f} GiB, {(in_vram or 0) / size:.0%} in VRAM)"
+    return f"{name} ({size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"

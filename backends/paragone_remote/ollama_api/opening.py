@@ -18,6 +18,7 @@ from paragone import (
     ParagoneError,
 )
 from paragone.options import build
+from paragone.wording import size_text
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.json_fields import Data, count, part, text, texts, word
 from paragone_remote.ollama_api.client import OllamaClient
@@ -161,7 +162,7 @@ def _loaded(
         in_memory, in_vram = count(running, "size"), count(running, "size_vram")
         if in_memory and in_vram is not None:
             facts["in memory"] = (
-                f"{in_memory / 2**30:.1f} GiB with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+                f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
             )
     in_force = count(running, "context_length") if running is not None else None
     return LoadedModel(

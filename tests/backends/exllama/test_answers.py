@@ -297,8 +297,8 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
     }[library]
     config = {"stand_in": {"fails": {"type": "RuntimeError", "text": said}}}
     assert await refused(open_chat, library, EngineError, model=config, max_seq_len=1 << 20) == (
-        "model does not fit in the VRAM: it needs about 3.0 GiB (0.0 GiB for its weights, 2.0 GiB for a KV "
-        "cache of 1,048,576 tokens, and 1.0 GiB for computation), and 20.0 GiB was free. "
+        "model does not fit in the VRAM: it needs about 3.2 GB (0 kB for its weights, 2.1 GB for a KV "
+        "cache of 1,048,576 tokens, and 1.1 GB for computation), and 21.5 GB was free. "
         "Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight."
     )
 

@@ -191,7 +191,7 @@ async def test_a_mig_slice_of_a_gpu(equipped, tools, driver, monkeypatch):
     equipped.add("exllamav2_ext.py")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cccc")
     probe = await V2.probe(equipped.python)
-    assert probe.facts["GPUs"] == "Paper GPU 1g.5gb (5 GiB)"
+    assert probe.facts["GPUs"] == "Paper GPU 1g.5gb (5.4 GB)"
     assert probe.usable
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-dddd")
     assert "hides all 1 of this machine" in (await V2.probe(equipped.python)).reason
@@ -230,7 +230,7 @@ async def test_usable_where_it_can_be_compiled(equipped, tools, driver, tmp_path
         "ExLlamaV2": "0.3.2",
         "CUDA of PyTorch": "12.8",
         "driver": "575.57.08, for CUDA up to 12.9",
-        "GPUs": "Paper GPU (24 GiB), Paper GPU (24 GiB)",
+        "GPUs": "Paper GPU (25.8 GB), Paper GPU (25.8 GB)",
         "attention": "unpaged, so that only the latest conversation is kept in the cache: "
         "flash-attn is not installed",
     }

@@ -97,7 +97,7 @@ async def test_the_context_that_the_server_really_gave(server, open_lane):
     lane = await open_lane(server)
     assert lane.engine.loaded.context == 2048
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["context-reduced"]
-    assert lane.engine.loaded.facts["in memory"] == "2.0 GiB with the KV cache, 50% in VRAM"
+    assert lane.engine.loaded.facts["in memory"] == "2.1 GB with the KV cache, 50% in VRAM"
     assert lane.engine.loaded.size == 9, "the size of its files, which /api/tags tells"
 
 
@@ -227,7 +227,7 @@ async def test_a_report_of_a_server(server):
     assert report.probe.facts == {
         "server": "Ollama 0.13.5",
         "models": "1",
-        "loaded": "m:latest (2.0 GiB, 100% in VRAM)",
+        "loaded": "m:latest (2.1 GB, 100% in VRAM)",
     }
     (model,) = report.models
     assert (model.model, model.size, model.quantization, model.context) == ("m:latest", 9, "Q4_1", 4096)

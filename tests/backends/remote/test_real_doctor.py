@@ -8,6 +8,8 @@ import urllib.request
 
 import pytest
 
+from paragone.wording import size_text
+
 from .conftest import free_port
 
 pytestmark = pytest.mark.model
@@ -67,11 +69,11 @@ def test_a_real_ollama(doctor, ollama_server, unload):
     found = endpoint()
     assert (found["backend"], found["address"], found["engines"]) == ("ollama", ollama_server, ["far"])
     assert (found["usable"], found["reason"], found["models"]) == (True, "", ["smollm2:latest"])
-    size, in_vram = running["size"] / 2**30, running["size_vram"] / running["size"]
+    size, in_vram = running["size"], running["size_vram"] / running["size"]
     assert found["facts"] == {
         "server": f"Ollama {get(f'{ollama_server}/api/version')['version']}",
         "models": "1",
-        "loaded": f"smollm2:latest ({size:.1f} GiB, {in_vram:.0%} in VRAM)",
+        "loaded": f"smollm2:latest ({size_text(size)}, {in_vram:.0%} in VRAM)",
     }
     unload()
     assert "loaded" not in endpoint()["facts"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paragone import Backend, Json, PullProgress
+from paragone.wording import size_text
 from paragone_cli.command_line.arguments import ENGINE, Arguments, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
@@ -16,7 +17,6 @@ from paragone_cli.command_line.output import note, put_line
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.error_boundary import as_paragone_error
-from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["pull"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from paragone import EngineError, InputError, Json, Probe
+from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.config_problems import problems_json
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import put, put_json, put_line, warn
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.inventory.doctor import Diagnosis, Machine, diagnose
 from paragone_workbench.inventory.doctor import probe as probe_backend
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint

@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from paragone import InputError
+from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, switch, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.status_line import StatusLine
 from paragone_workbench.engines.environments import Plan, Step, check, create, list_installed, plan, remove
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["env"]
 

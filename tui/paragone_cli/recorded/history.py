@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import InputError, Json
+from paragone.wording import counted
 from paragone_cli.command_line.arguments import PrintArguments, command, option, word
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
@@ -13,7 +14,6 @@ from paragone_cli.command_line.output import note, put, put_json, put_line, put_
 from paragone_cli.command_line.saved import opened_history
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.experiments.ids import Id, parse_id
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, SavedConversation, Summary
 

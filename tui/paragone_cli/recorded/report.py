@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
+from paragone.wording import size_text
 from paragone_cli.command_line.arguments import Arguments, command, option, word
 from paragone_cli.command_line.output import note
 from paragone_cli.command_line.saved import opened_store
@@ -54,7 +55,7 @@ def report(args: ReportArguments) -> int:
     begin_collecting()
     with opened_store() as store:
         size = write(args.to, _pieces(store, args.subject, file_format))
-    note(f"{args.to} is written ({_size_text(size)}).")
+    note(f"{args.to} is written ({size_text(size)}).")
     return 0
 
 
@@ -117,7 +118,3 @@ def _document(subject: Experiment | SavedConversation) -> Iterator[str]:
 
 async def _next(pieces: AsyncIterator[str]) -> str | None:
     return await anext(pieces, None)
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

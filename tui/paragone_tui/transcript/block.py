@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from rich.segment import Segment
 from textual.strip import Strip
 
+from paragone.wording import counted
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript.marks import Layers, Mark, carried, marks_between, moved, restyled
 from paragone_tui.transcript.palette import Palette, Tone
@@ -267,7 +268,7 @@ class Block:
         raise IndexError(row)
 
     def _folded_strip(self, palette: Palette) -> Strip:
-        text = f"{self.kind} · {self._words:,} word{'' if self._words == 1 else 's'}"
+        text = f"{self.kind} · {counted(self._words, 'word')}"
         if self._head is None or self._head[0] != text:
             self._head = text, _strip("▸ ", text, self.kind, palette)
         return self._head[1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Caution, Image, InputError
 from paragone.regular_file import NotRegularFileError, open_regular_file
+from paragone.wording import counted
 
 if TYPE_CHECKING:
     from paragone import LoadedModel, Message
@@ -69,8 +70,9 @@ def drop_unsupported_images(
             hint="Send the prompt without images, or use a model with vision; `paragone models` lists them.",
         )
     count = sum(len(message.images) for message in messages)
-    images = "1 image" if count == 1 else f"{count} images"
-    sentence = f"{loaded.name} does not accept images: {images} of earlier prompts were left out."
+    sentence = (
+        f"{loaded.name} does not accept images: {counted(count, 'image')} of earlier prompts were left out."
+    )
     without = tuple(dataclasses.replace(message, images=()) for message in messages)
     return without, (Caution(code="images-left-out", sentence=sentence),)
 

@@ -11,6 +11,7 @@ from enum import Enum
 from paragone import Backend, ModelInfo, ParagoneError, Probe
 from paragone.hub import repository_of
 from paragone.threads import in_daemon_thread
+from paragone.wording import size_text
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
@@ -25,7 +26,7 @@ from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import ConfiguredEndpoint, query_endpoints
 from paragone_workbench.inventory.models import find_models
 
-__all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries", "size_text"]
+__all__ = ["DEMO_KEY", "CatalogEntry", "Group", "catalog_entries"]
 
 DEMO_KEY = "demo"
 """The key of the demo's entry."""
@@ -267,10 +268,3 @@ def _usage_hint(backend: Backend) -> str:
 def _detail(definition: EngineDefinition, backend: Backend | None) -> str:
     server = server_of(definition, backend)
     return " · ".join(filter(None, (definition.backend, shorten_home(definition.model), server)))
-
-
-def size_text(size: int | None) -> str:
-    """Return a number of bytes in a readable form: `98 MB`, `4.1 GB`; empty for None."""
-    if size is None:
-        return ""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

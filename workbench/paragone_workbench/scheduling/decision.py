@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paragone import EngineError, MemoryEstimate, ParagoneError
+from paragone.wording import size_text
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.machine.memory import MARGIN
@@ -46,9 +47,9 @@ async def decide(engines: Iterable[EngineHandle]) -> Decision:
                 free[device.device] = max(device.free, free.get(device.device, 0))
     for name, size in needed.items():
         if name in free and size + MARGIN > free[name]:
-            reason = f"Together the engines need {size / 1e9:.1f} GB on {name}, but {free[name] / 1e9:.1f} GB are free."
+            reason = f"Together the engines need {size_text(size)} on {name}, but {size_text(free[name])} are free."
             return Decision(mode="swap", reason=reason)
-    listed = ", ".join(f"{size / 1e9:.1f} GB on {name}" for name, size in needed.items())
+    listed = ", ".join(f"{size_text(size)} on {name}" for name, size in needed.items())
     return Decision(
         mode="parallel", reason=f"The engines fit in memory together: {listed or 'all are open'}."
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from paragone import Caution
 from paragone.cores import physical_cores
+from paragone.wording import size_text
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.memory import free_memory
 
@@ -53,7 +54,7 @@ class Swapping:
             if not leaked:
                 return ()
             if time.monotonic() > deadline:
-                listed = " and ".join(f"{size / 1e9:.1f} GB of {name}" for name, size in leaked.items())
+                listed = " and ".join(f"{size_text(size)} of {name}" for name, size in leaked.items())
                 sentence = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
                 return (Caution(code="memory-not-freed", sentence=sentence),)
             await asyncio.sleep(0.1)

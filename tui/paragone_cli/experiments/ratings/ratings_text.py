@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 from paragone import ParagoneError
+from paragone.wording import counted
 from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
-from paragone_workbench.experiments.report.words import counted
 
 __all__ = ["nothing_to_rate", "put_ratings"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from paragone import InputError, Json
 from paragone.options import value_text
+from paragone.wording import counted
 from paragone_cli.command_line.formats import date, short_names
 from paragone_cli.command_line.output import note, put_json, put_table
 from paragone_cli.command_line.saved import opened_store
 from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.store.experiment_records import Experiment
 
 __all__ = ["suite_list"]

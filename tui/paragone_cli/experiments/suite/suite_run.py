@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paragone import InputError, ParagoneError
+from paragone.wording import counted
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
@@ -15,7 +16,6 @@ from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_table import SuiteTable
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.experiments.running.junit import write_junit
 from paragone_workbench.experiments.running.request import SCHEDULE, SuiteRequest, find_or_create
 from paragone_workbench.experiments.running.runner import SuiteRunner

@@ -9,13 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, short_names
 from paragone_cli.command_line.output import one_line, put, put_line, shortened
 from paragone_cli.command_line.saved import one_experiment, opened_history
 from paragone_cli.experiments.suite.suite_arguments import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt

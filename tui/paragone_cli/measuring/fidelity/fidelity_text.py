@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from paragone.wording import size_text
 from paragone_cli.command_line.formats import short_name
 from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.measure.fidelity.histogram import DECADES, shares
@@ -75,7 +76,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
     ratios = [log_ratio(it, reference) for it in candidates]
     return [
         ["", short_name(reference.name), _NOISE, *(short_name(it.name) for it in candidates)],
-        of_engines("weights", lambda it: _megabytes(it.size)),
+        of_engines("weights", lambda it: size_text(it.size)),
         of_engines("perplexity", lambda it: _shown(it.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
         of_engines("bits per byte", lambda it: _shown(it.bits_per_byte(fidelity.text_bytes))),
@@ -116,7 +117,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
         [
             [
                 short_name(name),
-                _megabytes(size),
+                size_text(size),
                 f"{'█' * max(1, round(_BAR * it.value / largest)) if largest else ''} {it.value:.3g}",
             ]
             for name, size, it in sorted(known, key=lambda row: (row[1] is None, row[1] or 0))
@@ -150,7 +151,3 @@ def _percent(estimate: Estimate | None) -> str:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
-
-
-def _megabytes(size: int | None) -> str:
-    return "" if size is None else f"{size / 1e6:,.0f} MB"

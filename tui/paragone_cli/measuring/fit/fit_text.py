@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from paragone import DeviceMemory, ModelInfo
+from paragone.wording import size_text
 from paragone_cli.command_line.formats import for_shell
 from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
-from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fidelity.saved import SavedFidelity
 from paragone_workbench.measure.fit.division import DRIVER, KEPT_FREE

@@ -11,10 +11,10 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from paragone.wording import size_text
 from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.sheet import Sheet
-from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.lanes.lane import Lane
 
 __all__ = ["AboutLane"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from paragone import Backend, ParagoneError
+from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.inventory.catalog import size_text
 from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 

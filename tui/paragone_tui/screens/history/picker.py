@@ -13,6 +13,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone import ParagoneError
+from paragone.wording import counted
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.lanes.session import Session
@@ -122,8 +123,7 @@ class ConversationPicker(Picker[Found | None]):
             _option(
                 str(it.number),
                 it.title,
-                f"{_when(it.updated)} · {it.prompts} prompt{'' if it.prompts == 1 else 's'} · "
-                f"{', '.join(it.engines)}",
+                f"{_when(it.updated)} · {counted(it.prompts, 'prompt')} · {', '.join(it.engines)}",
             )
             for it in await self._history.conversations(_SHOWN)
         ]

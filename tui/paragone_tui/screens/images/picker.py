@@ -10,10 +10,10 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone import Image, InputError
+from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.conversation.images import SUFFIXES, image_size, read_image
-from paragone_workbench.inventory.catalog import size_text
 
 __all__ = ["ImagePicker"]
 

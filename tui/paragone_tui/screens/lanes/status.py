@@ -11,6 +11,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
+from paragone.wording import counted
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.looks import Look, styles_of
 from paragone_tui.painting.screen import paint
@@ -189,7 +190,7 @@ class LaneStatus(Widget):
             if info.ttft_s is not None:
                 yield [Segment(f"TTFT {_seconds(info.ttft_s)}", style)]
             if info.tokens:
-                yield [Segment(f"{info.tokens:,} token{'' if info.tokens == 1 else 's'}", style)]
+                yield [Segment(counted(info.tokens, "token"), style)]
 
 
 def _fitting(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from paragone import Json
 from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS
 from paragone.options import value_text
+from paragone.wording import counted
 from paragone_workbench.compare.parity.words import joined
 
 __all__ = ["Finding", "Levelling", "OptionChange", "Parity", "Unknown"]
@@ -127,8 +128,7 @@ class Parity:
     def verdict(self) -> str:
         """The result in one sentence."""
         if self.findings:
-            count = len(self.findings)
-            return f"{count} condition{' was' if count == 1 else 's were'} not the same:"
+            return f"{counted(len(self.findings), 'condition was', 'conditions were')} not the same:"
         if self.unknown:
             return "The comparison was fair as far as the engines tell: nothing that they report differs."
         return "The comparison was fair: the conditions were the same."

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from paragone import Json
 from paragone.options import value_text
+from paragone.wording import shortened
 
 __all__ = ["enumeration", "joined", "quoted"]
 
@@ -41,5 +42,4 @@ def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()
 
 
 def _shown(value: Json) -> str:
-    text = value_text(value) or "none"
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return shortened(value_text(value) or "none", _LONGEST_VALUE)

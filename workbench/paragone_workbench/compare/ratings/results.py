@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_workbench.compare.ratings.contests import Tally
 from paragone_workbench.compare.ratings.position_bias import PositionBias
 from paragone_workbench.statistics.decimals import decimal
@@ -155,13 +156,17 @@ class Ratings:
         """What must be known to read the ratings, in sentences."""
         notes = []
         if self.unblind and self.includes_unblind:
-            notes.append(f"{_votes(self.unblind)} counted, though the names of the engines were shown.")
+            notes.append(
+                f"{counted(self.unblind, 'vote is', 'votes are')} counted, though the names of the engines were shown."
+            )
         elif self.unblind:
             notes.append(
-                f"{_votes(self.unblind)} left out: the names of the engines were shown. --all includes them."
+                f"{counted(self.unblind, 'vote is', 'votes are')} left out: the names of the engines were shown. --all includes them."
             )
         if self.one_engine:
-            notes.append(f"{_votes(self.one_engine)} left out: all answers were of the same engine.")
+            notes.append(
+                f"{counted(self.one_engine, 'vote is', 'votes are')} left out: all answers were of the same engine."
+            )
         if len(self.groups) > 1:
             named = "; ".join(", ".join(members) for members in self.groups)
             notes.append(
@@ -193,7 +198,3 @@ class Ratings:
             "style": [it.to_json() for it in self.style] if self.style is not None else None,
             "notes": list(self.notes),
         }
-
-
-def _votes(count: int) -> str:
-    return "1 vote is" if count == 1 else f"{count:,} votes are"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, InputError
+from paragone.wording import size_text
 from paragone.worker import Build, Environment
 from paragone_workbench.engines.environments.cuda_toolkit import chosen_home
 from paragone_workbench.engines.environments.installed import (
@@ -100,7 +101,7 @@ async def plan(
         if replaces:
             hint = f"Remove the existing one first: paragone env remove {backend.name}. {hint}"
         raise InputError(
-            f"The environment of {backend.title} needs about {_gb(build.disk)}, but {_gb(free)} are free "
+            f"The environment of {backend.title} needs about {size_text(build.disk)}, but {size_text(free)} are free "
             f"in {folder.parent}.",
             hint=hint,
         )
@@ -250,7 +251,3 @@ async def _output_of(*command: str) -> str | None:
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     return output.decode(errors="replace")
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import PairedDifference
@@ -57,9 +58,7 @@ class MetricComparison:
             amount = f"{metric.shown(abs(paired.difference))} {metric.unit}".rstrip()
             return f"{template.format(a=self.a, b=self.b, amount=amount)} ({details})."
         if not (paired.more_a or paired.more_b):
-            return (
-                f"{self.b} and {self.a} do not differ in {metric.title} at any of {_prompts(paired.prompts)}."
-            )
+            return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}."
         amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
         return f"No difference in {metric.title} is shown: {amount} ({details})."
 
@@ -99,9 +98,11 @@ class MetricComparison:
 
     def _counts(self) -> str:
         if self.metric != PASS_RATE:
-            return _prompts(self.paired.prompts) if self.paired.prompts >= FEWEST else ""
+            return counted(self.paired.prompts, "prompt") if self.paired.prompts >= FEWEST else ""
         word = "more often" if self.repeated else "only"
-        return f"{_prompts(self.paired.more_b)} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
+        return (
+            f"{counted(self.paired.more_b, 'prompt')} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
+        )
 
     def _p(self) -> str:
         if self.adjusted_p is None:
@@ -135,9 +136,7 @@ class SameAnswers:
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        sentence = (
-            f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {_prompts(self.prompts)}."
-        )
+        sentence = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
         if self.sampled and self.share < 1:
             sentence += (
                 " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
@@ -154,7 +153,3 @@ class SameAnswers:
             "share": self.share,
             "sentence": self.sentence,
         }
-
-
-def _prompts(count: int) -> str:
-    return "1 prompt" if count == 1 else f"{count:,} prompts"

@@ -11,6 +11,7 @@ from paragone import InputError, Json, ParagoneError
 from paragone.chat.sampling import without_effect
 from paragone.cores import physical_cores
 from paragone.options import describe
+from paragone.wording import shortened
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
 from paragone_workbench.engines.definitions import without_secrets
@@ -267,11 +268,11 @@ def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
             at = common_length(one, other)
             token = token_at(before.tokens, at) if before.tokens and channel == "answer" else None
             difference = Difference(
-                channel=channel, char=at, token=token, before=_quoted(one[at:]), now=_quoted(other[at:])
+                channel=channel,
+                char=at,
+                token=token,
+                before=shortened(one[at:], _QUOTED),
+                now=shortened(other[at:], _QUOTED),
             )
             return dataclasses.replace(result, difference=difference)
     return result
-
-
-def _quoted(text: str) -> str:
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"

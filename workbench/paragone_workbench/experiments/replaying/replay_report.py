@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_workbench.experiments.replaying.changes import Change, WeightsVerdict
 from paragone_workbench.experiments.replaying.replay import EngineReport, ReplayedRun
 
@@ -50,7 +51,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
         else f"{same:,} of {total:,} answers are the same."
     ]
     if failed:
-        sentences.append(f"{failed:,} {'run' if failed == 1 else 'runs'} failed.")
+        sentences.append(f"{counted(failed, 'run')} failed.")
     for report in reports:
         if report.engine in differing:
             sentences += _causes(report)
@@ -76,16 +77,15 @@ def _stopped(total: int, left: int, *, same: int, different: int) -> str:
     repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if not total:
         return repeated
-    return f"{repeated} {same:,} {'answer is' if same == 1 else 'answers are'} the same, {different:,} different."
+    return f"{repeated} {counted(same, 'answer is', 'answers are')} the same, {different:,} different."
 
 
 def _causes(report: EngineReport) -> list[str]:
     """Return what may have changed the answers of an engine."""
     sentences: list[str] = []
     if report.reused_cache:
-        runs = "run" if report.reused_cache == 1 else "runs"
         sentences.append(
-            f"{report.engine}: {report.reused_cache:,} recorded {runs} had reused the KV cache. That cannot be repeated "
+            f"{report.engine}: {counted(report.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
             "exactly: the repetition is cold, and rounds differently."
         )
     changed = [

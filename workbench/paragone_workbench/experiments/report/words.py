@@ -1,15 +1,10 @@
-"""Numbers and dates in the sentences of reports."""
+"""Dates in the sentences of reports."""
 
 from __future__ import annotations
 
 import datetime
 
-__all__ = ["counted", "date_text"]
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 prompt`, `2 prompts`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+__all__ = ["date_text"]
 
 
 def date_text(seconds: float) -> str:

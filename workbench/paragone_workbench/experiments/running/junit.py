@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from paragone.wording import shortened
 from paragone_workbench.experiments.output_file import replacing
 from paragone_workbench.experiments.running.saved_runs import SavedRun, saved_runs
 from paragone_workbench.experiments.running.totals import EngineTotals
@@ -74,7 +75,7 @@ async def _write_engine(
 
 def _case(run: SavedRun, prompt: SuitePrompt, repetitions: int) -> Element:
     title = " ".join(prompt.text.split())
-    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+    title = shortened(title, _TITLE)
     name = f"{run.key.prompt_index}: {title}"
     if repetitions > 1:
         name += f" (repetition {run.key.repetition})"

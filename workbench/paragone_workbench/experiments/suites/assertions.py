@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from paragone import InputError, Message, Options, ParagoneError
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
 from paragone.options import build
+from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, checked
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
@@ -200,4 +201,4 @@ def _unexpected(error: BaseException) -> str:
 
 def _shortened(reason: str) -> str:
     line = " ".join(reason.split())
-    return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
+    return shortened(line, REASON_LENGTH)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from paragone.wording import counted
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.recording.unsaved import Unsaved
@@ -144,7 +145,7 @@ class SaveQueue:
     def _report_unopened(self) -> None:
         count = sum(unsaved.prompts for unsaved in self._unsaved.values())
         if self._not_open is not None and count:
-            prompts = "1 prompt and its" if count == 1 else f"{count} prompts and their"
+            prompts = counted(count, "prompt and its", "prompts and their")
             sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
             self._report(StoreError(sentence, hint=self._not_open.hint))
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paragone.wording import counted
 from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
 
 if TYPE_CHECKING:
@@ -221,9 +222,9 @@ class Unsaved:
             for run, turn in self._turns.items()
             if turn.is_changed or _new_text(run, turn)
         ]
-        parts = [f"{len(self._prompts)} prompt{'s'[: len(self._prompts) != 1]}"] if self._prompts else []
+        parts = [counted(len(self._prompts), "prompt")] if self._prompts else []
         if counts:
-            parts.append(f"{sum(counts):,} characters of {len(counts)} answer{'s'[: len(counts) != 1]}")
+            parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
         return " and ".join(parts) or "The last changes of lanes"
 
     def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:

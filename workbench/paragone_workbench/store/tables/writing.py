@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from paragone.wire import to_json
+from paragone.wording import shortened
 from paragone_workbench.engines.definitions import without_passwords
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.tables.runs import save_run
@@ -122,4 +123,4 @@ def _used(database: Database, changes: Changes) -> None:
 def _title(text: str) -> str:
     """Return the first line that is not blank, shortened to `_TITLE` characters."""
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
-    return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"
+    return shortened(line, _TITLE)

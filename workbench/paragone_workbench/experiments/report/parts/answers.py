@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 from paragone import Json
 from paragone.options import value_text
+from paragone.wording import counted
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
 from paragone_workbench.experiments.report.content import AnswerView, Check, Fact, Remark, Segment
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.visible_text import visible

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_workbench.experiments.report.content import Chart, Figure, MeasurementView, Remark
 from paragone_workbench.experiments.report.parts.charts import bar_chart
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.words import counted, date_text
+from paragone_workbench.experiments.report.words import date_text
 from paragone_workbench.store.experiment_records import Measurement
 
 __all__ = ["bench_view"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.report.content import Chart, Figure
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.words import counted
 from paragone_workbench.statistics.intervals import Interval, mean_interval, share_interval
 
 __all__ = ["bar_chart", "charts_of"]

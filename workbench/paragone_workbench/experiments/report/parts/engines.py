@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from paragone import Backend, LoadedModel
 from paragone.options import value_text
+from paragone.wording import size_text
 from paragone_workbench.engines.definitions import EngineDefinition, address_of, without_secrets
 from paragone_workbench.experiments.report.content import EngineView, Fact
 from paragone_workbench.experiments.report.parts.answers import settings_in_force
@@ -56,9 +57,6 @@ def _loaded(loaded: LoadedModel) -> Iterator[tuple[str, str]]:
     if loaded.quantization:
         yield "Quantization", loaded.quantization
     if loaded.size:
-        yield (
-            "Weights",
-            f"{loaded.size / 1e6:,.0f} MB" if loaded.size < 1e9 else f"{loaded.size / 1e9:,.1f} GB",
-        )
+        yield "Weights", size_text(loaded.size)
     if loaded.context:
         yield "Context", f"{loaded.context:,} tokens"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from paragone import Backend
 from paragone.options import value_text
+from paragone.wording import counted
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
 from paragone_workbench.experiments.report.content import (
@@ -23,7 +24,7 @@ from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import distinct_names, engine_view
 from paragone_workbench.experiments.report.public_text import public
-from paragone_workbench.experiments.report.words import counted, date_text
+from paragone_workbench.experiments.report.words import date_text
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run

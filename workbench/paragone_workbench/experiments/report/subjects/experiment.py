@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from paragone import Backend, Json
+from paragone.wording import counted, size_text
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_values
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -23,7 +24,7 @@ from paragone_workbench.experiments.report.parts.engines import engine_view
 from paragone_workbench.experiments.report.public_text import public
 from paragone_workbench.experiments.report.subjects.experiment_prompts import ExperimentPrompts
 from paragone_workbench.experiments.report.subjects.selection import Selection
-from paragone_workbench.experiments.report.words import counted, date_text
+from paragone_workbench.experiments.report.words import date_text
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 
@@ -121,7 +122,7 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
     values = {
         "Processor": machine.get("cpu"),
         "Cores": machine.get("cores"),
-        "Memory": f"{memory / 2**30:,.0f} GiB" if isinstance(memory, int) else None,
+        "Memory": size_text(memory) if isinstance(memory, int) else None,
         "GPUs": ", ".join(names),
         "System": machine.get("os"),
     }

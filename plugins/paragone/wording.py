@@ -1,0 +1,24 @@
+"""Counts, sizes and shortened texts in sentences: the same everywhere."""
+
+from __future__ import annotations
+
+__all__ = ["counted", "shortened", "size_text"]
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: `1 prompt`, `2,000 prompts`. `plural` is for nouns that do not just add an s."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most `length` characters; the last one is an ellipsis if the text was longer."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def size_text(size: float | None) -> str:
+    """Return a number of bytes in decimal units, as files are listed: `97 MB`, `4.1 GB`; empty for None."""
+    if size is None:
+        return ""
+    if size >= 1e9:
+        return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
