@@ -23,7 +23,14 @@ from paragone.models import Capabilities
 from paragone.options import Options
 from paragone.threads import in_daemon_thread
 
-__all__ = ["AssertionDiscovery", "Discovery", "Problem", "discover", "discover_assertions", "plugin_names"]
+__all__ = [
+    "AssertionDiscovery",
+    "Discovery",
+    "PluginProblem",
+    "discover",
+    "discover_assertions",
+    "plugin_names",
+]
 
 LOADING_S = 20.0
 """Seconds that a plugin may take to be imported and to return what it has."""
@@ -33,7 +40,7 @@ RESERVED = ("type",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class PluginProblem:
     """A plugin that could not be used, and why."""
 
     plugin: str
@@ -48,7 +55,7 @@ class Discovery:
     """The backends that were found, by name, and the plugins that failed."""
 
     backends: Mapping[str, Backend]
-    problems: tuple[Problem, ...]
+    problems: tuple[PluginProblem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,7 @@ class AssertionDiscovery:
     """The assertions that were found, by name, and the plugins that failed."""
 
     assertions: Mapping[str, AnyAssertion]
-    problems: tuple[Problem, ...]
+    problems: tuple[PluginProblem, ...]
 
 
 class _PluginError(Exception):
@@ -111,9 +118,9 @@ def discover_assertions() -> AssertionDiscovery:
     return AssertionDiscovery(assertions=assertions, problems=problems)
 
 
-def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tuple[Problem, ...]]:
+def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
     found: dict[str, T] = {}
-    problems: list[Problem] = []
+    problems: list[PluginProblem] = []
     for point in sorted(entry_points(group=kind.entry_points), key=lambda point: point.name):
         if only is not None and point.name != only:
             continue
@@ -129,7 +136,7 @@ def _discover(kind: _Kind[T], only: str | None = None) -> tuple[dict[str, T], tu
                 found[item.name] = item
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
             package = point.dist.name if point.dist else ""
-            problems.append(Problem(plugin=point.name, package=package, reason=_reason(error)))
+            problems.append(PluginProblem(plugin=point.name, package=package, reason=_reason(error)))
     return found, tuple(problems)
 
 

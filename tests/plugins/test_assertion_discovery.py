@@ -10,7 +10,7 @@ import pytest
 
 from paragone import discovery
 from paragone.assertions import Assertion
-from paragone.discovery import Problem, discover, discover_assertions
+from paragone.discovery import PluginProblem, discover, discover_assertions
 
 ROOT = Path(__file__).parents[2]
 DOUBLE = (ROOT / "tests" / "doubles" / "polite_assertions.py").read_text()
@@ -36,7 +36,7 @@ def install(tmp_path, monkeypatch):
         sys.modules.pop(module, None)
 
 
-def problem_of(plugin: str) -> Problem:
+def problem_of(plugin: str) -> PluginProblem:
     """The one problem reported for a plugin. The other plugins must be found all the same."""
     found = discover_assertions()
     assert "equals" in found.assertions

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paragone import Backend
-from paragone.discovery import Problem, discover, plugin_names
+from paragone.discovery import PluginProblem, discover, plugin_names
 
 GOOD = """
 from collections.abc import Iterable
@@ -59,7 +59,7 @@ def site(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def problem_of(plugin: str) -> Problem:
+def problem_of(plugin: str) -> PluginProblem:
     """The one problem reported for a plugin. The other plugins must be found all the same."""
     found = discover()
     assert "rogue" in found.backends
@@ -125,7 +125,7 @@ def test_every_call_searches_again(site):
 def test_a_plugin_that_cannot_be_imported(site, source, reason):
     site.install("bad", source, package="their_package")
     reason = reason.replace("bad_module", "their_package_module")
-    assert problem_of("bad") == Problem(plugin="bad", package="their_package", reason=reason)
+    assert problem_of("bad") == PluginProblem(plugin="bad", package="their_package", reason=reason)
 
 
 def test_a_misspelled_hook(site):

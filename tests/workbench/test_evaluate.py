@@ -10,7 +10,7 @@ from rogue_assertions import Rogue
 
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
-from paragone.discovery import Problem, discover_assertions
+from paragone.discovery import PluginProblem, discover_assertions
 from paragone_workbench.experiments.suites import assertions as module
 from paragone_workbench.experiments.suites.assertions import (
     AssertionCatalog,
@@ -213,7 +213,9 @@ def test_a_spec_that_is_right(catalog):
 
 
 def test_a_missing_assertion_names_the_plugins_that_failed():
-    problem = Problem(plugin="rhymes", package="rhyming", reason="ModuleNotFoundError: No module named 'x'")
+    problem = PluginProblem(
+        plugin="rhymes", package="rhyming", reason="ModuleNotFoundError: No module named 'x'"
+    )
     catalog = AssertionCatalog(assertions={}, problems=(problem,))
     with pytest.raises(InputError) as caught:
         catalog.check_spec(spec("rhymes"))

@@ -21,7 +21,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import (
     AssertionSpec,
-    Problem,
+    SuiteProblem,
     Suite,
     SuitePrompt,
     filter_prompts,
@@ -340,7 +340,7 @@ prompt = "nothing expected"
     (prompt,) = suite.prompts
     assert [spec.type for spec in prompt.assertions] == ["json", "length", "contains"]
     assert suite.problems == (
-        Problem(
+        SuiteProblem(
             line=13,
             sentence="The assertion 'contains' has nothing to search for. Give it a 'value', or the prompt an "
             "'expected'.",
@@ -532,7 +532,7 @@ def test_a_file_without_a_good_prompt_names_its_problems(refused):
 
 
 def test_the_text_of_problems():
-    problems = [Problem(line=line, sentence="Bad.") for line in (1, 2, 3)]
+    problems = [SuiteProblem(line=line, sentence="Bad.") for line in (1, 2, 3)]
     assert problem_text("s.csv", problems) == "s.csv:1: Bad.\ns.csv:2: Bad.\ns.csv:3: Bad."
     assert problem_text("s.csv", problems, shown=1) == "s.csv:1: Bad.\nand 2 more"
 

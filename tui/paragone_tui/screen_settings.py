@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import keys_in_force
-from paragone_workbench.config.settings import Config, Problem
+from paragone_workbench.config.settings import Config, ConfigProblem
 from paragone_workbench.engines.definitions import suggest
 
 __all__ = ["known_keys", "problems"]
@@ -19,7 +19,7 @@ def known_keys(config: Config) -> dict[str, str]:
     return {command: keys for command, keys in config.keys.items() if command in _IDS}
 
 
-def problems(config: Config) -> Iterator[Problem]:
+def problems(config: Config) -> Iterator[ConfigProblem]:
     """Yield the problems: unknown commands, keys that are set more than once, an unknown theme."""
     for command in config.keys:
         if command not in _IDS:
@@ -47,9 +47,9 @@ def problems(config: Config) -> Iterator[Problem]:
             yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, BUILTIN_THEMES))
 
 
-def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> Problem:
+def _problem(config: Config, section: str, name: str, sentence: str, hint: str) -> ConfigProblem:
     document = config.document
-    return Problem(
+    return ConfigProblem(
         file=document.path,
         line=document.line(section, name),
         key=f"{section}.{name}",

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paragone import Json
-from paragone_workbench.config.settings import Problem
+from paragone_workbench.config.settings import ConfigProblem
 
 __all__ = ["problems_json"]
 
 
-def problems_json(file: Path, problems: Iterable[Problem], permission_warning: str) -> dict[str, Json]:
+def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warning: str) -> dict[str, Json]:
     """Return the JSON of a config file: whether it exists, and what is wrong with it."""
     return {
         "file": str(file),

@@ -16,9 +16,9 @@ from paragone_workbench.config.settings import (
     ChatSettings,
     Config,
     ConfigError,
+    ConfigProblem,
     LaneSettings,
     ModelSettings,
-    Problem,
     UiSettings,
 )
 from paragone_workbench.config.state import State
@@ -83,7 +83,7 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
 
 def check(
     path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
-) -> list[Problem]:
+) -> list[ConfigProblem]:
     """Return all problems in a config file, in the order of its lines.
 
     With `backend`, the options of each engine are checked against its backend as well.
@@ -94,7 +94,7 @@ def check(
 
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
-) -> tuple[Config, list[Problem]]:
+) -> tuple[Config, list[ConfigProblem]]:
     """Return the settings without the values that are invalid, and the problems that `check` returns.
 
     Raises InputError if the file cannot be read.
@@ -103,7 +103,9 @@ def load_with_problems(
     try:
         reader = _Reader(_document(path))
     except TomlError as error:
-        problem = Problem(file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint)
+        problem = ConfigProblem(
+            file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint
+        )
         return _Reader(Document(error.path)).config(state), [problem]
     config = reader.config(state)
     if backend is not None:
@@ -156,7 +158,7 @@ class _Reader:
     """Reads one document completely and collects every problem in it."""
 
     def __init__(self, document: Document) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[ConfigProblem] = []
         self._document = document
         self._own: dict[str, EngineDefinition] = {}
 
@@ -279,7 +281,7 @@ class _Reader:
 
     def _note(self, key: Key, sentence: str, hint: str) -> None:
         self.problems.append(
-            Problem(
+            ConfigProblem(
                 file=self._document.path,
                 line=self._document.line(*key),
                 key=".".join(map(str, key)),

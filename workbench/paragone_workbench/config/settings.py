@@ -18,7 +18,7 @@ __all__ = [
     "LaneSettings",
     "Mode",
     "ModelSettings",
-    "Problem",
+    "ConfigProblem",
     "UiSettings",
 ]
 
@@ -84,7 +84,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class ConfigProblem:
     """A problem in a config file, with its position."""
 
     file: Path
@@ -101,7 +101,7 @@ class Problem:
 class ConfigError(InputError):
     """A config file with errors. Nothing was changed."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         first = problems[0]
         hint = first.hint
         if len(problems) > 1:

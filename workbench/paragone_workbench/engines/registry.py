@@ -12,7 +12,7 @@ from paragone_workbench.engines.definitions import suggest
 
 if TYPE_CHECKING:
     from paragone import Backend
-    from paragone.discovery import Discovery, Problem
+    from paragone.discovery import Discovery, PluginProblem
 
 __all__ = ["Registry"]
 
@@ -22,7 +22,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._found: dict[str, Backend] = {}
-        self._problems: tuple[Problem, ...] = ()
+        self._problems: tuple[PluginProblem, ...] = ()
         self._complete = False
         self._loading = asyncio.Lock()
 
@@ -72,7 +72,7 @@ class Registry:
         return dict(sorted(self._found.items()))
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[PluginProblem, ...]:
         """The plugins that could not be loaded."""
         self.all()
         return self._problems

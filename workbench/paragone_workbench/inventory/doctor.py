@@ -16,7 +16,7 @@ from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
-from paragone_workbench.config.settings import Problem
+from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.environments import interpreter
@@ -28,7 +28,7 @@ from paragone_workbench.machine.memory import main_memory
 from paragone_workbench.paths import config_file
 
 if TYPE_CHECKING:
-    from paragone.discovery import Problem as PluginProblem
+    from paragone.discovery import PluginProblem
 
 __all__ = ["Diagnosis", "Machine", "diagnose", "probe", "probe_engines"]
 
@@ -70,7 +70,7 @@ class Diagnosis:
     """The servers that the configured engines use."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ConfigProblem, ...] = ()
     """The problems in the config file."""
     permission_warning: str = ""
     """A warning if other users can read a config file that holds secrets, else empty."""

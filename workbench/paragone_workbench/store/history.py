@@ -24,7 +24,7 @@ CLOSE_S = 3.0
 """Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
 
 
-class _Job(Generic[T]):
+class _Call(Generic[T]):
     """A call of the store, and the future for its result."""
 
     def __init__(self, call: Callable[[Store], T], result: Future[T]) -> None:
@@ -47,7 +47,7 @@ class History:
     Calls are executed in order. All of them except `close` may raise StoreError.
     """
 
-    def __init__(self, jobs: SimpleQueue[_Job[Any] | None], closed: Future[None], warning: str) -> None:
+    def __init__(self, jobs: SimpleQueue[_Call[Any] | None], closed: Future[None], warning: str) -> None:
         self.warning = warning
         """A message for the user if the file was damaged and replaced; otherwise empty."""
         self._jobs = jobs
@@ -66,7 +66,7 @@ class History:
         from queue import SimpleQueue
         from threading import Thread
 
-        jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        jobs: SimpleQueue[_Call[Any] | None] = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
         # A daemon thread, so that a disk that hangs cannot prevent the program from exiting.
@@ -121,12 +121,12 @@ class History:
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()
-        self._jobs.put(_Job(call, result))
+        self._jobs.put(_Call(call, result))
         return asyncio.wrap_future(result)
 
 
 def _serve(
-    path: Path | None, jobs: SimpleQueue[_Job[Any] | None], opened: Future[str], closed: Future[None]
+    path: Path | None, jobs: SimpleQueue[_Call[Any] | None], opened: Future[str], closed: Future[None]
 ) -> None:
     """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
     from paragone_workbench.store.store import Store

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from paragone import InputError, LoadedModel, ParagoneError, WeightsFile
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
 from paragone_workbench.experiments.running.identity import Identity, changes, identity_of
-from paragone_workbench.experiments.running.jobs import Job, unfinished_jobs
 from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
@@ -140,8 +140,8 @@ class SuiteRunner:
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
         request = self._request
-        jobs = SharedIterator(
-            unfinished_jobs(
+        cells = SharedIterator(
+            unfinished_cells(
                 self._history,
                 self._experiment,
                 engines,
@@ -151,33 +151,33 @@ class SuiteRunner:
         )
         async with asyncio.TaskGroup() as tasks:
             for _ in range(max(self._engines[index].width for index in engines)):
-                tasks.create_task(self._work(jobs))
-        await jobs.close()
+                tasks.create_task(self._work(cells))
+        await cells.close()
 
-    async def _work(self, jobs: SharedIterator[Job]) -> None:
+    async def _work(self, cells: SharedIterator[Cell]) -> None:
         try:
-            while not self._stopped.is_set() and (job := await jobs.take()) is not None:
-                await self._do(job)
+            while not self._stopped.is_set() and (cell := await cells.take()) is not None:
+                await self._do(cell)
         except ParagoneError as error:
             if self.failure is None:
                 self.failure = error
                 await self.stop()
 
-    async def _do(self, job: Job) -> None:
-        engine, progress = self._engines[job.key.engine_index], self.progress[job.key.engine_index]
+    async def _do(self, cell: Cell) -> None:
+        engine, progress = self._engines[cell.key.engine_index], self.progress[cell.key.engine_index]
         progress.began = progress.began or time.monotonic()
-        sampling = seed_option(job.key, engine.definition, engine.handle.backend)
-        executed = await engine.execute(RunSpec(messages=job.prompt.messages, sampling=sampling, cold=True))
+        sampling = seed_option(cell.key, engine.definition, engine.handle.backend)
+        executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
         if executed is None:
             return
         result = executed.result
-        if not await self._is_the_same(job.key.engine_index, result):
+        if not await self._is_the_same(cell.key.engine_index, result):
             return
         results: tuple[AssertionResult, ...] = ()
         if not result.error:
             answer = answer_of(result, total_s=executed.total_s)
-            results = await evaluate(job.prompt, answer, self._catalog, leave_judges_out=True)
-        await self._save(job, result, results)
+            results = await evaluate(cell.prompt, answer, self._catalog, leave_judges_out=True)
+        await self._save(cell, result, results)
         if result.loaded is not None:
             self._weights |= {file.path: file for file in result.loaded.weights}
         progress.count(result, results)
@@ -201,8 +201,8 @@ class SuiteRunner:
             )
         return not found
 
-    async def _save(self, job: Job, result: RunResult, results: Sequence[AssertionResult]) -> None:
+    async def _save(self, cell: Cell, result: RunResult, results: Sequence[AssertionResult]) -> None:
         number, saved = self._experiment.number, results_json(results)
         await retrying(
-            lambda: self._history.call(lambda store: store.experiments.save(number, job.key, result, saved))
+            lambda: self._history.call(lambda store: store.experiments.save(number, cell.key, result, saved))
         )

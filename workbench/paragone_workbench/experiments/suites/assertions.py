@@ -18,7 +18,7 @@ from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, checked
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 
 if TYPE_CHECKING:
-    from paragone.discovery import Problem
+    from paragone.discovery import PluginProblem
 
 __all__ = ["AssertionCatalog", "AssertionResult", "evaluate", "load_assertions"]
 
@@ -56,7 +56,7 @@ class AssertionCatalog:
     """The assertions that were found, by name, and the plugins that failed."""
 
     assertions: Mapping[str, AnyAssertion]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[PluginProblem, ...] = ()
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt with this expected answer. Raises InputError."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from paragone import InputError, Json
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.records import KEYS, Record, parse_json
-from paragone_workbench.experiments.suites.suite import Problem
+from paragone_workbench.experiments.suites.suite import SuiteProblem
 
 __all__ = ["csv_records"]
 
@@ -21,19 +21,19 @@ JSON_COLUMNS = ("messages", "variables", "assertions")
 LARGEST_CELL = 1 << 30
 
 
-def csv_records(path: Path, text: str) -> Iterator[Record | Problem]:
+def csv_records(path: Path, text: str) -> Iterator[Record | SuiteProblem]:
     """Yield the records of a text, and a problem for each malformed row. Empty rows do not count.
 
     Raises InputError if the header is wrong.
     """
     header: list[str] | None = None
     for line, row in _rows(text):
-        if isinstance(row, Problem):
+        if isinstance(row, SuiteProblem):
             yield row
         elif header is None:
             header = _header(path, line, row)
         elif len(row) != len(header):
-            yield Problem(
+            yield SuiteProblem(
                 line=line,
                 sentence=f"The row has {len(row)} cells and the header {len(header)}. "
                 "Put text with commas, quotation marks or line breaks in quotation marks.",
@@ -42,10 +42,10 @@ def csv_records(path: Path, text: str) -> Iterator[Record | Problem]:
             try:
                 yield Record(line=line, values=_values(header, row))
             except InputError as error:
-                yield Problem(line=line, sentence=str(error))
+                yield SuiteProblem(line=line, sentence=str(error))
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str] | Problem]]:
+def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
     """Yield the rows that are not empty, with the line where each begins."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
@@ -57,7 +57,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | Problem]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, Problem(line=line, sentence=f"The row is not valid CSV: {error}.")
+            yield line, SuiteProblem(line=line, sentence=f"The row is not valid CSV: {error}.")
             continue
         finally:
             csv.field_size_limit(before)

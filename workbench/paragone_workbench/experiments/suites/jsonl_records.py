@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from paragone import InputError
 from paragone_workbench.experiments.suites.records import Record, parse_json
-from paragone_workbench.experiments.suites.suite import Problem
+from paragone_workbench.experiments.suites.suite import SuiteProblem
 
 __all__ = ["jsonl_records"]
 
 
-def jsonl_records(text: str) -> Iterator[Record | Problem]:
+def jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
     """Yield the records of a text, and a problem for each malformed line. Empty lines do not count."""
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
@@ -20,9 +20,11 @@ def jsonl_records(text: str) -> Iterator[Record | Problem]:
         try:
             values = parse_json(content)
         except InputError as error:
-            yield Problem(line=line, sentence=str(error))
+            yield SuiteProblem(line=line, sentence=str(error))
             continue
         if isinstance(values, Mapping):
             yield Record(line=line, values=values)
         else:
-            yield Problem(line=line, sentence='It must be an object, such as {"prompt": "…"}, on one line.')
+            yield SuiteProblem(
+                line=line, sentence='It must be an object, such as {"prompt": "…"}, on one line.'
+            )

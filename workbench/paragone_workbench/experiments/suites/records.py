@@ -10,7 +10,7 @@ from typing import cast
 from paragone import InputError, Json, Message, ParagoneError, Role
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
-from paragone_workbench.experiments.suites.suite import AssertionSpec, Problem, SuitePrompt
+from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem, SuitePrompt
 from paragone_workbench.experiments.suites.variables import fill
 
 __all__ = ["KEYS", "FileDefaults", "Record", "RecordReader", "assertion_spec", "parse_json"]
@@ -46,7 +46,7 @@ class RecordReader:
     """Makes a prompt of a record, and collects everything that is wrong with it."""
 
     def __init__(self, record: Record, defaults: FileDefaults, catalog: AssertionCatalog) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[SuiteProblem] = []
         self._line = record.line
         self._values = record.values
         self._defaults = defaults
@@ -86,7 +86,7 @@ class RecordReader:
         )
 
     def _wrong(self, sentence: str) -> None:
-        self.problems.append(Problem(line=self._line, sentence=sentence))
+        self.problems.append(SuiteProblem(line=self._line, sentence=sentence))
 
     def _text(self, key: str) -> str | None:
         """Return a text; None if there is none, or a problem."""

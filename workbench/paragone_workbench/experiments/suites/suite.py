@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from paragone import Json, Message
 
-__all__ = ["AssertionSpec", "Problem", "Suite", "SuitePrompt", "filter_prompts", "problem_text"]
+__all__ = ["AssertionSpec", "SuiteProblem", "Suite", "SuitePrompt", "filter_prompts", "problem_text"]
 
 PROBLEMS_SHOWN = 20
 
@@ -59,7 +59,7 @@ class SuitePrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class SuiteProblem:
     """Something wrong in a file.
 
     Attributes:
@@ -83,7 +83,7 @@ class Suite:
 
     name: str
     prompts: tuple[SuitePrompt, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[SuiteProblem, ...] = ()
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
@@ -105,7 +105,7 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
     return dataclasses.replace(suite, prompts=tuple(chosen))
 
 
-def problem_text(name: str, problems: Iterable[Problem], shown: int = PROBLEMS_SHOWN) -> str:
+def problem_text(name: str, problems: Iterable[SuiteProblem], shown: int = PROBLEMS_SHOWN) -> str:
     """Return `NAME:LINE: SENTENCE` for each problem, a line each; beyond `shown` their number only."""
     problems = list(problems)
     lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:shown]]

@@ -11,7 +11,7 @@ from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.csv_records import csv_records
 from paragone_workbench.experiments.suites.jsonl_records import jsonl_records
 from paragone_workbench.experiments.suites.records import FileDefaults, Record, RecordReader
-from paragone_workbench.experiments.suites.suite import Problem, Suite, SuitePrompt, problem_text
+from paragone_workbench.experiments.suites.suite import Suite, SuiteProblem, SuitePrompt, problem_text
 from paragone_workbench.experiments.suites.toml_records import TomlSuite
 
 __all__ = ["read_suite"]
@@ -39,8 +39,8 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         )
     text = _read(path)
     defaults = FileDefaults(system=system)
-    problems: list[Problem] = []
-    records: Iterable[Record | Problem]
+    problems: list[SuiteProblem] = []
+    records: Iterable[Record | SuiteProblem]
     if ending == ".toml":
         toml = TomlSuite(path, text)
         defaults = toml.defaults(system, catalog)
@@ -50,7 +50,7 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         records = jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
     for index, record in enumerate(records):
-        if isinstance(record, Problem):
+        if isinstance(record, SuiteProblem):
             problems.append(record)
             continue
         reader = RecordReader(record, defaults, catalog)

@@ -12,7 +12,7 @@ from paragone_workbench.config.toml_file import Document, parse_toml
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec
-from paragone_workbench.experiments.suites.suite import AssertionSpec, Problem
+from paragone_workbench.experiments.suites.suite import AssertionSpec, SuiteProblem
 
 __all__ = ["TomlSuite"]
 
@@ -25,7 +25,7 @@ class TomlSuite:
     def __init__(self, path: Path, text: str) -> None:
         """Parse the file. Raises InputError, with the line, if it is not valid TOML."""
         self._document: Document = parse_toml(path, text)
-        self.problems: list[Problem] = []
+        self.problems: list[SuiteProblem] = []
         """What is wrong outside of `[[prompts]]`."""
         for key in self._document.data:
             if key not in KEYS:
@@ -48,19 +48,19 @@ class TomlSuite:
                 specs.append(spec)
         return FileDefaults(system=given, assertions=tuple(specs))
 
-    def records(self) -> Iterator[Record | Problem]:
+    def records(self) -> Iterator[Record | SuiteProblem]:
         """Yield the records, and a problem for each malformed one."""
         for index, item in enumerate(self._list("prompts")):
             line = self._document.line("prompts", index)
             try:
                 values = _plain(item)
             except InputError as error:
-                yield Problem(line=line, sentence=str(error))
+                yield SuiteProblem(line=line, sentence=str(error))
                 continue
             if isinstance(values, Mapping):
                 yield Record(line=line, values=values)
             else:
-                yield Problem(line=line, sentence="A prompt must be a table: begin it with [[prompts]].")
+                yield SuiteProblem(line=line, sentence="A prompt must be a table: begin it with [[prompts]].")
 
     def _list(self, key: str) -> list[object]:
         items = self._document.data.get(key, [])
@@ -70,7 +70,7 @@ class TomlSuite:
         return []
 
     def _wrong(self, sentence: str, *key: str | int) -> None:
-        self.problems.append(Problem(line=self._document.line(*key), sentence=sentence))
+        self.problems.append(SuiteProblem(line=self._document.line(*key), sentence=sentence))
 
 
 def _plain(value: object) -> Json:

@@ -16,17 +16,17 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.visible_text import visible
 
-__all__ = ["SHOWN", "Answer", "answers_side_by_side", "settings_in_force"]
+__all__ = ["SHOWN", "NamedRun", "answers_side_by_side", "settings_in_force"]
 
 SHOWN = 50_000
 """Largest number of characters that are shown of an answer."""
 
-Answer: TypeAlias = tuple[str, RunResult]
+NamedRun: TypeAlias = tuple[str, RunResult]
 """The name of an engine or a lane, and its run."""
 
 
 def answers_side_by_side(
-    answers: Sequence[Answer],
+    answers: Sequence[NamedRun],
     *,
     checks: Sequence[tuple[Check, ...]] | None = None,
     remarks: Sequence[tuple[Remark, ...]] | None = None,

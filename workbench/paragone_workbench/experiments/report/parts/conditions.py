@@ -9,13 +9,13 @@ from paragone_workbench.compare.parity.check import check_parity
 from paragone_workbench.compare.parity.findings import Parity
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.experiments.report.content import Conditions, Remark
-from paragone_workbench.experiments.report.parts.answers import Answer
+from paragone_workbench.experiments.report.parts.answers import NamedRun
 from paragone_workbench.experiments.report.public_text import public
 
 __all__ = ["conditions_of"]
 
 
-def conditions_of(answers: Sequence[Answer], find: Callable[[str], Backend | None]) -> Conditions | None:
+def conditions_of(answers: Sequence[NamedRun], find: Callable[[str], Backend | None]) -> Conditions | None:
     """Return whether answers to one prompt were given under the same conditions; None for fewer than two.
 
     `find` returns the backend of a name. Runs that did not begin are left out.

@@ -19,7 +19,7 @@ from paragone_workbench.experiments.report.content import (
     Remark,
     Report,
 )
-from paragone_workbench.experiments.report.parts.answers import Answer, answers_side_by_side
+from paragone_workbench.experiments.report.parts.answers import NamedRun, answers_side_by_side
 from paragone_workbench.experiments.report.parts.charts import charts_of
 from paragone_workbench.experiments.report.parts.conditions import conditions_of
 from paragone_workbench.experiments.report.parts.engines import distinct_names, engine_view
@@ -148,7 +148,7 @@ def _prompts(
                 0, MessageView(role="system", text=visible(system) or "(no system prompt from here on)")
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
-        answers: list[Answer] = [(lane.name, run.result) for lane, run in answering]
+        answers: list[NamedRun] = [(lane.name, run.result) for lane, run in answering]
         yield PromptView(
             number=number,
             title=f"Prompt {number}",

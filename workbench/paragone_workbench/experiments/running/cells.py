@@ -12,28 +12,28 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Job", "unfinished_jobs"]
+__all__ = ["Cell", "unfinished_cells"]
 
 PAGE = 1_000
 """Runs whose prompts are in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Cell:
     """A run to be executed."""
 
     key: RunKey
     prompt: SuitePrompt
 
 
-async def unfinished_jobs(
+async def unfinished_cells(
     history: History,
     experiment: Experiment,
     engines: Sequence[int],
     *,
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
-) -> AsyncGenerator[Job, None]:
+) -> AsyncGenerator[Cell, None]:
     """Yield the unfinished runs of some engines of an experiment.
 
     With several engines, each prompt begins with another engine, so that none always comes first.
@@ -45,7 +45,7 @@ async def unfinished_jobs(
         for prompt in prompts:
             for key in _keys(prompt.index, engines, experiment.repetitions, number):
                 if states.get(key) not in finished:
-                    yield Job(key=key, prompt=prompt)
+                    yield Cell(key=key, prompt=prompt)
             number += 1
 
 
