@@ -28,7 +28,7 @@ def ended(text: str, engine=SMOL, **fields) -> RunResult:
     )
     fields.setdefault("settings", RunSettings(seed=3, sampling={"temperature": 0.5}))
     fields.setdefault("manifest", manifest(engine, None, loaded, RunRequest(messages=())))
-    return result_of(engine, text, **fields)
+    return result_of(engine, text, waited_s=1.5, **fields)
 
 
 def conversation(prompt: str, *answers: str, **fields) -> SavedConversation:

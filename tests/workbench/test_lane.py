@@ -48,6 +48,7 @@ async def test_a_prompt_waits_until_the_engine_is_open(make_lane, record_events)
     assert lane.state == "loading"
     await lane.answered()
     assert run.text == words(2)
+    assert run.result.waited_s >= 0.3
     assert events.states == ["loading", "waiting", "reading", "writing", "done"]
 
 

@@ -75,6 +75,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
     assert found[3]["failed_assertions"] == "contains: It does not."
     assert found[0]["passed"] == ""
     assert (found[0]["ttft_s"], found[0]["seed"], found[0]["completion_tokens"]) == ("0.25", "3", "12")
+    assert found[0]["waited_s"] == "1.5"
     assert found[0]["prompt"] == "Prompt at 0"
 
 

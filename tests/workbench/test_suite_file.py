@@ -21,8 +21,8 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import (
     AssertionSpec,
-    SuiteProblem,
     Suite,
+    SuiteProblem,
     SuitePrompt,
     filter_prompts,
     problem_text,

@@ -182,7 +182,8 @@ class Execution:
         )
         has_images = any(message.images for message in messages)  # their digests take time
         known = await asyncio.to_thread(describe) if has_images else describe()
-        run.result = dataclasses.replace(run.result, definition=definition, manifest=known)
+        waited_s = max(0.0, time.time() - run.result.started)
+        run.result = dataclasses.replace(run.result, definition=definition, manifest=known, waited_s=waited_s)
         is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine

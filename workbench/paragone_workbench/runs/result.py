@@ -35,6 +35,8 @@ class RunResult:
     """Seconds since 1970."""
     ended: float | None = None
     """Seconds since 1970; None before the end."""
+    waited_s: float | None = None
+    """Seconds until the request was sent: the run waited for its engine and its turn. None if it was not sent."""
     state: RunState = "running"
     finish: FinishReason | None = None
     error: str = ""

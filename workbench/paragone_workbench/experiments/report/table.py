@@ -48,6 +48,7 @@ COLUMNS = (
     "itl_p95_ms",
     "itl_p99_ms",
     "load_s",
+    "waited_s",
     "shared",
     "started",
 )
@@ -117,6 +118,7 @@ def row_of(
         "itl_p95_ms": known.itl_ms.p95,
         "itl_p99_ms": known.itl_ms.p99,
         "load_s": known.load_s,
+        "waited_s": run.waited_s,
         "shared": known.shared,
         "started": datetime.datetime.fromtimestamp(run.started, datetime.UTC).isoformat(timespec="seconds"),
     }
