@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from paragone import InputError
-from paragone_cli.commands import COMMANDS, help_of
+from paragone_cli.command_line.arguments import declared
+from paragone_cli.commands import COMMANDS, help_of, load
 from paragone_cli.commands import parse as parse_command_line
 
 from .conftest import SCHEMA, data, paragone, said
@@ -147,6 +148,15 @@ def section(name: str) -> str:
     """What the page says of a command."""
     title = f"## paragone {name}" if name else "## The screen"
     return PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_arguments_of_a_command_are_a_frozen_value(name):
+    arguments = load(name).arguments
+    values: dict = {name: () for name, _, _ in declared(arguments)}
+    value = arguments(**values)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, "config", None)  # noqa: B010 (what mypy would refuse)
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

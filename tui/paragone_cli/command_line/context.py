@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import warn
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load
@@ -50,7 +49,10 @@ class CommandContext:
         try:
             definitions = resolve_all(names, self.config.engines)
         except UnknownEngine as error:
-            from paragone_workbench.inventory.unknown_engine import hint_for  # not needed to open an engine
+            from paragone_cli.command_line.event_loop import (
+                run,
+            )  # these modules are not needed to open an engine
+            from paragone_workbench.inventory.unknown_engine import hint_for
 
             folders = self.config.models.folders
             error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint
