@@ -5,6 +5,8 @@ Tests are marked automatically by their fixtures and their folder: see `MARKS_BY
 """
 
 import fcntl
+import gc
+import itertools
 import os
 import resource
 import signal
@@ -52,6 +54,9 @@ LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
 
 Tests marked `alone` come last, when hardly another test has to wait for them.
 """
+
+NUMBERS = itertools.count()
+"""Names of folders of tests."""
 
 LONG_LIMIT = 900
 """Seconds after which a test fails that has one of these marks, or is marked `alone` or `gpu`; for others: pyproject.toml."""
@@ -112,6 +117,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(entering, fcntl.LOCK_UN)
         yield
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Do not look for garbage among the tests, which stay to the end: not while they are collected, and not later."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's fixture of this name reads the names of those of all earlier tests."""
+    path = tmp_path_factory.getbasetemp() / str(next(NUMBERS))
+    path.mkdir()
+    return path
 
 
 @pytest.fixture(autouse=True)
