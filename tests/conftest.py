@@ -172,7 +172,7 @@ def whole_smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2(whole_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of the real model without most of its layers: for tests that do not need sense in the answers."""
+    """The path of the real model without most of its layers and tokens: for tests that need no sense in the answers."""
     path = tmp_path_factory.mktemp("model") / whole_smollm2.name
     make_shallow(whole_smollm2, path)
     return path
