@@ -108,10 +108,10 @@ linted: .venv/dev
 typed: .venv/dev
 	$(BIN)/mypy
 
-tested: .venv/dev
+tested: .venv/compiled
 	$(PYTEST)
 
-quick: .venv/dev
+quick: .venv/compiled
 	$(PYTEST) -q -m '$(FAST)'
 
 format: .venv/dev ## format the code and fix lint errors
@@ -146,10 +146,15 @@ clean: ## remove everything that make and the tests created in this folder
 
 .venv/dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python
 	@echo "Installing paragone and its development tools in .venv."
-	@$(UV_PIP) sync $(IN_VENV) --compile-bytecode --require-hashes requirements/dev.txt
+	@$(UV_PIP) sync $(IN_VENV) --require-hashes requirements/dev.txt
 	@$(UV_PIP) install $(IN_VENV) --no-deps --editable .
 	@rm -f .venv/native
 	@touch .venv/demo $@
+
+# One process compiles the tests, and what they import. Otherwise each process of the first run would.
+.venv/compiled: .venv/dev
+	@$(BIN)/pytest --collect-only -qq >/dev/null || true
+	@touch $@
 
 # llama.cpp compiled for this machine, beside the prebuilt one. uv would keep an installed build with AMX.
 .venv/native: requirements/native.txt requirements/build.txt .venv/demo

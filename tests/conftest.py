@@ -5,6 +5,8 @@ Tests are marked automatically by their fixtures and their folder: see `MARKS_BY
 """
 
 import fcntl
+import gc
+import itertools
 import os
 import resource
 import signal
@@ -28,6 +30,8 @@ PYPROJECT = TESTS.parent / "pyproject.toml"
 DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
+# The matrices of tests are small, and numpy's threads spin before they have work.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # A shell ignores SIGINT in background jobs, and nohup ignores SIGHUP. Programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -50,6 +54,9 @@ LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
 
 Tests marked `alone` come last, when hardly another test has to wait for them.
 """
+
+NUMBERS = itertools.count()
+"""Names of folders of tests."""
 
 LONG_LIMIT = 900
 """Seconds after which a test fails that has one of these marks, or is marked `alone` or `gpu`; for others: pyproject.toml."""
@@ -112,6 +119,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         yield
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Do not look for garbage among the tests, which stay to the end: not while they are collected, and not later."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's fixture of this name reads the names of those of all earlier tests."""
+    path = tmp_path_factory.getbasetemp() / str(next(NUMBERS))
+    path.mkdir()
+    return path
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Set HOME and the XDG folders to the test's own folder, and return it."""
@@ -147,9 +172,9 @@ def whole_smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2(whole_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of the real model without most of its layers: for tests that do not need sense in the answers."""
+    """The path of the real model without most of its layers and tokens: for tests that need no sense in the answers."""
     path = tmp_path_factory.mktemp("model") / whole_smollm2.name
-    make_shallow(whole_smollm2, path, layers=2)
+    make_shallow(whole_smollm2, path)
     return path
 
 

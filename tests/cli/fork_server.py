@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -21,6 +22,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_workbench")
+"""Packages whose modules are all imported before the first fork, with the libraries that they use."""
 
 
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
@@ -151,9 +155,9 @@ def start(request: dict, descriptors: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
-    commands = importlib.import_module("paragone_cli.commands")
-    for name in ("", *commands.COMMANDS):
-        commands.load(name)
+    for package in map(importlib.import_module, PRELOADED):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     importlib.import_module("paragone.discovery").discover()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])))

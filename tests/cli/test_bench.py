@@ -128,15 +128,15 @@ def test_ctrl_c_prints_what_is_done(terminal):
 def test_the_real_model_reads_and_writes_exactly_what_was_asked_for(smollm2):
     options = ("--set", "n_threads=1", "--set", "n_ctx=512")
     engine = f"llama_cpp:{smollm2}"
-    argv = ("--prompt-tokens", "40,64", "--depth", "0,33", "--tokens", "6", "--repeat", "2")
+    argv = ("--prompt-tokens", "60,90", "--depth", "0,50", "--tokens", "6", "--repeat", "2")
     done = paragone("bench", engine, *argv, *options, "--json")
     assert done.returncode == 0, said(done)
     tests = data("bench", done)["engines"][0]["tests"]
     assert [(test["prompt_tokens"], test["depth"]) for test in tests] == [
-        (40, 0),
-        (64, 0),
-        (40, 33),
-        (64, 33),
+        (60, 0),
+        (90, 0),
+        (60, 50),
+        (90, 50),
     ]
     for test in tests:
         assert test["notes"] == []

@@ -113,7 +113,7 @@ def test_models_in_lines(folder):
         "CAPABILITIES",
         "ENGINE",
     ]
-    assert any("llama_cpp:~/models/real.gguf" in line and "36 MB" in line for line in lines)
+    assert any("llama_cpp:~/models/real.gguf" in line and "7 MB" in line for line in lines)
     assert any("llama_cpp:~/models/broken.gguf — " in line for line in lines)
     assert "\x1b" not in done.stdout.decode()
 

@@ -42,7 +42,7 @@ def demo_home(tmp_path_factory, whole_smollm2: Path) -> Path:
     assert len(models) == 2
     for model in models:
         shallow = model.with_suffix(".shallow")
-        make_shallow(model, shallow, layers=2)
+        make_shallow(model, shallow)
         shallow.replace(model)
     return home
 

@@ -68,6 +68,7 @@ def through_json(data):
     return json.loads(json.dumps(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):

@@ -49,7 +49,7 @@ async def test_what_is_blank_is_not_sent(start):
 
 
 async def test_a_prompt_waits_for_the_answer_before_it(start):
-    async with start(rogue("steady", rate=20, max_tokens=30)) as screen:
+    async with start(rogue("steady", rate=20, max_tokens=80)) as screen:
         await screen.ask("first")
         await screen.until(lambda: screen.lanes[0].state == "writing")
         await screen.type("second")

@@ -25,41 +25,33 @@ async def examined():
     return await diagnose(None, State(state_file()), Registry())
 
 
-async def test_the_machine():
-    machine = (await examined()).machine
+async def test_the_machine_and_the_probes_of_backends():
+    diagnosis = await examined()
+    machine = diagnosis.machine
     assert machine.executable == sys.executable
     assert 1 <= machine.cores <= machine.threads <= (os.cpu_count() or 1)
     assert machine.memory is not None
     assert machine.memory_free is not None
     assert 0 < machine.memory_free <= machine.memory <= psutil.virtual_memory().total
-
-
-async def test_backends_are_probed():
-    backends = (await examined()).backends
-    title, found = backends["rogue"]
+    title, found = diagnosis.backends["rogue"]
     assert (title, found.usable, found.reason) == ("Rogue", True, "")
     assert found.facts["python"] == sys.executable
-    assert "llama_cpp" in backends
+    assert "llama_cpp" in diagnosis.backends
 
 
-async def test_a_plugin_that_cannot_be_imported(tmp_path, monkeypatch):
+async def test_neither_a_broken_plugin_nor_errors_in_the_config_prevent_the_report(tmp_path, monkeypatch):
     folder = tmp_path / "broken-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = a_module_that_is_not_there\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    diagnosis = await examined()
-    (problem,) = diagnosis.broken_plugins
-    assert (problem.plugin, problem.package) == ("brokenplugin", "broken")
-    assert "a_module_that_is_not_there" in problem.reason
-    assert diagnosis.backends["rogue"][1].usable
-
-
-async def test_a_config_with_errors_does_not_prevent_the_report():
     path = config_file()
     path.parent.mkdir(parents=True)
     path.write_text("[lanes]\nmode = 'sideways'\n")
     diagnosis = await examined()
+    (problem,) = diagnosis.broken_plugins
+    assert (problem.plugin, problem.package) == ("brokenplugin", "broken")
+    assert "a_module_that_is_not_there" in problem.reason
     assert diagnosis.config == path
     assert [(problem.line, problem.key) for problem in diagnosis.problems] == [(2, "lanes.mode")]
     assert diagnosis.backends["rogue"][1].usable

@@ -235,6 +235,7 @@ def places(data, path=()):
         yield from places(value, (*path, name))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(data=st.data())
 def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):

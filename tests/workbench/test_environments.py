@@ -473,7 +473,8 @@ async def test_other_requirements_of_compiling_are_reported(driver, tmp_path, mo
     assert len((await environments.plan(Tiny())).warnings) == 1
 
 
-async def test_programs_in_an_environment_compile_with_its_own_toolkit(installer, wheels, monkeypatch):
+async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:

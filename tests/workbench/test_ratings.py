@@ -141,6 +141,7 @@ def styled(rng, count, *, length_effect):
     return votes
 
 
+@pytest.mark.slow
 def test_style_control_removes_the_effect_of_length():
     votes = styled(random.Random(9), 3000, length_effect=0.6)
     (plain,), (controlled,) = rate(votes).pairs, rate(votes, control_style=True).pairs

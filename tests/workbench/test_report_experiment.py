@@ -108,6 +108,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
     assert found.left_out.startswith("2 of 5 prompts are not shown. Those with failures come first, ")
 
 
+@pytest.mark.slow
 def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
     monkeypatch.setattr(selections, "PROMPTS_SHOWN", 10)
     long = "word " * 20_000

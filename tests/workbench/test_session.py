@@ -87,7 +87,7 @@ FAILURES = {
 @pytest.mark.parametrize("model", FAILURES)
 async def test_a_failure_affects_only_its_lane(session, rogue, record_events, model, mode):
     session.scheduler.mode = mode
-    bad, good = await opened(session, rogue(model, rate=40), rogue(max_tokens=30, rate=60))
+    bad, good = await opened(session, rogue(model, rate=20), rogue(max_tokens=30, rate=60))
     events = record_events(bad)
     assert await answers(session, "hello") == [words(5), words(30)], (
         "the complete answer of one lane, the partial answer of the other"

@@ -255,6 +255,7 @@ def test_times_are_compared_only_if_the_runs_alternated():
     assert found.notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alternating", [False, True])
 def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
     """The same engine under two names, on a machine whose speed wanders by some percent within minutes."""

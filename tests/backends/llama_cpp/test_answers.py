@@ -251,8 +251,8 @@ def test_a_score_reports_progress_bytes_and_its_end(chat):
 
 
 def test_a_score_is_cancelled_inside_a_computation(chat, make_stop):
-    stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.05, stop.ask).start())
-    events = chat.score("word " * 900, (user(CAPITAL * 10),), cancel=stop)
+    stop = make_stop(on_subscribe=lambda stop: threading.Timer(0.01, stop.ask).start())
+    events = chat.score("word " * 900, (user(CAPITAL * 5),), cancel=stop)
     assert events[-1].reason == "cancelled"
     assert len(tokens_of(events)) < 900
     # The cache has no tokens of the cancelled computation.

@@ -66,12 +66,22 @@ def status_of(url):
 
 @pytest.fixture(scope="session")
 def vocab(smollm2):
+    """Give the vocabulary of the model's file."""
+    return vocab_of(smollm2)
+
+
+@pytest.fixture(scope="session")
+def whole_vocab(whole_smollm2):
     """Give the vocabulary of SmolLM2's own file."""
+    return vocab_of(whole_smollm2)
+
+
+def vocab_of(path):
     from paragone import OpenRequest
     from paragone_llama_cpp.opening import open_model
     from paragone_llama_cpp.options import LlamaCppLoadOptions
 
-    request = OpenRequest(model=str(smollm2), options={})
+    request = OpenRequest(model=str(path), options={})
     return open_model(
         request, LlamaCppLoadOptions(n_ctx=512), lambda fraction: None, False, weights=False
     ).vocab

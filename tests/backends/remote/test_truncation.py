@@ -35,9 +35,9 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def count(vocab):
+def count(whole_vocab):
     """Return what counts a text's tokens as a real model does."""
-    return lambda text: len(vocab.tokenize(text, special=False))
+    return lambda text: len(whole_vocab.tokenize(text, special=False))
 
 
 @pytest.mark.parametrize("kind", TEXTS)
