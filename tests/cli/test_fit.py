@@ -92,7 +92,7 @@ def test_the_plan_as_text():
     assert (done.returncode, said(done)) == (0, "")
     text = done.stdout.decode()
     assert "steady with a context of 4,096 tokens" in text
-    assert "CPU     1 MB     0 MB      0 MB     1 MB   1 MB  does not fit" in text
+    assert "CPU     1 MB     66 kB     66 kB    1 MB   1 MB  does not fit" in text
     assert "It does not fit.\nNo context fits.\n" in text
     tight = paragone("fit", "rogue:steady", "--set", "free=2000000").stdout.decode()
     assert "It fits, but leaves less than 1.1 GB" in tight
