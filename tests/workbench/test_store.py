@@ -125,6 +125,7 @@ def test_saving_the_same_changes_again_changes_nothing(store):
     assert [(it.text, len(it.images)) for it in saved.conversation.prompts] == [("x", 0), ("y", 1)]
     assert [(it.state, it.text) for it in saved.runs] == [("interrupted", "so far")]
     assert len(saved.lanes) == 1
+    assert writer.answer(prompt, lane, "next").number == run.number + 1, "no number is used up"
 
 
 def prompt_of(writer):

@@ -26,19 +26,15 @@ COLUMNS = "run.id, run.state, run.started, run.text, run.thinking, run.result, m
 """What `result_of` needs, from `run` joined by `MANIFEST`."""
 MANIFEST = "LEFT JOIN manifest ON manifest.sha256 = run.manifest"
 
-# While a run is in progress, its text stays as it is: if another instance of the program wrongly assumed that this one
-# had ended, it has moved the text saved so far from `piece` to the run.
-_SAVE = """
-    INSERT INTO run
-      (id, purpose, about_id, owner_id, state, engine, started, text, thinking, result, manifest, tokens)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET
-      owner_id = excluded.owner_id, state = excluded.state, engine = excluded.engine, result = excluded.result,
-      manifest = excluded.manifest, tokens = excluded.tokens,
-      text = CASE excluded.state WHEN 'running' THEN text ELSE excluded.text END,
-      thinking = CASE excluded.state WHEN 'running' THEN thinking ELSE excluded.thinking END
+_CHANGED = "state, engine, result, manifest, tokens, owner_id"
+"""What changes while a run is in progress; its text is in `piece` until its end."""
+
+# Not one statement with ON CONFLICT: an attempt to insert would use up a number.
+_UPDATE = f"UPDATE run SET ({_CHANGED}) = (?, ?, ?, ?, ?, ?) WHERE id = ? RETURNING number"  # noqa: S608 (the names of columns)
+_INSERT = f"""
+    INSERT INTO run ({_CHANGED}, id, started, purpose, about_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     RETURNING number
-"""
+"""  # noqa: S608 (the names of columns)
 
 
 def save_run(
@@ -54,22 +50,24 @@ def save_run(
     `about_id` is the run that it judges or repeats; `owner_id` the instance of the program that executes it.
     """
     running = result.state == "running"
-    ((number,),) = database.rows(
-        _SAVE,
-        result.id,
-        purpose,
-        about_id,
-        owner_id if running else None,
+    values = (
         result.state,
         clean(result.definition.name),
-        result.started,
-        "" if running else clean(result.text),
-        "" if running else clean(result.thinking),
         json.dumps(_own_part(result)),
         _save_manifest(database, result.manifest),
         pack(result.tokens) if result.tokens and not running else None,
+        owner_id if running else None,
+        result.id,
     )
+    rows = database.rows(_UPDATE, *values)
+    if not rows:
+        rows = database.rows(_INSERT, *values, result.started, purpose, about_id)
+    ((number,),) = rows
+    # Only at the end: if another instance of the program wrongly assumed that this one had ended, it has moved the text
+    # saved so far from `piece` to the run, where it must be kept.
     if not running:
+        text, thinking = clean(result.text), clean(result.thinking)
+        database.run("UPDATE run SET text = ?, thinking = ? WHERE id = ?", text, thinking, result.id)
         database.run("DELETE FROM piece WHERE run_id = ?", result.id)
     known: int = number
     return known
