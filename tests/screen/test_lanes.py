@@ -2,6 +2,7 @@
 
 import pytest
 from rogue_backend.definitions import rogue
+from tests.workbench.report_subjects import add_experiment
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.widgets.palette import entries
@@ -144,6 +145,20 @@ async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
         await screen.app.lanes.session.saved()
         (_, whales) = (await screen.app.history.conversations())[::-1]
         assert whales.prompts == 2
+
+
+async def test_an_answer_of_a_suite_is_found_too(start):
+    async with start(rogue("steady", max_tokens=3)) as screen:
+        await screen.app.history.call(
+            lambda store: add_experiment(store, {0: ("A zebra", "A giraffe")}).number
+        )
+        await screen.press("ctrl+o")
+        await screen.type("giraffe")
+        await screen.until(lambda: "e1/2 · colours.jsonl · large" in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: "`paragone suite show e1` shows it" in screen.text)
+        await screen.press("ctrl+x")
+        await screen.until(lambda: "It is deleted with its experiment" in screen.text)
 
 
 async def test_the_lanes_of_last_time_are_there_again(start):
