@@ -67,6 +67,14 @@ class EngineDefinition:
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
+    def is_called_like(self, other: EngineDefinition) -> bool:
+        """Return whether users take both for one engine, whatever the options: the name and the backend are the same."""
+        return (self.name, self.backend) == (other.name, other.backend)
+
+    def has_model_of(self, other: EngineDefinition) -> bool:
+        """Return whether both run one model of one backend, whatever the names and options."""
+        return (self.backend, self.model) == (other.backend, other.model)
+
 
 class UnknownEngine(InputError):
     """A text is neither the name of an engine nor an engine spec."""

@@ -175,7 +175,9 @@ class EngineHandle:
         """
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
-        if not self._same_model(definition) or load != split_options(self.definition, backend)[0]:
+        present = self.definition
+        is_same = definition.has_model_of(present) and definition.python == present.python
+        if not is_same or load != split_options(present, backend)[0]:
             return False
         self.definition, self._sampling = definition, sampling
         self._changed()
@@ -251,14 +253,6 @@ class EngineHandle:
             if not isinstance(error, ParagoneError):
                 report("A backend failed to describe its vocabulary.", error)
             return None
-
-    def _same_model(self, definition: EngineDefinition) -> bool:
-        mine = self.definition
-        return (definition.backend, definition.model, definition.python) == (
-            mine.backend,
-            mine.model,
-            mine.python,
-        )
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()

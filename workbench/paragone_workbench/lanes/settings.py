@@ -55,7 +55,7 @@ def lane_settings(
     sources: list[tuple[Origin, Mapping[str, Json]]] = []
     if configured is not None and configured.backend == backend.name:
         sources.append((configured_origin, _values(configured, backend)))
-    if first is not None and (first.name, first.backend) == (definition.name, backend.name):
+    if first is not None and first.is_called_like(definition):
         sources.append((first_origin, _values(first, backend)))
 
     def origin(name: str) -> Origin:

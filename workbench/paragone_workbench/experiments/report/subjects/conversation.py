@@ -109,8 +109,7 @@ def _last_begun(lane: _Lane) -> RunResult | None:
         (
             result
             for result in (run.result for run in reversed(lane.record.runs))
-            if result.loaded is not None
-            and (result.definition.backend, result.definition.model) == (present.backend, present.model)
+            if result.loaded is not None and result.definition.has_model_of(present)
         ),
         None,
     )
