@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from paragone import Alternative, Token
-from paragone.events import Channel
+from paragone.values.events import Channel
 from paragone_remote.server_text import without_surrogates
 
 __all__ = ["Scored", "tokens_of"]

@@ -10,10 +10,7 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
-from paragone.events import Token
-from paragone.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
-from paragone.models import Capabilities
-from paragone.testing.answers import check_events
+from paragone.testing.checks.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures, has_option
 from paragone.testing.noise import FLOOR, Noise, check_agreement, noise_between, noise_of
 from paragone.testing.runs import (
@@ -26,6 +23,9 @@ from paragone.testing.runs import (
     tokens_of,
     within,
 )
+from paragone.values.events import Token
+from paragone.values.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["ProbabilityChecks", "check_probabilities"]

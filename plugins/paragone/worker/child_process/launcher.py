@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or __name__ != "__main__":
-    from paragone.worker.bootstrap import die_with_parent
+    from paragone.worker.child_process.bootstrap import die_with_parent
 else:
     from bootstrap import die_with_parent  # this script's own folder is the first on its path
 

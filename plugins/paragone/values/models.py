@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paragone.events import Caution
-from paragone.weights import WeightsFile
+from paragone.values.events import Caution
+from paragone.values.weights import WeightsFile
 
 __all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
 

@@ -9,13 +9,13 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ContextOverflow, InputError, ParagoneError
-from paragone.messages import OpenRequest, TokenizeRequest
-from paragone.models import Capabilities
 from paragone.options import describe
-from paragone.testing.answers import check_events
+from paragone.testing.checks.answers import check_events
+from paragone.testing.checks.opening import ignore
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.opening import ignore
 from paragone.testing.runs import asked, check_error, collect, within, words
+from paragone.values.messages import OpenRequest, TokenizeRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["RefusalChecks"]

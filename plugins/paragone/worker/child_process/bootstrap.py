@@ -58,7 +58,7 @@ def main() -> None:
     del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
     sys.meta_path.insert(0, PackageFinder(folders))
     die_with_parent(parent)
-    from paragone.worker.serve import serve
+    from paragone.worker.child_process.serve import serve
 
     serve(descriptor, engine)
 

@@ -9,24 +9,24 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from paragone.distributions import LogitsBlock
 from paragone.engine import Engine
 from paragone.errors import EngineError, ParagoneError
-from paragone.events import Event
-from paragone.messages import OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.options import Options, build
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Event
+from paragone.values.messages import OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import jobs
-from paragone.worker.job import Job
+from paragone.worker.child_process.job import Job
+from paragone.worker.child_process.pipe import Frames, Pipe, Slots
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
-from paragone.worker.pipe import Frames, Pipe, Slots
 from paragone.worker.protocol import Answer, Failed, Progress
 
 if TYPE_CHECKING:
     from paragone.backend import Probe
-    from paragone.memory import MemoryEstimate
-    from paragone.models import LoadedModel
-    from paragone.tokens import TokenizedText, Vocabulary
+    from paragone.values.memory import MemoryEstimate
+    from paragone.values.models import LoadedModel
+    from paragone.values.tokens import TokenizedText, Vocabulary
 
 __all__ = ["JobRunner"]
 

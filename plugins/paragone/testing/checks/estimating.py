@@ -8,9 +8,9 @@ import pytest
 
 from paragone.backend import Backend
 from paragone.errors import InputError, ParagoneError
-from paragone.messages import OpenRequest
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import check_error, check_plain, within
+from paragone.values.messages import OpenRequest
 
 __all__ = ["EstimateChecks"]
 

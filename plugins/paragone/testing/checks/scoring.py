@@ -9,13 +9,13 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import ParagoneError
-from paragone.events import Event, PromptProgress, Token
-from paragone.messages import ScoreRequest
-from paragone.models import Capabilities
-from paragone.testing.answers import check_events
-from paragone.testing.probabilities import check_probabilities
+from paragone.testing.checks.answers import check_events
+from paragone.testing.checks.probabilities import check_probabilities
+from paragone.testing.checks.stopping import StoppingBase
 from paragone.testing.runs import asked, check_error, events_of, finish_of, tokens_of, within, words
-from paragone.testing.stopping import StoppingBase
+from paragone.values.events import Event, PromptProgress, Token
+from paragone.values.messages import ScoreRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["ScoreChecks"]

@@ -10,11 +10,11 @@ import pytest
 
 from paragone.backend import API_VERSION, Backend, Probe
 from paragone.facts import STANDARD_FACTS
-from paragone.messages import OpenRequest
-from paragone.models import Capabilities
 from paragone.options import Options, build, describe
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import check_plain, within
+from paragone.values.messages import OpenRequest
+from paragone.values.models import Capabilities
 
 __all__ = ["DeclarationChecks"]
 

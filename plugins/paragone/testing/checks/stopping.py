@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 import pytest
 
 from paragone.backend import OpenEngine
-from paragone.events import Event, Token
-from paragone.messages import TokenizeRequest
-from paragone.models import Capabilities
-from paragone.testing.answers import check_events
+from paragone.testing.checks.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import COUNTING, Run, asked, collect, finish_of, within, words
+from paragone.values.events import Event, Token
+from paragone.values.messages import TokenizeRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["StoppingBase", "StoppingChecks"]

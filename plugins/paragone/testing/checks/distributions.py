@@ -11,11 +11,11 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import InputError, ParagoneError
-from paragone.messages import DistributionsRequest, ScoreRequest
-from paragone.models import Capabilities
+from paragone.testing.checks.stopping import StoppingBase
 from paragone.testing.noise import check_agreement, log_probabilities, noise_of
 from paragone.testing.runs import check_error, check_plain, events_of, tokens_of, within, words
-from paragone.testing.stopping import StoppingBase
+from paragone.values.messages import DistributionsRequest, ScoreRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["DistributionChecks"]

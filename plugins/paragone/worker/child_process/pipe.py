@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
-from paragone.events import Event
-from paragone.worker.job import Job
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Event
+from paragone.worker.child_process.job import Job
 from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 

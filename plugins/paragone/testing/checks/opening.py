@@ -12,13 +12,13 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import ParagoneError
-from paragone.events import LoadProgress
-from paragone.messages import OpenRequest, TokenizeRequest
 from paragone.options import build, describe, parse
-from paragone.testing.answers import check_events
+from paragone.testing.checks.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures, Opened
 from paragone.testing.runs import asked, check_plain, collect, within
-from paragone.weights import WeightsFile
+from paragone.values.events import LoadProgress
+from paragone.values.messages import OpenRequest, TokenizeRequest
+from paragone.values.weights import WeightsFile
 from paragone.wire import Json
 
 __all__ = ["OpeningChecks"]

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import pytest
 
 from paragone.backend import Backend, OpenEngine
-from paragone.events import RunSettings
-from paragone.messages import TokenizeRequest
-from paragone.models import Capabilities
 from paragone.options import build, describe
-from paragone.testing.answers import AnswerChecks
+from paragone.testing.checks.answers import AnswerChecks
 from paragone.testing.fixtures import has_option
 from paragone.testing.runs import asked, text_of, within
+from paragone.values.events import RunSettings
+from paragone.values.messages import TokenizeRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["ReportChecks"]

@@ -8,9 +8,9 @@ import socket
 import threading
 import time
 
-from paragone.worker.job import Job
-from paragone.worker.job_runner import JobRunner
-from paragone.worker.pipe import Pipe
+from paragone.worker.child_process.job import Job
+from paragone.worker.child_process.job_runner import JobRunner
+from paragone.worker.child_process.pipe import Pipe
 from paragone.worker.protocol import VERSION, Hello
 
 __all__ = ["serve"]

@@ -10,9 +10,6 @@ import pytest
 
 from paragone.backend import Backend, OpenEngine
 from paragone.errors import InputError
-from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
-from paragone.messages import Message, RunRequest
-from paragone.models import Capabilities
 from paragone.testing.fixtures import ConformanceFixtures, has_option
 from paragone.testing.runs import (
     COUNTING,
@@ -25,6 +22,9 @@ from paragone.testing.runs import (
     tokens_of,
     within,
 )
+from paragone.values.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
+from paragone.values.messages import Message, RunRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["AnswerChecks", "check_events"]

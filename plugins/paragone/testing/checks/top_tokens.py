@@ -10,11 +10,11 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import ParagoneError
-from paragone.events import Alternative
-from paragone.messages import TopTokensRequest
-from paragone.models import Capabilities
+from paragone.testing.checks.stopping import StoppingBase
 from paragone.testing.runs import check_error, within, words
-from paragone.testing.stopping import StoppingBase
+from paragone.values.events import Alternative
+from paragone.values.messages import TopTokensRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["TopTokensChecks"]
