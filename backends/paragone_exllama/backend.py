@@ -41,7 +41,7 @@ class ExLlamaV2Backend(NativeBackend):
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders and their subfolders that ExLlamaV2 can load."""
-        from paragone_exllama.folders import find_models
+        from paragone_exllama.model_folder.folders import find_models
 
         return find_models(folders, ("EXL2", "GPTQ", "plain"))
 
@@ -66,6 +66,6 @@ class ExLlamaV3Backend(NativeBackend):
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders and their subfolders that ExLlamaV3 can load."""
-        from paragone_exllama.folders import find_models
+        from paragone_exllama.model_folder.folders import find_models
 
         return find_models(folders, ("EXL3", "plain"))

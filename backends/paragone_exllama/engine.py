@@ -38,11 +38,12 @@ from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
 from paragone.options import as_values, build
 from paragone_exllama.cautions import cautions
-from paragone_exllama.chunk_size import FIRST, ChunkSize
 from paragone_exllama.estimate import estimate
-from paragone_exllama.extension import extension_folder, release_lock
-from paragone_exllama.folders import ModelFolder
-from paragone_exllama.formats import Format
+from paragone_exllama.inference.chunk_size import FIRST, ChunkSize
+from paragone_exllama.inference.run import run
+from paragone_exllama.inference.scoring import distributions, score
+from paragone_exllama.inference.vocab import Vocab
+from paragone_exllama.libraries.extension import extension_folder, release_lock
 from paragone_exllama.library import Library
 from paragone_exllama.loading import (
     Request,
@@ -52,6 +53,9 @@ from paragone_exllama.loading import (
     translate_failures,
     weights_of,
 )
+from paragone_exllama.model_folder.folders import ModelFolder
+from paragone_exllama.model_folder.formats import Format
+from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
 from paragone_exllama.options import (
     ExLlamaLoadOptions,
     ExLlamaSampling,
@@ -59,10 +63,6 @@ from paragone_exllama.options import (
     ExLlamaV3LoadOptions,
 )
 from paragone_exllama.probe import probe
-from paragone_exllama.run import run
-from paragone_exllama.scoring import distributions, score
-from paragone_exllama.tokenizer_files import read_tokenizer_files
-from paragone_exllama.vocab import Vocab
 
 if TYPE_CHECKING:
     from paragone.chat.template import ChatTemplate
@@ -253,7 +253,7 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
     ) -> Library:
         """Import ExLlamaV2 and open the model in it."""
-        from paragone_exllama.v2 import V2
+        from paragone_exllama.libraries.v2 import V2
 
         return V2(request, options, report, cancelled)
 
@@ -270,7 +270,7 @@ class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaV3LoadOptions]):
         self, request: Request, options: ExLlamaV3LoadOptions, report: Report, cancelled: Cancelled
     ) -> Library:
         """Import ExLlamaV3 and open the model in it."""
-        from paragone_exllama.v3 import V3
+        from paragone_exllama.libraries.v3 import V3
 
         return V3(request, options, report, cancelled)
 

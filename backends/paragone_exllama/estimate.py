@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
-from paragone_exllama.buffers import v2_buffers, v3_buffers
-from paragone_exllama.folders import ModelFolder
+from paragone_exllama.gpu.buffers import v2_buffers, v3_buffers
+from paragone_exllama.gpu.memory import cache_bytes
+from paragone_exllama.gpu.nvidia import NoDriver, query_driver, visible
 from paragone_exllama.loading import Request
-from paragone_exllama.memory import cache_bytes
-from paragone_exllama.nvidia import NoDriver, query_driver, visible
+from paragone_exllama.model_folder.folders import ModelFolder
 from paragone_exllama.options import CacheType, ExLlamaV2LoadOptions
 
 __all__ = ["estimate"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report, WeightsFile
-from paragone_exllama.folders import ModelFolder, check_folder
-from paragone_exllama.formats import Format
-from paragone_exllama.memory import choose_context, free_vram, out_of_vram
+from paragone_exllama.gpu.memory import choose_context, free_vram, out_of_vram
+from paragone_exllama.model_folder.folders import ModelFolder, check_folder
+from paragone_exllama.model_folder.formats import Format
 from paragone_exllama.options import ExLlamaLoadOptions
 
 __all__ = [

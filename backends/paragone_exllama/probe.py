@@ -22,8 +22,8 @@ from typing import NamedTuple
 from paragone import Probe
 from paragone.wording import size_text
 from paragone.worker import Build
-from paragone_exllama.extension import extension_folder
-from paragone_exllama.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
+from paragone_exllama.gpu.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
+from paragone_exllama.libraries.extension import extension_folder
 from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
 
 __all__ = ["probe"]

@@ -31,23 +31,23 @@ from paragone.chat.sampling import with_seed
 from paragone.chat.text import AnswerText
 from paragone.gguf.files import parts
 from paragone.options import as_values, build
-from paragone_llama_cpp import library
-from paragone_llama_cpp.abort import aborted_by
+from paragone_llama_cpp.build import library
+from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.cautions import cautions
-from paragone_llama_cpp.context import Context
-from paragone_llama_cpp.distributions import Distributions
-from paragone_llama_cpp.estimate import estimate
-from paragone_llama_cpp.facts import facts_of
-from paragone_llama_cpp.instructions import instructions, other_build
-from paragone_llama_cpp.loading import make_context
-from paragone_llama_cpp.lora import apply_lora, load_lora
-from paragone_llama_cpp.opening import OpenModel, open_model
+from paragone_llama_cpp.decoding.abort import aborted_by
+from paragone_llama_cpp.decoding.distributions import Distributions
+from paragone_llama_cpp.decoding.run import run
+from paragone_llama_cpp.decoding.score import score
+from paragone_llama_cpp.model.cautions import cautions
+from paragone_llama_cpp.model.context import Context
+from paragone_llama_cpp.model.estimate import estimate
+from paragone_llama_cpp.model.facts import facts_of
+from paragone_llama_cpp.model.loading import make_context
+from paragone_llama_cpp.model.lora import apply_lora, load_lora
+from paragone_llama_cpp.model.opening import OpenModel, open_model
 from paragone_llama_cpp.options import LlamaCppLoadOptions, LlamaCppSampling
-from paragone_llama_cpp.run import run
-from paragone_llama_cpp.sampler import make_sampler
-from paragone_llama_cpp.schema import JsonSchemas
-from paragone_llama_cpp.score import score
+from paragone_llama_cpp.samplers.sampler import make_sampler
+from paragone_llama_cpp.samplers.schema import JsonSchemas
 from paragone_llama_cpp.self_test import check_computation
 
 __all__ = ["LlamaCppEngine"]

@@ -26,14 +26,14 @@ from paragone import (
     Token,
 )
 from paragone.options import build
-from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
-from paragone_remote.run_settings import AskPrompt, SettingsReport
+from paragone_remote.answers.run_settings import AskPrompt, SettingsReport
+from paragone_remote.answers.thinking import InlineThinking
+from paragone_remote.answers.truncation import TruncationAlarm, is_dense
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
+from paragone_remote.http.timeouts import Stopped, Wait
+from paragone_remote.http.transport import Refusal
 from paragone_remote.server_changes import Identity, caution_about
-from paragone_remote.thinking import InlineThinking
-from paragone_remote.timeouts import Stopped, Wait
-from paragone_remote.transport import Refusal
-from paragone_remote.truncation import TruncationAlarm, is_dense
 
 __all__ = ["RemoteEngine"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Caution
-from paragone_remote.endpoint import Endpoint
+from paragone_remote.endpoints.endpoint import Endpoint
 
 __all__ = ["Identity", "caution_about"]
 

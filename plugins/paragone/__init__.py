@@ -22,10 +22,10 @@ _NAMES = {
         "Probe",
         "PullProgress",
     ),
-    "distributions": ("LogitsBlock",),
+    "values.distributions": ("LogitsBlock",),
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
-    "events": (
+    "values.events": (
         "Alternative",
         "Caution",
         "Channel",
@@ -40,8 +40,8 @@ _NAMES = {
         "Token",
         "Usage",
     ),
-    "memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
-    "messages": (
+    "values.memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
+    "values.messages": (
         "DistributionsRequest",
         "Image",
         "Message",
@@ -52,10 +52,10 @@ _NAMES = {
         "TokenizeRequest",
         "TopTokensRequest",
     ),
-    "models": ("Capabilities", "LoadedModel", "ModelInfo"),
+    "values.models": ("Capabilities", "LoadedModel", "ModelInfo"),
     "options": ("Options", "option"),
-    "tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
-    "weights": ("WeightsFile",),
+    "values.tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
+    "values.weights": ("WeightsFile",),
     "wire": ("Json",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -7,10 +7,11 @@ from paragone.backend import (
     Probe,
     PullProgress,
 )
-from paragone.distributions import LogitsBlock
 from paragone.engine import Cancelled, Engine, Report
 from paragone.errors import ContextOverflow, EngineCrashed, EngineError, InputError, ParagoneError
-from paragone.events import (
+from paragone.options import Options, option
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import (
     Alternative,
     Caution,
     Channel,
@@ -25,8 +26,8 @@ from paragone.events import (
     Token,
     Usage,
 )
-from paragone.memory import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
-from paragone.messages import (
+from paragone.values.memory import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
+from paragone.values.messages import (
     DistributionsRequest,
     Image,
     Message,
@@ -37,10 +38,9 @@ from paragone.messages import (
     TokenizeRequest,
     TopTokensRequest,
 )
-from paragone.models import Capabilities, LoadedModel, ModelInfo
-from paragone.options import Options, option
-from paragone.tokens import TokenizedText, Vocabulary, fingerprint
-from paragone.weights import WeightsFile
+from paragone.values.models import Capabilities, LoadedModel, ModelInfo
+from paragone.values.tokens import TokenizedText, Vocabulary, fingerprint
+from paragone.values.weights import WeightsFile
 from paragone.wire import Json
 
 __all__ = [

@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, InputError
-from paragone.events import Alternative, Event, LoadProgress
-from paragone.memory import MemoryEstimate
-from paragone.messages import (
+from paragone.options import Options
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Alternative, Event, LoadProgress
+from paragone.values.memory import MemoryEstimate
+from paragone.values.messages import (
     DistributionsRequest,
     OpenRequest,
     RunRequest,
@@ -19,9 +20,8 @@ from paragone.messages import (
     TokenizeRequest,
     TopTokensRequest,
 )
-from paragone.models import Capabilities, LoadedModel, ModelInfo
-from paragone.options import Options
-from paragone.tokens import TokenizedText, Vocabulary
+from paragone.values.models import Capabilities, LoadedModel, ModelInfo
+from paragone.values.tokens import TokenizedText, Vocabulary
 from paragone.wire import Json
 
 __all__ = [

@@ -19,9 +19,9 @@ import pluggy
 from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
 from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
-from paragone.models import Capabilities
 from paragone.options import Options
 from paragone.threads import in_daemon_thread
+from paragone.values.models import Capabilities
 
 __all__ = [
     "AssertionDiscovery",

@@ -6,17 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
-from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError
-from paragone.events import Event
-from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
 from paragone.options import Options
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Event
+from paragone.values.messages import (
+    DistributionsRequest,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+)
 
 if TYPE_CHECKING:  # a worker needs few of these: each takes a millisecond of its start
     from paragone.backend import Probe
-    from paragone.memory import MemoryEstimate
-    from paragone.models import LoadedModel
-    from paragone.tokens import TokenizedText, Vocabulary
+    from paragone.values.memory import MemoryEstimate
+    from paragone.values.models import LoadedModel
+    from paragone.values.tokens import TokenizedText, Vocabulary
 
 __all__ = ["Cancelled", "Engine", "Report"]
 

@@ -8,12 +8,12 @@ ROOT = Path(__file__).parents[2]
 
 OTHERS = {
     "backends/paragone_exllama/probe.py": "modules of installed libraries",
-    "backends/paragone_llama_cpp/instructions.py": "/proc",
-    "backends/paragone_llama_cpp/mapped_file.py": "/proc",
-    "backends/paragone_llama_cpp/memory.py": "/proc and cgroups",
+    "backends/paragone_llama_cpp/build/instructions.py": "/proc",
+    "backends/paragone_llama_cpp/model/mapped_file.py": "/proc",
+    "backends/paragone_llama_cpp/model/memory.py": "/proc and cgroups",
     "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
-    "backends/paragone_remote/keys.py": "the output of a command",
-    "backends/paragone_remote/llama_server/process.py": "/proc",
+    "backends/paragone_remote/endpoints/keys.py": "the output of a command",
+    "backends/paragone_remote/llama_server/server_process/process.py": "/proc",
     "plugins/paragone/chat/guard.py": "/proc",
     "plugins/paragone/cores.py": "/sys",
     "plugins/paragone/regular_file.py": "this is the reader",

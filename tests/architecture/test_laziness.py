@@ -56,7 +56,7 @@ def test_the_interface_imports_a_small_part_of_the_standard_library_only():
 
 
 def test_a_worker_imports_the_standard_library_only():
-    modules = modules_of_a_bare_interpreter_after("import paragone.worker.serve")
+    modules = modules_of_a_bare_interpreter_after("import paragone.worker.child_process.serve")
     assert packages(modules) <= sys.stdlib_module_names | {"paragone"}
     heavy = {"asyncio", "importlib.metadata", "logging", "subprocess", "tempfile"}
     assert not modules & {*heavy, "paragone.worker.native", "paragone.worker.client"}
@@ -104,7 +104,8 @@ def test_the_first_screen_needs_no_runs_and_no_plugins():
         "import paragone_cli.command_line.opening, paragone_cli.interactive.screen, paragone_tui.app"
     )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
-    runs = {f"paragone.{name}" for name in ("backend", "events", "memory", "messages", "models", "tokens")}
+    values = {f"paragone.values.{name}" for name in ("events", "memory", "messages", "models", "tokens")}
+    runs = {"paragone.backend", *values}
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
     assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
     assert not packages(modules) & ENGINES

@@ -15,8 +15,8 @@ import pytest
 
 import paragone
 from paragone import Capabilities, assertions
-from paragone.events import Event
 from paragone.testing import BackendConformance
+from paragone.values.events import Event
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

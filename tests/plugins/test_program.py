@@ -107,7 +107,7 @@ class TestSupervised:
     """What the launcher does where the kernel does not end a process with its parent."""
 
     SUPERVISE = (
-        "import os, sys; from paragone.worker.launcher import supervise; "
+        "import os, sys; from paragone.worker.child_process.launcher import supervise; "
         "supervise(os.getppid(), ['sh', '-c', sys.argv[1]])"
     )
 

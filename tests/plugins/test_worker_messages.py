@@ -7,9 +7,9 @@ import pytest
 
 from paragone import Finish, InputError, LoadedModel, MemoryEstimate, Probe, Token, TokenizedText, Vocabulary
 from paragone.worker import jobs
-from paragone.worker.job_runner import JobRunner
+from paragone.worker.child_process.job_runner import JobRunner
+from paragone.worker.child_process.pipe import Pipe
 from paragone.worker.jobs import JobKind
-from paragone.worker.pipe import Pipe
 from paragone.worker.protocol import (
     Answer,
     Block,

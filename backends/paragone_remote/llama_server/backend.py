@@ -18,7 +18,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone_remote.http_library import find_http_library, import_http_library
+from paragone_remote.http.http_library import find_http_library, import_http_library
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
 from paragone_remote.openai_api.options import OpenAISampling
 
@@ -40,8 +40,8 @@ class LlamaServerBackend(Backend):
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find the llama-server that is used unless the option program names another one, and start it once."""
-        from paragone_remote.llama_server.devices import described
-        from paragone_remote.llama_server.program import find_program
+        from paragone_remote.llama_server.executable.devices import described
+        from paragone_remote.llama_server.executable.program import find_program
 
         if not (client := find_http_library()).usable:
             return client

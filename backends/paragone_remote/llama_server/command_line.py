@@ -10,8 +10,8 @@ from paragone.gguf.files import check_model
 from paragone.gguf.header import GgufError, read_header
 from paragone.regular_file import open_regular_file
 from paragone_remote.llama_server.arguments import SET_BY_OPTIONS, check_arguments, names_in
+from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
-from paragone_remote.llama_server.program import Program
 
 __all__ = ["command_line"]
 

@@ -18,12 +18,12 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
-from paragone_remote.faults import Fault, IncompleteAnswer
-from paragone_remote.llama_server.sharing import Share
+from paragone_remote.http.faults import Fault, IncompleteAnswer
+from paragone_remote.llama_server.server_process.sharing import Share
+from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
 from paragone_remote.openai_api.options import OpenAISampling
-from paragone_remote.openai_api.refused_fields import RefusedFields
-from paragone_remote.openai_api.server import Server
+from paragone_remote.openai_api.servers.server import Server
 from paragone_remote.server_changes import Identity
 
 __all__ = ["LlamaServerEngine"]

@@ -19,21 +19,21 @@ from paragone.cores import physical_cores
 from paragone.gguf.files import check_model, parts
 from paragone.gguf.header import Header
 from paragone.options import build
+from paragone_remote.http.single_requests import connected
 from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.defaults import with_defaults
-from paragone_remote.llama_server.devices import build_of, devices_of
 from paragone_remote.llama_server.engine import LlamaServerEngine
-from paragone_remote.llama_server.listening import listen_at
+from paragone_remote.llama_server.executable.devices import build_of, devices_of
+from paragone_remote.llama_server.executable.program import Program, find_program, with_flags
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
-from paragone_remote.llama_server.process import ServerProcess
-from paragone_remote.llama_server.program import Program, find_program, with_flags
-from paragone_remote.llama_server.server_log import draft_problem, facts_in_log
-from paragone_remote.llama_server.sharing import Share, take_share
-from paragone_remote.openai_api.identity import identity_of
-from paragone_remote.openai_api.server import Server, find_models, identify
+from paragone_remote.llama_server.server_process.listening import listen_at
+from paragone_remote.llama_server.server_process.process import ServerProcess
+from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
+from paragone_remote.llama_server.server_process.sharing import Share, take_share
+from paragone_remote.openai_api.servers.identity import identity_of
+from paragone_remote.openai_api.servers.server import Server, find_models, identify
 from paragone_remote.server_text import lines
-from paragone_remote.single_requests import connected
 
 __all__ = ["open_model"]
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from paragone import EndpointReport, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
 from paragone.wording import size_text
-from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
+from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.transport import make_client
 from paragone_remote.json_fields import Data, count, part, text, texts, word
-from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.model_details import architecture, trained_context
 from paragone_remote.ollama_api.options import OllamaLoadOptions
+from paragone_remote.ollama_api.protocol.client import OllamaClient
+from paragone_remote.ollama_api.protocol.model_details import architecture, trained_context
 from paragone_remote.server_text import plain
-from paragone_remote.single_requests import await_reply
-from paragone_remote.transport import make_client
 
 __all__ = ["report"]
 

@@ -22,18 +22,18 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import as_values
-from paragone_remote.endpoint import Endpoint
+from paragone_remote.answers.run_settings import AskPrompt, Prompt, draw_seed
+from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
-from paragone_remote.faults import FAULTS
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.timeouts import Wait
 from paragone_remote.json_fields import Data, count, counted, duration
-from paragone_remote.ollama_api.client import OllamaClient
-from paragone_remote.ollama_api.model_details import find_model, identity_of
 from paragone_remote.ollama_api.options import OllamaSampling
-from paragone_remote.ollama_api.requests import make_body
-from paragone_remote.ollama_api.stream_parts import NANO, read_finish, read_tokens
-from paragone_remote.run_settings import AskPrompt, Prompt, draw_seed
+from paragone_remote.ollama_api.protocol.client import OllamaClient
+from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
+from paragone_remote.ollama_api.protocol.requests import make_body
+from paragone_remote.ollama_api.protocol.stream_parts import NANO, read_finish, read_tokens
 from paragone_remote.server_changes import Identity
-from paragone_remote.timeouts import Wait
 
 __all__ = ["OllamaEngine"]
 

@@ -11,14 +11,14 @@ import httpx
 
 from paragone import EngineError, InputError, Json, ParagoneError, PullProgress
 from paragone.options import build
-from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
+from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
+from paragone_remote.http.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
+from paragone_remote.http.timeouts import ReplyTimeout, Wait
+from paragone_remote.http.transport import make_client
 from paragone_remote.json_fields import count, text, word
-from paragone_remote.ollama_api.client import OllamaClient
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
+from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.server_text import plain, sentence_of
-from paragone_remote.timeouts import ReplyTimeout, Wait
-from paragone_remote.transport import make_client
 
 __all__ = ["pull", "pull_command"]
 

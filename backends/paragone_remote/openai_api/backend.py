@@ -17,8 +17,8 @@ from paragone import (
     Probe,
 )
 from paragone.options import build
-from paragone_remote.addresses import reached
-from paragone_remote.http_library import find_http_library, import_http_library
+from paragone_remote.endpoints.addresses import reached
+from paragone_remote.http.http_library import find_http_library, import_http_library
 from paragone_remote.openai_api.options import OpenAILoadOptions, OpenAISampling
 
 __all__ = ["OpenAIBackend"]
@@ -54,7 +54,7 @@ class OpenAIBackend(Backend):
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check that the options name a server and do not contain its key."""
         if find_http_library().usable:
-            from paragone_remote.endpoint import check_options
+            from paragone_remote.endpoints.endpoint import check_options
 
             check_options(build(OpenAILoadOptions, options))
 

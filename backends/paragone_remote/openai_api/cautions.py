@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paragone import Caution, RunRequest
-from paragone_remote.openai_api.server import Kind
+from paragone_remote.openai_api.servers.server import Kind
 
 __all__ = ["cautions_before"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from paragone import EndpointReport, Json, ParagoneError, Probe
 from paragone.options import build
-from paragone_remote.endpoint import make_endpoint
+from paragone_remote.endpoints.endpoint import make_endpoint
+from paragone_remote.http.transport import make_client
 from paragone_remote.openai_api.options import OpenAILoadOptions
-from paragone_remote.openai_api.server import find_models, identify
-from paragone_remote.transport import make_client
+from paragone_remote.openai_api.servers.server import find_models, identify
 
 __all__ = ["report"]
 

@@ -26,28 +26,28 @@ from paragone import (
     Vocabulary,
 )
 from paragone.options import build
-from paragone_remote.endpoint import Endpoint
+from paragone_remote.answers.run_settings import AskPrompt, Prompt
+from paragone_remote.answers.token_events import tokens_of
+from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
-from paragone_remote.faults import FAULTS, IncompleteAnswer, explain
+from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
+from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.timeouts import Stopped, Wait
+from paragone_remote.http.transport import Refusal
 from paragone_remote.openai_api.cautions import cautions_before
-from paragone_remote.openai_api.client import OpenAIClient
-from paragone_remote.openai_api.effective_settings import settings_of, with_seed
-from paragone_remote.openai_api.identity import identity_of
-from paragone_remote.openai_api.ollama_context import FINGERPRINT, context_in_use
+from paragone_remote.openai_api.completions.client import OpenAIClient
+from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
+from paragone_remote.openai_api.completions.refused_fields import RefusedFields
+from paragone_remote.openai_api.completions.requests import chat_body, completion_body, raw_prompt
+from paragone_remote.openai_api.completions.stream_parts import Answer, read_chat, read_completion
 from paragone_remote.openai_api.options import OpenAISampling
-from paragone_remote.openai_api.prompts import Prompts, has_images
-from paragone_remote.openai_api.queue import SlotsQuery, with_queue
-from paragone_remote.openai_api.refused_fields import RefusedFields
-from paragone_remote.openai_api.requests import chat_body, completion_body, raw_prompt
-from paragone_remote.openai_api.server import Server, find_models, identify_again, root_of
-from paragone_remote.openai_api.stream_parts import Answer, read_chat, read_completion
-from paragone_remote.openai_api.top_tokens import reports_top_tokens, top_tokens_after
-from paragone_remote.run_settings import AskPrompt, Prompt
+from paragone_remote.openai_api.servers.identity import identity_of
+from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
+from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
+from paragone_remote.openai_api.servers.server import Server, find_models, identify_again, root_of
+from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
+from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
-from paragone_remote.single_requests import await_reply
-from paragone_remote.timeouts import Stopped, Wait
-from paragone_remote.token_events import tokens_of
-from paragone_remote.transport import Refusal
 
 __all__ = ["OpenAIEngine"]
 

@@ -22,19 +22,19 @@ from paragone import (
     OpenRequest,
 )
 from paragone.options import build
-from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.faults import Loading
-from paragone_remote.openai_api.effective_settings import HONOUR_SEEDS
+from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
+from paragone_remote.http.faults import Loading
+from paragone_remote.http.single_requests import connected
+from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
+from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.identity import identity_of
-from paragone_remote.openai_api.launching import Launch, find_launch
 from paragone_remote.openai_api.options import OpenAILoadOptions
-from paragone_remote.openai_api.prompts import tokenizes
-from paragone_remote.openai_api.refused_fields import RefusedFields
-from paragone_remote.openai_api.server import Server, find_models, identify, of_model
-from paragone_remote.openai_api.top_tokens import reports_top_tokens
+from paragone_remote.openai_api.servers.identity import identity_of
+from paragone_remote.openai_api.servers.launching import Launch, find_launch
+from paragone_remote.openai_api.servers.server import Server, find_models, identify, of_model
+from paragone_remote.openai_api.tokenization.prompts import tokenizes
+from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens
 from paragone_remote.server_text import lines, plain
-from paragone_remote.single_requests import connected
 
 __all__ = ["open_model"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from paragone.testing.declarations import DeclarationChecks
-from paragone.testing.distributions import DistributionChecks
-from paragone.testing.estimating import EstimateChecks
-from paragone.testing.opening import OpeningChecks
-from paragone.testing.probabilities import ProbabilityChecks
-from paragone.testing.refusals import RefusalChecks
-from paragone.testing.run_settings import ReportChecks
-from paragone.testing.scoring import ScoreChecks
-from paragone.testing.stopping import StoppingChecks
-from paragone.testing.top_tokens import TopTokensChecks
+from paragone.testing.checks.declarations import DeclarationChecks
+from paragone.testing.checks.distributions import DistributionChecks
+from paragone.testing.checks.estimating import EstimateChecks
+from paragone.testing.checks.opening import OpeningChecks
+from paragone.testing.checks.probabilities import ProbabilityChecks
+from paragone.testing.checks.refusals import RefusalChecks
+from paragone.testing.checks.run_settings import ReportChecks
+from paragone.testing.checks.scoring import ScoreChecks
+from paragone.testing.checks.stopping import StoppingChecks
+from paragone.testing.checks.top_tokens import TopTokensChecks
 
 __all__ = ["BackendConformance"]
 

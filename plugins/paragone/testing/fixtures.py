@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from paragone.backend import Backend, OpenEngine
-from paragone.events import LoadProgress
-from paragone.messages import OpenRequest
-from paragone.models import Capabilities
 from paragone.options import describe
 from paragone.testing.runs import within
+from paragone.values.events import LoadProgress
+from paragone.values.messages import OpenRequest
+from paragone.values.models import Capabilities
 from paragone.wire import Json
 
 __all__ = ["Opened", "ConformanceFixtures"]

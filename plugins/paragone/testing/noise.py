@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from paragone.backend import OpenEngine
-from paragone.messages import DistributionsRequest
+from paragone.values.messages import DistributionsRequest
 
 __all__ = ["FLOOR", "Noise", "check_agreement", "log_probabilities", "noise_between", "noise_of"]
 

@@ -14,8 +14,8 @@ import pytest
 
 from paragone.backend import OpenEngine
 from paragone.errors import ParagoneError
-from paragone.events import Event, Finish, Token
-from paragone.messages import Message, RunRequest
+from paragone.values.events import Event, Finish, Token
+from paragone.values.messages import Message, RunRequest
 from paragone.wire import Json, Value, from_json, to_json
 
 __all__ = [

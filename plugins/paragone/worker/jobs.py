@@ -6,14 +6,20 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
-from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.values.messages import (
+    DistributionsRequest,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+)
 from paragone.wire import Json, Value, from_json
 
 if TYPE_CHECKING:  # a worker only sends these, and starts sooner without them
     from paragone.backend import Probe
-    from paragone.memory import MemoryEstimate
-    from paragone.models import LoadedModel
-    from paragone.tokens import TokenizedText, Vocabulary
+    from paragone.values.memory import MemoryEstimate
+    from paragone.values.models import LoadedModel
+    from paragone.values.tokens import TokenizedText, Vocabulary
 
 __all__ = [
     "DISTRIBUTIONS", "ESTIMATE", "LOAD", "PROBE", "RUN", "SCORE", "TOKENIZE", "VOCABULARY",
@@ -54,14 +60,14 @@ class JobKind(NamedTuple, Generic[R, A_co]):
 _NOTHING = f"{__name__}:Nothing"
 
 PROBE: JobKind[Nothing, Probe] = JobKind("probe", Nothing, "paragone.backend:Probe")
-LOAD: JobKind[OpenRequest, LoadedModel] = JobKind("load", OpenRequest, "paragone.models:LoadedModel")
+LOAD: JobKind[OpenRequest, LoadedModel] = JobKind("load", OpenRequest, "paragone.values.models:LoadedModel")
 ESTIMATE: JobKind[OpenRequest, MemoryEstimate] = JobKind(
-    "estimate", OpenRequest, "paragone.memory:MemoryEstimate"
+    "estimate", OpenRequest, "paragone.values.memory:MemoryEstimate"
 )
 RUN: JobKind[RunRequest, Nothing] = JobKind("run", RunRequest, _NOTHING)
 SCORE: JobKind[ScoreRequest, Nothing] = JobKind("score", ScoreRequest, _NOTHING)
 TOKENIZE: JobKind[TokenizeRequest, TokenizedText] = JobKind(
-    "tokenize", TokenizeRequest, "paragone.tokens:TokenizedText"
+    "tokenize", TokenizeRequest, "paragone.values.tokens:TokenizedText"
 )
-VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.tokens:Vocabulary")
+VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.values.tokens:Vocabulary")
 DISTRIBUTIONS: JobKind[SharedDistributions, Nothing] = JobKind("distributions", SharedDistributions, _NOTHING)

@@ -12,15 +12,21 @@ from typing import ClassVar, TypeVar
 
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
 from paragone.crash_causes import CrashCause
-from paragone.distributions import LogitsBlock
 from paragone.errors import EngineError, ParagoneError
-from paragone.events import Event, LoadProgress
-from paragone.memory import MemoryEstimate
-from paragone.messages import DistributionsRequest, OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
-from paragone.models import LoadedModel, ModelInfo
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone.tokens import TokenizedText, Vocabulary
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Event, LoadProgress
+from paragone.values.memory import MemoryEstimate
+from paragone.values.messages import (
+    DistributionsRequest,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+)
+from paragone.values.models import LoadedModel, ModelInfo
+from paragone.values.tokens import TokenizedText, Vocabulary
 from paragone.wire import Value
 from paragone.worker import jobs
 from paragone.worker.client import Worker

@@ -58,7 +58,7 @@ async def spawn(
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     command = [
         interpreter,
-        str(Path(__file__).with_name("bootstrap.py")),
+        str(Path(__file__).with_name("child_process") / "bootstrap.py"),
         str(theirs.fileno()),
         str(os.getpid()),
         engine,

@@ -51,7 +51,7 @@ class ProgramProcess:
 
         `causes` are known causes of its crashes, besides the common ones.
         """
-        launcher = str(Path(__file__).with_name("launcher.py"))
+        launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
         log_file = open_log(log)
         try:
             process = await asyncio.create_subprocess_exec(

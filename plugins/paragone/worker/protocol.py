@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
-from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
+from paragone.values.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.wire import Json, from_json, to_json
 
 __all__ = [

@@ -17,7 +17,7 @@ import paragone
 import paragone_exllama
 
 PACKAGE = Path(paragone_exllama.__file__).parent
-ADAPTERS = {"exllamav2": "v2", "exllamav3": "v3"}
+ADAPTERS = {"exllamav2": "libraries/v2.py", "exllamav3": "libraries/v3.py"}
 
 CALLS = {
     "exllamav2": {
@@ -115,7 +115,7 @@ def examine(path, real):
 @libraries
 def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
     real = Sources(sources(library), library)
-    found, wrong = examine(PACKAGE / f"{ADAPTERS[library]}.py", real)
+    found, wrong = examine(PACKAGE / ADAPTERS[library], real)
     assert wrong == []
     assert found == CALLS[library]
 
@@ -138,7 +138,7 @@ def test_each_call_of_the_adapter_fits_the_real_signature(library, sources):
     ],
 )
 def test_a_call_that_does_not_fit_is_found(library, old, new, complaint, sources, tmp_path):
-    text = (PACKAGE / f"{ADAPTERS[library]}.py").read_text()
+    text = (PACKAGE / ADAPTERS[library]).read_text()
     assert old in text
     changed = tmp_path / "adapter.py"
     changed.write_text(text.replace(old, new))
@@ -181,7 +181,7 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
     assert used <= texts
     # The adapters read no other keys.
     read = set()
-    for module in ("run.py", f"{ADAPTERS[library]}.py"):
+    for module in ("inference/run.py", ADAPTERS[library]):
         for node in ast.walk(ast.parse((PACKAGE / module).read_bytes())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
                 assert isinstance(node.slice, ast.Constant)
@@ -300,13 +300,13 @@ def test_mypy_finds_nothing_wrong_with_the_adapters(mypy):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("v2.py", "callback=progress", "call_back=progress"), "call-arg|call_back"),
-        (("v2.py", "lazy=True", "lazy_load=True"), "call-arg|lazy_load"),
+        (("libraries/v2.py", "callback=progress", "call_back=progress"), "call-arg|call_back"),
+        (("libraries/v2.py", "lazy=True", "lazy_load=True"), "call-arg|lazy_load"),
         (
-            ("v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
+            ("libraries/v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
             "arg-type|max_num_tokens",
         ),
-        (("v3.py", "self._generator.close()", "self._generator.shut()"), 'attr-defined|"shut"'),
+        (("libraries/v3.py", "self._generator.close()", "self._generator.shut()"), 'attr-defined|"shut"'),
     ],
 )
 def test_mypy_finds_a_wrong_call(change, complaint, mypy):

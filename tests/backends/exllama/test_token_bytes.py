@@ -7,9 +7,9 @@ import pytest
 from tests.gguf_writer import gguf
 
 from paragone import fingerprint
-from paragone_exllama.folders import check_folder
-from paragone_exllama.token_bytes import token_bytes
-from paragone_exllama.tokenizer_files import read_tokenizer_files
+from paragone_exllama.model_folder.folders import check_folder
+from paragone_exllama.model_folder.token_bytes import token_bytes
+from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 """Attributes of tokens in llama.cpp (`llama_token_attr`)."""
@@ -32,7 +32,7 @@ SENTENCEPIECE = {
 def llama_cpp():
     """A function that opens the vocabulary of a GGUF in llama.cpp itself."""
     lib = pytest.importorskip("llama_cpp").llama_cpp
-    vocab = pytest.importorskip("paragone_llama_cpp.vocab")
+    vocab = pytest.importorskip("paragone_llama_cpp.model.vocab")
 
     @contextlib.contextmanager
     def opened(path):

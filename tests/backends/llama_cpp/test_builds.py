@@ -10,11 +10,11 @@ import pytest
 
 from paragone import EngineError, InputError, OpenRequest
 from paragone_llama_cpp.backend import LlamaCppBackend
+from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api import loading
 from paragone_llama_cpp.c_api.functions import Functions
 from paragone_llama_cpp.c_api.installed import Build, installed_builds
 from paragone_llama_cpp.c_api.structures import ContextParams
-from paragone_llama_cpp.instructions import instructions, other_build
 
 INSTALLED = installed_builds()
 
@@ -125,7 +125,7 @@ def test_the_instructions_are_read_from_the_system_information():
 def test_what_another_build_would_bring(tmp_path, monkeypatch):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
-    from paragone_llama_cpp import instructions as module
+    from paragone_llama_cpp.build import instructions as module
 
     native, prebuilt = Build("native", "n", tmp_path), Build("prebuilt", "p", tmp_path)
     monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
@@ -142,7 +142,7 @@ def test_what_another_build_would_bring(tmp_path, monkeypatch):
 
 
 def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp_path, monkeypatch):
-    from paragone_llama_cpp import instructions as module
+    from paragone_llama_cpp.build import instructions as module
 
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : avx512f amx_tile\n")

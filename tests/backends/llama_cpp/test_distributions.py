@@ -81,7 +81,7 @@ def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch)
 
 
 def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
-    from paragone_llama_cpp import distributions
+    from paragone_llama_cpp.decoding import distributions
 
     made = count_contexts(chat, monkeypatch)
     monkeypatch.setattr(distributions, "LOGITS", 16 * 4 * chat.engine.vocabulary().size)

@@ -14,7 +14,8 @@ BUILDS = [build.name for build in installed_builds()]
 PROGRAM = """
 import sys
 from paragone import ParagoneError
-from paragone_llama_cpp import library, self_test
+from paragone_llama_cpp import self_test
+from paragone_llama_cpp.build import library
 library.load(sys.argv[1])
 {change}
 try:

@@ -9,9 +9,9 @@ import pytest
 from paragone import InputError
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.defaults import with_defaults
-from paragone_remote.llama_server.flags import read_flags
+from paragone_remote.llama_server.executable.flags import read_flags
+from paragone_remote.llama_server.executable.program import Program
 from paragone_remote.llama_server.options import LlamaServerLoadOptions
-from paragone_remote.llama_server.program import Program
 
 NEW = """
 ----- common params -----

@@ -203,7 +203,9 @@ async def test_it_ends_with_an_application_that_is_killed(program, smollm2, runt
 async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane, monkeypatch):
     """Someone else could have made it, with access for others."""
     runtime.mkdir(mode=0o755)
-    monkeypatch.setattr("paragone_remote.llama_server.listening.gettempdir", lambda: str(runtime.parent))
+    monkeypatch.setattr(
+        "paragone_remote.llama_server.server_process.listening.gettempdir", lambda: str(runtime.parent)
+    )
     lane = await open_lane(wheel)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", lane.engine._endpoint.origin)
 

@@ -63,7 +63,7 @@ async def test_a_command_that_leaves_something_running(hostile, open_lane):
 async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
     backend, hostile, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0.5)
+    monkeypatch.setattr("paragone_remote.endpoints.keys._PATIENCE", 0.5)
     command = f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'"
     async with asyncio.timeout(5):
         error = await refused(backend, url=hostile.url, key_command=command)

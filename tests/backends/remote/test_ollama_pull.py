@@ -8,7 +8,7 @@ from hostile_server import OLLAMA, HostileServer
 
 from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
-from paragone_remote.endpoint import make_endpoint
+from paragone_remote.endpoints.endpoint import make_endpoint
 from paragone_remote.ollama_api.backend import OllamaBackend
 from paragone_remote.ollama_api.options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.pulling import pull_command

@@ -4,7 +4,7 @@ import pytest
 from hostile_server import OLLAMA, OPENAI
 
 from paragone_remote.llama_builds import build_in_info, build_in_log, build_in_version
-from paragone_remote.openai_api.server_defaults import facts_in_props, facts_in_schema
+from paragone_remote.openai_api.servers.server_defaults import facts_in_props, facts_in_schema
 
 
 def params(**told):

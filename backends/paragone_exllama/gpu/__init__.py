@@ -1,0 +1,1 @@
+"""The GPUs: their driver, and the VRAM that a model needs."""

@@ -1,0 +1,1 @@
+"""Computing tokens with an open model: answers, log-probabilities, distributions."""

@@ -1,0 +1,1 @@
+"""ExLlamaV2 and ExLlamaV3, behind their common interface."""

@@ -1,0 +1,237 @@
+"""ExLlamaV2 (0.3.2): the only module that imports it, with v2_attention."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from exllamav2 import (
+    ExLlamaV2,
+    ExLlamaV2Cache,
+    ExLlamaV2Cache_Q4,
+    ExLlamaV2Cache_Q6,
+    ExLlamaV2Cache_Q8,
+    ExLlamaV2CacheBase,
+    ExLlamaV2Config,
+    ExLlamaV2Lora,
+    ExLlamaV2Tokenizer,
+    __version__,
+)
+from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
+from exllamav2.util import cuda_sync_active
+
+from paragone import Cancelled, Report
+from paragone_exllama.libraries.v2_attention import choose_attention
+from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, Job, Library
+from paragone_exllama.loading import Request, stages
+from paragone_exllama.model_folder.folders import ModelFolder
+from paragone_exllama.options import CacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+
+__all__ = ["V2"]
+
+_CACHES: dict[CacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]] = {
+    "fp16": ExLlamaV2Cache,
+    "q8": ExLlamaV2Cache_Q8,
+    "q6": ExLlamaV2Cache_Q6,
+    "q4": ExLlamaV2Cache_Q4,
+}
+
+
+class _Job(ExLlamaV2DynamicJob):
+    """A job that keeps a copy of the model's logits, because the samplers change them in place."""
+
+    kept: list[torch.Tensor] | None = None
+
+    def receive_logits(self, logits: torch.Tensor) -> Any:
+        if self.kept is not None:
+            self.kept.append(logits[0, 0].clone())
+        return super().receive_logits(logits)
+
+
+class V2(Library):
+    """A model in ExLlamaV2."""
+
+    def __init__(
+        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
+    ) -> None:
+        self._options = options
+        folders = [request.model] + ([request.draft] if request.draft is not None else [])
+        config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
+        paged = [choose_attention(one, options) for one in configs]
+        self._paged = all(paged)
+        self.largest_chunk = min(int(one.max_input_len) for one in configs)
+        draft_progress, progress = stages(request, report, cancelled)
+        self._draft: ExLlamaV2 | None = None
+        self._draft_cache: ExLlamaV2CacheBase | None = None
+        if drafts:
+            self._draft = ExLlamaV2(drafts[0])
+            self._draft_cache = ExLlamaV2Cache(self._draft, max_seq_len=request.context, lazy=True)
+            self._draft.load_autosplit(self._draft_cache, callback=draft_progress)
+        self._model = ExLlamaV2(config)
+        make_cache = _CACHES[options.cache_type]
+        if options.gpu_split:
+            self._model.load(list(options.gpu_split), callback=progress)
+            self._cache = make_cache(self._model, max_seq_len=request.context)
+        else:
+            self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
+            self._model.load_autosplit(self._cache, callback=progress)
+        self._loras: list[ExLlamaV2Lora] = []
+        if options.lora is not None:
+            folder = str(Path(options.lora).expanduser())
+            self._loras = [ExLlamaV2Lora.from_directory(self._model, folder, options.lora_scale)]
+        self._tokenizer = ExLlamaV2Tokenizer(config)
+        self._generator = self._make_generator()
+        self._generator.warmup()
+        self.drafts = bool(self._generator.num_draft_tokens)
+        # When it drafts, the generator stops that many tokens before the end of the cache.
+        self.capacity = request.context - self._generator.num_draft_tokens
+        self.vocab_size = int(config.vocab_size)
+        self.trained = int(config.original_max_seq_len)
+        self.facts = {
+            "ExLlamaV2": __version__,
+            "PyTorch": torch.__version__,
+            "attention": "paged" if self._paged else "unpaged",
+        }
+
+    def start(
+        self,
+        tokens: Sequence[int],
+        sampling: ExLlamaSampling,
+        *,
+        limit: int,
+        ends: Collection[int],
+        logits: bool,
+    ) -> Job:
+        """Add a prompt to the generator."""
+        job = _Job(
+            input_ids=torch.tensor([tokens], dtype=torch.long),
+            # When it drafts, the generator stops that many tokens before the given limit.
+            max_new_tokens=limit + self._generator.num_draft_tokens,
+            gen_settings=_settings(sampling),
+            seed=sampling.seed,
+            stop_conditions=sorted(ends),
+        )
+        job.kept = [] if logits else None
+        # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
+        long = len(tokens) >= self._generator.max_ngram - 1
+        self._generator.use_ngram_draft = self._options.draft_ngram and long
+        self._generator.enqueue(job)
+        return job
+
+    def iterate(self) -> Sequence[Mapping[str, Any]]:
+        """Compute the next chunk of the prompt or the next tokens."""
+        results: list[dict[str, Any]] = self._generator.iterate()
+        for result in results:
+            # At the limit it returns the tokens of a character one by one, although all are available.
+            if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
+                result["text"] = self._tokenizer.decode(result["token_ids"])[0]
+        return results
+
+    def cancel(self, job: Job) -> None:
+        """Remove a job from the generator."""
+        assert isinstance(job, _Job)
+        self._generator.cancel(job)
+
+    def cached(self, job: Job) -> int:
+        """Return the number of prompt tokens that were already in the cache."""
+        assert isinstance(job, _Job)
+        cached: int = job.cached_pages * self._generator.page_size + job.cached_tokens
+        return cached
+
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each token, in CPU memory."""
+        self._cache.current_seq_len = 0
+        try:
+            for at in range(0, len(tokens), chunk):
+                ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
+                # Pass None instead of an empty list: the layers use its first item without a check.
+                logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
+                yield logits[0]
+        finally:
+            self.forget()
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
+
+    def token_id(self, text: str) -> int | None:
+        """Return the token for this text."""
+        token: int | None = self._tokenizer.single_id(text)
+        return token
+
+    def pieces(self, *, special: bool) -> Sequence[str]:
+        """Return the text of every token."""
+        return list(self._tokenizer.get_id_to_piece_list(special))
+
+    def set_chunk(self, tokens: int) -> None:
+        """Limit the size of prompt chunks."""
+        self._generator.max_chunk_size = tokens
+
+    def wait(self) -> None:
+        """Wait for the GPU."""
+        cuda_sync_active()
+
+    def forget(self) -> None:
+        """Discard the cache."""
+        self._generator.reset_page_table()
+
+    def rebuild(self) -> None:
+        """Create a new generator."""
+        self._generator = self._make_generator()
+
+    def _make_generator(self) -> ExLlamaV2DynamicGenerator:
+        options = self._options
+        generator = ExLlamaV2DynamicGenerator(
+            model=self._model,
+            cache=self._cache,
+            tokenizer=self._tokenizer,
+            max_batch_size=1,
+            max_chunk_size=self.largest_chunk,
+            max_q_size=max(8, options.draft_tokens + 1),
+            draft_model=self._draft,
+            draft_cache=self._draft_cache,
+            num_draft_tokens=options.draft_tokens,
+            use_ngram_draft=options.draft_ngram,
+            paged=self._paged,
+        )
+        if self._loras:
+            generator.set_loras(self._loras)
+        return generator
+
+
+def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> ExLlamaV2Config:
+    config = ExLlamaV2Config(str(folder.path))
+    if options.rope_yarn is not None:
+        if config.alt_rope_method != "yarn":
+            config.yarn_rope_original_max_position_embeddings = config.max_seq_len
+        config.alt_rope_method = "yarn"
+        config.yarn_rope_factor = options.rope_yarn
+    if options.rope_scale is not None:
+        config.scale_pos_emb = options.rope_scale
+    if options.rope_alpha is not None:
+        config.scale_alpha_value = options.rope_alpha
+    config.max_seq_len = context
+    config.max_input_len = min(options.chunk_size or CHUNK, context)
+    config.max_attention_size = config.max_input_len**2
+    config.max_output_len = OUTPUTS
+    config.arch_compat_overrides()
+    return config
+
+
+def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
+    greedy = sampling.temperature == 0 or sampling.top_p == 0
+    penalties = sampling.penalty_last_n > 0
+    return ExLlamaV2Sampler.Settings(
+        token_repetition_penalty=sampling.repeat_penalty if penalties else 1.0,
+        token_repetition_range=sampling.penalty_last_n,
+        token_frequency_penalty=sampling.frequency_penalty if penalties else 0.0,
+        token_presence_penalty=sampling.presence_penalty if penalties else 0.0,
+        temperature=1.0 if greedy else sampling.temperature,
+        # llama.cpp's order: unlikely tokens are removed first.
+        temperature_last=True,
+        top_k=1 if greedy else sampling.top_k,
+        top_p=0.0 if greedy else sampling.top_p,
+        min_p=0.0 if greedy else sampling.min_p,
+    )

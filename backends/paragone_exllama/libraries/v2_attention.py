@@ -1,0 +1,63 @@
+"""ExLlamaV2's attention: flash-attn if it works, else PyTorch's, with a fix for a missing mask in 0.3.2.
+
+Without flash-attn, `ExLlamaV2Attention._attn_torch` of 0.3.2 requests the block-diagonal mask of images
+instead of the causal mask, and gets none. Each token of a prompt would attend to the tokens after it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exllamav2 import ExLlamaV2Config, attn
+from exllamav2.attn_params import Params
+
+from paragone import InputError
+from paragone_exllama.gpu.nvidia import AMPERE, NoDriver, query_driver, visible
+from paragone_exllama.library import PAGE
+from paragone_exllama.options import ExLlamaV2LoadOptions
+
+__all__ = ["choose_attention"]
+
+_block_diagonal = Params.get_block_diag_mask
+
+
+def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
+    """Set up a model's attention before it is loaded. Return whether it is paged. Raises InputError."""
+    if not _modern():
+        config.no_flash_attn = True  # otherwise the library uses flash-attn on any GPU
+    flash = bool(attn.has_flash_attn) and not config.no_flash_attn
+    possible = flash and bool(attn.has_flash_attn_with_paged)
+    if options.paged and not possible:
+        raise InputError(
+            "Paged attention needs flash-attn 2.5.7 or newer, a GPU of the Ampere generation or newer and a "
+            "model that works with it.",
+            hint="Install flash-attn in the engine's environment, or remove the option paged.",
+        )
+    if not flash:
+        # mypy does not allow an assignment to a method.
+        setattr(Params, "get_block_diag_mask", _causal)  # noqa: B010
+        if config.arch.lm.swa or config.arch.lm.alternating_swa:
+            # Keys outside the sliding window of the chunk's last token are removed for all of its tokens.
+            config.max_input_len = PAGE
+            config.max_attention_size = PAGE**2
+    return possible if options.paged is None else options.paged
+
+
+def _modern() -> bool:
+    """Whether flash-attn supports every GPU that the model may be loaded on."""
+    try:
+        gpus = visible(query_driver().gpus)
+    except NoDriver:
+        return True  # an AMD GPU, whose properties are unknown
+    return all(gpu.capability >= AMPERE for gpu in gpus)
+
+
+def _causal(params: Any, device: Any) -> Any:
+    """Return the mask of one computation: that of images, or the causal mask."""
+    if params.cu_seqlens is not None or params.seq_len == 1:
+        return _block_diagonal(params, device)
+    from torch.nn.attention.bias import causal_lower_right
+
+    if not hasattr(params, "causal"):  # shared by all layers, because the mask is large
+        params.causal = causal_lower_right(params.seq_len, params.past_len + params.seq_len)
+    return params.causal

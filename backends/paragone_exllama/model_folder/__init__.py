@@ -1,0 +1,1 @@
+"""The files in a model's folder: its weights, its format, its tokenizer."""

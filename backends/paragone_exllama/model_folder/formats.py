@@ -1,0 +1,99 @@
+"""Find the format and the bits per weight of a model, from the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from paragone_exllama.model_folder.safetensors import Tensor
+
+__all__ = ["Format", "Stored", "storage_format"]
+
+Format: TypeAlias = Literal["EXL2", "EXL3", "GPTQ", "plain", "other"]
+
+_PLAIN = ("F16", "BF16", "F32")
+
+
+class Stored(NamedTuple):
+    """A storage format of weights."""
+
+    format: Format
+    name: str
+    """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
+    bits: float | None = None
+    """Bits per weight of the linear layers without the head; None if they are not quantized."""
+
+
+def storage_format(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Stored:
+    """Return the format of these tensors. `config` is the model's config.json."""
+    quantization = config.get("quantization_config")
+    stated: Mapping[str, Any] = quantization if isinstance(quantization, dict) else {}
+    method = str(stated.get("quant_method", "")).lower()
+    endings = {name.rpartition(".")[2] for name in tensors}
+    if "q_weight" in endings:
+        return _exl("EXL2", stated, _exl2_bits(tensors))
+    if "trellis" in endings:
+        return _exl("EXL3", stated, _exl3_bits(tensors))
+    if "qweight" in endings and method == "gptq":
+        bits = _bits(stated)
+        return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
+    if method or "qweight" in endings:
+        return Stored("other", method.upper() or "unknown")
+    sizes: dict[str, int] = {}
+    for tensor in tensors.values():
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
+    most = max(sizes, key=lambda dtype: sizes[dtype], default="")
+    return Stored("plain", most) if most in _PLAIN else Stored("other", most or "unknown")
+
+
+def _exl(kind: Literal["EXL2", "EXL3"], stated: Mapping[str, Any], counted: float | None) -> Stored:
+    # A model is named after the bits that its author requested. The actual number differs slightly.
+    bits = _bits(stated) or counted
+    return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
+
+
+def _bits(stated: Mapping[str, Any]) -> float | None:
+    """Return the bits per weight in the model's config, if they are plausible."""
+    bits = stated.get("bits")
+    if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0 < bits <= 32:
+        return None
+    return float(bits)
+
+
+def _exl2_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Compute the bits per weight from the columns of `q_weight` and the number of rows in `q_invperm`."""
+    stored = weights = 0
+    for layer, parts in _layers(tensors, "q_weight").items():
+        order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
+        shape = parts["q_weight"].shape
+        if len(order) == 1 and len(shape) == 2 and not _is_head(layer):
+            stored += sum(part.size for part in parts.values())
+            weights += order[0] * shape[1]
+    return round(8 * stored / weights, 2) if weights else None
+
+
+def _exl3_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Compute the bits per weight from `trellis`. A tile of 16 × 16 weights has 16 16-bit numbers per bit."""
+    stored = weights = 0
+    for layer, parts in _layers(tensors, "trellis").items():
+        shape = parts["trellis"].shape
+        if len(shape) == 3 and not _is_head(layer):
+            stored += sum(part.size for part in parts.values())
+            weights += 256 * shape[0] * shape[1]
+    return round(8 * stored / weights, 2) if weights else None
+
+
+def _is_head(layer: str) -> bool:
+    return layer.rpartition(".")[2] == "lm_head"
+
+
+def _layers(tensors: Mapping[str, Tensor], part: str) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each layer with a tensor named `part`, by the last component of their names."""
+    layers: dict[str, dict[str, Tensor]] = {
+        name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
+    }
+    for name, tensor in tensors.items():
+        layer, _, last = name.rpartition(".")
+        if layer in layers:
+            layers[layer][last] = tensor
+    return layers

@@ -1,0 +1,113 @@
+"""Logits over the whole vocabulary after the tokens of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from paragone import Cancelled, ContextOverflow, DistributionsRequest, InputError, LogitsBlock
+from paragone_llama_cpp.decoding.abort import aborted_by
+from paragone_llama_cpp.model.context import Context
+
+__all__ = ["Distributions", "MakeContext"]
+
+LOGITS = 256 << 20
+"""Largest size of the logits of one batch in bytes.
+
+llama.cpp allocates it twice: for the result and a copy.
+"""
+
+_PAD = 256
+"""llama.cpp rounds contexts up to a multiple of this."""
+
+MakeContext = Callable[[int, int, int], Context]
+"""Makes a context. Arguments: context size, batch size, and number of logits per batch, in tokens."""
+
+
+class Distributions:
+    """Computes distributions in a separate context, which it reuses for requests of the same shape.
+
+    The engine's context thus keeps its conversation, and the memory for many logits is allocated only
+    while it is needed. In the engine's context it would be allocated permanently.
+    """
+
+    def __init__(
+        self, make: MakeContext, *, context: int, shortest: int, batch: int, vocab_size: int
+    ) -> None:
+        """Prepare for an engine whose context has `context` tokens and whose batches have `batch` tokens.
+
+        Contexts have at least `shortest` tokens, because in a shorter one the model's results differ.
+        """
+        self._make = make
+        self._size = context
+        self._shortest = shortest
+        self._batch = batch
+        self._vocab_size = vocab_size
+        self._shape = (0, 0, 0)
+        self._context: Context | None = None
+
+    def blocks(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+        """Yield the logits, one block per batch. Raises InputError and EngineError."""
+        ids, start = request.ids, request.start
+        self._check(request)
+        if start >= len(ids):
+            return
+        batch = self._fitting(len(ids), start, request.batch or self._batch)
+        context = self._context_for(len(ids), batch, _most(len(ids), start, batch))
+        with aborted_by(cancelled, context.pointer):
+            context.trim(0)
+            for at in range(0, len(ids), batch):
+                part = ids[at : at + batch]
+                rows = min(len(part), max(0, at + len(part) - start))
+                if cancelled or not context.feed(part, outputs=rows):
+                    return
+                if rows:
+                    yield LogitsBlock(
+                        start=at + len(part) - rows,
+                        rows=rows,
+                        vocab_size=self._vocab_size,
+                        data=cast("memoryview[float]", context.all_logits(rows).data),
+                    )
+
+    def close(self) -> None:
+        """Free the context until the next request."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    def _check(self, request: DistributionsRequest) -> None:
+        length = len(request.ids)
+        if length > self._size:
+            raise ContextOverflow(
+                f"The sequence is {length:,} tokens long and the context holds {self._size:,}.",
+                hint="Raise n_ctx, or measure in shorter windows.",
+                tokens=length,
+                context=self._size,
+            )
+        wrong = next((token for token in request.ids if not 0 <= token < self._vocab_size), None)
+        if wrong is not None:
+            raise InputError(f"There is no token {wrong}: the vocabulary has {self._vocab_size:,}.")
+        if request.start < 0 or (request.batch is not None and request.batch < 1):
+            raise InputError("The fields start and batch must be at least 0 and 1.")
+
+    def _fitting(self, length: int, start: int, batch: int) -> int:
+        """Return the batch size: the requested one, or less if the logits would take too much memory."""
+        batch = min(batch, length)
+        rows = max(1, LOGITS // (4 * self._vocab_size))
+        return batch if _most(length, start, batch) <= rows else min(batch, rows)
+
+    def _context_for(self, length: int, batch: int, outputs: int) -> Context:
+        size = min(max(length, self._shortest) + _PAD - 1, self._size + _PAD - 1) // _PAD * _PAD
+        shape = (size, batch, outputs)
+        if self._context is None or shape != self._shape:
+            self.close()
+            self._context, self._shape = self._make(*shape), shape
+        return self._context
+
+
+def _most(length: int, start: int, batch: int) -> int:
+    """Return the largest number of logits that one batch must return."""
+    ends = [min(at + batch, length) for at in range(0, length, batch)]
+    return max(
+        min(end - at, max(0, end - start)) for at, end in zip(range(0, length, batch), ends, strict=True)
+    )

@@ -1,0 +1,60 @@
+"""The log-probabilities of a given text."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Iterator
+
+from paragone import Cancelled, Event, Finish, FinishReason, PromptProgress, Timings, Token, Usage
+from paragone_llama_cpp.decoding.abort import aborted_by
+from paragone_llama_cpp.decoding.logprobs import log_probability
+from paragone_llama_cpp.model.context import Context
+from paragone_llama_cpp.model.loading import OUTPUTS
+from paragone_llama_cpp.model.vocab import Vocab
+
+__all__ = ["score"]
+
+
+def score(
+    context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
+) -> Iterator[Event]:
+    """Yield the tokens from `start` on, each with its log-probability after the tokens before it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    reason: FinishReason = "stop"
+    # A token's probability follows from the logits of the position before it. The last token is not computed.
+    total = max(len(tokens) - 1, 0)
+    started = time.monotonic()
+    with aborted_by(cancelled, context.pointer):
+        done = cached = context.keep(tokens[:start])
+        yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
+        while done < total:
+            scoring = done >= start - 1
+            end = min(done + min(OUTPUTS, context.n_batch), total) if scoring else start - 1
+            part = tokens[done : min(end, done + context.n_batch)]
+            if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                reason = "cancelled"
+                break
+            done += len(part)
+            now = time.monotonic()
+            yield PromptProgress(done=done, total=total, cached=cached, time=now)
+            if not scoring:
+                continue
+            for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
+                logprob, likeliest = log_probability(context.logits(index), token, top, vocab)
+                piece = vocab.piece(token)
+                yield Token(
+                    text=decoder.decode(piece),
+                    id=token,
+                    logprob=logprob,
+                    top=likeliest,
+                    n_bytes=len(piece),
+                    time=now,
+                )
+    now = time.monotonic()
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
+        timings=Timings(prefill_s=now - started),
+        time=now,
+    )

@@ -1,0 +1,1 @@
+"""An open model: its weights and adapters, its vocabulary, its context, its memory."""

@@ -1,0 +1,136 @@
+"""A llama.cpp context: its KV cache, and the logits of the last computation."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from paragone import EngineError
+from paragone_llama_cpp.build.packages import np
+from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.c_api.structures import Batch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Context"]
+
+_ABORTED = 2
+
+
+class Context:
+    """One sequence of tokens and its KV cache."""
+
+    def __init__(self, pointer: Pointer, vocab_size: int) -> None:
+        self.pointer = pointer
+        self.size: int = lib.llama_n_ctx(pointer)
+        self.n_batch: int = lib.llama_n_batch(pointer)
+        self.tokens: list[int] = []
+        """The tokens in the KV cache."""
+        self._vocab_size = vocab_size
+        self._row = ctypes.c_float * vocab_size
+        self._logits_at: Pointer | None = None
+        self._logits: NDArray[np.float32]
+        """A view of the row of logits at this address."""
+        self._memory = lib.llama_get_memory(pointer)
+        # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
+        # of its KV cache. Without a list of outputs, it returns the logits of the last token.
+        self._buffer = (ctypes.c_int32 * self.n_batch)()
+        self._outputs = (ctypes.c_int8 * self.n_batch)()
+        self._batch = Batch(n_tokens=1, token=self._buffer)
+        self._marked = Batch(n_tokens=1, token=self._buffer, logits=self._outputs)
+
+    def warm_up(self, token: int) -> bool:
+        """Read every weight once, so that the first prompt is not slower. Returns False if it was aborted.
+
+        It computes `token`, which can be any token.
+        """
+        lib.llama_set_warmup(self.pointer, True)
+        warm = self.decode(max(token, 0))
+        self.trim(0)
+        lib.llama_set_warmup(self.pointer, False)
+        return warm
+
+    def keep(self, prompt: Sequence[int], *, cold: bool = False) -> int:
+        """Trim the cache to the prefix that it shares with `prompt`, and return the length of that prefix.
+
+        The prefix excludes the last token of the prompt, because its logits are needed.
+        """
+        shared = 0
+        if not cold:
+            limit = min(len(self.tokens), len(prompt) - 1)
+            while shared < limit and self.tokens[shared] == prompt[shared]:
+                shared += 1
+        self.trim(shared)
+        return len(self.tokens)
+
+    def trim(self, length: int) -> None:
+        """Remove all but the first `length` tokens from the cache, or all tokens if the model requires it."""
+        if length == len(self.tokens):
+            return
+        # Recurrent models keep one state for the whole sequence and cannot remove a part of it.
+        if length == 0 or not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+            lib.llama_memory_clear(self._memory, True)
+            length = 0
+        del self.tokens[length:]
+
+    def decode(self, token: int) -> bool:
+        """Compute one more token. Returns False if it was aborted."""
+        self._buffer[0] = token
+        self._batch.n_tokens = 1
+        status = lib.llama_decode(self.pointer, self._batch)
+        if status:
+            return self._failed(status)
+        self.tokens.append(token)
+        return True
+
+    def feed(self, tokens: Sequence[int], *, outputs: int | None = None) -> bool:
+        """Compute up to `n_batch` more tokens. Returns False if it was aborted.
+
+        `outputs` is the number of tokens, counted from the last, whose logits are kept; 1 by default.
+        """
+        batch = self._batch if outputs is None else self._marked
+        count = len(tokens)
+        self._buffer[:count] = [*tokens]
+        if outputs is not None:
+            self._outputs[:count] = [*([0] * (count - outputs)), *([1] * outputs)]
+        batch.n_tokens = count
+        status = lib.llama_decode(self.pointer, batch)
+        if status:
+            return self._failed(status)
+        self.tokens += tokens
+        return True
+
+    def logits(self, index: int = -1) -> NDArray[np.float32]:
+        """Return the logits of one output of the last computation: a view that the next one overwrites."""
+        # During an answer, the row is always in the same place. Little of Python's memory is in the CPU's caches after a
+        # computation, which reads all weights: a new view takes 50 µs, 1% of a token of a small model.
+        row = lib.llama_get_logits_ith(self.pointer, index)
+        if row != self._logits_at:
+            self._logits = np.frombuffer(memoryview(self._row.from_address(row)), np.float32)
+            self._logits_at = row
+        return self._logits
+
+    def all_logits(self, rows: int) -> NDArray[np.float32]:
+        """Return the logits of all outputs of the last computation: a view that the next one overwrites."""
+        values = (self._row * rows).from_address(lib.llama_get_logits(self.pointer))
+        return np.frombuffer(memoryview(values).cast("B"), np.float32).reshape(rows, self._vocab_size)
+
+    def close(self) -> None:
+        """Free the context."""
+        lib.llama_free(self.pointer)
+
+    def _failed(self, status: int) -> bool:
+        # A part of the batch may be in the cache: trim it to the tokens before the batch.
+        whole = len(self.tokens)
+        self.tokens.append(-1)
+        self.trim(whole)
+        if status == _ABORTED:
+            return False
+        if status == 1:
+            raise EngineError(
+                f"The KV cache of llama.cpp was full after {whole:,} tokens.",
+                hint="Start the engine again, with a smaller n_batch or a larger n_ctx.",
+            )
+        raise EngineError(f"llama.cpp could not compute the next tokens (llama_decode returned {status}).")

@@ -1,0 +1,138 @@
+"""Constrains an answer to a JSON schema, with llguidance."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from paragone import EngineError, InputError
+from paragone.installation import install_command
+from paragone_llama_cpp.build.packages import np
+from paragone_llama_cpp.model.vocab import Vocab
+from paragone_llama_cpp.samplers.candidates import Candidates
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+__all__ = ["JsonSchema", "JsonSchemas"]
+
+_LONGEST = 1 << 20
+"""Largest number of characters of a schema. llguidance limits what it makes of a schema, but reads all of it."""
+
+_LARGEST = 60_000
+"""Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics beyond that."""
+
+_WHITESPACE = r" |\n{1,2}[ \t]{0,20}"
+"""Whitespace between the parts of the JSON, as in llama.cpp's grammars for JSON.
+
+With any whitespace allowed, small models can write nothing else until the context is full.
+"""
+
+
+class JsonSchemas:
+    """Compiles JSON schemas for a vocabulary."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
+
+    def compile(self, schema: str) -> JsonSchema:
+        """Return the constraint that an answer follows the schema. Raises InputError.
+
+        The first call takes some tenths of a second, for the tokens of the vocabulary.
+        """
+        grammar = _lark(schema)
+        try:
+            from llguidance import LLMatcher, LLParserLimits  # not at the top: few runs have a schema
+        except ModuleNotFoundError as error:
+            if error.name != "llguidance":
+                raise
+            raise InputError(
+                "The option 'json_schema' needs the package llguidance, which is not installed.",
+                hint=f"Install it with: {install_command('json-schema')}",
+            ) from error
+        limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
+        if not matcher.is_error():
+            # Some schemas, such as one that refers to itself only, show only here that no answer can follow them.
+            matcher.compute_bitmask()
+        if matcher.is_error():
+            raise InputError(f"The option 'json_schema' cannot be used: {_reason(matcher)}.")
+        return JsonSchema(matcher, self._vocab)
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        tokens = _Tokens(self._vocab)
+        return LLTokenizer(TokenizerWrapper(tokens), eos_token=tokens.ends or None)
+
+
+class JsonSchema:
+    """The constraint that an answer follows a JSON schema. After its last character, the model can only end it."""
+
+    def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:
+        self._matcher = matcher
+        self._vocab = vocab
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` can be the next one."""
+        if self._vocab.ends(token):
+            return self._matcher.is_accepting()
+        return self._matcher.validate_tokens([token]) == 1
+
+    def restrict(self, candidates: Candidates) -> None:
+        """Set the logits of the tokens that cannot be the next one to -inf. Raises EngineError."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.is_error():
+            raise EngineError(f"The answer cannot follow the JSON schema further: {_reason(self._matcher)}.")
+        allowed = np.unpackbits(mask, count=self._vocab.size, bitorder="little")
+        candidates.logits[allowed == 0] = -np.inf
+
+    def accept(self, token: int) -> None:
+        """Go on to the token after `token`."""
+        self._matcher.consume_token(token)
+
+    def close(self) -> None:
+        """Do nothing: Python frees the matcher."""
+
+
+class _Tokens:
+    """A vocabulary in the form that llguidance reads."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        # Control tokens have no text and are never allowed, except at the end.
+        self.tokens = [vocab.written(token, special=False) for token in range(vocab.size)]
+        self.ends = [token for token in range(vocab.size) if vocab.ends(token)]
+        self.eos_token_id = self.ends[0] if self.ends else None
+        self.bos_token_id = None
+
+    def __call__(self, text: bytes) -> list[int]:
+        """Return no tokens: a grammar with `no_forcing` needs no text converted to tokens."""
+        return []
+
+
+def _lark(schema: str) -> str:
+    """Return the schema as a grammar in the language of llguidance. Raises InputError."""
+    if len(schema) > _LONGEST:
+        raise InputError(
+            f"The JSON schema is {len(schema):,} characters long.", hint="It may be at most a million."
+        )
+    try:
+        parsed = json.loads(schema)
+        if not isinstance(parsed, dict):
+            raise InputError("The option 'json_schema' is not a JSON object.")
+        # The last key overrides such options in the schema itself.
+        text = json.dumps({**parsed, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The option 'json_schema' is not JSON: {error}.") from error
+    # Without `no_forcing`, llguidance would allow only one spelling in tokens of a text without alternatives.
+    return f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
+
+
+def _reason(matcher: LLMatcher) -> str:
+    """Return why the matcher failed, without what llguidance quotes after the reason."""
+    error = re.split(r"\n   1 \| |<non-verbose/>|<backtrace>", matcher.get_error())[0]
+    reason = " ".join(error.rpartition("failed to compile JSON schema: ")[2].split())[:200].rstrip(". ")
+    return "no answer can follow it" if reason == "NoExtensionBias" else reason

@@ -1,0 +1,81 @@
+"""Report the settings of a run, once and without delaying its tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias
+
+from paragone import ParagoneError, RunSettings
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.timeouts import Stopped, Wait
+
+__all__ = ["AskPrompt", "Prompt", "SettingsReport", "draw_seed"]
+
+_PATIENCE = 2.0
+"""Seconds that the end of a run waits for the rendered prompt."""
+
+
+class Prompt(NamedTuple):
+    """The rendered prompt, as far as the server reports it."""
+
+    text: str | None = None
+    ids: tuple[int, ...] | None = None
+
+
+AskPrompt: TypeAlias = Callable[[], Awaitable[Prompt]]
+"""Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
+
+
+def draw_seed() -> int:
+    """Return a random seed, in the range that `paragone.chat.sampling.with_seed` draws from."""
+    return secrets.randbelow(2**32 - 1)
+
+
+class SettingsReport:
+    """Reports the settings of one run.
+
+    They are reported with the server's first event. If the prompt needs a separate request, that is sent
+    after the answer, because during the answer it would delay the tokens (measured with a cached prompt:
+    the first token by 7 ms on llama-server, by 60 ms on Ollama).
+    """
+
+    def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
+        """Create it.
+
+        `known` returns the settings without a request, after the server has accepted the run.
+        """
+        self._known = known
+        self._ask = ask
+        self._accepted: RunSettings | None = None
+        self._told = False
+
+    async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
+        """Return the settings if they must be reported before the current event, which may be the `last`."""
+        if self._told:
+            return None
+        if self._accepted is None:
+            self._accepted = self._known()
+        if self._ask is not None:
+            if not last:
+                return None
+            prompt = await self._asked(self._ask, wait)
+            text = prompt.text if prompt.text is not None else self._accepted.prompt
+            self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=prompt.ids)
+        return self.rest()
+
+    def rest(self) -> RunSettings | None:
+        """Return the settings of a run that ends now, unless they were reported or there was no answer."""
+        if self._told:
+            return None
+        self._told = self._accepted is not None
+        return self._accepted
+
+    @staticmethod
+    async def _asked(ask: AskPrompt, wait: Wait) -> Prompt:
+        """Return the prompt, or an empty one if the request fails, which does not affect the answer."""
+        try:
+            return await wait.within(_PATIENCE, ask())
+        except (*FAULTS, Stopped, ParagoneError):
+            return Prompt()

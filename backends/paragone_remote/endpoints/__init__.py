@@ -1,0 +1,1 @@
+"""Endpoints: their addresses, credentials and options."""

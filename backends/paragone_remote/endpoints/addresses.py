@@ -1,0 +1,99 @@
+"""The addresses that an engine contacts. Reads URLs and the environment; imports no HTTP client."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from paragone import InputError
+from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.server_text import plain
+
+__all__ = ["proxy_for", "reached", "read_url", "url_of"]
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def url_of(options: EndpointOptions) -> str:
+    """Return the server's URL, or the backend's default. Raises InputError if there is none."""
+    url = options.url or type(options)().url
+    if url is None:
+        raise InputError(
+            "The address of the server is not set.", hint="Set url, such as http://127.0.0.1:8000."
+        )
+    return url
+
+
+def read_url(url: str, path: str = "") -> tuple[str, str]:
+    """Return the base URL without a trailing slash, and its origin. Raises InputError.
+
+    `path` is appended to a URL without a path.
+    """
+    shown = plain(url)
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+        if port == 0:
+            raise ValueError("port 0 is not valid")
+    except ValueError as error:
+        raise InputError("The url cannot be read.", hint="Write it as http://HOST:PORT.") from error
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            "The url contains a user name or password, which would be recorded.",
+            hint="Use an environment variable instead, in key_env or in headers.",
+        )
+    if parts.scheme not in _PORTS or not host:
+        raise InputError(
+            f"The url {shown!r} is not the URL of a server.", hint="Write it as http://HOST:PORT."
+        )
+    if parts.query or parts.fragment or not url.isprintable():
+        raise InputError(
+            "The url has parts that are not allowed: write http://HOST:PORT, with a path if needed."
+        )
+    origin = _origin(parts.scheme, host, port)
+    base = urlunsplit((parts.scheme, origin.partition("://")[2], parts.path.rstrip("/") or path, "", ""))
+    return base, origin
+
+
+def proxy_for(origin: str) -> str | None:
+    """Return the proxy of the environment variables for a server, as a URL that may contain a password."""
+    import urllib.request  # imported here because few users have a proxy
+
+    parts = urlsplit(origin)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    proxies = urllib.request.getproxies()
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    if not named:
+        return None
+    return named if "://" in named else f"http://{named}"
+
+
+def reached(options: EndpointOptions) -> tuple[str, ...]:
+    """Return the addresses of the server and of the proxy, if any, each as `SCHEME://HOST:PORT`.
+
+    Empty if the URL is missing or invalid: opening such an engine fails before it contacts anything.
+    """
+    try:
+        _, origin = read_url(url_of(options))
+    except InputError:
+        return ()
+    found = [_address(origin)]
+    proxy = proxy_for(origin) if options.use_proxy else None
+    if proxy is not None and (address := _address(proxy)):
+        found.append(address)
+    return tuple(found)
+
+
+def _address(url: str) -> str:
+    """Return only scheme, host and port of a URL; empty if it has no host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    return _origin(parts.scheme, host, port or _PORTS.get(parts.scheme)) if host else ""
+
+
+def _origin(scheme: str, host: str, port: int | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" + (f":{port}" if port else "")

@@ -1,0 +1,134 @@
+"""An endpoint: a server's checked address, its key and its certificates."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from paragone import InputError
+from paragone_remote.endpoints.addresses import read_url, url_of
+from paragone_remote.endpoints.keys import check_headers, check_key, find_key, make_headers
+from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.server_text import plain
+
+__all__ = ["Endpoint", "check_options", "check_url", "make_endpoint"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The address of a server and the headers of every request. Its repr shows no secret."""
+
+    url: str
+    """The base URL of the protocol's paths, without a trailing slash."""
+    origin: str
+    """`scheme://host:port`, for messages and to identify the server."""
+    options: EndpointOptions
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = None
+    socket: str | None = None
+    """Path of the Unix socket to connect to instead of host and port."""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether requests contain credentials."""
+        return "authorization" in self.headers
+
+    def quote(self, text: str) -> str:
+        """Return a server's text for use in a message, with our secrets removed."""
+        for value in self.headers.values():
+            for secret in (value, value.rpartition(" ")[2]):
+                if len(secret) >= 4:
+                    text = text.replace(secret, "•••")
+        return plain(text)
+
+
+async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint:
+    """Return the endpoint that these options name. `path` is appended to a URL without a path.
+
+    Raises InputError.
+    """
+    base, origin = _url(options, path)
+    headers = make_headers(options.headers)
+    key = await find_key(options.key_env, options.key_command)
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    tls = _make_tls(options) if base.startswith("https:") else None
+    return Endpoint(url=base, origin=origin, options=options, headers=headers, tls=tls)
+
+
+def check_options(options: EndpointOptions) -> None:
+    """Check these options without reading the environment, files or the network. Raises InputError."""
+    _url(options)
+    check_headers(options.headers)
+    check_key(options.key_env, options.key_command)
+    if options.client_key is not None and options.client_cert is None:
+        raise InputError(_NO_CERTIFICATE)
+
+
+def _url(options: EndpointOptions, path: str = "") -> tuple[str, str]:
+    return check_url(url_of(options), path)
+
+
+_NO_CERTIFICATE = "client_key is set, but not client_cert."
+
+
+def check_url(url: str, path: str = "") -> tuple[str, str]:
+    """Return the base URL without a trailing slash, and its origin. Raises InputError."""
+    base, origin = read_url(url, path)
+    try:
+        httpx.URL(origin)
+    except httpx.InvalidURL as error:
+        raise InputError(f"The url {plain(url)!r} has an invalid host name.") from error
+    return base, origin
+
+
+def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
+    import certifi  # a dependency of httpx: its certificate authorities
+
+    context = ssl.create_default_context(cafile=certifi.where())
+    if options.ca_file is not None:
+        path = _existing(options.ca_file, "ca_file")
+        try:
+            context.load_verify_locations(cafile=path)
+        except ssl.SSLError as error:
+            raise InputError(f"ca_file: {path} contains no certificate in PEM format.") from error
+        except OSError as error:
+            raise _unreadable("ca_file", path, error) from error
+    if options.client_cert is not None:
+        cert = _existing(options.client_cert, "client_cert")
+        key = _existing(options.client_key, "client_key") if options.client_key else None
+        try:
+            # for a key with a passphrase, OpenSSL would prompt on the terminal
+            context.load_cert_chain(cert, key, password=lambda: "")
+        except ssl.SSLError as error:
+            raise InputError(
+                "client_cert and client_key are not a matching certificate and key.",
+                hint="Both must be PEM files, and the key must not have a passphrase.",
+            ) from error
+        except OSError as error:
+            raise _unreadable("client_cert", cert, error) from error
+    elif options.client_key is not None:
+        raise InputError(_NO_CERTIFICATE)
+    return context
+
+
+def _existing(path: str, option: str) -> str:
+    try:
+        found = Path(path).expanduser()
+        if not found.is_file():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found.stat()  # raises the reason, if there is one
+            raise InputError(f"{option}: there is no file {plain(str(found))}.")
+    except (OSError, RuntimeError) as error:  # an unreadable folder, or an unknown home folder
+        raise _unreadable(option, path, error) from error
+    return str(found)
+
+
+def _unreadable(option: str, path: str, error: OSError | RuntimeError) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{option}: {plain(path)} cannot be read: {reason}.")

@@ -1,0 +1,1 @@
+"""Requests over HTTP: the client, timeouts, replies, and what failures mean."""

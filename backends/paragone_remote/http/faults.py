@@ -1,0 +1,314 @@
+"""Convert failures of servers and connections to error messages for the user."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from paragone import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone_remote.endpoints.endpoint import Endpoint, check_url
+from paragone_remote.http.server_crashes import cure
+from paragone_remote.http.timeouts import ReplyTimeout
+from paragone_remote.http.transport import InvalidReply, Refusal
+from paragone_remote.server_text import sentence_of
+
+__all__ = ["FAULTS", "IncompleteAnswer", "Fault", "ReportedFailure", "Loading", "explain", "said"]
+
+_BUSY = {429, 502, 503, 504}
+_SHORTEST_PAUSE = 0.3
+"""Shortest time in seconds before a request is repeated, for servers that are starting or restarting."""
+_LONGEST_PAUSE = 60.0
+"""Longest waiting time in seconds that a server may ask for. For a longer one, the run fails."""
+
+_OVERFLOW = re.compile(
+    r"context.{0,20}(length|window|size)|maximum context|exceed\w* .{0,40}context|too many tokens|prompt is too long",
+    re.IGNORECASE,
+)
+_SIZES = re.compile(r"(\d[\d,]*) (?:input |prompt )?tokens")
+_NO_MODEL = re.compile(r"model", re.IGNORECASE)
+_LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
+
+
+class IncompleteAnswer(Exception):
+    """The stream ended before the answer was complete. The message is a hint at the reason, if known."""
+
+
+class ReportedFailure(Exception):
+    """The server reported an error in a reply with a success status. The message is the server's."""
+
+
+class Loading(EngineError):
+    """The server is still loading its model. The request can be repeated later."""
+
+
+FAULTS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    Refusal,
+    InvalidReply,
+    ReportedFailure,
+    IncompleteAnswer,
+    ReplyTimeout,
+    UnicodeEncodeError,
+)
+"""The exceptions that a request may raise. Any other exception is a bug in this program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failure: the error for the user, and whether to repeat the request."""
+
+    error: ParagoneError
+    pause: float | None = None
+    """Seconds after which to repeat the request; None if that would not help."""
+
+
+def explain(
+    error: BaseException,
+    endpoint: Endpoint,
+    *,
+    model: str = "",
+    context: int | None = None,
+    begun: bool = False,
+) -> Fault:
+    """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
+    match error:
+        case Refusal():
+            return _explain_refusal(error, endpoint, model, context)
+        case ReplyTimeout():
+            return Fault(error=_slow(error, endpoint, begun))
+        case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
+            return Fault(error=_full(endpoint))
+        case ReportedFailure() if _OVERFLOW.search(str(error)):
+            return Fault(error=_overflow(endpoint.quote(str(error)), endpoint, context))
+        case ReportedFailure():
+            when = "failed in the middle of the answer" if begun else "failed"
+            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote(str(error)))}"
+            return Fault(error=EngineError(sentence, hint=cure(str(error))))
+        case UnicodeEncodeError():
+            sentence = "The request has half of a surrogate pair, which is no character."
+            return Fault(error=InputError(sentence, hint="Remove it from the prompt and the options."))
+        case InvalidReply():
+            return Fault(error=_invalid(error, endpoint))
+        case IncompleteAnswer():
+            sentence = f"{_at(endpoint)} ended the answer before it was complete."
+            return Fault(error=EngineError(sentence, hint=str(error) or (_STANDS if begun else "")))
+        case httpx.ConnectTimeout():
+            seconds = endpoint.options.connect_timeout
+            sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
+            hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
+            if endpoint.tls is not None:
+                hint = f"If it does not use TLS, write the url with http://. {hint}"
+            return Fault(error=EngineError(sentence, hint=hint))
+        case httpx.ProxyError():
+            sentence = (
+                f"The proxy on the way to {endpoint.origin} refused the request: {sentence_of(str(error))}"
+            )
+            return Fault(error=EngineError(sentence, hint=_PROXY))
+        case httpx.ConnectError() if endpoint.options.use_proxy:
+            sentence = f"{endpoint.origin} cannot be reached through the proxy."
+            return Fault(error=EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
+        case httpx.ConnectError():
+            return _explain_connect(error, endpoint)
+        case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
+            sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
+            hint = "Check its port, and whether the url must begin with https://."
+            return Fault(error=EngineError(sentence, hint=_STANDS if begun else hint))
+        case _:
+            return _explain_broken(endpoint, begun)
+
+
+_HUNG_UP = re.compile(r"disconnected|closed connection")
+"""Matches the errors of h11 and httpcore for a closed connection. Their other errors concern invalid data."""
+_STANDS = "The partial answer is kept."
+_PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
+
+
+def said(body: str) -> str:
+    """Return the message in the body of an error reply, which can have several formats."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return "" if body.lstrip().startswith("<") else body  # the web page of a proxy has no useful message
+    for name in ("error", "message", "detail", "msg"):
+        while isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _at(endpoint: Endpoint) -> str:
+    return f"The server at {endpoint.origin}"
+
+
+def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: int | None) -> Fault:
+    status, at = error.status, _at(endpoint)
+    words = endpoint.quote(said(error.body))
+    told = f": {sentence_of(words)}" if words else "."
+    if status < 400:
+        return Fault(error=_redirect(error, endpoint))
+    if status in (401, 403):
+        if endpoint.has_key:
+            sentence, hint = f"{at} refused the key ({status}).", "Check the key in key_env or key_command."
+        else:
+            sentence = f"{at} requires a key ({status})."
+            hint = "Set key_env for the engine in config.toml to the environment variable that holds it."
+        return Fault(error=InputError(sentence, hint=hint))
+    if status == 407:
+        return Fault(error=InputError("The proxy requires a password (407).", hint=_PROXY))
+    if status == 404 and model and _NO_MODEL.search(words):
+        return Fault(error=InputError(f"{at} has no model {endpoint.quote(model)!r}."))
+    if status == 404:
+        return Fault(
+            error=InputError(
+                f"{at} has no such path (404){told}",
+                hint="Check the url and the kind of the server.",
+            )
+        )
+    if status in (400, 413, 422) and _OVERFLOW.search(words):
+        return Fault(error=_overflow(words, endpoint, context))
+    if status in _BUSY:
+        return _busy(error, endpoint, told)
+    if status < 500:
+        return Fault(error=InputError(f"{at} rejected the request ({status}){told}"))
+    return Fault(error=EngineError(f"{at} failed ({status}){told}", hint=cure(words)))
+
+
+def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
+    wait = error.retry_after
+    if error.status == 503 and _LOADING.search(told):
+        sentence = f"{_at(endpoint)} is still loading its model (503)."
+        hint = "load_timeout sets how long to wait."
+        return Fault(error=Loading(sentence, hint=hint), pause=_pause(wait))
+    if error.status == 429:
+        sentence = f"{_at(endpoint)} accepts no more requests for now (429){told}"
+    elif error.status == 503:
+        sentence = f"{_at(endpoint)} is too busy (503){told}"
+    else:
+        sentence = (
+            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){told}"
+        )
+    hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
+    pause = _pause(wait)
+    return Fault(error=EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
+
+
+def _pause(wait: float | None) -> float:
+    """Return the seconds to wait for a busy server, or None if it asks for too many."""
+    return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
+
+
+def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
+    # "maximum context length is 512 tokens. However, you requested 731 tokens", and the like
+    sizes = sorted(int(size.replace(",", "")) for size in _SIZES.findall(words))
+    tokens, context = (sizes[-1], sizes[0]) if len(sizes) > 1 else (0, known or 0)
+    if tokens > context:
+        sentence = f"The prompt has {tokens:,} tokens; the context at {endpoint.origin} holds {context:,}."
+    elif context:
+        sentence = (
+            f"The prompt does not fit in the context at {endpoint.origin}, which holds {context:,} tokens."
+        )
+    else:
+        sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
+    hint = "Start a new conversation, or give the model a longer context."
+    return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
+
+
+def _full(endpoint: Endpoint) -> ParagoneError:
+    sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
+    hint = (
+        f"{_STANDS} Simultaneous answers may share its context: ask one after the other, or give it a longer "
+        "context."
+    )
+    return EngineError(sentence, hint=hint)
+
+
+def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
+    try:
+        target = endpoint.quote(check_url(error.headers.get("location", ""))[0])
+    except InputError:
+        target = "another address"
+    return InputError(
+        f"{_at(endpoint)} redirects to {target} ({error.status}). Nothing was sent there.",
+        hint="If you trust that address, use it as the url.",
+    )
+
+
+def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
+    if begun:
+        sentence = f"{_at(endpoint)} sent nothing for {error.seconds:g} seconds in the middle of the answer."
+        return EngineError(sentence, hint=f"{_STANDS} idle_timeout sets how long to wait.")
+    sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
+    # requests for lists and details use idle_timeout, or a fixed limit
+    options = endpoint.options
+    said = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(error.seconds)
+    return EngineError(sentence, hint=f"{said} sets how long to wait." if said else "")
+
+
+def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:
+    hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
+    return EngineError(f"{_at(endpoint)} sent {error}.", hint=hint)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it: several if a host has several addresses, such as `localhost`."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting.append(found.__cause__ or found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
+def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
+    for cause in _causes(error):
+        match cause:
+            case socket.gaierror():
+                sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
+                return Fault(error=EngineError(sentence, hint="Check the url and the network connection."))
+            case ssl.SSLCertVerificationError():
+                reason = sentence_of(cause.verify_message)
+                sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
+                hint = "If you trust it, set ca_file to a file with it or its authority."
+                return Fault(error=EngineError(sentence, hint=hint))
+            case ssl.SSLError():
+                return Fault(error=_no_tls(cause, endpoint))
+            case ConnectionRefusedError():
+                sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
+                return Fault(
+                    error=EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
+                )
+    reason = sentence_of(str(error)) if str(error) else "no connection."
+    return Fault(error=EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
+
+
+def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return EngineError(f"{_at(endpoint)} does not speak TLS.", hint="Write the url with http://.")
+    reason = (error.reason or "no agreement").replace("_", " ").lower()
+    return EngineError(f"{_at(endpoint)} and this program failed to agree on TLS: {reason}.")
+
+
+def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
+    if begun:
+        sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
+        return Fault(error=EngineError(sentence, hint=_STANDS))
+    # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
+    unknown = endpoint.tls is not None and endpoint.options.client_cert is None
+    hint = "It may require a client certificate: set client_cert." if unknown else ""
+    sentence = f"{_at(endpoint)} closed the connection before it answered."
+    return Fault(error=EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)

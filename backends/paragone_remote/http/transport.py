@@ -1,0 +1,214 @@
+"""The HTTP client for servers: it contacts one endpoint only, and validates replies.
+
+It reads neither the environment nor cookies, and follows no redirects. An invalid reply raises an
+exception that describes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from paragone import InputError
+from paragone_remote.endpoints.addresses import proxy_for
+from paragone_remote.endpoints.endpoint import Endpoint
+
+__all__ = ["InvalidReply", "Refusal", "make_client"]
+
+LONGEST_LINE = 8 * 2**20
+"""Largest length of a line in bytes. A longer line makes a reply invalid."""
+
+_LONGEST_REPLY = 64 * 2**20
+"""Largest size in bytes of a reply that is not streamed."""
+
+_STREAMS = {"text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"), "application/x-ndjson": (b"\n",)}
+"""Media types of streamed answers, and the separators of their events. An event can have several lines."""
+
+_LONGEST_REFUSAL = 64 * 2**10
+_REFUSAL_PATIENCE = 10.0
+"""Seconds to wait for the text of an error reply."""
+
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "paragone"}
+"""Headers of every request. Those of an endpoint take precedence."""
+
+
+class Refusal(Exception):
+    """A reply with an error status."""
+
+    def __init__(self, status: int, body: str, *, headers: httpx.Headers) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait; None if it does not say, or gives a date."""
+        try:
+            seconds = float(self.headers.get("retry-after", ""))
+        except ValueError:
+            return None
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+class InvalidReply(Exception):
+    """A reply that violates the protocol. The message completes “The server sent …”."""
+
+
+class _Limited(httpx.AsyncByteStream):
+    """The bytes of a reply. Raises InvalidReply if a line is too long, or a reply that is not streamed."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, media_type: str) -> None:
+        self._stream = stream
+        self._streams = media_type in _STREAMS
+        self._ends = _STREAMS.get(media_type, (b"\n",))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        line = total = 0
+        last = b""
+        async for chunk in self._stream:
+            recent = last + chunk  # a separator may be split between two packets
+            end = max(recent.rfind(mark) for mark in self._ends)
+            line = line + len(chunk) if end < 0 else len(recent) - end
+            last = recent[-3:]
+            total += len(chunk)
+            if line > LONGEST_LINE:
+                raise InvalidReply(f"a line of more than {LONGEST_LINE // 2**20} MB")
+            if total > _LONGEST_REPLY and not self._streams:
+                raise InvalidReply(f"a reply of more than {_LONGEST_REPLY // 2**20} MB")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _EndpointTransport(httpx.AsyncBaseTransport):
+    """Allows requests to one endpoint only."""
+
+    def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self._home = _place(httpx.URL(endpoint.origin))
+        connect = endpoint.options.connect_timeout
+        # The callers limit the time for a reply. The time for a connection is limited here.
+        self._patience = {
+            "connect": connect,
+            "write": endpoint.options.load_timeout,
+            "read": None,
+            "pool": None,
+        }
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if _place(request.url) != self._home:
+            raise InvalidReply("a request to another host")
+        response = await self._first_answer(request)
+        try:
+            await self._check(response)
+        except BaseException:
+            await response.aclose()
+            raise
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        limited = httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Limited(stream, media_type),
+            extensions=response.extensions,
+        )
+        # Both protocols use UTF-8. A byte order mark would corrupt the first line.
+        limited.encoding = "utf-8-sig"
+        return limited
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def _first_answer(self, request: httpx.Request) -> httpx.Response:
+        """Return the reply to a request. Repeats the request if its idle connection was closed meanwhile.
+
+        A server may close an idle connection at any time. A request sent at that moment is lost unread and
+        is repeated, which RFC 9110, 9.2.2 allows if the server did not process it. A request on a new
+        connection is not repeated.
+        """
+        while True:
+            reused = True
+
+            async def watch(event: str, _: object) -> None:
+                nonlocal reused
+                reused = reused and not event.startswith("connection.connect_")
+
+            request.extensions = {**request.extensions, "timeout": self._patience, "trace": watch}
+            try:
+                return await self._inner.handle_async_request(request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                if not reused:
+                    raise
+
+    async def _check(self, response: httpx.Response) -> None:
+        if response.status_code >= 300:
+            raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
+        if response.headers.get("content-type", "").lower().startswith("text/html"):
+            raise InvalidReply("a web page (HTML)")
+        if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
+            raise InvalidReply("compressed data that was not requested")
+
+
+def _place(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """Return the beginning of an error reply's text, as far as it arrives in time."""
+    text = b""
+    try:
+        async with asyncio.timeout(_REFUSAL_PATIENCE):
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for chunk in response.stream:
+                text += chunk
+                if len(text) > _LONGEST_REFUSAL:
+                    break
+    except (TimeoutError, httpx.HTTPError):
+        pass  # the status is sufficient
+    return text[:_LONGEST_REFUSAL].decode("utf-8", "replace")
+
+
+def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
+    """Return an HTTP client that contacts this endpoint only. Raises InputError for an invalid proxy."""
+    tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
+    inner = httpx.AsyncHTTPTransport(
+        verify=tls,
+        trust_env=False,
+        proxy=_proxy(endpoint),
+        uds=endpoint.socket,
+        limits=httpx.Limits(max_connections=8),
+    )
+    return httpx.AsyncClient(
+        transport=_EndpointTransport(endpoint, inner),
+        base_url=endpoint.url,
+        headers={**_HEADERS, **endpoint.headers},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+def _proxy(endpoint: Endpoint) -> httpx.URL | None:
+    """Return the proxy of the environment variables for this endpoint, if the options request one."""
+    if not endpoint.options.use_proxy:
+        return None
+    named = proxy_for(endpoint.origin)
+    if named is None:
+        return None
+    try:
+        url = httpx.URL(named)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 2**16:
+        raise InputError(
+            "The proxy in the environment variables cannot be used.",
+            hint="Set HTTPS_PROXY and HTTP_PROXY to values such as http://HOST:PORT.",
+        )
+    return url

@@ -1,0 +1,68 @@
+"""The devices that a llama-server can compute on, besides the CPU, and its build."""
+
+from __future__ import annotations
+
+import re
+
+from paragone import InputError, ParagoneError
+from paragone_remote.llama_builds import build_in_version
+from paragone_remote.llama_server.executable.printed import printed_by
+from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.server_text import plain
+
+__all__ = ["build_of", "described", "devices_of"]
+
+_DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
+_HEADING = "Available devices:"
+_VERSION = re.compile(r"version: (\S+(?: \([^)]*\))?)")
+
+_known: dict[tuple[object, ...], tuple[str, ...]] = {}
+"""The devices of programs that were asked, by `Program.key`."""
+
+_builds: dict[tuple[object, ...], dict[str, str]] = {}
+"""The builds of programs that were asked, by `Program.key`."""
+
+
+async def devices_of(program: Program) -> tuple[str, ...]:
+    """Return the names of the devices that `--list-devices` prints; none if the program cannot tell."""
+    if program.flag("--list-devices") is None:
+        return ()
+    if program.key not in _known:
+        try:
+            printed = await printed_by(program.command, program.name, "--list-devices")
+        except ParagoneError:
+            printed = ""  # starting the server reports the reason
+        _known[program.key] = _devices_in(printed)
+    return _known[program.key]
+
+
+async def build_of(program: Program) -> dict[str, str]:
+    """Return the standard facts of the build that `--version` prints; none if the program cannot tell."""
+    if program.key not in _builds:
+        try:
+            printed = await printed_by(program.command, program.name, "--version")
+        except ParagoneError:
+            printed = ""
+        _builds[program.key] = build_in_version(printed)
+    return _builds[program.key]
+
+
+async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
+    """Return a program, its version and its devices, as facts for the user. Raises InputError or EngineError."""
+    listed = await printed_by(command, name, "--list-devices")
+    if _HEADING not in listed:
+        raise InputError(
+            f"{name} is not a llama-server: it lists no devices.",
+            hint="Set the option program to the path of a llama-server.",
+        )
+    version = _VERSION.search(await printed_by(command, name, "--version"))
+    return {
+        "program": name,
+        "version": version[1] if version else "unknown",
+        "devices": ", ".join(_devices_in(listed)) or "CPU",
+    }
+
+
+def _devices_in(printed: str) -> tuple[str, ...]:
+    listed = printed.partition(_HEADING)[2]
+    return tuple(f"{plain(name)}: {plain(what)}" for name, what in _DEVICE.findall(listed))

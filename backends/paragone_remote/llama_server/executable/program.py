@@ -1,0 +1,109 @@
+"""Find the llama-server to start, and what it can do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from paragone import InputError
+from paragone.installation import pip_install
+from paragone_remote.llama_server.executable.flags import Flag, read_flags
+from paragone_remote.llama_server.executable.printed import printed_by
+from paragone_remote.llama_server.executable.wheel import VERSION
+from paragone_remote.server_text import plain
+
+__all__ = ["Program", "find_program", "with_flags"]
+
+_NEEDED = ("--model", "--host", "--port", "--alias", "--api-key")
+
+_PACKAGE = f"xllamacpp=={VERSION}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A llama-server that can be started."""
+
+    command: tuple[str, ...]
+    """How to start it, without arguments of its own."""
+    name: str
+    """What it is, for the user: its path, or the package that it comes in."""
+    flags: Mapping[str, Flag]
+    """The arguments that it knows, by name."""
+    key: tuple[object, ...]
+    """The command, and the date and size of its file: what is known about a program holds for this one."""
+
+    def flag(self, *names: str) -> Flag | None:
+        """Return the first of these arguments that it knows."""
+        return next((self.flags[name] for name in names if name in self.flags), None)
+
+
+_known: dict[tuple[object, ...], Program] = {}
+"""The programs that have described themselves, by command and by the date and size of the file."""
+
+
+def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the command that starts the llama-server of the option `program`, and its name for the user.
+
+    Raises InputError if there is none.
+    """
+    if named is not None:
+        path = shutil.which(os.path.expanduser(named))  # noqa: PTH111 (a name without a folder is looked up on PATH)
+        if path is None:
+            there = os.path.exists(os.path.expanduser(named))  # noqa: PTH110, PTH111 (the user may not exist)
+            why = "is not an executable file" if there else "was not found"
+            raise InputError(
+                f"The llama-server {plain(named)} {why}.",
+                hint="Set the option program to the path of a llama-server, or to its name on PATH.",
+            )
+        return (path,), path
+    if path := shutil.which("llama-server"):
+        return (path,), path
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise InputError(
+            "No llama-server was found.",
+            hint="Put a llama-server on PATH, set the option program to its path, or install the one in xllamacpp "
+            f"with: {pip_install(_PACKAGE)}",
+        )
+    try:
+        installed = version("xllamacpp")
+    except PackageNotFoundError:
+        installed = "an unknown version"
+    if installed != VERSION:
+        raise InputError(
+            f"The llama-server of xllamacpp {VERSION} can be used, but {installed} is installed.",
+            hint=f"Install it with: {pip_install(_PACKAGE)}",
+        )
+    return (
+        sys.executable,
+        "-P",
+        "-m",
+        "paragone_remote.llama_server.executable.wheel",
+    ), f"xllamacpp {installed}"
+
+
+async def with_flags(command: tuple[str, ...], name: str) -> Program:
+    """Return the program with the arguments that it knows. Raises InputError or EngineError."""
+    status = Path(command[0]).stat()
+    key = (command, status.st_mtime_ns, status.st_size)
+    if key not in _known:
+        printed = await printed_by(command, name, "--help")
+        flags = read_flags(printed)
+        missing = [flag for flag in _NEEDED if flag not in flags]
+        if len(missing) == len(_NEEDED):
+            raise InputError(
+                f"{name} is not a llama-server: its --help lists none of its arguments.",
+                hint="Set the option program to the path of a llama-server.",
+            )
+        if missing:
+            raise InputError(
+                f"The llama-server {name} does not know {', '.join(missing)}, which paragone needs.",
+                hint="Use a newer llama-server.",
+            )
+        _known[key] = Program(command=command, name=name, flags=flags, key=key)
+    return _known[key]

@@ -1,0 +1,108 @@
+"""Where a server of ours listens: a Unix socket that only the user can reach, or a port on loopback.
+
+A server takes a path that ends in `.sock` as `--host`, if its build can (tools/server/README.md in llama.cpp).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+
+from paragone import EngineError
+from paragone_remote.llama_server.executable.program import Program
+
+__all__ = ["Listening", "listen_at"]
+
+_LOOPBACK = "127.0.0.1"
+
+_LONGEST = 103 if sys.platform == "darwin" else 107
+"""Largest length of a socket's path in bytes: sun_path of sockaddr_un, without its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens. `release` removes what is left of it."""
+
+    origin: str
+    """Its URL; a made-up host for a Unix socket."""
+    arguments: tuple[str, ...]
+    """The arguments of the server."""
+    socket: str | None = None
+    """Path of its Unix socket."""
+
+    def release(self) -> None:
+        """Remove the socket."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                Path(self.socket).unlink(missing_ok=True)
+
+
+def listen_at(program: Program, port: int | None) -> Listening:
+    """Return where a new server of this program listens: at `port`, if it is set."""
+    host = program.flag("--host")
+    if port is None and host is not None and "socket" in host.text.lower():
+        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
+            path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+            if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
+                return Listening("http://llama-server", ("--host", str(path)), str(path))
+    if port is None:
+        port = _free_port()
+    else:
+        _see_free(port)
+    return Listening(f"http://{_LOOPBACK}:{port}", ("--host", _LOOPBACK, "--port", str(port)))
+
+
+def _free_port() -> int:
+    """Return a port that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _see_free(port: int) -> None:
+    """Raise EngineError if something listens at a port: it would be taken for the new server."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as llama-server does
+            probe.bind((_LOOPBACK, port))
+    except OSError as error:
+        raise EngineError(
+            f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",
+            hint="Leave the option port out, or choose another one.",
+        ) from error
+
+
+def _is_private(folder: Path) -> bool:
+    """Create a folder that only the user can enter, and remove the sockets of programs that were killed from it.
+
+    Returns whether it is one: someone else may have made a folder of that name.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return False
+        for left in folder.glob("*.sock"):
+            if not _runs(left.name.partition("-")[0]):
+                left.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

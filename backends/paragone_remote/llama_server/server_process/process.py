@@ -1,0 +1,117 @@
+"""The process of a llama-server: its start, its load progress, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
+from paragone.worker.program import ProgramProcess
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.endpoints.options import EndpointOptions
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.transport import make_client
+from paragone_remote.llama_server.executable.printed import child_environment
+from paragone_remote.llama_server.executable.program import Program
+from paragone_remote.llama_server.server_process.crash_causes import CRASH_CAUSES
+from paragone_remote.llama_server.server_process.listening import Listening
+from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
+
+__all__ = ["ServerProcess"]
+
+_LOOK_S = 0.05
+"""Seconds between two looks at a server that loads its model."""
+
+
+class ServerProcess:
+    """A llama-server that runs."""
+
+    def __init__(
+        self, process: ProgramProcess, endpoint: Endpoint, listening: Listening, threads: int
+    ) -> None:
+        self.process = process
+        self.endpoint = endpoint
+        self.threads = threads
+        """CPU threads that it computes with."""
+        self._listening = listening
+
+    @classmethod
+    async def start(
+        cls,
+        program: Program,
+        arguments: Sequence[str],
+        listening: Listening,
+        *,
+        threads: int,
+        log: str | None,
+    ) -> ServerProcess:
+        """Start a server with these arguments and those of `listening`. Raises EngineError."""
+        key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
+        endpoint = Endpoint(
+            url=f"{listening.origin}/v1",
+            origin=listening.origin,
+            options=EndpointOptions(),
+            headers={"authorization": f"Bearer {key}"},
+            socket=listening.socket,
+        )
+        # Other users cannot read the environment of a process, but can read its arguments.
+        environment = {**child_environment(), "LLAMA_API_KEY": key}
+        command = [*program.command, *arguments, *listening.arguments]
+        process = await ProgramProcess.start(command, environment, log=log, causes=CRASH_CAUSES)
+        return cls(process, endpoint, listening, threads)
+
+    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
+        """Wait until these files are loaded.
+
+        Raises InputError, EngineError or EngineCrashed if the server ends before.
+        """
+        files = [file.path for file in weights]
+        size = sum(file.size or 0 for file in weights)
+        fraction = 0.0
+        async with make_client(self.endpoint) as http:
+            while not await self._is_ready(http):
+                if await self.process.ended(_LOOK_S):
+                    raise explain_end(self.error(), self.process.output(), files=files, program=program)
+                held = min(0.99, self._held() / max(size, 1))
+                if held > fraction:
+                    fraction = held
+                    on_progress(LoadProgress(fraction=fraction))
+
+    def error(self) -> EngineError:
+        """Return the error for the end of the process."""
+        error = self.process.error()
+        if isinstance(error, EngineCrashed):
+            error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
+        return error
+
+    async def close(self) -> None:
+        """End the server, which frees its memory. May be called more than once."""
+        try:
+            await self.process.close()
+        finally:
+            self._listening.release()
+
+    async def _is_ready(self, http: httpx.AsyncClient) -> bool:
+        try:
+            async with asyncio.timeout(self.endpoint.options.connect_timeout):
+                reply = await http.get(f"{self.endpoint.origin}/health")
+        except (*FAULTS, TimeoutError):
+            return False
+        return reply.status_code == httpx.codes.OK
+
+    def _held(self) -> int:
+        """Return the bytes of memory that the server holds, which grow with what it has loaded; 0 if unknown.
+
+        That includes the pages of the mapped file.
+        """
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        return 1024 * int(found[1]) if found else 0

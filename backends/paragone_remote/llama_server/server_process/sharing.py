@@ -1,0 +1,102 @@
+"""Servers that several engines share: each engine has one of the server's slots.
+
+The first engine starts the server, the last one that is closed ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+
+from paragone import LoadProgress, OnProgress
+from paragone_remote.llama_server.server_process.process import ServerProcess
+
+__all__ = ["Share", "Start", "take_share"]
+
+Start = Callable[[OnProgress], Awaitable[ServerProcess]]
+"""Starts a server, and returns it once its model is loaded."""
+
+
+class _Shared:
+    """A server that runs or is being started, and the number of its engines."""
+
+    def __init__(self, start: Start) -> None:
+        self.engines = 0
+        self.listeners: list[OnProgress] = []
+        self.fraction = 0.0
+        self.starting = asyncio.ensure_future(start(self._progressed))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is being started, or has a server that runs."""
+        if not self.starting.done():
+            return True
+        failed = self.starting.cancelled() or self.starting.exception() is not None
+        return not failed and not self.starting.result().process.has_ended
+
+    def _progressed(self, progress: LoadProgress) -> None:
+        self.fraction = progress.fraction
+        for listener in self.listeners:
+            listener(progress)
+
+
+_shared: dict[Hashable, list[_Shared]] = {}
+"""The servers with at least one engine, by what makes engines equal, and by event loop."""
+
+
+class Share:
+    """One engine's part in a server. `release` ends the server if it is the last one."""
+
+    def __init__(self, key: Hashable, shared: _Shared) -> None:
+        self._key = key
+        self._shared: _Shared | None = shared
+        shared.engines += 1
+
+    @property
+    def server(self) -> ServerProcess:
+        """The server. Not to be used after `release`."""
+        assert self._shared is not None
+        return self._shared.starting.result()
+
+    async def release(self) -> None:
+        """End the server if no other engine uses it. May be called more than once."""
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        shared.engines -= 1
+        if shared.engines:
+            return
+        _shared[self._key].remove(shared)
+        if not _shared[self._key]:
+            del _shared[self._key]
+        if not shared.starting.done():
+            shared.starting.cancel()
+            await asyncio.wait([shared.starting])
+        elif not shared.starting.cancelled() and shared.starting.exception() is None:
+            await shared.starting.result().close()
+
+
+async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnProgress) -> Share:
+    """Return a share in a server for engines that are equal in `key`, and that is loaded.
+
+    A new server is started if all `slots` of the others are taken. Raises what `start` raises. Cancelling the
+    task releases the share.
+    """
+    key = (asyncio.get_running_loop(), key)
+    servers = _shared.setdefault(key, [])
+    shared = next((it for it in servers if it.engines < slots and it.is_usable), None)
+    if shared is None:
+        shared = _Shared(start)
+        servers.append(shared)
+    share = Share(key, shared)
+    shared.listeners.append(on_progress)
+    try:
+        on_progress(LoadProgress(fraction=shared.fraction))
+        await asyncio.shield(shared.starting)
+    except BaseException:
+        await share.release()
+        raise
+    finally:
+        shared.listeners.remove(on_progress)
+    on_progress(LoadProgress(fraction=1.0))
+    return share

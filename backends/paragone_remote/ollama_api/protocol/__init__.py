@@ -1,0 +1,1 @@
+"""Ollama's protocol: requests, and the fields of replies."""

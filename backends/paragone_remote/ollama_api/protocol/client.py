@@ -1,0 +1,98 @@
+"""Requests of Ollama's protocol: https://docs.ollama.com/api."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+
+import httpx
+
+from paragone import Json
+from paragone_remote.http.replies import read_object
+from paragone_remote.http.transport import InvalidReply
+from paragone_remote.json_fields import Data, items, part
+from paragone_remote.server_text import without_surrogates
+
+__all__ = ["OllamaClient"]
+
+_NOT_OLLAMA = "data that is not valid in Ollama's protocol"
+
+
+class OllamaClient:
+    """Requests to one server. Its methods raise the exceptions in `faults.FAULTS`."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the parts of a streamed answer, each with a message."""
+        async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
+            async for piece in parts:
+                if not isinstance(piece.get("message"), dict):
+                    raise InvalidReply(_NOT_OLLAMA)
+                yield piece
+
+    async def load(self, body: Mapping[str, Json]) -> None:
+        """Send a chat request without messages, which loads or unloads the model."""
+        await self._post("/api/chat", {**body, "messages": [], "stream": False})
+
+    async def rendered(self, body: Mapping[str, Json]) -> str | None:
+        """Return the server's rendered prompt of a chat request; None if it returns none.
+
+        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that no
+        longer supports it answers the request, which is therefore limited to one token.
+        """
+        options = body.get("options")
+        options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
+        body = {**body, "options": options, "stream": False, "_debug_render_only": True}
+        found = part(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
+        return without_surrogates(found) if isinstance(found, str) else None
+
+    async def pull_parts(self, model: str) -> AsyncGenerator[Data, None]:
+        """Yield the progress of a download to the server."""
+        async with contextlib.aclosing(self._parts("/api/pull", {"model": model})) as parts:
+            async for piece in parts:
+                yield piece
+
+    async def listed(self) -> tuple[Data, ...]:
+        """Return the models that the server has."""
+        return await self._models("/api/tags")
+
+    async def running(self) -> tuple[Data, ...]:
+        """Return the models that are loaded."""
+        return await self._models("/api/ps")
+
+    async def details(self, model: str) -> Data:
+        """Return the details of a model."""
+        return await self._post("/api/show", {"model": model})
+
+    async def version(self) -> str:
+        """Return the server's version."""
+        reply = read_object((await self._http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        version = reply.get("version")
+        if not isinstance(version, str):
+            raise InvalidReply(_NOT_OLLAMA)
+        return version
+
+    async def _models(self, path: str) -> tuple[Data, ...]:
+        reply = read_object((await self._http.get(path)).text, invalid=_NOT_OLLAMA)
+        if not isinstance(reply.get("models"), list):
+            raise InvalidReply(_NOT_OLLAMA)
+        return tuple(items(reply, "models"))
+
+    async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
+        return read_object((await self._http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
+
+    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the objects of a streamed reply, one in each line."""
+        async with self._http.stream("POST", path, json={**body, "stream": True}) as reply:
+            line: list[str] = []
+            async for text in reply.aiter_text():
+                # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
+                first, *others = text.split("\n")
+                line.append(first)
+                for other in others:
+                    yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                    line = [other]
+            if any(line):
+                yield read_object("".join(line), invalid=_NOT_OLLAMA)

@@ -1,0 +1,65 @@
+"""Streams of OpenAI's protocol: https://platform.openai.com/docs/api-reference."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
+
+from paragone import Json
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.replies import read_object
+from paragone_remote.json_fields import Data
+
+__all__ = ["OpenAIClient"]
+
+_NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
+
+_END_PATIENCE = 1.0
+"""Seconds to wait for the end of a reply after its last event."""
+
+
+class OpenAIClient:
+    """Streams of chats and of completions. Its methods raise the exceptions in `faults.FAULTS`."""
+
+    def __init__(self, http: httpx.AsyncClient, *, hangs_up: bool = False) -> None:
+        """Create it.
+
+        `hangs_up` says that the server closes the connection after a stream although it announces keep-alive.
+        """
+        self._http = http
+        # A request on such a connection is lost if it is sent before the close is noticed.
+        self._headers = {"Connection": "close"} if hangs_up else {}
+
+    async def stream(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Data, None]:
+        """Yield the parts of a streamed answer, each a JSON object."""
+        body = {**body, "stream": True}
+        async with self._http.stream("POST", path, json=body, headers=self._headers) as reply:
+            # httpx-sse wants the media type of the protocol, which some servers do not send.
+            reply.headers["content-type"] = "text/event-stream"
+            async with contextlib.aclosing(EventSource(reply).aiter_sse()) as events:
+                async for event in events:
+                    if event.data.startswith("[DONE]"):
+                        await _read_to_end(events)
+                        return
+                    yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
+
+    async def why(self, path: str, body: Mapping[str, Json]) -> None:
+        """Repeat the request for one token without a stream, to get an error that the stream did not report."""
+        short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
+        try:
+            await self._http.post(path, json=short)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            # the server was about to close the connection of the failed stream
+            await self._http.post(path, json=short)
+
+
+async def _read_to_end(events: AsyncGenerator[ServerSentEvent, None]) -> None:
+    """Read the rest of a complete answer, so that the next request can use its connection."""
+    with contextlib.suppress(TimeoutError, *FAULTS):
+        async with asyncio.timeout(_END_PATIENCE):
+            async for _ in events:
+                pass

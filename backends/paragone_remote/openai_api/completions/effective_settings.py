@@ -1,0 +1,44 @@
+"""The sampling parameters in force in a run: those sent, and the server's defaults if it reports them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from paragone import Json, RunSettings
+from paragone.options import as_values
+from paragone_remote.answers.run_settings import draw_seed
+from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
+from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.servers.server import Kind, Server
+
+__all__ = ["HONOUR_SEEDS", "settings_of", "with_seed"]
+
+HONOUR_SEEDS: frozenset[Kind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
+"""Servers that are known to use the seed of a request."""
+
+
+def with_seed(sampling: OpenAISampling, server: Server, refused_fields: RefusedFields) -> OpenAISampling:
+    """Return the options with a seed if the server honours it: their own, the server's, or a random one."""
+    if sampling.seed is not None or server.kind not in HONOUR_SEEDS or refused_fields.has_refused("seed"):
+        return sampling
+    return dataclasses.replace(sampling, seed=server.seed if server.seed is not None else draw_seed())
+
+
+def settings_of(
+    sampling: OpenAISampling, server: Server, refused_fields: RefusedFields, *, raw: bool
+) -> RunSettings:
+    """Return the settings in force in an accepted run.
+
+    `raw` says whether it uses the completions endpoint.
+    """
+    sent = {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
+    for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
+        sent.pop(name, None)
+    defaults = server.completion_defaults if raw else server.chat_defaults
+    always: dict[str, Json] = {}
+    if raw:
+        always["max_tokens"] = None  # sent as null: as many as fit
+        for name in ("thinking", "effort"):  # for chats only
+            sent.pop(name, None)
+    seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
+    return RunSettings(seed=seed, sampling={**defaults, **always, **sent} or None)

@@ -1,0 +1,74 @@
+"""Request fields that a server refuses. They are learned from its errors and kept while the program runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paragone import Json
+from paragone.options import describe
+from paragone_remote.http.transport import Refusal
+from paragone_remote.openai_api.options import OpenAISampling
+
+__all__ = ["EXTRAS", "RefusedFields"]
+
+_ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos"}
+"""Options without which an answer would not be the one that was asked for: a refusal of them is an error."""
+
+EXTRAS = {
+    **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},
+    "repetition_penalty": "repeat_penalty",
+    "chat_template_kwargs": "thinking",
+    "reasoning_effort": "effort",
+    "logprobs": "log-probabilities",
+    "top_logprobs": "log-probabilities",
+    "stream_options": "",
+    "return_progress": "",
+    "timings_per_token": "",
+    "cache_prompt": "",
+    "continue_final_message": "",
+    "add_generation_prompt": "",
+}
+"""Fields that a server may refuse, with their option names; empty for fields that this program adds."""
+
+_LEARNS_FROM = {400, 422, 500, 501}
+"""Statuses of a refusal.
+
+llama-cpp-python sends 500 if it was started without support for log-probabilities.
+"""
+
+_TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
+
+
+@dataclass(slots=True)
+class RefusedFields:
+    """The fields that one endpoint has refused."""
+
+    refused: set[str] = field(default_factory=set)
+
+    def has_refused(self, name: str) -> bool:
+        """Whether a field was refused before."""
+        return name in self.refused
+
+    def without_refused(self, body: Mapping[str, Json]) -> dict[str, Json]:
+        """Return a request's body without the fields that were refused before."""
+        return {name: value for name, value in body.items() if name not in self.refused}
+
+    def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
+        """Record the extra fields of `body` that a refusal names.
+
+        Returns whether there were any to leave out.
+        """
+        if refusal.status not in _LEARNS_FROM:
+            return False
+        sent = [name for name in EXTRAS if name in body]
+        named = {name for name in sent if re.search(rf"\b{name}\b", refusal.body)}
+        for name in tuple(named):
+            named |= _TOGETHER.get(name, set())
+        self.refused |= named
+        return bool(named)
+
+    def left_out(self, body: Mapping[str, Json]) -> list[str]:
+        """Return the user-visible names of the fields in `body` that the server refuses."""
+        return sorted({EXTRAS[name] for name in body if name in self.refused} - {""})

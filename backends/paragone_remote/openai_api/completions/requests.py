@@ -1,0 +1,96 @@
+"""The bodies of requests, with the field names of each server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paragone import Json, Message, RunRequest
+from paragone.options import as_values
+from paragone_remote.openai_api.options import OpenAISampling
+from paragone_remote.openai_api.servers.server import Kind
+
+__all__ = ["chat_body", "completion_body", "raw_prompt"]
+
+_MOST_ALTERNATIVES = 20
+
+_DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "effort")
+"""Options for which a chat and a completion have different fields. All others are sent under their names."""
+
+
+def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the body of a chat request, with the server's extra fields."""
+    messages: list[Json] = []
+    for message in request.messages:
+        turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
+        if message.thinking and kind in ("llama-server", "vLLM", "SGLang"):
+            turn["reasoning_content"] = message.thinking
+        messages.append(turn)
+    body: dict[str, Json] = {"model": model, "messages": messages, **_sampling(sampling, request, kind)}
+    if sampling.max_tokens is not None:
+        body["max_tokens"] = sampling.max_tokens
+    if sampling.thinking is not None:
+        body["chat_template_kwargs"] = {"enable_thinking": sampling.thinking}
+    if sampling.effort is not None:
+        body["reasoning_effort"] = sampling.effort
+    if request.logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = _alternatives(request.logprobs, kind)
+    continued = bool(request.messages) and request.messages[-1].role == "assistant"
+    if continued and kind in ("llama-server", "vLLM", "SGLang"):
+        body["continue_final_message"] = True
+        body["add_generation_prompt"] = False
+    return body
+
+
+def _content(message: Message) -> Json:
+    """Return the content of a message: text, or a list of parts if it has images.
+
+    https://platform.openai.com/docs/guides/images-vision
+    """
+    if not message.images:
+        return message.text
+    images: list[Json] = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
+        for image in message.images
+    ]
+    return [*images, {"type": "text", "text": message.text}]
+
+
+def completion_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: Kind) -> dict[str, Json]:
+    """Return the body of a completion request for the plain text of the messages, with extra fields."""
+    prompt = raw_prompt(request.messages)
+    # The default of max_tokens is 16 on many servers; null means as many as fit.
+    body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
+    body |= _sampling(sampling, request, kind)
+    if request.logprobs is not None:
+        body["logprobs"] = _alternatives(request.logprobs, kind)
+    return body
+
+
+def raw_prompt(messages: Sequence[Message]) -> str:
+    """Return the plain text of messages, for a completion."""
+    return "\n\n".join(message.text for message in messages)
+
+
+def _alternatives(wanted: int, kind: Kind) -> int:
+    """Return the number of alternatives to request.
+
+    For 0, llama-server omits the token's own log-probability.
+    """
+    return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
+
+
+def _sampling(sampling: OpenAISampling, request: RunRequest, kind: Kind) -> dict[str, Json]:
+    """Return the sampling options that are set, and what is wanted of the stream."""
+    body: dict[str, Json] = {
+        name: value for name, value in as_values(sampling).items() if value is not None and value != []
+    }
+    for name in _DIFFERENT_IN_COMPLETIONS:
+        body.pop(name, None)
+    if "repeat_penalty" in body and kind in ("vLLM", "SGLang", "TabbyAPI"):
+        body["repetition_penalty"] = body.pop("repeat_penalty")
+    body["stream_options"] = {"include_usage": True}
+    if kind == "llama-server":
+        body["return_progress"] = True
+        body["cache_prompt"] = not request.cold
+    return body

@@ -1,0 +1,1 @@
+"""The servers behind the protocol: their kind, their models, their defaults, their queue."""

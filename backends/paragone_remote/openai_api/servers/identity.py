@@ -1,0 +1,38 @@
+"""What identifies a server and its model, to notice when they change under an open engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from paragone import ModelInfo
+from paragone_remote.openai_api.servers.server import Server
+
+__all__ = ["identity_of"]
+
+_NAMED = 5
+"""Largest number of models to name."""
+
+
+def identity_of(
+    model: str, listed: Sequence[ModelInfo], server: Server, *, answered_as: str = ""
+) -> dict[str, str]:
+    """Return the known properties of the server and of the model.
+
+    `listed` are the server's models. `answered_as` is the model that its answers name: that it is another one counts
+    only if the server lists it, since many servers answer with a longer name or an alias.
+    """
+    names = [it.model for it in listed]
+    entry = next((it for it in listed if it.model == model), None)
+    known: dict[str, object] = {"server": server.title}
+    if entry is None:
+        known["model"] = f"not there any more (it has: {', '.join(names[:_NAMED]) or 'none'})"
+    else:
+        known["model"] = answered_as if answered_as in names else model
+        size = f"{entry.size:,} bytes" if entry.size else None
+        known |= {"model size": size, "quantization": entry.quantization}
+    known |= {"model file": server.model_file, "context": server.context}
+    if server.template:
+        digest = hashlib.sha256(server.template.encode("utf-8", "surrogatepass")).hexdigest()
+        known["chat template"] = f"one with the digest {digest[:8]}"
+    return {name: str(value) for name, value in known.items() if value}

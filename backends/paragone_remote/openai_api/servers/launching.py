@@ -1,0 +1,83 @@
+"""How a server that starts others launched the one of a model: llama-server's router, and llama-swap.
+
+The router lists the arguments as `status.args` in `/v1/models`, llama-swap the command line as `cmd` in `/running`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from paragone import ParagoneError
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.single_requests import await_reply
+from paragone_remote.json_fields import Data, items, part, text, word
+from paragone_remote.openai_api.servers.server import data_or_nothing, root_of
+
+__all__ = ["Launch", "find_launch"]
+
+_PATIENCE = 10.0
+"""Seconds to wait for a reply."""
+
+_FLAG = re.compile(r"--?[a-zA-Z]")
+_OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|token|password)\S*)")
+"""Arguments that name the model or the address, or are secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How the server of a model was launched, as far as it is told."""
+
+    arguments: tuple[str, ...] = ()
+    """Its arguments without the model, addresses and secrets, each with its values; empty if unknown."""
+    by_llama_swap: bool = False
+    """Whether llama-swap passes requests on, which can change them (`setParams`, `stripParams`) and does not tell."""
+
+
+async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:
+    """Return how the server of a loaded model was launched. Never raises."""
+    listed = await _get(http, endpoint, f"{endpoint.url}/models")
+    entry = next((it for it in items(listed, "data") if it.get("id") == model), {})
+    if word(entry, "owned_by") == "llama-swap":
+        running = await _get(http, endpoint, f"{root_of(endpoint)}/running")
+        ours = next((it for it in items(running, "running") if it.get("model") == model), {})
+        return Launch(arguments=_shown(_split(text(ours, "cmd"))), by_llama_swap=True)
+    told = part(entry, "status").get("args")
+    arguments = [it for it in told if isinstance(it, str)] if isinstance(told, list) else []
+    return Launch(arguments=_shown(arguments))
+
+
+def _shown(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments after the program, without those that name the model and addresses or are secret."""
+    return tuple(shlex.join(group) for group in _groups(command[1:]) if not _OWN.fullmatch(group[0]))
+
+
+def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Yield each flag with its values."""
+    group: list[str] = []
+    for argument in arguments:
+        if _FLAG.match(argument) and group:
+            yield group
+            group = []
+        name, equals, value = argument.partition("=")
+        group += [name, value] if equals and _FLAG.match(argument) else [argument]
+    if group:
+        yield group
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command, comments=True)
+    except ValueError:
+        return command.split()
+
+
+async def _get(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> Data:
+    try:
+        return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
+    except ParagoneError:
+        return {}

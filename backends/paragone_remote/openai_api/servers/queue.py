@@ -1,0 +1,70 @@
+"""Notice that a request waits in llama-server's queue: it has sent nothing, and every slot is busy.
+
+llama-server reports the progress of a prompt when a slot takes the request (`return_progress`), so a request
+without any event has no slot. `/slots` is in tools/server/README.md of llama.cpp; it can be turned off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import httpx
+
+from paragone import Event, Queued
+from paragone_remote.http.faults import FAULTS
+from paragone_remote.http.transport import Refusal
+from paragone_remote.json_fields import as_data, flag
+
+__all__ = ["SlotsQuery", "with_queue"]
+
+_LOOK_S = 1.0
+"""Seconds without an event after which the slots are requested, and between two such requests."""
+
+
+class SlotsQuery:
+    """Requests the state of a server's slots, until the server refuses it."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, *, offered: bool) -> None:
+        """Create it. `url` is that of the slots; `offered` says whether the server has such a path."""
+        self._http = http
+        self._url = url
+        self._offered = offered
+
+    async def all_busy(self) -> bool:
+        """Whether all slots process requests. False if unknown. Raises nothing but cancellation."""
+        if not self._offered:
+            return False
+        try:
+            found = json.loads((await self._http.get(self._url)).text)
+        except FAULTS as error:
+            self._offered = not isinstance(error, Refusal)
+            return False
+        except (ValueError, RecursionError):
+            return False
+        slots = [as_data(slot) for slot in found] if isinstance(found, list) else []
+        return bool(slots) and all(flag(slot, "is_processing") for slot in slots)
+
+
+async def with_queue(
+    events: AsyncGenerator[Event, None], all_busy: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Event, None]:
+    """Yield the events; before the first one, Queued about once a second while the server is `all_busy`."""
+    first = asyncio.ensure_future(anext(events, None))
+    try:
+        while not first.done():
+            await asyncio.wait({first}, timeout=_LOOK_S)
+            if not first.done() and await all_busy() and not first.done():
+                yield Queued(time=time.monotonic())
+        event = first.result()
+    finally:
+        if not first.done():
+            first.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await first
+    while event is not None:
+        yield event
+        event = await anext(events, None)

@@ -1,0 +1,258 @@
+"""Identify an OpenAI-compatible server by the paths that only this kind of server has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import httpx
+
+from paragone import Json, ModelInfo, ParagoneError
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.single_requests import await_reply
+from paragone_remote.http.transport import InvalidReply
+from paragone_remote.json_fields import Data, as_data, count, flag, part, text, word
+from paragone_remote.llama_builds import build_in_info
+from paragone_remote.openai_api.servers.server_defaults import (
+    defaults_in_props,
+    defaults_in_schema,
+    facts_in_props,
+    facts_in_schema,
+    seed_in_props,
+)
+
+__all__ = [
+    "data_or_nothing",
+    "Kind",
+    "Server",
+    "find_models",
+    "identify",
+    "identify_again",
+    "of_model",
+    "root_of",
+]
+
+Kind: TypeAlias = Literal[
+    "llama-server", "llama-cpp-python", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
+]
+
+_CHATML = (
+    "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
+    "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
+)
+"""llama-server's default template, without spaces (CHATML_TEMPLATE_SRC in its common/chat.cpp)."""
+
+_PATIENCE = 10.0
+"""Seconds to wait for a reply from an optional path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server's properties, as far as it reports them."""
+
+    kind: Kind = "unknown"
+    version: str = ""
+    context: int | None = None
+    """Size of the context window in tokens, if the server reports it without naming a model."""
+    has_template: bool | None = None
+    """Whether its model has a chat template; None if unknown."""
+    routes: bool = False
+    """Whether it has several models and describes each only on request (llama-server's router)."""
+    assumes_template: bool = False
+    """Whether the chat template is the server's default for models without one."""
+    vision: bool | None = None
+    """Whether its model takes images; None if unknown."""
+    template: str = ""
+    """The chat template; empty if unknown."""
+    model_file: str = ""
+    """Path of the model's file; empty if unknown."""
+    has_slots: bool = False
+    """Whether it reports the state of its slots."""
+    seed: int | None = None
+    """The seed for requests without one, if the server was started with a seed and reports it."""
+    chat_defaults: Mapping[str, Json] = field(default_factory=dict)
+    """Default sampling parameters of chat requests, as far as known, by our option names."""
+    completion_defaults: Mapping[str, Json] = field(default_factory=dict)
+    """Default sampling parameters of completion requests, as far as known, by our option names."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Standard facts (`paragone.facts`) that the server reports about itself."""
+
+    @property
+    def title(self) -> str:
+        """Its display name."""
+        name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
+        return f"{name} {self.version}".rstrip()
+
+
+async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> Server:
+    """Identify a server. Never raises: a server that does not respond is unknown."""
+    props, version, info, tabby, studio, described = await asyncio.gather(
+        _get(http, endpoint, "/props"),  # llama-server
+        _get(http, endpoint, "/version"),  # vLLM
+        _get(http, endpoint, "/get_server_info"),  # SGLang
+        _get(http, endpoint, "/v1/model"),  # TabbyAPI
+        _get(http, endpoint, "/api/v0/models"),  # LM Studio
+        _get(http, endpoint, "/openapi.json"),
+    )
+    if _is_llama_server(props):
+        return _llama_server(props)
+    if "tokenizer_path" in info or "model_path" in info:
+        number = word(info, "version")
+        return Server(
+            kind="SGLang",
+            version=number,
+            context=count(info, "context_length") or None,
+            facts=_build("SGLang", number),
+        )
+    about = part(described, "info")
+    if "llama.cpp Python API" in word(about, "title"):
+        return Server(
+            kind="llama-cpp-python",
+            version=word(about, "version"),
+            chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
+            completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
+            facts={
+                "program": "llama.cpp",
+                **facts_in_schema(described, "CreateChatCompletionRequest"),
+            },
+        )
+    if "TabbyAPI" in word(about, "title") or "parameters" in tabby:
+        parameters = part(tabby, "parameters")
+        return Server(
+            kind="TabbyAPI",
+            context=count(parameters, "max_seq_len") or None,
+            vision=flag(parameters, "use_vision"),
+        )
+    if isinstance(studio.get("data"), list):
+        return Server(kind="LM Studio", facts=_build("LM Studio"))
+    if number := word(version, "version"):
+        return Server(kind="vLLM", version=number, facts=_build("vLLM", number))
+    return Server()
+
+
+async def identify_again(http: httpx.AsyncClient, endpoint: Endpoint, server: Server) -> Server:
+    """Return the server as it is now. Only llama-server describes its model; others are taken to be the same."""
+    if server.kind != "llama-server" or server.routes:
+        return server
+    props = await _get(http, endpoint, "/props")
+    return _llama_server(props) if _is_llama_server(props) else Server()
+
+
+async def of_model(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Server:
+    """Return a llama-server router's description of a model, which it loads for that.
+
+    Raises ParagoneError.
+    """
+    asked = http.get(root_of(endpoint) + "/props", params={"model": model})
+    props = data_or_nothing(
+        await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout)
+    )
+    return _llama_server(props)
+
+
+async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+    """List the server's models. Raises ParagoneError."""
+    listed = await await_reply(endpoint, _listed(http, f"{endpoint.url}/models"))
+    return tuple(_info(entry) for item in listed if word(entry := as_data(item), "id"))
+
+
+async def _listed(http: httpx.AsyncClient, url: str) -> list[object]:
+    listed = data_or_nothing(await http.get(url)).get("data")
+    if not isinstance(listed, list):
+        raise InvalidReply("a reply that is not a list of models")
+    return listed
+
+
+def _info(entry: Data) -> ModelInfo:
+    model = entry["id"]
+    name = word(entry, "id")
+    meta = part(entry, "meta")  # llama-server's
+    context = (
+        count(entry, "max_model_len")  # vLLM, SGLang
+        or count(entry, "loaded_context_length")  # LM Studio
+        or count(entry, "max_context_length")
+        or count(meta, "n_ctx_train")
+        or None
+    )
+    return ModelInfo(
+        model=name,
+        name=name,
+        size=count(meta, "size"),
+        quantization=word(entry, "quantization") or _file_type(word(meta, "ftype")) or None,
+        architecture=word(entry, "arch") or None,
+        parameters=count(meta, "n_params") or None,
+        context=context,
+        problem="" if name == model else "Its name has unprintable characters.",
+    )
+
+
+_FILE_TYPES = {"Q2_K - Medium": "Q2_K", "MXFP4 MoE": "MXFP4", "IQ3_S mix - 3.66 bpw": "IQ3_M"}
+
+
+def _file_type(named: str) -> str:
+    """Return the standard name of a quantization, which llama-server names as in `Q4_K - Medium`; empty if unknown.
+
+    The names are those of llama_ftype_name in llama.cpp's llama-model-loader.cpp.
+    """
+    named = named.removeprefix("(guessed) ").removeprefix("all ")
+    name, _, size = named.partition(" - ")
+    if named in _FILE_TYPES:
+        return _FILE_TYPES[named]
+    if size in ("Small", "Medium", "Large"):
+        return f"{name}_{size[0]}"
+    return "" if name.startswith("unknown") else name
+
+
+def _build(program: str, version: str = "") -> dict[str, str]:
+    return {"program": program} | ({"version": version} if version else {})
+
+
+def _is_llama_server(props: Data) -> bool:
+    return "default_generation_settings" in props or "total_slots" in props
+
+
+def _llama_server(props: Data) -> Server:
+    settings = part(props, "default_generation_settings")
+    defaults = defaults_in_props(props)
+    return Server(
+        kind="llama-server",
+        version=word(props, "build_info"),
+        context=count(settings, "n_ctx") or count(props, "n_ctx") or None,
+        routes=word(props, "role") == "router",
+        has_template=bool(props["chat_template"]) if "chat_template" in props else None,
+        assumes_template="".join(text(props, "chat_template").split()) == _CHATML,
+        vision=flag(part(props, "modalities"), "vision"),
+        template=text(props, "chat_template"),
+        model_file=word(props, "model_path"),
+        has_slots=flag(props, "endpoint_slots") is not False,
+        seed=seed_in_props(props),
+        chat_defaults=defaults,
+        completion_defaults=defaults,
+        facts={**build_in_info(word(props, "build_info")), **facts_in_props(props)},
+    )
+
+
+async def _get(http: httpx.AsyncClient, endpoint: Endpoint, path: str) -> Data:
+    try:
+        return data_or_nothing(
+            await await_reply(endpoint, http.get(root_of(endpoint) + path), seconds=_PATIENCE)
+        )
+    except ParagoneError:
+        return {}
+
+
+def root_of(endpoint: Endpoint) -> str:
+    """Return the base URL of the server's own paths."""
+    return endpoint.url.removesuffix("/v1")
+
+
+def data_or_nothing(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply; an empty one if it is none."""
+    try:
+        found = json.loads(reply.text)
+    except (ValueError, RecursionError):
+        return {}
+    return as_data(found)

@@ -1,0 +1,1 @@
+"""Tokens of prompts, vocabularies, and the likeliest tokens, from servers that report them."""

@@ -1,0 +1,158 @@
+"""Rendered and tokenized prompts, from servers that have endpoints for them.
+
+llama-server: `/apply-template` and `/tokenize` (tools/server/README.md in llama.cpp).
+vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+import httpx
+
+from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary
+from paragone_remote.answers.run_settings import Prompt
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.http.transport import InvalidReply
+from paragone_remote.json_fields import Data, as_data, counted
+from paragone_remote.openai_api.servers.server import Server, root_of
+from paragone_remote.openai_api.tokenization.vocabulary import pieces_request, size_in_models, vocabulary_of
+from paragone_remote.server_text import without_surrogates
+
+__all__ = ["data_of", "Prompts", "has_images", "tokenizes"]
+
+_RENDERED = (
+    "model",
+    "messages",
+    "chat_template_kwargs",
+    "reasoning_effort",
+    "continue_final_message",
+    "add_generation_prompt",
+)
+"""Fields of a chat request that the rendered prompt depends on."""
+
+
+class Prompts:
+    """The prompts of one model at one server.
+
+    Its methods raise EngineError or the exceptions in `faults.FAULTS`.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, endpoint: Endpoint, *, model: str, server: Server, raw: bool
+    ) -> None:
+        """Create it. `raw` says whether prompts are plain text for `/v1/completions`."""
+        self._http = http
+        self._root = root_of(endpoint)
+        self._where = endpoint.origin
+        self._model = model
+        self._server = server
+        self._raw = raw
+
+    @property
+    def tokenizes(self) -> bool:
+        """Whether the server reports the tokens of this engine's prompts."""
+        return tokenizes(self._server, raw=self._raw)
+
+    @property
+    def renders(self) -> bool:
+        """Whether the server reports the text of this engine's prompts."""
+        return not self._raw and self._server.kind == "llama-server"
+
+    async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
+        """Return the tokens of the text of `request`, or those of the prompt of the chat request `body`."""
+        if not self.tokenizes:
+            raise EngineError(self._unknown())
+        if not request.messages:
+            return TokenizedText(text=request.text, ids=await self.ids_of_text(request.text))
+        if has_images(request.messages):
+            raise EngineError(f"The server at {self._where} does not report the tokens of images.")
+        prompt = await self.of_request(body, ids=True)
+        assert prompt.ids is not None
+        return TokenizedText(text=prompt.text, ids=prompt.ids)
+
+    def _unknown(self) -> str:
+        """Return the reason why the tokens of a prompt are unknown."""
+        if self._server.kind == "llama-cpp-python":
+            return (
+                f"The server at {self._where} reports the tokens of a text, "
+                "but not the text that its chat template renders."
+            )
+        return f"The server at {self._where} does not report the tokens of a prompt."
+
+    async def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary."""
+        if self._server.kind != "llama-server":
+            raise EngineError(f"The server at {self._where} does not report its vocabulary.")
+        listed = data_of(await self._http.get(f"{self._root}/v1/models"))
+        size = size_in_models(listed, self._model, self._where)
+        reply = await self._post("/tokenize", {"model": self._model, **pieces_request(size)})
+        return await asyncio.to_thread(vocabulary_of, reply, size)
+
+    async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> Prompt:
+        """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
+        if self._raw:
+            text = body["prompt"]
+            assert isinstance(text, str)
+            return Prompt(text, await self.ids_of_text(text) if ids else None)
+        wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
+        if self._server.kind == "llama-server":
+            rendered = (await self._post("/apply-template", wanted)).get("prompt")
+            if not isinstance(rendered, str):
+                raise InvalidReply("no prompt in answer to a request for one")
+            return Prompt(without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None)
+        if self._server.kind == "vLLM" and ids:
+            if wanted.pop("reasoning_effort", None) is not None:
+                raise EngineError(
+                    f"vLLM's /tokenize at {self._where} does not support effort, which affects the prompt."
+                )
+            return Prompt(ids=_ids(await self._post("/tokenize", wanted)))
+        return Prompt()
+
+    async def ids_of_text(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a plain text, including the special tokens at its beginning."""
+        body: dict[str, Json] = {"model": self._model}
+        match self._server.kind:
+            case "llama-server":
+                # as for its completions: tokenize_input_prompts in server-common.cpp
+                body |= {"content": text, "add_special": True, "parse_special": True}
+                return _ids(await self._post("/tokenize", body))
+            case "vLLM":
+                return _ids(
+                    await self._post("/tokenize", {**body, "prompt": text, "add_special_tokens": True})
+                )
+            case _:
+                return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
+
+    async def _post(self, path: str, body: Mapping[str, Json]) -> Data:
+        reply = await self._http.post(self._root + path, json=body)
+        # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
+        return await asyncio.to_thread(data_of, reply)
+
+
+def tokenizes(server: Server, *, raw: bool) -> bool:
+    """Whether a server reports the tokens of prompts. `raw` says whether they are plain text."""
+    return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
+
+
+def has_images(messages: Sequence[Message]) -> bool:
+    """Whether a conversation has images. No server reports their tokens."""
+    return any(message.images for message in messages)
+
+
+def data_of(reply: httpx.Response) -> Data:
+    """Return the JSON object of a reply. Raises InvalidReply."""
+    try:
+        return as_data(json.loads(reply.text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidReply("a reply that is not JSON") from error
+
+
+def _ids(reply: Data) -> tuple[int, ...]:
+    found = reply.get("tokens")
+    ids = [counted(item) for item in found] if isinstance(found, list) else [None]
+    if None in ids:
+        raise InvalidReply("a reply that is not a list of tokens")
+    return tuple(item for item in ids if item is not None)

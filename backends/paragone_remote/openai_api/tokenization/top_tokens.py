@@ -1,0 +1,47 @@
+"""The likeliest tokens at the positions of a given sequence, from llama-server.
+
+It reports them only for tokens that it generates. Therefore each position is a request for one token; what
+precedes it is in the server's KV cache (`/completion` in llama.cpp's tools/server/README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import httpx
+
+from paragone import Alternative, EngineError, Json
+from paragone_remote.endpoints.endpoint import Endpoint
+from paragone_remote.openai_api.completions.stream_parts import scored_tokens
+from paragone_remote.openai_api.servers.server import Server, root_of
+from paragone_remote.openai_api.tokenization.prompts import data_of
+
+__all__ = ["reports_top_tokens", "top_tokens_after"]
+
+
+def reports_top_tokens(server: Server) -> bool:
+    """Whether a server reports the likeliest tokens after a sequence of token ids."""
+    return server.kind == "llama-server"
+
+
+async def top_tokens_after(
+    http: httpx.AsyncClient, endpoint: Endpoint, model: str, ids: Sequence[int], top: int
+) -> tuple[Alternative, ...]:
+    """Return the likeliest tokens after `ids`, the likeliest first.
+
+    Raises EngineError if the server reports none, or the exceptions in `faults.FAULTS`.
+    """
+    body: dict[str, Json] = {
+        "model": model,
+        "prompt": list(ids),
+        "n_predict": 1,
+        "n_probs": top,
+        "temperature": 0,
+        "cache_prompt": True,
+    }
+    reply = await http.post(root_of(endpoint) + "/completion", json=body)
+    found = data_of(reply).get("completion_probabilities")
+    generated = next(scored_tokens({"content": found}), None)
+    if generated is None or not generated.top:
+        raise EngineError(f"The server at {endpoint.origin} returned no log-probabilities.")
+    return tuple(sorted(generated.top, key=lambda it: -it.logprob)[:top])

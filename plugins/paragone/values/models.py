@@ -1,0 +1,98 @@
+"""Descriptions of models: those found on disk or at an endpoint, and those that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paragone.values.events import Caution
+from paragone.values.weights import WeightsFile
+
+__all__ = ["Capabilities", "LoadedModel", "ModelInfo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """The features of a backend or of one open engine. A method whose capability is False raises EngineError.
+
+    Attributes:
+        logprobs: Tokens of a run have log-probabilities when the request asks for them.
+        tokenize: `tokenize` returns the tokens of a prompt or a text.
+        score: `score` yields the log-probabilities of a given text.
+        distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
+        top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
+        estimate: `estimate` returns the memory that a model needs, without loading it.
+        seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
+        local: It computes on this machine, so engines that run at the same time share the cores.
+    """
+
+    logprobs: bool = False
+    tokenize: bool = False
+    score: bool = False
+    distributions: bool = False
+    top_tokens: bool = False
+    estimate: bool = False
+    seed: bool = False
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model that can be opened, as its file's header or its server describes it. None where unknown.
+
+    Attributes:
+        model: The value of `OpenRequest.model` that opens it.
+        name: Its display name.
+        size: Bytes on disk, all parts together.
+        quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
+        context: Context window that it was trained for, in tokens.
+        architecture: Its architecture, such as `llama` or `qwen3`.
+        parameters: Number of its weights.
+        capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
+        problem: Why it cannot be opened; empty if no reason is known.
+        address: URL of the server that has it, if that is not the backend's default one.
+        aliases: Other values of `OpenRequest.model` that open it.
+    """
+
+    model: str
+    name: str
+    size: int | None = None
+    quantization: str | None = None
+    context: int | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    capabilities: tuple[str, ...] = ()
+    problem: str = ""
+    address: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """An open model and the settings in force. None where unknown.
+
+    Attributes:
+        name: Its display name.
+        context: Size of the context window in tokens: prompt and answer together.
+        size: Bytes of the weights.
+        quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
+        architecture: Its architecture, such as `llama` or `qwen3`.
+        vision: Whether it takes images in messages; None if its server does not say.
+        capabilities: What this engine can do, if that depends on the model or the server; None for
+            everything that `Backend.capabilities` lists.
+        cautions: What the user should know about this model in every run.
+        facts: For the manifest and the user: library versions, devices, and what is in force under the
+            standard names of `paragone.facts`.
+        weights: The files of its weights, those of the model first; empty if they are unknown.
+    """
+
+    name: str
+    context: int | None = None
+    size: int | None = None
+    quantization: str | None = None
+    architecture: str | None = None
+    vision: bool | None = False
+    capabilities: Capabilities | None = None
+    cautions: tuple[Caution, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    weights: tuple[WeightsFile, ...] = ()

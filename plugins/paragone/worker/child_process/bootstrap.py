@@ -1,0 +1,67 @@
+"""The script that a worker's interpreter runs first. It is started by its path.
+
+It makes `paragone` and the backend's own package importable, whatever is installed in this
+interpreter, and has the process end with its parent. Its syntax is valid in old versions of Python,
+so that those can report that they are too old.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+
+class PackageFinder:
+    """An import finder for the given top-level packages, each in the given folder."""
+
+    def __init__(self, folders: "dict[str, str]") -> None:
+        self.folders = folders
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        """Find a top-level package; the standard finders find its submodules."""
+        folder = self.folders.get(name)
+        if folder is None:
+            return None
+        import importlib.util
+
+        return importlib.util.spec_from_file_location(
+            name, folder + "/__init__.py", submodule_search_locations=[folder]
+        )
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux only).
+
+    A closed pipe also reports the parent's end, but only to a process that still reads from it.
+    """
+    import os
+    import signal
+
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """Run a worker. Arguments: `bootstrap.py FD PARENT ENGINE NAME=FOLDER…`."""
+    if sys.version_info < (3, 11):  # noqa: UP036 (the user names the interpreter)
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.stderr.write("paragone: a worker needs Python 3.11 or newer; this is " + version + ".\n")
+        sys.exit(78)  # EX_CONFIG
+    descriptor, parent, engine = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    folders = dict(item.split("=", 1) for item in sys.argv[4:])
+    del sys.path[0]  # this script's own folder, whose modules must not be top-level modules
+    sys.meta_path.insert(0, PackageFinder(folders))
+    die_with_parent(parent)
+    from paragone.worker.child_process.serve import serve
+
+    serve(descriptor, engine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The script that starts a foreign program as an engine's process. It is started by its path.
+
+The program ends with the application, also if that is killed.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING or __name__ != "__main__":
+    from paragone.worker.child_process.bootstrap import die_with_parent
+else:
+    from bootstrap import die_with_parent  # this script's own folder is the first on its path
+
+LOOK_S = 0.5
+"""Seconds between two checks whether the parent still runs, where the kernel does not report its end."""
+
+
+def main() -> None:
+    """Become the program. Arguments: `launcher.py PARENT PROGRAM ARGUMENT…`."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    try:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # kernels before 5.3 cannot do it
+                guard(parent)
+            die_with_parent(parent)  # also in force after the program has replaced this one
+            os.execvp(command[0], command)  # noqa: S606
+        else:
+            supervise(parent, command)
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        sys.exit(126)  # as in shells: found, but not executable
+
+
+def guard(parent: int) -> None:
+    """Start a process that kills this one's group after `parent` has ended, or this one.
+
+    The kernel ends only this process with the parent. A script that started the real program leaves it running.
+    """
+    group = os.getpid()
+    watched = [os.pidfd_open(parent), os.pidfd_open(group)]
+    if child := os.fork():
+        os.waitpid(child, 0)
+        for descriptor in watched:
+            os.close(descriptor)
+        return
+    os.setsid()  # out of the group
+    if os.fork():
+        os._exit(0)  # init reaps the other one, not the program
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    with contextlib.suppress(OSError):
+        os.killpg(group, signal.SIGKILL)
+    os._exit(0)
+
+
+def supervise(parent: int, command: list[str]) -> None:
+    """Run the program as a child, end it with the parent, and end as it does."""
+    child = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    while True:
+        try:
+            status = child.wait(LOOK_S)
+            break
+        except subprocess.TimeoutExpired:
+            if os.getppid() != parent:
+                child.kill()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The worker's end of the connection to the application."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from paragone.errors import EngineError
+from paragone.values.distributions import LogitsBlock
+from paragone.values.events import Event
+from paragone.worker.child_process.job import Job
+from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
+from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Frames", "Pipe", "Slots"]
+
+FRAME = 0.033
+"""Seconds between two messages with tokens. Those of an engine that needs more for a token are sent at once."""
+
+LATE = 0.2
+"""Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
+
+
+class Pipe:
+    """The connection to the application."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def say(self, message: Message) -> None:
+        """Send one message. Ends the process if the application is gone."""
+        line = dump_message(message)
+        with self._lock:
+            try:
+                self._connection.sendall(line)
+            except OSError:
+                os._exit(0)
+
+    def commands(self) -> Iterator[Command]:
+        """Yield the application's commands until it closes the pipe."""
+        with io.BufferedReader(_Incoming(self._connection)) as stream:
+            yield from map(load_command, stream)
+
+
+class _Incoming(io.RawIOBase):
+    """What comes through a socket.
+
+    Waits by `poll`: a thread that waits in `recv` is woken by the kernel whenever the other side takes
+    something that was sent to it, which is for every frame, and takes a core from the engine.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._poll.poll()
+        return self._connection.recv_into(buffer)
+
+
+class Frames:
+    """Batches a run's events, so that a fast engine does not need a message per token.
+
+    Normally the engine's own thread sends them between two tokens. If all cores are computing, any
+    other thread that wakes during a token takes a core from the compute threads, and the rest of these
+    wait for it. The thread here therefore wakes only when no token has come for a long time.
+    """
+
+    def __init__(self, pipe: Pipe, job: int) -> None:
+        self._pipe = pipe
+        self._job = job
+        self._waiting: list[Event] = []
+        self._sent = 0.0
+        self._open = True
+        self._watched = False
+        """Whether the thread will check the waiting events without a notification."""
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
+        self._thread = threading.Thread(target=self._send_late, daemon=True)
+        self._thread.start()
+
+    def add(self, event: Event) -> None:
+        """Send an event, now or together with the next ones."""
+        with self._lock:
+            self._waiting.append(event)
+            if time.monotonic() - self._sent >= FRAME:
+                self._flush()
+            elif not self._watched:
+                self._watched = True
+                self._condition.notify()
+
+    def close(self) -> None:
+        """Send the remaining events."""
+        with self._condition:
+            self._open = False
+            self._flush()
+            self._condition.notify()
+        self._thread.join()
+
+    def _send_late(self) -> None:
+        with self._condition:
+            while self._open:
+                wait = self._sent + LATE - time.monotonic()
+                if not self._waiting:
+                    self._watched = False
+                    self._condition.wait()
+                elif wait > 0:
+                    self._condition.wait(wait)
+                else:
+                    self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._pipe.say(Events(job=self._job, events=tuple(self._waiting)))
+            self._waiting = []
+            self._sent = time.monotonic()
+
+
+class Slots:
+    """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
+
+    def __init__(self, pipe: Pipe, job: Job, buffer: str) -> None:
+        """Create it. `buffer` is the path of the shared buffer. Raises OSError."""
+        self._pipe = pipe
+        self._job = job
+        self._buffer = SharedBuffer.open(buffer)
+        self._next = 0
+
+    def send(self, block: LogitsBlock) -> bool:
+        """Send a block, in parts if it exceeds a slot. Returns False if the job was stopped."""
+        row = 4 * block.vocab_size
+        most = SLOT_BYTES // row
+        if not most:
+            raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to send.")
+        numbers = block.data.cast("B")
+        for first in range(0, block.rows, most):
+            rows = min(most, block.rows - first)
+            self._job.free_slots.acquire()
+            if self._job.stop:
+                return False
+            self._buffer.slot(self._next, rows * row)[:] = numbers[first * row : (first + rows) * row]
+            self._pipe.say(
+                Block(
+                    job=self._job.number,
+                    slot=self._next,
+                    start=block.start + first,
+                    rows=rows,
+                    vocab_size=block.vocab_size,
+                )
+            )
+            self._next = (self._next + 1) % SLOTS
+        return True
