@@ -219,7 +219,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         """Create a new generator, or end this process if that fails. Returns the error for the user."""
         traceback.print_exception(error)
         lines = str(error).strip().splitlines()
-        said = lines[0][:300].rstrip(".") if lines else "no reason given"
+        reason = lines[0][:300].rstrip(".") if lines else "no reason given"
         full = is_out_of_memory(error)
         if full or not any(sign in str(error) for sign in _FATAL_ERRORS):
             try:
@@ -233,10 +233,10 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                         hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
                     )
                 return EngineError(
-                    f"{self.title} failed in the middle of the answer: {said}.",
+                    f"{self.title} failed in the middle of the answer: {reason}.",
                     hint="Send the prompt again.",
                 )
-        sys.stderr.write(f"{self.title} failed and cannot recover: {said}\n")
+        sys.stderr.write(f"{self.title} failed and cannot recover: {reason}\n")
         sys.stderr.flush()
         os._exit(BROKEN)
 

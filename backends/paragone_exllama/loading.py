@@ -150,19 +150,19 @@ def translate_failures(title: str, request: Request) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the VRAM is full."""
-    said = str(error)
+    text = str(error)
     return (
         type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in said
-        or "CUBLAS_STATUS_ALLOC_FAILED" in said
-        or "Insufficient VRAM" in said
-        or "Insufficient space in device allocation" in said
+        or "out of memory" in text
+        or "CUBLAS_STATUS_ALLOC_FAILED" in text
+        or "Insufficient VRAM" in text
+        or "Insufficient space in device allocation" in text
     )
 
 
 def _message(error: BaseException) -> str:
     lines = str(error).strip(" #!\n").splitlines()
-    said = lines[0][:300].rstrip(". ") if lines else ""
+    text = lines[0][:300].rstrip(". ") if lines else ""
     if isinstance(error, KeyError):
-        said = f"{said} is missing"
-    return said or type(error).__name__
+        text = f"{text} is missing"
+    return text or type(error).__name__

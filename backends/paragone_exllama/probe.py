@@ -213,12 +213,12 @@ def _nvcc() -> str | None:
 def _release(nvcc: str) -> str | None:
     """Return the CUDA version of a compiler, if it reports one."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [nvcc, "--version"], capture_output=True, text=True, timeout=20, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"release (\d+\.\d+)", said)
+    found = re.search(r"release (\d+\.\d+)", output)
     return found[1] if found else None
 
 

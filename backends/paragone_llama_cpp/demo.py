@@ -108,13 +108,13 @@ async def _quantize(source: Path, target: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        _, said = await process.communicate()
+        _, output = await process.communicate()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     if process.returncode or not target.exists():
-        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:200].rstrip(".")
+        last = output.decode("utf-8", "replace").strip().rpartition("\n")[2][:200].rstrip(".")
         raise EngineError(f"The demo's second model could not be made from {source.name}: {last}.")
 
 

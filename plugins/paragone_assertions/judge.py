@@ -58,12 +58,12 @@ class JudgeAssertion(Assertion[JudgeOptions]):
     async def check(self, answer: Answer, options: JudgeOptions, judge: Judge) -> Verdict:
         """Ask the engine. Raises NoVerdict if it answers anything else than a reason and a verdict."""
         question = Message(role="user", text=_question(answer, options.criterion))
-        said = (await judge.ask(options.engine, (question,))).strip()
-        lines = said.splitlines()
+        verdict_text = (await judge.ask(options.engine, (question,))).strip()
+        lines = verdict_text.splitlines()
         verdicts = [found for line in lines if (found := _VERDICT.fullmatch(line.strip()))]
         if len(verdicts) != 1 or not _VERDICT.fullmatch(lines[-1].strip()):
             raise NoVerdict(
-                f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(said[-50:])}.",
+                f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(verdict_text[-50:])}.",
                 hint="It must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may do so.",
             )
         passed = verdicts[0]["verdict"] == "PASS"

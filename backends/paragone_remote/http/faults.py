@@ -19,7 +19,7 @@ from paragone_remote.http.timeouts import ReplyTimeout
 from paragone_remote.http.transport import InvalidReply, Refusal
 from paragone_remote.server_text import sentence_of
 
-__all__ = ["FAULTS", "IncompleteAnswer", "Fault", "ReportedFailure", "Loading", "explain", "said"]
+__all__ = ["FAULTS", "IncompleteAnswer", "Fault", "ReportedFailure", "Loading", "explain", "error_text"]
 
 _BUSY = {429, 502, 503, 504}
 _SHORTEST_PAUSE = 0.3
@@ -132,7 +132,7 @@ _STANDS = "The partial answer is kept."
 _PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 
 
-def said(body: str) -> str:
+def error_text(body: str) -> str:
     """Return the message in the body of an error reply, which can have several formats."""
     try:
         found = json.loads(body)
@@ -152,8 +152,8 @@ def _at(endpoint: Endpoint) -> str:
 
 def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: int | None) -> Fault:
     status, at = error.status, _at(endpoint)
-    words = endpoint.quote(said(error.body))
-    told = f": {sentence_of(words)}" if words else "."
+    words = endpoint.quote(error_text(error.body))
+    reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
         return Fault(error=_redirect(error, endpoint))
     if status in (401, 403):
@@ -170,32 +170,32 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
     if status == 404:
         return Fault(
             error=InputError(
-                f"{at} has no such path (404){told}",
+                f"{at} has no such path (404){reason}",
                 hint="Check the url and the kind of the server.",
             )
         )
     if status in (400, 413, 422) and _OVERFLOW.search(words):
         return Fault(error=_overflow(words, endpoint, context))
     if status in _BUSY:
-        return _busy(error, endpoint, told)
+        return _busy(error, endpoint, reason)
     if status < 500:
-        return Fault(error=InputError(f"{at} rejected the request ({status}){told}"))
-    return Fault(error=EngineError(f"{at} failed ({status}){told}", hint=cure(words)))
+        return Fault(error=InputError(f"{at} rejected the request ({status}){reason}"))
+    return Fault(error=EngineError(f"{at} failed ({status}){reason}", hint=cure(words)))
 
 
-def _busy(error: Refusal, endpoint: Endpoint, told: str) -> Fault:
+def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
     wait = error.retry_after
-    if error.status == 503 and _LOADING.search(told):
+    if error.status == 503 and _LOADING.search(reason):
         sentence = f"{_at(endpoint)} is still loading its model (503)."
         hint = "load_timeout sets how long to wait."
         return Fault(error=Loading(sentence, hint=hint), pause=_pause(wait))
     if error.status == 429:
-        sentence = f"{_at(endpoint)} accepts no more requests for now (429){told}"
+        sentence = f"{_at(endpoint)} accepts no more requests for now (429){reason}"
     elif error.status == 503:
-        sentence = f"{_at(endpoint)} is too busy (503){told}"
+        sentence = f"{_at(endpoint)} is too busy (503){reason}"
     else:
         sentence = (
-            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){told}"
+            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){reason}"
         )
     hint = "Try again in a while." if wait is None else f"It asks to wait {wait:g} s."
     pause = _pause(wait)
@@ -250,8 +250,10 @@ def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError
     sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
     # requests for lists and details use idle_timeout, or a fixed limit
     options = endpoint.options
-    said = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(error.seconds)
-    return EngineError(sentence, hint=f"{said} sets how long to wait." if said else "")
+    option_name = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(
+        error.seconds
+    )
+    return EngineError(sentence, hint=f"{option_name} sets how long to wait." if option_name else "")
 
 
 def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:

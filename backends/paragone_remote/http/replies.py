@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from paragone_remote.http.faults import ReportedFailure, said
+from paragone_remote.http.faults import ReportedFailure, error_text
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data
 
@@ -23,5 +23,5 @@ def read_object(text: str, *, invalid: str) -> Data:
     if not isinstance(found, dict):
         raise InvalidReply(invalid)
     if found.get("error"):
-        raise ReportedFailure(said(json.dumps(found)) or "it gives no reason")
+        raise ReportedFailure(error_text(json.dumps(found)) or "it gives no reason")
     return found

@@ -116,8 +116,8 @@ def _cautions(name: str, server: Server, launch: Launch, *, raw: bool) -> Iterat
 def _facts(
     server: Server, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
 ) -> dict[str, str]:
-    told = {name: endpoint.quote(text) for name, text in server.facts.items()}
-    facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **told}
+    server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
+    facts = {"server": endpoint.quote(server.title), "origin": endpoint.url, **server_facts}
     if launch.arguments:
         facts["launch arguments"] = " ".join(endpoint.quote(it) for it in launch.arguments)
     if server.model_file:

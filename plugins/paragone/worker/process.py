@@ -53,13 +53,13 @@ async def spawn(
     interpreter = str(Path(python).expanduser()) if python else sys.executable
     folders = [f"{name}={folder_of(name)}" for name in packages]
     try:
-        ours, theirs = socket.socketpair()
+        own_end, worker_end = socket.socketpair()
     except OSError as error:
         raise EngineError(f"The connection to a new process failed: {error.strerror}.") from error
     command = [
         interpreter,
         str(Path(__file__).with_name("child_process") / "bootstrap.py"),
-        str(theirs.fileno()),
+        str(worker_end.fileno()),
         str(os.getpid()),
         engine,
         *folders,
@@ -70,22 +70,22 @@ async def spawn(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[worker_end.fileno()],
             start_new_session=True,  # only the application handles the terminal's Ctrl+C
             env=_environment(foreign=python is not None),
         )
     except OSError as error:
-        ours.close()
+        own_end.close()
         raise InputError(
             f"The interpreter {interpreter} cannot be started: {error.strerror}.",
             hint="Check the engine's `python` setting.",
         ) from error
     except BaseException:
-        ours.close()
+        own_end.close()
         raise
     finally:
-        theirs.close()
-    return process, ours
+        worker_end.close()
+    return process, own_end
 
 
 def _environment(*, foreign: bool) -> dict[str, str]:

@@ -87,17 +87,17 @@ class Comparison:
         return self._spans(reference_grows, text_grows)
 
     def _spans(self, reference_grows: bool, text_grows: bool) -> tuple[Span, ...]:
-        theirs, ours = self._reference, self._text
-        common = common_words([word.text for word in theirs], [word.text for word in ours])
+        reference_words, text_words = self._reference, self._text
+        common = common_words([word.text for word in reference_words], [word.text for word in text_words])
         same = {at for _, at in common}
         beginning = next((at for at, pair in enumerate(common) if pair != (at, at)), len(common))
-        end = min(len(ours) - text_grows, beginning + LIMIT)
+        end = min(len(text_words) - text_grows, beginning + LIMIT)
         if reference_grows:
             their_last, our_last = common[-1] if common else (-1, -1)
-            end = min(end, our_last + 1 + max(0, len(theirs) - 2 - their_last))
+            end = min(end, our_last + 1 + max(0, len(reference_words) - 2 - their_last))
         spans: list[Span] = []
         for at in range(end):
-            word = ours[at]
+            word = text_words[at]
             if at in same:
                 continue
             if spans and at - 1 not in same:

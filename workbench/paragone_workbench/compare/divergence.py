@@ -101,8 +101,8 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
         name = shorter.definition.name
         goes_on = _beginning(longer.text[word:].lstrip())
         return f"{parts}{longer.definition.name} goes on with {goes_on}, and {name} ends."
-    ours, theirs = _beginning(candidate.text[word:]), _beginning(reference.text[word:])
-    return f"{parts}it has {ours} instead of {theirs}."
+    candidate_words, reference_words = _beginning(candidate.text[word:]), _beginning(reference.text[word:])
+    return f"{parts}it has {candidate_words} instead of {reference_words}."
 
 
 def place_of(tokens: Sequence[Token], index: int) -> Place | None:

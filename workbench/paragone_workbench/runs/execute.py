@@ -196,7 +196,7 @@ class Execution:
             async with contextlib.aclosing(engine.run(request)) as events:
                 async for event in events:
                     if silence is not None:
-                        silence.data_came()
+                        silence.note_event()
                     meter.feed(event)
                     self._take(event)
         finally:

@@ -22,7 +22,7 @@ class SilenceWatch:
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(NOTICE_S, self._look)
 
-    def data_came(self) -> None:
+    def note_event(self) -> None:
         """Note that the engine sent an event."""
         self._last = time.monotonic()
         if self._run.silent_s:

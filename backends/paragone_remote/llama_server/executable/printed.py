@@ -80,14 +80,14 @@ def _failed(name: str, asked: str, status: int, printed: str) -> EngineError | I
             hint="Install that library, or name its folder in LD_LIBRARY_PATH.",
         )
     lines = [line for line in printed.splitlines() if line.strip()]
-    said = f": {plain(lines[-1])}" if lines else ""
+    last_line = f": {plain(lines[-1])}" if lines else ""
     if status < 0:
         with contextlib.suppress(ValueError):
             ended = signal.Signals(-status).name
             return EngineError(
-                f"{name} was ended by {ended} when it was asked for {asked}{said}.", hint=_WRONG_BUILD
+                f"{name} was ended by {ended} when it was asked for {asked}{last_line}.", hint=_WRONG_BUILD
             )
     return InputError(
-        f"{name} is not a llama-server, or does not work: {asked} ended with exit code {status}{said}.",
+        f"{name} is not a llama-server, or does not work: {asked} ended with exit code {status}{last_line}.",
         hint="Set the option program to the path of a llama-server.",
     )

@@ -39,7 +39,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
 
     What a library or the system prints at a crash has no level: it follows the last entry.
     """
-    told: list[str] = []
+    kept: list[str] = []
     unmarked: list[str] = []
     for line in log.splitlines():
         if (level := _LEVEL.match(line)) is None:
@@ -47,9 +47,9 @@ def telling_lines(log: str) -> tuple[str, ...]:
             continue
         unmarked = []  # they belonged to the entry before
         if level[1] != "I":
-            told.append(line)
-    told += (line for line in unmarked if line and not line[0].isspace())
-    return tuple(line.rstrip() for line in told[-_MOST_LINES:])
+            kept.append(line)
+    kept += (line for line in unmarked if line and not line[0].isspace())
+    return tuple(line.rstrip() for line in kept[-_MOST_LINES:])
 
 
 def facts_in_log(log: str) -> dict[str, str]:
@@ -120,10 +120,10 @@ def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: 
 
 def _reason(log: str) -> str:
     """Return the first line that names a reason; empty if there is none."""
-    said = re.compile(
+    wanted = re.compile(
         r"error loading model|failed to|error[:,]|unable to|invalid|mismatch|not supported", re.IGNORECASE
     )
     for line in log.splitlines():
-        if " I " not in line[:16] and said.search(line):
+        if " I " not in line[:16] and wanted.search(line):
             return plain(_PREFIX.sub("", line)).rstrip(".")
     return ""

@@ -37,14 +37,14 @@ def sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
     }
 
 
-def modelfile_parameters(told: str) -> dict[str, Json]:
+def modelfile_parameters(text: str) -> dict[str, Json]:
     """Return the values of our sampling options that are set there, by option name.
 
     Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
     stops: list[Json] = []
     found: dict[str, Json] = {"stop": stops}
-    for name, value in _lines(told):
+    for name, value in _lines(text):
         if name == "stop":
             stops.append(value)
         elif name in _NUMBERS and isinstance(value, int | float):
@@ -57,8 +57,8 @@ def modelfile_parameters(told: str) -> dict[str, Json]:
     return found
 
 
-def _lines(told: str) -> Iterator[tuple[str, str | float]]:
-    for line in told.splitlines():
+def _lines(text: str) -> Iterator[tuple[str, str | float]]:
+    for line in text.splitlines():
         name, _, value = line.strip().partition(" ")
         value = value.strip()
         if value.startswith('"'):

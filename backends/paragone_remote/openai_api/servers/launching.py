@@ -46,8 +46,8 @@ async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -
         running = await _get(http, endpoint, f"{root_of(endpoint)}/running")
         ours = next((it for it in items(running, "running") if it.get("model") == model), {})
         return Launch(arguments=_shown(_split(text(ours, "cmd"))), by_llama_swap=True)
-    told = part(entry, "status").get("args")
-    arguments = [it for it in told if isinstance(it, str)] if isinstance(told, list) else []
+    launched_with = part(entry, "status").get("args")
+    arguments = [it for it in launched_with if isinstance(it, str)] if isinstance(launched_with, list) else []
     return Launch(arguments=_shown(arguments))
 
 

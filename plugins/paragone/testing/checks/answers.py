@@ -79,9 +79,9 @@ class AnswerChecks(ConformanceFixtures):
         started = time.monotonic()
         timings = finish_of(await self.answer(engine, asked("Say hello.", sampling))).timings
         took = time.monotonic() - started
-        told = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
-        assert all(seconds >= 0 for seconds in told), f"a negative duration: {timings}"
-        assert sum(told) <= 1.1 * took + 0.1, f"{timings}, but the run took {took:.3f} s"
+        durations = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
+        assert all(seconds >= 0 for seconds in durations), f"a negative duration: {timings}"
+        assert sum(durations) <= 1.1 * took + 0.1, f"{timings}, but the run took {took:.3f} s"
 
     async def test_an_answer_can_be_limited(
         self, backend: Backend, engine: OpenEngine, sampling: Mapping[str, Json]

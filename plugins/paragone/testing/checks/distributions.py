@@ -52,9 +52,9 @@ class DistributionChecks(StoppingBase):
         events = await within(self.patience, "scoring", events_of(engine.score(ScoreRequest(text=TEXT))))
         scored = tokens_of(events)
         start = len(ids) - len(scored)
-        told = tuple(token.id for token in scored)
+        scored_ids = tuple(token.id for token in scored)
         assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
-        assert told == ids[start:], "the scored tokens are not the tokens of the text"
+        assert scored_ids == ids[start:], "the scored tokens are not the tokens of the text"
         noise = await within(self.patience, "distributions", noise_of(engine, ids))
         found = await within(self.patience, "distributions", log_probabilities(engine, ids, start=start - 1))
         check_agreement(found, [token.logprob or 0.0 for token in scored], noise, "distributions and score")

@@ -31,18 +31,18 @@ class ReportChecks(AnswerChecks):
         assert not able.seed or settings.seed is not None, "the backend declares `seed`, but reports none"
         assert settings.prompt_ids is None, "prompt_ids were not requested"
         assert settings.threads is None or settings.threads > 0, f"{settings.threads} threads"
-        told = settings.sampling or {}
+        reported = settings.sampling or {}
         names = {info.name for info in describe(backend.sampling)}
-        assert told.keys() <= names, f"unknown options: {sorted(told.keys() - names)}"
-        values = build(backend.sampling, told)
+        assert reported.keys() <= names, f"unknown options: {sorted(reported.keys() - names)}"
+        values = build(backend.sampling, reported)
         wanted = build(backend.sampling, sampling)
-        for name in sampling.keys() & told.keys():
+        for name in sampling.keys() & reported.keys():
             assert getattr(values, name) == getattr(wanted, name), (
                 f"{name!r} was requested with another value"
             )
-        if "seed" in told and settings.seed is not None:
-            assert told["seed"] == settings.seed, (
-                f"different seeds: {told['seed']} in sampling, {settings.seed} in seed"
+        if "seed" in reported and settings.seed is not None:
+            assert reported["seed"] == settings.seed, (
+                f"different seeds: {reported['seed']} in sampling, {settings.seed} in seed"
             )
 
     async def test_the_reported_seed_reproduces_the_answer(

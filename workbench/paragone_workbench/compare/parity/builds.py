@@ -43,20 +43,20 @@ def compare_builds(sides: Sequence[Side]) -> tuple[list[Finding], dict[str, list
 
 def compare_launches(sides: Sequence[Side]) -> list[Finding]:
     """Return a finding if servers that tell their launch arguments were started with different ones."""
-    told = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
-    differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in told.items()})
+    reported = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
+    differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in reported.items()})
     if not differences:
         return []
     sentence = f"The servers were started with different arguments: {differences}. {LAUNCH.effect}"
-    return [Finding(what=LAUNCH.name, values=told, sentence=sentence)]
+    return [Finding(what=LAUNCH.name, values=reported, sentence=sentence)]
 
 
 def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[str, list[str]]]:
     """Compare builds of one program. A commit determines the version."""
-    told = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
+    reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
     differences: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
-    for name, values in told.items():
+    for name, values in reported.items():
         silent = [it for it, value in values.items() if value is None]
         known = {it: value for it, value in values.items() if value is not None}
         if len(set(known.values())) > 1:
@@ -66,7 +66,7 @@ def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[
                     unknown.setdefault(it, []).append(name)
             else:
                 differences[name] = f"{name} {enumeration(values, silent=silent)}"
-        elif name != _VERSION or None in told[_COMMIT].values():
+        elif name != _VERSION or None in reported[_COMMIT].values():
             for it in silent:
                 unknown.setdefault(it, []).append(name)
     if not differences:
@@ -77,7 +77,7 @@ def _compare(program: str, sides: Sequence[Side]) -> tuple[Finding | None, dict[
         "No option levels it: use one build for all."
     )
     values = {
-        side.name: ", ".join(text for fact in told.values() if (text := fact[side.name])) or None
+        side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None
         for side in sides
     }
     return Finding(what="build", values=values, sentence=sentence), unknown

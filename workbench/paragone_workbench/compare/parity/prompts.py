@@ -92,13 +92,13 @@ def _finding(
             continue
         if reference.prompt is None or side.prompt is None:
             continue
-        mine, theirs = _difference(reference.prompt, side.prompt)
-        parts.append(_described(reference, side, mine, theirs))
-        system = system or _default_system(reference, mine, theirs)
+        only_reference, only_side = _difference(reference.prompt, side.prompt)
+        parts.append(_described(reference, side, only_reference, only_side))
+        system = system or _default_system(reference, only_reference, only_side)
         if system:
             parts.append(
                 f"It is the default system prompt of the chat template in "
-                f"{reference.name if mine else side.name}."
+                f"{reference.name if only_reference else side.name}."
             )
     return Finding(what=what, values=values, sentence=" ".join(parts), system=system)
 
@@ -114,14 +114,14 @@ def _difference(one: str, other: str) -> tuple[str, str]:
     return one[start : len(one) - end], other[start : len(other) - end]
 
 
-def _described(reference: Side, side: Side, mine: str, theirs: str) -> str:
-    if not mine and not theirs:
+def _described(reference: Side, side: Side, only_reference: str, only_side: str) -> str:
+    if not only_reference and not only_side:
         return _first_token(reference, side)
-    if not theirs:
-        return f"{side.name} leaves out {quoted(mine)}."
-    if not mine:
-        return f"{side.name} adds {quoted(theirs)}."
-    return f"{side.name} has {quoted(theirs)} in place of {quoted(mine)}."
+    if not only_side:
+        return f"{side.name} leaves out {quoted(only_reference)}."
+    if not only_reference:
+        return f"{side.name} adds {quoted(only_side)}."
+    return f"{side.name} has {quoted(only_side)} in place of {quoted(only_reference)}."
 
 
 def _first_token(reference: Side, side: Side) -> str:
@@ -134,12 +134,12 @@ def _first_token(reference: Side, side: Side) -> str:
     return f"The text is the same in {side.name}; its tokens differ from token {at + 1} on."
 
 
-def _default_system(reference: Side, mine: str, theirs: str) -> str:
+def _default_system(reference: Side, only_reference: str, only_side: str) -> str:
     """Return the system prompt that a chat template adds in one of two prompts; empty if there is none."""
-    if reference.messages is None or (mine and theirs):
+    if reference.messages is None or (only_reference and only_side):
         return ""
     if any(message.role == "system" for message in reference.messages):
         return ""
-    pieces = [piece.strip() for piece in _CONTROL.split(mine or theirs)]
+    pieces = [piece.strip() for piece in _CONTROL.split(only_reference or only_side)]
     words = [piece.removeprefix("system").strip() for piece in pieces if piece and piece not in _ROLES]
     return words[0] if len(words) == 1 else ""

@@ -25,21 +25,21 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
 
     Options without effect in every side that tells them are left out, such as `top_k` at temperature 0.
     """
-    told = {side.name: side.sampling() for side in sides}
-    idle = {name: without_effect(values) for name, values in told.items()}
+    reported = {side.name: side.sampling() for side in sides}
+    idle = {name: without_effect(values) for name, values in reported.items()}
     declared = {side.name: side.sampling_options() for side in sides}
     findings: list[Finding] = []
     unknown: Undeclared = {}
-    for option in dict.fromkeys(option for values in told.values() for option in values):
+    for option in dict.fromkeys(option for values in reported.values() for option in values):
         in_effect = [
             name
-            for name, values in told.items()
+            for name, values in reported.items()
             if not _is_unset(values.get(option)) and option not in idle[name]
         ]
         if not in_effect:
             continue
-        options = {name: declared[name].get(option) for name in told}
-        values = {name: _value(told[name], option) for name in told}
+        options = {name: declared[name].get(option) for name in reported}
+        values = {name: _value(reported[name], option) for name in reported}
         known = [value for value in values.values() if value is not None]
         differs = any(not same(known[0], value) for value in known)
         if not differs and _is_default(option, options, known[0]):

@@ -84,11 +84,11 @@ def _of_experiments(store: Store, experiments: Sequence[Experiment]) -> Iterator
         yield f"The system prompt is {enumeration(named)}. A prompt with another system prompt is another prompt."
     judges = {f"e{it.number}": store.experiments.judges(it.number) for it in experiments}
     if len({its for its in judges.values() if its}) > 1:
-        told = enumeration({ident: " and ".join(its) or None for ident, its in judges.items()})
-        yield f"The judges are {told}. Their verdicts are not comparable."
+        listed = enumeration({ident: " and ".join(its) or None for ident, its in judges.items()})
+        yield f"The judges are {listed}. Their verdicts are not comparable."
     if len({it.schedule for it in experiments}) > 1:
-        told = enumeration({f"e{it.number}": it.schedule for it in experiments})
-        yield f"The schedule is {told}. Their speeds are not comparable."
+        listed = enumeration({f"e{it.number}": it.schedule for it in experiments})
+        yield f"The schedule is {listed}. Their speeds are not comparable."
     for part in _MACHINE:
         values = {f"e{it.number}": it.machine.get(part) for it in experiments}
         if len({json.dumps(value) for value in values.values()} - {"null"}) > 1:

@@ -94,9 +94,9 @@ def changes_of_engine(
     yield from _change("backend", old.get("backend"), new.get("backend"))
     yield from _change("model", old.get("model"), new.get("model"), effect=place)
     yield from _change("interpreter", old.get("python"), new.get("python"), unset="default")
-    theirs, ours = _mapping(old.get("options")), _mapping(new.get("options"))
-    for name in sorted({*theirs, *ours} - set(per_run)):
-        yield from _change(name, theirs.get(name), ours.get(name), unset="not set")
+    recorded, present = _mapping(old.get("options")), _mapping(new.get("options"))
+    for name in sorted({*recorded, *present} - set(per_run)):
+        yield from _change(name, recorded.get(name), present.get(name), unset="not set")
     loaded, opened = _mapping(before.get("loaded")), _mapping(now.get("loaded"))
     for name in ("architecture", "quantization", "context"):
         yield from _change(name, loaded.get(name), opened.get(name))
@@ -121,13 +121,13 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
         return
     yield from _change("rendered prompt", before.settings.prompt, now.settings.prompt, effect=_PROMPT)
     yield from _change("threads", before.settings.threads, now.settings.threads)
-    theirs, ours = before.settings.sampling or {}, now.settings.sampling or {}
-    idle = without_effect(theirs) & without_effect(ours)
+    recorded, present = before.settings.sampling or {}, now.settings.sampling or {}
+    idle = without_effect(recorded) & without_effect(present)
     if "seed" not in idle:
         yield from _change("seed", before.settings.seed, now.settings.seed, unset="unknown", effect=_SAMPLING)
-    for name in theirs:
-        if name in ours and name not in idle and name != "seed":
-            yield from _change(name, theirs[name], ours[name], unset="not set", effect=_SAMPLING)
+    for name in recorded:
+        if name in present and name not in idle and name != "seed":
+            yield from _change(name, recorded[name], present[name], unset="not set", effect=_SAMPLING)
 
 
 def _change(

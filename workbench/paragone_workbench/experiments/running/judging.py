@@ -238,9 +238,9 @@ class _OneAnswer:
         self.runs.append(executed.result)
         loaded = executed.result.loaded
         definition = self._panel.engines[engine].definition
-        told = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
+        known_by = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
         self.identities[engine] = ", ".join(
-            filter(None, (f"{engine} = {definition.backend}:{definition.model}", told))
+            filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))
         )
         if executed.result.error:
             raise NoVerdict(f"The judge {engine} failed: {executed.result.error}")

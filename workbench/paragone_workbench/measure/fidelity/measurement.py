@@ -107,8 +107,8 @@ class Fidelity:
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        theirs = {it: await self._prepared(it, vocabulary, windows) for it in self.candidates}
-        able = {it: their for it, their in theirs.items() if their is not None}
+        prepared = {it: await self._prepared(it, vocabulary, windows) for it in self.candidates}
+        able = {it: its_windows for it, its_windows in prepared.items() if its_windows is not None}
         if able:
             await self._measure(windows, vocabulary.size, able, on_step)
 
@@ -167,13 +167,13 @@ class Fidelity:
         self,
         windows: Windows,
         width: int,
-        theirs: Mapping[Candidate, Windows],
+        prepared: Mapping[Candidate, Windows],
         on_step: Callable[[Step], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
         noisy = noise_windows(len(windows))
-        count = max(map(len, (windows, *theirs.values())))
-        total = len(windows) + len(noisy) + sum(map(len, theirs.values()))
+        count = max(map(len, (windows, *prepared.values())))
+        total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
         done = 0
 
         def step(number: int) -> None:
@@ -185,16 +185,16 @@ class Fidelity:
             if number < len(windows):
                 step(number)
                 await self._measure_reference(windows[number], kept)
-            if number in noisy and not self._over(theirs):
+            if number in noisy and not self._over(prepared):
                 step(number)
                 await self._measure_noise(windows[number], kept)
-            for candidate, own in theirs.items():
-                if self._over(theirs):
+            for candidate, own in prepared.items():
+                if self._over(prepared):
                     return
                 if candidate.error is None and number < len(own):
                     step(number)
                     await self._measure_candidate(candidate, own[number], kept)
-            if self._over(theirs):
+            if self._over(prepared):
                 return
 
     def _over(self, candidates: Iterable[Candidate]) -> bool:

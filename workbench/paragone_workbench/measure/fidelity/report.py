@@ -104,10 +104,12 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
     if candidate.top is not None:
         return _top_verdict(candidate, candidate.top, reference)
     if candidate.reason:
-        theirs, ours = (it.bits_per_byte(fidelity.text_bytes) for it in (candidate, reference))
-        if theirs is None or ours is None:
+        candidate_bits, reference_bits = (
+            it.bits_per_byte(fidelity.text_bytes) for it in (candidate, reference)
+        )
+        if candidate_bits is None or reference_bits is None:
             return ""
-        return f"{candidate.name}: {number(theirs)} bits per byte, {reference.name} {number(ours)}."
+        return f"{candidate.name}: {number(candidate_bits)} bits per byte, {reference.name} {number(reference_bits)}."
     kld, same = mean(candidate.difference.kld), mean(candidate.difference.same_top)
     if kld is None or same is None:
         return ""

@@ -99,9 +99,9 @@ def _compared(reference: str, text: str, first: str) -> str:
     """Return how much two answers have in common, as a sentence."""
     if reference == text:
         return f"The same text as {first}."
-    theirs, ours = ([word.text for word in words(it[:SHOWN])] for it in (reference, text))
-    longer = max(len(theirs), len(ours))
-    share = len(common_words(theirs, ours)) / longer if longer else 1.0
+    reference_words, answer_words = ([word.text for word in words(it[:SHOWN])] for it in (reference, text))
+    longer = max(len(reference_words), len(answer_words))
+    share = len(common_words(reference_words, answer_words)) / longer if longer else 1.0
     # rounded down, so that 100% means that all words are the same
     return f"{int(100 * share)}% of the words are the same as those of {first}."
 
