@@ -2,7 +2,8 @@
 
 An engine reports them in `LoadedModel.facts` under these names, each in the notation of the option that
 sets it, if there is one: the option names the fact with `option(..., fact=NAME)`. It leaves out what it
-does not know. `context`, `quantization` and `architecture` are fields of `LoadedModel` instead.
+does not know. `LoadedModel` has `context`, `quantization` and `architecture` as fields
+of their own.
 
 The facts of a build are compared between engines on one program only.
 """

@@ -1,4 +1,4 @@
-"""The plugin hooks. A plugin implements the hook of the entry point that names it.
+"""The plugin hooks. Each group of entry points has one hook. A plugin in the group implements the hook.
 
 A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the
 entry point the name of its backend. A plugin with assertions is named by one of the group

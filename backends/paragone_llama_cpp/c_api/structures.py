@@ -49,7 +49,7 @@ LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
 
 class TensorBufferOverride(Structure):
-    """llama_model_tensor_buft_override: the kind of buffer for tensors whose names match. One without a pattern is last."""
+    """llama_model_tensor_buft_override: the kind of buffer for tensors whose names match. The entry without a pattern is the last one."""
 
     _fields_: ClassVar = [("pattern", c_char_p), ("buffer_type", c_void_p)]
 

@@ -55,7 +55,7 @@ class JsonSchemas:
         limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
         if not matcher.is_error():
-            # Some schemas, such as one that refers to itself only, show only here that no answer can follow them.
+            # For some schemas, such as one that only refers to itself, this step is the first to find that no answer can match.
             matcher.compute_bitmask()
         if matcher.is_error():
             raise InputError(f"The option 'json_schema' cannot be used: {_reason(matcher)}.")

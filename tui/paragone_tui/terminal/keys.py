@@ -20,7 +20,7 @@ _ALT_KEY = re.compile(r"\x1b[^\x1b\[OP\]X^_]\Z")
 
 
 class KeyParser:
-    """Textual's parser of terminal input, for input that need be neither UTF-8 nor a known sequence.
+    """Textual's parser of terminal input, which here also accepts invalid UTF-8 and unknown sequences.
 
     It takes pastes from the text itself: Textual's parser needs more than a second for a megabyte.
     """

@@ -64,7 +64,7 @@ class Conversation:
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
     number: int | None = None
-    """The number that people know it by (`c7`), once it is saved."""
+    """The 7 in `c7`, which people type; None before the conversation is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
         """Add a prompt and return it. Its parent must be in the conversation."""

@@ -24,7 +24,7 @@ class KeptTokens:
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self.wanted = False
-        """Whether the tokens of all lanes are kept."""
+        """Whether all lanes keep the tokens of their answers, beside the text."""
         self._lanes = lanes
 
     def asked_of(self, engine: EngineHandle) -> int | None:

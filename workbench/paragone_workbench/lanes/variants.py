@@ -29,8 +29,8 @@ def neighbour(lane: Lane, by: int) -> Run | None:
 def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | None:
     """Return the prompt that a lane answers if it is to answer again; None if there is none.
 
-    This is the newest prompt for all lanes that continues the lane's path but has no run in the lane; if
-    there is none, the last prompt on the path. `prompts` are those of the conversation, oldest first.
+    The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
+    If no prompt is like that, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.runs}

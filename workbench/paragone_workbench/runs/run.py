@@ -41,7 +41,7 @@ class Run:
         self.continues = continues
         """The previous run of the conversation; None for the first."""
         self.number: int | None = None
-        """The number that people know it by (`r45`), once it is saved in a conversation."""
+        """The 45 in `r45`, which people type; None before the run is saved in a conversation."""
         self.spec: RunSpec | None = None
         """The request; None while the run waits."""
         self.phase: RunPhase = "ended"

@@ -1,4 +1,4 @@
-"""numpy and scipy, or an error that says how to install them. Only experiments and ratings need them."""
+"""Imports numpy and scipy; if they are missing, the error says how to install them. Only experiments and ratings need them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Experiment:
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
     number: int = 0
-    """The number that people know it by (`e3`); 0 before it is saved."""
+    """The 3 in `e3`, which people type; 0 before the experiment is saved."""
     done: int = 0
     """Number of saved runs that have ended by themselves."""
     failed: int = 0
@@ -64,7 +64,7 @@ class ExperimentRun:
 
     key: RunKey
     number: int
-    """The number that people know it by (`e3/17`), unique among the runs of all experiments."""
+    """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
     """The results of the assertions."""

@@ -56,7 +56,7 @@ class Summary:
     """An entry in the list of conversations."""
 
     number: int
-    """The number that people know it by (`c7`)."""
+    """The 7 in `c7`, which people type."""
     title: str
     engines: tuple[str, ...]
     """Names of the engines of all lanes that are not closed, in the order of the lanes."""

@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def usage(self) -> Usage:
-        """The token counts; those of drafts can come in another part than the others."""
+        """The token counts. The counts of speculative decoding may arrive in another part of the stream than the others."""
         return replace(self._usage, **self._drafts)
 
     def take(self, part: Part) -> None:

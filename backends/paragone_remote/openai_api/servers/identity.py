@@ -19,8 +19,8 @@ def identity_of(
 ) -> dict[str, str]:
     """Return the known properties of the server and of the model.
 
-    `listed` are the server's models. `answered_as` is the model that its answers name: that it is another one counts
-    only if the server lists it, since many servers answer with a longer name or an alias.
+    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer with a longer name or an alias, so another
+    name is reported only if the server lists a model with that name.
     """
     names = [it.model for it in listed]
     entry = next((it for it in listed if it.model == model), None)

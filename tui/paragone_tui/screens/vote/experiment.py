@@ -16,7 +16,7 @@ __all__ = ["ExperimentVote"]
 
 
 class ExperimentVote(VoteScreen[None]):
-    """Shows one ballot after the other. The names stay hidden, unless the user asks for those of the last vote."""
+    """Shows the pairs of answers to vote on, one pair at a time. The names stay hidden, unless the user asks for those of the last vote."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,ctrl+c", "leave", "Quit voting"),

@@ -74,7 +74,7 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """How to level it on the command line, as a sentence; empty if no option can."""
+        """A sentence that says which option of the command line makes the setting equal for all engines; empty if no option can."""
         if self.system:
             return (
                 f"To level it, give all of them the same system prompt: --system {shlex.quote(self.system)}"

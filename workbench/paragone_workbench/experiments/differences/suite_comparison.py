@@ -79,7 +79,7 @@ class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
-        engines: The figures of each engine.
+        engines: The measured values of each engine.
         comparisons: Each pair of engines by each metric that both have values of at one prompt or more.
         same: Each pair of engines that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion

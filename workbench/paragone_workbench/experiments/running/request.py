@@ -22,7 +22,7 @@ from paragone_workbench.store.retry import retrying
 __all__ = ["SCHEDULE", "SuiteRequest", "find_or_create"]
 
 SCHEDULE: Mode = "swap"
-"""The schedule of a suite by default: no engine slows another one down, and each is loaded once."""
+"""The schedule of a suite by default: one engine after the other has the machine for itself, and each is loaded once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

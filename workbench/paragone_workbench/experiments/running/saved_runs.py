@@ -27,7 +27,7 @@ class SavedRun:
 
     key: RunKey
     number: int
-    """The number that people know it by (`e3/17`)."""
+    """The 17 in `e3/17`, which people type."""
     result: RunResult
     checks: tuple[AssertionResult, ...]
     """The results of the assertions."""

@@ -135,7 +135,7 @@ class Fidelity:
     async def _prepared(
         self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows
     ) -> Windows | None:
-        """Return the candidate's windows of the text; None if it cannot be measured."""
+        """Return the text cut into windows of the candidate's tokens; None if the candidate cannot be measured."""
         try:
             own = await self._vocabulary(candidate)
             return await self._shared(candidate, own == vocabulary, windows)

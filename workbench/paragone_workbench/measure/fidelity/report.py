@@ -34,7 +34,7 @@ _INDEPENDENT = "llama_perplexity_se"
 """The name in JSON of the standard errors as llama-perplexity computes them."""
 
 CLEAR = 3
-"""A KL divergence is above the noise floor if ln(KLD / noise floor) exceeds its standard error as many times.
+"""A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of its standard errors.
 
 An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
 is a standard error, and in 0.2% of those with 100 (Student's t).

@@ -22,7 +22,8 @@ _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT clo
 
 
 def conversations(database: Database, limit: int, before: Summary | None) -> tuple[Summary, ...]:
-    """Return conversations with prompts, most recently used first. Starts after `before`, if given."""
+    """Return conversations with prompts, most recently used first. If `before` is given, the first one
+    is the conversation after it in this order."""
     last = (before.updated, before.number) if before else (1e300, 0)
     return tuple(
         Summary(
