@@ -108,7 +108,7 @@ def declared() -> set[str]:
         for kind in (backend.load_options, backend.sampling)
         for info in describe(kind)
     }
-    migrations = ROOT / "workbench" / "paragone_workbench" / "store" / "migrations"
+    migrations = ROOT / "workbench" / "paragone_workbench" / "store" / "file" / "schema"
     sql = "".join(path.read_text(encoding="utf-8") for path in migrations.glob("*.sql"))
     tables = set(re.findall(r"^CREATE (?:VIRTUAL )?TABLE (\w+)", sql, re.MULTILINE))
     text = "".join(path.read_text(encoding="utf-8") for path in sources())
