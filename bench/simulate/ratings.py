@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS
 from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.compare.votes import Candidate, Choice, Style, Vote
+from paragone_workbench.compare.votes import Choice, Style, Vote, VotedAnswer
 
 __all__ = ["false_claims", "simulated_votes"]
 
@@ -38,5 +38,5 @@ def false_claims(engines: int, votes: int, trials: int, *, resamples: int = 1000
     return sum(any(pair.shown for pair in it.pairs) for it in found) / trials
 
 
-def _candidate(engine: str) -> Candidate:
-    return Candidate(engine=engine, backend="b", model="m", run="r1", style=Style(tokens=100))
+def _candidate(engine: str) -> VotedAnswer:
+    return VotedAnswer(engine=engine, backend="b", model="m", run="r1", style=Style(tokens=100))

@@ -6,13 +6,13 @@ import pytest
 from tests.cli.conftest import data, paragone, said
 
 from paragone_workbench.compare.ratings.saved import saved_vote, votes_from
-from paragone_workbench.compare.votes import Candidate, Style, Vote
+from paragone_workbench.compare.votes import Style, Vote, VotedAnswer
 from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.store import Store
 
 
 def candidate(engine, tokens=10):
-    return Candidate(engine=engine, backend="b", model="m", run="e1/1", style=Style(tokens=tokens, bold=1))
+    return VotedAnswer(engine=engine, backend="b", model="m", run="e1/1", style=Style(tokens=tokens, bold=1))
 
 
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J")):

@@ -8,7 +8,7 @@ from tests.workbench.conversation_writer import change_result, result_of
 
 from paragone import InputError, LoadedModel, Message
 from paragone.wire import from_json, to_json
-from paragone_workbench.compare.votes import Candidate, Style
+from paragone_workbench.compare.votes import Style, VotedAnswer
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
@@ -67,7 +67,7 @@ def experiment(store, texts, *, engines=2, failed=()):
 def test_the_style_of_an_answer_leaves_out_its_thinking():
     first = ended(ENGINES[0], "one two", thinking="x" * 21, metrics=RunMetrics(completion_tokens=40))
     vote = Ballot(prompt="?", answers=(Run(first), Run(ended(ENGINES[1], "one two")))).vote(0, blind=True)
-    assert [from_json(Candidate, it).style.tokens for it in vote.candidates] == [10, 2]
+    assert [from_json(VotedAnswer, it).style.tokens for it in vote.candidates] == [10, 2]
 
 
 def test_every_order_is_about_equally_likely():
@@ -86,15 +86,15 @@ def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
     ]
     vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
     assert vote.choice == "1", "the failed answer is left out"
-    assert [from_json(Candidate, it) for it in vote.candidates] == [
-        Candidate(
+    assert [from_json(VotedAnswer, it) for it in vote.candidates] == [
+        VotedAnswer(
             engine="opal",
             backend="b",
             model="opal.gguf",
             run=runs[0].id,
             style=Style(tokens=4, headers=1, lists=1, bold=1),
         ),
-        Candidate(engine="jade", backend="b", model="jade.gguf", run=runs[2].id, style=Style(tokens=1)),
+        VotedAnswer(engine="jade", backend="b", model="jade.gguf", run=runs[2].id, style=Style(tokens=1)),
     ]
 
 

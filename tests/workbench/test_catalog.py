@@ -9,7 +9,7 @@ import pytest
 
 from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
 from paragone_workbench.config.settings import Config, ModelSettings
-from paragone_workbench.config.toml_file import Document
+from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.catalog import Group, catalog_entries
@@ -113,7 +113,7 @@ def config(*engines, added=(), folders=()):
         engines={it.name: it for it in engines},
         added=frozenset(added),
         models=ModelSettings(folders=tuple(folders)),
-        document=Document(Path("config.toml")),
+        document=TomlDocument(Path("config.toml")),
     )
 
 

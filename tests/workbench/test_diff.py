@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paragone_workbench.compare import diff
-from paragone_workbench.compare.diff import Comparison, common_words, differing, words
+from paragone_workbench.compare.diff import GrowingDiff, common_words, differing, words
 
 texts = st.lists(
     st.sampled_from(["the", "sea", "is", "blue", ",", "  ", "\n", "今天", "don't", "é"]), max_size=14
@@ -88,7 +88,7 @@ def test_no_character_is_lost(text):
 
 @given(texts, texts, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
 def test_growing_texts_end_with_the_same_spans(reference, text, steps):
-    comparison = Comparison()
+    comparison = GrowingDiff()
     for one, other in sorted(steps):
         comparison.update(reference[:one], text[:other], reference_grows=True, text_grows=True)
     seen = comparison.update(reference, text)
@@ -100,24 +100,24 @@ def test_growing_texts_end_with_the_same_spans(reference, text, steps):
 @given(texts, st.integers(0, 60), st.integers(0, 60))
 def test_what_has_not_come_yet_is_not_marked(text, one, other):
     """Two answers that will be equal, at different places in them."""
-    spans = Comparison().update(text[:one], text[:other], reference_grows=True, text_grows=True)
+    spans = GrowingDiff().update(text[:one], text[:other], reference_grows=True, text_grows=True)
     assert not spans
 
 
 def test_words_that_both_have_come_to_are_marked_at_once():
-    spans = Comparison().update(
+    spans = GrowingDiff().update(
         "the sea is wide and", "the sea was deep an", reference_grows=True, text_grows=True
     )
     assert spans == ((8, 16),)
 
 
 def test_a_reference_that_ended_marks_what_goes_on():
-    spans = Comparison().update("red", "red and blue and", text_grows=True)
+    spans = GrowingDiff().update("red", "red and blue and", text_grows=True)
     assert spans == ((4, 12),)
 
 
 def test_long_texts_are_not_compared_again_for_every_word():
-    comparison = Comparison()
+    comparison = GrowingDiff()
     text = "word " * 1000
     assert comparison.update(text, text, text_grows=True) == ()
     assert comparison.update(text, text + "more ", text_grows=True) is None

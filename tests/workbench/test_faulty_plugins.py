@@ -11,7 +11,7 @@ from tests.workbench.conftest import Paper
 
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.config.settings import Config
-from paragone_workbench.config.toml_file import Document
+from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import models as inventory
@@ -110,7 +110,7 @@ async def test_models_that_are_models():
 
 @pytest.mark.parametrize(("answer", "reason"), NO_MODELS)
 async def test_the_picker_lists_them_as_a_sentence(answer, reason):
-    config = Config(engines={}, document=Document(Path("config.toml")))
+    config = Config(engines={}, document=TomlDocument(Path("config.toml")))
     *_, entries = [found async for found in catalog_entries(config, Backends(Listing(answer)))]
     (only,) = entries
     assert only.definition is None

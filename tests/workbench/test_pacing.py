@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_workbench.experiments.voting.pacing import UNKNOWN_PACE, Pacing, Progress
+from paragone_workbench.experiments.voting.pacing import UNKNOWN_PACE, PacedText, Pacing
 
 STEPS = st.lists(st.lists(st.integers(0, 40), min_size=2, max_size=4), min_size=1, max_size=30)
 
 
-def progress(*answers: tuple[int, bool]) -> list[Progress]:
-    return [Progress(produced=produced, ended=ended) for produced, ended in answers]
+def progress(*answers: tuple[int, bool]) -> list[PacedText]:
+    return [PacedText(produced=produced, ended=ended) for produced, ended in answers]
 
 
 @given(

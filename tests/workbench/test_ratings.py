@@ -11,11 +11,11 @@ from scipy import optimize
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import MEAN
-from paragone_workbench.compare.votes import Candidate, Style, Vote, style_of
+from paragone_workbench.compare.votes import Style, Vote, VotedAnswer, style_of
 
 
 def candidate(engine, model="m", tokens=100, **style):
-    return Candidate(engine=engine, backend="b", model=model, run="r1", style=Style(tokens=tokens, **style))
+    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", style=Style(tokens=tokens, **style))
 
 
 def vote(engines, choice, *, blind=True):

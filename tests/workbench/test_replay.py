@@ -19,7 +19,7 @@ from paragone_workbench.experiments.replaying.changes import Change
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.experiments.replaying.replay import (
-    Difference,
+    AnswerDifference,
     EngineReport,
     Replay,
     ReplayedRun,
@@ -90,7 +90,7 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
 
 
 def test_a_run_that_had_reused_the_cache_is_offered_cold():
-    difference = Difference(channel="answer", char=3, token=1, before="a", now="b")
+    difference = AnswerDifference(channel="answer", char=3, token=1, before="a", now="b")
     run = ReplayedRun(id="r2", engine="smol", prompt="And?", difference=difference)
     report = EngineReport(engine="smol", model="m", reused_cache=1)
     report.add([Change(what="KV cache", before="9 tokens reused", now="none reused", effect=ROUNDING)])

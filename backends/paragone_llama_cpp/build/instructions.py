@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from paragone.installation import install_command
-from paragone_llama_cpp.c_api.installed import Build, installed_builds
+from paragone_llama_cpp.c_api.installed import InstalledBuild, installed_builds
 from paragone_llama_cpp.crash_causes import WITHOUT_AMX
 
 __all__ = ["features", "instructions", "other_build"]
@@ -30,7 +30,7 @@ def instructions(system_info: str) -> list[str]:
     return [name for name in features(system_info) if name not in _NOT_INSTRUCTIONS]
 
 
-def other_build(build: Build, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Say what the build that is not in use would bring, and how to get it. `used` are the instructions in use."""
     others = [other for other in installed_builds() if other.name != build.name]
     if build.name == "native":

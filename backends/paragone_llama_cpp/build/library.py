@@ -17,7 +17,7 @@ from pathlib import Path
 import paragone_llama_cpp.build.packages  # noqa: F401 (before other modules import what may be missing)
 from paragone.cores import OPENMP
 from paragone_llama_cpp.c_api.functions import Size, lib
-from paragone_llama_cpp.c_api.installed import Build, BuildName
+from paragone_llama_cpp.c_api.installed import BuildName, InstalledBuild
 from paragone_llama_cpp.c_api.loading import load_build
 from paragone_llama_cpp.c_api.structures import LogCallback
 
@@ -57,7 +57,7 @@ def _log(level: int, text: bytes, _: object) -> None:
 _callback = LogCallback(_log)  # kept: the library keeps no reference
 
 
-def load(name: BuildName | None = None) -> Build:
+def load(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build of llama.cpp, or the preferred one, unless it is loaded already. Returns the build.
 
     Raises InputError if it is not installed, and EngineError if it cannot be used.
@@ -73,7 +73,7 @@ def _system_info() -> str:
 
 
 @functools.cache
-def _print_build(build: Build) -> None:
+def _print_build(build: InstalledBuild) -> None:
     """Print the instructions that the build uses: `CRASH_CAUSES` has a pattern for this line of a worker's log."""
     sys.stderr.write(f"{build}: {_system_info()}\n")
 

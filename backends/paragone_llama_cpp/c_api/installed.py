@@ -9,7 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["Build", "BuildName", "installed_builds"]
+__all__ = ["InstalledBuild", "BuildName", "installed_builds"]
 
 BuildName: TypeAlias = Literal["native", "prebuilt"]
 
@@ -21,7 +21,7 @@ _PACKAGES: dict[BuildName, tuple[str, str, Sequence[str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class InstalledBuild:
     """An installed build of llama.cpp."""
 
     name: BuildName
@@ -44,15 +44,15 @@ class Build:
         return f"{self.distribution} {self.version}"
 
 
-def installed_builds() -> list[Build]:
+def installed_builds() -> list[InstalledBuild]:
     """Return the builds that this interpreter has, the preferred one first. Imports none of their packages."""
     return list(_installed())
 
 
-def _installed() -> Iterator[Build]:
+def _installed() -> Iterator[InstalledBuild]:
     for name, (distribution, package, patterns) in _PACKAGES.items():
         spec = PathFinder.find_spec(package, sys.path)
         folders = (spec and spec.submodule_search_locations) or ()
         files = (file for folder in folders for pattern in patterns for file in Path(folder).glob(pattern))
         if (file := next(files, None)) is not None:
-            yield Build(name, distribution, file)
+            yield InstalledBuild(name, distribution, file)

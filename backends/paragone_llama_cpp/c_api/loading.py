@@ -9,7 +9,7 @@ from typing import Final
 from paragone import EngineError, InputError
 from paragone.installation import install_command
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.c_api.installed import Build, BuildName, installed_builds
+from paragone_llama_cpp.c_api.installed import BuildName, InstalledBuild, installed_builds
 
 __all__ = ["load_build"]
 
@@ -29,10 +29,10 @@ _CONTEXT: Final = {
 }  # fmt: skip
 """Default parameters of the declared structures. The pointers that are not named here are null."""
 
-_loaded: Build | None = None
+_loaded: InstalledBuild | None = None
 
 
-def load_build(name: BuildName | None = None) -> Build:
+def load_build(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build, or the preferred one, into this process, which keeps it. Returns the build.
 
     Raises InputError if it is not installed, and EngineError if it cannot be used.
@@ -63,7 +63,7 @@ def load_build(name: BuildName | None = None) -> Build:
 _EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
 
 
-def _pick(builds: Sequence[Build], name: BuildName | None) -> Build:
+def _pick(builds: Sequence[InstalledBuild], name: BuildName | None) -> InstalledBuild:
     found = next((build for build in builds if name in (None, build.name)), None)
     if found is None:
         what = f"The {name} build of llama.cpp" if name else "llama.cpp"

@@ -11,20 +11,20 @@ from paragone import ParagoneError, RunSettings
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Stopped, Wait
 
-__all__ = ["AskPrompt", "Prompt", "SettingsReport", "draw_seed"]
+__all__ = ["AskPrompt", "RenderedPrompt", "SettingsReport", "draw_seed"]
 
 _PATIENCE = 2.0
 """Seconds that the end of a run waits for the rendered prompt."""
 
 
-class Prompt(NamedTuple):
+class RenderedPrompt(NamedTuple):
     """The rendered prompt, as far as the server reports it."""
 
     text: str | None = None
     ids: tuple[int, ...] | None = None
 
 
-AskPrompt: TypeAlias = Callable[[], Awaitable[Prompt]]
+AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
 """Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
 
 
@@ -73,9 +73,9 @@ class SettingsReport:
         return self._accepted
 
     @staticmethod
-    async def _asked(ask: AskPrompt, wait: Wait) -> Prompt:
+    async def _asked(ask: AskPrompt, wait: Wait) -> RenderedPrompt:
         """Return the prompt, or an empty one if the request fails, which does not affect the answer."""
         try:
             return await wait.within(_PATIENCE, ask())
         except (*FAULTS, Stopped, ParagoneError):
-            return Prompt()
+            return RenderedPrompt()

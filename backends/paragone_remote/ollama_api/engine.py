@@ -22,7 +22,7 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import as_values
-from paragone_remote.answers.run_settings import AskPrompt, Prompt, draw_seed
+from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt, draw_seed
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
 from paragone_remote.http.faults import FAULTS
@@ -115,10 +115,10 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         if not self._renders or any(message.images for message in request.messages):
             return None
 
-        async def ask() -> Prompt:
+        async def ask() -> RenderedPrompt:
             text = await self._client.rendered(make_body(self._base, request, sampling))
             self._renders = text is not None
-            return Prompt(text)
+            return RenderedPrompt(text)
 
         return ask
 

@@ -26,7 +26,7 @@ from paragone import (
     Vocabulary,
 )
 from paragone.options import build
-from paragone_remote.answers.run_settings import AskPrompt, Prompt
+from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
 from paragone_remote.answers.token_events import tokens_of
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.engine import RemoteEngine
@@ -39,7 +39,7 @@ from paragone_remote.openai_api.completions.client import OpenAIClient
 from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import chat_body, completion_body, raw_prompt
-from paragone_remote.openai_api.completions.stream_parts import Answer, read_chat, read_completion
+from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
 from paragone_remote.openai_api.options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
@@ -126,7 +126,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if not (self._prompts.renders or ids) or has_images(request.messages):
             return None
 
-        async def ask() -> Prompt:
+        async def ask() -> RenderedPrompt:
             body = self._refused_fields.without_refused(self._body(request, sampling))
             return await self._prompts.of_request(body, ids=ids)
 
@@ -186,7 +186,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         """Yield the events of one request."""
-        state = Answer()
+        state = StreamedAnswer()
         path, read = ("/completions", read_completion) if self._raw else ("/chat/completions", read_chat)
         top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
@@ -237,7 +237,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 )
                 yield Caution(code="option-refused", sentence=sentence)
 
-    def _afterwards(self, request: RunRequest, state: Answer) -> Iterator[Caution]:
+    def _afterwards(self, request: RunRequest, state: StreamedAnswer) -> Iterator[Caution]:
         if (
             request.logprobs is not None
             and state.began

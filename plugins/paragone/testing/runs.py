@@ -20,7 +20,7 @@ from paragone.wire import Json, Value, from_json, to_json
 
 __all__ = [
     "COUNTING",
-    "Run",
+    "CheckedRun",
     "asked",
     "check_error",
     "check_plain",
@@ -96,7 +96,7 @@ def finish_of(events: list[Event]) -> Finish:
     return last
 
 
-class Run:
+class CheckedRun:
     """A run or a score that a separate task consumes, so that a test can stop it halfway.
 
     Leaving the context ends the task.
@@ -109,7 +109,7 @@ class Run:
         self._begun = asyncio.Event()
         self.task = asyncio.create_task(self._consume(stream))
 
-    async def __aenter__(self) -> Run:
+    async def __aenter__(self) -> CheckedRun:
         return self
 
     async def __aexit__(

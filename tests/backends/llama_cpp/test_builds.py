@@ -13,7 +13,7 @@ from paragone_llama_cpp.backend import LlamaCppBackend
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api import loading
 from paragone_llama_cpp.c_api.functions import Functions
-from paragone_llama_cpp.c_api.installed import Build, installed_builds
+from paragone_llama_cpp.c_api.installed import InstalledBuild, installed_builds
 from paragone_llama_cpp.c_api.structures import ContextParams
 
 INSTALLED = installed_builds()
@@ -52,7 +52,7 @@ async def test_the_option_selects_the_build(build, model_path):
 
 def test_the_native_build_is_preferred(fresh, only):
     (build, *_) = INSTALLED
-    native, prebuilt = Build("native", "a", build.file), Build("prebuilt", "b", build.file)
+    native, prebuilt = InstalledBuild("native", "a", build.file), InstalledBuild("prebuilt", "b", build.file)
     only(native, prebuilt)
     assert loading.load_build() is native
     assert loading.load_build("native") is native
@@ -71,7 +71,7 @@ def test_a_missing_build_is_named_with_the_command_that_installs_it(fresh, only)
 
 
 def test_a_library_without_its_functions_is_refused(fresh, only, tmp_path):
-    only(Build("prebuilt", "other", Path(ctypes.util.find_library("m") or "")))
+    only(InstalledBuild("prebuilt", "other", Path(ctypes.util.find_library("m") or "")))
     with pytest.raises(
         EngineError, match=r"whose llama\.cpp has no function llama_version, and \d+ more"
     ) as caught:
@@ -82,7 +82,7 @@ def test_a_library_without_its_functions_is_refused(fresh, only, tmp_path):
 def test_a_damaged_library_is_refused(fresh, only, tmp_path):
     file = tmp_path / "xllamacpp.abi3.so"
     file.write_bytes(b"\x7fELF, and no more")
-    only(Build("prebuilt", "xllamacpp", file))
+    only(InstalledBuild("prebuilt", "xllamacpp", file))
     with pytest.raises(EngineError, match=r"cannot be loaded: .*file too short"):
         loading.load_build()
 
@@ -127,7 +127,7 @@ def test_what_another_build_would_bring(tmp_path, monkeypatch):
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
     from paragone_llama_cpp.build import instructions as module
 
-    native, prebuilt = Build("native", "n", tmp_path), Build("prebuilt", "p", tmp_path)
+    native, prebuilt = InstalledBuild("native", "n", tmp_path), InstalledBuild("prebuilt", "p", tmp_path)
     monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
     assert "with AVX512, AVX512_VNNI, faster on the CPU; needs a C++ compiler" in other_build(
         prebuilt, ["AVX2"], cpuinfo
@@ -147,7 +147,7 @@ def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : avx512f amx_tile\n")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "a" / "b" / "c.py"))
-    prebuilt = Build("prebuilt", "p", tmp_path)
+    prebuilt = InstalledBuild("prebuilt", "p", tmp_path)
     monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
     said = other_build(prebuilt, [], cpuinfo)
     assert "CXXFLAGS=-mno-amx-int8 " in said

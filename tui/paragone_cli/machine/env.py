@@ -15,7 +15,15 @@ from paragone_cli.command_line.arguments import PrintArguments, command, option,
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.engines.environments import Plan, Step, check, create, list_installed, plan, remove
+from paragone_workbench.engines.environments import (
+    EnvironmentPlan,
+    InstallStep,
+    check,
+    create,
+    list_installed,
+    plan,
+    remove,
+)
 from paragone_workbench.engines.registry import Registry
 
 __all__ = ["env"]
@@ -107,7 +115,7 @@ def _list(registry: Registry, *, as_json: bool) -> int:
     return 0
 
 
-def _print_plan(planned: Plan) -> None:
+def _print_plan(planned: EnvironmentPlan) -> None:
     wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
     note(f"Environment for {planned.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
@@ -131,7 +139,7 @@ def _confirmed() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-async def _follow(steps: AsyncGenerator[Step, None]) -> None:
+async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
     """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel them."""
     stage = ""
     received = _cancel_on_signals()

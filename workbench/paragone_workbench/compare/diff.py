@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["LIMIT", "Comparison", "Span", "Word", "common_length", "common_words", "differing", "words"]
+__all__ = ["LIMIT", "GrowingDiff", "Span", "Word", "common_length", "common_words", "differing", "words"]
 
 LIMIT = 5_000
 """Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
@@ -55,10 +55,10 @@ def differing(reference: str, text: str) -> tuple[Span, ...]:
     The words outside of the spans are a longest common subsequence of both; white space is not
     compared. Adjacent words that differ are one span, with the white space between them.
     """
-    return Comparison().update(reference, text) or ()
+    return GrowingDiff().update(reference, text) or ()
 
 
-class Comparison:
+class GrowingDiff:
     """Compares a text with a reference again and again, while both grow at their ends."""
 
     def __init__(self) -> None:

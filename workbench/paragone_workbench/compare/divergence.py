@@ -11,7 +11,7 @@ from paragone_workbench.runs.result import RunResult
 
 __all__ = [
     "Divergence",
-    "Place",
+    "TokenPlace",
     "divergence",
     "divergence_json",
     "divergence_sentence",
@@ -34,7 +34,7 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class TokenPlace:
     """Where the text of a token is: characters of the answer or of the thinking."""
 
     channel: str
@@ -105,7 +105,7 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     return f"{parts}it has {candidate_words} instead of {reference_words}."
 
 
-def place_of(tokens: Sequence[Token], index: int) -> Place | None:
+def place_of(tokens: Sequence[Token], index: int) -> TokenPlace | None:
     """Return where the text of a token is, or that of the next one of its channel that has some.
 
     None if there is none.
@@ -115,7 +115,7 @@ def place_of(tokens: Sequence[Token], index: int) -> Place | None:
     if shown is None:
         return None
     start = sum(len(token.text) for token in tokens[:index] if token.channel == shown.channel)
-    return Place(channel=shown.channel, start=start, end=start + len(shown.text))
+    return TokenPlace(channel=shown.channel, start=start, end=start + len(shown.text))
 
 
 def token_at(tokens: Sequence[Token], char: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Candidate", "Choice", "Style", "Vote", "style_of"]
+__all__ = ["VotedAnswer", "Choice", "Style", "Vote", "style_of"]
 
 Choice: TypeAlias = int | Literal["tie", "bad"]
 """The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
@@ -29,7 +29,7 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class VotedAnswer:
     """An answer that was voted on.
 
     Attributes:
@@ -58,7 +58,7 @@ class Vote:
         created: When the vote was cast, in seconds since 1970.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[VotedAnswer, ...]
     choice: Choice
     blind: bool
     created: float

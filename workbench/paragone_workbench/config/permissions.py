@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paragone.options import describe
-from paragone_workbench.config.toml_file import Document
+from paragone_workbench.config.toml_file import TomlDocument
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["permission_warning"]
 
 
-def permission_warning(document: Document, find: Callable[[str], Backend | None]) -> str:
+def permission_warning(document: TomlDocument, find: Callable[[str], Backend | None]) -> str:
     """Return a warning if other users can read a config file that holds a secret, else an empty string.
 
     `find` returns the backend of a given name. The backend declares which of its options are secret.
@@ -39,7 +39,7 @@ def permission_warning(document: Document, find: Callable[[str], Backend | None]
     )
 
 
-def _secrets(document: Document, find: Callable[[str], Backend | None]) -> set[str]:
+def _secrets(document: TomlDocument, find: Callable[[str], Backend | None]) -> set[str]:
     """Return the names of the secret options that the file sets."""
     engines = document.data.get("engines")
     names: set[str] = set()

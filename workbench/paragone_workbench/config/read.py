@@ -22,7 +22,7 @@ from paragone_workbench.config.settings import (
     UiSettings,
 )
 from paragone_workbench.config.state import State
-from paragone_workbench.config.toml_file import Document, TomlError, read_toml
+from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     check_engine,
@@ -106,7 +106,7 @@ def load_with_problems(
         problem = ConfigProblem(
             file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint
         )
-        return _Reader(Document(error.path)).config(state), [problem]
+        return _Reader(TomlDocument(error.path)).config(state), [problem]
     config = reader.config(state)
     if backend is not None:
         reader.check_options(backend)
@@ -140,7 +140,7 @@ def sample() -> str:
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
-def _document(path: Path | None) -> Document:
+def _document(path: Path | None) -> TomlDocument:
     if path is not None:
         return read_toml(path)
     default = config_file()
@@ -151,13 +151,13 @@ def _document(path: Path | None) -> Document:
             f"{default} cannot be accessed: {error.strerror or error}.",
             hint="Check its folder's permissions.",
         ) from error
-    return read_toml(default) if found else Document(default)
+    return read_toml(default) if found else TomlDocument(default)
 
 
 class _Reader:
     """Reads one document completely and collects every problem in it."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: TomlDocument) -> None:
         self.problems: list[ConfigProblem] = []
         self._document = document
         self._own: dict[str, EngineDefinition] = {}

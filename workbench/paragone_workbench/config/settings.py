@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from paragone import InputError, Options, option
-from paragone_workbench.config.toml_file import Document
+from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 
 __all__ = [
@@ -77,7 +77,7 @@ class Config:
     ui: UiSettings = UiSettings()
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
-    document: Document
+    document: TomlDocument
     """The file that was read: `document.where("keys", "stop")` returns the position of a key in it."""
     warnings: tuple[str, ...] = ()
     """Warnings for the user, such as about lanes that were not reopened."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from paragone import InputError
 from paragone.regular_file import read_regular_file
 
-__all__ = ["Document", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
+__all__ = ["TomlDocument", "Key", "TomlError", "key_lines", "parse_toml", "read_toml"]
 
 Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: names of tables and keys, and indexes in arrays."""
@@ -40,7 +40,7 @@ class TomlError(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TomlDocument:
     """The content of a TOML file."""
 
     path: Path
@@ -59,7 +59,7 @@ class Document:
         return f"{self.path}:{self.line(*key)}"
 
 
-def read_toml(path: Path) -> Document:
+def read_toml(path: Path) -> TomlDocument:
     """Read a TOML file. Raises TomlError if it is not valid, and InputError if it cannot be read."""
     raw = read_regular_file(path, hint="Name a TOML file.")
     try:
@@ -70,7 +70,7 @@ def read_toml(path: Path) -> Document:
     return parse_toml(path, text)
 
 
-def parse_toml(path: Path, text: str) -> Document:
+def parse_toml(path: Path, text: str) -> TomlDocument:
     """Parse the text of the TOML file `path`. Raises TomlError."""
     import tomllib
 
@@ -92,7 +92,7 @@ def parse_toml(path: Path, text: str) -> Document:
             "The file is nested too deeply, or a number in it is too long.",
             hint="No setting needs that.",
         ) from error
-    return Document(path, data, key_lines(text))
+    return TomlDocument(path, data, key_lines(text))
 
 
 def key_lines(text: str) -> dict[Key, int]:

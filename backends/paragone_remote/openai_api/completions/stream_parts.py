@@ -9,7 +9,7 @@ from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone_remote.answers.token_events import Scored
 from paragone_remote.json_fields import Data, count, duration, finite, items, number, part, text
 
-__all__ = ["Answer", "Part", "read_chat", "read_completion", "scored_tokens"]
+__all__ = ["StreamedAnswer", "Part", "read_chat", "read_completion", "scored_tokens"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Part:
     progress: PromptProgress | None = None
 
 
-class Answer:
+class StreamedAnswer:
     """The state of an answer, apart from its text."""
 
     def __init__(self) -> None:

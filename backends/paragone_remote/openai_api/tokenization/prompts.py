@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary
-from paragone_remote.answers.run_settings import Prompt
+from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.transport import InvalidReply
 from paragone_remote.json_fields import Data, as_data, counted
@@ -91,25 +91,27 @@ class Prompts:
         reply = await self._post("/tokenize", {"model": self._model, **pieces_request(size)})
         return await asyncio.to_thread(vocabulary_of, reply, size)
 
-    async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> Prompt:
+    async def of_request(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
         if self._raw:
             text = body["prompt"]
             assert isinstance(text, str)
-            return Prompt(text, await self.ids_of_text(text) if ids else None)
+            return RenderedPrompt(text, await self.ids_of_text(text) if ids else None)
         wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
         if self._server.kind == "llama-server":
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in answer to a request for one")
-            return Prompt(without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None)
+            return RenderedPrompt(
+                without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None
+            )
         if self._server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
                     f"vLLM's /tokenize at {self._where} does not support effort, which affects the prompt."
                 )
-            return Prompt(ids=_ids(await self._post("/tokenize", wanted)))
-        return Prompt()
+            return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
+        return RenderedPrompt()
 
     async def ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""

@@ -12,7 +12,7 @@ import pytest
 from paragone.backend import OpenEngine
 from paragone.testing.checks.answers import check_events
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import COUNTING, Run, asked, collect, finish_of, within, words
+from paragone.testing.runs import COUNTING, CheckedRun, asked, collect, finish_of, within, words
 from paragone.values.events import Event, Token
 from paragone.values.messages import TokenizeRequest
 from paragone.values.models import Capabilities
@@ -38,12 +38,12 @@ class StoppingBase(ConformanceFixtures):
         Repeats the run if the model ends its answer before that.
         """
         for _ in range(ATTEMPTS):
-            async with Run(start(), tokens=tokens) as run:
+            async with CheckedRun(start(), tokens=tokens) as run:
                 if await self.stop(engine, run):
                     return
         pytest.fail(TOO_SHORT)
 
-    async def stop(self, engine: OpenEngine, run: Run) -> bool:
+    async def stop(self, engine: OpenEngine, run: CheckedRun) -> bool:
         """Stop a run once it has begun, and check how it ends. Returns False if it was not cancelled."""
         if not await run.begin(self.patience):
             return False
@@ -120,7 +120,7 @@ class StoppingChecks(StoppingBase):
     ) -> None:
         """A task that is cancelled while it waits for an event ends soon, as cancelled."""
         for _ in range(ATTEMPTS):
-            async with Run(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
+            async with CheckedRun(engine.run(asked(COUNTING, long_sampling)), tokens=3) as run:
                 if not await run.begin(self.patience):
                     continue
                 run.task.cancel()

@@ -6,7 +6,7 @@ import time
 
 from paragone_cli.command_line.formats import bar, duration
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.measure.fidelity.measurement import Step
+from paragone_workbench.measure.fidelity.measurement import FidelityStep
 
 __all__ = ["FidelityProgress"]
 
@@ -19,7 +19,7 @@ class FidelityProgress(StatusLine):
         self._began: float | None = None
         self.show("loading")
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: FidelityStep) -> None:
         """Show a step that begins."""
         now = time.monotonic()
         began = self._began = now if self._began is None else self._began

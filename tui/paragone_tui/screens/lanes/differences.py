@@ -180,10 +180,10 @@ class _Compared:
     """What differs between a run and its reference, as far as it was computed."""
 
     def __init__(self, reference: Run) -> None:
-        from paragone_workbench.compare.diff import Comparison  # the start does not need it
+        from paragone_workbench.compare.diff import GrowingDiff  # the start does not need it
 
         self.reference = reference
-        self._comparison = Comparison()
+        self._comparison = GrowingDiff()
         self._marks: _Marks = ()
         self._partings: dict[bool, Divergence] = {}
 

@@ -24,7 +24,7 @@ from paragone_workbench.statistics.scientific import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["POINTS", "PRIOR_SD", "Comparison", "Fit", "fit"]
+__all__ = ["POINTS", "PRIOR_SD", "Pairing", "Fit", "fit"]
 
 Array: TypeAlias = "NDArray[np.float64]"
 
@@ -47,7 +47,7 @@ _TOLERANCE = 1e-6
 """Largest change of a parameter in the last step, far below the digits that are shown."""
 
 
-class Comparison(NamedTuple):
+class Pairing(NamedTuple):
     """One engine against another.
 
     `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie. `style` are the differences in style,
@@ -73,9 +73,7 @@ class Fit:
     samples: Array
 
 
-def fit(
-    votes: Iterable[tuple[Comparison, ...]], engines: int, *, resamples: int = 1000, seed: int = 0
-) -> Fit:
+def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
     """Fit the model to votes, each of which is one or more comparisons of engines, given by their indices.
 
     Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
@@ -102,7 +100,7 @@ def fit(
 class _Model:
     """The logistic regression for given comparisons. Weights and centres of the prior have a row per resample."""
 
-    def __init__(self, comparisons: Sequence[Comparison], engines: int) -> None:
+    def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
         rows = np.arange(len(comparisons))
         self._design = np.zeros((len(comparisons), engines + len(comparisons[0].style)))
         self._design[rows, [it.first for it in comparisons]] = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from paragone import Json
-from paragone_workbench.compare.votes import Candidate, Choice, Vote
+from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer
 
 __all__ = ["Contest", "Tally", "contests", "tally"]
 
@@ -20,8 +20,8 @@ class Contest:
     all candidates were bad.
     """
 
-    first: Candidate
-    second: Candidate
+    first: VotedAnswer
+    second: VotedAnswer
     outcome: float
     bad: bool = False
 

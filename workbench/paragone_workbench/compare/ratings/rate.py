@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone_workbench.compare.ratings.bradley_terry import POINTS, Comparison, Fit, fit
+from paragone_workbench.compare.ratings.bradley_terry import POINTS, Fit, Pairing, fit
 from paragone_workbench.compare.ratings.contests import Contest, contests, tally
 from paragone_workbench.compare.ratings.position_bias import position_bias
 from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
@@ -74,7 +74,7 @@ def rate(
 
 def _comparisons(
     found: Sequence[Sequence[Contest]], engines: Sequence[str], control_style: bool
-) -> list[tuple[Comparison, ...]]:
+) -> list[tuple[Pairing, ...]]:
     """Return the contests of each vote for the model, written alike so that equal votes are equal."""
     index = {engine: place for place, engine in enumerate(engines)}
     flat = [contest for vote in found for contest in vote]
@@ -90,10 +90,10 @@ def _comparisons(
     ]
 
 
-def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Comparison:
+def _sorted(first: int, second: int, outcome: float, style: Sequence[float]) -> Pairing:
     if first < second:
-        return Comparison(first, second, outcome, tuple(style))
-    return Comparison(second, first, 1 - outcome, tuple(-it for it in style))
+        return Pairing(first, second, outcome, tuple(style))
+    return Pairing(second, first, 1 - outcome, tuple(-it for it in style))
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from paragone import ParagoneError
 from paragone.wire import from_json, to_json
-from paragone_workbench.compare.votes import Candidate, Choice, Vote
+from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer
 from paragone_workbench.store.experiment_records import SavedVote
 
 __all__ = ["saved_vote", "votes_from"]
@@ -39,7 +39,7 @@ def votes_from(saved: Iterable[SavedVote]) -> tuple[Vote, ...]:
 def _vote(saved: SavedVote) -> Vote:
     try:
         return Vote(
-            candidates=tuple(from_json(Candidate, it) for it in saved.candidates),
+            candidates=tuple(from_json(VotedAnswer, it) for it in saved.candidates),
             choice=_choice(saved.choice),
             blind=saved.blind,
             created=saved.created,

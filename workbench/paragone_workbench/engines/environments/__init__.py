@@ -10,15 +10,15 @@ from paragone_workbench.engines.environments.installed import (
     interpreter,
     list_installed,
 )
-from paragone_workbench.engines.environments.planning import Plan, plan
-from paragone_workbench.engines.environments.process import Stage, Step
+from paragone_workbench.engines.environments.planning import EnvironmentPlan, plan
+from paragone_workbench.engines.environments.process import InstallStep, Stage
 from paragone_workbench.engines.environments.removal import remove
 
 __all__ = [
     "InstalledEnvironment",
-    "Plan",
+    "EnvironmentPlan",
     "Stage",
-    "Step",
+    "InstallStep",
     "check",
     "create",
     "list_installed",

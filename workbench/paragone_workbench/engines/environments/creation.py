@@ -19,14 +19,14 @@ from paragone_workbench.engines.environments.installed import (
     sibling_path,
 )
 from paragone_workbench.engines.environments.lock import exclusive_lock
-from paragone_workbench.engines.environments.planning import Plan
-from paragone_workbench.engines.environments.process import CommandFailed, Stage, Step, run_command
+from paragone_workbench.engines.environments.planning import EnvironmentPlan
+from paragone_workbench.engines.environments.process import CommandFailed, InstallStep, Stage, run_command
 from paragone_workbench.paths import private_folder
 
 __all__ = ["check", "create"]
 
 
-async def create(plan: Plan) -> AsyncGenerator[Step, None]:
+async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     """Create an environment, yielding the steps as they happen.
 
     An existing one is replaced once the new one is installed, and is kept if that fails.
@@ -60,7 +60,7 @@ async def create(plan: Plan) -> AsyncGenerator[Step, None]:
                 yield step
 
 
-def _commands(plan: Plan) -> Sequence[tuple[Stage, list[str]]]:
+def _commands(plan: EnvironmentPlan) -> Sequence[tuple[Stage, list[str]]]:
     python = str(python_in(plan.folder))
     source = [] if plan.find_links is None else ["--no-index", "--find-links", str(plan.find_links)]
     if plan.uv is not None:
@@ -73,7 +73,7 @@ def _commands(plan: Plan) -> Sequence[tuple[Stage, list[str]]]:
     return ("create", make), ("install", [*install, *source, *plan.build.requirements])
 
 
-def _source_hint(plan: Plan) -> str:
+def _source_hint(plan: EnvironmentPlan) -> str:
     if plan.find_links is not None:
         requirements = ", ".join(plan.build.requirements)
         return f"{plan.find_links} must contain the wheels of {requirements} and of their dependencies."
@@ -114,7 +114,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def check(backend: Backend) -> AsyncGenerator[Step, None]:
+async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
     """Import the backend's library in its environment, yielding the steps as they happen.
 
     Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.

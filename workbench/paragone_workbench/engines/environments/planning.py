@@ -25,7 +25,7 @@ from paragone_workbench.engines.environments.installed import (
 )
 from paragone_workbench.machine.gpus import find_gpus
 
-__all__ = ["Plan", "plan"]
+__all__ = ["EnvironmentPlan", "plan"]
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -34,7 +34,7 @@ _MAX_OUTPUT = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class EnvironmentPlan:
     """How an environment would be created, and what that takes."""
 
     backend: Backend
@@ -71,7 +71,7 @@ class Plan:
 
 async def plan(
     backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
-) -> Plan:
+) -> EnvironmentPlan:
     """Return how the environment of a backend would be created. Nothing is changed.
 
     `cuda` is a major version, by default the newest that this machine's driver supports. `python` is an
@@ -105,7 +105,7 @@ async def plan(
             f"in {folder.parent}.",
             hint=hint,
         )
-    return Plan(
+    return EnvironmentPlan(
         backend=backend,
         folder=folder,
         build=build,

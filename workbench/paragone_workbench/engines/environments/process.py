@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["CommandFailed", "Stage", "Step", "run_command"]
+__all__ = ["CommandFailed", "Stage", "InstallStep", "run_command"]
 
 Stage: TypeAlias = Literal["create", "install", "check"]
 
@@ -27,7 +27,7 @@ _TAIL = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class InstallStep:
     """The progress of a stage."""
 
     stage: Stage
@@ -49,7 +49,7 @@ async def run_command(
     *,
     scratch: Path | None = None,
     lock: int | None = None,
-) -> AsyncGenerator[Step, None]:
+) -> AsyncGenerator[InstallStep, None]:
     """Run a program, yielding a step for each line that it prints, and at least one a second.
 
     `scratch` is the folder for its temporary files. The program inherits the descriptor `lock`, and so
@@ -57,7 +57,7 @@ async def run_command(
     """
     started = time.monotonic()
     line = line or " ".join(command)
-    yield Step(stage=stage, line=line, seconds=0.0)
+    yield InstallStep(stage=stage, line=line, seconds=0.0)
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *command,
@@ -97,7 +97,7 @@ async def run_command(
                 if text := raw.decode(errors="replace").strip():
                     line = text
                     tail = [*tail[1 - _TAIL :], text]
-            yield Step(stage=stage, line=line, seconds=time.monotonic() - started)
+            yield InstallStep(stage=stage, line=line, seconds=time.monotonic() - started)
         if await process.wait():
             raise CommandFailed(_reason(tail) or f"{command[0]} ended with exit code {process.returncode}.")
     finally:

@@ -34,14 +34,14 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.retry import retrying
 
-__all__ = ["Difference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
+__all__ = ["AnswerDifference", "EngineReport", "Replay", "ReplayedRun", "replayable"]
 
 _QUOTED = 40
 """Characters that are quoted from each answer where they part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class AnswerDifference:
     """Where an answer first differs from the recorded one."""
 
     channel: str
@@ -65,7 +65,7 @@ class ReplayedRun:
     """The text of the last message."""
     error: ParagoneError | None = None
     """Why the repetition failed."""
-    difference: Difference | None = None
+    difference: AnswerDifference | None = None
 
     @property
     def same(self) -> bool:
@@ -267,7 +267,7 @@ def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
         if one != other:
             at = common_length(one, other)
             token = token_at(before.tokens, at) if before.tokens and channel == "answer" else None
-            difference = Difference(
+            difference = AnswerDifference(
                 channel=channel,
                 char=at,
                 token=token,

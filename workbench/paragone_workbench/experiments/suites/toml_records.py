@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
-from paragone_workbench.config.toml_file import Document, parse_toml
+from paragone_workbench.config.toml_file import TomlDocument, parse_toml
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.experiments.suites.records import FileDefaults, Record, assertion_spec
@@ -24,7 +24,7 @@ class TomlSuite:
 
     def __init__(self, path: Path, text: str) -> None:
         """Parse the file. Raises InputError, with the line, if it is not valid TOML."""
-        self._document: Document = parse_toml(path, text)
+        self._document: TomlDocument = parse_toml(path, text)
         self.problems: list[SuiteProblem] = []
         """What is wrong outside of `[[prompts]]`."""
         for key in self._document.data:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paragone_workbench.compare.ratings.saved import saved_vote
-from paragone_workbench.compare.votes import Candidate, Choice, Vote, style_of
+from paragone_workbench.compare.votes import Choice, Vote, VotedAnswer, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run
@@ -77,8 +77,8 @@ class Ballot:
             prompt_id=None if self.asked is None else self.asked.id,
         )
 
-    def _candidate(self, run: Run) -> Candidate:
-        return Candidate(
+    def _candidate(self, run: Run) -> VotedAnswer:
+        return VotedAnswer(
             engine=run.result.definition.name,
             backend=run.result.definition.backend,
             model=run.result.definition.model,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from paragone import Channel
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.masking import MaskedStream, NameMask
-from paragone_workbench.experiments.voting.pacing import Pacing, Progress
+from paragone_workbench.experiments.voting.pacing import PacedText, Pacing
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
@@ -65,8 +65,8 @@ class BlindAnswers:
             answer.close()
 
     @property
-    def _progress(self) -> list[Progress]:
-        return [Progress(produced=len(answer.text), ended=answer.ended) for answer in self._answers]
+    def _progress(self) -> list[PacedText]:
+        return [PacedText(produced=len(answer.text), ended=answer.ended) for answer in self._answers]
 
 
 class _Answer(RunObserver):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Pacing", "Progress"]
+__all__ = ["Pacing", "PacedText"]
 
 UNKNOWN_PACE = 100.0
 """Characters per second for the rest of the answers, if one has ended before any text was shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class PacedText:
     """How far an answer has come.
 
     Attributes:
@@ -42,7 +42,7 @@ class Pacing:
         self._owed = 0.0
         """The part of a character by which the pace is ahead of what is shown."""
 
-    def advance(self, now: float, answers: Sequence[Progress]) -> int:
+    def advance(self, now: float, answers: Sequence[PacedText]) -> int:
         """Return how many characters of each answer may be shown at a time in seconds; it never decreases."""
         limit = _limit(answers)
         if self._pace is None and any(it.ended and it.produced <= limit for it in answers):
@@ -60,7 +60,7 @@ class Pacing:
             self._began = now
         return self.shown
 
-    def show_all(self, answers: Sequence[Progress]) -> bool:
+    def show_all(self, answers: Sequence[PacedText]) -> bool:
         """Show everything from now on, if all answers have ended. Returns whether they have."""
         if not all(it.ended for it in answers):
             return False
@@ -68,6 +68,6 @@ class Pacing:
         return True
 
 
-def _limit(answers: Sequence[Progress]) -> int:
+def _limit(answers: Sequence[PacedText]) -> int:
     running = [it.produced for it in answers if not it.ended]
     return min(running) if running else max((it.produced for it in answers), default=0)

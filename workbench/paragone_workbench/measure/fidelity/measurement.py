@@ -29,7 +29,7 @@ from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement, top_of
 from paragone_workbench.statistics.numeric import np
 
-__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "Step", "noise_windows"]
+__all__ = ["NOISE_BATCH", "WINDOW", "Fidelity", "FidelityStep", "noise_windows"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ One token at a time takes several times as long as a batch, and on a GPU fifty t
 """
 
 
-class Step(NamedTuple):
+class FidelityStep(NamedTuple):
     """Progress of a measurement, before each step. A step is one window of one engine."""
 
     done: int
@@ -90,7 +90,7 @@ class Fidelity:
         engines = (self.reference, *self.candidates)
         return self.stopped or any(it.error is not None for it in engines)
 
-    async def measure(self, on_step: Callable[[Step], None] = lambda step: None) -> None:
+    async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
         """Open the engines, and measure them window by window.
 
         An error of one engine is kept with it; the others continue. Raises ParagoneError if nothing can be
@@ -168,7 +168,7 @@ class Fidelity:
         windows: Windows,
         width: int,
         prepared: Mapping[Candidate, Windows],
-        on_step: Callable[[Step], None],
+        on_step: Callable[[FidelityStep], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
         noisy = noise_windows(len(windows))
@@ -178,7 +178,7 @@ class Fidelity:
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(Step(done, total, number + 1, count))
+            on_step(FidelityStep(done, total, number + 1, count))
             done += 1
 
         for number in range(count):
