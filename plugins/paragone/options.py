@@ -125,6 +125,11 @@ class OptionInfo:
 
 def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
     """Return the options that a class declares, in order of declaration."""
+    return _cached_description(cast("Hashable", options))  # mypy does not see that a class is hashable
+
+
+@functools.cache  # every check of an engine's options needs it
+def _cached_description(options: type[Options]) -> tuple[OptionInfo, ...]:
     hints = _hints(options)
     infos = []
     for field in dataclasses.fields(options):

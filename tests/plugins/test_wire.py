@@ -6,7 +6,7 @@ import math
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paragone
@@ -70,6 +70,7 @@ def through_json(data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=25)  # for each of the kinds, most of which have fields of the same few types
 @given(data=st.data())
 def test_a_value_is_the_same_after_conversion_to_json_and_back(kind, data):
     value = data.draw(values_of(kind))

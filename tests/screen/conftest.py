@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 
 from paragone_tui.app import ParagoneApp
@@ -34,12 +37,11 @@ class Screen:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {PATIENCE:.0f} s: {what or condition}\n{self.text}")
-            await self.pilot.pause()
             await asyncio.sleep(0.02)
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        await self.app._press_keys(keys)  # Pilot.press would wait for all widgets once more
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:
@@ -72,6 +74,23 @@ class Screen:
     def told(self) -> str:
         """What notifications say."""
         return "\n".join(note.message for note in self.app._notifications)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def parse_styles_once() -> Iterator[None]:
+    """Parse each piece of CSS once for all apps. Each app, and each screen that it opens, would parse all of it again."""
+    parsed: dict[tuple[object, ...], list[RuleSet]] = {}
+    parse = Stylesheet._parse_rules
+
+    def parse_once(self: Stylesheet, css: str, read_from: CSSLocation, *args, **options) -> list[RuleSet]:
+        key = (css, read_from, args, *options.items(), *self._variables.items())
+        if key not in parsed:
+            parsed[key] = parse(self, css, read_from, *args, **options)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
 
 
 @pytest.fixture

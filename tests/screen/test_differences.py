@@ -136,7 +136,7 @@ async def test_two_quantizations_part_at_the_marked_token(start, smollm2, smalle
         )
         wanted = [[run.result.tokens[at].text] for run in runs]
         await screen.until(lambda: [marked(screen, lane, "diverges") for lane in (0, 1)] == wanted)
-        before = "".join(token.text for token in runs[0].tokens[:at])
+        before = "".join(token.text for token in runs[0].result.tokens[:at])
         assert all(run.text.startswith(before) for run in runs)
         assert runs[0].text[: len(before) + 2] != runs[1].text[: len(before) + 2]
         for lane, run in enumerate(runs):

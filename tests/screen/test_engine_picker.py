@@ -261,7 +261,7 @@ async def test_the_memory_of_the_highlighted_model_is_told(start, offers):
         await screen.until(lambda: "Estimating the memory …" in screen.text or "Needs" in screen.text)
         await estimated(screen)
         # the double does not say how much is free
-        told = "Needs 1 MB (weights 1 MB, KV cache 0 MB, compute 0 MB)."
+        told = "Needs 1 MB (weights 1 MB, KV cache 66 kB, compute 66 kB)."
         assert told in screen.text
         await screen.press("down")
         assert highlighted(screen) == "wide"

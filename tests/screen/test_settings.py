@@ -18,12 +18,11 @@ async def form(screen) -> SettingsForm:
 
 async def fill(screen, name: str, text: str) -> None:
     """Move to a field as a person does, and type into it."""
-    for _ in range(50):
-        if any(it.setting.info.name == name and it.input.has_focus for it in screen.app.screen._fields()):
-            break
-        await screen.press("down")
-    else:
-        raise AssertionError(f"no field {name}")
+    fields = list(screen.app.screen._fields())
+    (here,) = [number for number, field in enumerate(fields) if field.input.has_focus]
+    (there,) = [number for number, field in enumerate(fields) if field.setting.info.name == name]
+    await screen.press(*["down" if there > here else "up"] * abs(there - here))
+    assert fields[there].input.has_focus
     await screen.type(text)
 
 

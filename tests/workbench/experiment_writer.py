@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +21,42 @@ from paragone_workbench.workbench import Workbench
 
 
 async def run_experiment(
-    history: History, engines: Iterable[EngineDefinition], prompts: Iterable[str]
+    history: History, engines: Sequence[EngineDefinition], prompts: Sequence[str]
 ) -> int:
     """Run prompts on engines, one after the other, save the experiment, and return its id."""
-    engines, prompts = tuple(engines), tuple(prompts)
+    return await save_experiment(history, engines, prompts, await run_prompts(engines, prompts))
+
+
+async def run_prompts(
+    engines: Sequence[EngineDefinition], prompts: Sequence[str]
+) -> Mapping[RunKey, RunResult]:
+    """Run prompts on engines, one after the other, and return the results."""
+    results = {}
+    async with Workbench(Registry(), mode="sequential") as workbench:
+        for number, definition in enumerate(engines):
+            handle = workbench.add(definition)
+            handle.open(1)
+            for index, text in enumerate(prompts):
+                execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
+                await execution.ended()
+                key = RunKey(prompt_index=index, engine_index=number, repetition=0)
+                results[key] = execution.run.result
+    return results
+
+
+async def save_experiment(
+    history: History,
+    engines: Sequence[EngineDefinition],
+    prompts: Sequence[str],
+    results: Mapping[RunKey, RunResult],
+) -> int:
+    """Save an experiment with the results of `run_prompts`, and return its id."""
     experiment = Experiment(
         name="colours",
         fingerprint="f",
         schedule="sequential",
         repetitions=1,
-        engines=engines,
+        engines=tuple(engines),
         machine=await describe_machine(),
         prompts=len(prompts),
         created=1.0,
@@ -40,15 +66,8 @@ async def run_experiment(
         for index, text in enumerate(prompts)
     ]
     new = await history.call(lambda store: store.experiments.create(experiment, contents))
-    async with Workbench(Registry(), mode="sequential") as workbench:
-        for number, definition in enumerate(engines):
-            handle = workbench.add(definition)
-            handle.open(1)
-            for index, text in enumerate(prompts):
-                execution = workbench.run(handle, dataclasses.replace(RunSpec.of_prompt(text), cold=True))
-                await execution.ended()
-                key = RunKey(prompt_index=index, engine_index=number, repetition=0)
-                await history.call(partial(_save, new, key, execution.run.result))
+    for key, result in results.items():
+        await history.call(partial(_save, new, key, result))
     return new
 
 

@@ -62,9 +62,12 @@ def uv(monkeypatch, tmp_path):
 
 
 @pytest.fixture(params=["uv", "pip"])
-def installer(request, monkeypatch):
-    """Run the test with uv on the path, and without."""
+def installer(request, monkeypatch, tmp_path):
+    """Run the test with uv on the path, and without: then with pip, in a folder with modules of the same names."""
     if request.param == "pip":
+        for name in ("venv", "pip", "ensurepip"):
+            (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not Python\\'s own')")
+        monkeypatch.chdir(tmp_path)
         folders = os.environ["PATH"].split(os.pathsep)
         kept = [folder for folder in folders if not Path(folder, "uv").exists()]
         monkeypatch.setenv("PATH", os.pathsep.join(kept))
@@ -91,10 +94,11 @@ async def made(backend, wheels, **options):
     return plan, [step async for step in environments.create(plan)]
 
 
-async def test_an_environment_is_created_used_listed_and_removed(installer, wheels):
+async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path):
     backend = Tiny()
     assert environments.interpreter(backend, None) is None
-    plan, steps = await made(backend, wheels, cuda="13")
+    (tmp_path / "own").symlink_to(sys.executable)
+    plan, steps = await made(backend, wheels, cuda="13", python="./own" if installer == "pip" else None)
     assert (plan.uv is not None) == (installer == "uv")
     assert (plan.download, plan.disk, plan.replaces) == (0, 1000, False)
     assert list(dict.fromkeys(step.stage for step in steps)) == ["create", "install", "check"]
@@ -327,7 +331,7 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     class Huge(Tiny):
         environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())
 
-    assert "needs about 1000000000.0 GB" in await refused(Huge())
+    assert "needs about 1,000,000,000.0 GB" in await refused(Huge())
 
 
 @pytest.fixture

@@ -7,7 +7,13 @@ import shutil
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
-from tests.workbench.experiment_writer import chat, run_experiment, write_document
+from tests.workbench.experiment_writer import (
+    chat,
+    run_experiment,
+    run_prompts,
+    save_experiment,
+    write_document,
+)
 
 from paragone import InputError
 from paragone.facts import ROUNDING
@@ -37,12 +43,39 @@ from paragone_workbench.store import Store
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
 
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A home folder for all tests with the model, so that its path is the same in their recordings."""
+    return tmp_path_factory.mktemp("machine")
+
+
 @pytest.fixture
-def model(smollm2, tmp_path):
-    """A copy of the real model, which a test can replace."""
-    folder = tmp_path / "models"
+def model(smollm2, machine, monkeypatch):
+    """A copy of the real model in the home folder, which a test can replace."""
+    folder = machine / "models"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    return shutil.copy(smollm2, folder / "smol.gguf")
+    monkeypatch.setenv("HOME", str(machine))
+    return shutil.copy2(smollm2, folder / "smol.gguf")
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    """The results of the experiments that `record` has run."""
+    return {}
+
+
+@pytest.fixture
+def record(history, recordings):
+    """A function like `run_experiment` with the test's history. Tests that record the same share the results."""
+
+    async def saved(engines, prompts):
+        key = repr((engines, prompts))
+        if key not in recordings:
+            recordings[key] = await run_prompts(engines, prompts)
+        return await save_experiment(history, engines, prompts, recordings[key])
+
+    return saved
 
 
 @pytest.fixture
@@ -101,8 +134,8 @@ def test_a_run_that_had_reused_the_cache_is_offered_cold():
 
 
 @pytest.mark.model
-async def test_an_experiment_at_temperature_0_gives_the_same_answers(history, smol):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour.", "Name a fruit."])
+async def test_an_experiment_at_temperature_0_gives_the_same_answers(history, record, smol):
+    number = await record([smol(temperature=0)], ["Name a colour.", "Name a fruit."])
     results, (report,) = await replayed(history, await recorded_runs(history, f"e{number}"))
     assert [result.same for result in results] == [True, True]
     assert changed(report) == {}
@@ -112,8 +145,8 @@ async def test_an_experiment_at_temperature_0_gives_the_same_answers(history, sm
 
 
 @pytest.mark.model
-async def test_a_changed_option_is_named(history, smol):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+async def test_a_changed_option_is_named(history, record, smol):
+    number = await record([smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
     settings = ("n_ctx=512", "smol.max_tokens=3")
     (result,), (report,) = await replayed(history, runs, settings=settings)
@@ -126,8 +159,8 @@ async def test_a_changed_option_is_named(history, smol):
 
 
 @pytest.mark.model
-async def test_other_weights_at_the_same_path_are_named(history, smol, model, smaller_smollm2):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name three colours."])
+async def test_other_weights_at_the_same_path_are_named(history, record, smol, model, smaller_smollm2):
+    number = await record([smol(temperature=0)], ["Name three colours."])
     runs = await recorded_runs(history, f"e{number}")
     await digest_weights(history, weights_in(runs[0].result.manifest))
     shutil.copy(smaller_smollm2, model)
@@ -141,8 +174,10 @@ async def test_other_weights_at_the_same_path_are_named(history, smol, model, sm
 
 
 @pytest.mark.model
-async def test_weights_that_only_some_of_the_runs_had_are_named(history, smol, model, smaller_smollm2):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+async def test_weights_that_only_some_of_the_runs_had_are_named(
+    history, record, smol, model, smaller_smollm2
+):
+    number = await record([smol(temperature=0)], ["Name a colour."])
     shutil.copy(smaller_smollm2, model)
     later = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
     runs = [*await recorded_runs(history, f"e{number}"), *await recorded_runs(history, f"e{later}")]
@@ -155,8 +190,10 @@ async def test_weights_that_only_some_of_the_runs_had_are_named(history, smol, m
 
 
 @pytest.mark.model
-async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model, smollm2, smaller_smollm2):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+async def test_without_a_digest_only_sizes_can_be_compared(
+    history, record, smol, model, smollm2, smaller_smollm2
+):
+    number = await record([smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
     shutil.copy(smollm2, model)  # the same content, modified later
     _, (report,) = await replayed(history, runs)
@@ -168,11 +205,11 @@ async def test_without_a_digest_only_sizes_can_be_compared(history, smol, model,
 
 
 @pytest.mark.model
-async def test_weights_that_are_gone_are_found_elsewhere(history, smol, model, tmp_path, monkeypatch):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour."])
+async def test_weights_that_are_gone_are_found_elsewhere(history, record, smol, model):
+    number = await record([smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
     await digest_weights(history, weights_in(runs[0].result.manifest))
-    elsewhere = tmp_path / "models" / "sub"
+    elsewhere = model.parent / "sub"
     elsewhere.mkdir()
     model.rename(elsewhere / "renamed.gguf")
     (result,), (report,) = await replayed(history, runs)  # ~/models is searched
@@ -201,9 +238,9 @@ async def test_a_relative_path_is_replayed_from_another_folder(history, smol, mo
 
 @pytest.mark.model
 async def test_a_document_is_replayed_on_another_machine(
-    history, smol, smollm2, model, tmp_path, monkeypatch
+    history, record, smol, smollm2, model, tmp_path, monkeypatch
 ):
-    number = await run_experiment(history, [smol(temperature=0)], ["Name a colour.", "Name a fruit."])
+    number = await record([smol(temperature=0)], ["Name a colour.", "Name a fruit."])
     path = await write_document(history, f"e{number}", tmp_path / "document.json")
     other = tmp_path / "other"
     monkeypatch.setenv("HOME", str(other))
@@ -245,9 +282,9 @@ def with_result(run, **fields):
 # ── Without a real model ───────────────────────────────────────────────────────────────────────
 
 
-async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history, rogue):
+async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history, record, rogue):
     engine = rogue("steady", max_tokens=3, at=0)
-    number = await run_experiment(history, [engine], ["One?", "Two?"])
+    number = await record([engine], ["One?", "Two?"])
     runs = await recorded_runs(history, f"e{number}")
     crashing = [
         dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="exit")) for run in runs
@@ -258,16 +295,16 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     assert replay_verdict(results, [report]) == "0 of 2 answers are the same. 2 runs failed."
 
 
-async def test_an_engine_that_cannot_be_opened_fails_all_its_runs(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?", "Two?"])
+async def test_an_engine_that_cannot_be_opened_fails_all_its_runs(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=3)], ["One?", "Two?"])
     runs = await recorded_runs(history, f"e{number}")
     missing = [dataclasses.replace(run, engine=dataclasses.replace(run.engine, model="gone")) for run in runs]
     results, _ = await replayed(history, missing)
     assert ["There is no model 'gone'" in str(result.error) for result in results] == [True, True]
 
 
-async def test_a_replay_can_be_stopped(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=2)], ["One?", "Two?"])
+async def test_a_replay_can_be_stopped(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?"])
     able, _ = replayable(await recorded_runs(history, f"e{number}"))
     registry = Registry()
     choices = ReplayChoices(settings=("max_tokens=100000", "rate=100"))
@@ -283,8 +320,8 @@ async def test_a_replay_can_be_stopped(history, rogue):
     )
 
 
-async def test_a_stopped_replay_compares_what_was_repeated(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
+async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?", "Three?"])
     able, _ = replayable(await recorded_runs(history, f"e{number}"))
     registry = Registry()
     choices = ReplayChoices(settings=("max_tokens=3",))
@@ -305,10 +342,12 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, rogue):
 
 
 @pytest.mark.parametrize(("recorded", "threads"), [(3, 3), (8, 4)])
-async def test_runs_get_the_recorded_number_of_threads(history, rogue, monkeypatch, recorded, threads):
+async def test_runs_get_the_recorded_number_of_threads(
+    history, record, rogue, monkeypatch, recorded, threads
+):
     """The engine answers with its number of threads."""
     monkeypatch.setattr("paragone_workbench.experiments.replaying.replay.physical_cores", lambda: 4)
-    number = await run_experiment(history, [rogue("threads", max_tokens=1)], ["One?"])
+    number = await record([rogue("threads", max_tokens=1)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     loaded = dataclasses.replace(run.result.loaded, facts={"threads": str(recorded)})
     run = with_result(
@@ -330,9 +369,9 @@ async def test_runs_get_the_recorded_number_of_threads(history, rogue, monkeypat
         assert "what has changed may be the reason (threads)" in replay_verdict([result], [report])
 
 
-async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue):
+async def test_an_answer_that_differs_though_nothing_has_changed(history, record, rogue):
     """The engine answers with its number of threads, which a schedule changes, but no option."""
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     run = with_result(run, text="word0 other ")
     results, (report,) = await replayed(history, [run])
@@ -345,8 +384,8 @@ async def test_an_answer_that_differs_though_nothing_has_changed(history, rogue)
     assert "does not reproduce itself" in replay_verdict(results, [report])
 
 
-async def test_only_whole_answers_with_a_manifest_are_repeated(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?", "Two?", "Three?"])
+async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=3)], ["One?", "Two?", "Three?"])
     first, second, third = await recorded_runs(history, f"e{number}")
     first = with_result(first, state="failed", error="It broke.")
     second = with_result(second, manifest={})
@@ -360,8 +399,8 @@ async def test_only_whole_answers_with_a_manifest_are_repeated(history, rogue):
         replayable([])
 
 
-async def test_runs_of_older_versions_are_repeated_without_weights_and_machine(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+async def test_runs_of_older_versions_are_repeated_without_weights_and_machine(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     known = run.result.manifest.items()
     run = with_result(
@@ -388,8 +427,8 @@ async def test_a_run_of_an_old_history_without_a_manifest(history, rogue):
         replayable(await recorded_runs(history, f"r{run.number}"))
 
 
-async def test_a_missing_backend_and_wrong_choices(history, rogue):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+async def test_a_missing_backend_and_wrong_choices(history, record, rogue):
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     foreign = dataclasses.replace(run, engine=dataclasses.replace(run.engine, backend="gone"))
     with pytest.raises(InputError, match="there is no backend 'gone'"):
@@ -405,8 +444,10 @@ async def test_a_missing_backend_and_wrong_choices(history, rogue):
         await replayed(history, [run], settings=("nonsense=1",))
 
 
-async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(history, rogue, tmp_path):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
+    history, record, rogue, tmp_path
+):
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     path = await write_document(history, f"e{number}", tmp_path / "document.json")
     (run,) = read_document(path).runs
 
@@ -424,9 +465,9 @@ async def test_a_document_makes_the_program_contact_and_start_nothing_by_itself(
 
 
 async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_user(
-    history, rogue, model, tmp_path
+    history, record, rogue, model, tmp_path
 ):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     path = await write_document(history, f"e{number}", tmp_path / "document.json")
     (run,) = read_document(path).runs
     theirs = EngineDefinition(
@@ -446,8 +487,8 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     assert await planned(trusted=True) == ["evil.example:50052"]
 
 
-async def test_a_document_does_not_say_which_keys_are_sent(history, rogue, tmp_path):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogue, tmp_path):
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     engine = EngineDefinition(
         name="steady",
@@ -468,8 +509,8 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, rogue, tmp_p
     assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
 
 
-async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, rogue, home):
-    number = await run_experiment(history, [rogue("steady", max_tokens=3)], ["One?"])
+async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, record, rogue, home):
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     path = home / "config.toml"
     path.write_text(

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import mmap
 import os
-from pathlib import Path
 
 __all__ = ["SLOTS", "SLOT_BYTES", "SharedBuffer"]
 
@@ -18,7 +17,7 @@ SLOTS = 2
 SLOT_BYTES = 8 << 20
 """Size of a slot in bytes: 8 rows of a vocabulary of 262,144 tokens."""
 
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 (Linux's file system in memory)
+_IN_MEMORY = "/dev/shm"  # noqa: S108 (Linux's file system in memory)
 
 
 class SharedBuffer:
@@ -42,7 +41,7 @@ class SharedBuffer:
         return cls._create(None)
 
     @classmethod
-    def _create(cls, folder: Path | None) -> SharedBuffer:
+    def _create(cls, folder: str | None) -> SharedBuffer:
         import tempfile  # the worker, which only opens files, starts sooner without it
 
         descriptor, path = tempfile.mkstemp(prefix="paragone-", dir=folder)
@@ -50,7 +49,7 @@ class SharedBuffer:
             _allocate(descriptor, SLOTS * SLOT_BYTES)
             return cls(path, descriptor)
         except BaseException:
-            Path(path).unlink()
+            os.unlink(path)  # noqa: PTH108 (pathlib is slow to import)
             raise
         finally:
             os.close(descriptor)
@@ -72,7 +71,7 @@ class SharedBuffer:
     def unlink(self) -> None:
         """Remove the file's name; both mappings stay valid. May be called twice."""
         with contextlib.suppress(FileNotFoundError):
-            Path(self.path).unlink()
+            os.unlink(self.path)  # noqa: PTH108 (pathlib is slow to import)
 
 
 def _allocate(descriptor: int, size: int) -> None:

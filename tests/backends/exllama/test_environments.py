@@ -1,4 +1,4 @@
-"""Creation of environments with obstacles: unexpected files, full disks, files in the working folder."""
+"""Creation of environments with obstacles: unexpected files, full disks."""
 
 import asyncio
 import os
@@ -71,14 +71,6 @@ async def made(wheels, **options):
 
 def folder():
     return data_folder() / "environments" / "tiny"
-
-
-async def test_modules_in_the_working_folder_are_not_imported(wheels, tmp_path, monkeypatch, without_uv):
-    for name in ("venv", "pip", "ensurepip"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not Python\\'s own')")
-    (tmp_path / "own").symlink_to(sys.executable)
-    monkeypatch.chdir(tmp_path)
-    assert (await made(wheels, cuda="13", python="./own"))[-1].line == "hello"
 
 
 async def test_very_long_lines_are_ignored(wheels):

@@ -114,10 +114,11 @@ class Session:
         If only the name and sampling options differ, they take effect with the next run; otherwise the model is
         reloaded. Raises InputError if an option is invalid.
         """
+        is_renamed = definition.name != lane.engine.definition.name
         if not lane.engine.configure(definition):
             await self.swap(lane, definition)
             return
-        if definition.name != lane.record.definition.name:
+        if is_renamed:
             others = [other for other in self.lanes if other is not lane]
             lane.name = unique_name(definition, others, self.registry)
         self._recorder.lane_changed(self.conversation, lane.record)

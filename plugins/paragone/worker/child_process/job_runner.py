@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
@@ -74,6 +73,8 @@ class JobRunner:
             self._engine.close()
 
     def _fail(self, job: Job, error: ParagoneError) -> None:
+        import traceback  # imported here because most workers never need it
+
         traceback.print_exc()
         self._pipe.say(Failed(job=job.number, error=error))
 
