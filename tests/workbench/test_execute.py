@@ -7,6 +7,7 @@ import pytest
 from rogue_backend.definitions import rogue
 
 from paragone import Image, InputError
+from paragone.worker import protocol
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.workbench import Workbench
@@ -150,17 +151,17 @@ async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypat
     image = Image(data="QUJD" * 1000, media_type="image/png", name="it.png")
     engine = await workbench.open("rogue:seeing", max_tokens=1)
     dumped: list[str] = []
-    dumps = json.dumps
+    encode = protocol._encode
 
-    def noted(*args, **kwargs):
-        dumped.append(dumps(*args, **kwargs))
+    def noted(message):
+        dumped.append(encode(message))
         return dumped[-1]
 
-    monkeypatch.setattr(json, "dumps", noted)
+    monkeypatch.setattr(protocol, "_encode", noted)
     run = await workbench.run(engine, RunSpec.of_prompt("Which?", images=[image])).result()
     assert run.text == "it.png "
     assert sum(text.count(image.data) for text in dumped) == 1
-    assert image.data not in dumps(run.manifest)
+    assert image.data not in json.dumps(run.manifest)
     assert run.manifest["request"]["messages"] == 1
 
 

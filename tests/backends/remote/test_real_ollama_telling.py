@@ -57,7 +57,7 @@ async def run(engine, messages, **sampling):
     return events, settings
 
 
-async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
+async def test_the_prompt_is_the_one_that_it_reads(opened, whole_vocab):
     turns = (
         Message(role="system", text="You are brief."),
         Message(role="user", text="What is one and one?"),
@@ -69,7 +69,7 @@ async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
         events, settings = await run(engine, messages, max_tokens=1)
         assert settings.prompt.count("<|im_start|>") == len(messages) + 1
         assert settings.prompt_ids is None
-        assert events[-1].usage.prompt_tokens == len(vocab.tokenize(settings.prompt))
+        assert events[-1].usage.prompt_tokens == len(whole_vocab.tokenize(settings.prompt))
 
 
 async def test_the_seed_told_gives_the_same_answer(opened, text):

@@ -71,8 +71,9 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     assert done.stdout.decode() == f"{registry.name('smollm2')}: the server has the model\n"
     assert lines[0] == "paragone: pulling manifest …"
     shares = [int(share) for share in re.findall(r"(\d+)% of 98 MB: pulling", "\n".join(lines))]
-    assert shares == sorted(shares)
-    assert shares[-1] == 100
+    assert (
+        shares[-1] == 100
+    )  # the share can fall in between: Ollama begins a part of the file again when it stalls
     assert "paragone: 100% of 98 MB: verifying sha256 digest" in lines
     assert len(registry.downloads) == 4  # the model, its template, its parameters, what it is made of
     assert answer(puller.engine) == answer(f"ollama:smollm2@{ollama_server}") != "\n"

@@ -135,7 +135,7 @@ async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
                 await asyncio.sleep(0.02)
         await second.stop()
         await second.answered()
-        assert (answering.result.metrics.shared, waiting.result.metrics.shared) == (None, True)
+        assert (answering.result.metrics.shared, waiting.result.metrics.shared) == (False, True)
     finally:
         for lane in lanes:
             await lane.close()
