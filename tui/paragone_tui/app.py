@@ -177,7 +177,7 @@ class ParagoneApp(ReportingApp):
                 self._early.append(event)
                 return
             self.app_focus = True
-            self.screen._update_auto_focus()  # does nothing if a widget has the focus
+            self.focus_field()
         await super().on_event(event)
 
     async def _take_early(self) -> None:

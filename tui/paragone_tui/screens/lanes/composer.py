@@ -84,20 +84,19 @@ class Composer(TextField):
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
         self.border_title = Content(title) if title else None
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
         action = self._action(event)
         if action is None:
-            await super()._on_key(event)
             return
         event.stop()
         event.prevent_default()
         await self.run_action(action)
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that makes the text longer than `LONGEST`; otherwise, Textual inserts it."""
         if len(self.text) + len(event.text) > LONGEST:
             event.stop()
