@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+from typing import Any
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -16,7 +17,6 @@ from paragone_tui.screens.vote.experiment import ExperimentVote
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file, state_file
@@ -296,9 +296,7 @@ async def voting(texts, size=(100, 24)):
     experiment_id = experiment(store, texts)
     store.close()
     state = State(state_file())
-    app = VoteApp(
-        config=config.load(None, state=state), state=state, registry=Registry(), experiment_id=experiment_id
-    )
+    app: Any = VoteApp(config=config.load(None, state=state), state=state, experiment_id=experiment_id)
     async with app.run_test(size=size) as pilot:
         screen = Screen(app, pilot)
         await screen.until(lambda: isinstance(app.screen, ExperimentVote) and "Prompt" in screen.text)

@@ -1,27 +1,19 @@
-"""The Textual application: startup, shutdown, and what all screens share."""
+"""The application with lanes: its session, its history, and its engines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from textual import events
-from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone_tui.garbage import begin_collecting
-from paragone_tui.history_opening import LEAVING_S, HistoryOpening
-from paragone_tui.keys import key_map, keys_in_force, readable
-from paragone_tui.painting.screen import ThriftyScreen
-from paragone_tui.reporting import ReportingApp
-from paragone_tui.screen_settings import known_keys, problems
+from paragone_tui.history_opening import HistoryOpening
+from paragone_tui.program_app import ProgramApp
+from paragone_tui.screen_settings import problems
 from paragone_tui.screens.lanes.screen import LanesScreen
-from paragone_tui.terminal.hangup import end_with_terminal
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
@@ -39,9 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ParagoneApp", "run_screen"]
 
-HANG_S = 1.0
-"""Seconds to wait for a screen before the program quits."""
-
 
 def run_screen(
     *,
@@ -57,7 +46,7 @@ def run_screen(
 
     `definitions` are the engines to start with; None means those of the config, else of the last session.
     """
-    app = ParagoneApp(
+    return ParagoneApp(
         config=config,
         state=state,
         registry=registry,
@@ -65,12 +54,7 @@ def run_screen(
         mode=mode,
         system=system,
         demo=demo,
-    )
-    end_with_terminal(0)
-    app.run()
-    for sentence in app.exit_messages:
-        sys.stderr.write(f"paragone: {sentence}\n")
-    return app.return_code or 0
+    ).run_until_quit()
 
 
 def _import_for_answers() -> None:
@@ -79,16 +63,8 @@ def _import_for_answers() -> None:
     import paragone_workbench.runs.execute  # noqa: F401
 
 
-class ParagoneApp(ReportingApp):
+class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens."""
-
-    TITLE = "paragone"
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False  # ours has the keys of `COMMANDS`
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True)
-    ]
-    # Messages are at the top, where they cover neither the composer nor the text that streams in.
-    CSS = "Toast { max-width: 80; } ToastRack { dock: top; margin: 1 0 0 0; }"
 
     def __init__(
         self,
@@ -101,16 +77,9 @@ class ParagoneApp(ReportingApp):
         system: str,
         demo: bool = False,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.state = state
-        self.keys = keys_in_force(known_keys(config))
+        super().__init__(config=config, state=state)
         self.registry = registry
-        self._saving: set[asyncio.Task[None]] = set()
-        self._early: list[events.Event] | None = []
-        """What was typed before the composer could take it; None once it can."""
         self._demo = demo
-        self._remembers = not demo
         self._session = Session(
             self.registry,
             system=system,
@@ -127,7 +96,6 @@ class ParagoneApp(ReportingApp):
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
         for definition in self._first(definitions):
             self._session.add_lane(definition)
-        self.set_keymap(key_map(self.keys))
 
     def _first(self, definitions: Sequence[EngineDefinition] | None) -> Sequence[EngineDefinition]:
         if definitions is not None or self._demo:
@@ -148,51 +116,12 @@ class ParagoneApp(ReportingApp):
         self.lanes = LanesScreen(self._session, markdown=self.config.ui.markdown)
         return self.lanes
 
-    def on_mount(self) -> None:
-        """Install the handlers and the theme; start the rest once the screen is painted."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self.report_internal_error)
-        for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
-        self._set_theme()
-        self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
-        self.app_resume_signal.subscribe(self, self._repaint)
-        self.call_after_refresh(self._begin)
+    def expect_prompt(self) -> None:
+        """Open the engines, which the prompt already waits for."""
+        self._session.open_engines_soon()
 
-    def _repaint(self, _: object) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, ThriftyScreen):
-                screen.repaint()
-            else:
-                screen.refresh()
-
-    async def on_event(self, event: events.Event) -> None:
-        """Give what is typed to the screen's field, and keep what is typed before there is one.
-
-        Textual would drop it if nothing has the focus: before the first paint, after a mouse event outside
-        the terminal, and while the window is in the background.
-        """
-        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
-            if self._early is not None:
-                self._early.append(event)
-                return
-            self.app_focus = True
-            self.focus_field()
-        await super().on_event(event)
-
-    async def _take_early(self) -> None:
-        while self._early:
-            await super().on_event(self._early.pop(0))
-        self._early = None
-
-    async def _begin(self) -> None:
-        if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
-            self._session.open_engines_soon()  # a prompt that was sent already waits for them
-        await self._take_early()
-        self.call_after_refresh(self._begin_work)  # what was typed is painted first
-
-    def _begin_work(self) -> None:
-        begin_collecting()
+    def begin_work(self) -> None:
+        """Open the history and the engines."""
         for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
         self._history.begin()
@@ -214,38 +143,6 @@ class ParagoneApp(ReportingApp):
             self.say(exposed, warning=True)
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
-
-    def action_palette(self) -> None:
-        """Show the command palette, unless it is open."""
-        from paragone_tui.widgets.palette import entries, show_palette
-
-        show_palette(self, entries(self, self.screen))
-
-    def action_change_theme(self) -> None:
-        """Show the palette of themes."""
-        from paragone_tui.widgets.palette import show_palette, themes
-
-        show_palette(self, themes(self))
-
-    def action_help(self) -> None:
-        """Show the help, or close it. If other dialogs cover it, it is not shown again."""
-        from paragone_tui.screens.help.screen import HelpScreen
-        from paragone_tui.widgets.modal import Modal
-
-        if isinstance(self.screen, HelpScreen):
-            self.screen.dismiss()
-        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
-            first = self.screen.HELP if isinstance(self.screen, Modal) else ""
-            self.push_screen(HelpScreen(self.keys, first))
-
-    async def action_quit(self) -> None:
-        """Quit once the screen has handled the keys that were typed before, as a vote; it may hang, though."""
-        self.screen.call_later(self.exit)
-        self.set_timer(HANG_S, self.exit)
-
-    def action_help_quit(self) -> None:
-        """Show which key quits the program: Ctrl+C where it has no other meaning."""
-        self.say(f"{readable(self.keys['quit'].all[:1])} quits.")
 
     # Services for the screens
 
@@ -287,7 +184,7 @@ class ParagoneApp(ReportingApp):
 
     def remember_lanes(self) -> None:
         """Save the current engines for the next start, except in a demo."""
-        if self._remembers and all(map(self.registry.knows, self._session.backends)):
+        if not self._demo and all(map(self.registry.knows, self._session.backends)):
             with contextlib.suppress(ParagoneError):  # not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
 
@@ -329,39 +226,10 @@ class ParagoneApp(ReportingApp):
             return False
         return True
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy text to the clipboard with OSC 52, and through tmux if the program runs in it."""
-        from paragone_tui.terminal.clipboard import give_to_tmux
-
-        super().copy_to_clipboard(text)
-        self.run_worker(give_to_tmux(text), group="clipboard")
-
-    def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program does not end before it has."""
-        # Not a Textual worker: workers are cancelled before the application unmounts.
-        task = asyncio.create_task(work)
-        self._saving.add(task)
-        task.add_done_callback(self._saving.discard)
-
-    async def on_unmount(self) -> None:
-        """Close the engines and the history, for whatever reason the program ends."""
-        self.is_unmounted = True  # also if an error ended the program
+    async def close_all(self) -> None:
+        """Close the engines and the history."""
         self.remember_lanes()
-        if self._saving:
-            await asyncio.wait(self._saving, timeout=LEAVING_S)
         await self._history.end()
         await self._session.close()
         if self.history is not None:
             await self.history.close()
-
-    # Themes and keys
-
-    def _set_theme(self) -> None:
-        theme = self.config.ui.theme
-        if theme is not None and theme in self.available_themes:
-            self.theme = theme
-
-    def _keep_theme(self, theme: str) -> None:
-        if theme != self.config.ui.theme:
-            with contextlib.suppress(ParagoneError):
-                self.state.set_theme(theme)

@@ -13,7 +13,7 @@ from paragone_tui.keys import program_bindings
 from paragone_tui.painting.screen import ThriftyScreen
 
 if TYPE_CHECKING:
-    from paragone_tui.app import ParagoneApp
+    from paragone_tui.program_app import ProgramApp
 
 __all__ = ["Modal"]
 
@@ -24,7 +24,7 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     The command palette offers its bindings that are not declared with `show=False`.
     """
 
-    app: ParagoneApp
+    app: ProgramApp
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
 
     HELP: ClassVar[str] = ""

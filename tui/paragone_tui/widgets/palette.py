@@ -19,7 +19,7 @@ from paragone_tui.keys import readable
 from paragone_tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
-    from paragone_tui.app import ParagoneApp
+    from paragone_tui.program_app import ProgramApp
 
 __all__ = ["Entry", "Palette", "entries", "show_palette", "themes"]
 
@@ -40,9 +40,9 @@ class Entry(NamedTuple):
     run: Callable[[], object]
 
 
-def entries(app: ParagoneApp, screen: Screen[Any]) -> Iterator[Entry]:
+def entries(app: ProgramApp, screen: Screen[Any]) -> Iterator[Entry]:
     """Yield the commands that work on a screen, in the order of the help, and the choice of theme."""
-    on_lanes = screen is app.lanes
+    on_lanes = hasattr(screen, "action_send")
     if not on_lanes:
         yield from _own(screen)
     for command in COMMANDS:
@@ -65,7 +65,7 @@ def _own(screen: Screen[Any]) -> Iterator[Entry]:
         yield Entry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
-def themes(app: ParagoneApp) -> Iterator[Entry]:
+def themes(app: ProgramApp) -> Iterator[Entry]:
     """Yield the themes by name."""
     for name in sorted(app.available_themes):
         yield Entry(name, "", "", partial(setattr, app, "theme", name))
@@ -123,7 +123,7 @@ class Palette(Picker[Callable[[], object] | None]):
         self.dismiss(self._entries[int(option_id)].run)
 
 
-def show_palette(app: ParagoneApp, entries: Iterable[Entry]) -> None:
+def show_palette(app: ProgramApp, entries: Iterable[Entry]) -> None:
     """Show the palette with these entries, unless there is one already; run what is picked."""
 
     def picked(run: Callable[[], object] | None) -> None:
