@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
 from paragone import ParagoneError
+from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.program_app import ProgramApp
 from paragone_tui.screen_settings import problems
@@ -17,17 +17,12 @@ from paragone_tui.screens.lanes.screen import LanesScreen
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.settings import Config, Mode
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.definitions import EngineDefinition, resolve_all, to_spec
-from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 
 if TYPE_CHECKING:
-    from paragone import Backend, Image
-    from paragone_tui.screens.engines.picker import Picked
-    from paragone_tui.screens.history.picker import Found
     from paragone_workbench.store.history import History
-    from paragone_workbench.store.records import Hit
 
 __all__ = ["ParagoneApp", "run_screen"]
 
@@ -88,20 +83,23 @@ class ParagoneApp(ProgramApp):
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
+        self.engines = EngineList(config, state, self._session, self.complain, remembers=not demo)
         self._history = HistoryOpening(
             self._session,
             say=lambda sentence, warning: self.say(sentence, warning=warning),
             complain=self.complain,
         )
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
-        for definition in self._first(definitions):
+        for definition in self._first(config, definitions):
             self._session.add_lane(definition)
 
-    def _first(self, definitions: Sequence[EngineDefinition] | None) -> Sequence[EngineDefinition]:
+    def _first(
+        self, config: Config, definitions: Sequence[EngineDefinition] | None
+    ) -> Sequence[EngineDefinition]:
         if definitions is not None or self._demo:
             return definitions or ()
         try:
-            return resolve_all(self.config.lanes.start, self.config.engines)
+            return resolve_all(config.lanes.start, config.engines)
         except ParagoneError as error:
             self._problems.append(str(error))
             return ()
@@ -113,7 +111,9 @@ class ParagoneApp(ProgramApp):
 
     def get_default_screen(self) -> Screen[None]:
         """Create and return the screen of the lanes."""
-        self.lanes = LanesScreen(self._session, markdown=self.config.ui.markdown)
+        self.lanes = LanesScreen(
+            self._session, self.keys, self, self.engines, self._history, markdown=self.ui.markdown
+        )
         return self.lanes
 
     def expect_prompt(self) -> None:
@@ -126,109 +126,29 @@ class ParagoneApp(ProgramApp):
             self.say(problem, warning=True)
         self._history.begin()
         if self._demo and not self._session.lanes:
-            self.lanes.add_demo()
+            self.lanes.engines.add_demo()
         elif self._session.lanes:
             self._session.open_engines_soon()
         else:
-            self.lanes.action_add_lane()
+            self.lanes.engines.add_lane()
         self.lanes.do(self._use_backends)
 
     async def _use_backends(self) -> None:
         """Do what the first paint need not wait for: it takes the backends' plugins, which are imported now."""
         await self.registry.load(self._session.backends)
-        self.lanes.lay_out_lanes()  # with the options that are set
-        self.remember_lanes()
-        exposed = await asyncio.to_thread(permission_warning, self.config.document, self.registry.find)
+        self.lanes.lanes.lay_out()  # with the options that are set
+        self.engines.remember_lanes()
+        exposed = await asyncio.to_thread(
+            permission_warning, self.engines.config.document, self.registry.find
+        )
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()
         await asyncio.to_thread(_import_for_answers)
 
-    # Services for the screens
-
-    def pick_engine(
-        self, then: Callable[[Picked | None], None], *, offers_demo: bool = True, advice: str = ""
-    ) -> None:
-        """Show the engine picker. `then` is called with what was picked, or None if the user picked nothing."""
-        from paragone_tui.screens.engines.picker import EnginePicker
-
-        picker = EnginePicker(
-            self.config, self.registry, remove=self._remove_engine, offers_demo=offers_demo, advice=advice
-        )
-        self.push_screen(picker, then)
-
-    def pick_images(self, images: tuple[Image, ...], then: Callable[[tuple[Image, ...]], None]) -> None:
-        """Show the image picker, which adds to the attached `images` or removes one.
-
-        `then` is called with the new attachments, unless the user picked nothing.
-        """
-        from paragone_tui.screens.images.picker import ImagePicker
-
-        self.push_screen(ImagePicker(images), lambda picked: then(picked) if picked is not None else None)
-
-    def pick_conversation(self, then: Callable[[int, Hit | None], None]) -> None:
-        """Show the picker of earlier conversations, or a message if the history is not open.
-
-        `then` is called with the conversation's id, and what a search found in it, if the user picks one.
-        """
-        if self.history is None:
-            self.say(self._history.problem, warning=True)
-            return
-        from paragone_tui.screens.history.picker import ConversationPicker
-
-        def picked(found: Found | None) -> None:
-            if found is not None:
-                then(*found)
-
-        self.push_screen(ConversationPicker(self.history, self._session), picked)
-
-    def remember_lanes(self) -> None:
-        """Save the current engines for the next start, except in a demo."""
-        if not self._demo and all(map(self.registry.knows, self._session.backends)):
-            with contextlib.suppress(ParagoneError):  # not worth a message
-                self.state.remember_lanes(self._spec(lane.engine) for lane in self._session.lanes)
-
-    def _spec(self, engine: EngineHandle) -> str:
-        """Return the command-line argument that specifies an engine."""
-        definition = engine.definition
-        if self.config.engines.get(definition.name) == definition:
-            return definition.name
-        return to_spec(definition, engine.backend)
-
-    def keep_once_open(self, engine: EngineHandle, definition: EngineDefinition) -> None:
-        """Save an engine that the user wrote, once it is open, so that it is listed and has a name."""
-        from paragone_tui.screens.engines.keeping import Keeping
-
-        engine.observers.append(Keeping(definition, self._keep_engine))
-
-    def _keep_engine(self, engine: EngineHandle) -> None:
-        try:
-            self.save_engine(engine.definition, engine.backend)
-        except ParagoneError as error:
-            self.complain(error)
-        self.remember_lanes()  # by the engine's name
-
-    def save_engine(self, definition: EngineDefinition, backend: Backend | None) -> str:
-        """Save an engine without its secrets, and return its name; see `add_engine`. Raises ParagoneError."""
-        from paragone_workbench.config.added import add_engine
-
-        before = self.config.added
-        self.config = add_engine(self.config, self.state, definition, backend)
-        return next(iter(self.config.added - before), definition.name)
-
-    def _remove_engine(self, name: str) -> bool:
-        from paragone_workbench.config.added import remove_engine
-
-        try:
-            self.config = remove_engine(self.config, self.state, name)
-        except ParagoneError as error:
-            self.complain(error)
-            return False
-        return True
-
     async def close_all(self) -> None:
         """Close the engines and the history."""
-        self.remember_lanes()
+        self.engines.remember_lanes()
         await self._history.end()
         await self._session.close()
         if self.history is not None:

@@ -43,7 +43,7 @@ class ProgramApp(ReportingApp):
 
     def __init__(self, *, config: Config, state: State) -> None:
         super().__init__()
-        self.config = config
+        self.ui = config.ui
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self._saving: set[asyncio.Task[None]] = set()
@@ -76,7 +76,7 @@ class ProgramApp(ReportingApp):
         loop.set_exception_handler(self.report_internal_error)
         for number in (signal.SIGTERM, signal.SIGQUIT):  # a normal exit restores the terminal
             loop.add_signal_handler(number, self.exit, None, 128 + number)
-        theme = self.config.ui.theme
+        theme = self.ui.theme
         if theme is not None and theme in self.available_themes:
             self.theme = theme
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
@@ -84,7 +84,7 @@ class ProgramApp(ReportingApp):
         self.call_after_refresh(self._begin)
 
     def _keep_theme(self, theme: str) -> None:
-        if theme != self.config.ui.theme:
+        if theme != self.ui.theme:
             with contextlib.suppress(ParagoneError):
                 self.state.set_theme(theme)
 

@@ -46,7 +46,8 @@ class VoteApp(ProgramApp):
             self.exit_messages.append(str(error))
             self.exit(return_code=error.exit_code)
         else:
-            self.push_screen(ExperimentVote(self.history, self._experiment_id), lambda _: self.exit())
+            vote = ExperimentVote(self.history, self._experiment_id, program=self, markdown=self.ui.markdown)
+            self.push_screen(vote, lambda _: self.exit())
 
     async def close_all(self) -> None:
         """Close the history."""
