@@ -18,7 +18,9 @@ RATE = 50
 TOKENS = 400
 MIB = 2**20
 SHARE = 80
-"""The screen may use at most 1/SHARE of the baseline's CPU time."""
+"""The screen may use at most 1/SHARE of the CPU time of Markdown that is updated on each token."""
+BEST_SHARE = 5
+"""The same for a MarkdownStream, which combines the tokens that come while it updates."""
 
 
 def start(runs: int = 9) -> Row:
@@ -83,18 +85,30 @@ def memory() -> Row:
 
 
 def streaming() -> list[Row]:
-    """Measure bytes and CPU time per token while two lanes stream; the baseline updates Markdown on each token."""
+    """Measure bytes and CPU time per token while two lanes stream.
+
+    There are two baselines: Textual's best, a MarkdownStream, and Markdown that is updated on each token.
+    """
     sent, spent = _stream("paced:one", "paced:two")
+    best = measure_baseline("stream", 0)
     naive = measure_baseline("update", 0)
-    share = naive["cpu_ms_a_token"] / spent
+    best_share, share = (cost["cpu_ms_a_token"] / spent for cost in (best, naive))
     what = f"{LANES} lanes × {RATE} tokens/s, 120×40, {TOKENS} tokens each"
     return [
         Row(
             figure=f"bytes per token, {what}",
             measured=f"{sent:.0f}",
-            baseline=f"Markdown updated on each token: {naive['bytes_a_token']:,.0f}",
+            baseline=f"MarkdownStream: {best['bytes_a_token']:,.0f}; "
+            f"Markdown updated on each token: {naive['bytes_a_token']:,.0f}",
             budget="≤ 100",
             holds=sent <= 100,
+        ),
+        Row(
+            figure="CPU time of the screen per token, same run",
+            measured=f"1/{best_share:.0f} ({spent:.2f} ms)",
+            baseline=f"MarkdownStream: {best['cpu_ms_a_token']:.2f} ms",
+            budget=f"≤ 1/{BEST_SHARE}",
+            holds=best_share >= BEST_SHARE,
         ),
         Row(
             figure="CPU time of the screen per token, same run",

@@ -143,7 +143,7 @@ async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offe
         await picker(screen)
         await screen.type("rogue:steady")
         await screen.press("enter")
-        await screen.until(lambda: "steady" in screen.app.config.engines)
+        await screen.until(lambda: "steady" in screen.app.engines.config.engines)
         await screen.press("f3")
         await looked(screen)
         assert rows(screen)[:2] == ["Added here", "steady  rogue · steady"]
@@ -159,7 +159,7 @@ async def test_an_engine_that_is_put_into_a_lane_is_kept_too(start):
         await picker(screen)
         await screen.type("rogue:steady")
         await screen.press("enter")
-        await screen.until(lambda: "steady" in screen.app.config.engines)
+        await screen.until(lambda: "steady" in screen.app.engines.config.engines)
 
 
 async def test_a_written_engine_that_does_not_open_is_not_kept(start):
@@ -169,7 +169,7 @@ async def test_a_written_engine_that_does_not_open_is_not_kept(start):
         await screen.type("rogue:nothing")
         await screen.press("enter")
         await screen.until(lambda: len(screen.lanes) == 2 and screen.lanes[1].state == "failed")
-        assert screen.app.config.engines == {}
+        assert screen.app.engines.config.engines == {}
         await screen.press("f4")
         await looked(screen)
         await screen.press("escape")

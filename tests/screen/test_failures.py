@@ -120,7 +120,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
 
 async def test_a_mistake_in_an_action_is_told(start, home, monkeypatch):
     async with start(rogue("steady")) as screen:
-        monkeypatch.setattr(screen.app.lanes, "action_next_lane", lambda: 1 / 0)
+        monkeypatch.setitem(screen.app.lanes.commands, "next-lane", lambda: 1 / 0)
         await screen.press("tab")
         await screen.until(lambda: "An internal error" in screen.told)
         (report,) = (home / "state").rglob("paragone-crash*")

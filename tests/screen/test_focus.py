@@ -43,7 +43,7 @@ async def test_a_dialog_that_opened_while_the_window_had_no_focus_takes_keys(sta
     async with start(rogue("steady")) as screen:
         screen.app.post_message(events.AppBlur())
         await screen.pilot.pause()
-        screen.app.lanes.action_add_lane()
+        screen.app.lanes.action_command("add-lane")
         await screen.until(lambda: shown(screen) == "EnginePicker")
         screen.app.post_message(events.AppFocus())
         await screen.type("hello")

@@ -52,7 +52,7 @@ async def test_a_found_answer_is_scrolled_to_in_its_lane(start):
         await screen.until(lambda: "語123" in screen.app.screen.options.get_option_at_index(0).prompt.plain)
         await screen.press("enter")
         await screen.until(lambda: "語123" in screen.columns[1].transcript.text)
-        assert screen.app.lanes.position == 1
+        assert screen.app.lanes.lanes.position == 1
         assert not screen.columns[1].transcript.following
         assert screen.columns[0].transcript._top == screen.columns[1].transcript._top, (
             "linked lanes come along"

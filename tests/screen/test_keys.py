@@ -24,15 +24,21 @@ def shown(screen) -> str:
     return type(screen.app.screen).__name__
 
 
+async def test_something_executes_each_command(start):
+    async with start(rogue("steady")) as screen:
+        ids = {command.id for command in COMMANDS if command.group != "Program"}
+        assert set(screen.app.lanes.commands) == ids
+
+
 async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         lanes = screen.app.lanes
         await screen.type("lz")
-        assert (lanes.composer.text, lanes.position, lanes.zoomed) == ("lz", 0, False)
+        assert (lanes.composer.text, lanes.lanes.position, lanes.lanes.zoomed) == ("lz", 0, False)
         await screen.press("escape")
         assert "LANE" in screen.text.splitlines()[-1]
         await screen.press("l", "z")
-        assert (lanes.composer.text, lanes.position, lanes.zoomed) == ("lz", 1, True)
+        assert (lanes.composer.text, lanes.lanes.position, lanes.lanes.zoomed) == ("lz", 1, True)
         await screen.press("i", "h", "i")
         assert lanes.composer.text == "lzhi"
         assert "LANE" not in screen.text
@@ -42,7 +48,7 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
 async def test_keys_that_change_the_mode(start, there, back):
     async with start(rogue("steady")) as screen:
         await screen.press(there)
-        assert screen.app.lanes.in_lane_mode
+        assert screen.app.lanes.lanes.in_lane_mode
         await screen.press(back)
         assert screen.app.screen.focused is screen.app.lanes.composer
 
@@ -53,7 +59,7 @@ async def test_keys_typed_at_once_meet_the_mode_that_they_were_typed_for(start):
             screen.app.post_message(events.Key(key, key if len(key) == 1 else "\x06"))
         await screen.until(lambda: "j" in screen.app.lanes.composer.text)
         assert screen.app.lanes.composer.text == "hij"
-        assert screen.app.lanes.position == 1
+        assert screen.app.lanes.lanes.position == 1
 
 
 async def test_lane_mode_scrolls(start):
@@ -101,7 +107,7 @@ async def test_lane_mode_goes_on_without_lanes(start):
         await screen.type("rogue:wide")
         await screen.press("enter")
         await screen.until(lambda: len(screen.columns) == 1)
-        assert screen.app.lanes.in_lane_mode
+        assert screen.app.lanes.lanes.in_lane_mode
 
 
 async def test_a_click_on_a_lane_does_not_begin_lane_mode(start):
@@ -117,7 +123,7 @@ async def test_a_dialog_gives_back_the_mode(start):
         await screen.until(lambda: shown(screen) == "ConversationPicker")
         await screen.press("escape")
         await screen.until(lambda: shown(screen) == "LanesScreen")
-        assert screen.app.lanes.in_lane_mode
+        assert screen.app.lanes.lanes.in_lane_mode
 
 
 async def test_commands_of_the_prompt_lead_back_to_it(start):
@@ -126,7 +132,7 @@ async def test_commands_of_the_prompt_lead_back_to_it(start):
         await screen.answered()
         await screen.press("escape", "alt+p")
         assert screen.app.lanes.composer.text == "first"
-        assert not screen.app.lanes.in_lane_mode
+        assert not screen.app.lanes.lanes.in_lane_mode
 
 
 async def test_a_question_mark_opens_help_only_in_an_empty_prompt(start):
@@ -239,11 +245,11 @@ async def test_keys_of_lane_mode_can_be_set(start):
     settings = '[keys]\nzoom = "v"\nscroll-down = "ctrl+r"\nquit = "f12"\n'
     async with start(rogue("steady", "a"), rogue("steady", "b"), settings=settings) as screen:
         await screen.press("escape", "z")
-        assert not screen.app.lanes.zoomed
+        assert not screen.app.lanes.lanes.zoomed
         await screen.press("v")
-        assert screen.app.lanes.zoomed
+        assert screen.app.lanes.lanes.zoomed
         await screen.press("f2")
-        assert not screen.app.lanes.zoomed, "keys of the other kind stay"
+        assert not screen.app.lanes.lanes.zoomed, "keys of the other kind stay"
         await screen.press("ctrl+q")
         assert screen.app.is_running
         await screen.press("f12")

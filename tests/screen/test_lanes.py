@@ -204,7 +204,7 @@ async def test_help_lists_the_keys_in_force(start):
         assert "^g" in screen.text
         await screen.press("escape")
         await screen.press("ctrl+g")
-        assert screen.app.lanes.zoomed
+        assert screen.app.lanes.lanes.zoomed
 
 
 async def test_an_unknown_command_in_keys_is_told_of_with_its_line(start):

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 from rogue_backend.definitions import rogue
 
-DIALOGS = ["app.palette", "app.help", "screen.attach_image", "screen.about_lane", "screen.settings"]
+DIALOGS = [
+    "app.palette",
+    "app.help",
+    "screen.command('attach-image')",
+    "screen.command('about-lane')",
+    "screen.command('settings')",
+]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])

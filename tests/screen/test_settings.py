@@ -150,7 +150,7 @@ async def test_an_engine_is_saved_with_its_options(start):
         await screen.type("brief")
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].name == "brief")
-        assert screen.app.config.engines["brief"].options == {"max_tokens": 2}
+        assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2}
         assert State(state_file()).lanes == ("brief",)
         await form(screen)
         assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+from typing import Any
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -16,7 +17,6 @@ from paragone_tui.screens.vote.experiment import ExperimentVote
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file, state_file
@@ -145,7 +145,7 @@ async def test_a_failed_answer_is_unnamed_and_its_ballot_is_skipped(start):
         await screen.press("s")
         await screen.until(lambda: screen.app.screen is screen.app.lanes)
         assert "unhappy" in screen.text
-        assert screen.app.lanes.blind
+        assert screen.app.lanes.votes.blind
 
 
 async def test_of_three_answers_the_one_that_failed_is_left_out(start):
@@ -296,9 +296,7 @@ async def voting(texts, size=(100, 24)):
     experiment_id = experiment(store, texts)
     store.close()
     state = State(state_file())
-    app = VoteApp(
-        config=config.load(None, state=state), state=state, registry=Registry(), experiment_id=experiment_id
-    )
+    app: Any = VoteApp(config=config.load(None, state=state), state=state, experiment_id=experiment_id)
     async with app.run_test(size=size) as pilot:
         screen = Screen(app, pilot)
         await screen.until(lambda: isinstance(app.screen, ExperimentVote) and "Prompt" in screen.text)

@@ -30,10 +30,14 @@ class Command:
     group: Group
 
     @property
+    def method(self) -> str:
+        """The name of the method that executes it, in a class of `screens.lanes.commands`."""
+        return self.id.replace("-", "_")
+
+    @property
     def action(self) -> str:
         """The Textual action: of the application for the group `Program`, else of the screen of the lanes."""
-        owner = "app" if self.group == "Program" else "screen"
-        return f"{owner}.{self.id.replace('-', '_')}"
+        return f"app.{self.method}" if self.group == "Program" else f"screen.command('{self.id}')"
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
-from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from paragone_workbench.lanes.session import Session
     from paragone_workbench.store.history import History
 
 __all__ = ["LEAVING_S", "HistoryOpening"]

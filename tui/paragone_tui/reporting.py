@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.actions import ActionParseResult
-from textual.app import App
 from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
 from paragone_tui.terminal.driver import TerminalDriver
+from paragone_tui.textual_internals import OwnErrorsApp
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["ReportingApp"]
 
 
-class ReportingApp(App[None]):
+class ReportingApp(OwnErrorsApp):
     """An application that shows messages, and that an internal error does not end where it can go on."""
 
     def __init__(self) -> None:
@@ -48,7 +51,7 @@ class ReportingApp(App[None]):
     @property
     def is_leaving(self) -> bool:
         """Whether the program is about to end; the widgets may be gone."""
-        return self._exit or self.is_unmounted
+        return self.is_exiting or self.is_unmounted
 
     async def run_action(
         self,
@@ -71,26 +74,21 @@ class ReportingApp(App[None]):
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
-    def _handle_exception(self, error: Exception) -> None:
+    def goes_on_after(self, error: Exception) -> bool:
         """Report what a Textual worker raises, as what a task raises; Textual would end the program.
 
         A dialog that is opened during shutdown never gets its widgets; a failed query for them is ignored.
         """
-        if isinstance(error, NoMatches) and self._exit:
-            return
         if isinstance(error, WorkerFailed):
             self.report_internal_error(asyncio.get_running_loop(), {"exception": error.error})
-        else:
-            super()._handle_exception(error)
+            return True
+        return isinstance(error, NoMatches) and self.is_exiting
 
-    def _fatal_error(self) -> None:
-        """Exit with a short message; the traceback goes to a file, for a bug report."""
+    def last_words(self) -> Text:
+        """Return a short message; the traceback goes to a file, for a bug report."""
         from rich.text import Text
 
         from paragone_workbench.engines.logs import crash_report
 
         report = crash_report(traceback.format_exc())
-        self._exit_renderables.append(
-            Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")
-        )
-        self._close_messages_no_wait()
+        return Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")

@@ -13,6 +13,8 @@ from rich.console import COLOR_SYSTEMS
 from rich.style import Style
 from textual.strip import Strip
 
+from paragone_tui.textual_internals import attributes_of
+
 __all__ = ["BLANK", "Cell", "Look", "Pen", "cells_of", "is_doubtful"]
 
 Look: TypeAlias = tuple[int, str, str]
@@ -42,7 +44,7 @@ _JOINING = frozenset("\u200d\ufe0f\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe
 def _look(style: Style, colors: ColorSystem) -> Look:
     fore, back = style.color, style.bgcolor
     return (
-        style._attributes & style._set_attributes,
+        attributes_of(style),
         ";".join(fore.downgrade(colors).get_ansi_codes()) if fore and not fore.is_default else "",
         ";".join(back.downgrade(colors).get_ansi_codes(foreground=False))
         if back and not back.is_default

@@ -2,8 +2,7 @@
 
 Textual itself writes each changed row from the left edge of its widget, sets and resets the colours
 of every segment, and ends rows with newlines. When text streams in at the end of long rows, that is
-most of the bytes. This module depends on Textual's compositor, which is private:
-`tests/tui/test_painting.py` checks that the terminal shows the same as with Textual's own painting.
+most of the bytes. `tests/tui/test_painting.py` checks that the terminal shows the same as with Textual's own painting.
 """
 
 from __future__ import annotations
@@ -12,18 +11,16 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console, RenderableType
-from textual import events
-from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
-from textual._context import active_app
 from textual.geometry import Region, Size
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
+from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
 
 __all__ = ["ThriftyScreen", "paint"]
 
@@ -35,7 +32,7 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 """Row, column of the first cell, and content of cells to show."""
 
 
-class ThriftyScreen(Screen[ScreenResultType]):
+class ThriftyScreen(CompositorScreen[ScreenResultType]):
     """A screen that sends few bytes to the terminal. Hyperlinks are painted as text."""
 
     def __init__(
@@ -44,39 +41,31 @@ class ThriftyScreen(Screen[ScreenResultType]):
         id: str | None = None,  # noqa: A002 - Textual's name for it
         classes: str | None = None,
     ) -> None:
-        super().__init__(name, id, classes)
-        self._thrifty = self._compositor = _ThriftyCompositor()
+        self._terminal = _Terminal()
+        super().__init__(_ThriftyCompositor(self, self._terminal), name, id, classes)
         self._paints = False
         """Whether `_paint` is scheduled."""
 
     def repaint(self) -> None:
         """Paint everything, whatever the terminal shows."""
-        self._thrifty.terminal.forget()
+        self._terminal.forget()
         self.refresh()
 
-    def _on_screen_resume(self, event: events.ScreenResume) -> None:
-        # Textual lays out a screen whose size is new, which paints all of it, and then has all of it painted again.
-        event.prevent_default()
-        before = self._thrifty.terminal.size
-        super()._on_screen_resume(event)
-        if self._thrifty.terminal.size != before:
-            self._repaint_required = False
+    @property
+    def painted_size(self) -> Size:
+        """The size of the terminal, as far as its cells are known."""
+        return self._terminal.size
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Have regions of a widget of this screen painted in the next turn of the event loop."""
-        widget._set_dirty(*regions)
-        self._dirty_widgets.add(widget)
+        self.mark_dirty(widget, regions)
         if not self._paints:
             self._paints = True
             asyncio.get_running_loop().call_soon(self._paint)
 
     def _paint(self) -> None:
         self._paints = False
-        if self.is_current and not self._layout_required and not self.app._batch_count:
-            self._compositor.update_widgets(self._dirty_widgets)
-            self._compositor_refresh()
-        else:
-            self.check_idle()  # Textual paints what is dirty when it can
+        self.paint_dirty()
 
 
 def paint(widget: Widget, *regions: Region) -> None:
@@ -94,27 +83,28 @@ def paint(widget: Widget, *regions: Region) -> None:
         widget.refresh(*regions)
 
 
-class _ThriftyCompositor(Compositor):
-    def __init__(self) -> None:
+class _ThriftyCompositor(RegionCompositor):
+    def __init__(self, screen: ThriftyScreen[Any], terminal: _Terminal) -> None:
         super().__init__()
-        self.terminal = _Terminal()
+        self._screen = screen
+        self.terminal = terminal
         self._wanted: list[Region] = []
 
     def render_update(
         self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
     ) -> RenderableType | None:
-        unknown = bool(self._dirty_regions) and self.terminal.size != self.size
-        if unknown and active_app.get().is_headless:
+        unknown = bool(self.dirty_regions) and self.terminal.size != self.size
+        if unknown and self._screen.app.is_headless:
             unknown = False  # nothing is written, so nothing would ever be known
         return super().render_update(full or unknown, screen_stack, simplify)
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        self._wanted = list(self._dirty_regions)
+        self._wanted = list(self.dirty_regions)
         update = super().render_partial_update()
         self._wanted = []
         return update and _Changes(update, self.terminal)
 
-    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+    def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield what the widgets show in the regions to repaint, front to back.
 
         Textual's own method also renders rows outside these regions, and widgets that others cover.

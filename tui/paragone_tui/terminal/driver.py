@@ -5,14 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import struct
 import termios
 
-from textual.app import App
-from textual.drivers.linux_driver import LinuxDriver
-
 from paragone_tui.terminal.keys import KeyParser
+from paragone_tui.textual_internals import JobControlDriver
 
 __all__ = ["TerminalDriver"]
 
@@ -22,26 +19,8 @@ TICK_S = 0.1
 """Seconds of silence after which an escape that began no sequence is the key."""
 
 
-class TerminalDriver(LinuxDriver):
+class TerminalDriver(JobControlDriver):
     """Textual's driver, with a reader and with handlers of job control of the program's own."""
-
-    def __init__(
-        self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
-    ) -> None:
-        super().__init__(app, debug=debug, mouse=mouse, size=size)
-        # Textual's own handlers interrupt any code, also code that holds the lock that they wait for.
-        # `add_signal_handler` loses signals while many keys wait, for it shares its pipe with them.
-        call = self._loop.call_soon_threadsafe
-        signal.signal(signal.SIGTSTP, lambda *_: call(self._sigtstp_application))
-        signal.signal(signal.SIGCONT, lambda *_: call(self._sigcont_application))
-
-    def _sigcont_application(self, *_: object) -> None:
-        """Take the terminal again, also after a SIGSTOP, which comes without notice."""
-        if self._auto_restart:
-            if not self._must_signal_resume:
-                self.suspend_application_mode()  # else there were two threads that read, and two that write
-                self._must_signal_resume = True
-            self.resume_application_mode()
 
     def run_input_thread(self) -> None:
         """Read the terminal until `exit_event` is set or the terminal is gone."""

@@ -6,9 +6,10 @@ import codecs
 import re
 from collections.abc import Generator, Iterator
 
-from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.events import Paste
 from textual.message import Message
+
+from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_START, SequenceParser
 
 __all__ = ["KeyParser"]
 
@@ -27,7 +28,7 @@ class KeyParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = XTermParser()
+        self._parser = SequenceParser()
         self._last = ""
         """The last characters given to the parser, as many as the start of a paste has."""
         self._pasted: list[str] | None = None
@@ -55,7 +56,9 @@ class KeyParser:
                 self._restart()
             self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
             if _ALT_KEY.search(self._last):
-                yield from self._complete()
+                # If another sequence came while the parser waits for more, as the terminal's answer to a question,
+                # it would take the key for the characters `^` and `u`.
+                yield from self._parser.complete()
             if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
@@ -74,22 +77,12 @@ class KeyParser:
         self._pasted = None
         return rest
 
-    def _complete(self) -> Iterator[Message]:
-        """Yield the key that the parser has, without waiting for more of a sequence.
-
-        If another sequence came while it waits, as the terminal's answer to a question, it would take the key
-        for the characters `^` and `u`.
-        """
-        if self._parser._timeout_time is not None:
-            self._parser._timeout_time = 0.0
-            yield from self._parser.tick()
-
     def _restart(self) -> None:
         """Replace Textual's parser, which an exception has ended, or which takes what comes for a paste.
 
         What it knows about the terminal is kept.
         """
-        ended, self._parser = self._parser, XTermParser()
+        ended, self._parser = self._parser, SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
         self._parser.terminal_pixel_size = ended.terminal_pixel_size

@@ -125,11 +125,13 @@ class ScrolledText(Widget):
             lane._following = following
             lane._show(top)
 
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll up by the rows of a step of the wheel."""
         event.stop()
         self.scroll_rows(-_WHEEL)
 
-    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll down by the rows of a step of the wheel."""
         event.stop()
         self.scroll_rows(_WHEEL)
 

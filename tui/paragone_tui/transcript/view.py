@@ -369,5 +369,6 @@ class Transcript(ScrolledText):
         self._typeset()
         self.refresh()
 
-    def _on_unmount(self) -> None:
+    def on_unmount(self) -> None:
+        """Paint no more."""
         self._cadence.stop()

@@ -13,5 +13,6 @@ __all__ = ["LineField"]
 class LineField(Input):
     """Textual's input field, with its keys in the order in which they were pressed."""
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
+        """Run the action that is bound to the key, if there is one."""
         await run_binding(self, event)

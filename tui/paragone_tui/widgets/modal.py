@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.actions import SkipAction
 from textual.await_complete import AwaitComplete
@@ -11,9 +11,6 @@ from textual.screen import ModalScreen, ScreenResultType
 
 from paragone_tui.keys import program_bindings
 from paragone_tui.painting.screen import ThriftyScreen
-
-if TYPE_CHECKING:
-    from paragone_tui.app import ParagoneApp
 
 __all__ = ["Modal"]
 
@@ -24,7 +21,6 @@ class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     The command palette offers its bindings that are not declared with `show=False`.
     """
 
-    app: ParagoneApp
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
 
     HELP: ClassVar[str] = ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from textual import on
+from textual.app import App
 from textual.binding import Binding
 from textual.content import Content
 from textual.fuzzy import Matcher
@@ -15,11 +16,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
-from paragone_tui.keys import readable
+from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.picker import Picker
-
-if TYPE_CHECKING:
-    from paragone_tui.app import ParagoneApp
 
 __all__ = ["Entry", "Palette", "entries", "show_palette", "themes"]
 
@@ -40,9 +38,20 @@ class Entry(NamedTuple):
     run: Callable[[], object]
 
 
-def entries(app: ParagoneApp, screen: Screen[Any]) -> Iterator[Entry]:
+class HasKeys(Protocol):
+    """An application with keys for the commands."""
+
+    @property
+    def keys(self) -> Mapping[str, Keys]:
+        """The keys in force, by the ids of commands."""
+
+    async def run_action(self, action: str) -> bool:
+        """Run an action of the application or of its screen."""
+
+
+def entries(app: HasKeys, screen: Screen[Any]) -> Iterator[Entry]:
     """Yield the commands that work on a screen, in the order of the help, and the choice of theme."""
-    on_lanes = screen is app.lanes
+    on_lanes = hasattr(screen, "commands")  # the screen of the lanes
     if not on_lanes:
         yield from _own(screen)
     for command in COMMANDS:
@@ -65,7 +74,7 @@ def _own(screen: Screen[Any]) -> Iterator[Entry]:
         yield Entry(title, keys, "", partial(screen.run_action, bindings[0].action))
 
 
-def themes(app: ParagoneApp) -> Iterator[Entry]:
+def themes(app: App[None]) -> Iterator[Entry]:
     """Yield the themes by name."""
     for name in sorted(app.available_themes):
         yield Entry(name, "", "", partial(setattr, app, "theme", name))
@@ -123,7 +132,7 @@ class Palette(Picker[Callable[[], object] | None]):
         self.dismiss(self._entries[int(option_id)].run)
 
 
-def show_palette(app: ParagoneApp, entries: Iterable[Entry]) -> None:
+def show_palette(app: App[None], entries: Iterable[Entry]) -> None:
     """Show the palette with these entries, unless there is one already; run what is picked."""
 
     def picked(run: Callable[[], object] | None) -> None:

@@ -7,6 +7,8 @@ from textual.geometry import Offset
 from textual.widget import Widget
 from textual.widgets import TextArea
 
+from paragone_tui.textual_internals import bindings_of
+
 __all__ = ["TextField", "run_binding"]
 
 
@@ -17,7 +19,7 @@ async def run_binding(field: Widget, event: events.Key) -> None:
     characters after a backspace would be inserted before it deletes one.
     """
     for key in (event.key, *event.aliases):
-        for binding in field._bindings.key_to_bindings.get(key, ()):
+        for binding in bindings_of(field, key):
             if await field.app.run_action(binding.action, field):
                 event.stop()
                 event.prevent_default()
@@ -27,7 +29,8 @@ async def run_binding(field: Widget, event: events.Key) -> None:
 class TextField(TextArea):
     """Textual's text area, with its keys in order, and in which undo can show or hide the scroll bar."""
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
+        """Run the action that is bound to the key, if there is one."""
         await run_binding(self, event)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:

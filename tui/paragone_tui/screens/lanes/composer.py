@@ -16,7 +16,7 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_tui.app import ParagoneApp
+    from paragone_tui.program import Say
 
 __all__ = ["Composer"]
 
@@ -27,7 +27,6 @@ LONGEST = 1_000_000
 class Composer(TextField):
     """A text field that grows with its text, has attachments, and recalls earlier prompts."""
 
-    app: ParagoneApp
     BINDINGS: ClassVar[list[BindingType]] = [composer_binding()]
     DEFAULT_CSS = """
     Composer {
@@ -45,15 +44,16 @@ class Composer(TextField):
     }
     """
 
-    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str]) -> None:
+    def __init__(self, actions: Mapping[str, str], when_empty: Mapping[str, str], say: Say) -> None:
         """Create an empty composer.
 
         `actions` maps keys to Textual actions. `when_empty` does so for characters that are commands as
-        long as there is no text.
+        long as there is no text. `say` shows a message.
         """
         super().__init__(compact=False, highlight_cursor_line=False, placeholder="Ask all lanes …")
         self._actions = actions
         self._when_empty = when_empty
+        self._say = say
         self.cursor_blink = False  # a blinking cursor writes 4 kB a second to an idle terminal
         self._recalled: int | None = None
         self._draft = ""
@@ -84,25 +84,24 @@ class Composer(TextField):
         title = " · ".join(filter(None, (edits, f"with {names}" if names else "")))
         self.border_title = Content(title) if title else None
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Run the action of a key, in order with the typed characters.
 
         A priority binding would overtake them: of "hello⏎" typed at once, only a part would be sent.
         """
         action = self._action(event)
         if action is None:
-            await super()._on_key(event)
             return
         event.stop()
         event.prevent_default()
         await self.run_action(action)
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that makes the text longer than `LONGEST`; otherwise, Textual inserts it."""
         if len(self.text) + len(event.text) > LONGEST:
             event.stop()
             event.prevent_default()
-            self.app.say(
+            self._say(
                 f"Not pasted: {len(event.text):,} characters. A prompt on the screen has at most {LONGEST:,}; "
                 "`paragone ask` takes longer ones.",
                 warning=True,

@@ -133,7 +133,8 @@ class LaneStatus(Widget):
         super().notify_style_update()
         self._styles = {}
 
-    def _on_unmount(self) -> None:
+    def on_unmount(self) -> None:
+        """Paint no more."""
         self._cadence.stop()
 
     def _strip(self) -> Strip:

@@ -125,7 +125,8 @@ class SystemField(TextField):
         """The new text; None if it was not edited."""
         return self.text if self.text != self._before else None
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
+        """Apply the form, insert a line break, or leave the field at its first or last line."""
         place, cursor = self.navigator, self.cursor_location
         match event.key:
             case "enter":
@@ -137,7 +138,6 @@ class SystemField(TextField):
             case "down" if place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor):
                 self.screen.focus_next()
             case _:
-                await super()._on_key(event)
                 return
         event.stop()
         event.prevent_default()

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
+from paragone_tui.program import Program
 from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
 from paragone_workbench.experiments.voting.ballots import Ballot
@@ -23,8 +24,8 @@ class ExperimentVote(VoteScreen[None]):
         ("r", "reveal", "Names of the last vote"),
     ]
 
-    def __init__(self, history: History, experiment_id: int) -> None:
-        super().__init__()
+    def __init__(self, history: History, experiment_id: int, *, program: Program, markdown: bool) -> None:
+        super().__init__(program, markdown=markdown)
         self._history = history
         self._experiment_id = experiment_id
         self._ballots: ExperimentBallots | None = None

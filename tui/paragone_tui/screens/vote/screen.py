@@ -15,7 +15,8 @@ from textual.screen import ScreenResultType
 from textual.widgets import Static
 
 from paragone import ParagoneError
-from paragone_tui.screens.lanes.layout import NARROWEST
+from paragone_tui.program import Program
+from paragone_tui.screens.lanes.lanes import NARROWEST
 from paragone_tui.screens.vote.answer import AnswerColumn
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.transcript import Transcript
@@ -80,8 +81,11 @@ class VoteScreen(Modal[ScreenResultType]):
     remark = query_one("#remark", Static)
     keys = query_one("#keys", Static)
 
-    def __init__(self) -> None:
+    def __init__(self, program: Program, *, markdown: bool) -> None:
+        """Create the screen. `markdown` is whether answers are typeset."""
         super().__init__()
+        self._program = program
+        self._markdown = markdown
         self.ballot: Ballot | None = None
         """The ballot that is shown."""
         self.revealed = False
@@ -102,8 +106,7 @@ class VoteScreen(Modal[ScreenResultType]):
 
     async def add_columns(self, count: int) -> None:
         """Create columns for this number of answers."""
-        markdown = self.app.config.ui.markdown
-        self.columns = [AnswerColumn(letter, markdown=markdown) for letter in LETTERS[:count]]
+        self.columns = [AnswerColumn(letter, markdown=self._markdown) for letter in LETTERS[:count]]
         await self.answers.mount(*self.columns)
         self._lay_out(self.size.width)
 
@@ -122,7 +125,7 @@ class VoteScreen(Modal[ScreenResultType]):
     @property
     def is_gone(self) -> bool:
         """Whether it is being closed, with or without the program."""
-        return self.leaving or self.app.is_leaving
+        return self.leaving or self._program.is_leaving
 
     # What is shown
 
@@ -219,11 +222,11 @@ class VoteScreen(Modal[ScreenResultType]):
             try:
                 await work()
             except ParagoneError as error:
-                self.app.complain(error)
+                self._program.complain(error)
             finally:
                 self._working = False
 
-        self.app.save(done())
+        self._program.save(done())
 
     # Scrolling
 

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.timer import Timer
 
 from paragone_tui.painting.cadence import BEAT
+from paragone_tui.program import Program
 from paragone_tui.screens.vote.answer import AnswerColumn
 from paragone_tui.screens.vote.screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import Choice
@@ -31,9 +32,17 @@ class BlindTurn(VoteScreen[bool]):
         ("escape", "leave", "Quit voting"),
     ]
 
-    def __init__(self, history: History, session: Session, ask: Callable[[], Ballot | None]) -> None:
+    def __init__(
+        self,
+        history: History,
+        session: Session,
+        ask: Callable[[], Ballot | None],
+        *,
+        program: Program,
+        markdown: bool,
+    ) -> None:
         """Create the screen. `ask` sends the prompt, once the lanes are covered; None if it was not sent."""
-        super().__init__()
+        super().__init__(program, markdown=markdown)
         self._history = history
         self._session = session
         self._ask = ask

@@ -6,23 +6,37 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from paragone import ParagoneError
-from paragone_tui.screens.lanes.layout import LanesLayout
 
 if TYPE_CHECKING:
+    from paragone_tui.history_opening import HistoryOpening
+    from paragone_tui.program import Program
+    from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
 
-__all__ = ["VoteActions"]
+__all__ = ["VoteCommands"]
 
 
-class VoteActions(LanesLayout):
-    """Adds votes to the screen."""
+class VoteCommands:
+    """Votes on answers whose names are hidden until then, and on answers in the lanes."""
 
-    def action_blind_vote(self) -> None:
+    def __init__(
+        self, context: LanesContext, program: Program, history: HistoryOpening, *, markdown: bool
+    ) -> None:
+        """Create the commands. `markdown` is whether answers are typeset."""
+        self.blind = False
+        """Whether the answers to the next prompts come without the names of the lanes."""
+        self._context = context
+        self._session = context.session
+        self._program = program
+        self._history = history
+        self._markdown = markdown
+
+    def blind_vote(self) -> None:
         """Let the next answers come without names, or no longer."""
         self._be_blind(not self.blind)
-        self.app.say(
+        self._context.say(
             "The next answers come shuffled and without names, until you have voted."
             if self.blind
             else "The next answers come in their lanes again."
@@ -30,35 +44,37 @@ class VoteActions(LanesLayout):
 
     def _be_blind(self, blind: bool) -> None:
         self.blind = blind
-        self.show_keys(self.size.width)
+        self._context.show_keys()
 
     def can_vote(self, edited: Prompt | None) -> bool:
         """Return whether two lanes or more can answer blind: say so if not. `edited`: as another prompt than this."""
         from paragone_workbench.experiments.voting.ballots import LETTERS
 
-        lanes = [lane for lane in self.session.lanes if self.session.can_answer(lane)]
+        lanes = [lane for lane in self._session.lanes if self._session.can_answer(lane)]
         if edited is not None:
             lanes = [lane for lane in lanes if lane.answer(edited) is not None]
         if not 2 <= len(lanes) <= len(LETTERS):
-            self.app.say(
+            self._context.say(
                 f"A blind vote needs two lanes that can answer, and has at most {len(LETTERS)}; "
-                f"{self.key_of('blind-vote')} ends blind voting, {self.key_of('add-lane')} adds a lane."
+                f"{self._context.key_of('blind-vote')} ends blind voting, {self._context.key_of('add-lane')} adds a lane."
             )
             return False
-        return self._has_history() and not self.is_answering(lanes)
+        return self._has_history() and not self._context.is_answering(lanes)
 
     def _has_history(self) -> bool:
         """Return whether votes can be saved: say so if not."""
-        if self.app.history is None:
-            self.app.say("Votes can be saved once the history is open. Try again in a moment.", warning=True)
-        return self.app.history is not None
+        if self._history.history is None:
+            self._context.say(
+                "Votes can be saved once the history is open. Try again in a moment.", warning=True
+            )
+        return self._history.history is not None
 
     def open_ballot(self, ask: Callable[[], Prompt | None]) -> None:
         """Cover the lanes, then send a prompt with `ask`, and show its answers without their names."""
         from paragone_tui.screens.vote.turn import BlindTurn
         from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 
-        if self.app.history is None or not self.is_active:
+        if self._history.history is None or not self._context.lanes.screen.is_active:
             return
 
         def ballot() -> Ballot | None:
@@ -67,40 +83,42 @@ class VoteActions(LanesLayout):
                 return None
             return Ballot(
                 prompt=_text_of(prompt),
-                answers=shuffled(_answers(self.session.lanes, prompt)),
+                answers=shuffled(_answers(self._session.lanes, prompt)),
                 asked=prompt,
             )
 
-        self.app.clear_notifications()  # they may name a lane
-        turn = BlindTurn(self.app.history, self.session, ballot)
-        self.app.push_screen(turn, lambda again: self._be_blind(bool(again)))
+        self._program.clear_notifications()  # they may name a lane
+        turn = BlindTurn(
+            self._history.history, self._session, ballot, program=self._program, markdown=self._markdown
+        )
+        self._context.show(turn, lambda again: self._be_blind(bool(again)))
 
-    def action_prefer_answer(self) -> None:
+    def prefer_answer(self) -> None:
         """Vote for the current lane's last answer, over those of the other lanes to the same prompt."""
-        column = self.current_or_say()
+        column = self._context.current_or_say()
         if column is None:
             return
         lane = column.lane
         run = lane.record.head
         prompt = run.prompt if run is not None else None
-        lanes = [] if prompt is None else [it for it in self.session.lanes if _has_answered(it, prompt)]
+        lanes = [] if prompt is None else [it for it in self._session.lanes if _has_answered(it, prompt)]
         if prompt is None or lane not in lanes or len(lanes) < 2:
-            self.app.say("There is no answer of this lane and of another one to the same prompt.")
-        elif self._has_history() and not self.is_answering(lanes):
-            self.app.save(self._prefer(lane, lanes, prompt))
+            self._context.say("There is no answer of this lane and of another one to the same prompt.")
+        elif self._has_history() and not self._context.is_answering(lanes):
+            self._program.save(self._prefer(lane, lanes, prompt))
 
     async def _prefer(self, lane: Lane, lanes: list[Lane], prompt: Prompt) -> None:
         from paragone_workbench.experiments.voting.ballots import Ballot
         from paragone_workbench.experiments.voting.conversation_votes import save_vote
 
-        assert self.app.history is not None
+        assert self._history.history is not None
         ballot = Ballot(prompt=prompt.text, answers=tuple(_answers(lanes, prompt)), asked=prompt)
         try:
-            await save_vote(self.app.history, self.session, ballot, lanes.index(lane), blind=False)
+            await save_vote(self._history.history, self._session, ballot, lanes.index(lane), blind=False)
         except ParagoneError as error:
-            self.app.complain(error)
+            self._program.complain(error)
             return
-        self.app.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
+        self._context.say(f"Saved: the answer of {lane.name} is better. The vote counts as not blind.")
 
 
 def _answers(lanes: Iterable[Lane], prompt: Prompt) -> list[Run]:

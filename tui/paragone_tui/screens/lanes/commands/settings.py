@@ -1,4 +1,4 @@
-"""The action that changes the settings of lanes."""
+"""The command that changes the settings of lanes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_tui.screens.lanes.layout import LanesLayout
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.settings import edited, lane_settings
 
 if TYPE_CHECKING:
+    from paragone_tui.engine_list import EngineList
+    from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_tui.screens.settings.screen import SettingsChange
 
-__all__ = ["SettingsActions"]
+__all__ = ["SettingsCommands"]
 
 
-class SettingsActions(LanesLayout):
-    """Adds the settings form to the screen."""
+class SettingsCommands:
+    """Shows the settings form, and applies what the user changes in it."""
 
-    def action_settings(self) -> None:
+    def __init__(self, context: LanesContext, engines: EngineList) -> None:
+        self._context = context
+        self._session = context.session
+        self._engines = engines
+
+    def settings(self) -> None:
         """Show the settings of the current lane in a form, and apply what the user changes."""
-        column = self.current_or_say()
+        column = self._context.current_or_say()
         if column is None:
             return
         lane = column.lane
         backend = lane.engine.backend
         if backend is None:
-            self.app.say(
+            self._context.say(
                 f"The backend {lane.engine.definition.backend} is not installed: it has no settings."
             )
             return
@@ -47,8 +53,8 @@ class SettingsActions(LanesLayout):
         settings = lane_settings(
             definition,
             backend,
-            configured=self.app.config.engines.get(definition.name),
-            configured_origin="saved" if definition.name in self.app.config.added else "config.toml",
+            configured=self._engines.config.engines.get(definition.name),
+            configured_origin="saved" if definition.name in self._engines.config.added else "config.toml",
             first=lane.first_definition,
             first_origin="conversation" if lane.is_reopened else "command line",
             in_force=reported.sampling if reported is not None else None,
@@ -60,41 +66,41 @@ class SettingsActions(LanesLayout):
                 if target.is_busy and _reloads(target, edits):
                     raise InputError(
                         f"The lane {target.name!r} is still answering, and this change reloads its model.",
-                        hint=f"Close this form and stop the answer with {self.key_of('stop-lane')} first.",
+                        hint=f"Close this form and stop the answer with {self._context.key_of('stop-lane')} first.",
                     )
 
         def changed(change: SettingsChange | None) -> None:
             if change is not None:
-                self.do(lambda: self._apply(lane, change))
+                self._context.do(lambda: self._apply(lane, change))
 
         head = lane.record.head
         form = SettingsForm(
             lane.name,
             settings,
-            self.session.system_prompt.after(head.prompt if head is not None else None),
-            several_lanes=len(self.session.lanes) > 1,
+            self._session.system_prompt.after(head.prompt if head is not None else None),
+            several_lanes=len(self._session.lanes) > 1,
             check=check,
         )
-        self.app.push_screen(form, changed)
+        self._context.show(form, changed)
 
     async def _apply(self, lane: Lane, change: SettingsChange) -> None:
         if change.system is not None:
-            self.session.system_prompt.change(change.system)
+            self._session.system_prompt.change(change.system)
         if change.edits:
             for target in self._targets(lane, change.all_lanes):
                 definition = self._edited(target, change.edits)
                 if definition != target.engine.definition:
-                    await self.session.configure(target, definition)
+                    await self._session.configure(target, definition)
         if change.save_as:
             saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
-            saved = dataclasses.replace(saved, name=self.app.save_engine(saved, lane.engine.backend))
-            await self.session.configure(lane, saved)
-            self.app.remember_lanes()
-            self.app.say(f"Saved as {saved.name}.")
-        self.lay_out_lanes()
+            saved = dataclasses.replace(saved, name=self._engines.save(saved, lane.engine.backend))
+            await self._session.configure(lane, saved)
+            self._engines.remember_lanes()
+            self._context.say(f"Saved as {saved.name}.")
+        self._context.lanes.lay_out()
 
     def _targets(self, lane: Lane, all_lanes: bool) -> list[Lane]:
-        return list(self.session.lanes) if all_lanes else [it for it in self.session.lanes if it is lane]
+        return list(self._session.lanes) if all_lanes else [it for it in self._session.lanes if it is lane]
 
     def _edited(self, lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
         """Return a lane's definition with the edits. Raises InputError if a value is invalid."""

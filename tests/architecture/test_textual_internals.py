@@ -1,0 +1,105 @@
+"""Names that Textual and Rich do not document are used in one module, which was checked against the locked versions."""
+
+import ast
+import importlib
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import rich.style
+import textual._compositor
+import textual._xterm_parser
+import textual.app
+import textual.drivers.linux_driver
+import textual.screen
+import textual.widgets
+
+from paragone_tui.textual_internals import CHECKED_VERSIONS
+
+ROOT = Path(__file__).parents[2]
+SCREENS = ROOT / "tui" / "paragone_tui"
+INTERNALS = SCREENS / "textual_internals.py"
+MODULES = sorted(path for path in SCREENS.rglob("*.py") if path != INTERNALS)
+FOREIGN = (
+    textual.app.App,
+    textual.screen.ModalScreen,
+    textual.widgets.Input,
+    textual.widgets.OptionList,
+    textual.widgets.TextArea,
+    textual._compositor.Compositor,
+    textual._compositor.ChopsUpdate,
+    textual._compositor.LayoutUpdate,
+    textual._xterm_parser.XTermParser,
+    textual.drivers.linux_driver.LinuxDriver,
+    rich.style.Style,
+)
+
+
+def is_foreign(module: str) -> bool:
+    return module.partition(".")[0] in ("textual", "rich")
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@cache
+def private_names(*classes: type) -> set[str]:
+    """Return the private attributes that Textual and Rich define in these classes and their bases."""
+    bases = {base for of in classes for base in of.__mro__ if is_foreign(base.__module__)}
+    return set().union(*map(private_names_of, bases))
+
+
+@cache
+def private_names_of(base: type) -> set[str]:
+    found = {*vars(base), *re.findall(r"\bself\.(_\w+)", inspect.getsource(base))}
+    return set(filter(is_private, found))
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """Return the private names that a piece of code defines, as methods and as attributes of `self`."""
+    methods = {it.name for it in ast.walk(tree) if isinstance(it, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    attributes = {
+        it.attr
+        for it in ast.walk(tree)
+        if isinstance(it, ast.Attribute) and isinstance(it.value, ast.Name) and it.value.id == "self"
+    }
+    return set(filter(is_private, methods | attributes))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT / "tui").with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("package", CHECKED_VERSIONS)
+def test_the_internals_were_checked_against_the_locked_version(package):
+    locked = re.search(rf"^{package}==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
+    assert locked is not None
+    assert locked[1] == CHECKED_VERSIONS[package], (
+        f"{package} was locked anew. Read what changed in the names that {INTERNALS.relative_to(ROOT)} uses; run "
+        "tests/tui, tests/screen and tests/end_to_end, of which test_painting.py compares the terminal with what "
+        "Textual's own painting leaves there; then write the new version into CHECKED_VERSIONS. If a name is gone, "
+        "change that module only."
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_other_module_uses_a_private_name(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {it.module for it in ast.walk(tree) if isinstance(it, ast.ImportFrom) and it.module}
+    imported |= {name.name for it in ast.walk(tree) if isinstance(it, ast.Import) for name in it.names}
+    assert not [it for it in imported if is_foreign(it) and any(map(is_private, it.split(".")))]
+    theirs = private_names(*FOREIGN) - own_names(tree)
+    assert not {it.attr for it in ast.walk(tree) if isinstance(it, ast.Attribute) and it.attr in theirs}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_class_has_a_private_name_of_its_base(path):
+    """Such a method or attribute replaces Textual's, perhaps by chance."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = importlib.import_module(name_of(path))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            assert not own_names(node) & private_names(vars(module)[node.name]), node.name

@@ -1,0 +1,189 @@
+"""The columns of the lanes, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import Static
+
+from paragone_tui.keys import Keys, lane_bindings, readable
+from paragone_tui.screens.lanes.column import LaneColumn
+from paragone_tui.screens.lanes.differences import Differences
+from paragone_tui.screens.parity.marks import ParityMarks
+from paragone_tui.transcript.link import Link
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.lanes.settings import summary
+
+if TYPE_CHECKING:
+    from paragone_tui.program import Do
+
+__all__ = ["NARROWEST", "Lanes"]
+
+NARROWEST = 24
+"""Minimum width of a lane in cells; if there is less room, only some lanes are shown."""
+
+
+class Lanes(Horizontal, can_focus=True):
+    """The columns of the lanes, or what to do without any. While it has the focus, the screen is in lane mode."""
+
+    FOCUS_ON_CLICK = False  # a click must not turn the text that is typed next into commands
+    BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]
+    DEFAULT_CSS = """
+    Lanes { height: 1fr; }
+    #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        keys: Mapping[str, Keys],
+        do: Do,
+        *,
+        markdown: bool,
+        remember: Callable[[], None],
+    ) -> None:
+        """Create the columns. `remember` is called when there are other lanes."""
+        super().__init__()
+        self._session = session
+        self._keys = keys
+        self._markdown = markdown
+        self._remember = remember
+        self._link = Link()
+        self._fold_thinking = False
+        self.position = 0
+        """The index of the current lane."""
+        self.zoomed = False
+        """Whether only the current lane is shown."""
+        self.linked = True
+        """Whether the lanes' turns are aligned, and the lanes scroll together."""
+        self.differences = Differences(do)
+        self.marks = ParityMarks(session, self._show_differences)
+        self.welcome = Static(id="welcome", markup=False)
+        self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
+
+    def compose(self) -> ComposeResult:
+        """Add what is shown without lanes, and the columns."""
+        yield self.welcome
+        yield from self.columns
+
+    def on_unmount(self) -> None:
+        """Stop observing the lanes."""
+        self.differences.watch([])
+
+    @property
+    def in_lane_mode(self) -> bool:
+        """Whether single letters are commands for the current lane; otherwise the user writes a prompt."""
+        return self.is_attached and self.screen.focused is self
+
+    @property
+    def current(self) -> LaneColumn | None:
+        """The column of the current lane; None if there are no lanes."""
+        return self.columns[self.position] if self.columns else None
+
+    def key_of(self, command: str) -> str:
+        """Return the first key that a command has in the present mode, in short notation."""
+        keys = self._keys[command]
+        return readable((keys.lane + keys.both if self.in_lane_mode else keys.all)[:1])
+
+    def lay_out(self, width: int | None = None) -> None:
+        """Show as many lanes as fit into `width` cells (default: the screen), including the current one."""
+        columns = self.columns
+        self.position = max(0, min(self.position, len(columns) - 1))
+        room = max(1, (width or self.screen.size.width) // NARROWEST)
+        count = 1 if self.zoomed else min(len(columns), room)
+        first = max(0, min(self.position - count // 2, len(columns) - count))
+        self.differences.watch(columns)
+        for number, column in enumerate(columns):
+            _display(column, first <= number < first + count)
+            column.set_class(number == first, "-first")
+            mark = f"{number + 1}/{len(columns)} " if count < len(columns) else ""
+            if column.lane is self.differences.reference and self.differences.shown and len(columns) > 1:
+                mark = f"◆ {mark}"
+            if number == self.position and (len(columns) > 1 or self.in_lane_mode):
+                mark = f"▸ {mark}"
+            others = tuple(other.lane.name for other in columns if other is not column)
+            column.show_name(mark, others)
+        self._show_settings()
+        shown = [column.transcript for column in columns if column.display]
+        self._link.join(shown if self.linked and count > 1 else [])
+        _display(self.welcome, not columns)
+        if not columns:
+            self.welcome.update(
+                "paragone sends a prompt to one engine or to several, and shows their answers side by side.\n\n"
+                f"{self.key_of('add-lane')} lists what can answer here: engines, models, and a demo.\n"
+                f"{self.key_of('reopen')} opens an earlier conversation, "
+                f"{self.key_of('palette')} finds a command, {self.key_of('help')} shows all keys, {self.key_of('quit')} quits."
+            )
+
+    def move(self, step: int) -> None:
+        """Make the lane that many columns to the right current; after the last comes the first."""
+        if self.columns:
+            self.position = (self.position + step) % len(self.columns)
+            self.lay_out()
+
+    def toggle_thinking(self) -> None:
+        """Switch between thinking in full and as one line."""
+        self._fold_thinking = not self._fold_thinking
+        for column in self.columns:
+            column.transcript.fold_thinking = self._fold_thinking
+
+    def show_history(self) -> None:
+        """Show the runs on the paths of all lanes anew."""
+        for column in self.columns:
+            column.show_history()
+
+    async def rebuild(self) -> None:
+        """Update the columns to the session's lanes: remove, add and reorder them."""
+        shown = {column.lane: column for column in self.columns}
+        lanes = self._session.lanes
+        for lane, column in shown.items():
+            if lane not in lanes:
+                await column.remove()
+        self.columns = [shown.get(lane) or self._column(lane) for lane in lanes]
+        await self.mount_all(column for column in self.columns if column.lane not in shown)
+        for column in self.columns:
+            self.move_child(column, after=-1)
+        self.lay_out()
+        self.marks.check()
+        self._remember()
+
+    def _show_settings(self) -> None:
+        """Show the options that are set in each lane; if there are any, in all lanes, so that they align.
+
+        A backend knows which of them are secret. The first paint does not wait for its plugin.
+        """
+        engines = [column.lane.engine for column in self.columns]
+        known = all(self._session.registry.knows(engine.definition.backend) for engine in engines)
+        texts = [summary(engine.definition, engine.backend) if known else "" for engine in engines]
+        for column, text in zip(self.columns, texts, strict=True):
+            column.show_settings((text or "defaults") if any(texts) else "")
+
+    def _show_differences(self, lanes: Collection[str], count: int) -> None:
+        for column in self.columns:
+            column.show_differences(count if column.lane.name in lanes else 0)
+
+    def _column(self, lane: Lane, *, is_first: bool = False) -> LaneColumn:
+        column = LaneColumn(
+            lane,
+            is_first=is_first,
+            markdown=self._markdown,
+            fold_thinking=self._fold_thinking,
+            restart_key=self.key_of("restart-engine"),
+            stop_key=self.key_of("stop"),
+            is_unsaved=lambda: self._session.history_problem is not None,
+            on_history=self.differences.mark_all,
+        )
+        lane.observers.append(self.marks)
+        return column
+
+
+def _display(widget: Widget, shown: bool) -> None:
+    """Show or hide a widget. Textual lays out the screen again even if nothing changes."""
+    if widget.display != shown:
+        widget.display = shown

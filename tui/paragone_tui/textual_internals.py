@@ -1,0 +1,165 @@
+"""What the screens use of Textual and of Rich that these do not document. It can change in any release.
+
+No other module uses such names. `tests/architecture/test_textual_internals.py` says what to do with another version.
+"""
+
+from __future__ import annotations
+
+import signal
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.style import Style
+from textual import events
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
+from textual.app import App
+from textual.binding import Binding
+from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.screen import Screen, ScreenResultType
+from textual.strip import Strip
+from textual.widget import Widget
+
+__all__ = [
+    "BRACKETED_PASTE_END",
+    "BRACKETED_PASTE_START",
+    "CHECKED_VERSIONS",
+    "ChopsUpdate",
+    "CompositorScreen",
+    "JobControlDriver",
+    "LayoutUpdate",
+    "OwnErrorsApp",
+    "RegionCompositor",
+    "SequenceParser",
+    "attributes_of",
+    "bindings_of",
+]
+
+CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
+"""The versions that this module was checked against."""
+
+
+class OwnErrorsApp(App[None]):
+    """An application that decides itself what an unhandled exception does."""
+
+    @property
+    def is_exiting(self) -> bool:
+        """Whether the application was told to exit."""
+        return self._exit
+
+    @abstractmethod
+    def goes_on_after(self, error: Exception) -> bool:
+        """Handle an exception, and return whether the application goes on; otherwise, it ends."""
+
+    @abstractmethod
+    def last_words(self) -> RenderableType:
+        """Return what is printed when the exception that is handled now ends the application."""
+
+    def focus_field(self) -> None:
+        """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has it."""
+        self.screen._update_auto_focus()
+
+    def _handle_exception(self, error: Exception) -> None:
+        if not self.goes_on_after(error):
+            super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        self._exit_renderables.append(self.last_words())
+        self._close_messages_no_wait()
+
+
+class CompositorScreen(Screen[ScreenResultType]):
+    """A screen with a compositor of the program's own, which is painted without Textual's messages."""
+
+    def __init__(
+        self, compositor: Compositor, name: str | None, widget_id: str | None, classes: str | None
+    ) -> None:
+        super().__init__(name, widget_id, classes)
+        self._compositor = compositor
+
+    @property
+    @abstractmethod
+    def painted_size(self) -> Size:
+        """The size at which all of the screen was painted last."""
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        # Textual lays out a screen whose size is new, which paints all of it, and then has all of it painted again.
+        event.prevent_default()
+        before = self.painted_size
+        super()._on_screen_resume(event)
+        if self.painted_size != before:
+            self._repaint_required = False
+
+    def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
+        """Have regions of a widget painted the next time, or all of it."""
+        widget._set_dirty(*regions)
+        self._dirty_widgets.add(widget)
+
+    def paint_dirty(self) -> None:
+        """Paint what was marked; if that is not possible now, Textual paints it when it is."""
+        if self.is_current and not self._layout_required and not self.app._batch_count:
+            self._compositor.update_widgets(self._dirty_widgets)
+            self._compositor_refresh()
+        else:
+            self.check_idle()
+
+
+class RegionCompositor(Compositor):
+    """A compositor whose subclass decides what is rendered."""
+
+    @property
+    def dirty_regions(self) -> set[Region]:
+        """The regions to repaint."""
+        return self._dirty_regions
+
+    @abstractmethod
+    def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield for each widget its region, the part that was rendered, and the rows of the part; front to back."""
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        return self.renders(crop)
+
+
+class JobControlDriver(LinuxDriver):
+    """Textual's driver for terminals, with handlers of job control of the program's own."""
+
+    def __init__(
+        self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        # Textual's own handlers interrupt any code, also code that holds the lock that they wait for.
+        # `add_signal_handler` loses signals while many keys wait, for it shares its pipe with them.
+        call = self._loop.call_soon_threadsafe
+        signal.signal(signal.SIGTSTP, lambda *_: call(self._sigtstp_application))
+        signal.signal(signal.SIGCONT, lambda *_: call(self._sigcont_application))
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again, also after a SIGSTOP, which comes without notice."""
+        if self._auto_restart:
+            if not self._must_signal_resume:
+                self.suspend_application_mode()  # else there were two threads that read, and two that write
+                self._must_signal_resume = True
+            self.resume_application_mode()
+
+
+class SequenceParser(XTermParser):
+    """Textual's parser of the sequences that a terminal sends."""
+
+    def complete(self) -> Iterator[Message]:
+        """Yield the key that the parser has, without waiting for more of a sequence."""
+        if self._timeout_time is not None:
+            self._timeout_time = 0.0
+            yield from self.tick()
+
+
+def bindings_of(widget: Widget, key: str) -> Sequence[Binding]:
+    """Return what a widget itself binds to a key."""
+    return widget._bindings.key_to_bindings.get(key, ())
+
+
+def attributes_of(style: Style) -> int:
+    """Return the attributes that a style turns on, as a bit mask in Rich's order."""
+    return style._attributes & style._set_attributes
