@@ -45,7 +45,7 @@ def run_app(kind: str) -> None:
     from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
-    from paragone_tui.painting.screen import ThriftyScreen
+    from paragone_tui.painting.screen import ChangedRowsScreen
     from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
     from paragone_tui.transcript import Transcript
     from paragone_workbench.lanes.lane import LaneState
@@ -54,7 +54,7 @@ def run_app(kind: str) -> None:
         CSS = "Vertical { width: 1fr; padding: 0 1 0 0; }"
 
         def get_default_screen(self) -> Screen[None]:
-            return Screen() if kind in ("update", "stream") else ThriftyScreen()
+            return Screen() if kind in ("update", "stream") else ChangedRowsScreen()
 
         def compose(self) -> ComposeResult:
             yield Static("ready", id="state")

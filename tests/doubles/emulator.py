@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus
 from paragone_tui.transcript import Transcript
 
@@ -67,7 +67,7 @@ class Watched(App[None]):
     def __init__(
         self,
         *widgets: Widget,
-        screen: type[Screen[None]] = ThriftyScreen,
+        screen: type[Screen[None]] = ChangedRowsScreen,
         colors: str | None = "truecolor",
         css: str = "",
     ) -> None:

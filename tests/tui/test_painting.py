@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Label, TextArea
 
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 
@@ -228,7 +228,7 @@ async def test_no_color(monkeypatch, theme):
         assert [line[0] for line in app.terminal.text.splitlines() if line.strip()] == list("▎ !✗│→")
 
 
-class Question(ThriftyScreen[None], ModalScreen[None]):
+class Question(ChangedRowsScreen[None], ModalScreen[None]):
     """A modal screen that covers a part of the screen."""
 
     DEFAULT_CSS = (

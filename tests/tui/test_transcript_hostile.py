@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from textual.containers import Vertical
 from textual.screen import Screen
 
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.transcript import Transcript
 
@@ -51,7 +51,7 @@ def everywhere(text):
     return Vertical(status, lane), lane
 
 
-@pytest.mark.parametrize("screen", [ThriftyScreen, Screen])
+@pytest.mark.parametrize("screen", [ChangedRowsScreen, Screen])
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_only_our_own_sequences_are_written(text, screen):
     widgets, lane = everywhere(text)

@@ -17,7 +17,7 @@ from paragone import ParagoneError
 from paragone_tui.garbage import begin_collecting
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.keys import key_map, keys_in_force, readable
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 from paragone_tui.reporting import ReportingApp
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.hangup import end_with_terminal
@@ -90,7 +90,7 @@ class ProgramApp(ReportingApp):
 
     def _repaint(self, _: object) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, ThriftyScreen):
+            if isinstance(screen, ChangedRowsScreen):
                 screen.repaint()
             else:
                 screen.refresh()

@@ -100,7 +100,7 @@ def explain(
             return Fault(error=_invalid(error, endpoint))
         case IncompleteAnswer():
             sentence = f"{_at(endpoint)} ended the answer before it was complete."
-            return Fault(error=EngineError(sentence, hint=str(error) or (_STANDS if begun else "")))
+            return Fault(error=EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
         case httpx.ConnectTimeout():
             seconds = endpoint.options.connect_timeout
             sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
@@ -121,14 +121,14 @@ def explain(
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
             sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
             hint = "Check its port, and whether the url must begin with https://."
-            return Fault(error=EngineError(sentence, hint=_STANDS if begun else hint))
+            return Fault(error=EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
         case _:
             return _explain_broken(endpoint, begun)
 
 
 _HUNG_UP = re.compile(r"disconnected|closed connection")
 """Matches the errors of h11 and httpcore for a closed connection. Their other errors concern invalid data."""
-_STANDS = "The partial answer is kept."
+_PARTIAL_KEPT = "The partial answer is kept."
 _PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 
 
@@ -226,7 +226,7 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
 def _full(endpoint: Endpoint) -> ParagoneError:
     sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
     hint = (
-        f"{_STANDS} Simultaneous answers may share its context: ask one after the other, or give it a longer "
+        f"{_PARTIAL_KEPT} Simultaneous answers may share its context: ask one after the other, or give it a longer "
         "context."
     )
     return EngineError(sentence, hint=hint)
@@ -246,7 +246,7 @@ def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
 def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
     if begun:
         sentence = f"{_at(endpoint)} sent nothing for {error.seconds:g} seconds in the middle of the answer."
-        return EngineError(sentence, hint=f"{_STANDS} idle_timeout sets how long to wait.")
+        return EngineError(sentence, hint=f"{_PARTIAL_KEPT} idle_timeout sets how long to wait.")
     sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
     # requests for lists and details use idle_timeout, or a fixed limit
     options = endpoint.options
@@ -308,7 +308,7 @@ def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
 def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
     if begun:
         sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
-        return Fault(error=EngineError(sentence, hint=_STANDS))
+        return Fault(error=EngineError(sentence, hint=_PARTIAL_KEPT))
     # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
     unknown = endpoint.tls is not None and endpoint.options.client_cert is None
     hint = "It may require a client certificate: set client_cert." if unknown else ""

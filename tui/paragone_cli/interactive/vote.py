@@ -35,9 +35,7 @@ def vote(args: VoteArguments) -> int:
     require_terminal("Voting needs a terminal.")
     from paragone_tui.vote_app import run_vote_screen
 
-    return run_vote_screen(
-        config=context.config, state=context.state, registry=context.registry, experiment_id=number
-    )
+    return run_vote_screen(config=context.config, state=context.state, experiment_id=number)
 
 
 def _nothing_to_vote_on(number: int) -> str:

@@ -22,7 +22,7 @@ from textual.widget import Widget
 from paragone_tui.painting.cells import BLANK, Cell, Pen, cells_of, is_doubtful
 from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
 
-__all__ = ["ThriftyScreen", "paint"]
+__all__ = ["ChangedRowsScreen", "paint"]
 
 _MAX_GAP = 4
 """Changed cells at most this far apart are written as one stretch: moving the cursor takes as many bytes."""
@@ -32,7 +32,7 @@ _Stretch: TypeAlias = tuple[int, int, Strip]
 """Row, column of the first cell, and content of cells to show."""
 
 
-class ThriftyScreen(CompositorScreen[ScreenResultType]):
+class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
     """A screen that sends few bytes to the terminal. Hyperlinks are painted as text."""
 
     def __init__(
@@ -42,7 +42,7 @@ class ThriftyScreen(CompositorScreen[ScreenResultType]):
         classes: str | None = None,
     ) -> None:
         self._terminal = _Terminal()
-        super().__init__(_ThriftyCompositor(self, self._terminal), name, id, classes)
+        super().__init__(_ChangedRowsCompositor(self, self._terminal), name, id, classes)
         self._paints = False
         """Whether `_paint` is scheduled."""
 
@@ -77,14 +77,14 @@ def paint(widget: Widget, *regions: Region) -> None:
     if not widget.is_attached:
         return
     screen = widget.screen
-    if isinstance(screen, ThriftyScreen):
+    if isinstance(screen, ChangedRowsScreen):
         screen.paint(widget, regions)
     else:
         widget.refresh(*regions)
 
 
-class _ThriftyCompositor(RegionCompositor):
-    def __init__(self, screen: ThriftyScreen[Any], terminal: _Terminal) -> None:
+class _ChangedRowsCompositor(RegionCompositor):
+    def __init__(self, screen: ChangedRowsScreen[Any], terminal: _Terminal) -> None:
         super().__init__()
         self._screen = screen
         self.terminal = terminal

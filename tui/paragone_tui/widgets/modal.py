@@ -10,12 +10,12 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen, ScreenResultType
 
 from paragone_tui.keys import program_bindings
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 
 __all__ = ["Modal"]
 
 
-class Modal(ThriftyScreen[ScreenResultType], ModalScreen[ScreenResultType]):
+class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     """A modal screen that is closed only once, even if Enter is pressed twice in quick succession.
 
     The command palette offers its bindings that are not declared with `show=False`.

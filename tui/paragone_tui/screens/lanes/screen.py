@@ -13,7 +13,7 @@ from textual.widgets import Static
 from paragone import ParagoneError
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
-from paragone_tui.painting.screen import ThriftyScreen
+from paragone_tui.painting.screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.commands.compare import CompareCommands
 from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -40,7 +40,7 @@ __all__ = ["LanesScreen"]
 Result = TypeVar("Result")
 
 
-class LanesScreen(ThriftyScreen[None]):
+class LanesScreen(ChangedRowsScreen[None]):
     """Shows the lanes of a session, and gives each command to the object that it belongs to."""
 
     AUTO_FOCUS = "Composer"
