@@ -37,11 +37,12 @@ class Screen:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {PATIENCE:.0f} s: {what or condition}\n{self.text}")
+            await self.pilot.pause()
             await asyncio.sleep(0.02)
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        await self.app._press_keys(keys)  # Pilot.press would wait for all widgets once more
+        await self.pilot.press(*keys)
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:

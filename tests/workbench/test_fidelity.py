@@ -300,6 +300,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_text():
     def peak(windows):
         command = [sys.executable, "-c", MEMORY, str(windows)]

@@ -9,7 +9,7 @@ from array import array
 import numpy as np
 import pytest
 from bench.simulate.fidelity import above_noise, coverage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -160,6 +160,7 @@ def test_a_share_of_independent_positions_by_hand():
 # Percentiles
 
 
+@settings(max_examples=25)  # of a hundred values each
 @given(st.lists(st.floats(0, 10), min_size=100, max_size=300), st.floats(0, 1))
 def test_percentiles_are_interpolated_at_f_times_n_minus_1(values, fraction):
     place = fraction * (len(values) - 1)

@@ -299,6 +299,7 @@ def test_a_migrated_conversation_can_be_continued(second):
     store.close()
 
 
+@pytest.mark.slow
 def test_a_long_conversation_is_migrated_in_linear_time(second):
     """The search for the previous run ends at the first prompt above."""
     chat = second.conversation()

@@ -66,7 +66,7 @@ def test_missing_text_is_not_found(store, query):
 
 
 @given(st.text(min_size=1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_search_terms_have_no_syntax(tmp_path_factory, query):
     store = Store.open(tmp_path_factory.getbasetemp() / "search/history.db")
     try:
