@@ -114,7 +114,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):
     async with start(rogue("steady", context=3), size=(120, 30)) as screen:
         await screen.ask("one two three four")
         await screen.answered()
-        assert "The prompt has 5 tokens, the context 3." in screen.text
+        await screen.until(lambda: "The prompt has 5 tokens, the context 3." in screen.text)
         assert screen.lanes[0].engine.is_open
 
 
