@@ -7,12 +7,10 @@ from types import TracebackType
 
 from paragone import EngineError, Json
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import resolve, with_options, without_secrets
+from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 
@@ -54,13 +52,6 @@ class Workbench(EnginePool):
         raise handle.error or EngineError(
             f"The engine {definition.name} was closed while it was being opened."
         )
-
-    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
-        """Start to execute a run. An engine executes one run at a time; further ones wait."""
-        run = Run.of(without_secrets(engine.definition, engine.backend))
-        for observer in observers:
-            run.subscribe(observer)
-        return self.execute(run, engine, spec)
 
     def ask(self, engine: EngineHandle, prompt: str, *, system: str = "", **sampling: Json) -> Execution:
         """Start to execute a run of one prompt. `sampling` overrides the engine's sampling options."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paragone.cores import physical_cores
+from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.scheduler import Scheduler, cores_for_each
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.observer import RunObserver
     from paragone_workbench.runs.run import Run
     from paragone_workbench.runs.spec import RunSpec
 
@@ -95,6 +97,15 @@ class EnginePool:
         if self._is_stopped:
             execution.cancel_if_waiting()
         return execution
+
+    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
+        """Start to execute a new run. An engine executes one run at a time; further ones wait."""
+        from paragone_workbench.runs.run import Run
+
+        run = Run.of(without_secrets(engine.definition, engine.backend))
+        for observer in observers:
+            run.subscribe(observer)
+        return self.execute(run, engine, spec)
 
     async def stop(self) -> None:
         """Stop all runs, and also those that are started later."""

@@ -130,7 +130,7 @@ class Store:
         with self._database.transaction():
             known = self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id)
             about_id = about_id if known else None
-            save_run(self._database, result, purpose=purpose, about_id=about_id, owner_id=self._owner_id)
+            save_run(self._database, result, purpose=purpose, about_id=about_id)
 
     def _keep_owner(self) -> None:
         """Add the owner's row again if another instance could not see its lock, and assumed that it had ended."""

@@ -281,8 +281,7 @@ class LaneColumn(Vertical, LaneObserver):
 
 
 def _is_same_engine(run: Run, other: Run) -> bool:
-    mine, its = run.result.definition, other.result.definition
-    return (mine.name, mine.backend) == (its.name, its.backend)
+    return run.result.definition.is_called_like(other.result.definition)
 
 
 def _context_used(lane: Lane) -> int | None:

@@ -29,8 +29,7 @@ def open_sides(session: Session) -> list[Side]:
 
 
 def _is_comparable(lane: Lane, run: Run) -> bool:
-    mine, its = lane.engine.definition, run.result.definition
-    same = (mine.backend, mine.model) == (its.backend, its.model)
+    same = run.result.definition.has_model_of(lane.engine.definition)
     return same and run.phase == "ended" and run.settings is not None
 
 

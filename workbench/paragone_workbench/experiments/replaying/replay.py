@@ -14,7 +14,6 @@ from paragone.options import describe
 from paragone.wording import shortened
 from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
-from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.changes import (
@@ -28,7 +27,6 @@ from paragone_workbench.experiments.replaying.recorded import RecordedRun
 from paragone_workbench.experiments.replaying.replay_engines import ReplayEngine
 from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import History
@@ -189,10 +187,9 @@ class Replay:
             cold=True,
             threads=_threads(recorded.result),
         )
-        run = Run.of(without_secrets(handle.definition, handle.backend))
-        execution = self._pool.execute(run, handle, spec)
+        execution = self._pool.run(handle, spec)
         await execution.ended()
-        again = run.result
+        again = execution.run.result
         if again.manifest:
             about = recorded.result.id
             await retrying(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from paragone import EngineCrashed, ParagoneError
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
@@ -90,9 +90,7 @@ class SuiteEngine(EngineObserver, RunObserver):
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
-                    run = Run.of(without_secrets(handle.definition, handle.backend))
-                    run.subscribe(self)
-                    execution = self._pool.execute(run, handle, spec)
+                    execution = self._pool.run(handle, spec, self)
                     self._waiting[execution.run] = execution
                 return await self._result(execution)
             finally:

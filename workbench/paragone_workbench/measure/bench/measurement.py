@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from paragone import EngineError, Json, Message, ParagoneError
 from paragone.options import describe
-from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
 from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
@@ -17,7 +16,6 @@ from paragone_workbench.measure.bench.prompts import BenchPrompt, PromptFitter
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.decision import decide
 from paragone_workbench.scheduling.pool import EnginePool
@@ -164,16 +162,14 @@ class Bench:
         watch: RunObserver | None = None,
     ) -> RunResult:
         """Execute a run and return its result. Raises the error that it failed with."""
-        run = Run.of(without_secrets(benched.engine.definition, benched.engine.backend))
-        if watch is not None:
-            run.subscribe(watch)
         spec = RunSpec(messages=messages, sampling=_sampling(benched.engine, tokens), cold=cold)
-        self._execution = self._pool.execute(run, benched.engine, spec)
+        watches = () if watch is None else (watch,)
+        execution = self._execution = self._pool.run(benched.engine, spec, *watches)
         try:
-            return await self._execution.result()
+            return await execution.result()
         finally:
             self._execution = None
-            for caution in run.result.cautions:
+            for caution in execution.run.result.cautions:
                 if caution.code != "context-full":  # a test may end exactly there
                     benched.warn(caution.sentence)
 

@@ -151,7 +151,7 @@ class Experiments:
                     known: int = cell
                     return known
                 self._database.run("DELETE FROM cell WHERE number = ?", cell)
-            save_run(self._database, result, owner_id=self._owner_id)
+            save_run(self._database, result)
             return self._database.run(
                 f"INSERT INTO cell (experiment_id, {_KEY}, run_id, assertions) VALUES ({_ID}, ?, ?, ?, ?, ?)",  # noqa: S608 (the names of columns)
                 number,
@@ -169,7 +169,7 @@ class Experiments:
                 "UPDATE cell SET assertions = ? WHERE run_id = ?", json.dumps(assertions), run_id
             )
             for judge in judges:
-                save_run(self._database, judge, purpose="judge", about_id=run_id, owner_id=self._owner_id)
+                save_run(self._database, judge, purpose="judge", about_id=run_id)
 
     def states(self, number: int, first: int, last: int) -> Mapping[RunKey, str]:
         """Return the states of the saved runs of the prompts from index `first` to `last`, inclusive."""

@@ -43,11 +43,12 @@ def save_run(
     *,
     purpose: Purpose = "answer",
     about_id: str | None = None,
-    owner_id: int,
+    owner_id: int | None = None,
 ) -> int:
     """Write a run, or its new state, and return its number. Must be called in a transaction.
 
-    `about_id` is the run that it judges or repeats; `owner_id` the instance of the program that executes it.
+    `about_id` is the run that it judges or repeats; `owner_id` the instance of the program that executes it, which is
+    kept while the run is in progress.
     """
     running = result.state == "running"
     values = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paragone.wording import counted
 from paragone_workbench.lanes.variants import find_run, newest_after
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ConversationCommands:
         closed = await session.reopen(number)
         await shown.rebuild()
         if closed:
-            lanes = "1 closed lane" if closed == 1 else f"{closed} closed lanes"
+            lanes = counted(closed, "closed lane")
             self._context.say(f"Not shown: {lanes} of this conversation. The answers there are kept.")
         found = (
             find_run(session.lanes, hit.prompt_id, hit.run_id) if hit is not None and hit.prompt_id else None

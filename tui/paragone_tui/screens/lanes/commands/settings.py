@@ -43,12 +43,7 @@ class SettingsCommands:
         from paragone_tui.screens.settings.screen import SettingsForm
 
         definition = lane.engine.definition
-        engine = (definition.name, definition.backend)
-        runs = (
-            it
-            for it in reversed(lane.path)
-            if (it.result.definition.name, it.result.definition.backend) == engine
-        )
+        runs = (run for run in reversed(lane.path) if run.result.definition.is_called_like(definition))
         reported = next((it.settings for it in runs if it.settings is not None), None)
         settings = lane_settings(
             definition,
