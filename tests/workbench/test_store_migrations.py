@@ -1,6 +1,7 @@
 """Files of older versions: nothing in them is lost."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -317,7 +318,8 @@ def test_a_long_conversation_is_migrated_in_linear_time(second):
 METRICS = RunMetrics(ttft_s=0.1234567890123, completion_tokens=3)
 SETTINGS = RunSettings(seed=3, sampling={"top_k": None, "temperature": 0.5})
 CAUTION = Caution(code="turns-dropped", sentence="Some.")
-COMMON = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol")), "machine": {"cores": 2}}
+REMOTE = dataclasses.replace(SMOL, address="http://box:1234", python="/usr/bin/python3")
+COMMON = {"engine": to_json(REMOTE), "loaded": to_json(LoadedModel(name="Smol")), "machine": {"cores": 2}}
 REQUEST = {"sampling": {"seed": None}, "logprobs": 0, "messages": 1}
 ENDED = 1_732_731_234.123456
 
@@ -433,7 +435,7 @@ def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
     assert (result.text, result.thinking, result.state, result.finish) == ("A zebra", "Hm.", "done", "stop")
     assert (result.metrics, result.settings, result.cautions) == (METRICS, SETTINGS, (CAUTION,))
     assert (result.started, result.ended) == (4.25, ENDED)
-    assert (result.definition, result.loaded.name) == (SMOL, "Smol")
+    assert (result.definition, result.loaded.name) == (REMOTE, "Smol")
     assert result.manifest == {**COMMON, "request": REQUEST}
     assert [token.text for token in result.tokens] == ["A zebra"]
     assert (one.state, one.result.message, one.result.manifest) == ("failed", "No. Yes.", {})

@@ -140,7 +140,10 @@ class Execution:
 
     async def _use(self, turn: Turn) -> None:
         """Execute the run on the engine. Its result is complete before the turn ends."""
-        handle = self._handle
+        run, handle = self.run, self._handle
+        # The engine may have been configured again while the run waited.
+        definition = without_secrets(handle.definition, handle.backend)
+        run.result = dataclasses.replace(run.result, definition=definition)
         engine = handle.engine
         handle.begin_use(self)
         try:
@@ -159,7 +162,6 @@ class Execution:
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec()
-        definition = without_secrets(handle.definition, handle.backend)
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
         request = RunRequest(
             messages=messages,
@@ -183,7 +185,7 @@ class Execution:
         has_images = any(message.images for message in messages)  # their digests take time
         known = await asyncio.to_thread(describe) if has_images else describe()
         waited_s = max(0.0, time.time() - run.result.started)
-        run.result = dataclasses.replace(run.result, definition=definition, manifest=known, waited_s=waited_s)
+        run.result = dataclasses.replace(run.result, manifest=known, waited_s=waited_s)
         is_remote = bool(handle.addresses)
         meter = run.meter = Meter(sent=time.monotonic(), load_s=handle.take_load_s())
         self._asked = engine
@@ -249,7 +251,7 @@ class Execution:
         ):  # the engine was closed or replaced during the answer
             run.end_as("stopped", finish="cancelled")
             return
-        run.fail(error, without_secrets(self._handle.definition, self._handle.backend))
+        run.fail(error)
         if isinstance(error, EngineCrashed):
             self._handle.mark_crashed(error)
 

@@ -131,13 +131,12 @@ class Run:
         kept = self._result.finish if finish is None else finish
         self.result = dataclasses.replace(self.result, state=state, finish=kept)
 
-    def fail(self, error: ParagoneError, definition: EngineDefinition) -> None:
-        """Note that the run failed, and with which engine, whose definition must be without secrets."""
+    def fail(self, error: ParagoneError) -> None:
+        """Note that the run failed."""
         self._error = error
         self.result = dataclasses.replace(
             self.result,
             state="failed",
-            definition=definition,
             error=strip_password(error.sentence),
             hint=strip_password(error.hint),
         )

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 
 from paragone import Json
-from paragone.wire import from_json, to_json
+from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.saved_runs import experiment_runs
@@ -18,7 +18,7 @@ from paragone_workbench.experiments.weights import digest_weights, weights_in
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, History
 
-__all__ = ["FORMAT", "definition_of", "document_of_conversation", "document_of_experiment"]
+__all__ = ["FORMAT", "document_of_conversation", "document_of_experiment"]
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
@@ -64,8 +64,8 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     parts = _Parts()
     definitions: list[EngineDefinition] = []
     for run in saved.runs:
-        if definition_of(run.result) not in definitions:
-            definitions.append(definition_of(run.result))
+        if run.result.definition not in definitions:
+            definitions.append(run.result.definition)
     lanes = {run: number for number, lane in enumerate(saved.lanes) for run in lane.runs}
     head: dict[str, Json] = {
         "kind": "conversation",
@@ -81,7 +81,7 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
             yield {
                 "id": f"r{run.number}",
                 "prompt": None if run.prompt is None else prompts[run.prompt],
-                "engine": definitions.index(definition_of(run.result)),
+                "engine": definitions.index(run.result.definition),
                 "lane": lanes.get(run, 0),
                 "continues": None if run.continues is None else f"r{run.continues.number}",
                 **parts.run(run.result),
@@ -90,14 +90,6 @@ async def document_of_conversation(history: History, conversation_id: int) -> As
     tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
     async for piece in _pieces(history, head, runs(), parts, tail):
         yield piece
-
-
-def definition_of(run: RunResult) -> EngineDefinition:
-    """Return the engine of a run as its manifest has it, or else as the record has it."""
-    try:
-        return from_json(EngineDefinition, run.manifest.get("engine"))
-    except (TypeError, ValueError):  # no manifest, or one of another version
-        return run.definition
 
 
 class _Parts:

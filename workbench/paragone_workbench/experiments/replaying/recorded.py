@@ -11,7 +11,6 @@ from paragone import InputError, Json, Message
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.experiments.replaying.document import definition_of
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import ExperimentRun, History, Store
@@ -47,7 +46,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     return tuple(
         RecordedRun(
             id=f"r{run.number}",
-            engine=definition_of(run.result),
+            engine=run.result.definition,
             result=run.result,
             messages=messages_for(run.prompt, run.continues) if run.prompt is not None else (),
         )
@@ -75,7 +74,7 @@ def _of_experiment(experiment_id: int, run_id: int | None, store: Store) -> tupl
     return tuple(
         RecordedRun(
             id=f"e{experiment.number}/{run.number}",
-            engine=definition_of(run.result),
+            engine=run.result.definition,
             result=run.result,
             messages=_messages(
                 prompts.get(run.key.prompt_index), f"e{experiment.number}", run.key.prompt_index

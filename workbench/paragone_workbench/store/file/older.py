@@ -98,17 +98,18 @@ def _result_of(
     ended: float | None,
     manifest: str,
 ) -> str:
-    """Return the result of a run as version 6 keeps it. Of an engine's definition, only the manifest has the options."""
+    """Return the result of a run as version 6 keeps it. The manifest has more of the engine than the columns."""
     known = json.loads(manifest)
     described = known.get("engine")
     described = described if isinstance(described, dict) else {}
-    python, options = described.get("python"), described.get("options")
+    python, address, options = (described.get(name) for name in ("python", "address", "options"))
     result: dict[str, Any] = {
         "definition": {
             "name": engine,
             "backend": backend,
             "model": model,
             "python": python if isinstance(python, str) else None,
+            "address": address if isinstance(address, str) else None,
             "options": options if isinstance(options, dict) else {},
         },
         "ended": ended,
