@@ -80,14 +80,11 @@ class NativeBackend(Backend):
         try:
             async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
                 async for message in messages:
-                    match message:
-                        case Progress():
-                            on_progress(LoadProgress(fraction=message.fraction))
-                        case LoadedModel(capabilities=None):
-                            loaded = dataclasses.replace(message, capabilities=self.capabilities)
-                            return WorkerEngine(worker, loaded)
-                        case LoadedModel():
-                            return WorkerEngine(worker, message)
+                    if isinstance(message, Progress):
+                        on_progress(LoadProgress(fraction=message.fraction))
+                    elif isinstance(message, LoadedModel):
+                        able = message.capabilities or self.capabilities
+                        return WorkerEngine(worker, dataclasses.replace(message, capabilities=able))
         except BaseException:
             await worker.close()
             raise

@@ -13,7 +13,7 @@ from paragone.errors import EngineError, ParagoneError
 from paragone.options import Options, build
 from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event
-from paragone.values.messages import OpenRequest, RunRequest, ScoreRequest, TokenizeRequest
+from paragone.values.messages import OpenRequest, RunRequest
 from paragone.wire import Json, Value, from_json, to_json
 from paragone.worker import jobs
 from paragone.worker.child_process.job import Job
@@ -22,10 +22,8 @@ from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
 from paragone.worker.protocol import Answer, Failed, Progress
 
 if TYPE_CHECKING:
-    from paragone.backend import Probe
     from paragone.values.memory import MemoryEstimate
     from paragone.values.models import LoadedModel
-    from paragone.values.tokens import TokenizedText, Vocabulary
 
 __all__ = ["JobRunner"]
 
@@ -44,13 +42,16 @@ class JobRunner:
         self._engine: AnyEngine | None = None
         self._handlers: dict[str, Callable[[Job], Json]] = dict(
             (
-                _handler(jobs.PROBE, self._probe),
+                _handler(jobs.PROBE, lambda job, request: self._kind().probe()),
                 _handler(jobs.LOAD, self._load),
                 _handler(jobs.ESTIMATE, self._estimate),
                 _handler(jobs.RUN, self._run),
-                _handler(jobs.SCORE, self._score),
-                _handler(jobs.TOKENIZE, self._tokenize),
-                _handler(jobs.VOCABULARY, self._vocabulary),
+                _handler(
+                    jobs.SCORE,
+                    lambda job, request: self._send_events(job, self._open().score(request, job.stop)),
+                ),
+                _handler(jobs.TOKENIZE, lambda job, request: self._open().tokenize(request)),
+                _handler(jobs.VOCABULARY, lambda job, request: self._open().vocabulary()),
                 _handler(jobs.DISTRIBUTIONS, self._distributions),
             )
         )
@@ -87,9 +88,6 @@ class JobRunner:
             raise EngineError("No model is open in this worker.")
         return self._engine
 
-    def _probe(self, job: Job, request: Nothing) -> Probe:
-        return self._kind().probe()
-
     def _load(self, job: Job, request: OpenRequest) -> LoadedModel:
         engine = self._kind()()
         options = build(engine.load_options, request.options)
@@ -110,9 +108,6 @@ class JobRunner:
         sampling = build(engine.sampling, request.sampling)
         return self._send_events(job, engine.generate(request, sampling, job.stop))
 
-    def _score(self, job: Job, request: ScoreRequest) -> Nothing:
-        return self._send_events(job, self._open().score(request, job.stop))
-
     def _send_events(self, job: Job, events: Iterator[Event]) -> Nothing:
         frames = Frames(self._pipe, job.number)
         try:
@@ -121,12 +116,6 @@ class JobRunner:
         finally:
             frames.close()
         return Nothing()
-
-    def _tokenize(self, job: Job, request: TokenizeRequest) -> TokenizedText:
-        return self._open().tokenize(request)
-
-    def _vocabulary(self, job: Job, request: Nothing) -> Vocabulary:
-        return self._open().vocabulary()
 
     def _distributions(self, job: Job, request: SharedDistributions) -> Nothing:
         slots = Slots(self._pipe, job, request.buffer)
