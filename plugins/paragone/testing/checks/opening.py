@@ -17,7 +17,7 @@ from paragone.testing.runs import Sampling, asked, check_events, check_plain, ev
 from paragone.testing.subject import Subject
 from paragone.values.events import LoadProgress
 from paragone.values.messages import OpenRequest, TokenizeRequest
-from paragone.values.weights import WeightsFile
+from paragone.values.models import WeightsFile
 
 __all__ = ["OpeningChecks"]
 
