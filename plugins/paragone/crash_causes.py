@@ -44,7 +44,7 @@ def find_cause(
 ) -> CrashCause | None:
     """Return the first of these causes, and then of the common ones, that applies; see `CrashCause.applies`."""
     every = (*causes, *COMMON_CAUSES)
-    return next((it for it in every if it.applies(says=says, number=number, build=build)), None)
+    return next((cause for cause in every if cause.applies(says=says, number=number, build=build)), None)
 
 
 _SMALLER = "`paragone fit` shows what fits."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from paragone import InputError, Message, Options, option
 from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
-from paragone_assertions.quoting import quoted
+from paragone.wording import quoted
 
 __all__ = ["JudgeAssertion", "JudgeOptions"]
 

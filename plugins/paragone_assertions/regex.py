@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from paragone import InputError, Options, option
 from paragone.assertions import Answer, Assertion, Judge, Verdict
+from paragone.wording import quoted
 from paragone_assertions.limited import LimitedProcess
-from paragone_assertions.quoting import quoted
 
 __all__ = ["Regex", "RegexOptions"]
 

@@ -60,8 +60,11 @@ class GgufError(ValueError):
     """
 
 
-class _End(Exception):
-    """The bytes read so far end before the header does."""
+class _End(GgufError):
+    """The bytes end before the header does."""
+
+    def __init__(self) -> None:
+        super().__init__("is truncated or damaged: its header continues past the end of the file")
 
 
 class Tensor(NamedTuple):
@@ -100,9 +103,8 @@ def read_header(path: str, *, whole: bool = False) -> Header:
         _check(start)
         values: dict[str, str | int] = {}
         if not whole:
-            with contextlib.suppress(
-                _End
-            ):  # the header is longer: the missing values decide whether to read on
+            # If the header is longer, the missing values decide whether to read on.
+            with contextlib.suppress(_End):
                 at, count = _walk(start, values, to_first_list=True)
                 _tensors(start, at, len(start), count, values)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
@@ -111,13 +113,8 @@ def read_header(path: str, *, whole: bool = False) -> Header:
             if _is_complete(values):
                 return _header(values)
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-            try:
-                at, count = _walk(content, values)
-                _tensors(content, at, len(content), count, values)
-            except _End:
-                raise GgufError(
-                    "is truncated or damaged: its header continues past the end of the file"
-                ) from None
+            at, count = _walk(content, values)
+            _tensors(content, at, len(content), count, values)
     return _header(values)
 
 
@@ -125,13 +122,8 @@ def read_tensors(path: str) -> list[Tensor]:
     """Return the tensors of a GGUF file. Raises GgufError and OSError."""
     with open_regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check(content[:_START])
-        try:
-            at, count = _walk(content, {})
-            return list(_each(content, at, len(content), count))
-        except _End:
-            raise GgufError(
-                "is truncated or damaged: its header continues past the end of the file"
-            ) from None
+        at, count = _walk(content, {})
+        return list(_each(content, at, len(content), count))
 
 
 def _check(start: bytes) -> None:
@@ -140,7 +132,7 @@ def _check(start: bytes) -> None:
     if start[:4] != b"GGUF":
         raise GgufError("is not a GGUF file")
     if len(start) < 24:
-        raise GgufError("is truncated or damaged: its header continues past the end of the file")
+        raise _End
     version = int.from_bytes(start[4:8], "little")
     if version & 0xFFFF == 0:
         raise GgufError("is a GGUF file for big-endian machines")
@@ -161,12 +153,10 @@ def _is_complete(values: dict[str, str | int]) -> bool:
 
 def _header(values: dict[str, str | int]) -> Header:
     def text(key: str) -> str | None:
-        value = values.get(key)
-        return value if isinstance(value, str) and value else None
+        return value if isinstance(value := values.get(key), str) and value else None
 
     def number(key: str) -> int | None:
-        value = values.get(key)
-        return value if isinstance(value, int) else None
+        return value if isinstance(value := values.get(key), int) else None
 
     file_type = number("general.file_type")
     architecture = text("general.architecture")
@@ -186,7 +176,7 @@ def _walk(
 ) -> tuple[int, int]:
     """Collect the strings and integers of a header, up to its first long list or to the list of tensors.
 
-    Returns the position of the list of tensors and its length, or None if it stopped before that list.
+    Returns the position of the list of tensors and its length, which is 0 if it stopped before that list.
     """
     tensors, count = struct.unpack_from("<QQ", data, 8)
     at, end = 24, len(data)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TypeVar
 
 import pytest
@@ -165,7 +164,7 @@ class Subject:
         Repeats it if the model ends its answer before that, or `interrupt` returns that it has.
         """
         for _ in range(ATTEMPTS):
-            async with CheckedRun(start(), tokens=tokens) as run:
+            async with contextlib.aclosing(CheckedRun(start(), tokens=tokens)) as run:
                 if await run.begin(self.patience) and await interrupt(run):
                     break
         else:
@@ -179,10 +178,7 @@ def has_option(backend: Backend, name: str) -> bool:
 
 
 class CheckedRun:
-    """A run or a score that a separate task consumes, so that a test can stop it halfway.
-
-    Leaving the context ends the task.
-    """
+    """A run or a score that a separate task consumes, so that a test can stop it halfway."""
 
     def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
         """Start it. It counts as begun after this many tokens, or after its first event for 0."""
@@ -191,12 +187,8 @@ class CheckedRun:
         self._begun = asyncio.Event()
         self.task = asyncio.create_task(self._consume(stream))
 
-    async def __aenter__(self) -> CheckedRun:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def aclose(self) -> None:
+        """End the task."""
         self.task.cancel()
         await asyncio.wait({self.task}, timeout=1)
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from paragone.crash_causes import CrashCause
@@ -49,37 +50,31 @@ LINE_LIMIT = 256 * 2**20
 """Largest size of a message in bytes."""
 
 
+@dataclass(eq=False)
 class _Job:
     """A running job and its unread messages."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.inbox: asyncio.Queue[Update | Answer | ParagoneError] = asyncio.Queue()
-        self.ended = asyncio.Event()
+    number: int
+    inbox: asyncio.Queue[Update | Answer | ParagoneError] = field(default_factory=asyncio.Queue)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(eq=False)
 class Worker:
     """A process that runs one native engine. It does one job at a time; others wait their turn."""
 
-    def __init__(
-        self,
-        process: EngineProcess,
-        sender: Sender,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._sender = sender
-        self._reader = reader
-        self._writer = writer
-        """Closing it closes the reader. Nothing is written to it."""
-        self._turn = asyncio.Lock()
-        self._job: _Job | None = None
-        self._numbers = 0
-        self._death: ParagoneError | None = None
-        self._disobeyed = False
-        self._closing = False
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+    _process: EngineProcess
+    _sender: Sender
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    """Closing it closes the reader. Nothing is written to it."""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _job: _Job | None = None
+    _numbers: int = 0
+    _death: ParagoneError | None = None
+    _disobeyed: bool = False
+    _closing: bool = False
+    _tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     async def start(

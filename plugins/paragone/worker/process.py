@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
@@ -46,20 +47,14 @@ def _open_log(path: str | None) -> IO[bytes]:
     return open(descriptor, "a+b")  # noqa: PTH123 (the mode is set on the descriptor)
 
 
+@dataclass(eq=False)
 class EngineProcess:
     """The process of an engine. Its output goes to a log."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        log: IO[bytes],
-        path: str | None,
-        causes: Sequence[CrashCause],
-    ) -> None:
-        self._process = process
-        self._log = log
-        self._path = path
-        self._causes = causes
+    _process: asyncio.subprocess.Process
+    _log: IO[bytes]
+    _log_path: str | None
+    _causes: Sequence[CrashCause]
 
     @classmethod
     async def start(
@@ -143,7 +138,7 @@ class EngineProcess:
             return EngineCrashed(sentence, hint="Set the engine's `python` to a newer one.", status=status)
         lines = _tail(self._log)
         sentence, cure = (killed, "") if killed else self._explained(status, lines)
-        where = f"What it printed is in {self._path}." if self._path else ""
+        where = f"What it printed is in {self._log_path}." if self._log_path else ""
         return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
 
     def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:
