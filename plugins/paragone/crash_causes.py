@@ -12,10 +12,10 @@ __all__ = ["COMMON_CAUSES", "CrashCause", "find_cause"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:
-    """A known cause of a crash, and its cure. It applies if all that is given of the last three attributes applies.
+    """A known cause of a crash, and its cure. Of its last three attributes, each that is set must match.
 
     Attributes:
-        cause: Why, as it stands after the colon in "The engine's process was ended by SIGSEGV: …."
+        cause: The reason, in the words after the colon in "The engine's process was ended by SIGSEGV: …."
         cure: What to do, as a sentence; may be empty.
         signals: The signals that end the process; empty for any end. Without a signal and without
             `build`, the cause also applies to an exception with the words `says`.

@@ -29,7 +29,6 @@ __all__ = [
     "PluginProblem",
     "discover",
     "discover_assertions",
-    "plugin_names",
 ]
 
 LOADING_S = 20.0
@@ -76,11 +75,6 @@ class _Named(Protocol):
 
 
 T = TypeVar("T", bound=_Named)
-
-
-def plugin_names() -> tuple[str, ...]:
-    """Return the names of the installed plugins with backends without importing them."""
-    return tuple(sorted({point.name for point in entry_points(group=ENTRY_POINTS)}))
 
 
 def discover(only: str | None = None) -> Discovery:

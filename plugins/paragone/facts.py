@@ -5,7 +5,7 @@ sets it, if there is one: the option names the fact with `option(..., fact=NAME)
 does not know. `LoadedModel` has `context`, `quantization` and `architecture` as fields
 of their own.
 
-The facts of a build are compared between engines on one program only.
+The facts of a build are compared only between engines that run on the same program.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ ORIGIN = StandardFact(
     "The installation of the program: a package, a file, an environment, or the address of a server.",
     "",
 )
-"""The fact that tells which engines have one build without further ado."""
+"""The fact that identifies an installation. Engines with the same origin have the same build."""
 
 BUILD_FACTS = (
     StandardFact("version", "The version of the program, such as `0.13.5`.", ROUNDING),

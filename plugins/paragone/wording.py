@@ -1,4 +1,4 @@
-"""Counts, sizes and shortened texts in sentences: the same everywhere."""
+"""Counts, sizes and quoted or shortened texts, written in the same way in all sentences."""
 
 from __future__ import annotations
 

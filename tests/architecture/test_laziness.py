@@ -94,11 +94,6 @@ for backend in discover().backends.values():
     assert not packages(modules_after(program)) & ENGINES
 
 
-def test_names_of_plugins_import_no_plugin():
-    program = "from paragone.discovery import plugin_names; assert plugin_names()"
-    assert not packages(modules_after(program)) & set(BACKENDS)
-
-
 def test_the_first_screen_needs_no_runs_and_no_plugins():
     """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
     modules = modules_after(

@@ -87,8 +87,6 @@ class Header:
     """`model`, `adapter`, `mmproj` …"""
     quantization: str | None = None
     context: int | None = None
-    parts: int = 1
-    """Number of files that the model is split into."""
     values: dict[str, str | int] = field(default_factory=dict)
 
 
@@ -166,7 +164,6 @@ def _header(values: dict[str, str | int]) -> Header:
         kind=text("general.type"),
         quantization=FILE_TYPES.get(-1 if file_type is None else file_type) or text("quantization"),
         context=number(f"{architecture}.context_length"),
-        parts=number("split.count") or 1,
         values=values,
     )
 

@@ -47,7 +47,7 @@ async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
 
 
 def needs(able: bool, otherwise: str) -> None:
-    """Skip the test if the backend is not able to do what it checks."""
+    """Skip the test, with the reason `otherwise`, unless the backend is able to do what the test checks."""
     if not able:
         pytest.skip(otherwise)
 

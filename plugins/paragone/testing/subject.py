@@ -73,7 +73,7 @@ class Subject:
         cold: bool = False,
         logprobs: int | None = None,
     ) -> RunRequest:
-        """Return the request for a short answer to one user message, `also` with these options."""
+        """Return the request for a short answer to one user message. `also` are additional sampling options."""
         return asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
 
     def long_text(self, tokens: int) -> str:
@@ -161,7 +161,7 @@ class Subject:
     ) -> None:
         """Interrupt a run after this many tokens, and check that the engine is then free.
 
-        Repeats it if the model ends its answer before that, or `interrupt` returns that it has.
+        Repeats it if the model ends its answer too early; `interrupt` returns False in that case.
         """
         for _ in range(ATTEMPTS):
             async with contextlib.aclosing(CheckedRun(start(), tokens=tokens)) as run:
@@ -181,7 +181,7 @@ class CheckedRun:
     """A run or a score that a separate task consumes, so that a test can stop it halfway."""
 
     def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
-        """Start it. It counts as begun after this many tokens, or after its first event for 0."""
+        """Start the run. It has begun after this many tokens, or, for 0, after its first event."""
         self.events: list[Event] = []
         self._tokens = tokens
         self._begun = asyncio.Event()
@@ -193,7 +193,7 @@ class CheckedRun:
         await asyncio.wait({self.task}, timeout=1)
 
     async def begin(self, seconds: float) -> bool:
-        """Wait until it has begun, and return whether it is still running."""
+        """Wait until the run has begun, and return whether it has not ended yet."""
         waiting = asyncio.create_task(self._begun.wait())
         await asyncio.wait({waiting, self.task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

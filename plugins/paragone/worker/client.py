@@ -88,7 +88,7 @@ class Worker:
     ) -> Worker:
         """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed.
 
-        The errors of its jobs name the cure, if it is one of these causes or a common one.
+        The error of a job names the cure, if its cause is a common one or one of `causes`.
         """
         async with contextlib.AsyncExitStack() as started:
             process, ours = await start_worker(engine, packages, python, log, causes)

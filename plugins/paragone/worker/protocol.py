@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """The worker has started. `job` is 0: it belongs to none."""
+    """The worker has started. `job` is 0, because no job has begun."""
 
     version: int
     job: int = 0

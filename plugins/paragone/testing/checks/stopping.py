@@ -22,7 +22,7 @@ class StoppingChecks(ConformanceFixtures):
         await subject.stops(lambda: subject.engine.run(asked(COUNTING, long_sampling)), tokens=3)
 
     async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: Sampling) -> None:
-        """So does a run that is stopped at its first event, during a long prompt."""
+        """A run that is stopped at its first event, during a long prompt, ends in the same way."""
         room = subject.engine.loaded.context if subject.able.local else None
         text = words(min(3000, room // 3) if room else 100)
         request = asked(f"{COUNTING} {text}", long_sampling)

@@ -20,7 +20,7 @@ class TopTokensChecks(ConformanceFixtures):
     """`top_tokens`."""
 
     async def test_top_tokens_are_ranked(self, subject: Subject) -> None:
-        """They are there for each position, the likeliest first. Other backends raise an error."""
+        """Each position has its top tokens, the likeliest first. Other backends raise an error."""
         if not subject.able.top_tokens:
             await subject.refuses("top tokens", tops_of(subject.engine, TopTokensRequest(ids=(0, 1))))
             return
@@ -47,7 +47,7 @@ class TopTokensChecks(ConformanceFixtures):
         assert len(set(first)) > 1, "the same token is the likeliest everywhere"
 
     async def test_top_tokens_can_be_ended(self, subject: Subject) -> None:
-        """They can be stopped like a run, without an error, and the engine is free for the next run."""
+        """Top tokens can be stopped like a run, without an error, and the engine is free for the next run."""
         needs(subject.able.top_tokens, "the backend does not report top tokens")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.top_tokens(TopTokensRequest(ids=ids))

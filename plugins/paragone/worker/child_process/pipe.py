@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Seconds between two messages with tokens. Those of an engine that needs more for a token are sent at once."""
+"""Shortest time in seconds between two messages with tokens. A token that takes longer is sent at once."""
 
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
@@ -53,10 +53,10 @@ class Pipe:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes through a socket.
+    """The incoming bytes of a socket.
 
-    Waits by `poll`: a thread that waits in `recv` is woken by the kernel whenever the other side takes
-    something that was sent to it, which is for every frame, and takes a core from the engine.
+    It waits with `poll`. The kernel wakes a thread that waits in `recv` whenever the other side has received
+    something: after every frame. The thread would then take a core from the engine.
     """
 
     def __init__(self, connection: socket.socket) -> None:
