@@ -20,15 +20,14 @@ _NAMES = {
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
     "options": ("Options", "option"),
-    "values.distributions": ("LogitsBlock",),
     "values.events": (
         "Alternative", "Caution", "Channel", "Event", "Finish", "FinishReason", "LoadProgress",
         "PromptProgress", "Queued", "RunSettings", "Timings", "Token", "Usage",
     ),
     "values.memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
     "values.messages": (
-        "DistributionsRequest", "Image", "Message", "OpenRequest", "Role", "RunRequest", "ScoreRequest",
-        "TokenizeRequest", "TopTokensRequest",
+        "DistributionsRequest", "Image", "LogitsBlock", "Message", "OpenRequest", "Role", "RunRequest",
+        "ScoreRequest", "TokenizeRequest", "TopTokensRequest",
     ),
     "values.models": ("Capabilities", "LoadedModel", "ModelInfo", "WeightsFile"),
     "values.tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from paragone.errors import *
     from paragone.options import Options as Options
     from paragone.options import option as option
-    from paragone.values.distributions import *
     from paragone.values.events import *
     from paragone.values.memory import *
     from paragone.values.messages import *

@@ -30,21 +30,22 @@ class CrashCause:
     says: str = ""
     build: str = ""
 
-    def applies(self, *, says: str, number: int = 0, build: str = "") -> bool:
-        """Whether this is the cause of an end by the signal `number` (0: none), with these last and first lines."""
-        return (
-            (not self.signals or number in self.signals)
-            and (not self.says or re.search(self.says, says, re.IGNORECASE) is not None)
-            and (not self.build or re.search(self.build, build) is not None)
-        )
-
 
 def find_cause(
     causes: Sequence[CrashCause], *, says: str, number: int = 0, build: str = ""
 ) -> CrashCause | None:
-    """Return the first of these causes, and then of the common ones, that applies; see `CrashCause.applies`."""
-    every = (*causes, *COMMON_CAUSES)
-    return next((cause for cause in every if cause.applies(says=says, number=number, build=build)), None)
+    """Return the first of these causes, and then of the common ones, that explains an end; None if none does.
+
+    `number` is the signal that ended the process (0: none), `says` has its last and `build` its first lines.
+    """
+    for cause in (*causes, *COMMON_CAUSES):
+        if (
+            (not cause.signals or number in cause.signals)
+            and (not cause.says or re.search(cause.says, says, re.IGNORECASE))
+            and (not cause.build or re.search(cause.build, build))
+        ):
+            return cause
+    return None
 
 
 _SMALLER = "`paragone fit` shows what fits."

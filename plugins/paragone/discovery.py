@@ -35,7 +35,7 @@ LOADING_S = 20.0
 """Seconds that a plugin may take to be imported and to return what it has."""
 
 RESERVED = ("type",)
-"""Names that options of assertions cannot have: suites use them. `not` is no name in Python."""
+"""Names that options of assertions cannot have, because suites use them. `not` is a keyword of Python anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,6 @@ class LimitedAssertion(Assertion[OptionsT]):
     """An assertion that computes in a process, which is killed if that takes too long."""
 
     def __init__(self) -> None:
-        """Create it without starting the process."""
         self._process = LimitedProcess()
 
     def close(self) -> None:

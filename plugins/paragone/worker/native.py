@@ -15,11 +15,11 @@ from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event, LoadProgress
 from paragone.values.memory import MemoryEstimate
 from paragone.values.messages import (
     DistributionsRequest,
+    LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,

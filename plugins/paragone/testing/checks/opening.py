@@ -48,7 +48,7 @@ class OpeningChecks(ConformanceFixtures):
             assert isinstance(fact, str), f"the fact {name!r} is not a string: {fact!r}"
 
     async def test_the_weights_are_files_that_exist(self, engine: OpenEngine) -> None:
-        """Every file of weights is as it is described; a server's model has a digest."""
+        """Every file of weights matches its description; a server's model has a digest."""
         for file in engine.loaded.weights:
             if file.modified_ns is not None:
                 assert WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None), (

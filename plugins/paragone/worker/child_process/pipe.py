@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from paragone.errors import EngineError
-from paragone.values.distributions import LogitsBlock
 from paragone.values.events import Event
+from paragone.values.messages import LogitsBlock
 from paragone.worker.child_process.job import Job
 from paragone.worker.protocol import Block, Command, Events, Message, dump_message, load_command
 from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
@@ -134,7 +134,7 @@ class Slots:
     """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
 
     def __init__(self, pipe: Pipe, job: Job, buffer: str) -> None:
-        """Create it. `buffer` is the path of the shared buffer. Raises OSError."""
+        """Map the shared buffer, whose path is `buffer`. Raises OSError."""
         self._pipe = pipe
         self._job = job
         self._buffer = SharedBuffer.open(buffer)
