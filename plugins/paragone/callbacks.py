@@ -44,7 +44,8 @@ def stream(
     Set thread-local state, such as the current CUDA device or PyTorch's inference mode, within `call`.
 
     Args:
-        call: Receives the function `emit(item)`. The function, or the callback that the library calls, may call `emit` from any thread. Items emitted after the call has ended, or after the generator was closed, are dropped.
+        call: Receives the function `emit(item)`, which may be called from any thread. Items emitted after the
+            call has ended, or after the generator was closed, are dropped.
         cancelled: The argument of `Engine.generate`.
         capacity: Largest number of items that wait for the consumer. `emit` blocks when it is reached.
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Sequence
+import socket
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
 from paragone.worker.jobs import JobKind
-from paragone.worker.process import GRACE, EngineProcess, start_worker
+from paragone.worker.process import GRACE, EngineProcess
 from paragone.worker.protocol import (
     VERSION,
     Answer,
@@ -77,21 +77,12 @@ class Worker:
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
-    async def start(
-        cls,
-        engine: str,
-        packages: Sequence[str],
-        *,
-        python: str | None = None,
-        log: str | None = None,
-        causes: Sequence[CrashCause] = (),
-    ) -> Worker:
-        """Start a worker and check its protocol version. Raises InputError, EngineError or EngineCrashed.
+    async def connect(cls, process: EngineProcess, ours: socket.socket) -> Worker:
+        """Return the worker at the other end of our socket, after a check of its protocol version.
 
-        The error of a job names the cure, if its cause is a common one or one of `causes`.
+        Raises EngineError or EngineCrashed, after the end of the process.
         """
         async with contextlib.AsyncExitStack() as started:
-            process, ours = await start_worker(engine, packages, python, log, causes)
             started.push_async_callback(process.end)
             started.callback(ours.close)
             sender = Sender(ours)

@@ -32,6 +32,7 @@ from paragone.worker import jobs
 from paragone.worker.client import Worker
 from paragone.worker.environment import Environment
 from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
+from paragone.worker.process import start_worker
 from paragone.worker.protocol import Block, Events, Progress
 from paragone.worker.shared import SharedBuffer
 
@@ -103,7 +104,9 @@ class NativeBackend(Backend):
 
     async def _start(self, python: str | None, log: str | None) -> Worker:
         packages = ("paragone", self.engine.partition(".")[0].partition(":")[0])
-        return await Worker.start(self.engine, packages, python=python, log=log, causes=self.crash_causes)
+        return await Worker.connect(
+            *await start_worker(self.engine, packages, python, log, self.crash_causes)
+        )
 
 
 class WorkerEngine(OpenEngine):

@@ -57,7 +57,7 @@ class EngineProcess:
     _causes: Sequence[CrashCause]
 
     @classmethod
-    async def start(
+    async def launch(
         cls,
         command: Sequence[str],
         environment: Mapping[str, str],
@@ -177,7 +177,7 @@ async def start_worker(
     command = [interpreter, str(script), str(descriptor), str(os.getpid()), engine, *folders]
     environment = _environment(foreign=python is not None)
     try:
-        process = await EngineProcess.start(
+        process = await EngineProcess.launch(
             command, environment, log=log, causes=causes, connection=[descriptor]
         )
     except OSError as error:

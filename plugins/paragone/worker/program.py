@@ -31,14 +31,13 @@ class ProgramProcess(EngineProcess):
         *,
         log: str | None = None,
         causes: Sequence[CrashCause] = (),
-        connection: Sequence[int] = (),
     ) -> Self:
-        """Start a program, see `EngineProcess.start`. Raises EngineError."""
+        """Start a program, see `EngineProcess.launch`. Raises EngineError."""
         launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
         # -S: the launcher imports the standard library only
         launched = [sys.executable, "-S", launcher, str(os.getpid()), *command]
         try:
-            return await super().start(launched, environment, log=log, causes=causes, connection=connection)
+            return await cls.launch(launched, environment, log=log, causes=causes)
         except OSError as error:
             raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
 
